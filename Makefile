@@ -1,0 +1,41 @@
+# `make train` and `make test` are all there is to do on a fresh machine; both install first.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: help train test test-all lint clean
+
+help:
+	@echo "make train     install, then python train.py model=fsrcnn data=climate"
+	@echo "make test      install, then lint and the tests (minutes)"
+	@echo "make test-all  the same with the long checks"
+	@echo "make clean     remove the virtual environment and caches"
+
+# Torch first and alone, at the exact version: a range would let pip choose a build of several gigabytes. Exact versions are for
+# the Python that they were made with; another one takes what the ranges of pyproject.toml allow.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@if $(RUN) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt) && \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'; \
+	else \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+	fi
+	@touch $@
+
+train: $(VENV)/.installed
+	$(RUN) train.py model=fsrcnn data=climate
+
+test: $(VENV)/.installed lint
+	$(RUN) -m pytest -m "not long"
+
+test-all: $(VENV)/.installed lint
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

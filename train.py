@@ -1,0 +1,18 @@
+"""Train a network and score it: `python train.py model=fsrcnn data=climate`; `--help` lists the choices."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vsr.cli import launch
+
+
+def task(cfg: DictConfig, folder: Path) -> None:
+    """Imports torch only once the config is known to be right."""
+    from vsr.run import train
+
+    train(cfg, folder)
+
+
+if __name__ == "__main__":
+    launch(__file__, task)

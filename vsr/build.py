@@ -1,0 +1,150 @@
+"""From a checked config to the objects of a run; the only place that instantiates what configs name."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from vsr import __version__
+from vsr.callbacks import EMA, History, RunBar
+from vsr.checkpoints import AtomicCheckpointIO
+from vsr.data.base import SRDataModule
+from vsr.errors import UserError
+from vsr.modules.frame import FrameSR
+from vsr.modules.sr import SRModule
+from vsr.nets.base import Network
+from vsr.nets.interpolation import Interpolation
+from vsr.nets.linear import Linear
+from vsr.nets.residual import StandardizedResidual
+from vsr.normalize import Normalizer
+from vsr.recipe import Recipe
+
+MODULES: dict[str, type[SRModule]] = {"frame": FrameSR}
+BASELINES = ("nearest", "bilinear", "bicubic")
+
+
+def build_data(cfg: DictConfig) -> SRDataModule:
+    """The data module, read and degraded. Raises UserError for data that cannot be used."""
+    data: SRDataModule = instantiate(
+        cfg.data,
+        scale=cfg.scale,
+        degradation=instantiate(cfg.degradation),
+        recipe=instantiate(cfg.recipe),
+        draw=cfg.seed,
+    )
+    data.setup()
+    return data
+
+
+def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
+    """The network of the config in the harness of its kind, with the linear filter beside it; nothing is fitted yet.
+
+    `facts` is the data module's card; with the config it goes into the checkpoints, so that they can be used by themselves.
+    """
+    recipe: Recipe = instantiate(cfg.recipe)
+    channels = facts["channels"]
+    network: Network = instantiate(cfg.model, scale=cfg.scale, channels=channels)
+    if recipe.residual and any(p.requires_grad for p in network.parameters()):
+        network = StandardizedResidual(network)
+    return MODULES[network.kind](
+        network,
+        normalizer=Normalizer(*facts["bounds"]),
+        recipe=recipe,
+        window=tuple(cfg.window),
+        test_splits=test_splits,
+        reference=Linear(scale=cfg.scale, channels=channels),
+        card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
+    )
+
+
+def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
+    """The rows that every table has, in the same harness: nearest, bilinear, bicubic and the linear filter of `module`."""
+    scale = module.network.geometry.scale[1]
+    networks: dict[str, Network] = {
+        name: Interpolation(method=name, scale=scale, channels=channels)  # type: ignore[arg-type]
+        for name in BASELINES
+    }
+    assert module.reference is not None
+    networks["linear"] = module.reference
+    return {
+        name: FrameSR(
+            network,
+            normalizer=module.normalizer,
+            recipe=module.recipe,
+            window=module.window,
+            test_splits=module.test_splits,
+        )
+        for name, network in networks.items()
+    }
+
+
+def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
+    """The Trainer for fitting, with the callbacks and the logger of the config."""
+    recipe: Recipe = instantiate(cfg.recipe)
+    mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
+    callbacks: list[Callback] = [RunBar()]
+    if recipe.ema is not None:
+        callbacks.append(EMA(recipe.ema))
+    for node in (cfg.callbacks or {}).values():
+        target = node["_target_"]
+        if target.endswith("EarlyStopping"):
+            if cfg.patience is not None:
+                callbacks.append(instantiate(node, mode=mode, verbose=False))
+        elif target.endswith("ModelCheckpoint"):
+            kind = {"mode": mode} if "monitor" in node else {}
+            callbacks.append(instantiate(node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
+        else:
+            callbacks.append(instantiate(node))
+    # Last, so that a row of the history has what the others logged.
+    callbacks.append(history)
+    logger = instantiate(cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
+    return _trainer(
+        cfg.trainer,
+        max_epochs=cfg.epochs,
+        gradient_clip_val=recipe.clip,
+        callbacks=callbacks,
+        logger=logger,
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+    )
+
+
+def build_scorer(cfg: DictConfig) -> L.Trainer:
+    """A Trainer that only tests."""
+    return _trainer(
+        cfg.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
+    if node.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("strategy=gpu: torch finds no GPU here; type strategy=cpu")
+    quiet_lightning()
+    try:
+        return instantiate(node, **arguments, _convert_="all")
+    except Exception as error:
+        # Hydra wraps what a constructor raises; Lightning's own first line says what does not fit.
+        cause = error.__cause__ or error
+        raise UserError(f"trainer: {str(cause).splitlines()[0]}") from error
+
+
+def quiet_lightning() -> None:
+    """Lightning announces what the run's own lines say better, twice under Hydra; warnings still come through once."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
+        logger.propagate = True

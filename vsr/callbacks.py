@@ -1,0 +1,139 @@
+"""What happens beside training: the progress bar, averaged weights, the dashboard, the history of scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from vsr.metrics import SCORES
+from vsr.modules.sr import SRModule
+from vsr.progress import progress_bar
+from vsr.resize import bicubic_up
+
+
+class RunBar(ProgressBar):
+    """One bar over all steps of the run, with the time left and the latest scores.
+
+    Lightning's own bar starts anew each epoch, and drawing it takes a tenth of the time of these networks' steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Any = None
+        self._enabled = True
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._enabled:
+            total = int(trainer.estimated_stepping_batches)
+            self._bar = progress_bar(total, "training", "step", trainer.global_step)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._bar is not None:
+            found = trainer.callback_metrics
+            shown = {key: f"{float(found[key]):.{digits}f}" for key, digits in (("val/psnr", 2), ("val/ssim", 4)) if key in found}
+            self._bar.set_postfix({"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}", **shown}, refresh=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of the weights, validated and kept in place of the last ones.
+
+    The decay starts low, as min(decay, (1 + n) / (10 + n)) after n steps, so that the average forgets the random start.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+            n = int(count)
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+
+class History(Callback):
+    """The scores of every epoch, epoch 0 being the network before training."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def start(self, scores: dict[str, float]) -> None:
+        """Take the scores before training."""
+        self.rows = [{"epoch": 0, **scores}]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
+        self.rows.append({"epoch": trainer.current_epoch + 1, **found})
+
+
+class ImagePanels(Callback):
+    """LR, bicubic, SR, HR and the error of a validation frame, in TensorBoard, and the layout of its scalars.
+
+    Args:
+        every: epochs between panels; the first and the last epoch have one too.
+    """
+
+    def __init__(self, *, every: int = 10) -> None:
+        self.every = every
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if isinstance(trainer.logger, TensorBoardLogger):
+            both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in SCORES}
+            course = {"loss": ["Multiline", ["train/loss$"]], "learning rate": ["Multiline", ["train/rate$"]]}
+            trainer.logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if isinstance(trainer.logger, TensorBoardLogger) and (
+            epoch == 1 or epoch % self.every == 0 or epoch == trainer.max_epochs
+        ):
+            assert isinstance(pl_module, SRModule)
+            batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
+            image = panel(pl_module, batch.lr[:1].to(pl_module.device), batch.hr[:1].to(pl_module.device))
+            trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
+
+
+@torch.no_grad()
+def panel(module: SRModule, lr: Tensor, hr: Tensor) -> Tensor:
+    """One clip (1, C, T, h, w) and (1, C, T, H, W) in physical units -> (1, H, 5 W) in 0..1, first channel, middle frame."""
+    scale = module.network.geometry.scale[1]
+    unit_lr, unit_hr = module.normalizer(lr), module.normalizer(hr)
+    sr = module.super_resolve(module.network, unit_lr)
+
+    def middle(x: Tensor) -> Tensor:
+        return x[:, :1, x.shape[2] // 2]
+
+    truth = middle(unit_hr)
+    frames = [
+        middle(unit_lr).repeat_interleave(scale, -1).repeat_interleave(scale, -2),
+        bicubic_up(middle(unit_lr), scale),
+        middle(sr),
+        truth,
+    ]
+    low, high = truth.min(), truth.max()
+    shown = [(frame - low) / (high - low) for frame in frames]
+    shown.append((middle(sr) - truth).abs() * 10 / (high - low))
+    return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

@@ -1,0 +1,116 @@
+"""How the scripts start: Hydra composes, mistakes become one line, and nothing heavy is imported before they are found."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vsr.config import SCHEMAS, check, register
+from vsr.errors import UserError, suggestion
+
+Task = Callable[[DictConfig, Path], None]
+
+
+def launch(script: str, task: Task) -> None:
+    """Run `task(cfg, output folder)` for the config named like the script; exits 1 after a user's mistake, 130 after Ctrl-C."""
+    path = Path(script).resolve()
+    conf = path.parent / "conf"
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(_help(path, conf))
+        return
+    register()
+    # Hydra then raises what it would print over several lines; the lines below make one of it.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
+    @hydra.main(version_base="1.3", config_path=str(conf), config_name=path.stem)
+    def main(cfg: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            check(cfg)
+            task(cfg, folder)
+        except UserError as error:
+            # Here and not outside: Hydra would print a line of its own before ours.
+            _forget(folder)
+            _fail(str(error))
+
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(_one_line(error, conf, path.stem))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _help(script: Path, conf: Path) -> str:
+    """What can be typed, from the config folder itself (Hydra's own help lists its groups too and takes half a second)."""
+    main = (conf / f"{script.stem}.yaml").read_text(encoding="utf-8")
+    groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
+    lines = [main.splitlines()[0].lstrip("# "), "", "Groups (group=choice; the default comes first):"]
+    for group, default in groups:
+        choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        if group == "hydra" or len(choices) + (default == "null") < 2:
+            continue
+        lines.append(f"  {group:<12} {' '.join([default, *(c for c in choices if c != default)])}")
+    scalars = re.split(r"^  - _self_\n", main, flags=re.M)[1]
+    lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
+    lines += [f"  {line}" for line in scalars.splitlines()]
+    lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config; -m with comma-separated values sweeps."]
+    return "\n".join(lines)
+
+
+def _forget(folder: Path) -> None:
+    """Remove an output folder in which nothing but Hydra's own files has been written, and folders left empty by that."""
+    if folder.is_dir() and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()):
+        shutil.rmtree(folder)
+        for parent in folder.parents[:3]:
+            if any(parent.iterdir()) or parent == Path.cwd():
+                break
+            parent.rmdir()
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _one_line(error: Exception, conf: Path, script: str) -> str:
+    """Hydra's and OmegaConf's messages, shortened, with what to type instead."""
+    text = str(error.__cause__ or error)
+    if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
+        known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
+        return f"{group[1]}={group[2]}: there is none{suggestion(group[2], known)}"
+    if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
+        return f"{group[1]}: no such config group{suggestion(group[1], [p.name for p in conf.iterdir() if p.is_dir()])}"
+    if key := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
+        return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
+    if key := re.search(r"Key '([^']+)' not in '\w+'\s+full_key: (\S+)", text):
+        return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
+    key_line = re.search(r"full_key: (\S+)", text)
+    first = text.strip().splitlines()[0]
+    return f"{key_line[1]}: {first}" if key_line else first
+
+
+def _known_keys(full: str, conf: Path, script: str) -> str:
+    """Suggest the keys that stand at the same depth."""
+    group, _, key = full.rpartition(".")
+    if not group:
+        return suggestion(key, {f.name for f in fields(SCHEMAS[script])})
+    files = (conf / group).glob("*.yaml") if (conf / group).is_dir() else []
+    known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
+    return suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

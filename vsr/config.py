@@ -1,0 +1,163 @@
+"""The top level of the configs, and the check of everything below it before anything is imported, opened or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vsr.errors import UserError, suggestion
+from vsr.signatures import parameters
+
+SCALES = (2, 3, 4)
+MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
+
+# Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
+OWN_MODULES = ("vsr.nets.", "vsr.data.", "vsr.degradations.", "vsr.recipe.", "vsr.init.", "vsr.callbacks.")
+FOREIGN = (
+    "lightning.pytorch.Trainer",
+    "lightning.pytorch.callbacks.EarlyStopping",
+    "lightning.pytorch.callbacks.ModelCheckpoint",
+    "lightning.pytorch.loggers.TensorBoardLogger",
+)
+# Arguments that build.py gives, so that they cannot disagree with the rest: what to set instead.
+SUPPLIED = {
+    "model": {"scale": "scale", "channels": "the data's channels"},
+    "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
+}
+
+
+@dataclass
+class TrainSchema:
+    """Types of train.yaml; groups are checked against the classes that they name."""
+
+    name: str = MISSING
+    scale: int = 2
+    seed: int = 0
+    epochs: int = MISSING
+    patience: int | None = None
+    monitor: str = "val/psnr"
+    window: tuple[int, int, int] = (0, 4, 4)
+    prelu: dict[str, Any] = field(default_factory=dict)
+    model: Any = MISSING
+    data: Any = MISSING
+    degradation: Any = MISSING
+    recipe: Any = MISSING
+    init: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = None
+    logger: Any = None
+
+
+@dataclass
+class EvaluateSchema:
+    """Types of evaluate.yaml; `data` and `degradation` are those of the training when null."""
+
+    checkpoint: str = MISSING
+    data: Any = None
+    degradation: Any = None
+    trainer: Any = MISSING
+
+
+SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    for script, schema in SCHEMAS.items():
+        ConfigStore.instance().store(f"schema_{script}", schema)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work: unknown targets and arguments, wrong types, values out of range, missing files.
+
+    Raises UserError naming the key and what to type instead.
+    """
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        if isinstance(error, MissingMandatoryValue):
+            raise UserError(f"{key}: needed; type {key}=VALUE") from error
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    if "scale" in plain and plain["scale"] not in SCALES:
+        raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
+    if "monitor" in plain and plain["monitor"] not in MONITORS:
+        raise UserError(f"monitor={plain['monitor']}{suggestion(plain['monitor'], MONITORS)}")
+    for key, least in (("epochs", 0), ("patience", 0), ("seed", 0)):
+        if plain.get(key) is not None and plain[key] < least:
+            raise UserError(f"{key}={plain[key]}: must be {least} or more")
+    if "window" in plain and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
+        raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+    for path, node in _nodes(plain, ()):
+        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 else {})
+    _check_recipe(plain.get("recipe") or {})
+    for key, value in (("data.path", (plain.get("data") or {}).get("path")), ("checkpoint", plain.get("checkpoint"))):
+        if value is not None and not Path(value).expanduser().is_file():
+            raise UserError(f"{key}={value}: {_nearby(Path(value).expanduser())}")
+
+
+def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every mapping that names a target, with its path."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _nodes(value, (*path, str(key)))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _nodes(value, (*path, str(i)))
+
+
+def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) -> None:
+    target = node["_target_"]
+    odd = [key for key in node if str(key).startswith("_") and key != "_target_"]
+    if odd:
+        raise UserError(f"{where}.{odd[0]}: only _target_ is understood here; remove it")
+    if target in FOREIGN:
+        return
+    if not isinstance(target, str) or not target.startswith(OWN_MODULES):
+        raise UserError(f"{where}._target_={target}: not a class that a config may name (vsr's own, {', '.join(FOREIGN)})")
+    known = parameters(target)
+    if known is None:
+        raise UserError(f"{where}._target_={target}: there is no such class")
+    for key, value in node.items():
+        if key == "_target_":
+            continue
+        if key in supplied:
+            raise UserError(f"{where}.{key}: follows from {supplied[key]} and is not set here")
+        if key not in known:
+            raise UserError(f"{where}.{key}: unknown{suggestion(str(key), set(known) - set(supplied))}")
+        if not (isinstance(value, dict) and "_target_" in value) and not known[key].accepts(value):
+            raise UserError(f"{where}.{key}={value}: must be {known[key].text}, not {type(value).__name__} {value!r}")
+    missing = [name for name, parameter in known.items() if parameter.required and name not in node and name not in supplied]
+    if missing and not where.startswith("callbacks"):
+        raise UserError(f"{where}.{missing[0]}: needed by {target}; type {where}.{missing[0]}=VALUE")
+
+
+def _check_recipe(recipe: dict[str, Any]) -> None:
+    positive = ("rate", "batch", "patch", "steps", "clip")
+    for key in positive:
+        if recipe.get(key) is not None and recipe[key] <= 0:
+            raise UserError(f"recipe.{key}={recipe[key]}: must be positive")
+    if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:
+        raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
+
+
+def _nearby(path: Path) -> str:
+    """Why a file cannot be opened, and what there is instead."""
+    if path.is_dir():
+        return "is a folder, not a file"
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    if folder != path.parent:
+        return f"no such file (there is no folder {path.parent}; {folder} exists)"
+    names = [entry.name for entry in folder.iterdir()]
+    return f"no such file{suggestion(path.name, names) if names else ''}" if len(names) < 30 else f"no such file in {folder}"

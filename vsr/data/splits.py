@@ -1,0 +1,88 @@
+"""Which frames are learned from, which are tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vsr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames start..stop-1 of one movie; no clip crosses its ends."""
+
+    movie: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How movies are divided into train, val and test.
+
+    Attributes:
+        by: "time" cuts every movie, earlier frames to learn from, later ones to test on; "trajectory" gives whole movies.
+        learn, test: frames over all movies together, or shares of them when below 1.
+        val: share of the learning frames that is held out for validation, the latest ones.
+        gap: frames left out at each border (by="time").
+    """
+
+    by: Literal["time", "trajectory"] = "time"
+    learn: float = 0.7
+    test: float = 0.3
+    val: float = 0.2
+    gap: int = 0
+
+    def cut(self, lengths: list[int], source: str) -> dict[str, list[Segment]]:
+        """Segments of "train", "val" and "test" for movies of these lengths; raises UserError when a part would be empty."""
+        total = sum(lengths)
+        learn, test = (round(n * total) if n < 1 else int(n) for n in (self.learn, self.test))
+        if learn + test > total:
+            raise UserError(
+                f"{source}: the split asks for {learn} frames to learn from and {test} to test on, there are {total}; "
+                f"type data.split.learn=0.7 data.split.test=0.3 for shares"
+            )
+        parts = self._by_time(lengths, learn, test) if self.by == "time" else self._by_trajectory(lengths, learn, test)
+        empty = [name for name, segments in parts.items() if not sum(map(len, segments))]
+        if empty:
+            raise UserError(
+                f"{source}: {total} frames in {len(lengths)} movie(s) are too few for the split, nothing is left for "
+                f"{' and '.join(empty)}; give a longer movie or other data.split.learn, .val, .test, .gap"
+            )
+        return parts
+
+    def _by_time(self, lengths: list[int], learn: int, test: int) -> dict[str, list[Segment]]:
+        parts: dict[str, list[Segment]] = {"train": [], "val": [], "test": []}
+        before, total = 0, sum(lengths)
+        for movie, length in enumerate(lengths):
+            # Shares of the running total, so that the rounded parts add up to the numbers asked for.
+            after = before + length
+            own = {n: after * n // total - before * n // total for n in (learn, test)}
+            val = round(after * learn * self.val / total) - round(before * learn * self.val / total)
+            borders = {"train": (0, own[learn] - val), "val": (own[learn] - val, own[learn])}
+            borders["test"] = (own[learn], own[learn] + own[test])
+            for name, (start, stop) in borders.items():
+                start += self.gap if name != "train" else 0
+                if stop > start:
+                    parts[name].append(Segment(movie, start, stop))
+            before = after
+        return parts
+
+    def _by_trajectory(self, lengths: list[int], learn: int, test: int) -> dict[str, list[Segment]]:
+        learned = _whole_movies(lengths, learn)
+        val = max(1, round(self.val * learned)) if self.val and learned > 1 else 0
+        tested = _whole_movies(lengths[learned:], test)
+        edges = {"train": (0, learned - val), "val": (learned - val, learned), "test": (learned, learned + tested)}
+        return {name: [Segment(i, 0, lengths[i]) for i in range(*edge)] for name, edge in edges.items()}
+
+
+def _whole_movies(lengths: list[int], frames: int) -> int:
+    """How many movies from the front hold at most `frames` frames."""
+    count = 0
+    while count < len(lengths) and sum(lengths[: count + 1]) <= frames:
+        count += 1
+    return count

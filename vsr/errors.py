@@ -1,0 +1,17 @@
+"""The errors that a user can mend. The scripts print them as one line; everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something that the user gave cannot be used. The message says what, where, and what to type instead."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for the nearest known word, or "; known: a, b" when none is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"

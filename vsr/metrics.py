@@ -1,0 +1,74 @@
+"""Scores of frames against the truth, one value per frame, so that every mean can be taken and checked later.
+
+All are float32 in the unit interval (data range 1) and outside autocast; nothing is clamped or rounded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.utilities import dim_zero_cat
+
+from vsr.geometry import Triple
+from vsr.types import Frame5D, Frames
+
+SCORES = ("mae", "mse", "psnr", "ssim")
+SSIM_RADIUS = 5  # 11x11 Gaussian, sigma 1.5: Wang et al. 2004
+# Float32 cannot tell frames closer than one unit in the last place apart. Without this floor one equal frame would make the
+# mean PSNR infinite; with it such a frame scores 138.5 dB.
+MSE_FLOOR = torch.finfo(torch.float32).eps ** 2
+
+
+def crop(x: Tensor, window: Triple) -> Tensor:
+    """Cut `window` = (t, y, x) entries per side from (..., T, H, W)."""
+    t, y, x_ = window
+    return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
+
+
+def frame_scores(sr: Frames, hr: Frames) -> Tensor:
+    """(N, C, H, W) twice, in the unit interval -> (N, 4): MAE, MSE, PSNR (dB), SSIM of each frame.
+
+    PSNR is that of the frame's mean squared error over all its channels. SSIM is two-dimensional, the mean of the map without
+    the 5 pixels per side that the Gaussian window does not cover (as Wang's code and scikit-image do). Raises ValueError for
+    frames smaller than the 11x11 window.
+    """
+    if min(sr.shape[-2:]) <= 2 * SSIM_RADIUS:
+        raise ValueError(f"SSIM needs frames of at least 11x11 pixels, not {sr.shape[-2]}x{sr.shape[-1]}")
+    with torch.autocast(sr.device.type, enabled=False):
+        sr, hr = sr.float(), hr.float()
+        error = sr - hr
+        mae, mse = error.abs().mean((1, 2, 3)), error.square().mean((1, 2, 3))
+        psnr = peak_signal_noise_ratio(sr, hr, data_range=1.0, dim=(1, 2, 3), reduction="none").clamp(
+            max=-10 * torch.log10(torch.tensor(MSE_FLOOR)).item()
+        )
+        _, full = structural_similarity_index_measure(
+            sr, hr, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none", return_full_image=True
+        )
+        r = SSIM_RADIUS
+        return torch.stack([mae, mse, psnr, full[..., r:-r, r:-r].mean((1, 2, 3))], dim=1)
+
+
+class FrameScores(Metric):
+    """Collects the scores of every frame of a split; `compute` gives their means, `per_frame` the (N, 4) table itself."""
+
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    def update(self, sr: Frame5D, hr: Frame5D) -> None:
+        """Add clips (B, C, T, H, W) in the unit interval, already cut to the evaluation window."""
+        flat_sr, flat_hr = (x.transpose(1, 2).flatten(0, 1) for x in (sr, hr))
+        self.rows.append(frame_scores(flat_sr, flat_hr))
+
+    def per_frame(self) -> Tensor:
+        """(N, 4), columns as in SCORES, frames in the order in which they came."""
+        return dim_zero_cat(self.rows)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Mean over frames of each score."""
+        return dict(zip(SCORES, self.per_frame().mean(0), strict=True))

@@ -1,0 +1,1 @@
+"""LightningModules: one harness, a pipeline each."""

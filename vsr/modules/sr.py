@@ -1,0 +1,179 @@
+"""Training, validation and scoring, once for all pipelines: what differs between them is `super_resolve` alone."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from vsr.errors import UserError
+from vsr.geometry import Triple
+from vsr.losses import loss_function
+from vsr.metrics import FrameScores, crop
+from vsr.nets.base import Network
+from vsr.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.types import Clip, Frame5D
+
+FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
+
+
+class SRModule(L.LightningModule, ABC):
+    """A network in its training harness. Batches are in physical units, everything inside is in the unit interval.
+
+    Args:
+        network: what is trained.
+        normalizer: physical units -> unit interval; a part of the checkpoint.
+        recipe: how it is trained.
+        window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
+        val_splits, test_splits: names of the data module's validation and test loaders, in order.
+        reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
+        card: plain values for the checkpoint: config, data, scale, ...
+
+    Raises UserError when the network loses more of the border than the window cuts.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        normalizer: Normalizer,
+        recipe: Recipe,
+        window: Triple,
+        val_splits: tuple[str, ...] = ("train", "val"),
+        test_splits: tuple[str, ...] = ("test",),
+        reference: Network | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not network.geometry.fits(window):
+            raise UserError(
+                f"{type(network).__name__} loses {network.geometry.margin} (t,y,x) of its output's border, the evaluation "
+                f"window cuts only {window}; type window=[{','.join(map(str, network.geometry.margin))}] or larger"
+            )
+        self.network, self.normalizer, self.reference = network, normalizer, reference
+        self.recipe, self.window, self.card = recipe, window, card or {}
+        self.val_splits, self.test_splits = val_splits, test_splits
+        self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
+        self.evaluated: nn.Module = network  # replaced by its folded form while testing
+        self.scored: dict[str, Tensor] = {}  # split -> (frames, scores) of the last test
+        self._loss_sum: Tensor | float = 0.0
+        self._started: float | None = None
+
+    @abstractmethod
+    def super_resolve(self, network: nn.Module, lr: Frame5D) -> Frame5D:
+        """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
+
+    def forward(self, lr: Frame5D) -> Frame5D:
+        """LR clips (B, C, T, h, w) -> SR clips, both in physical units."""
+        return self.normalizer.inverse(self.super_resolve(self.evaluated, self.normalizer(lr)))
+
+    def prepare(self, lr: Tensor, hr: Tensor) -> None:
+        """Fit what is not trained by gradients to whole training frames lr (N, C, h, w), hr (N, C, H, W), physical units."""
+        lr, hr = self.normalizer(lr), self.normalizer(hr)
+        for network in (self.network, self.reference):
+            if network is not None:
+                network.prepare(lr, hr)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything for gradients to do."""
+        return any(p.requires_grad for p in self.network.parameters())
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
+        """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
+        lr, hr = self.normalizer(batch.lr), self.normalizer(batch.hr)
+        sr = self.super_resolve(self.network, lr)
+        if any(self.network.geometry.margin):
+            hr = crop(hr, self.network.geometry.margin)
+        unit = self.network.error_unit
+        loss = loss_function(self.recipe.loss, sr / unit, hr / unit)
+        value = loss.detach()
+        if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
+            raise UserError(
+                f"the loss is {value.item()} in epoch {self.current_epoch + 1}, step {batch_idx + 1}: training stopped, the "
+                f"checkpoints of earlier epochs are kept; try a lower recipe.rate than {self.recipe.rate:g}"
+            )
+        self._loss_sum = self._loss_sum + value
+        return loss
+
+    def on_train_start(self) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_start(self) -> None:
+        self._loss_sum = 0.0
+
+    def on_train_epoch_end(self) -> None:
+        # One number per epoch: logging every step costs more than a step of these networks.
+        self.log("train/loss", float(self._loss_sum) / max(1, self.trainer.num_training_batches), sync_dist=True)
+        self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def configure_optimizers(self) -> Any:
+        """Adam on what requires gradients, and the recipe's schedule, stepped every batch."""
+        recipe = self.recipe
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=recipe.rate, fused=True)
+        if recipe.schedule == "constant":
+            return optimizer
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        if recipe.schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        else:
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=total + 1, pct_start=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # --- scores -------------------------------------------------------------------------------------------------------
+
+    def score(self, batch: Clip, split: str) -> None:
+        """Add a batch of whole frames to the scores of a split, inside the window."""
+        sr = self.super_resolve(self.evaluated, self.normalizer(batch.lr))
+        lost = self.network.geometry.margin
+        rest = tuple(w - m for w, m in zip(self.window, lost, strict=True))
+        cut = crop(sr, rest), crop(self.normalizer(batch.hr), self.window)  # type: ignore[arg-type]
+        self.scores[_key(split)].update(*cut)  # type: ignore[operator]
+
+    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self.val_splits[dataloader_idx])
+
+    def on_validation_epoch_end(self) -> None:
+        for split in self.val_splits:
+            means = self.scores[_key(split)].compute()  # type: ignore[operator]
+            self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)
+            self.scores[_key(split)].reset()  # type: ignore[operator]
+
+    def on_test_start(self) -> None:
+        self.network.eval()
+        self.evaluated = self.network.fold()
+        self.scored = {}
+
+    def test_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self.test_splits[dataloader_idx])
+
+    def on_test_epoch_end(self) -> None:
+        for split in self.test_splits:
+            metric = self.scores[_key(split)]
+            self.scored[split] = metric.per_frame().cpu()  # type: ignore[operator]
+            metric.reset()  # type: ignore[operator]
+
+    def on_test_end(self) -> None:
+        self.evaluated = self.network
+
+    # --- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        seconds = time.perf_counter() - self._started if self._started else 0.0
+        checkpoint["vsr"] = {**self.card, "seconds": seconds}
+
+
+def _key(split: str) -> str:
+    """A ModuleDict key: 'train' and 'val' would shadow attributes."""
+    return f"split_{split}"

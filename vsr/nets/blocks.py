@@ -1,0 +1,79 @@
+"""Pieces that several networks share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Activation = Literal["prelu", "relu"]
+
+
+def activation(kind: Activation, channels: int, slope: float) -> nn.Module:
+    """PReLU with one slope per channel, starting at `slope`, or ReLU."""
+    return nn.PReLU(channels, init=slope) if kind == "prelu" else nn.ReLU()
+
+
+def he_normal_(module: nn.Module) -> None:
+    """He et al. 2015 for every convolution inside; biases zero. Transposed ones count the inputs that meet in one output."""
+    for m in module.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+            fan = m.weight[0].numel() if isinstance(m, nn.Conv2d) else m.weight.numel() // m.stride[0] ** 2
+            nn.init.normal_(m.weight, std=(2 / fan) ** 0.5)
+            nn.init.zeros_(m.bias)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d) -> nn.Conv2d:
+    """A transposed convolution (stride s, output s times as large) as a convolution at LR to s*s phases per channel.
+
+    Pixel-shuffling its output gives the transposed convolution's output exactly, zero border included:
+    out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding].
+    """
+    s, padding = deconvolution.stride[0], int(deconvolution.padding[0])
+    inputs, outputs, k, _ = deconvolution.weight.shape
+    reach = max(-((padding - k + 1) // s), (padding + s - 1) // s)  # largest |y - i| that a tap of w answers to
+    weight = deconvolution.weight.new_zeros(outputs, s, s, inputs, 2 * reach + 1, 2 * reach + 1)
+    taps = [
+        (p, reach - step, t)  # correlation: the input at y - step stands at reach - step
+        for p in range(s)
+        for step in range(-reach, reach + 1)
+        if 0 <= (t := s * step + p + padding) < k
+    ]
+    for py, jy, ty in taps:
+        for px, jx, tx in taps:
+            weight[:, py, px, :, jy, jx] = deconvolution.weight[:, :, ty, tx].T
+    conv = nn.Conv2d(inputs, outputs * s * s, 2 * reach + 1, padding=reach)
+    conv.weight.copy_(weight.reshape(conv.weight.shape))
+    bias = deconvolution.bias if deconvolution.bias is not None else deconvolution.weight.new_zeros(outputs)
+    conv.bias.copy_(bias.repeat_interleave(s * s))  # type: ignore[union-attr]
+    return conv
+
+
+@torch.no_grad()
+def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
+    """A 'same' k x k convolution at HR as one between the s*s phases of its input and of its output, at LR.
+
+    Equal to pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included, as k//2 <= s * (LR radius).
+    """
+    outputs, inputs, k, _ = convolution.weight.shape
+    radius = -(-(k // 2) // s)
+    weight = convolution.weight.new_zeros(outputs, s, s, inputs, s, s, 2 * radius + 1, 2 * radius + 1)
+    taps = [(p, (p + d) % s, radius + (p + d) // s, d + k // 2) for p in range(s) for d in range(-(k // 2), k // 2 + 1)]
+    for py, qy, jy, ty in taps:
+        for px, qx, jx, tx in taps:
+            weight[:, py, px, :, qy, qx, jy, jx] = convolution.weight[:, :, ty, tx]
+    side = 2 * radius + 1
+    conv = nn.Conv2d(inputs * s * s, outputs * s * s, side, padding=radius)
+    conv.weight.copy_(weight.reshape(conv.weight.shape))
+    conv.bias.copy_(convolution.bias.repeat_interleave(s * s))  # type: ignore[union-attr]
+    return conv
+
+
+def shuffled_prelu(prelu: nn.PReLU, s: int) -> nn.PReLU:
+    """A PReLU moved from behind a pixel shuffle to before it: each slope repeated for its s*s phases."""
+    moved = nn.PReLU(prelu.num_parameters * s * s)
+    slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
+    moved.weight.data.copy_(slopes)
+    return moved

@@ -1,0 +1,125 @@
+"""FSRCNN: the work is done at LR, a deconvolution enlarges (Dong et al., "Accelerating the super-resolution ...", 2016).
+
+`FSRCNN` is the report's variant, `FSRCNNOriginal` the authors'. Both can be folded: deconvolution and what follows it are
+most of the time at HR, and the same function can be computed at LR, four (nine, sixteen) phases at once.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vsr.geometry import Geometry
+from vsr.nets.base import Network
+from vsr.nets.blocks import (
+    Activation,
+    activation,
+    convolution_between_phases,
+    deconvolution_as_phases,
+    he_normal_,
+    shuffled_prelu,
+)
+from vsr.types import Frames
+
+
+class FSRCNN(Network):
+    """The report's own (its section 2): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, 1@5x5, PReLU in between.
+
+    The report enlarges by 2. Its 2x2 kernel at stride 2 neither overlaps nor leaves holes, and so does a scale x scale kernel
+    at stride `scale`, which is what is built for 3 and 4.
+
+    Args:
+        act: "prelu" (the report's) or "relu".
+        slope: where the PReLU's slopes start; 0 in the report.
+        output_act: an activation behind the last layer too, as the report says of "all layers".
+        scale, channels: as in every network.
+    """
+
+    def __init__(
+        self,
+        *,
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.geometry = Geometry.frame(scale)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2),  # feature extraction
+            activation(act, 32, slope),
+            nn.Conv2d(32, 8, 1),  # shrinking
+            activation(act, 8, slope),
+            nn.Conv2d(8, 8, 3, padding=1),  # mapping
+            activation(act, 8, slope),
+            nn.Conv2d(8, 32, 1),  # expanding
+            activation(act, 32, slope),
+        )
+        self.enlarge = nn.ConvTranspose2d(32, 32, scale, stride=scale)  # (N, 32, H, W)
+        self.enlarge_act = activation(act, 32, slope)
+        self.out = nn.Conv2d(32, channels, 5, padding=2)
+        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        he_normal_(self)
+
+    def forward(self, lr: Frames) -> Frames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        return self.out_act(self.out(self.enlarge_act(self.enlarge(self.features(lr)))))
+
+    def fold(self) -> nn.Module:
+        """The same function with all convolutions at LR."""
+        act = self.enlarge_act
+        return nn.Sequential(
+            self.features,
+            deconvolution_as_phases(self.enlarge),
+            shuffled_prelu(act, self.scale) if isinstance(act, nn.PReLU) else act,
+            convolution_between_phases(self.out, self.scale),
+            nn.PixelShuffle(self.scale),
+            self.out_act,
+        ).to(self.out.weight.device)
+
+
+class FSRCNNOriginal(Network):
+    """FSRCNN(d, s, m): d@5x5, s@1x1, m times s@3x3, d@1x1, deconvolution 9x9; PReLU behind all but the last.
+
+    Args:
+        d, s, m: 56, 12, 4 is the paper's FSRCNN; 32, 5, 1 its FSRCNN-s.
+        act, slope: as in `FSRCNN`.
+        output_act: an activation behind the deconvolution too; the authors have none.
+        scale, channels: as in every network.
+    """
+
+    def __init__(
+        self,
+        *,
+        d: int = 56,
+        s: int = 12,
+        m: int = 4,
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.geometry = Geometry.frame(scale)
+        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2), activation(act, d, slope)]
+        layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
+        for _ in range(m):
+            layers += [nn.Conv2d(s, s, 3, padding=1), activation(act, s, slope)]
+        layers += [nn.Conv2d(s, d, 1), activation(act, d, slope)]
+        self.features = nn.Sequential(*layers)
+        # Padding 4 and output padding scale - 1 make the output exactly scale times the input.
+        self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=4, output_padding=scale - 1)
+        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        he_normal_(self)
+
+    def forward(self, lr: Frames) -> Frames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        return self.out_act(self.enlarge(self.features(lr)))
+
+    def fold(self) -> nn.Module:
+        """The same function with the deconvolution at LR."""
+        phases = deconvolution_as_phases(self.enlarge)
+        return nn.Sequential(self.features, phases, nn.PixelShuffle(self.scale), self.out_act).to(phases.weight.device)

@@ -1,0 +1,34 @@
+"""Interpolation as networks of zero parameters, so that baselines go through the same path as everything else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+
+from vsr.geometry import Geometry
+from vsr.nets.base import Network
+from vsr.resize import bicubic_up
+from vsr.types import Frames
+
+
+class Interpolation(Network):
+    """Nearest, bilinear or bicubic (MATLAB's kernel, symmetric border) enlargement.
+
+    Args:
+        method: which of the three.
+        scale, channels: as in every network; channels are treated alike.
+    """
+
+    def __init__(self, *, method: Literal["nearest", "bilinear", "bicubic"], scale: int, channels: int = 1) -> None:
+        super().__init__()
+        self.method, self.scale, self.channels = method, scale, channels
+        self.geometry = Geometry.frame(scale)
+
+    def forward(self, lr: Frames) -> Frames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        if self.method == "nearest":
+            return F.interpolate(lr, scale_factor=self.scale, mode="nearest")
+        if self.method == "bilinear":
+            return F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return bicubic_up(lr, self.scale)

@@ -1,0 +1,1 @@
+"""The embedded shallow-water solver, numpy only."""

@@ -1,0 +1,37 @@
+"""How a network is trained: everything that must be the same for two networks to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vsr.losses import LossName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Loss, optimizer (Adam), schedule, batches and the form of the output.
+
+    Attributes:
+        loss: what is minimised, in the unit interval (divided by the rms of the bicubic residual when `residual`).
+        rate: Adam's learning rate, or the peak of the schedule.
+        schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
+        batch: clips per step.
+        patch: side of the training patches in LR pixels; None trains on whole frames.
+        steps: steps per epoch; None is one pass over the training clips.
+        augment: flips and transposes, one draw per batch, where the data have the symmetry.
+        residual: standardised input, residual over bicubic in units of its rms; otherwise the network puts out the frame.
+        clip: largest norm of the gradient; None for no clipping.
+        ema: decay of the averaged weights that are validated and kept; None for none.
+    """
+
+    loss: LossName = "mse"
+    rate: float = 4e-3
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    batch: int = 16
+    patch: int | None = 16
+    steps: int | None = 100
+    augment: bool = True
+    residual: bool = True
+    ema: float | None = 0.999
+    clip: float | None = 1.0

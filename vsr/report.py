@@ -1,0 +1,91 @@
+"""What a run leaves for people: the table, results.json and the figure."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr.data.loaders import FrameSet
+from vsr.errors import UserError
+from vsr.modules.sr import SRModule
+from vsr.resize import bicubic_up
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """The rows of a run as text, one block per split, with the gain in PSNR over bicubic."""
+    header = ("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear", "parameters", "train s")
+    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
+    body = []
+    for row in rows:
+        split = row["split"]
+        gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
+        scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
+        cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
+        body.append([split, row["method"], *scores, *gains, *cost])
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    lines: list[str] = []
+    for line in (header, *body):
+        if lines and line[0] != lines[-1].split()[0]:
+            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
+        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all. Raises UserError naming the path when it cannot be written."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str) -> None:
+    """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each."""
+    from matplotlib.figure import Figure  # imported here: it takes a third of a second
+
+    at = len(frames) // 2
+    device = module.device
+    lr, hr = frames.lr[at : at + 1].unsqueeze(2).to(device), frames.hr[at : at + 1].unsqueeze(2).to(device)
+    unit_lr, truth = module.normalizer(lr), module.normalizer(hr)[0, 0, 0]
+    assert module.reference is not None
+    made = {
+        "bicubic": bicubic_up(unit_lr[:, :, 0], frames.scale)[0, 0],
+        "linear": module.reference(unit_lr[:, :, 0])[0, 0],
+        name: module.super_resolve(module.network, unit_lr)[0, 0, 0],
+    }
+    low, high = float(truth.min()), float(truth.max())
+    error = max(float((made["bicubic"] - truth).abs().max()), 1e-12)
+    _, y, x = module.window
+    inner = (slice(y, truth.shape[0] - y), slice(x, truth.shape[1] - x))
+    figure = Figure(figsize=(15, 6.4), layout="constrained")
+    axes = figure.subplots(2, 5)
+    shown = [("LR", unit_lr[0, 0, 0]), *made.items(), ("HR", truth)]
+    for column, (label, image) in enumerate(shown):
+        top, bottom = axes[:, column]
+        top.imshow(image.cpu(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        top.set_title(label)
+        bottom.axis("off")
+        if label in made:
+            difference = image - truth
+            psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(1e-14))
+            drawn = bottom.imshow(difference.cpu(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
+            bottom.set_title(f"error, {float(psnr):.2f} dB in this frame", fontsize=10)
+        top.axis("off")
+    figure.colorbar(drawn, ax=axes[1, 4], location="left", fraction=0.4, label="error (1 = data range)")
+    figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
+    figure.savefig(path, dpi=110)

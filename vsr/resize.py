@@ -1,0 +1,43 @@
+"""Bicubic resizing in MATLAB's convention (imresize): antialiased, a = -0.5, symmetric border.
+
+`torch.nn.functional.interpolate(antialias=True)` has that kernel but renormalises it at the border; mirroring the frame first
+makes the two equal to 1e-13 in float64. Keys, "Cubic convolution interpolation", 1981; MATLAB imresize.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsr.types import Frames
+
+REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keeps the cut on the grid
+
+
+def pad_symmetric(x: Tensor, n: int) -> Tensor:
+    """Mirror (..., H, W) by n pixels per side, the border pixel repeated (numpy's "symmetric"). n may exceed H and W."""
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        index = torch.arange(-n, size + n, device=x.device) % (2 * size)
+        x = x.index_select(axis, torch.minimum(index, 2 * size - 1 - index))
+    return x
+
+
+def bicubic_down(hr: Frames, scale: int) -> Frames:
+    """(N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W."""
+    height, width = hr.shape[-2:]
+    if height % scale or width % scale:
+        raise ValueError(f"{height}x{width} is not divisible by {scale}")
+    padded = pad_symmetric(hr, REACH * scale)
+    size = (height // scale + 2 * REACH, width // scale + 2 * REACH)
+    return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., REACH:-REACH, REACH:-REACH]
+
+
+def bicubic_up(lr: Frames, scale: int) -> Frames:
+    """(N, C, h, w) -> (N, C, h*scale, w*scale)."""
+    padded = pad_symmetric(lr, REACH)
+    size = (padded.shape[-2] * scale, padded.shape[-1] * scale)
+    cut = REACH * scale
+    # antialias=True also when enlarging: it is what switches torch's kernel from a = -0.75 to a = -0.5.
+    return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., cut:-cut, cut:-cut]

@@ -1,0 +1,206 @@
+"""A run from start to end: score, train, score again against the baselines, write down."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vsr import __version__
+from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer
+from vsr.callbacks import History
+from vsr.checkpoints import read_checkpoint
+from vsr.config import check
+from vsr.data.base import SRDataModule
+from vsr.errors import UserError
+from vsr.init import InitReport
+from vsr.metrics import SCORES
+from vsr.modules.sr import SRModule
+from vsr.nets.base import parameter_count
+from vsr.report import comparison_figure, format_table, write_json
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`."""
+    if (folder / "results.json").exists() or (folder / "checkpoints").exists():
+        raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+    _quiet_warnings()
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build_data(cfg)
+    module = build_module(cfg, data.card, data.test_splits)
+    report: InitReport = instantiate(cfg.init)(module.network)
+    frames = data.sets["train"]
+    module.prepare(frames.lr, frames.hr)
+    log.info("%s", _summary(data, module, report))
+
+    history = History()
+    trainer = build_trainer(cfg, folder, history)
+    trainer.validate(module, datamodule=data, verbose=False)
+    history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
+    best = folder / "checkpoints" / "best.ckpt"
+    if module.trainable and cfg.epochs > 0:
+        _fit(trainer, module, data)
+    else:
+        trainer.save_checkpoint(best)
+    content = read_checkpoint(best)
+    module.load_state_dict(content["state_dict"])
+
+    rows = score_rows(cfg, data, module, content["vsr"])
+    results = _results(cfg, data, module, rows) | {"history": history.rows, "init": [asdict(row) for row in report]}
+    write_json(folder / "results.json", results)
+    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name)
+    _log_hparams(trainer, cfg, rows)
+    log.info("%s\n%s", format_table(rows), _closing(history.rows, folder))
+    return results
+
+
+def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Score a checkpoint on the data of its training or on `data`, print the table and write it to `folder`."""
+    _quiet_warnings()
+    path = Path(cfg.checkpoint).expanduser()
+    content = read_checkpoint(path)
+    card = content["vsr"]
+    try:
+        trained, facts = OmegaConf.create(card["config"]), card["data"]
+        channels = int(facts["channels"])
+    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version") from error
+    for group in ("data", "degradation"):
+        if cfg[group] is not None:
+            trained[group] = cfg[group]
+    trained.trainer = cfg.trainer
+    check(trained)
+    data = build_data(trained)
+    if data.channels != channels:
+        raise UserError(f"{data.name}: has {data.channels} channels, {path} was trained on {channels}")
+    module = build_module(trained, data.card, data.test_splits)
+    try:
+        module.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path}: its tensors are not those of the network that it names ({detail})") from error
+    # Each data set has declared bounds: a network sees the unit interval wherever it is used.
+    module.normalizer.set(*data.bounds)
+    rows = score_rows(trained, data, module, card)
+    results = _results(trained, data, module, rows) | {"checkpoint": str(path)}
+    write_json(folder / "results.json", results)
+    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], trained.name)
+    log.info("%s\nresults   %s", format_table(rows), folder / "results.json")
+    return results
+
+
+def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
+    rows: list[dict[str, Any]] = []
+    scorer = build_scorer(cfg)
+    for method, candidate in {**build_baselines(module, data.channels), cfg.name: module}.items():
+        scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
+        for split, scored in candidate.scored.items():
+            row: dict[str, Any] = {"split": split, "method": method, "frames": len(scored)}
+            row |= dict(zip(SCORES, scored.double().mean(0).tolist(), strict=True))
+            row["parameters"] = parameter_count(candidate.network)
+            row["train_seconds"] = card.get("seconds", 0.0) if candidate is module else 0.0
+            rows.append(row)
+    return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
+
+
+def _fit(trainer: L.Trainer, module: SRModule, data: SRDataModule) -> None:
+    try:
+        trainer.fit(module, datamodule=data)
+    except SystemExit:
+        # Lightning turns Ctrl-C into exit status 1.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    protocol = {
+        "data": data.card,
+        "degradation": data.degradation.name,
+        "scale": int(cfg.scale),
+        "window": list(module.window),
+        "range": [0.0, 1.0],
+        "psnr": "mean over frames, float32, not clamped or rounded",
+        "ssim": "11x11 Gaussian, sigma 1.5, without 5 border pixels",
+    }
+    versions = {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}
+    return {"protocol": protocol, "rows": rows, "versions": versions, "config": OmegaConf.to_container(cfg, resolve=True)}
+
+
+def _summary(data: SRDataModule, module: SRModule, report: InitReport) -> str:
+    """What is about to be trained, on what, from where."""
+    frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
+    height, width = data.card["size"]
+    loaded = sum(row.status == "loaded" for row in report)
+    start = f"{loaded} of {len(report)} tensors loaded" if loaded else "random start"
+    return (
+        f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}\n"
+        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {start}"
+    )
+
+
+def _closing(history: list[dict[str, float]], folder: Path) -> str:
+    """The first and the last epoch, as in the report's tables, and where things are."""
+    lines = []
+    for row in dict.fromkeys((0, len(history) - 1)):
+        found = history[row]
+        scores = "; ".join(
+            f"{split} MSE {found[f'{split}/mse']:.4e} SSIM {found[f'{split}/ssim']:.4f} PSNR {found[f'{split}/psnr']:.2f}"
+            for split in ("train", "val")
+        )
+        lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
+    lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
+    lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
+def _log_hparams(trainer: L.Trainer, cfg: DictConfig, rows: list[dict[str, Any]]) -> None:
+    """Fill TensorBoard's HPARAMS tab: what people sweep, and the network's scores on each test split."""
+    if trainer.logger is None:
+        return
+    keys = ("name", "scale", "seed", "epochs", "patience", "data", "recipe", "model", "init")
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    swept = {key: plain[key] for key in keys if key in plain}
+    scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
+    trainer.logger.log_hyperparams(swept, scores)
+    trainer.logger.finalize("success")
+
+
+def _commit() -> str | None:
+    """The commit of the working tree, "+" behind it when something is changed; None outside a git checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _quiet_warnings() -> None:
+    """Lightning advises worker processes, which would be slower here, and warns of what is on purpose."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*You are using `torch.load`.*",
+        ".*saving a checkpoint outside the 'fit' stage.*",
+        ".*treespec.*",
+    ):
+        warnings.filterwarnings("ignore", text)
