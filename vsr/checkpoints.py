@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vsr.errors import UserError
+from vsr.files import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -24,21 +23,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write, sync, check the CRCs, replace. Raises UserError naming the path when it cannot be written."""
         path = Path(path)
-        temporary: str | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            _verify(Path(temporary))
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
+                _verify(temporary)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: the checkpoint cannot be written ({error}); the previous one is kept") from error
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """As `read_checkpoint`; `weights_only` is ignored, it is always true."""

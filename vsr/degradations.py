@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from vsr.resize import bicubic_down
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class Degradation(Protocol):
@@ -13,7 +13,7 @@ class Degradation(Protocol):
 
     name: str
 
-    def __call__(self, hr: Frames, scale: int) -> Frames: ...
+    def __call__(self, hr: HRFrames, scale: int) -> LRFrames: ...
 
 
 class Bicubic:
@@ -21,6 +21,6 @@ class Bicubic:
 
     name = "bicubic"
 
-    def __call__(self, hr: Frames, scale: int) -> Frames:
+    def __call__(self, hr: HRFrames, scale: int) -> LRFrames:
         """Shrink by `scale`; raises ValueError where it does not divide the frame."""
         return bicubic_down(hr, scale)

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from torchmetrics.utilities import dim_zero_cat
 
 from vsr.geometry import Triple
-from vsr.types import Frame5D, Frames
+from vsr.types import HRClips, HRFrames
 
 SCORES = ("mae", "mse", "psnr", "ssim")
 SSIM_RADIUS = 5  # 11x11 Gaussian, sigma 1.5: Wang et al. 2004
@@ -27,7 +27,7 @@ def crop(x: Tensor, window: Triple) -> Tensor:
     return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
-def frame_scores(sr: Frames, hr: Frames) -> Tensor:
+def frame_scores(sr: HRFrames, hr: HRFrames) -> Tensor:
     """(N, C, H, W) twice, in the unit interval -> (N, 4): MAE, MSE, PSNR (dB), SSIM of each frame.
 
     PSNR is that of the frame's mean squared error over all its channels. SSIM is two-dimensional, the mean of the map without
@@ -60,7 +60,7 @@ class FrameScores(Metric):
         super().__init__()
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, sr: Frame5D, hr: Frame5D) -> None:
+    def update(self, sr: HRClips, hr: HRClips) -> None:
         """Add clips (B, C, T, H, W) in the unit interval, already cut to the evaluation window."""
         flat_sr, flat_hr = (x.transpose(1, 2).flatten(0, 1) for x in (sr, hr))
         self.rows.append(frame_scores(flat_sr, flat_hr))

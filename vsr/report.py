@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import torch
 
 from vsr.data.loaders import FrameSet
 from vsr.errors import UserError
+from vsr.files import replacing
+from vsr.metrics import MSE_FLOOR
 from vsr.modules.sr import SRModule
 from vsr.resize import bicubic_up
 
@@ -39,18 +39,11 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all. Raises UserError naming the path when it cannot be written."""
-    temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 @torch.no_grad()
@@ -72,20 +65,20 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str)
     error = max(float((made["bicubic"] - truth).abs().max()), 1e-12)
     _, y, x = module.window
     inner = (slice(y, truth.shape[0] - y), slice(x, truth.shape[1] - x))
-    figure = Figure(figsize=(15, 6.4), layout="constrained")
+    figure = Figure(figsize=(15.6, 6.2), layout="constrained")
     axes = figure.subplots(2, 5)
-    shown = [("LR", unit_lr[0, 0, 0]), *made.items(), ("HR", truth)]
-    for column, (label, image) in enumerate(shown):
+    for column, (label, image) in enumerate([("LR", unit_lr[0, 0, 0]), *made.items(), ("HR", truth)]):
         top, bottom = axes[:, column]
         top.imshow(image.cpu(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         top.set_title(label)
-        bottom.axis("off")
         if label in made:
             difference = image - truth
-            psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(1e-14))
+            psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(MSE_FLOOR))
             drawn = bottom.imshow(difference.cpu(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
             bottom.set_title(f"error, {float(psnr):.2f} dB in this frame", fontsize=10)
-        top.axis("off")
-    figure.colorbar(drawn, ax=axes[1, 4], location="left", fraction=0.4, label="error (1 = data range)")
+        for axis in (top, bottom):
+            axis.axis("off")
+    bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))
+    bar.set_label("error (1 = the data range)")
     figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
     figure.savefig(path, dpi=110)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keeps the cut on the grid
 
@@ -24,7 +24,7 @@ def pad_symmetric(x: Tensor, n: int) -> Tensor:
     return x
 
 
-def bicubic_down(hr: Frames, scale: int) -> Frames:
+def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
     """(N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W."""
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
@@ -34,7 +34,7 @@ def bicubic_down(hr: Frames, scale: int) -> Frames:
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., REACH:-REACH, REACH:-REACH]
 
 
-def bicubic_up(lr: Frames, scale: int) -> Frames:
+def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
     """(N, C, h, w) -> (N, C, h*scale, w*scale)."""
     padded = pad_symmetric(lr, REACH)
     size = (padded.shape[-2] * scale, padded.shape[-1] * scale)

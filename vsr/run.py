@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import warnings
 from dataclasses import asdict
@@ -38,6 +39,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     _quiet_warnings()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
+    data.check_window(tuple(cfg.window))
     module = build_module(cfg, data.card, data.test_splits)
     report: InitReport = instantiate(cfg.init)(module.network)
     frames = data.sets["train"]
@@ -60,7 +62,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     results = _results(cfg, data, module, rows) | {"history": history.rows, "init": [asdict(row) for row in report]}
     write_json(folder / "results.json", results)
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name)
-    _log_hparams(trainer, cfg, rows)
+    _log_hparams(trainer, cfg, data, module, rows)
     log.info("%s\n%s", format_table(rows), _closing(history.rows, folder))
     return results
 
@@ -84,6 +86,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build_data(trained)
     if data.channels != channels:
         raise UserError(f"{data.name}: has {data.channels} channels, {path} was trained on {channels}")
+    data.check_window(tuple(trained.window))
     module = build_module(trained, data.card, data.test_splits)
     try:
         module.load_state_dict(content["state_dict"])
@@ -161,19 +164,18 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
+    folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)
 
 
-def _log_hparams(trainer: L.Trainer, cfg: DictConfig, rows: list[dict[str, Any]]) -> None:
+def _log_hparams(trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> None:
     """Fill TensorBoard's HPARAMS tab: what people sweep, and the network's scores on each test split."""
     if trainer.logger is None:
         return
-    keys = ("name", "scale", "seed", "epochs", "patience", "data", "recipe", "model", "init")
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    swept = {key: plain[key] for key in keys if key in plain}
+    swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
+    swept |= asdict(module.recipe)
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
     trainer.logger.log_hyperparams(swept, scores)
     trainer.logger.finalize("success")

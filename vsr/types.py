@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Frames = Float[Tensor, "N C H W"]
-Frame5D = Float[Tensor, "B C T H W"]
+# Capital H and W are HR, small ones LR; within one call the same letter is the same size.
+LRFrames = Float[Tensor, "N C h w"]
+HRFrames = Float[Tensor, "N C H W"]
+LRClips = Float[Tensor, "B C T h w"]
+HRClips = Float[Tensor, "B C T H W"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,6 @@ class Movie:
 class Clip(NamedTuple):
     """What a batch holds, in physical units. lr: (B,C,T,h,w), hr: (B,C,T,H,W), position: (B,) of each clip in its split."""
 
-    lr: Float[Tensor, "B C T h w"]
-    hr: Float[Tensor, "B C T H W"]
+    lr: LRClips
+    hr: HRClips
     position: Int[Tensor, B]

@@ -14,6 +14,8 @@ from vsr.data.loaders import FrameLoader, FrameSet, PatchLoader
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
+from vsr.geometry import Triple
+from vsr.metrics import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie
 
@@ -146,6 +148,16 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def _degrade(self, hr: Tensor) -> Tensor:
         return self.degradation(hr, self.scale)
+
+    def check_window(self, window: Triple) -> None:
+        """Raises UserError when the evaluation window leaves frames that are too small for SSIM."""
+        height, width = self.sets["train"].hr.shape[-2:]
+        left = (height - 2 * window[1], width - 2 * window[2])
+        if min(left) <= 2 * SSIM_RADIUS or window[0]:
+            raise UserError(
+                f"{self.name}: window={list(window)} leaves {left[0]}x{left[1]} of frames of {height}x{width}, SSIM needs 11x11 "
+                f"and single frames no temporal margin; type window=[0,0,0] or give larger frames"
+            )
 
     def _check_patch(self, train: FrameSet) -> None:
         h, w = train.lr.shape[-2:]

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from vsr.data.base import SRDataModule
 from vsr.data.splits import Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
+from vsr.files import replacing
 from vsr.physics.families import FAMILIES
 from vsr.physics.generate import Job, Trajectory, simulate_all
 from vsr.recipe import Recipe
@@ -120,26 +120,20 @@ class ClimateDataModule(SRDataModule):
         return self.folder / f"climate-{self.family}-{self.size}px-{key}.h5"
 
     def _generate(self, path: Path) -> None:
-        """Run the solver and write the file under a temporary name, so that an interrupt leaves none."""
+        """Run the solver and write the file whole or not at all."""
         jobs = [*self.jobs["main"], *self.jobs["unseen"]]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=path.stem, suffix=".part")
+            with replacing(path) as temporary:
+                runs = iter(simulate_all(jobs, f"generating climate data ({self.family})"))
+                with h5py.File(temporary, "w") as file:
+                    file.attrs["parameters"] = repr(self.jobs)
+                    for part, part_jobs in self.jobs.items():
+                        for k in range(len(part_jobs)):
+                            self._write(file.create_group(f"{part}/{k:03d}"), next(runs))
         except OSError as error:
-            raise UserError(f"data.cache={self.folder}: cannot be written ({error.strerror}); type data.cache=FOLDER") from error
-        os.close(handle)
-        try:
-            runs = iter(simulate_all(jobs, f"generating climate data ({self.family})"))
-            with h5py.File(temporary, "w") as file:
-                file.attrs["parameters"] = repr(self.jobs)
-                for part, part_jobs in self.jobs.items():
-                    for k in range(len(part_jobs)):
-                        self._write(file.create_group(f"{part}/{k:03d}"), next(runs))
-            os.replace(temporary, path)
+            raise UserError(f"data.cache={self.folder}: cannot be written ({error}); type data.cache=FOLDER") from error
         except FloatingPointError as error:
             raise UserError(f"data.family={self.family}, data.size={self.size}: {error}") from error
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
     def _write(self, group: h5py.Group, run: Trajectory) -> None:
         low, high = FAMILIES[self.family].range

@@ -17,7 +17,7 @@ from vsr.metrics import FrameScores, crop
 from vsr.nets.base import Network
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.types import Clip, Frame5D
+from vsr.types import Clip, HRClips, LRClips
 
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
@@ -67,10 +67,10 @@ class SRModule(L.LightningModule, ABC):
         self._started: float | None = None
 
     @abstractmethod
-    def super_resolve(self, network: nn.Module, lr: Frame5D) -> Frame5D:
+    def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
 
-    def forward(self, lr: Frame5D) -> Frame5D:
+    def forward(self, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) -> SR clips, both in physical units."""
         return self.normalizer.inverse(self.super_resolve(self.evaluated, self.normalizer(lr)))
 

@@ -48,7 +48,7 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d) -> nn.Conv2d:
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     bias = deconvolution.bias if deconvolution.bias is not None else deconvolution.weight.new_zeros(outputs)
     conv.bias.copy_(bias.repeat_interleave(s * s))  # type: ignore[union-attr]
-    return conv
+    return conv.to(weight)
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
     conv = nn.Conv2d(inputs * s * s, outputs * s * s, side, padding=radius)
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     conv.bias.copy_(convolution.bias.repeat_interleave(s * s))  # type: ignore[union-attr]
-    return conv
+    return conv.to(weight)
 
 
 def shuffled_prelu(prelu: nn.PReLU, s: int) -> nn.PReLU:
@@ -76,4 +76,4 @@ def shuffled_prelu(prelu: nn.PReLU, s: int) -> nn.PReLU:
     moved = nn.PReLU(prelu.num_parameters * s * s)
     slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
     moved.weight.data.copy_(slopes)
-    return moved
+    return moved.to(slopes)

@@ -18,7 +18,7 @@ from vsr.nets.blocks import (
     he_normal_,
     shuffled_prelu,
 )
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class FSRCNN(Network):
@@ -62,7 +62,7 @@ class FSRCNN(Network):
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         return self.out_act(self.out(self.enlarge_act(self.enlarge(self.features(lr)))))
 
@@ -76,7 +76,7 @@ class FSRCNN(Network):
             convolution_between_phases(self.out, self.scale),
             nn.PixelShuffle(self.scale),
             self.out_act,
-        ).to(self.out.weight.device)
+        )
 
 
 class FSRCNNOriginal(Network):
@@ -115,11 +115,11 @@ class FSRCNNOriginal(Network):
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         return self.out_act(self.enlarge(self.features(lr)))
 
     def fold(self) -> nn.Module:
         """The same function with the deconvolution at LR."""
         phases = deconvolution_as_phases(self.enlarge)
-        return nn.Sequential(self.features, phases, nn.PixelShuffle(self.scale), self.out_act).to(phases.weight.device)
+        return nn.Sequential(self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.resize import bicubic_up
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class Interpolation(Network):
@@ -25,7 +25,7 @@ class Interpolation(Network):
         self.method, self.scale, self.channels = method, scale, channels
         self.geometry = Geometry.frame(scale)
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         if self.method == "nearest":
             return F.interpolate(lr, scale_factor=self.scale, mode="nearest")

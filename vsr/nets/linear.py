@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.resize import pad_symmetric
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class Linear(Network):
@@ -36,7 +36,7 @@ class Linear(Network):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(scale * scale), requires_grad=False)
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W); the border is mirrored."""
         n, c = lr.shape[:2]
         padded = pad_symmetric(lr, self.size // 2).flatten(0, 1).unsqueeze(1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.nets.base import Network
 from vsr.resize import bicubic_up
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class StandardizedResidual(Network):
@@ -38,7 +38,7 @@ class StandardizedResidual(Network):
         """The rms of what bicubic misses."""
         return self.rms
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         return torch.addcmul(bicubic_up(lr, self.scale), self.network((lr - self.mean) / self.std), self.rms)
 

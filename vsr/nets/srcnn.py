@@ -8,7 +8,7 @@ from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.nets.blocks import Activation, activation, he_normal_
 from vsr.resize import bicubic_up
-from vsr.types import Frames
+from vsr.types import HRFrames, LRFrames
 
 
 class SRCNN(Network):
@@ -46,7 +46,7 @@ class SRCNN(Network):
         )
         he_normal_(self.body)
 
-    def forward(self, lr: Frames) -> Frames:
+    def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         return self.body(bicubic_up(lr, self.scale))
 

@@ -1,0 +1,107 @@
+"""Steps per second of the Lightning run against a bare PyTorch loop doing the same work on the same batches, in one process.
+
+python benchmarks/train_loop.py [--steps 300] [--rounds 5] [--threads N]. The two take turns; medians of the rounds, and of their
+ratios, are printed. The bare loop has the same network, loss, clipping, Adam, schedule and averaged weights, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from typing import Any
+
+import lightning as L
+import torch
+
+from vsr.build import quiet_lightning
+from vsr.callbacks import EMA, RunBar
+from vsr.data.loaders import FrameSet, PatchLoader
+from vsr.modules.frame import FrameSR
+from vsr.nets.fsrcnn import FSRCNN
+from vsr.nets.residual import StandardizedResidual
+from vsr.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.resize import bicubic_down
+
+RECIPE = Recipe(batch=16, patch=16, schedule="constant")
+
+
+def make(steps: int) -> tuple[FrameSR, PatchLoader]:
+    """A fresh module and the loader of its batches: random frames of the default size."""
+    torch.manual_seed(0)
+    hr = torch.rand(96, 1, 72, 72)
+    frames = FrameSet(bicubic_down(hr, 2), hr, ((0, 96),))
+    module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0, 1), recipe=RECIPE, window=(0, 4, 4))
+    module.prepare(frames.lr, frames.hr)
+    loader = PatchLoader(frames, patch=16, batch=16, steps=steps, symmetries=("flip_y", "flip_x", "transpose"))
+    return module, loader
+
+
+def bare(steps: int) -> float:
+    """Steps per second without Lightning."""
+    module, loader = make(steps)
+    network = module.network
+    parameters = list(network.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=RECIPE.rate, fused=True)
+    averaged = [p.detach().clone() for p in parameters]
+    start = time.perf_counter()
+    for lr, hr, _ in loader:
+        lr, hr = lr[:, :, 0], hr[:, :, 0]
+        loss = torch.nn.functional.mse_loss(network(lr) / network.error_unit, hr / network.error_unit)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        torch._foreach_lerp_(averaged, [p.detach() for p in parameters], 1e-3)
+    return steps / (time.perf_counter() - start)
+
+
+class Clock(L.Callback):
+    """From the start of training to its end: what a run costs per step, without the start of the Trainer."""
+
+    def on_train_start(self, *_: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def lightning(steps: int) -> float:
+    """Steps per second of a run as build.py sets it up, without validation."""
+    module, loader = make(steps)
+    clock = Clock()
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+        callbacks=[RunBar(), EMA(0.999), clock],
+    )
+    trainer.fit(module, train_dataloaders=loader)
+    return steps / clock.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+    quiet_lightning()
+    bare(20), lightning(20)
+    pairs = [(lightning(options.steps), bare(options.steps)) for _ in range(options.rounds)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    ours, floor = (statistics.median(column) for column in zip(*pairs, strict=True))
+    print(f"fsrcnn, patch 32, batch 16, {options.threads} threads, {options.rounds} rounds of {options.steps} steps (medians)")
+    print(f"lightning {ours:.1f} steps/s, bare loop {floor:.1f} steps/s, ratio {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Tiny data with the layout of the real thing, and runs without a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vsr.config import register
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+TINY_CLIMATE = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"]
+TINY_RUN = ["epochs=1", "trainer.accelerator=cpu"]
+
+
+def choices(group: str) -> list[str]:
+    """Every config of a group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def compose_config(script: str, overrides: list[str]) -> DictConfig:
+    """The config that the script would get."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(script, overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    choice = dict(cfg.hydra.runtime.choices)
+    for key in ("hydra",):
+        del cfg._content[key]  # type: ignore[union-attr]
+    if script == "train" and str(cfg._get_node("name")).startswith("${hydra"):
+        cfg.name = choice["model"]
+    return cfg
+
+
+def train_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """train.py in this process."""
+    from vsr.config import check
+    from vsr.run import train
+
+    cfg = compose_config("train", [*TINY_RUN, *overrides])
+    check(cfg)
+    return train(cfg, folder)
+
+
+def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """evaluate.py in this process."""
+    from vsr.config import check
+    from vsr.run import evaluate
+
+    cfg = compose_config("evaluate", ["trainer.accelerator=cpu", *overrides])
+    check(cfg)
+    return evaluate(cfg, folder)
+
+
+def moving_pattern(frames: int = 12, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:
+    """uint8 (T, H, W): smooth blobs and a sharp edge that move, different along each axis."""
+    rng = np.random.default_rng(seed)
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    field = np.zeros(t.shape)
+    for _ in range(4):
+        ky, kx, w, phase = rng.uniform(0.1, 0.5), rng.uniform(0.1, 0.4), rng.uniform(0.1, 0.3), rng.uniform(0, 6)
+        field += np.sin(ky * y + kx * x + w * t + phase)
+    field += 2.0 * (x > width / 3 + 0.7 * t)
+    return np.round(16 + 200 * (field - field.min()) / np.ptp(field)).astype(np.uint8)
+
+
+def write_y4m(path: Path, luma: np.ndarray) -> Path:
+    """A 4:2:0 y4m with flat chroma."""
+    frames, height, width = luma.shape
+    chroma = np.full(2 * ((height + 1) // 2) * ((width + 1) // 2), 128, np.uint8)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in range(frames):
+            file.write(b"FRAME\n" + luma[frame].tobytes() + chroma.tobytes())
+    return path
+
+
+def write_video(path: Path, luma: np.ndarray, codec: str, pix_fmt: str) -> Path:
+    """A video through PyAV, luma in the Y plane (or the grey level)."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = luma.shape[1:]
+        stream.pix_fmt = pix_fmt
+        for image in luma:
+            frame = av.VideoFrame.from_ndarray(image, format="gray")
+            if pix_fmt == "yuv420p":
+                half = np.full((image.shape[0] // 2, image.shape[1]), 128, np.uint8)
+                frame = av.VideoFrame.from_ndarray(np.concatenate([image, half]), format="yuv420p")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
