@@ -44,11 +44,11 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d) -> nn.Conv2d:
     for py, jy, ty in taps:
         for px, jx, tx in taps:
             weight[:, py, px, :, jy, jx] = deconvolution.weight[:, :, ty, tx].T
-    conv = nn.Conv2d(inputs, outputs * s * s, 2 * reach + 1, padding=reach)
+    conv = nn.Conv2d(inputs, outputs * s * s, 2 * reach + 1, padding=reach, dtype=weight.dtype, device=weight.device)
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     bias = deconvolution.bias if deconvolution.bias is not None else deconvolution.weight.new_zeros(outputs)
     conv.bias.copy_(bias.repeat_interleave(s * s))  # type: ignore[union-attr]
-    return conv.to(weight)
+    return conv
 
 
 @torch.no_grad()
@@ -65,15 +65,15 @@ def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
         for px, qx, jx, tx in taps:
             weight[:, py, px, :, qy, qx, jy, jx] = convolution.weight[:, :, ty, tx]
     side = 2 * radius + 1
-    conv = nn.Conv2d(inputs * s * s, outputs * s * s, side, padding=radius)
+    conv = nn.Conv2d(inputs * s * s, outputs * s * s, side, padding=radius, dtype=weight.dtype, device=weight.device)
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     conv.bias.copy_(convolution.bias.repeat_interleave(s * s))  # type: ignore[union-attr]
-    return conv.to(weight)
+    return conv
 
 
 def shuffled_prelu(prelu: nn.PReLU, s: int) -> nn.PReLU:
     """A PReLU moved from behind a pixel shuffle to before it: each slope repeated for its s*s phases."""
-    moved = nn.PReLU(prelu.num_parameters * s * s)
     slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
+    moved = nn.PReLU(len(slopes), dtype=slopes.dtype, device=slopes.device)
     moved.weight.data.copy_(slopes)
-    return moved.to(slopes)
+    return moved
