@@ -33,7 +33,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def script(tmp_path: Path) -> Script:
     """Run train.py or evaluate.py as a user would, in an empty folder."""
 

@@ -69,7 +69,11 @@ def test_modules_stay_readable(path: object) -> None:
 def test_help_and_mistakes_do_not_import_torch(arguments: tuple[str, ...], tmp_path: object) -> None:
     script = str(ROOT / arguments[0])
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", script, *arguments[1:]], cwd=str(tmp_path), capture_output=True, text=True, check=False
+        [sys.executable, "-X", "importtime", script, *arguments[1:]],
+        cwd=str(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "vsr.cli" in modules

@@ -26,7 +26,7 @@ def reference_ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(ssim.mean())
 
 
-@pytest.fixture()
+@pytest.fixture
 def pair() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     truth = rng.random((5, 1, 24, 31))

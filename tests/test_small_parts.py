@@ -72,8 +72,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         temporary.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
-    with pytest.raises(RuntimeError, match="half way"), replacing(path) as temporary:
-        temporary.write_text("sec")
-        raise RuntimeError("half way")
+
+    def half_way() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("sec")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        half_way()
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -30,13 +31,26 @@ MODULES: dict[str, type[SRModule]] = {"frame": FrameSR}
 BASELINES = ("nearest", "bilinear", "bicubic")
 
 
+def make(key: str, node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a checked node of the config. Raises UserError, naming the key, for what the constructor refuses."""
+    try:
+        # "object": lists stay lists and the Recipe that is handed on stays one, instead of turning into config nodes.
+        return instantiate(node, **arguments, _convert_="object")
+    except InstantiationException as error:
+        # Hydra wraps what a constructor raises; the constructor's own first line says what does not fit.
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(f"{key}: {str(error.__cause__ or error).splitlines()[0]}") from error
+
+
 def build_data(cfg: DictConfig) -> SRDataModule:
     """The data module, read and degraded. Raises UserError for data that cannot be used."""
-    data: SRDataModule = instantiate(
+    data: SRDataModule = make(
+        "data",
         cfg.data,
         scale=cfg.scale,
-        degradation=instantiate(cfg.degradation),
-        recipe=instantiate(cfg.recipe),
+        degradation=make("degradation", cfg.degradation),
+        recipe=make("recipe", cfg.recipe),
         draw=cfg.seed,
     )
     data.setup()
@@ -48,9 +62,9 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
 
     `facts` is the data module's card; with the config it goes into the checkpoints, so that they can be used by themselves.
     """
-    recipe: Recipe = instantiate(cfg.recipe)
+    recipe: Recipe = make("recipe", cfg.recipe)
     channels = facts["channels"]
-    network: Network = instantiate(cfg.model, scale=cfg.scale, channels=channels)
+    network: Network = make("model", cfg.model, scale=cfg.scale, channels=channels)
     if recipe.residual and any(p.requires_grad for p in network.parameters()):
         network = StandardizedResidual(network)
     return MODULES[network.kind](
@@ -87,7 +101,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
 
 def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
     """The Trainer for fitting, with the callbacks and the logger of the config."""
-    recipe: Recipe = instantiate(cfg.recipe)
+    recipe: Recipe = make("recipe", cfg.recipe)
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
@@ -96,15 +110,15 @@ def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
         target = node["_target_"]
         if target.endswith("EarlyStopping"):
             if cfg.patience is not None:
-                callbacks.append(instantiate(node, mode=mode, verbose=False))
+                callbacks.append(make("callbacks", node, mode=mode, verbose=False))
         elif target.endswith("ModelCheckpoint"):
             kind = {"mode": mode} if "monitor" in node else {}
-            callbacks.append(instantiate(node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
+            callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
         else:
-            callbacks.append(instantiate(node))
+            callbacks.append(make("callbacks", node))
     # Last, so that a row of the history has what the others logged.
     callbacks.append(history)
-    logger = instantiate(cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
+    logger = make("logger", cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
     return _trainer(
         cfg.trainer,
         max_epochs=cfg.epochs,
@@ -133,12 +147,7 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     if node.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("strategy=gpu: torch finds no GPU here; type strategy=cpu")
     quiet_lightning()
-    try:
-        return instantiate(node, **arguments, _convert_="all")
-    except Exception as error:
-        # Hydra wraps what a constructor raises; Lightning's own first line says what does not fit.
-        cause = error.__cause__ or error
-        raise UserError(f"trainer: {str(cause).splitlines()[0]}") from error
+    return make("trainer", node, **arguments)
 
 
 def quiet_lightning() -> None:

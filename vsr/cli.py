@@ -12,7 +12,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -92,6 +92,12 @@ def _fail(message: str) -> None:
 def _one_line(error: Exception, conf: Path, script: str) -> str:
     """Hydra's and OmegaConf's messages, shortened, with what to type instead."""
     text = str(error.__cause__ or error)
+    if isinstance(error, OverrideParseException):
+        name, _, value = error.override.partition("=")
+        return f"{error.override}: cannot be parsed; type \"{name}='{value}'\", with both kinds of quotes"
+    if several := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error)):
+        name, values = several.groups()
+        return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
         known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
         return f"{group[1]}={group[2]}: there is none{suggestion(group[2], known)}"

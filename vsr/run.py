@@ -12,12 +12,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr import __version__
-from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer
+from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer, make
 from vsr.callbacks import History
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
@@ -41,7 +40,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build_data(cfg)
     data.check_window(tuple(cfg.window))
     module = build_module(cfg, data.card, data.test_splits)
-    report: InitReport = instantiate(cfg.init)(module.network)
+    report: InitReport = make("init", cfg.init)(module.network)
     frames = data.sets["train"]
     module.prepare(frames.lr, frames.hr)
     log.info("%s", _summary(data, module, report))

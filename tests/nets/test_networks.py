@@ -132,7 +132,10 @@ def test_linear_filter_is_the_least_squares_solution() -> None:
     network.prepare(lr, hr)
     padded = np.pad(lr.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="symmetric")
     rows = [
-        [*padded[n, 0, y : y + 3, x : x + 3].ravel(), 1.0] for n in range(2) for y in range(lr.shape[2]) for x in range(lr.shape[3])
+        [*padded[n, 0, y : y + 3, x : x + 3].ravel(), 1.0]
+        for n in range(2)
+        for y in range(lr.shape[2])
+        for x in range(lr.shape[3])
     ]
     for phase in range(9):
         target = hr[:, 0, phase // 3 :: 3, phase % 3 :: 3].reshape(-1).numpy()

@@ -44,14 +44,14 @@ class Split:
         if learn + test > total:
             raise UserError(
                 f"{source}: the split asks for {learn} frames to learn from and {test} to test on, there are {total}; "
-                f"type data.split.learn=0.7 data.split.test=0.3 for shares"
+                f"type data.learn=0.7 data.test=0.3 for shares"
             )
         parts = self._by_time(lengths, learn, test) if self.by == "time" else self._by_trajectory(lengths, learn, test)
         empty = [name for name, segments in parts.items() if not sum(map(len, segments))]
         if empty:
             raise UserError(
                 f"{source}: {total} frames in {len(lengths)} movie(s) are too few for the split, nothing is left for "
-                f"{' and '.join(empty)}; give a longer movie or other data.split.learn, .val, .test, .gap"
+                f"{' and '.join(empty)}; give a longer movie or other data.learn, data.val, data.test, data.gap"
             )
         return parts
 
@@ -63,6 +63,7 @@ class Split:
             after = before + length
             own = {n: after * n // total - before * n // total for n in (learn, test)}
             val = round(after * learn * self.val / total) - round(before * learn * self.val / total)
+            val = min(val, own[learn])  # both are rounded, a very short movie could be asked for more than it has
             borders = {"train": (0, own[learn] - val), "val": (own[learn] - val, own[learn])}
             borders["test"] = (own[learn], own[learn] + own[test])
             for name, (start, stop) in borders.items():

@@ -111,11 +111,6 @@ class SRModule(L.LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         self._loss_sum = 0.0
 
-    def on_train_epoch_end(self) -> None:
-        # One number per epoch: logging every step costs more than a step of these networks.
-        self.log("train/loss", float(self._loss_sum) / max(1, self.trainer.num_training_batches), sync_dist=True)
-        self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-
     def configure_optimizers(self) -> Any:
         """Adam on what requires gradients, and the recipe's schedule, stepped every batch."""
         recipe = self.recipe
@@ -145,6 +140,10 @@ class SRModule(L.LightningModule, ABC):
         self.score(batch, self.val_splits[dataloader_idx])
 
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            # Once per epoch, and here, where callbacks still see it: logging every step costs more than a step does.
+            self.log("train/loss", float(self._loss_sum) / max(1, self.trainer.num_training_batches), sync_dist=True)
+            self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         for split in self.val_splits:
             means = self.scores[_key(split)].compute()  # type: ignore[operator]
             self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)

@@ -25,7 +25,7 @@ def read_luma(path: Path, limit: int | None = None) -> np.ndarray:
         # Playlists and network addresses inside a file are not followed.
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
-                raise UserError(f"{path}: holds no video stream")
+                raise UserError(f"{path}: holds no video stream; not a video, or cut short")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             promised = _promised(path, container, stream)

@@ -1,0 +1,138 @@
+"""No frame of one split reaches another, LR stays aligned with HR, the same seed draws the same patches."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vsr.data.loaders import FrameLoader, FrameSet, PatchLoader
+from vsr.data.splits import Split
+from vsr.errors import UserError
+from vsr.resize import bicubic_down
+
+
+@given(
+    lengths=st.lists(st.integers(2, 60), min_size=1, max_size=6),
+    by=st.sampled_from(["time", "trajectory"]),
+    learn=st.floats(0.2, 0.7),
+    val=st.floats(0.1, 0.5),
+    gap=st.integers(0, 2),
+)
+@settings(max_examples=200, deadline=None)
+def test_splits_are_disjoint_ordered_and_gapped(lengths: list[int], by: str, learn: float, val: float, gap: int) -> None:
+    split = Split(by=by, learn=learn, test=0.29, val=val, gap=gap)  # type: ignore[arg-type]
+    try:
+        parts = split.cut(lengths, "test")
+    except UserError as error:
+        assert "too few" in str(error)
+        return
+    seen: dict[int, list[tuple[int, int, str]]] = {}
+    for name, segments in parts.items():
+        for segment in segments:
+            assert 0 <= segment.start < segment.stop <= lengths[segment.movie]
+            seen.setdefault(segment.movie, []).append((segment.start, segment.stop, name))
+    order = ["train", "val", "test"]
+    for pieces in seen.values():
+        pieces.sort()
+        if by == "trajectory":
+            assert len(pieces) == 1
+        for (_, stop, first), (start, _, second) in pairwise(pieces):
+            assert start - stop >= (gap if by == "time" else 0)
+            assert order.index(first) < order.index(second)
+
+
+def test_the_reports_split() -> None:
+    """120 frames to learn from, 80/20, and 50 to test on; also when they come as two trajectories."""
+    for lengths in ([170], [85, 85]):
+        parts = Split(learn=120, test=50).cut(lengths, "test")
+        assert {name: sum(map(len, segments)) for name, segments in parts.items()} == {"train": 96, "val": 24, "test": 50}
+    parts = Split(by="trajectory", learn=120, test=50).cut([10] * 17, "test")
+    assert [len(parts[name]) for name in ("train", "val", "test")] == [10, 2, 5]
+
+
+def test_too_few_frames_say_what_to_type() -> None:
+    with pytest.raises(UserError, match=r"asks for 120 .* 50 .* there are 60; type data.learn=0.7 data.test=0.3"):
+        Split(learn=120, test=50).cut([60], "movie.mkv")
+    with pytest.raises(UserError, match="too few for the split, nothing is left for val"):
+        Split(learn=0.6, test=0.3).cut([3], "movie.mkv")
+
+
+def frame_set(frames: int = 9, size: int = 12, scale: int = 2, segments: tuple[tuple[int, int], ...] | None = None) -> FrameSet:
+    """HR that says where it is: value = 10000 frame + 100 y + x of the LR pixel, in blocks, so that LR = HR[::scale]."""
+    lr = 10000.0 * torch.arange(frames)[:, None, None] + 100.0 * torch.arange(size)[:, None] + torch.arange(size + 3)
+    hr = lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    return FrameSet(lr.unsqueeze(1), hr.unsqueeze(1), segments or ((0, frames),))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("length", [1, 3])
+def test_patches_stay_aligned_under_every_symmetry(scale: int, length: int) -> None:
+    frames = frame_set(scale=scale, segments=((0, 4), (4, 9)))
+    symmetries = ("flip_y", "flip_x", "transpose")
+    loader = PatchLoader(frames, length=length, patch=5, batch=4, steps=40, symmetries=symmetries)
+    batches = list(loader)
+    assert len(batches) == len(loader) == 40
+    orientations = set()
+    for lr, hr, position in batches:
+        assert lr.shape == (4, 1, length, 5, 5)
+        assert hr.shape == (4, 1, length, 5 * scale, 5 * scale)
+        assert torch.equal(lr, hr[..., ::scale, ::scale])
+        frame = (lr // 10000).long()
+        assert torch.equal(frame[:, 0, :, 0, 0], position[:, None] + torch.arange(length))
+        starts, ends = frame[:, 0, 0, 0, 0], frame[:, 0, -1, 0, 0]
+        assert ((starts < 4) == (ends < 4)).all(), "a clip crossed the border of a segment"
+        step_y, step_x = (lr[0, 0, 0, 1, 0] - lr[0, 0, 0, 0, 0]).item(), (lr[0, 0, 0, 0, 1] - lr[0, 0, 0, 0, 0]).item()
+        orientations.add((step_y, step_x))
+    assert len(orientations) == 8  # the whole symmetry group of the square
+
+
+def test_draws_follow_the_seed_and_change_with_the_epoch() -> None:
+    def epoch(loader: PatchLoader) -> torch.Tensor:
+        return torch.cat([batch.lr.flatten() for batch in loader])
+
+    a, b, c = (PatchLoader(frame_set(), patch=5, batch=4, steps=6, symmetries=("flip_x",), seed=s) for s in (0, 0, 1))
+    first = epoch(a)
+    assert torch.equal(first, epoch(b))
+    assert not torch.equal(first, epoch(c))
+    assert not torch.equal(first, epoch(a))
+
+
+def test_whole_frames_are_each_seen_once_per_epoch() -> None:
+    frames = frame_set(frames=10)
+    loader = PatchLoader(frames, patch=None, batch=4, steps=None, symmetries=("transpose",))
+    batches = list(loader)
+    assert [len(batch.lr) for batch in batches] == [4, 4, 2]
+    assert sorted(torch.cat([batch.position for batch in batches]).tolist()) == list(range(10))
+    assert batches[0].lr.shape[-2:] == (12, 15)  # oblong: never transposed
+
+
+def test_all_places_are_drawn() -> None:
+    loader = PatchLoader(frame_set(frames=2, size=6), patch=5, batch=64, steps=4)
+    corners = {(int(v) % 10000 // 100, int(v) % 100) for batch in loader for v in batch.lr[:, 0, 0, 0, 0]}
+    assert corners == {(y, x) for y in range(2) for x in range(5)}
+
+
+def test_evaluation_sees_every_frame_once_in_order() -> None:
+    frames = frame_set(frames=23)
+    loader = FrameLoader(frames)
+    loader.batch = 5
+    batches = list(loader)
+    assert len(batches) == len(loader) == 5
+    assert torch.equal(torch.cat([batch.hr[:, :, 0] for batch in batches]), frames.hr)
+    assert torch.cat([batch.position for batch in batches]).tolist() == list(range(23))
+    every = frames.every(4)
+    assert torch.equal(every.hr, frames.hr[::4])
+    assert len(every.starts(1)) == 6
+
+
+def test_degrading_whole_frames_differs_from_degrading_patches() -> None:
+    """Why patches are cut from degraded frames: at a patch's border the kernel would miss its neighbours."""
+    torch.manual_seed(0)
+    hr = torch.rand(1, 1, 24, 24)
+    whole = bicubic_down(hr, 2)[..., 3:9, 3:9]
+    patch = bicubic_down(hr[..., 6:18, 6:18], 2)
+    assert (whole - patch).abs().max() > 0.01
