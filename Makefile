@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all lint clean
+.PHONY: help train test test-all movies lint clean
 
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
 	@echo "make test      install, then lint and the tests (minutes)"
 	@echo "make test-all  the same with the long checks"
+	@echo "make movies    fetch the two movies of the report (needs a network)"
 	@echo "make clean     remove the virtual environment and caches"
 
 # Torch first and alone, at the exact version: a range would let pip choose a build of several gigabytes. Exact versions are for
@@ -31,6 +32,9 @@ test: $(VENV)/.installed lint
 
 test-all: $(VENV)/.installed lint
 	$(RUN) -m pytest
+
+movies: $(VENV)/.installed
+	$(RUN) -m vsr.data.fetch movies
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

@@ -1,120 +1,204 @@
-"""Write docs/data/climate.md and its pictures from finished runs.
+"""Write docs/data/: a card for each source, with pictures and measured difficulty.
 
 python train.py -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
 python benchmarks/data_card.py runs/card
+
+The first line trains the networks of the last column of climate.md; without it that column is left out. All else is measured
+here, from the data as `python train.py data=...` gets them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
-from vsr.data.climate import ClimateDataModule
-from vsr.degradations import Bicubic
-from vsr.physics.families import FAMILIES
-from vsr.recipe import Recipe
+from vsr.build import build_data, build_module
+from vsr.config import register
+from vsr.data.base import SRDataModule
+from vsr.run import score_rows
 
-OUT = Path(__file__).parent.parent / "docs" / "data"
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "docs" / "data"
 METHODS = ("nearest", "bilinear", "bicubic", "linear")
+SCALES = (2, 3, 4)
 
-HEAD = """# Climate data: shallow-water flows
-
-`data=climate` runs a shallow-water solver of our own (`vsr/physics/`), once, and caches the result. `data.family` chooses the
-flow. Depths are stored in (-10, 10) by a fixed affine map per family, and become (0, 1) by (x + 10) / 20: the data range of all
-scores. `u`, `v` and the bed are kept beside the depth in the cached file. Frames are 72x72 (`data.size`), every third cell
-(`data.sampling`) of a 216x216 grid; 120 frames to learn from (a fifth of them for validation), 50 to test on, and 50 frames of
-trajectories with other seeds, `unseen`.
-
-How hard a family is was measured, not guessed: PSNR in dB (SSIM), mean over the 50 frames of a split, 4 px of border cut. The
-network is `model=fsrcnn` with the default recipe, one seed; differences below about 0.3 dB mean nothing. What a network can
-learn beyond the best linear filter is in the last column.
-
-Made by `benchmarks/data_card.py`; its first lines say how.
-"""
-
-TEXT = {
-    "tide": (
-        "A tidal current, turning once per 3 time units, over random hills, near the critical speed: hydraulic jumps form, move "
-        "and vanish. Statistically steady, so train and test are alike. Two trajectories, split in time. **The default**: "
-        "sharp moving fronts are what a linear filter cannot restore."
+# (page, title, introduction, [(name, overrides, text)])
+PAGES: list[tuple[str, str, str, list[tuple[str, list[str], str]]]] = [
+    (
+        "climate",
+        "Climate data: shallow-water flows",
+        "`data=climate` without `data.path` runs a shallow-water solver of our own (`vsr/physics/`), once, and caches the "
+        "result. `data.family` chooses the flow. Depths are stored in (-10, 10) by a fixed affine map per family and become "
+        "(0, 1) by (x + 10) / 20. `u`, `v` and the bed are kept beside the depth in the cached file. Frames are 72x72 "
+        "(`data.size`), every third cell (`data.sampling`) of a 216x216 grid; 120 frames to learn from (a fifth of them for "
+        "validation), 50 to test on (`test`), and 50 of trajectories with other seeds (`unseen`).\n\nThe last columns are "
+        "`model=fsrcnn` with the default recipe, one seed; differences below about 0.3 dB mean nothing. What a network learns "
+        "beyond the best linear filter is in the very last.",
+        [
+            (
+                "tide",
+                ["data=climate", "data.family=tide"],
+                "A tidal current, turning once per 3 time units, over random hills, near the critical speed: hydraulic jumps "
+                "form, move and vanish. Statistically steady. Two trajectories, split in time. **The default**: sharp moving "
+                "fronts are what a linear filter cannot restore.",
+            ),
+            (
+                "bores",
+                ["data=climate", "data.family=bores"],
+                "Three columns of water fall and their bores collide. Nothing drives the flow, so it restarts often: 17 "
+                "trajectories of 10 frames, each wholly in one split. Fast and sharp.",
+            ),
+            (
+                "turbulence",
+                ["data=climate", "data.family=turbulence"],
+                "Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), their kinetic energy held "
+                "constant. The height of balanced flow is smooth: **the control**, where a linear filter comes close to whatever "
+                "a network does.",
+            ),
+        ],
     ),
-    "bores": (
-        "Three columns of water fall and their bores collide. Nothing drives the flow, so it restarts often: 17 trajectories of "
-        "10 frames, each wholly in one split. Fast and sharp: the family for the study of what neighbouring frames add."
+    (
+        "spectral",
+        "Spectral data: two-dimensional turbulence",
+        "`data=spectral` is another generator, of other equations, to learn on before testing on climate "
+        "(`data=cross data@data.train=spectral data@data.test=climate`): forced two-dimensional Navier-Stokes turbulence, "
+        "pseudo-spectral, with a passive scalar. Generated once and cached, as climate data are.",
+        [
+            ("scalar", ["data=spectral", "data.field=scalar"], "The scalar that the flow stirs: ramps and cliffs."),
+            ("vorticity", ["data=spectral", "data.field=vorticity"], "The vorticity of the flow itself: filaments and eddies."),
+        ],
     ),
-    "turbulence": (
-        "Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), their kinetic energy held constant. "
-        "The height of balanced flow is smooth: **the control**, where a linear filter comes close to whatever a network does."
+    (
+        "phantom",
+        "Phantoms: moving Shepp-Logan heads",
+        "`data=phantom` renders the Shepp-Logan phantom while its ellipses move, turn and breathe smoothly, antialiased, so that "
+        "motion by a fraction of a pixel is real. `unseen` is another phantom, not the same one elsewhere.",
+        [
+            ("modified", ["data=phantom", "data.variant=modified"], "Toft's contrasts (1996)."),
+            ("original", ["data=phantom", "data.variant=original"], "The contrasts of Shepp and Logan (1974)."),
+        ],
     ),
-}
+    (
+        "images",
+        "Images: photographs",
+        "`data=images` reads a folder of pictures; without `data.path`, the photographs inside scikit-image, so that it works "
+        "offline: ten to learn from, three for validation, four to test on. Luma of BT.601. `protocol=classical` scores as the "
+        "SRCNN papers do. Bicubic is scored here without rounding, 4 px of border cut.",
+        [("photographs", ["data=images", "recipe.patch=16"], "Of many sizes; pictures are cut to a multiple of the scale.")],
+    ),
+    (
+        "movies",
+        "Movies: real ones, or a camera over photographs",
+        "`data=movies data.path=...` reads the luma of a video, of a folder of videos, or of numbered frames. Without a path a "
+        "synthetic camera pans, zooms and turns over the photographs of scikit-image by fractions of a pixel, ten clips of "
+        "twenty frames, split by clip. `make movies` fetches the report's akiyo and container.",
+        [("camera", ["data=movies"], "The synthetic camera.")],
+    ),
+]
 
 
-def describe(family: str) -> str:
-    """The facts of a family's frames, measured on the learning frames, and its picture."""
-    recipe = Recipe()
-    data = ClimateDataModule(family=family, scale=2, degradation=Bicubic(), recipe=recipe)  # type: ignore[arg-type]
-    data.setup()
-    hr = data.sets["train"].hr[:, 0].numpy()
-    a, b = data.sets["train"].segments[0]
-    first = hr[a:b] / 20
-    change = float(np.sqrt(np.mean(np.diff(first, axis=0) ** 2)))
-    known = FAMILIES[family]
-    picture(family, first + 0.5)
+def config(overrides: list[str], scale: int) -> Any:
+    """What `python train.py model=linear ...` would run."""
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", ["model=linear", "name=linear", f"scale={scale}", "strategy=cpu", "data.crop=true", *overrides])
+
+
+def scores(cfg: Any, data: SRDataModule) -> list[dict[str, Any]]:
+    """The baseline rows."""
+    module = build_module(cfg, data.card, data.test_splits)
+    module.prepare(data.training_frames())
+    return score_rows(cfg, data, module, {})
+
+
+def facts(data: SRDataModule) -> str:
+    """Shape, range and motion of the training frames."""
+    pairs = [pair.hr[:, 0].numpy() for pair in data.sets["train"].pairs()]
+    low, high = data.card["bounds"]
+    values = np.concatenate([p.ravel() for p in pairs])
     rows = [
-        ("values", f"{hr.min():.2f} to {hr.max():.2f}, mean {hr.mean():.2f}, standard deviation {hr.std():.2f}"),
-        ("depth", f"{known.range[0]:g} is stored as -10, {known.range[1]:g} as 10 (domain side 1, gravity 1)"),
-        ("time between frames", f"{known.interval:g}, after a spin-up of {known.spin_up:g}"),
-        ("motion", f"frame-to-frame change {-20 * np.log10(change):.1f} dB, {change / first.std():.0%} of the spread"),
-        ("identity", f"sha256 of all frames {data.card['sha256'][:16]}... (seed 0, float32, this machine's numpy)"),
+        ("frames", ", ".join(f"{n} {name}" for name, n in data.card["frames"].items())),
+        ("size", "x".join(map(str, data.card["size"])) + (" (the smallest)" if len({p.shape[1:] for p in pairs}) > 1 else "")),
+        ("values", f"{values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}, standard deviation {values.std():.4g}"),
+        ("range", f"{low:g} becomes 0, {high:g} becomes 1"),
     ]
-    facts = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    image = f"![frames of {family}](climate-{family}.png)"
-    return f"## `data.family={family}`\n\n{TEXT[family]}\n\n{image}\n\n| | |\n|---|---|\n{facts}\n"
+    start, stop = data.sets["train"].segments[0]
+    if stop - start > 1:
+        first = torch.cat([data.sets["train"].one(k).hr[:, 0] for k in range(start, stop)]).numpy() / (high - low)
+        change = float(np.sqrt(np.mean(np.diff(first, axis=0) ** 2)))
+        rows.append(("motion", f"from frame to frame {-20 * np.log10(change):.1f} dB, {change / first.std():.0%} of the spread"))
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
 
 
-def picture(family: str, frames: np.ndarray) -> None:
-    """Six frames from left to right."""
-    step = max(1, min(4, len(frames) // 6))
-    shown = frames[: 6 * step : step]
+def picture(path: Path, data: SRDataModule) -> None:
+    """Six training frames."""
+    train = data.sets["train"]
+    start, stop = train.segments[0]
+    last = stop if stop - start > 6 else len(train)
+    at = (
+        np.linspace(start, last - 1, 6).astype(int)
+        if stop - start <= 6
+        else start + np.arange(6) * max(1, min(4, (stop - start) // 6))
+    )
     figure = Figure(figsize=(12, 2.3), layout="constrained")
-    for axis, frame, k in zip(figure.subplots(1, len(shown)), shown, range(len(shown)), strict=True):
-        axis.imshow(frame, cmap="gray", vmin=frames.min(), vmax=frames.max(), interpolation="nearest")
-        axis.set_title(f"frame {k * step}", fontsize=9)
+    low, high = data.card["bounds"]
+    frames = [train.one(int(k)).hr[0, 0].numpy() for k in at]
+    spread = (min(f.min() for f in frames), max(f.max() for f in frames)) if high - low < 50 else (low, high)
+    for axis, frame, k in zip(figure.subplots(1, 6), frames, at, strict=True):
+        axis.imshow(frame, cmap="gray", vmin=spread[0], vmax=spread[1], interpolation="nearest")
+        axis.set_title(f"frame {k}", fontsize=9)
         axis.axis("off")
-    figure.savefig(OUT / f"climate-{family}.png", dpi=80)
+    figure.savefig(path, dpi=80)
 
 
-def table(runs: list[dict[str, Any]]) -> str:
-    """PSNR (SSIM) of each method at each scale."""
-    lines = ["| scale | split | " + " | ".join(METHODS) + " | fsrcnn | fsrcnn - linear |", "|---" * (len(METHODS) + 4) + "|"]
-    for run in sorted(runs, key=lambda run: run["protocol"]["scale"]):
-        for split in ("test", "unseen"):
-            found = {row["method"]: row for row in run["rows"] if row["split"] == split}
-            cells = [f"{found[m]['psnr']:.2f} ({found[m]['ssim']:.4f})" for m in (*METHODS, "fsrcnn")]
-            gain = found["fsrcnn"]["psnr"] - found["linear"]["psnr"]
-            lines.append(f"| x{run['protocol']['scale']} | {split} | {' | '.join(cells)} | **{gain:+.2f}** |")
+def table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[str, Any]]]) -> str:
+    """PSNR (SSIM) of each method at each scale, test splits one below the other."""
+    head = ["scale", "split", *METHODS, *(["fsrcnn", "fsrcnn - linear"] if networks else [])]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for scale, rows in found.items():
+        for split in dict.fromkeys(row["split"] for row in rows):
+            own = {row["method"]: row for row in rows if row["split"] == split}
+            cells = [f"{own[m]['psnr']:.2f} ({own[m]['ssim']:.4f})" for m in METHODS]
+            for row in networks.get(scale, []):
+                if (row["split"], row["method"]) == (split, "fsrcnn"):
+                    cells += [f"{row['psnr']:.2f} ({row['ssim']:.4f})", f"**{row['psnr'] - own['linear']['psnr']:+.2f}**"]
+            lines.append(f"| x{scale} | {split} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    runs = [json.loads(path.read_text()) for path in Path(sys.argv[1]).glob("*/results.json")]
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.INFO)
+    runs = [json.loads(p.read_text()) for p in Path(sys.argv[1]).glob("*/results.json")] if len(sys.argv) > 1 else []
     OUT.mkdir(parents=True, exist_ok=True)
-    parts = [HEAD]
-    for family in FAMILIES:
-        own = [
-            run
-            for run in runs
-            if run["protocol"]["data"]["name"] == f"climate-{family}"
-            and run["config"]["name"] == "fsrcnn"
-            and run["config"]["patience"] == 10
-        ]
-        parts += [describe(family), table(own), ""]
-    (OUT / "climate.md").write_text("\n".join(parts), encoding="utf-8")
+    for page, title, introduction, sources in PAGES:
+        parts = [f"# {title}\n\n{introduction}\n"]
+        for name, overrides, text in sources:
+            found, first = {}, None
+            for scale in SCALES:
+                cfg = config(overrides, scale)
+                data = build_data(cfg)
+                first = first or data
+                found[scale] = scores(cfg, data)
+            assert first is not None
+            picture(OUT / f"{page}-{name}.png", first)
+            own = [run for run in runs if run["protocol"]["data"]["name"] == first.card["name"]]
+            networks = {run["protocol"]["scale"]: run["rows"] for run in own}
+            command = f"python train.py {' '.join(overrides)}"
+            image = f"![frames of {name}]({page}-{name}.png)"
+            parts.append(f"## {name}\n\n{text}\n\n`{command}`\n\n{image}\n\n{facts(first)}\n\n{table(found, networks)}\n")
+            print(page, name, file=sys.stderr)
+        parts.append("PSNR in dB (SSIM), means over the frames of a split. Made by `benchmarks/data_card.py`.\n")
+        (OUT / f"{page}.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ def test_mistakes(overrides: list[str], message: str) -> None:
 def test_a_misspelt_file_gets_the_near_one(movie: Path) -> None:
     with pytest.raises(UserError, match="no such file; did you mean 'movie.y4m'"):
         check(compose_config("train", ["data=movies", f"data.path={movie.parent}/movi.y4m"]))
-    with pytest.raises(UserError, match="is a folder"):
-        check(compose_config("train", ["data=movies", f"data.path={movie.parent}"]))
+    with pytest.raises(UserError, match="is a folder; type checkpoint=.*best.ckpt"):
+        check(compose_config("evaluate", [f"checkpoint={movie.parent}"]))
 
 
 def test_a_config_from_elsewhere_is_checked_like_ours() -> None:

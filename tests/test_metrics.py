@@ -82,6 +82,19 @@ def test_reduced_precision_of_the_caller_does_not_reach_the_scores(pair: tuple[n
     torch.testing.assert_close(inside, frame_scores(sr, hr), rtol=0, atol=0)
 
 
+def test_masked_pixels_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    sr, hr = (torch.from_numpy(x).float() for x in pair)
+    mask = torch.ones_like(hr)
+    mask[:, :, :, 20:] = 0
+    spoilt = sr.clone()
+    spoilt[:, :, :, 20:] += 5
+    masked = frame_scores(spoilt, hr, mask)
+    inside = frame_scores(sr[..., :20], hr[..., :20])
+    torch.testing.assert_close(masked[:, :3], inside[:, :3])
+    torch.testing.assert_close(frame_scores(sr, hr, torch.ones_like(hr)), frame_scores(sr, hr))
+    assert frame_scores(sr, hr, torch.zeros_like(hr)).isnan().all()
+
+
 def test_crop_cuts_each_side() -> None:
     x = torch.arange(6 * 8 * 10).reshape(1, 1, 6, 8, 10)
     assert torch.equal(crop(x, (1, 2, 3)), x[:, :, 1:-1, 2:-2, 3:-3])

@@ -99,7 +99,7 @@ def test_the_table_is_the_mean_over_the_frames_of_the_window(tmp_path: Path) -> 
     from vsr.resize import bicubic_up
 
     found = data.sets["unseen"]
-    error = ((bicubic_up(found.lr, 2) - found.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
+    error = ((bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
     row = next(r for r in results["rows"] if r["split"] == "unseen" and r["method"] == "bicubic")
     assert row["frames"] == 10
     assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10((error**2).mean((1, 2)))), abs=1e-4)
@@ -149,9 +149,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     calls = {"n": 0}
     real = sr.loss_function
 
-    def breaking(kind: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def breaking(kind: str, a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         calls["n"] += 1
-        return real(kind, a, b) * (float("nan") if calls["n"] > 6 else 1.0)  # type: ignore[arg-type]
+        return real(kind, a, b, mask) * (float("nan") if calls["n"] > 6 else 1.0)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sr, "loss_function", breaking)
     with pytest.raises(UserError, match=r"the loss is nan in epoch 2, step 3: training stopped.*recipe.rate than 0.004"):
@@ -215,7 +215,7 @@ def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> No
     OmegaConf.set_struct(cfg, False)
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
-    clip = data.sets["test"].lr[:4].transpose(0, 1).unsqueeze(0)  # (1, C, 4, h, w)
+    clip = data.sets["test"].pair.lr[:4].transpose(0, 1).unsqueeze(0)  # (1, C, 4, h, w)
     together = module(clip)
     single = torch.cat([module(clip[:, :, t : t + 1]) for t in range(4)], dim=2)
     torch.testing.assert_close(together, single)

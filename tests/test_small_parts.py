@@ -58,6 +58,10 @@ def test_losses() -> None:
     sr, hr = torch.tensor([0.0, 3.0]), torch.tensor([0.0, 0.0])
     assert loss_function("mse", sr, hr) == pytest.approx(4.5)
     assert loss_function("l1", sr, hr) == pytest.approx(1.5)
+    assert loss_function("mse", sr, hr, torch.tensor([1.0, 0.0])) == 0
+    assert loss_function("l1", sr, hr, torch.tensor([0.0, 1.0])) == 3
+    with pytest.raises(ValueError, match="unknown loss"):
+        loss_function("l3", sr, hr)  # type: ignore[arg-type]
     assert loss_function("charbonnier", sr, hr) == pytest.approx((1e-3 + (9 + 1e-6) ** 0.5) / 2, rel=1e-6)
 
 

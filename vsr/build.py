@@ -18,6 +18,7 @@ from vsr.callbacks import EMA, History, RunBar
 from vsr.checkpoints import AtomicCheckpointIO
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
+from vsr.geometry import Triple
 from vsr.modules.frame import FrameSR
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
@@ -43,18 +44,27 @@ def make(key: str, node: DictConfig, **arguments: Any) -> Any:
         raise UserError(f"{key}: {str(error.__cause__ or error).splitlines()[0]}") from error
 
 
-def build_data(cfg: DictConfig) -> SRDataModule:
-    """The data module, read and degraded. Raises UserError for data that cannot be used."""
-    data: SRDataModule = make(
-        "data",
-        cfg.data,
-        scale=cfg.scale,
-        degradation=make("degradation", cfg.degradation),
-        recipe=make("recipe", cfg.recipe),
-        draw=cfg.seed,
-    )
+def build_data(cfg: DictConfig, bounds: tuple[float, float] | None = None) -> SRDataModule:
+    """The data module, read and degraded; `bounds` for data that declare none. Raises UserError for data that cannot be used."""
+    degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
+    data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
+    data.bounds = data.bounds or bounds
+    data.protocol = cfg.protocol
     data.setup()
     return data
+
+
+def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
+    """A data module and, first, those that it is made of: all have the same scale, degradation and recipe."""
+    parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
+    built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
+    own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
+    return make(key, own, **built, **shared)
+
+
+def evaluation_window(cfg: DictConfig) -> Triple:
+    """(t, y, x) cut per side before scoring: the config's, or `scale` pixels under the classical protocol."""
+    return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
 
 
 def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
@@ -71,7 +81,8 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         network,
         normalizer=Normalizer(*facts["bounds"]),
         recipe=recipe,
-        window=tuple(cfg.window),
+        window=evaluation_window(cfg),
+        quantize=cfg.protocol == "classical",
         test_splits=test_splits,
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
@@ -93,6 +104,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
             normalizer=module.normalizer,
             recipe=module.recipe,
             window=module.window,
+            quantize=module.quantize,
             test_splits=module.test_splits,
         )
         for name, network in networks.items()

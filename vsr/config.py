@@ -15,6 +15,7 @@ from vsr.errors import UserError, suggestion
 from vsr.signatures import parameters
 
 SCALES = (2, 3, 4)
+PROTOCOLS = ("float", "classical")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
@@ -43,6 +44,7 @@ class TrainSchema:
     patience: int | None = None
     monitor: str = "val/psnr"
     window: tuple[int, int, int] = (0, 4, 4)
+    protocol: str = "float"
     prelu: dict[str, Any] = field(default_factory=dict)
     model: Any = MISSING
     data: Any = MISSING
@@ -59,6 +61,7 @@ class EvaluateSchema:
     """Types of evaluate.yaml; `data` and `degradation` are those of the training when null."""
 
     checkpoint: str = MISSING
+    protocol: str | None = None
     data: Any = None
     degradation: Any = None
     trainer: Any = MISSING
@@ -96,11 +99,20 @@ def check(cfg: DictConfig) -> None:
     if "window" in plain and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
     for path, node in _nodes(plain, ()):
-        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 else {})
+        nested_data = path[0] == "data" and str(node["_target_"]).startswith("vsr.data.")
+        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested_data else {})
+    if plain.get("protocol") not in (None, *PROTOCOLS):
+        raise UserError(f"protocol={plain['protocol']}{suggestion(plain['protocol'], PROTOCOLS)}")
     _check_recipe(plain.get("recipe") or {})
-    for key, value in (("data.path", (plain.get("data") or {}).get("path")), ("checkpoint", plain.get("checkpoint"))):
-        if value is not None and not Path(value).expanduser().is_file():
-            raise UserError(f"{key}={value}: {_nearby(Path(value).expanduser())}")
+    _check_paths(plain.get("data") or {}, plain.get("checkpoint"))
+
+
+def _check_paths(data: dict[str, Any], checkpoint: str | None) -> None:
+    for key, value in (("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("checkpoint", checkpoint)):
+        if value is not None and not (path := Path(value).expanduser()).exists():
+            raise UserError(f"{key}={value}: {_nearby(path)}")
+    if checkpoint is not None and Path(checkpoint).expanduser().is_dir():
+        raise UserError(f"checkpoint={checkpoint}: is a folder; type checkpoint={Path(checkpoint) / 'checkpoints' / 'best.ckpt'}")
 
 
 def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -151,9 +163,7 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
 
 
 def _nearby(path: Path) -> str:
-    """Why a file cannot be opened, and what there is instead."""
-    if path.is_dir():
-        return "is a folder, not a file"
+    """What there is instead of a file that is not there."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vsr.data.loaders import FrameSet
+from vsr.data.frames import FrameSet
 from vsr.errors import UserError
 from vsr.files import replacing
 from vsr.metrics import MSE_FLOOR
@@ -53,7 +53,8 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str)
 
     at = len(frames) // 2
     device = module.device
-    lr, hr = frames.lr[at : at + 1].unsqueeze(2).to(device), frames.hr[at : at + 1].unsqueeze(2).to(device)
+    pair = frames.one(at).to(device)
+    lr, hr = pair.lr.unsqueeze(2), pair.hr.unsqueeze(2)
     unit_lr, truth = module.normalizer(lr), module.normalizer(hr)[0, 0, 0]
     assert module.reference is not None
     made = {
@@ -69,12 +70,12 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str)
     axes = figure.subplots(2, 5)
     for column, (label, image) in enumerate([("LR", unit_lr[0, 0, 0]), *made.items(), ("HR", truth)]):
         top, bottom = axes[:, column]
-        top.imshow(image.cpu(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        top.imshow(image.cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         top.set_title(label)
         if label in made:
             difference = image - truth
             psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(MSE_FLOOR))
-            drawn = bottom.imshow(difference.cpu(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
+            drawn = bottom.imshow(difference.cpu().numpy(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
             bottom.set_title(f"error, {float(psnr):.2f} dB in this frame", fontsize=10)
         for axis in (top, bottom):
             axis.axis("off")

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr import __version__
-from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer, make
+from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer, evaluation_window, make
 from vsr.callbacks import History
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
@@ -38,11 +38,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     _quiet_warnings()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    data.check_window(tuple(cfg.window))
+    data.check_window(evaluation_window(cfg))
     module = build_module(cfg, data.card, data.test_splits)
     report: InitReport = make("init", cfg.init)(module.network)
-    frames = data.sets["train"]
-    module.prepare(frames.lr, frames.hr)
+    module.prepare(data.training_frames())
     log.info("%s", _summary(data, module, report))
 
     history = History()
@@ -74,26 +73,27 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     card = content["vsr"]
     try:
         trained, facts = OmegaConf.create(card["config"]), card["data"]
-        channels = int(facts["channels"])
+        channels, (low, high) = int(facts["channels"]), facts["bounds"]
     except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version") from error
     for group in ("data", "degradation"):
         if cfg[group] is not None:
             trained[group] = cfg[group]
     trained.trainer = cfg.trainer
+    trained.protocol = cfg.protocol or trained.get("protocol", "float")
     check(trained)
-    data = build_data(trained)
+    data = build_data(trained, (float(low), float(high)))
     if data.channels != channels:
         raise UserError(f"{data.name}: has {data.channels} channels, {path} was trained on {channels}")
-    data.check_window(tuple(trained.window))
+    data.check_window(evaluation_window(trained))
     module = build_module(trained, data.card, data.test_splits)
     try:
         module.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{path}: its tensors are not those of the network that it names ({detail})") from error
-    # Each data set has declared bounds: a network sees the unit interval wherever it is used.
-    module.normalizer.set(*data.bounds)
+    # Data that declare bounds use them: a network sees the unit interval wherever it is used.
+    module.normalizer.set(*data.card["bounds"])
     rows = score_rows(trained, data, module, card)
     results = _results(trained, data, module, rows) | {"checkpoint": str(path)}
     write_json(folder / "results.json", results)
@@ -109,8 +109,8 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
     for method, candidate in {**build_baselines(module, data.channels), cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
         for split, scored in candidate.scored.items():
-            row: dict[str, Any] = {"split": split, "method": method, "frames": len(scored)}
-            row |= dict(zip(SCORES, scored.double().mean(0).tolist(), strict=True))
+            row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored[:, 0].isnan()).sum())}
+            row |= dict(zip(SCORES, scored.double().nanmean(0).tolist(), strict=True))
             row["parameters"] = parameter_count(candidate.network)
             row["train_seconds"] = card.get("seconds", 0.0) if candidate is module else 0.0
             rows.append(row)
@@ -134,7 +134,8 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
         "scale": int(cfg.scale),
         "window": list(module.window),
         "range": [0.0, 1.0],
-        "psnr": "mean over frames, float32, not clamped or rounded",
+        "protocol": cfg.protocol,
+        "psnr": f"mean over frames, float32, {'rounded to 8 bits' if module.quantize else 'not clamped or rounded'}",
         "ssim": "11x11 Gaussian, sigma 1.5, without 5 border pixels",
     }
     versions = {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}

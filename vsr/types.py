@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
@@ -15,24 +15,41 @@ LRClips = Float[Tensor, "B C T h w"]
 HRClips = Float[Tensor, "B C T H W"]
 
 
-@dataclass(frozen=True)
-class Movie:
-    """What a source yields: HR frames in physical units with what is known of them.
+# Whole training frames for closed-form fits: (lr, hr, mask or None) of equal size each, mask (N, 1, H, W).
+TrainingFrames = Sequence[tuple[Tensor, Tensor, Tensor | None]]
 
-    Attributes:
+
+class Movie:
+    """What a source yields: HR frames in physical units with what is known of them, in memory.
+
+    Args:
         frames: (C, T, H, W), float32.
         name: where it comes from, for errors and figures.
         meta: units, dt, periodic, ... plain values only.
+
+    A source whose frames stay in a file overrides `read` and sets `stored`.
     """
 
-    frames: Float[Tensor, "C T H W"]
-    name: str
-    meta: dict[str, Any] = field(default_factory=dict)
+    stored = False
+    number = 0  # among the movies of a data set
+
+    def __init__(self, frames: Float[Tensor, "C T H W"], name: str, meta: dict[str, Any] | None = None) -> None:
+        self.frames, self.name, self.meta = frames, name, meta or {}
+        self.shape: tuple[int, int, int, int] = tuple(frames.shape)  # type: ignore[assignment]
+
+    def read(self, start: int, stop: int) -> Float[Tensor, "C t H W"]:
+        """Frames start..stop-1."""
+        return self.frames[:, start:stop]
 
 
 class Clip(NamedTuple):
-    """What a batch holds, in physical units. lr: (B,C,T,h,w), hr: (B,C,T,H,W), position: (B,) of each clip in its split."""
+    """What a batch holds, in physical units.
+
+    lr: (B,C,T,h,w), hr: (B,C,T,H,W), position: (B,) of each clip in its split, mask: (B,1,T,H,W), 1 where HR is real and 0 where
+    it was filled, or None when all of it is real.
+    """
 
     lr: LRClips
     hr: HRClips
-    position: Int[Tensor, B]
+    position: Int[Tensor, " B"]
+    mask: Float[Tensor, "B 1 T H W"] | None = None

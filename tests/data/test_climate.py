@@ -31,8 +31,8 @@ def test_frames_are_the_solvers_depth_on_a_fixed_affine_map(tmp_path: Path) -> N
     run = simulate(Job("tide", (0, 0, 0), 72, 3, 15))
     expected = -10 + 20 * (run.h - low) / (high - low)
     # 15 frames of each of 2 trajectories: 8 train, 2 val, 5 test
-    np.testing.assert_allclose(data.sets["train"].hr[:8, 0].numpy(), expected[:8], atol=1e-5)
-    np.testing.assert_allclose(data.sets["test"].hr[:5, 0].numpy(), expected[10:], atol=1e-5)
+    np.testing.assert_allclose(data.sets["train"].pair.hr[:8, 0].numpy(), expected[:8], atol=1e-5)
+    np.testing.assert_allclose(data.sets["test"].pair.hr[:5, 0].numpy(), expected[10:], atol=1e-5)
     assert {name: len(found) for name, found in data.sets.items()} == {"train": 16, "val": 4, "test": 10, "unseen": 10}
     assert data.sets["train"].segments == ((0, 8), (8, 16))
     assert data.bounds == (-10, 10)
@@ -44,13 +44,13 @@ def test_lr_is_the_degraded_whole_frame(tmp_path: Path) -> None:
         data = climate(tmp_path, scale=scale, recipe=Recipe(patch=4))
         data.setup()
         for found in data.sets.values():
-            torch.testing.assert_close(found.lr, bicubic_down(found.hr, scale))
+            torch.testing.assert_close(found.pair.lr, bicubic_down(found.pair.hr, scale))
 
 
 def test_no_frame_is_in_two_splits(tmp_path: Path) -> None:
     data = climate(tmp_path)
     data.setup()
-    frames = {name: found.hr.flatten(1) for name, found in data.sets.items()}
+    frames = {name: found.pair.hr.flatten(1) for name, found in data.sets.items()}
     for a in frames:
         for b in frames:
             if a < b:

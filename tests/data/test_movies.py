@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,12 @@ import torch
 
 from tests.fakes import moving_pattern, write_video, write_y4m
 from vsr.data.base import SRDataModule
-from vsr.data.movies import MovieDataModule
+from vsr.data.camera import camera_movie
+from vsr.data.fetch import fetch
+from vsr.data.movies import MovieDataModule, read_frames, scene_cuts
 from vsr.data.readers.video import read_luma
 from vsr.data.splits import Split
-from vsr.degradations import Bicubic
+from vsr.degradations import Bicubic, Chain, GaussianNoise, Subsample
 from vsr.errors import UserError
 from vsr.recipe import Recipe
 from vsr.types import Movie
@@ -98,9 +103,9 @@ def test_module_splits_in_time(movie: Path) -> None:
     data = MovieDataModule(path=str(movie), **COMMON)
     data.setup()
     luma = torch.from_numpy(moving_pattern(20)).float()
-    torch.testing.assert_close(data.sets["train"].hr[:, 0], luma[:11])
-    torch.testing.assert_close(data.sets["val"].hr[:, 0], luma[11:14])
-    torch.testing.assert_close(data.sets["test"].hr[:, 0], luma[14:])
+    torch.testing.assert_close(data.sets["train"].pair.hr[:, 0], luma[:11])
+    torch.testing.assert_close(data.sets["val"].pair.hr[:, 0], luma[11:14])
+    torch.testing.assert_close(data.sets["test"].pair.hr[:, 0], luma[14:])
     assert data.bounds == (0, 255)
     assert data.channels == 1
 
@@ -111,7 +116,7 @@ def test_crop_is_explicit(tmp_path: Path) -> None:
         MovieDataModule(path=str(path), **COMMON).setup()
     data = MovieDataModule(path=str(path), crop=True, **COMMON)
     data.setup()
-    assert data.sets["test"].hr.shape[-2:] == (32, 46)
+    assert data.sets["test"].pair.hr.shape[-2:] == (32, 46)
 
 
 class Given(SRDataModule):
@@ -119,8 +124,8 @@ class Given(SRDataModule):
 
     name, bounds = "given", (0.0, 1.0)
 
-    def __init__(self, *frames: torch.Tensor) -> None:
-        super().__init__(**COMMON)
+    def __init__(self, *frames: torch.Tensor, **options: object) -> None:
+        super().__init__(**(COMMON | options))  # type: ignore[arg-type]
         self.split, self.given = Split(), frames
 
     def movies(self) -> list[Movie]:
@@ -133,7 +138,7 @@ def test_bad_values_are_refused_with_their_place() -> None:
         bad = good.clone()
         bad[0, 7, 3, 3] = value
         bad[0, 9, 3, 3] = value
-        with pytest.raises(UserError, match="movie 1: 2 of 20 frames hold NaN or infinite values, the first is frame 7"):
+        with pytest.raises(UserError, match="movie 1: 2 of the frames 0 to 10 hold NaN or infinite values, the first is frame 7"):
             Given(good, bad).setup()
     with pytest.raises(UserError, match="movie 0: every value is 0.5; a constant field"):
         Given(torch.full((1, 20, 32, 32), 0.5)).setup()
@@ -143,11 +148,161 @@ def test_bad_values_are_refused_with_their_place() -> None:
         Given(good[:, :2]).setup()
 
 
-def test_missing_arguments_and_extras(monkeypatch: pytest.MonkeyPatch, movie: Path) -> None:
-    with pytest.raises(UserError, match="type data.path=FILE"):
-        MovieDataModule(**COMMON)
+def test_a_folder_of_numbered_frames_is_a_movie(tmp_path: Path) -> None:
+    from PIL import Image
+
+    luma = moving_pattern(12)
+    for number, image in enumerate(luma):
+        Image.fromarray(image).save(tmp_path / f"img{number + 1}.png")  # img10 sorts after img9
+    np.testing.assert_array_equal(read_frames(tmp_path), luma)
+    data = MovieDataModule(path=str(tmp_path), **COMMON)
+    data.setup()
+    assert sum(data.card["frames"].values()) == 12
+    (tmp_path / "img5.png").unlink()
+    with pytest.raises(UserError, match="frames 5 to 5 are missing before img6.png"):
+        read_frames(tmp_path)
+    Image.fromarray(luma[0, :-2]).save(tmp_path / "img5.png")
+    with pytest.raises(UserError, match="img5.png: is 30x48, img1.png is 32x48"):
+        read_frames(tmp_path)
+
+
+def test_several_clips_are_split_by_clip(tmp_path: Path) -> None:
+    for clip in range(5):
+        write_y4m(tmp_path / f"clip{clip}.y4m", moving_pattern(6, 32 + 4 * (clip == 3), 48, clip))
+    (tmp_path / ".DS_Store").write_text("x")
+    data = MovieDataModule(path=str(tmp_path), **COMMON)
+    data.setup()
+    assert data.card["frames"] == {"train": 12, "val": 6, "test": 6}
+    split = MovieDataModule(path=str(tmp_path), by="time", **COMMON)
+    split.setup()
+    assert split.card["frames"] == {"train": 17, "val": 4, "test": 9}
+    assert split.channels == 1
+
+
+def test_no_window_crosses_a_scene_cut(tmp_path: Path) -> None:
+    scenes = [moving_pattern(n, 32, 48, seed) // 2 + shift for n, seed, shift in ((9, 1, 0), (7, 2, 90), (8, 3, 20))]
+    luma = np.concatenate(scenes).astype(np.uint8)
+    assert scene_cuts(torch.from_numpy(luma).float()) == [9, 16]
+    assert scene_cuts(torch.from_numpy(moving_pattern(30)).float()) == []
+    flash = moving_pattern(20).astype(np.float32)
+    flash[10] += 60
+    assert scene_cuts(torch.from_numpy(flash)) == []
+    path = write_y4m(tmp_path / "cuts.y4m", luma)
+    data = MovieDataModule(path=str(path), **COMMON)
+    assert [movie.shape[1] for movie in data.movies()] == [9, 7, 8]
+    data.setup()
+    train = data.sets["train"]
+    for start in train.starts(3).tolist():
+        clip = train.pair.hr[start : start + 3, 0]
+        assert (clip[1:] - clip[:-1]).abs().mean((1, 2)).max() < 12
+    whole = MovieDataModule(path=str(path), cuts=False, **COMMON)
+    assert [movie.shape[1] for movie in whole.movies()] == [24]
+
+
+def test_the_synthetic_camera_moves_smoothly_by_fractions_of_a_pixel() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:200, :260]
+    picture = 128 + 60 * np.sin(x / 9.0) * np.cos(y / 7.0)
+    movie = camera_movie(picture, size=64, frames=30, rng=rng)
+    assert movie.shape == (30, 64, 64)
+    change = abs(np.diff(movie, axis=0)).mean((1, 2))
+    assert change.min() > 0.1
+    assert change.max() < 12
+    again = camera_movie(picture, size=64, frames=30, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(movie, again)
+    with pytest.raises(ValueError, match="too small"):
+        camera_movie(picture[:60], size=64, frames=3, rng=rng)
+
+
+def test_without_a_path_the_camera_is_used() -> None:
+    data = MovieDataModule(frames=4, **COMMON)
+    data.setup()
+    assert data.name == "camera"
+    assert data.card["frames"] == {"train": 24, "val": 4, "test": 12}
+    assert data.card["size"] == [96, 96]
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """A file server that understands Range and can break off in the middle."""
+
+    break_after: int | None = None
+
+    def do_GET(self) -> None:
+        content = (Path(self.directory) / self.path.lstrip("/")).read_bytes()
+        first = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if "Range" in self.headers else 0
+        if first >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        self.wfile.write(content[first:][: type(self).break_after])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_fetching_resumes_checks_and_refuses(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    write_y4m(served / "a.y4m", moving_pattern(20))
+    (served / "bad.y4m").write_bytes(b"<html>not a movie</html>")
+
+    class Handler(Ranges):
+        break_after = 9000
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(served)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source, folder = f"http://127.0.0.1:{server.server_port}/", tmp_path / "movies"
+    with pytest.raises(UserError, match=r"ended after 9000 of \d+ bytes; the same command continues|cannot be fetched"):
+        fetch("a.y4m", 20, folder, source)
+    assert not (folder / "a.y4m").exists()
+    Handler.break_after = None
+    path = fetch("a.y4m", 20, folder, source)
+    assert path.read_bytes() == (served / "a.y4m").read_bytes()
+    assert {p.name for p in folder.iterdir()} == {"a.y4m", "a.y4m.sha256"}
+    fetch("a.y4m", 20, folder, source)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="is not the file that was first downloaded"):
+        fetch("a.y4m", 20, folder, source)
+    with pytest.raises(UserError, match="not a readable video|no video stream"):
+        fetch("bad.y4m", 20, folder, source)
+    assert not (folder / "bad.y4m").exists()
+    with pytest.raises(UserError, match="holds 20 frames, 300 were expected"):
+        fetch("a.y4m", 300, tmp_path / "other", source)
+    server.shutdown()
+    with pytest.raises(UserError):
+        fetch("a.y4m", 20, tmp_path / "third", "http://127.0.0.1:1/")
+
+
+def test_wrong_files_and_missing_extras(monkeypatch: pytest.MonkeyPatch, movie: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match="not one of .y4m"):
-        MovieDataModule(path="a.gif", **COMMON)
+        MovieDataModule(path=str(tmp_path / "a.gif"), **COMMON)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds neither videos"):
+        MovieDataModule(path=str(tmp_path / "empty"), **COMMON)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'vsr\[video\]'"):
         read_luma(movie)
+
+
+def test_flips_are_left_out_where_lr_is_not_centred(tmp_path: Path) -> None:
+    flips = {"flip_y", "flip_x"}
+    for degradation, scale, kept in ((Bicubic(), 2, True), (Subsample(), 2, False), (Subsample(phase=1), 3, True)):
+        data = Given(torch.rand(1, 20, 36, 36), degradation=degradation, scale=scale)
+        data.setup()
+        used = set(data.train_dataloader().symmetries)
+        assert "transpose" in used
+        assert used & flips == (flips if kept else set())
+
+
+def test_movies_do_not_share_their_noise() -> None:
+    noise = Chain(steps={"bicubic": Bicubic(), "noise": GaussianNoise(0.1)})
+    frames = torch.linspace(0, 1, 32).expand(1, 10, 32, 32)
+    data = Given(frames, frames.clone(), degradation=noise)
+    data.setup()
+    lr = data.sets["train"].pair.lr
+    assert data.sets["train"].segments == ((0, 6), (6, 11))
+    assert not torch.allclose(lr[0], lr[6])
+    assert not torch.allclose(lr[0], lr[1])

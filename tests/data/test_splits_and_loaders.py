@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.loaders import FrameLoader, FrameSet, PatchLoader
+from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair, StoredFrames
+from vsr.data.loaders import FrameLoader, PatchLoader
+from vsr.data.masks import fill_gaps
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.resize import bicubic_down
@@ -21,10 +23,13 @@ from vsr.resize import bicubic_down
     learn=st.floats(0.2, 0.7),
     val=st.floats(0.1, 0.5),
     gap=st.integers(0, 2),
+    rest=st.floats(0.05, 1.0),
 )
 @settings(max_examples=200, deadline=None)
-def test_splits_are_disjoint_ordered_and_gapped(lengths: list[int], by: str, learn: float, val: float, gap: int) -> None:
-    split = Split(by=by, learn=learn, test=0.29, val=val, gap=gap)  # type: ignore[arg-type]
+def test_splits_are_disjoint_ordered_and_gapped(
+    lengths: list[int], by: str, learn: float, val: float, gap: int, rest: float
+) -> None:
+    split = Split(by=by, learn=learn, test=rest * (1 - learn), val=val, gap=gap)  # type: ignore[arg-type]
     try:
         parts = split.cut(lengths, "test")
     except UserError as error:
@@ -61,11 +66,31 @@ def test_too_few_frames_say_what_to_type() -> None:
         Split(learn=0.6, test=0.3).cut([3], "movie.mkv")
 
 
-def frame_set(frames: int = 9, size: int = 12, scale: int = 2, segments: tuple[tuple[int, int], ...] | None = None) -> FrameSet:
+def coded(frames: int = 9, size: int = 12, scale: int = 2) -> Pair:
     """HR that says where it is: value = 10000 frame + 100 y + x of the LR pixel, in blocks, so that LR = HR[::scale]."""
     lr = 10000.0 * torch.arange(frames)[:, None, None] + 100.0 * torch.arange(size)[:, None] + torch.arange(size + 3)
     hr = lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    return FrameSet(lr.unsqueeze(1), hr.unsqueeze(1), segments or ((0, frames),))
+    return Pair(lr.unsqueeze(1), hr.unsqueeze(1))
+
+
+def frame_set(
+    frames: int = 9, size: int = 12, scale: int = 2, segments: tuple[tuple[int, int], ...] | None = None
+) -> MemoryFrames:
+    return MemoryFrames(coded(frames, size, scale), segments or ((0, frames),))
+
+
+def stored(pair: Pair, segments: tuple[tuple[int, int], ...], block: int) -> tuple[StoredFrames, list[tuple[int, int]]]:
+    """Frames that are "in a file", read in blocks of `block`, and a list of what was read."""
+    log: list[tuple[int, int]] = []
+
+    def read(start: int, stop: int) -> Pair:
+        assert any(a <= start < stop <= b for a, b in segments), "a read crossed the border of a segment"
+        log.append((start, stop))
+        return pair[start:stop]
+
+    frames = StoredFrames(read, segments, pair[0:1])
+    frames.block = block
+    return frames, log
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -77,7 +102,7 @@ def test_patches_stay_aligned_under_every_symmetry(scale: int, length: int) -> N
     batches = list(loader)
     assert len(batches) == len(loader) == 40
     orientations = set()
-    for lr, hr, position in batches:
+    for lr, hr, position, _ in batches:
         assert lr.shape == (4, 1, length, 5, 5)
         assert hr.shape == (4, 1, length, 5 * scale, 5 * scale)
         assert torch.equal(lr, hr[..., ::scale, ::scale])
@@ -116,17 +141,82 @@ def test_all_places_are_drawn() -> None:
     assert corners == {(y, x) for y in range(2) for x in range(5)}
 
 
-def test_evaluation_sees_every_frame_once_in_order() -> None:
-    frames = frame_set(frames=23)
-    loader = FrameLoader(frames)
-    loader.batch = 5
-    batches = list(loader)
-    assert len(batches) == len(loader) == 5
-    assert torch.equal(torch.cat([batch.hr[:, :, 0] for batch in batches]), frames.hr)
-    assert torch.cat([batch.position for batch in batches]).tolist() == list(range(23))
-    every = frames.every(4)
-    assert torch.equal(every.hr, frames.hr[::4])
-    assert len(every.starts(1)) == 6
+@pytest.mark.parametrize("kind", ["memory", "stored", "mixed"])
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 7, 30])
+def test_evaluation_sees_every_steps_frame_once_in_order(kind: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vsr.data.frames.EVAL_PIXELS", 5 * 24 * 30)  # batches of five frames
+    pair, segments = coded(frames=23), ((0, 9), (9, 23))
+    frames: FrameSet = MemoryFrames(pair, segments)
+    if kind == "stored":
+        frames, _ = stored(pair, segments, block=4)
+    if kind == "mixed":
+        frames = MixedFrames([MemoryFrames(pair[0:9], ((0, 9),)), MemoryFrames(pair[9:23], ((0, 14),))])
+        assert frames.segments == segments
+    batches = list(FrameLoader(frames, step))
+    assert torch.equal(torch.cat([batch.hr[:, :, 0] for batch in batches]), pair.hr[::step])
+    assert torch.equal(torch.cat([batch.lr[:, :, 0] for batch in batches]), pair.lr[::step])
+    assert torch.cat([batch.position for batch in batches]).tolist() == list(range(len(pair.hr[::step])))
+    assert max(len(batch.hr) for batch in batches) <= 5
+    assert torch.equal(frames.one(11).hr, pair.hr[11:12])
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_patches_from_a_file_are_those_of_memory(length: int) -> None:
+    pair, segments = coded(frames=23), ((0, 9), (9, 23))
+    frames, log = stored(pair, segments, block=5)
+    loader = PatchLoader(frames, length=length, patch=5, batch=8, steps=80, symmetries=("flip_x", "transpose"))
+    seen: set[int] = set()
+    for lr, hr, position, _ in loader:
+        assert torch.equal(lr, hr[..., ::2, ::2])
+        first = (lr[:, 0, :, 0, 0] // 10000).long()
+        assert torch.equal(first, position[:, None] + torch.arange(length))
+        seen |= set(first[:, 0].tolist())
+    clips = {start for a, b in ((0, 5), (5, 9), (9, 14), (14, 19), (19, 23)) for start in range(a, b - length + 1)}
+    assert seen <= clips
+    assert len(seen) > len(clips) / 2
+    assert len(log) <= 2 * (640 // 256 + 1) + 1, "blocks are read again and again"
+
+
+def test_sizes_are_mixed_in_proportion_to_their_area() -> None:
+    small, large = MemoryFrames(coded(4, 6), ((0, 4),)), MemoryFrames(coded(4, 30), ((0, 4),))
+    frames = MixedFrames([small, large])
+    assert frames.smallest() == small.smallest()
+    loader = PatchLoader(frames, patch=6, batch=16, steps=100)
+    positions = torch.cat([batch.position for batch in loader])
+    share = (positions >= 4).float().mean().item()
+    area = [part.pair.hr.shape[-1] * part.pair.hr.shape[-2] for part in (small, large)]
+    assert share == pytest.approx(area[1] / sum(area), abs=0.03)
+    for lr, hr, _, _ in loader:
+        assert lr.shape == (16, 1, 1, 6, 6)
+        assert torch.equal(lr, hr[..., ::2, ::2])
+
+
+def test_masks_travel_with_their_pixels() -> None:
+    pair = coded(frames=6)
+    mask = (pair.hr % 7 != 0).float()
+    frames = MemoryFrames(Pair(pair.lr, pair.hr, mask), ((0, 6),))
+    for batch in PatchLoader(frames, patch=5, batch=4, steps=20, symmetries=("flip_y", "flip_x", "transpose")):
+        assert batch.mask is not None
+        assert torch.equal(batch.mask, (batch.hr % 7 != 0).float())
+    [batch] = FrameLoader(frames)
+    assert torch.equal(batch.mask[:, :, 0], mask)
+
+
+def test_gaps_are_filled_from_the_nearest_pixel() -> None:
+    hr = torch.arange(48.0).reshape(1, 1, 6, 8).repeat(3, 1, 1, 1)
+    hr[0, 0, :, :2] = float("nan")
+    hr[1, 0, 0, 0] = float("inf")
+    hr[2] = float("nan")
+    filled, mask = fill_gaps(hr)
+    assert torch.equal(mask[0, 0], (torch.arange(8) >= 2).float().expand(6, 8))
+    assert torch.equal(filled[0, 0, :, 0], hr[0, 0, :, 2])
+    assert mask[1].sum() == 47
+    assert filled[1, 0, 0, 0] in (1.0, 8.0)
+    assert mask[2].sum() == 0
+    assert torch.equal(filled[2], torch.zeros_like(filled[2]))
+    whole, ones = fill_gaps(hr[0:1, :, :, 2:])
+    assert torch.equal(whole, hr[0:1, :, :, 2:])
+    assert ones.min() == 1
 
 
 def test_degrading_whole_frames_differs_from_degrading_patches() -> None:

@@ -129,7 +129,7 @@ def test_linear_filter_is_the_least_squares_solution() -> None:
     hr = torch.from_numpy(rng.random((2, 1, 24, 18)))
     lr = bicubic_down(hr, 3)
     network = Linear(size=3, scale=3).double()
-    network.prepare(lr, hr)
+    network.prepare([(lr, hr, None)])
     padded = np.pad(lr.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="symmetric")
     rows = [
         [*padded[n, 0, y : y + 3, x : x + 3].ravel(), 1.0]
@@ -154,9 +154,27 @@ def test_linear_filter_recovers_a_linear_law_and_beats_bicubic() -> None:
     before = network(lr)
     torch.testing.assert_close(before, lr.repeat_interleave(2, 2).repeat_interleave(2, 3))  # nearest before prepare
     network.chunk = 1000  # several blocks of the normal equations
-    network.prepare(lr, hr)
+    network.prepare([(lr, hr, None)])
     ours = (network(lr) - hr).square().mean()
     assert ours < 0.5 * (bicubic_up(lr, 2) - hr).square().mean()
+
+
+def test_masked_pixels_do_not_enter_fits() -> None:
+    torch.manual_seed(0)
+    hr = torch.rand(6, 1, 16, 16, dtype=torch.float64)
+    mask = torch.ones_like(hr)
+    mask[:, :, :, 10:] = 0
+    spoilt = hr.clone()
+    spoilt[:, :, :, 10:] = 7.0
+    lr = bicubic_down(hr, 2)
+    for network in (Linear(size=3, scale=2).double(), StandardizedResidual(FSRCNN(scale=2)).double()):
+        network.prepare([(lr, hr, mask)])
+        clean = {name: value.clone() for name, value in network.state_dict().items()}
+        network.prepare([(lr, spoilt, mask)])
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(value, clean[name])
+        network.prepare([(lr, spoilt, None)])
+        assert any(not torch.allclose(value, clean[name]) for name, value in network.state_dict().items())
 
 
 def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> None:
@@ -164,7 +182,7 @@ def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> Non
     hr = torch.rand(40, 1, 16, 16, dtype=torch.float64) * 0.1 + 0.7
     lr = bicubic_down(hr, 2)
     wrapped = StandardizedResidual(FSRCNN(scale=2)).double()
-    wrapped.prepare(lr, hr)
+    wrapped.prepare([(lr[:7], hr[:7], None), (lr[7:], hr[7:], None)])
     assert wrapped.mean.item() == pytest.approx(lr.mean().item())
     assert wrapped.std.item() == pytest.approx(lr.std().item())
     assert wrapped.rms.item() == pytest.approx((hr - bicubic_up(lr, 2)).square().mean().sqrt().item())

@@ -4,51 +4,71 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
 
-from vsr.data.loaders import FrameLoader, FrameSet, PatchLoader
+from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair, StoredFrames
+from vsr.data.loaders import FrameLoader, PatchLoader
+from vsr.data.masks import fill_gaps
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.metrics import SSIM_RADIUS
 from vsr.recipe import Recipe
-from vsr.types import Movie
+from vsr.types import Movie, TrainingFrames
 
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")
+CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
+PREPARE_PIXELS = 1 << 24  # HR pixels that statistics and closed-form filters are fitted to, evenly over the training frames
 
 
 class SRDataModule(L.LightningDataModule, ABC):
-    """HR movies -> train, val, test and further test splits of aligned LR and HR frames, in physical units, in memory.
+    """HR movies -> train, val, test and further test splits of aligned LR and HR frames, in physical units.
 
     Args:
         scale, degradation: how LR is made from whole HR frames.
         recipe: batch, patch and augmentation of the training loader.
         seed: of the training draws.
         crop: cut frames whose size the scale does not divide at their lower and right border, instead of refusing them.
+        mask: fill values that are not finite (land, gaps) and leave them out of loss and scores, instead of refusing them.
+        memory: MiB of HR frames that are held in memory; a larger split stays in its file and is read in blocks.
 
-    Attributes that subclasses set: `name`; `bounds`, the physical values that become 0 and 1; `symmetries`, which of
-    ALL_SYMMETRIES leave the data's law unchanged; `split`.
+    Attributes that subclasses set: `name`; `bounds`, the physical values that become 0 and 1, None for the least and the largest
+    of the training frames; `symmetries`, which of ALL_SYMMETRIES leave the data's law unchanged; `split`.
     """
 
     name: str
-    bounds: tuple[float, float]
+    bounds: tuple[float, float] | None
     symmetries: tuple[str, ...] = ALL_SYMMETRIES
     split: Split
+    least_frames = 2  # of a movie
+    test_name = "test"  # of the split's test part
+    protocol = "float"  # or "classical"; set before setup()
 
-    def __init__(self, *, scale: int, degradation: Degradation, recipe: Recipe, seed: int = 0, crop: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        scale: int,
+        degradation: Degradation,
+        recipe: Recipe,
+        seed: int = 0,
+        crop: bool = False,
+        mask: bool = False,
+        memory: float = 1024,
+    ) -> None:
         super().__init__()
-        self.scale, self.degradation, self.recipe, self.seed, self.crop = scale, degradation, recipe, seed, crop
+        self.scale, self.degradation, self.recipe, self.seed = scale, degradation, recipe, seed
+        self.crop, self.mask, self.memory = crop, mask, memory
         self.sets: dict[str, FrameSet] = {}
         self.card: dict[str, Any] = {}
 
     @abstractmethod
     def movies(self) -> list[Movie]:
-        """The movies that are split; all frames of one size. Raises UserError."""
+        """The movies that are split. Raises UserError."""
 
     def further_tests(self) -> dict[str, list[Movie]]:
         """Movies that are tested on as wholes, by the name of their split."""
@@ -56,7 +76,7 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     @property
     def channels(self) -> int:
-        return self.sets["train"].hr.shape[1]
+        return self.sets["train"].channels
 
     @property
     def test_splits(self) -> tuple[str, ...]:
@@ -66,26 +86,43 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Read, check, split and degrade, once."""
         if self.sets:
             return
-        movies = [self._checked(movie) for movie in self.movies()]
-        segments = self.split.cut([movie.frames.shape[1] for movie in movies], self.name)
-        sets = {name: self._frame_set(movies, parts) for name, parts in segments.items()}
-        for name, extra in self.further_tests().items():
-            checked = [self._checked(movie) for movie in extra]
-            whole = [Segment(i, 0, movie.frames.shape[1]) for i, movie in enumerate(checked)]
-            sets[name] = self._frame_set(checked, whole)
-        self._check_patch(sets["train"])
+        movies, extra_movies = self.movies(), self.further_tests()
+        for number, movie in enumerate([*movies, *(movie for extra in extra_movies.values() for movie in extra)]):
+            movie.number = number
+            self._check_shape(movie)
+        splits = {
+            self.test_name if name == "test" else name: [(movies[part.movie], part) for part in parts]
+            for name, parts in self.split.cut([movie.shape[1] for movie in movies], self.name).items()
+        }
+        for name, extra in extra_movies.items():
+            splits[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(extra)]
         digest = hashlib.sha256()
-        for frame_set in sets.values():
-            digest.update(frame_set.hr.numpy().tobytes())
+        for name, found in splits.items():
+            low, high = self._scan(found, digest)
+            if name == "train":
+                if low == high:
+                    raise UserError(f"{found[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
+                self.bounds = self.bounds or (low, high)
+        if self.protocol == "classical" and self.bounds != (0.0, 255.0):
+            raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
+        sets = {name: self._frame_set(found) for name, found in splits.items()}
+        self._check_patch(sets["train"])
         self.card = {
             "name": self.name,
             "frames": {name: len(frame_set) for name, frame_set in sets.items()},
-            "size": list(sets["train"].hr.shape[-2:]),
-            "channels": sets["train"].hr.shape[1],
-            "bounds": list(self.bounds),
+            "size": list(sets["train"].smallest()),
+            "channels": sets["train"].channels,
+            "bounds": list(self.bounds or ()),
             "sha256": digest.hexdigest(),
         }
         self.sets = sets
+
+    def training_frames(self) -> TrainingFrames:
+        """Whole training frames for what is fitted in closed form: all, or evenly spread ones when there are many."""
+        train = self.sets["train"]
+        height, width = train.smallest()
+        step = max(1, -(-len(train) * height * width // PREPARE_PIXELS))
+        return [(pair.lr, pair.hr, pair.mask) for pair in train.pairs(step)]
 
     def train_dataloader(self) -> PatchLoader:
         recipe = self.recipe
@@ -94,64 +131,21 @@ class SRDataModule(L.LightningDataModule, ABC):
             patch=recipe.patch,
             batch=recipe.batch,
             steps=recipe.steps,
-            symmetries=self.symmetries if recipe.augment else (),
+            symmetries=self._usable_symmetries() if recipe.augment else (),
             seed=self.seed,
         )
 
     def val_dataloader(self) -> list[FrameLoader]:
         """Training frames (as many as there are validation frames, evenly spread) and validation frames."""
         train, val = self.sets["train"], self.sets["val"]
-        return [FrameLoader(self._placed(x)) for x in (train.every(max(1, len(train) // len(val))), val)]
+        return [FrameLoader(self._placed(train), max(1, len(train) // len(val))), FrameLoader(self._placed(val))]
 
     def test_dataloader(self) -> list[FrameLoader]:
         return [FrameLoader(self._placed(self.sets[name])) for name in self.test_splits]
 
-    def _placed(self, frames: FrameSet) -> FrameSet:
-        """On the accelerator when there is one and the split takes less than half of its free memory."""
-        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        if device.type == "cuda":
-            size = sum(x.numel() * x.element_size() for x in (frames.lr, frames.hr))
-            if size > torch.cuda.mem_get_info(device)[0] // 2:
-                return frames
-        return frames.to(device)
-
-    def _checked(self, movie: Movie) -> Movie:
-        """The movie, cut to a multiple of the scale if that is allowed; raises UserError for what cannot be learned from."""
-        frames = movie.frames
-        _, length, height, width = frames.shape
-        if length < 2:
-            raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least 2 frames")
-        finite = torch.isfinite(frames).all(dim=3).all(dim=2).all(dim=0)
-        if not finite.all():
-            bad = int((~finite).sum())
-            first = int((~finite).nonzero()[0])
-            raise UserError(
-                f"{movie.name}: {bad} of {length} frames hold NaN or infinite values, the first is frame {first}; "
-                f"fill or remove them"
-            )
-        if frames.min() == frames.max():
-            raise UserError(f"{movie.name}: every value is {frames.min():g}; a constant field cannot be learned from")
-        if height % self.scale or width % self.scale:
-            if not self.crop:
-                raise UserError(
-                    f"{movie.name}: frames of {height}x{width} are not divisible by scale={self.scale}; "
-                    f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
-                )
-            frames = frames[..., : height // self.scale * self.scale, : width // self.scale * self.scale]
-        return Movie(frames, movie.name, movie.meta)
-
-    def _frame_set(self, movies: list[Movie], parts: list[Segment]) -> FrameSet:
-        hr = torch.cat([movies[p.movie].frames[:, p.start : p.stop] for p in parts], dim=1).transpose(0, 1).contiguous()
-        lr = torch.cat([self._degrade(x) for x in hr.split(64)])
-        ends = torch.tensor([len(p) for p in parts]).cumsum(0).tolist()
-        return FrameSet(lr, hr, tuple(zip([0, *ends[:-1]], ends, strict=True)))
-
-    def _degrade(self, hr: Tensor) -> Tensor:
-        return self.degradation(hr, self.scale)
-
     def check_window(self, window: Triple) -> None:
         """Raises UserError when the evaluation window leaves frames that are too small for SSIM."""
-        height, width = self.sets["train"].hr.shape[-2:]
+        height, width = (min(sizes) for sizes in zip(*(found.smallest() for found in self.sets.values()), strict=True))
         left = (height - 2 * window[1], width - 2 * window[2])
         if min(left) <= 2 * SSIM_RADIUS or window[0]:
             raise UserError(
@@ -159,11 +153,116 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"and single frames no temporal margin; type window=[0,0,0] or give larger frames"
             )
 
+    def _usable_symmetries(self) -> tuple[str, ...]:
+        """Those of the data, less the flips where the degradation would make them move LR against HR."""
+        if self.degradation.centred(self.scale):
+            return self.symmetries
+        return tuple(x for x in self.symmetries if x == "transpose")
+
+    def _placed(self, frames: FrameSet) -> FrameSet:
+        """On the accelerator when there is one and the split takes less than half of its free memory."""
+        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+        if device.type == "cuda" and frames.nbytes() > torch.cuda.mem_get_info(device)[0] // 2:
+            return frames
+        return frames.to(device)
+
+    def _check_shape(self, movie: Movie) -> None:
+        _, length, height, width = movie.shape
+        if length < self.least_frames:
+            raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.least_frames} frames")
+        if (height % self.scale or width % self.scale) and not self.crop:
+            raise UserError(
+                f"{movie.name}: frames of {height}x{width} are not divisible by scale={self.scale}; "
+                f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
+            )
+
+    def _scan(self, parts: list[tuple[Movie, Segment]], digest: Any) -> tuple[float, float]:
+        """Least and largest finite value of a split, chunk by chunk; hashes it and refuses NaN and infinities without `mask`."""
+        low, high = float("inf"), float("-inf")
+        for movie, part in parts:
+            bad, first_bad = 0, None
+            for start, stop in _chunks(movie, part, CHUNK_BYTES):
+                frames = movie.read(start, stop)
+                digest.update(frames.numpy().tobytes())
+                finite = torch.isfinite(frames)
+                whole = finite.all(dim=3).all(dim=2).all(dim=0)
+                if not whole.all():
+                    bad += int((~whole).sum())
+                    first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
+                    frames = frames[finite]
+                if frames.numel():
+                    low, high = min(low, float(frames.min())), max(high, float(frames.max()))
+            if bad and not self.mask:
+                raise UserError(
+                    f"{movie.name}: {bad} of the frames {part.start} to {part.stop - 1} hold NaN or infinite values, the "
+                    f"first is frame {first_bad}; fill them, or type data.mask=true to leave them out of loss and scores"
+                )
+        if low > high:
+            raise UserError(f"{parts[0][0].name}: holds no finite value")
+        return low, high
+
+    def _frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
+        """The frames of a split in memory, by size; in the file when they are too many."""
+        size = sum(4 * len(part) * movie.shape[0] * movie.shape[2] * movie.shape[3] for movie, part in parts)
+        ends = torch.tensor([len(part) for _, part in parts]).cumsum(0).tolist()
+        segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
+        if size > self.memory * 2**20 and all(movie.stored for movie, _ in parts):
+            if self.degradation.temporal:
+                raise UserError(
+                    f"{self.name}: degradation {self.degradation.name} needs whole clips in memory, {size >> 20} MiB; "
+                    f"type data.memory={(size >> 20) + 1}, or data.learn and data.test for fewer frames"
+                )
+
+            def read(start: int, stop: int) -> Pair:
+                at = next(i for i, end in enumerate(ends) if start < end)
+                movie, part = parts[at]
+                shift = part.start - segments[at][0]
+                return self._pair(movie, start + shift, stop + shift)
+
+            return StoredFrames(read, segments, read(0, 1))
+        groups: dict[tuple[int, int], list[Pair]] = {}
+        for movie, part in parts:
+            pair = self._pair(movie, part.start, part.stop)
+            groups.setdefault((pair.hr.shape[-2], pair.hr.shape[-1]), []).append(pair)
+        sets = [_joined(pairs) for pairs in groups.values()]
+        return sets[0] if len(sets) == 1 else MixedFrames(sets)
+
+    def _pair(self, movie: Movie, start: int, stop: int) -> Pair:
+        """Frames start..stop-1 of a movie, cut to a multiple of the scale, filled where they are not finite, degraded."""
+        height, width = (n // self.scale * self.scale for n in movie.shape[2:])
+        hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
+        mask = None
+        if self.mask:
+            hr, mask = fill_gaps(hr)
+        assert self.bounds is not None
+        # Frames of different movies have different numbers, so that they do not share their noise.
+        first = movie.number * 2**32 + start
+        return Pair(self.degradation(hr, self.scale, bounds=self.bounds, first=first), hr, mask)
+
     def _check_patch(self, train: FrameSet) -> None:
-        h, w = train.lr.shape[-2:]
+        h, w = (n // self.scale for n in train.smallest())
         patch = self.recipe.patch
+        if patch is None and isinstance(train, MixedFrames):
+            raise UserError(f"{self.name}: frames differ in size, whole frames cannot be batched; type recipe.patch=16")
         if patch is not None and patch > min(h, w):
             raise UserError(
                 f"{self.name}: recipe.patch={patch} LR pixels is larger than the LR frames ({h}x{w} at scale={self.scale}); "
                 f"type recipe.patch={min(h, w)} or recipe.patch=null for whole frames"
             )
+
+
+def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:
+    channels, _, height, width = movie.shape
+    step = max(1, limit // (4 * channels * height * width))
+    for start in range(part.start, part.stop, step):
+        yield start, min(start + step, part.stop)
+
+
+def _joined(pairs: list[Pair]) -> MemoryFrames:
+    """Segments of one size as one set."""
+    ends = torch.tensor([len(pair) for pair in pairs]).cumsum(0).tolist()
+    masks = [pair.mask for pair in pairs if pair.mask is not None]
+    joined = Pair(
+        torch.cat([pair.lr for pair in pairs]), torch.cat([pair.hr for pair in pairs]), torch.cat(masks) if masks else None
+    )
+    return MemoryFrames(joined, tuple(zip([0, *ends[:-1]], ends, strict=True)))

@@ -26,7 +26,7 @@ class Split:
 
     Attributes:
         by: "time" cuts every movie, earlier frames to learn from, later ones to test on; "trajectory" gives whole movies.
-        learn, test: frames over all movies together, or shares of them when below 1.
+        learn, test: frames over all movies together, or shares of them when below 1; test=0 for no test part.
         val: share of the learning frames that is held out for validation, the latest ones.
         gap: frames left out at each border (by="time").
     """
@@ -47,6 +47,8 @@ class Split:
                 f"type data.learn=0.7 data.test=0.3 for shares"
             )
         parts = self._by_time(lengths, learn, test) if self.by == "time" else self._by_trajectory(lengths, learn, test)
+        if not test:  # tested on other movies
+            del parts["test"]
         empty = [name for name, segments in parts.items() if not sum(map(len, segments))]
         if empty:
             raise UserError(
@@ -61,11 +63,10 @@ class Split:
         for movie, length in enumerate(lengths):
             # Shares of the running total, so that the rounded parts add up to the numbers asked for.
             after = before + length
-            own = {n: after * n // total - before * n // total for n in (learn, test)}
+            own, used = (after * n // total - before * n // total for n in (learn, learn + test))
             val = round(after * learn * self.val / total) - round(before * learn * self.val / total)
-            val = min(val, own[learn])  # both are rounded, a very short movie could be asked for more than it has
-            borders = {"train": (0, own[learn] - val), "val": (own[learn] - val, own[learn])}
-            borders["test"] = (own[learn], own[learn] + own[test])
+            val = min(val, own)  # both are rounded, a very short movie could be asked for more than it has
+            borders = {"train": (0, own - val), "val": (own - val, own), "test": (own, used)}
             for name, (start, stop) in borders.items():
                 start += self.gap if name != "train" else 0
                 if stop > start:

@@ -17,7 +17,7 @@ from vsr.metrics import FrameScores, crop
 from vsr.nets.base import Network
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.types import Clip, HRClips, LRClips
+from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
@@ -30,6 +30,7 @@ class SRModule(L.LightningModule, ABC):
         normalizer: physical units -> unit interval; a part of the checkpoint.
         recipe: how it is trained.
         window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
+        quantize: score what an 8-bit file would hold, clamped and rounded to 256 codes of the unit interval.
         val_splits, test_splits: names of the data module's validation and test loaders, in order.
         reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
         card: plain values for the checkpoint: config, data, scale, ...
@@ -46,6 +47,7 @@ class SRModule(L.LightningModule, ABC):
         normalizer: Normalizer,
         recipe: Recipe,
         window: Triple,
+        quantize: bool = False,
         val_splits: tuple[str, ...] = ("train", "val"),
         test_splits: tuple[str, ...] = ("test",),
         reference: Network | None = None,
@@ -58,7 +60,7 @@ class SRModule(L.LightningModule, ABC):
                 f"window cuts only {window}; type window=[{','.join(map(str, network.geometry.margin))}] or larger"
             )
         self.network, self.normalizer, self.reference = network, normalizer, reference
-        self.recipe, self.window, self.card = recipe, window, card or {}
+        self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
         self.evaluated: nn.Module = network  # replaced by its folded form while testing
@@ -74,12 +76,12 @@ class SRModule(L.LightningModule, ABC):
         """LR clips (B, C, T, h, w) -> SR clips, both in physical units."""
         return self.normalizer.inverse(self.super_resolve(self.evaluated, self.normalizer(lr)))
 
-    def prepare(self, lr: Tensor, hr: Tensor) -> None:
-        """Fit what is not trained by gradients to whole training frames lr (N, C, h, w), hr (N, C, H, W), physical units."""
-        lr, hr = self.normalizer(lr), self.normalizer(hr)
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Fit what is not trained by gradients to whole training frames in physical units."""
+        unit = [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
         for network in (self.network, self.reference):
             if network is not None:
-                network.prepare(lr, hr)
+                network.prepare(unit)
 
     @property
     def trainable(self) -> bool:
@@ -92,10 +94,12 @@ class SRModule(L.LightningModule, ABC):
         """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
         lr, hr = self.normalizer(batch.lr), self.normalizer(batch.hr)
         sr = self.super_resolve(self.network, lr)
+        mask = batch.mask
         if any(self.network.geometry.margin):
             hr = crop(hr, self.network.geometry.margin)
+            mask = None if mask is None else crop(mask, self.network.geometry.margin)
         unit = self.network.error_unit
-        loss = loss_function(self.recipe.loss, sr / unit, hr / unit)
+        loss = loss_function(self.recipe.loss, sr / unit, hr / unit, mask)
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
             raise UserError(
@@ -131,10 +135,14 @@ class SRModule(L.LightningModule, ABC):
     def score(self, batch: Clip, split: str) -> None:
         """Add a batch of whole frames to the scores of a split, inside the window."""
         sr = self.super_resolve(self.evaluated, self.normalizer(batch.lr))
+        truth = self.normalizer(batch.hr)
+        if self.quantize:
+            sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
         lost = self.network.geometry.margin
         rest = tuple(w - m for w, m in zip(self.window, lost, strict=True))
-        cut = crop(sr, rest), crop(self.normalizer(batch.hr), self.window)  # type: ignore[arg-type]
-        self.scores[_key(split)].update(*cut)  # type: ignore[operator]
+        truth = crop(truth, self.window)
+        mask = None if batch.mask is None else crop(batch.mask, self.window)
+        self.scores[_key(split)].update(crop(sr, rest), truth, mask)  # type: ignore[operator, arg-type]
 
     def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.score(batch, self.val_splits[dataloader_idx])

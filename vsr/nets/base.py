@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vsr.geometry import Geometry
+from vsr.types import TrainingFrames
 
 
 class Network(nn.Module):
@@ -24,8 +25,8 @@ class Network(nn.Module):
         """The error, in the unit interval, that counts as one in the loss."""
         return 1.0
 
-    def prepare(self, lr: Tensor, hr: Tensor) -> None:
-        """Set what is computed rather than trained (statistics, closed-form filters) from whole training frames (N, C, ., .)."""
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Set what is computed rather than trained (statistics, closed-form filters) from whole training frames."""
 
     def fold(self) -> nn.Module:
         """The same function in the form that is fastest to evaluate; itself where there is none faster."""

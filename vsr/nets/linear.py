@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.resize import pad_symmetric
-from vsr.types import HRFrames, LRFrames
+from vsr.types import HRFrames, LRFrames, TrainingFrames
 
 
 class Linear(Network):
@@ -22,7 +22,7 @@ class Linear(Network):
         scale, channels: as in every network.
     """
 
-    chunk = 1 << 20  # pixels per block of the normal equations: bounds the memory that prepare() takes
+    chunk = 1 << 17  # LR pixels per block of the normal equations: bounds the memory that prepare() takes
 
     def __init__(self, *, size: int = 9, scale: int, channels: int = 1) -> None:
         super().__init__()
@@ -44,21 +44,28 @@ class Linear(Network):
         return F.pixel_shuffle(phases, self.scale).unflatten(0, (n, c)).squeeze(2)
 
     @torch.no_grad()
-    def prepare(self, lr: Tensor, hr: Tensor) -> None:
-        """Minimise the mean squared error over all pixels of the frames lr (N, C, h, w), hr (N, C, H, W)."""
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Minimise the mean squared error over all pixels of the frames; LR pixels that are partly masked are left out."""
         taps = self.size * self.size + 1
-        normal = torch.zeros(taps, taps, dtype=torch.float64, device=lr.device)
-        right = torch.zeros(taps, self.scale**2, dtype=torch.float64, device=lr.device)
-        planes_lr, planes_hr = lr.flatten(0, 1).unsqueeze(1), hr.flatten(0, 1).unsqueeze(1)
-        block = max(1, self.chunk // (lr.shape[-1] * lr.shape[-2]))
-        for x, y in zip(planes_lr.split(block), planes_hr.split(block), strict=True):
-            patches = F.unfold(pad_symmetric(x, self.size // 2), self.size).transpose(1, 2).flatten(0, 1).double()
-            patches = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
-            target = F.pixel_unshuffle(y, self.scale).flatten(2).transpose(1, 2).flatten(0, 1).double()
-            normal += patches.T @ patches
-            right += patches.T @ target
+        device = frames[0][0].device
+        normal = torch.zeros(taps, taps, dtype=torch.float64, device=device)
+        right = torch.zeros(taps, self.scale**2, dtype=torch.float64, device=device)
+        for lr, hr, mask in frames:
+            block = max(1, self.chunk // (lr.shape[-1] * lr.shape[-2]))
+            whole = None if mask is None else F.pixel_unshuffle(mask.expand_as(hr).flatten(0, 1).unsqueeze(1), self.scale)
+            planes_lr, planes_hr = (x.flatten(0, 1).unsqueeze(1) for x in (lr, hr))
+            for i in range(0, len(planes_lr), block):
+                x, y = planes_lr[i : i + block], planes_hr[i : i + block]
+                patches = F.unfold(pad_symmetric(x, self.size // 2), self.size).transpose(1, 2).flatten(0, 1).double()
+                patches = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
+                target = F.pixel_unshuffle(y, self.scale).flatten(2).transpose(1, 2).flatten(0, 1).double()
+                if whole is not None:
+                    kept = whole[i : i + block].flatten(2).transpose(1, 2).flatten(0, 1).all(dim=1)
+                    patches, target = patches[kept], target[kept]
+                normal += patches.T @ patches
+                right += patches.T @ target
         # Smooth fields make the columns nearly dependent; a ridge of a rounding error's size picks the small solution.
-        ridge = 1e-12 * normal.diagonal().mean() * torch.eye(taps, dtype=torch.float64, device=lr.device)
+        ridge = 1e-12 * normal.diagonal().mean() * torch.eye(taps, dtype=torch.float64, device=device)
         solution = torch.linalg.solve(normal + ridge, right)
         self.weight.copy_(solution[:-1].T.reshape(self.weight.shape))
         self.bias.copy_(solution[-1])

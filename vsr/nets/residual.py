@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.nets.base import Network
 from vsr.resize import bicubic_up
-from vsr.types import HRFrames, LRFrames
+from vsr.types import HRFrames, LRFrames, TrainingFrames
 
 
 class StandardizedResidual(Network):
@@ -43,16 +43,24 @@ class StandardizedResidual(Network):
         return torch.addcmul(bicubic_up(lr, self.scale), self.network((lr - self.mean) / self.std), self.rms)
 
     @torch.no_grad()
-    def prepare(self, lr: Tensor, hr: Tensor) -> None:
-        """Measure mean, std and rms on whole training frames."""
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Measure mean, std and rms on whole training frames; masked pixels do not count in the rms."""
+        count = sum(lr.numel() for lr, _, _ in frames)
+        mean = sum(lr.double().sum() for lr, _, _ in frames) / count
+        variance = sum((lr.double() - mean).square().sum() for lr, _, _ in frames) / max(1, count - 1)
+        errors, weights = 0.0, 0.0
+        for lr, hr, mask in frames:
+            for i in range(0, len(lr), 16):
+                squares = (hr[i : i + 16] - bicubic_up(lr[i : i + 16], self.scale)).square()
+                weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
+                errors += float((squares * weight).sum(dtype=torch.float64))
+                weights += float(weight.sum(dtype=torch.float64))
         # A constant field has no spread to divide by; it is refused by the data modules, this keeps the buffers finite.
         tiny = torch.finfo(torch.float32).tiny
-        self.mean.copy_(lr.mean())
-        self.std.copy_(lr.std().clamp_min(tiny))
-        squares = [(h - bicubic_up(x, self.scale)).square().mean() for x, h in zip(lr.split(16), hr.split(16), strict=True)]
-        weights = torch.tensor([len(x) for x in lr.split(16)], device=lr.device)
-        self.rms.copy_(((torch.stack(squares) * weights).sum() / weights.sum()).sqrt().clamp_min(tiny))
-        self.network.prepare((lr - self.mean) / self.std, hr)
+        self.mean.fill_(float(mean))
+        self.std.fill_(max(float(variance) ** 0.5, tiny))
+        self.rms.fill_(max((errors / max(weights, 1.0)) ** 0.5, tiny))
+        self.network.prepare([((lr - self.mean) / self.std, hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
         """The same with the inner network folded."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Family:
     range: tuple[float, float]
     movies: int
     frames: int
-    split: str
+    split: Literal["time", "trajectory"]
 
 
 def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,52 @@
+"""Peak memory of training on a movie that does not fit: makes an HDF5 file of 4 GB, trains on it in a process of its own.
+
+python benchmarks/large_file.py [--frames 1000] [--size 1024] [--folder TMP] [--memory MIB]. The file is deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+
+
+def write(path: Path, frames: int, size: int) -> None:
+    """Moving waves and noise, chunked by frame."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size].astype(np.float32) / 20
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("h", (frames, size, size), "f4", chunks=(1, size, size))
+        for t in range(frames):
+            data[t] = np.sin(x + 0.1 * t) * np.cos(y - 0.05 * t) + 0.1 * rng.random((size, size), np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--folder", default=None)
+    parser.add_argument("--memory", type=int, default=256)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "movie.h5"
+        write(path, options.frames, options.size)
+        command = [sys.executable, str(ROOT / "train.py"), "data=climate", f"data.path={path}", "data.axes=tyx", "epochs=2"]
+        command += [f"data.memory={options.memory}", f"hydra.run.dir={folder}/run", "strategy=cpu"]
+        start = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        print(f"file {path.stat().st_size / 2**30:.2f} GiB, peak memory of the process {peak:.2f} GiB, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

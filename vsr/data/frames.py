@@ -1,0 +1,264 @@
+"""The frames of a split, aligned LR and HR, wherever they are: in memory in one size, in several sizes, or in a file.
+
+All three answer the same questions: in which order to draw clips, which patches lie where, which whole frames come next.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vsr.types import Clip
+
+EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch: bounds memory, leaves small frames in few batches
+BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Consecutive frames of equal size: lr (N, C, h, w), hr (N, C, H, W), mask (N, 1, H, W), 1 where HR is real, or None."""
+
+    lr: Tensor
+    hr: Tensor
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.hr)
+
+    def __getitem__(self, at: slice) -> Pair:
+        return Pair(self.lr[at], self.hr[at], None if self.mask is None else self.mask[at])
+
+    def to(self, device: torch.device) -> Pair:
+        return Pair(self.lr.to(device), self.hr.to(device), None if self.mask is None else self.mask.to(device))
+
+    def clip(self, first: int) -> Clip:
+        """As a batch of clips of one frame, `first` being the position of the first."""
+        position = torch.arange(first, first + len(self), device=self.lr.device)
+        return Clip(self.lr.unsqueeze(2), self.hr.unsqueeze(2), position, None if self.mask is None else self.mask.unsqueeze(2))
+
+
+class FrameSet(ABC):
+    """Frames 0..N-1 of a split, cut into segments that no clip crosses.
+
+    Attributes:
+        segments: (start, stop) of each.
+        scale, channels: of every frame.
+    """
+
+    segments: tuple[tuple[int, int], ...]
+    scale: int
+    channels: int
+
+    def __len__(self) -> int:
+        return self.segments[-1][1] if self.segments else 0
+
+    def starts(self, length: int) -> Tensor:
+        """First frames of all clips of `length` frames that lie within one segment."""
+        return torch.cat([torch.arange(a, b - length + 1) for a, b in self.segments if b - a >= length] or [torch.arange(0)])
+
+    def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
+        """Which clips to draw patches from: all of them shuffled, again and again, `draws` in all."""
+        starts = self.starts(length)
+        passes = -(-draws // len(starts))
+        return torch.cat([starts[torch.randperm(len(starts), generator=generator)] for _ in range(passes)])[:draws]
+
+    @abstractmethod
+    def smallest(self) -> tuple[int, int]:
+        """Height and width of the smallest HR frame."""
+
+    @abstractmethod
+    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
+        """Clips from frames `starts` (B,) on, at `place` (B, 2) in [0, 1) of where a patch fits; `patch` in LR pixels."""
+
+    @abstractmethod
+    def pairs(self, step: int = 1) -> Iterator[Pair]:
+        """Every step-th frame in order, in pieces of equal size and bounded memory."""
+
+    @abstractmethod
+    def one(self, at: int) -> Pair:
+        """Frame `at` alone."""
+
+    def to(self, device: torch.device) -> FrameSet:
+        """On a device, where that makes sense."""
+        return self
+
+    def nbytes(self) -> int:
+        """Memory that `to` would take."""
+        return 0
+
+
+class MemoryFrames(FrameSet):
+    """Frames of one size in memory: a batch of patches is one indexing operation on strided views."""
+
+    def __init__(self, pair: Pair, segments: tuple[tuple[int, int], ...]) -> None:
+        self.pair, self.segments = pair, segments
+        self.scale, self.channels = pair.hr.shape[-1] // pair.lr.shape[-1], pair.hr.shape[1]
+        self._views: dict[tuple[int, int | None], tuple[Tensor, Tensor, Tensor | None]] = {}
+
+    def smallest(self) -> tuple[int, int]:
+        return self.pair.hr.shape[-2], self.pair.hr.shape[-1]
+
+    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
+        lr, hr, mask = self._cut(length, patch)
+        s, room = self.scale, torch.tensor(lr.shape[2:4])
+        y, x = (place * room).long().clamp(max=room - 1).to(lr.device).unbind(1)
+        at = starts.to(lr.device)
+        masked = None if mask is None else mask[at, :, y * s, x * s]
+        return Clip(lr[at, :, y, x], hr[at, :, y * s, x * s], at, masked)
+
+    def _cut(self, length: int, patch: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Views (N', C, h', w', length, ph, pw) of all patches: no memory; made once, as unfolding costs more than indexing."""
+        if (length, patch) not in self._views:
+            h, w = self.pair.lr.shape[-2:]
+            ph, pw = (h, w) if patch is None else (patch, patch)
+
+            def view(x: Tensor, s: int) -> Tensor:
+                return x.unfold(0, length, 1).unfold(2, ph * s, 1).unfold(3, pw * s, 1)
+
+            mask = self.pair.mask
+            cut = view(self.pair.lr, 1), view(self.pair.hr, self.scale), None if mask is None else view(mask, self.scale)
+            self._views[length, patch] = cut
+        return self._views[length, patch]
+
+    def pairs(self, step: int = 1) -> Iterator[Pair]:
+        thin = self.pair[::step] if step > 1 else self.pair
+        size = frames_within(EVAL_PIXELS, thin.hr)
+        for start in range(0, len(thin), size):
+            yield thin[start : start + size]
+
+    def one(self, at: int) -> Pair:
+        return self.pair[at : at + 1]
+
+    def to(self, device: torch.device) -> FrameSet:
+        return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
+
+    def nbytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in (self.pair.lr, self.pair.hr))
+
+
+class MixedFrames(FrameSet):
+    """Movies or pictures of several sizes: one `MemoryFrames` each, drawn from in proportion to its area."""
+
+    def __init__(self, parts: list[MemoryFrames]) -> None:
+        self.parts = parts
+        self.scale, self.channels = parts[0].scale, parts[0].channels
+        offsets = torch.tensor([0, *[len(part) for part in parts]]).cumsum(0)
+        self.offsets = offsets[:-1]
+        self.segments = tuple(
+            (a + o, b + o) for part, o in zip(parts, self.offsets.tolist(), strict=True) for a, b in part.segments
+        )
+
+    def smallest(self) -> tuple[int, int]:
+        sizes = [part.smallest() for part in self.parts]
+        return min(h for h, _ in sizes), min(w for _, w in sizes)
+
+    def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
+        starts = self.starts(length)
+        if draws <= len(starts):  # a pass over whole frames: each once
+            return super().order(length, draws, generator)
+        area = torch.tensor([float(part.pair.hr.shape[-1] * part.pair.hr.shape[-2]) for part in self.parts])
+        return starts[torch.multinomial(area[self._part(starts)], draws, replacement=True, generator=generator)]
+
+    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
+        part = self._part(starts)
+        clips = [
+            self.parts[p].patches(starts[i : i + 1] - self.offsets[p], place[i : i + 1], length, patch)
+            for i, p in enumerate(part.tolist())
+        ]
+        masks = [clip.mask for clip in clips if clip.mask is not None]
+        lr, hr = torch.cat([clip.lr for clip in clips]), torch.cat([clip.hr for clip in clips])
+        return Clip(lr, hr, starts, torch.cat(masks) if masks else None)
+
+    def pairs(self, step: int = 1) -> Iterator[Pair]:
+        taken = 0  # frames before this part, so that the step goes on across parts
+        for part in self.parts:
+            skip = -taken % step
+            taken += len(part)
+            if skip < len(part):
+                yield from MemoryFrames(part.pair[skip:], ((0, len(part) - skip),)).pairs(step)
+
+    def one(self, at: int) -> Pair:
+        part = int(self._part(torch.tensor([at])))
+        return self.parts[part].one(at - int(self.offsets[part]))
+
+    def _part(self, starts: Tensor) -> Tensor:
+        return torch.searchsorted(self.offsets, starts, right=True) - 1
+
+
+class StoredFrames(FrameSet):
+    """Frames that stay in a file: blocks of consecutive frames are read and degraded as they are needed.
+
+    Args:
+        read: (start, stop) -> the frames of this split, within one segment.
+        segments: of the split.
+        frame: a Pair of one frame, for sizes.
+
+    Training draws many patches from a block before the next is read: patches of an epoch come from few blocks, of all epochs from
+    all. That is the price of a movie that does not fit.
+    """
+
+    def __init__(self, read: Callable[[int, int], Pair], segments: tuple[tuple[int, int], ...], frame: Pair) -> None:
+        self.read, self.segments = read, segments
+        self.scale, self.channels = frame.hr.shape[-1] // frame.lr.shape[-1], frame.hr.shape[1]
+        self._size = frame.hr.shape[-2], frame.hr.shape[-1]
+        per_frame = frame.hr[0].numel() * frame.hr.element_size()
+        self.block = max(1, min(256, BLOCK_BYTES // per_frame))
+        self._held: tuple[int, MemoryFrames] | None = None
+
+    def smallest(self) -> tuple[int, int]:
+        return self._size
+
+    def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
+        """Blocks shuffled, then clips shuffled within each; a block gives at least 256 draws before the next is read."""
+        blocks = [block for block in self._blocks() if block[1] - block[0] >= length]
+        each = max(256, -(-draws // len(blocks)))
+        parts: list[Tensor] = []
+        for b in torch.randperm(len(blocks), generator=generator).tolist():
+            start, stop = blocks[b]
+            parts.append(start + torch.randint(stop - start - length + 1, (each,), generator=generator))
+            if sum(map(len, parts)) >= draws:
+                break
+        return torch.cat(parts)[:draws]
+
+    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
+        clips = []
+        for block in self._blocks():
+            inside = (starts >= block[0]) & (starts < block[1])
+            if inside.any():
+                held = self._load(*block)
+                clips.append(held.patches(starts[inside] - block[0], place[inside], length, patch))
+        masks = [clip.mask for clip in clips if clip.mask is not None]
+        columns = [torch.cat([clip[i] for clip in clips]) for i in range(2)]  # type: ignore[misc]
+        return Clip(columns[0], columns[1], starts, torch.cat(masks) if masks else None)
+
+    def pairs(self, step: int = 1) -> Iterator[Pair]:
+        if step >= self.block:  # few frames, far apart: read just these
+            for start in range(0, len(self), step):
+                yield self.read(start, start + 1)
+            return
+        for start, stop in self._blocks():
+            skip = -start % step
+            if start + skip < stop:
+                pair = self.read(start, stop)[skip::step]
+                yield from MemoryFrames(pair, ((0, len(pair)),)).pairs()
+
+    def one(self, at: int) -> Pair:
+        return self.read(at, at + 1)
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        return [(start, min(start + self.block, b)) for a, b in self.segments for start in range(a, b, self.block)]
+
+    def _load(self, start: int, stop: int) -> MemoryFrames:
+        if self._held is None or self._held[0] != start:
+            self._held = None  # before the next is read, so that two are never in memory
+            self._held = start, MemoryFrames(self.read(start, stop), ((0, stop - start),))
+        return self._held[1]
+
+
+def frames_within(pixels: int, hr: Tensor) -> int:
+    """How many frames like these make `pixels` HR pixels, one at least."""
+    return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))

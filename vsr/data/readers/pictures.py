@@ -1,0 +1,123 @@
+"""Still pictures of any common kind as float arrays. Needs the extra `images` (Pillow, scikit-image)."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vsr.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 200_000_000
+
+# Photographs that the scikit-image wheel holds, in the order of the default split: 10 train, 3 val, 4 test.
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "coffee.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "moon.png",
+    "page.png",
+    "clock_motion.png",
+    "cell.png",
+    "chelsea.png",
+    "coins.png",
+    "rocket.jpg",
+)
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key under which img2 comes before img10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order; hidden files are left out. Raises UserError when there are none."""
+    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    if not found:
+        raise UserError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
+    return sorted(found, key=natural_order)
+
+
+def offline_photographs() -> list[Path]:
+    """The photographs inside the scikit-image wheel. Raises UserError when it is not installed."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr[images]'")
+    return [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """values: (C, H, W) float32; is_float: whether they are the file's own floats and not code values."""
+
+    values: np.ndarray
+    is_float: bool
+
+
+def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool = False) -> Picture:
+    """(C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float ones.
+
+    "luma" is the Y of ITU-R BT.601 with 16..235 (MATLAB's rgb2ycbcr), and grey pictures as they are; `rounded` rounds it to whole
+    codes as that does for 8-bit pictures. Transparency is left out, palettes and CMYK become RGB. Raises UserError for what is
+    not a picture, is damaged, or has more than MAX_PIXELS pixels.
+    """
+    values, is_float = _decode(path)
+    if values.ndim == 2:
+        return Picture(np.repeat(values[None], 3 if channels == "rgb" else 1, axis=0), is_float)
+    if channels == "rgb":
+        return Picture(np.ascontiguousarray(values.transpose(2, 0, 1)), is_float)
+    red, green, blue = values.astype(np.float64).transpose(2, 0, 1)
+    # In MATLAB's order of operations, and with its rounding of halves away from zero: flat areas can lie on a half.
+    luma = 65.481 / 255 * red + 128.553 / 255 * green + 24.966 / 255 * blue + 16
+    return Picture((np.floor(luma + 0.5) if rounded else luma).astype(np.float32)[None], is_float)
+
+
+def _decode(path: Path) -> tuple[np.ndarray, bool]:
+    """(H, W) or (H, W, 3) float32, and whether the file holds floats."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UserError(f"{path}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it into smaller pictures")
+            deep = any("16" in str(tile[3]) for tile in image.tile)
+            if image.mode == "F":
+                return np.asarray(image, np.float32), True
+            if image.mode.startswith("I"):
+                return np.asarray(image, np.float32) / np.float32(257), False
+            if deep and image.mode in ("RGB", "RGBA"):
+                return _decode_deep(path), False
+            if image.mode in ("L", "LA", "1"):
+                return np.asarray(image.convert("L"), np.float32), False
+            return np.asarray(image.convert("RGB"), np.float32), False
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a picture, or damaged") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        detail = (str(error).splitlines() or ["empty"])[0]
+        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
+
+
+def _decode_deep(path: Path) -> np.ndarray:
+    """16-bit colour, which Pillow cuts to 8 bits: through PyAV."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        frame = next(container.decode(video=0))
+        return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)

@@ -1,0 +1,52 @@
+"""Several degradations in a row."""
+
+from __future__ import annotations
+
+from vsr.degradations.base import Bounds, Degradation, SameSize
+from vsr.errors import UserError
+from vsr.types import HRFrames, LRFrames
+
+
+class Chain:
+    """Steps in their order, exactly one of which changes the size: those before it see HR frames, those after it LR frames.
+
+    steps: by name, so that the command line reaches them (degradation.steps.jpeg.quality=50). (N, C, H, W) ->
+    (N, C, H/scale, W/scale). Raises UserError when not exactly one step changes the size; calls raise what the steps raise.
+    """
+
+    def __init__(self, *, steps: dict[str, object]) -> None:
+        self.before: list[SameSize] = []
+        self.after: list[SameSize] = []
+        resizing: dict[str, Degradation] = {}
+        for key, step in steps.items():
+            if isinstance(step, SameSize):
+                (self.after if resizing else self.before).append(step)
+            elif isinstance(step, Degradation):
+                resizing[key] = step
+            else:
+                raise UserError(f"degradation.steps.{key}={step}: not a degradation; type ~degradation.steps.{key} to do without")
+        if not resizing:
+            raise UserError(
+                f"degradation.steps={list(steps)}: none of them changes the size; add one, for example "
+                f"'+degradation.steps.area={{_target_:vsr.degradations.scaling.Area}}'"
+            )
+        if len(resizing) > 1:
+            raise UserError(
+                f"degradation.steps={list(steps)}: {' and '.join(resizing)} change the size, one step must do it; "
+                f"type ~degradation.steps.{list(resizing)[-1]}"
+            )
+        (self.resize,) = resizing.values()
+        parts: tuple[SameSize | Degradation, ...] = (*self.before, self.resize, *self.after)
+        self.name, self.temporal = "+".join(step.name for step in parts), any(step.temporal for step in parts)
+
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
+        for step in self.before:
+            hr = step.apply(hr, bounds=bounds, first=first)
+        lr = self.resize(hr, scale, bounds=bounds, first=first)
+        for step in self.after:
+            lr = step.apply(lr, bounds=bounds, first=first)
+        return lr
+
+    def centred(self, scale: int) -> bool:
+        """As the step that changes the size."""
+        return self.resize.centred(scale)

@@ -1,0 +1,148 @@
+"""What 8-bit codecs lose. Values are rounded to the codes 0..255 between the bounds; values outside the bounds are clipped."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from abc import abstractmethod
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from vsr.degradations.base import Bounds, Frames, SameSize
+from vsr.errors import UserError
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+DEFAULT_PRESET: Preset = "medium"
+
+
+class Codec(SameSize):
+    """There and back through an 8-bit codec: (N, C, rows, columns) -> the same shape, codes 0 and 255 at the bounds.
+
+    Values outside the bounds are clipped. Raises UserError for numbers of channels that the codec cannot hold.
+    """
+
+    channels: tuple[int, ...]
+
+    @abstractmethod
+    def roundtrip(self, codes: np.ndarray) -> np.ndarray:
+        """uint8 (N, C, rows, columns) -> what the decoder returns, same shape and type."""
+
+    def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
+        if frames.shape[1] not in self.channels:
+            known = " or ".join(map(str, self.channels))
+            raise UserError(
+                f"degradation={self.name}: the data have {frames.shape[1]} channels, this codec takes {known}; "
+                f"type degradation=bicubic or another one without a codec"
+            )
+        low, high = bounds
+        codes = ((frames - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+        decoded = torch.from_numpy(self.roundtrip(codes.cpu().numpy())).to(frames)
+        return decoded * ((high - low) / 255) + low
+
+
+class JPEG(Codec):
+    """Baseline JPEG of every frame by Pillow: grey for one channel, RGB (4:2:0 chroma) for three.
+
+    quality: 1 (worst) to 100. Raises UserError for others, for other numbers of channels, and without Pillow.
+    """
+
+    channels = (1, 3)
+
+    def __init__(self, quality: int) -> None:
+        if not 1 <= quality <= 100:
+            raise UserError(f"quality={quality} of JPEG: must lie between 1 and 100; type degradation.steps.jpeg.quality=75")
+        self.quality = quality
+        self.name = f"jpeg({quality})"
+        # Now, not after the data have been read.
+        self._pillow()
+
+    def roundtrip(self, codes: np.ndarray) -> np.ndarray:
+        image = self._pillow()
+        decoded = []
+        for frame in codes:
+            file = io.BytesIO()
+            # Pillow wants colours last and grey without an axis of its own.
+            pixels = np.ascontiguousarray(frame.transpose(1, 2, 0)) if len(frame) == 3 else frame[0]
+            image.fromarray(pixels).save(file, "JPEG", quality=self.quality)
+            back = np.asarray(image.open(file))
+            decoded.append(back.transpose(2, 0, 1) if len(frame) == 3 else back[None])
+        return np.stack(decoded)
+
+    def _pillow(self) -> Any:
+        return _extra("PIL.Image", "Pillow", "images", self.name)
+
+
+class H264(Codec):
+    """H.264 by libx264: the frames that are given together are one clip at 25 frames per second, values in its luma plane.
+
+    crf: constant rate factor, 0 (lossless) to 51 (worst). preset: x264's, slower ones spend fewer bits. Chroma is grey, codes
+    use the full range. Odd sizes are extended to even ones by repeating the last row and column, and cut back. As prediction
+    runs through the clip, frames depend on where the movie is cut into clips. Raises UserError for a crf out of range, for
+    data of more than one channel, and without PyAV.
+    """
+
+    channels = (1,)
+
+    temporal = True
+
+    def __init__(self, crf: int = 23, preset: Preset = DEFAULT_PRESET) -> None:
+        if not 0 <= crf <= 51:
+            raise UserError(f"crf={crf} of H264: must lie between 0 and 51; type degradation.steps.h264.crf=23")
+        self.crf, self.preset = crf, preset
+        self.name = f"h264({crf})" if preset == DEFAULT_PRESET else f"h264({crf},{preset})"
+        # Now, not after the data have been read.
+        self._codec("libx264", "w")
+
+    def roundtrip(self, codes: np.ndarray) -> np.ndarray:
+        rows, columns = codes.shape[2:]
+        luma = np.pad(codes[:, 0], ((0, 0), (0, rows % 2), (0, columns % 2)), mode="edge")
+        packets = self._encode(luma)
+        decoder = self._codec("h264", "r")
+        frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
+        # B-frames are coded after frames that they precede.
+        frames.sort(key=lambda frame: frame.pts)
+        if [frame.pts for frame in frames] != list(range(len(codes))):
+            raise RuntimeError(f"{self.name}: {len(codes)} frames went in, {[frame.pts for frame in frames]} came back")
+        # Codes are read from the planes as they are: the layout is yuv420p in and out, so that nothing is converted.
+        planes = np.stack([frame.to_ndarray(format="yuv420p") for frame in frames])
+        return planes[:, None, :rows, :columns]
+
+    def _encode(self, luma: np.ndarray) -> list[Any]:
+        """The packets of a clip of even size, uint8 (N, rows, columns)."""
+        _, rows, columns = luma.shape
+        av = self._av()
+        encoder = self._codec("libx264", "w")
+        encoder.height, encoder.width, encoder.pix_fmt = rows, columns, "yuv420p"
+        encoder.framerate, encoder.time_base = Fraction(25), Fraction(1, 25)
+        encoder.options = {"crf": str(self.crf), "preset": self.preset}
+        chroma = np.full((rows // 2, columns), 128, np.uint8)
+        packets: list[Any] = []
+        for number, plane in enumerate(luma):
+            frame = av.VideoFrame.from_ndarray(np.concatenate([plane, chroma]), format="yuv420p")
+            frame.pts = number
+            packets += encoder.encode(frame)
+        return packets + encoder.encode(None)
+
+    def _av(self) -> Any:
+        return _extra("av", "PyAV", "video", self.name)
+
+    def _codec(self, name: str, mode: str) -> Any:
+        av = self._av()
+        try:
+            context = av.CodecContext.create(name, mode)
+        except av.codec.codec.UnknownCodecError as error:
+            raise UserError(f"degradation={self.name}: this PyAV has no {name}; type: pip install 'vsr[video]'") from error
+        # x264's decisions depend on the number of threads, which would otherwise be that of the machine's cores.
+        context.thread_count = 1
+        return context
+
+
+def _extra(module: str, package: str, extra: str, name: str) -> Any:
+    """An optional dependency; raises UserError, saying how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"degradation={name}: needs {package}; type: pip install 'vsr[{extra}]'") from error

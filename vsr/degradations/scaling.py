@@ -1,0 +1,86 @@
+"""The steps that change the size."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+
+from vsr.degradations.base import Bounds
+from vsr.errors import UserError
+from vsr.resize import bicubic_down
+from vsr.types import HRFrames, LRFrames
+
+
+class Bicubic:
+    """MATLAB's imresize(hr, 1/scale), antialiased: the degradation of the SRCNN and FSRCNN papers and of the report.
+
+    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W.
+    """
+
+    name = "bicubic"
+    temporal = False
+
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
+        return bicubic_down(hr, scale)
+
+    def centred(self, scale: int) -> bool:
+        """Always."""
+        return True
+
+
+class Area:
+    """Mean over blocks of scale x scale pixels: what a coarser grid of the same cells, or a larger sensor pixel, sees.
+
+    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W.
+    """
+
+    name = "area"
+    temporal = False
+
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
+        _check_divisible(hr, scale)
+        return F.avg_pool2d(hr, scale)
+
+    def centred(self, scale: int) -> bool:
+        """Always."""
+        return True
+
+
+class Subsample:
+    """Every scale-th pixel, beginning with pixel `phase` of both axes, without antialiasing.
+
+    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W, UserError unless
+    0 <= phase < scale. LR pixels are not centred on their blocks of HR pixels, unlike those of `Bicubic` and `Area`: they lie
+    (scale - 1) / 2 - phase HR pixels above and to the left. Interpolations do not know of this shift, learned filters find it;
+    a flip turns it round, so that training leaves flips out (see `centred`).
+    """
+
+    temporal = False
+
+    def __init__(self, phase: int = 0) -> None:
+        if phase < 0:
+            raise UserError(
+                f"phase={phase} of Subsample: must be 0 or more; type degradation.phase=0, in a chain "
+                f"degradation.steps.subsample.phase=0"
+            )
+        self.phase = phase
+        self.name = f"subsample({phase})" if phase else "subsample"
+
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
+        if self.phase >= scale:
+            raise UserError(
+                f"degradation={self.name}: phase={self.phase} must be below scale={scale}; type degradation.phase=0, in a chain "
+                f"degradation.steps.subsample.phase=0"
+            )
+        _check_divisible(hr, scale)
+        # A copy, so that LR frames do not keep HR frames in memory.
+        return hr[..., self.phase :: scale, self.phase :: scale].clone()
+
+    def centred(self, scale: int) -> bool:
+        """Only where the kept pixel is the middle one: phase 1 at scale 3."""
+        return 2 * self.phase == scale - 1
+
+
+def _check_divisible(hr: HRFrames, scale: int) -> None:
+    height, width = hr.shape[-2:]
+    if height % scale or width % scale:
+        raise ValueError(f"{height}x{width} is not divisible by {scale}")
