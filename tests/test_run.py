@@ -73,6 +73,7 @@ def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
     assert content["vsr"]["config"]["scale"] == 2
     assert content["state_dict"]["normalizer.low"] == -10
     assert "reference.weight" in content["state_dict"]
+    assert {name.partition(".")[0] for name in content["state_dict"]} == {"network", "normalizer", "reference"}
     with pytest.raises(UserError, match="holds a run already"):
         train_here(tmp_path, QUICK)
 

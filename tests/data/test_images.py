@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.fakes import ROOT, moving_pattern, train_here
+from tests.fakes import ROOT, evaluate_here, moving_pattern, train_here
 from tests.test_resize import imresize
 from vsr.data.images import ImageDataModule
 from vsr.data.readers.pictures import PHOTOGRAPHS, list_pictures, offline_photographs, read_picture
 from vsr.degradations import Bicubic
 from vsr.errors import UserError
+from vsr.nets.fsrcnn import FSRCNN
+from vsr.nets.residual import StandardizedResidual
 from vsr.recipe import Recipe
 
 T91 = ROOT / ".." / "shared" / "data" / "images" / "T91"
@@ -178,6 +180,38 @@ def test_the_classical_protocol(tmp_path: Path, scale: int) -> None:
     assert row["psnr"] == pytest.approx(np.mean(expected), abs=1e-3)
     assert results["protocol"]["window"] == [0, scale, scale]
     assert results["protocol"]["protocol"] == "classical"
+
+
+def test_a_network_under_the_classical_protocol(tmp_path: Path) -> None:
+    """The network's row, and evaluate's, against numpy around the bare network."""
+    for i in range(5):
+        rgb = np.stack([moving_pattern(1, 64 + i, 70 - i, 10 * i + c)[0] for c in range(3)], axis=-1)
+        Image.fromarray(rgb).save(tmp_path / f"{i}.png")
+    overrides = [
+        "model=fsrcnn",
+        "data=images",
+        f"data.path={tmp_path}",
+        "protocol=classical",
+        "recipe.patch=8",
+        "recipe.steps=20",
+    ]
+    results = train_here(tmp_path / "run", overrides)
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={checkpoint}"])
+    assert again["rows"] == results["rows"]
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    network = StandardizedResidual(FSRCNN(scale=2))
+    network.load_state_dict(
+        {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    )
+    truth = matlab_luma(np.asarray(Image.open(tmp_path / "4.png")))[:68, :66]
+    lr = imresize(truth / 255, 34, 33)
+    with torch.no_grad():
+        sr = network(torch.from_numpy(lr).float()[None, None])[0, 0].double().numpy()
+    error = (np.clip(np.round(sr * 255), 0, 255) - truth)[2:-2, 2:-2]
+    expected = 20 * np.log10(255 / np.sqrt((error**2).mean()))
+    row = next(row for row in results["rows"] if row["method"] == "fsrcnn")
+    assert row["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
 def classical_psnr(rgb: np.ndarray, scale: int) -> float:

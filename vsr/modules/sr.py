@@ -63,7 +63,8 @@ class SRModule(L.LightningModule, ABC):
         self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
-        self.evaluated: nn.Module = network  # replaced by its folded form while testing
+        # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
+        self._evaluated: tuple[nn.Module] = (network,)
         self.scored: dict[str, Tensor] = {}  # split -> (frames, scores) of the last test
         self._loss_sum: Tensor | float = 0.0
         self._started: float | None = None
@@ -74,7 +75,7 @@ class SRModule(L.LightningModule, ABC):
 
     def forward(self, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) -> SR clips, both in physical units."""
-        return self.normalizer.inverse(self.super_resolve(self.evaluated, self.normalizer(lr)))
+        return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
 
     def prepare(self, frames: TrainingFrames) -> None:
         """Fit what is not trained by gradients to whole training frames in physical units."""
@@ -134,7 +135,7 @@ class SRModule(L.LightningModule, ABC):
 
     def score(self, batch: Clip, split: str) -> None:
         """Add a batch of whole frames to the scores of a split, inside the window."""
-        sr = self.super_resolve(self.evaluated, self.normalizer(batch.lr))
+        sr = self.super_resolve(self._evaluated[0], self.normalizer(batch.lr))
         truth = self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
@@ -143,6 +144,10 @@ class SRModule(L.LightningModule, ABC):
         truth = crop(truth, self.window)
         mask = None if batch.mask is None else crop(batch.mask, self.window)
         self.scores[_key(split)].update(crop(sr, rest), truth, mask)  # type: ignore[operator, arg-type]
+
+    def on_validation_epoch_start(self) -> None:
+        # After the callbacks' hook of this name, which puts the averaged weights in place.
+        self._evaluated = (self.network.fold(),)
 
     def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.score(batch, self.val_splits[dataloader_idx])
@@ -156,10 +161,11 @@ class SRModule(L.LightningModule, ABC):
             means = self.scores[_key(split)].compute()  # type: ignore[operator]
             self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)
             self.scores[_key(split)].reset()  # type: ignore[operator]
+        self._evaluated = (self.network,)
 
     def on_test_start(self) -> None:
         self.network.eval()
-        self.evaluated = self.network.fold()
+        self._evaluated = (self.network.fold(),)
         self.scored = {}
 
     def test_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -172,7 +178,7 @@ class SRModule(L.LightningModule, ABC):
             metric.reset()  # type: ignore[operator]
 
     def on_test_end(self) -> None:
-        self.evaluated = self.network
+        self._evaluated = (self.network,)
 
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 

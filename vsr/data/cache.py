@@ -1,0 +1,104 @@
+"""Generated arrays: made once, on several processes, and kept in a file; no torch, so that these processes start quickly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.files import replacing
+from vsr.progress import progress_bar
+
+_done: Any = None  # in a worker: frames made so far, over all workers
+_stop: Any = None  # in a worker: set when the others should not finish either
+
+log = logging.getLogger(__name__)
+
+
+def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Path:
+    """LABEL-KEY.h5 in `folder`, or in $VSR_CACHE or ~/.cache/vsr; KEY is a hash of `parameters`, plain values.
+
+    They must hold everything that the values depend on, a version of the generator included.
+    """
+    key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
+    return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser() / f"{label}-{key}.h5"
+
+
+def cached(path: Path, names: list[str], make: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of these names from the file; where there is none or a damaged one, `make` gives them and they are written.
+
+    The file appears whole or not at all. Raises UserError when it cannot be written; what `make` raises comes through.
+    """
+    if path.is_file():
+        try:
+            with h5py.File(path, "r") as file:
+                return {name: file[name][()] for name in names}
+        except (OSError, KeyError) as error:
+            log.warning("%s is damaged (%s); generating it again", path, error)
+    try:
+        with replacing(path) as temporary:
+            arrays = dict(zip(names, make(), strict=True))
+            with h5py.File(temporary, "w") as file:
+                for name, values in arrays.items():
+                    file.create_dataset(name, data=values, fletcher32=True)
+    except OSError as error:
+        raise UserError(f"data.cache={path.parent}: cannot be written ({error}); type data.cache=FOLDER") from error
+    return arrays
+
+
+def in_parallel(make: Callable[..., np.ndarray], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[np.ndarray]:
+    """make(*call, tick=...) for each call, in order, on as many processes as there are cores, under one progress bar.
+
+    `make` must be importable, and call `tick` after each of its frames, `frames` over all calls. An interrupt, or an error of
+    one call, which comes through, stops the others at their next frame.
+    """
+    context = get_context("spawn")  # forking a process that has started torch's threads can deadlock
+    done = context.Value("i", 0)
+    stop = context.Event()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with (
+        progress_bar(frames, label, "frame") as bar,
+        ProcessPoolExecutor(min(len(calls), cores), context, initializer=_share, initargs=(done, stop)) as pool,
+    ):
+        try:
+            running = [pool.submit(_call, make, call) for call in calls]
+            while not all(future.done() for future in running):
+                time.sleep(0.1)
+                bar.update(done.value - bar.n)
+                for future in running:
+                    if future.done():
+                        future.result()
+            results = [future.result() for future in running]
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        bar.update(frames - bar.n)
+    return results
+
+
+def _share(done: Any, stop: Any) -> None:
+    global _done, _stop
+    _done, _stop = done, stop
+
+
+def _call(make: Callable[..., np.ndarray], call: tuple[Any, ...]) -> np.ndarray:
+    return make(*call, tick=_tick)
+
+
+def _tick() -> None:
+    with _done.get_lock():
+        _done.value += 1
+    if _stop.is_set():
+        raise InterruptedError("another process has stopped")
