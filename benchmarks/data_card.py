@@ -168,9 +168,11 @@ def table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[
         for split in dict.fromkeys(row["split"] for row in rows):
             own = {row["method"]: row for row in rows if row["split"] == split}
             cells = [f"{own[m]['psnr']:.2f} ({own[m]['ssim']:.4f})" for m in METHODS]
-            for row in networks.get(scale, []):
-                if (row["split"], row["method"]) == (split, "fsrcnn"):
-                    cells += [f"{row['psnr']:.2f} ({row['ssim']:.4f})", f"**{row['psnr'] - own['linear']['psnr']:+.2f}**"]
+            if networks:
+                trained = [r for r in networks.get(scale, []) if (r["split"], r["method"]) == (split, "fsrcnn")]
+                cells += [
+                    f"{r['psnr']:.2f} ({r['ssim']:.4f}) | **{r['psnr'] - own['linear']['psnr']:+.2f}**" for r in trained
+                ] or ["- | -"]
             lines.append(f"| x{scale} | {split} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -40,6 +40,7 @@ def main() -> None:
         path = Path(folder) / "movie.h5"
         write(path, options.frames, options.size)
         command = [sys.executable, str(ROOT / "train.py"), "data=climate", f"data.path={path}", "data.axes=tyx", "epochs=2"]
+        command += ["data.learn=0.98", "data.test=0.02"]
         command += [f"data.memory={options.memory}", f"hydra.run.dir={folder}/run", "strategy=cpu"]
         start = time.perf_counter()
         subprocess.run(command, check=True)

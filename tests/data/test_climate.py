@@ -90,10 +90,10 @@ def test_cache_is_used_keyed_by_parameters_and_repaired(tmp_path: Path, caplog: 
 
 
 def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object) -> list:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vsr.data.climate.simulate_all", interrupted)
+    monkeypatch.setattr("vsr.data.climate.in_parallel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         climate(tmp_path).setup()
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vsr.physics.families import FAMILIES, ring_spectrum
-from vsr.physics.generate import Job, simulate, simulate_all
+from vsr.physics.generate import Job, simulate
 
 
 def test_random_field_is_the_same_at_each_resolution() -> None:
@@ -52,10 +52,3 @@ def test_turbulence_keeps_its_energy() -> None:
     kinetic = (run.u**2 + run.v**2).mean(axis=(1, 2))
     np.testing.assert_allclose(kinetic, kinetic[0], rtol=0.1)
     assert np.sqrt(kinetic.mean()) == pytest.approx(0.15, rel=0.1)
-
-
-def test_parallel_runs_are_the_serial_ones_in_order() -> None:
-    jobs = [Job("bores", (k,), 64, 2, 3) for k in range(3)]
-    together = simulate_all(jobs, "test")
-    for job, run in zip(jobs, together, strict=True):
-        assert run.h.tobytes() == simulate(job).h.tobytes()

@@ -21,8 +21,9 @@ from vsr.metrics import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
 
-ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")
+ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the turns too
 CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
+VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
 PREPARE_PIXELS = 1 << 24  # HR pixels that statistics and closed-form filters are fitted to, evenly over the training frames
 
 
@@ -38,7 +39,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         memory: MiB of HR frames that are held in memory; a larger split stays in its file and is read in blocks.
 
     Attributes that subclasses set: `name`; `bounds`, the physical values that become 0 and 1, None for the least and the largest
-    of the training frames; `symmetries`, which of ALL_SYMMETRIES leave the data's law unchanged; `split`.
+    of the training frames; `symmetries`, which of the loaders' SYMMETRIES leave the data's law unchanged; `split`.
     """
 
     name: str
@@ -136,9 +137,16 @@ class SRDataModule(L.LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[FrameLoader]:
-        """Training frames (as many as there are validation frames, evenly spread) and validation frames."""
+        """Training frames (as many as there are validation frames, evenly spread) and validation frames.
+
+        Of large ones, so many, evenly spread, as make VALIDATION_PIXELS: scoring must not take longer than training. The test
+        splits are always scored whole.
+        """
         train, val = self.sets["train"], self.sets["val"]
-        return [FrameLoader(self._placed(train), max(1, len(train) // len(val))), FrameLoader(self._placed(val))]
+        height, width = val.smallest()
+        step = max(1, -(-len(val) * height * width // VALIDATION_PIXELS))
+        both = ((train, max(1, step * len(train) // len(val))), (val, step))
+        return [FrameLoader(self._placed(frames), each) for frames, each in both]
 
     def test_dataloader(self) -> list[FrameLoader]:
         return [FrameLoader(self._placed(self.sets[name])) for name in self.test_splits]
@@ -154,7 +162,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             )
 
     def _usable_symmetries(self) -> tuple[str, ...]:
-        """Those of the data, less the flips where the degradation would make them move LR against HR."""
+        """Those of the data, less those that would move LR against HR where the degradation is not centred."""
         if self.degradation.centred(self.scale):
             return self.symmetries
         return tuple(x for x in self.symmetries if x == "transpose")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -23,7 +23,10 @@ from vsr.progress import progress_bar
 _done: Any = None  # in a worker: frames made so far, over all workers
 _stop: Any = None  # in a worker: set when the others should not finish either
 
+Result = TypeVar("Result")
+
 log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 
 def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Path:
@@ -57,7 +60,7 @@ def cached(path: Path, names: list[str], make: Callable[[], list[np.ndarray]]) -
     return arrays
 
 
-def in_parallel(make: Callable[..., np.ndarray], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[np.ndarray]:
+def in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Made]:
     """make(*call, tick=...) for each call, in order, on as many processes as there are cores, under one progress bar.
 
     `make` must be importable, and call `tick` after each of its frames, `frames` over all calls. An interrupt, or an error of
@@ -93,7 +96,7 @@ def _share(done: Any, stop: Any) -> None:
     _done, _stop = done, stop
 
 
-def _call(make: Callable[..., np.ndarray], call: tuple[Any, ...]) -> np.ndarray:
+def _call(make: Callable[..., Made], call: tuple[Any, ...]) -> Made:
     return make(*call, tick=_tick)
 
 
@@ -101,4 +104,4 @@ def _tick() -> None:
     with _done.get_lock():
         _done.value += 1
     if _stop.is_set():
-        raise InterruptedError("another process has stopped")
+        raise RuntimeError("another process has stopped")

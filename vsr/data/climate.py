@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 import torch
 
 from vsr.data.base import SRDataModule
+from vsr.data.cache import cache_path, cached, in_parallel
 from vsr.data.files import file_movies
 from vsr.data.splits import Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
-from vsr.files import replacing
 from vsr.physics.families import FAMILIES
-from vsr.physics.generate import Job, Trajectory, simulate_all
+from vsr.physics.generate import Job, simulate
 from vsr.recipe import Recipe
 from vsr.types import Movie
 
+Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
 VERSION = 1  # of the generator: raise it when the same parameters give other values, so that no stale cache is read
 STORED = (-10.0, 10.0)  # the range of the report's own file
-
-log = logging.getLogger(__name__)
+FIELDS = ("h", "u", "v", "bed")  # of each trajectory, in the cached file
 
 
 class ClimateDataModule(SRDataModule):
@@ -40,7 +35,8 @@ class ClimateDataModule(SRDataModule):
         axes: what its indices mean, in the file's own order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
             None when the file names its dimensions.
         bounds: the values that become 0 and 1; None for the least and the largest of the training frames (generated: -10, 10).
-        symmetries: of "flip_y", "flip_x", "transpose", those that leave the law of the file's field unchanged.
+        symmetries: of "flip_y", "flip_x", "half_turn", "transpose", "quarter_turn", those that leave the law of the file's field
+            unchanged; each is applied to half of the batches.
         by: "time" or "trajectory" (whole movies); None for whole movies where a file has at least four.
         max_bytes: the largest size as float32 that a file may declare.
         family: "tide" (hydraulic jumps in a tidal flow over hills, steady statistics), "bores" (falling columns, where time
@@ -63,7 +59,7 @@ class ClimateDataModule(SRDataModule):
         variable: str | list[str] | None = None,
         axes: str | None = None,
         bounds: tuple[float, float] | None = None,
-        symmetries: list[Literal["flip_y", "flip_x", "transpose"]] | None = None,
+        symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         max_bytes: int = 2**40,
         family: Literal["tide", "bores", "turbulence"] = "tide",
@@ -89,7 +85,7 @@ class ClimateDataModule(SRDataModule):
         if path is None:
             self.flows = Flows(family, size, sampling, seed, int(learn or 120), int(test or 50), cache)
             self.name, self.bounds = f"climate-{family}", STORED
-            rule = self.flows.known.split
+            rule, self.symmetries = self.flows.known.split, self.flows.known.symmetries
             self.split = Split(by=rule, learn=learn or 120, test=test or 50, val=val, gap=gap)
             return
         self.read = file_movies(path, variable, axes, max_bytes)
@@ -131,67 +127,43 @@ class Flows:
             "main": [self._job((seed, 0, k), (learn + test) // count) for k in range(count)],
             "unseen": [self._job((seed, 1, k), test // tests) for k in range(tests)],
         }
-        self.folder = Path(cache or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser()
-        self._read: dict[str, list[Movie]] = {}
+        # Whatever the values depend on is part of the file's name.
+        parameters = {"version": VERSION, "family": repr(replace(self.known, start=None, symmetries=())), "jobs": repr(self.jobs)}  # type: ignore[arg-type]
+        self.path = cache_path(cache, f"climate-{family}-{size}px", parameters)
+        self._made: dict[str, list[Movie]] = {}
 
     def _job(self, seed: tuple[int, ...], frames: int) -> Job:
         return Job(self.family, seed, self.size * self.sampling, self.sampling, frames)
 
     def trajectories(self) -> dict[str, list[Movie]]:
         """Movies of the parts "main" and "unseen"; generated, with a progress bar, when the cache has none or a damaged one."""
-        if not self._read:
-            path = self.path
-            try:
-                self._read = self._load(path)
-            except FileNotFoundError:
-                self._generate(path)
-                self._read = self._load(path)
-            except (OSError, KeyError) as error:
-                log.warning("%s is damaged (%s); generating it again", path, error)
-                self._generate(path)
-                self._read = self._load(path)
-        return self._read
+        if not self._made:
+            names = {part: [f"{part}/{k:03d}" for k in range(len(jobs))] for part, jobs in self.jobs.items()}
+            every = [f"{name}/{field}" for found in names.values() for name in found for field in FIELDS]
+            arrays = cached(self.path, every, self._generate)
+            meta: dict[str, Any] = {"units": "scaled depth", "dt": self.known.interval, "periodic": True}
+            self._made = {
+                part: [Movie(torch.from_numpy(arrays[f"{name}/h"]).unsqueeze(0), f"{self.path}:{name}", meta) for name in found]
+                for part, found in names.items()
+            }
+        return self._made
 
-    @property
-    def path(self) -> Path:
-        """The cached file; its name is a hash of everything that its values depend on."""
-        parameters = {"version": VERSION, "family": repr(replace(FAMILIES[self.family], start=None)), "jobs": repr(self.jobs)}  # type: ignore[arg-type]
-        key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
-        return self.folder / f"climate-{self.family}-{self.size}px-{key}.h5"
-
-    def _generate(self, path: Path) -> None:
-        """Run the solver and write the file whole or not at all."""
-        jobs = [*self.jobs["main"], *self.jobs["unseen"]]
+    def _generate(self) -> list[np.ndarray]:
+        """h (scaled to STORED), u, v and bed of every trajectory, in the order of FIELDS."""
+        jobs = [job for part in self.jobs.values() for job in part]
+        label = f"generating climate data ({self.family})"
         try:
-            with replacing(path) as temporary:
-                runs = iter(simulate_all(jobs, f"generating climate data ({self.family})"))
-                with h5py.File(temporary, "w") as file:
-                    file.attrs["parameters"] = repr(self.jobs)
-                    for part, part_jobs in self.jobs.items():
-                        for k in range(len(part_jobs)):
-                            self._write(file.create_group(f"{part}/{k:03d}"), next(runs))
-        except OSError as error:
-            raise UserError(f"data.cache={self.folder}: cannot be written ({error}); type data.cache=FOLDER") from error
+            runs = in_parallel(simulate, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
         except FloatingPointError as error:
             raise UserError(f"data.family={self.family}, data.size={self.size}: {error}") from error
-
-    def _write(self, group: h5py.Group, run: Trajectory) -> None:
-        low, high = FAMILIES[self.family].range
-        stored = STORED[0] + (run.h - low) / (high - low) * (STORED[1] - STORED[0])
-        if not (STORED[0] < stored.min() and stored.max() < STORED[1]):
-            raise UserError(f"data.family={self.family}: depths of {run.h.min():.3g} to {run.h.max():.3g} leave ({low}, {high})")
-        fields: dict[str, np.ndarray] = {"h": stored.astype(np.float32), "u": run.u, "v": run.v, "bed": run.bed}
-        for name, values in fields.items():
-            group.create_dataset(name, data=values, fletcher32=True)
-
-    def _load(self, path: Path) -> dict[str, list[Movie]]:
-        family = FAMILIES[self.family]
-        meta: dict[str, Any] = {"units": "scaled depth", "dt": family.interval, "periodic": True}
-        with h5py.File(path, "r") as file:
-            return {
-                part: [
-                    Movie(torch.from_numpy(file[f"{part}/{k:03d}/h"][()]).unsqueeze(0), f"{path}:{part}/{k:03d}", meta)
-                    for k in range(len(jobs))
-                ]
-                for part, jobs in self.jobs.items()
-            }
+        low, high = self.known.range
+        arrays = []
+        for run in runs:
+            stored = STORED[0] + (run.h - low) / (high - low) * (STORED[1] - STORED[0])
+            if not (STORED[0] < stored.min() and stored.max() < STORED[1]):
+                raise UserError(
+                    f"data.family={self.family}: depths of {run.h.min():.3g} to {run.h.max():.3g} leave ({low}, {high}); "
+                    f"type another data.seed"
+                )
+            arrays += [stored.astype(np.float32), run.u, run.v, run.bed]
+        return arrays

@@ -13,6 +13,10 @@ from torch import Tensor
 from vsr.data.frames import FrameSet
 from vsr.types import Clip
 
+# Flips and the transpose are mirrors; what turns in one sense only (a flow on a rotating plane) has the turns alone.
+SYMMETRIES = ("flip_y", "flip_x", "half_turn", "transpose", "quarter_turn")
+NEED_SQUARES = ("transpose", "quarter_turn")
+
 
 class PatchLoader:
     """Random training patches, a new draw each epoch, the same for the same seed.
@@ -22,7 +26,7 @@ class PatchLoader:
         length: frames per clip.
         patch: side in LR pixels, None for whole frames.
         batch: clips per step; steps: steps per epoch, None for one pass over all clips.
-        symmetries: of "flip_y", "flip_x", "transpose", those that may be applied (transpose needs square patches).
+        symmetries: of SYMMETRIES, those that may be applied, each with probability 1/2; the last two need square patches.
         seed: of the draws.
     """
 
@@ -39,7 +43,7 @@ class PatchLoader:
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
         h, w = frames.smallest()
-        self.symmetries = tuple(x for x in symmetries if x != "transpose" or patch is not None or h == w)
+        self.symmetries = tuple(x for x in symmetries if x not in NEED_SQUARES or patch is not None or h == w)
         self.draws = len(frames.starts(length)) if steps is None else steps * batch
 
     def __len__(self) -> int:
@@ -64,6 +68,8 @@ class PatchLoader:
 def _apply(symmetry: str, x: Tensor) -> Tensor:
     if symmetry == "transpose":
         return x.transpose(-1, -2)
+    if symmetry.endswith("turn"):
+        return x.rot90(1 if symmetry == "quarter_turn" else 2, (-2, -1))
     return x.flip(-2 if symmetry == "flip_y" else -1)
 
 

@@ -64,7 +64,9 @@ class SpectralDataModule(SRDataModule):
                 f"type data.size=72 data.sampling=3"
             )
         if learn < 1 or test < 1 or learn % TRAJECTORIES or test % TRAJECTORIES:
-            raise UserError(f"data.learn={learn}, data.test={test}: both must be positive and even; type data.learn=120 data.test=50")
+            raise UserError(
+                f"data.learn={learn}, data.test={test}: both must be positive and even; type data.learn=120 data.test=50"
+            )
         if seed < 0:
             raise UserError(f"data.seed={seed}: must be 0 or more; type data.seed=0")
         self.split = Split(learn=learn, test=test)

@@ -28,6 +28,8 @@ class Family:
         movies, frames: how many trajectories of how many frames make the 170 frames that the report learned from and
             tested on.
         split: "time" cuts each trajectory, "trajectory" gives whole ones to each part.
+        symmetries: of the frames' statistics, for augmentation. Where the plane rotates a mirror image is no solution: cyclones
+            and anticyclones differ. (The tide turns in one sense too, but what a frame shows of that is within the noise.)
     """
 
     start: Callable[[np.random.Generator, int], ShallowWater]
@@ -38,6 +40,7 @@ class Family:
     movies: int
     frames: int
     split: Literal["time", "trajectory"]
+    symmetries: tuple[str, ...] = ("flip_y", "flip_x", "transpose")
 
 
 def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +134,9 @@ class EnergyHeld(ShallowWater):
         return float(np.mean((hu * hu + hv * hv) / h, dtype=np.float64))
 
 
+TURNS = ("half_turn", "quarter_turn")
 FAMILIES: dict[str, Family] = {
     "tide": Family(tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
     "bores": Family(bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
-    "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time"),
+    "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
 }

@@ -1,0 +1,85 @@
+"""Learn on one source, test on another: whether a network generalises to other equations."""
+
+from __future__ import annotations
+
+import torch
+
+from vsr.data.base import SRDataModule
+from vsr.data.splits import Segment
+from vsr.degradations import Degradation
+from vsr.errors import UserError
+from vsr.recipe import Recipe
+from vsr.types import Movie
+
+
+class CrossDataModule(SRDataModule):
+    """Training and validation frames of `train`, test frames of `test`; the test frames of `train` are the split `own`.
+
+    Where both sources declare bounds, the frames of `test` are mapped from its bounds to those of `train`: the network sees the
+    unit interval of either. Where `test` declares none, its values are taken to be in the units of `train`.
+
+    Args:
+        train, test: data modules; the test frames are those that `test` would be tested on by itself.
+        scale, degradation, recipe, draw: as in `SRDataModule`.
+
+    Raises UserError when the sources have different numbers of channels.
+    """
+
+    test_name = "own"
+
+    def __init__(
+        self, *, train: SRDataModule, test: SRDataModule, scale: int, degradation: Degradation, recipe: Recipe, draw: int = 0
+    ) -> None:
+        super().__init__(
+            scale=scale,
+            degradation=degradation,
+            recipe=recipe,
+            seed=draw,
+            crop=train.crop and test.crop,
+            mask=train.mask or test.mask,
+        )
+        self.train, self.test = train, test
+        self.name = f"{train.name} to {test.name}"
+        self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
+
+    def movies(self) -> list[Movie]:
+        """Those of `train`."""
+        found = self.train.movies()
+        self.bounds = self.train.bounds
+        return found
+
+    def further_tests(self) -> dict[str, list[Movie]]:
+        """The test splits of `test`, in the units of `train`."""
+        movies = self.test.movies()
+        parts = self.test.split.cut([movie.shape[1] for movie in movies], self.test.name).get("test", [])
+        tests = {"test": [(movies[part.movie], part) for part in parts]} if parts else {}
+        for name, further in self.test.further_tests().items():
+            tests[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(further)]
+        for (movie, _), *_ in tests.values():
+            if movie.shape[0] != (own := self.train.movies()[0].shape[0]):
+                raise UserError(
+                    f"{self.name}: {own} channels to learn from, {movie.shape[0]} to test on; give sources of as many"
+                )
+        return {name: [self._mapped(movie, part) for movie, part in found] for name, found in tests.items()}
+
+    def _mapped(self, movie: Movie, part: Segment) -> Movie:
+        if self.bounds is None or self.test.bounds is None:
+            return PartOfMovie(movie, part, 1.0, 0.0)
+        (low, high), (test_low, test_high) = self.bounds, self.test.bounds
+        gain = (high - low) / (test_high - test_low)
+        return PartOfMovie(movie, part, gain, low - gain * test_low)
+
+
+class PartOfMovie(Movie):
+    """Consecutive frames of a movie under an affine map: gain * value + offset."""
+
+    def __init__(self, movie: Movie, part: Segment, gain: float, offset: float) -> None:
+        self.movie, self.part, self.gain, self.offset = movie, part, gain, offset
+        self.name, self.meta, self.stored = movie.name, movie.meta, movie.stored
+        channels, _, height, width = movie.shape
+        self.shape = (channels, len(part), height, width)
+
+    def read(self, start: int, stop: int) -> torch.Tensor:
+        """Frames start..stop-1 of the part."""
+        frames = self.movie.read(start + self.part.start, stop + self.part.start)
+        return frames if (self.gain, self.offset) == (1.0, 0.0) else frames * self.gain + self.offset
