@@ -152,7 +152,7 @@ def picture(path: Path, data: SRDataModule) -> None:
     figure = Figure(figsize=(12, 2.3), layout="constrained")
     low, high = data.card["bounds"]
     frames = [train.one(int(k)).hr[0, 0].numpy() for k in at]
-    spread = (min(f.min() for f in frames), max(f.max() for f in frames)) if high - low < 50 else (low, high)
+    spread = (min(f.min() for f in frames), max(f.max() for f in frames)) if (low, high) != (0, 255) else (low, high)
     for axis, frame, k in zip(figure.subplots(1, 6), frames, at, strict=True):
         axis.imshow(frame, cmap="gray", vmin=spread[0], vmax=spread[1], interpolation="nearest")
         axis.set_title(f"frame {k}", fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,8 @@ from vsr.geometry import Triple
 from vsr.metrics import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
+
+log = logging.getLogger(__name__)
 
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the turns too
 CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
@@ -98,8 +101,12 @@ class SRDataModule(L.LightningDataModule, ABC):
         for name, extra in extra_movies.items():
             splits[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(extra)]
         digest = hashlib.sha256()
+        learned: set[bytes] = set()
         for name, found in splits.items():
-            low, high = self._scan(found, digest)
+            low, high, seen = self._scan(found, digest)
+            if name not in ("train", "val"):
+                self._check_leak(name, found, seen, learned)
+            learned |= set(seen) if name == "train" else set()
             if name == "train":
                 if low == high:
                     raise UserError(f"{found[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
@@ -184,14 +191,30 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
             )
 
-    def _scan(self, parts: list[tuple[Movie, Segment]], digest: Any) -> tuple[float, float]:
-        """Least and largest finite value of a split, chunk by chunk; hashes it and refuses NaN and infinities without `mask`."""
+    def _check_leak(self, name: str, parts: list[tuple[Movie, Segment]], seen: list[bytes], learned: set[bytes]) -> None:
+        """Tell of test frames that were learned from, bit by bit; refuse when they are most of the split."""
+        same = [frame in learned for frame in seen]
+        if 2 * sum(same) > len(same):
+            raise UserError(
+                f"{self.name}: {sum(same)} of the {len(same)} frames of the split '{name}' are also among the training frames, "
+                f"as when a clip is there twice ({parts[0][0].name}); remove the copies"
+            )
+        if any(same):
+            log.warning("%s: %d of %d frames of '%s' are also training frames", self.name, sum(same), len(same), name)
+
+    def _scan(self, parts: list[tuple[Movie, Segment]], digest: Any) -> tuple[float, float, list[bytes]]:
+        """Least and largest finite value of a split, and a hash of each frame; adds the split to `digest`, chunk by chunk.
+
+        Raises UserError for NaN and infinities unless they are masked.
+        """
         low, high = float("inf"), float("-inf")
+        seen: list[bytes] = []
         for movie, part in parts:
             bad, first_bad = 0, None
             for start, stop in _chunks(movie, part, CHUNK_BYTES):
                 frames = movie.read(start, stop)
                 digest.update(frames.numpy().tobytes())
+                seen += [hashlib.blake2b(frames[:, k].numpy().tobytes(), digest_size=16).digest() for k in range(stop - start)]
                 finite = torch.isfinite(frames)
                 whole = finite.all(dim=3).all(dim=2).all(dim=0)
                 if not whole.all():
@@ -207,7 +230,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                 )
         if low > high:
             raise UserError(f"{parts[0][0].name}: holds no finite value")
-        return low, high
+        return low, high, seen
 
     def _frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
         """The frames of a split in memory, by size; in the file when they are too many."""

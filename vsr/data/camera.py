@@ -27,11 +27,11 @@ def camera_movie(picture: np.ndarray, *, size: int, frames: int, rng: np.random.
         waves = np.sin(2 * np.pi * t[:, None] / period + phase)
         return amplitude * (0.7 * waves[:, 0] + 0.3 * waves[:, 1])
 
-    zoom = np.clip(1.2 + path(0.2), 1.0, min(1.5, (min(height, width) / 2 - MARGIN) / (0.5 * size * np.sqrt(2))))
-    angle = path(0.3)
+    zoom = np.clip(1.2 + path(0.1), 1.0, min(1.5, (min(height, width) / 2 - MARGIN) / (0.5 * size * np.sqrt(2))))
+    angle = path(0.1)
     needed = np.minimum(reach, 0.5 * size * np.sqrt(2) * zoom.max()) + MARGIN
-    cy = height / 2 + path(max(0.0, min(height / 2 - needed, 40.0)))
-    cx = width / 2 + path(max(0.0, min(width / 2 - needed, 40.0)))
+    cy = height / 2 + path(max(0.0, min(height / 2 - needed, 12.0)))
+    cx = width / 2 + path(max(0.0, min(width / 2 - needed, 12.0)))
     # Half a picture pixel per step of zoom beyond 1 keeps what is above the frame's Nyquist frequency out.
     smooth = gaussian_filter(picture.astype(np.float64), 0.5 * float(zoom.mean()))
     grid = np.arange(size) - (size - 1) / 2

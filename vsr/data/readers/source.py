@@ -73,7 +73,8 @@ class Source(ABC):
         """The values of a part of an array, in the index order of its `Variable`, of any real dtype."""
 
     def _open(self) -> Any:
-        raise NotImplementedError
+        """The handle that is kept between reads; None for formats that keep none."""
+        return None
 
     @property
     def handle(self) -> Any:
