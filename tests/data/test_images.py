@@ -132,7 +132,8 @@ def test_mixed_sizes_train_and_test_on_another_folder(tmp_path: Path) -> None:
     for folder, count in (("train", 6), ("Set2", 2)):
         (tmp_path / folder).mkdir()
         for i in range(count):
-            Image.fromarray(moving_pattern(1, 33 + 2 * i, 41, i)[0]).save(tmp_path / folder / f"{i}.png")
+            picture = moving_pattern(1, 33 + 2 * i, 41, seed=10 * count + i)[0]
+            Image.fromarray(picture).save(tmp_path / folder / f"{i}.png")
     overrides = [
         "data=images",
         f"data.path={tmp_path}/train",
