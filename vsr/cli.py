@@ -67,7 +67,7 @@ def _help(script: Path, conf: Path) -> str:
         if group == "hydra" or len(choices) + (default == "null") < 2:
             continue
         lines.append(f"  {group:<12} {' '.join([default, *(c for c in choices if c != default)])}")
-    scalars = re.split(r"^  - _self_\n", main, flags=re.M)[1]
+    scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]
     lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config; -m with comma-separated values sweeps."]
