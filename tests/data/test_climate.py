@@ -105,6 +105,8 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: p
         ({"size": 8}, "frames need 16 px"),
         ({"family": "bores", "learn": 25}, "trajectories of 10 frames"),
         ({"learn": 21}, "multiples of 2"),
+        ({"learn": 0}, "multiples of 2"),
+        ({"test": 0.3}, "multiples of 2"),
         ({"recipe": Recipe(patch=16)}, "recipe.patch=16 LR pixels is larger than the LR frames (12x12 at scale=2)"),
         ({"scale": 5}, "24x24 are not divisible by scale=5; type data.crop=true to cut them to 20x20"),
     ],

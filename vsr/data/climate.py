@@ -83,10 +83,11 @@ class ClimateDataModule(SRDataModule):
         self.flows: Flows | None = None
         rule: Literal["time", "trajectory"]
         if path is None:
-            self.flows = Flows(family, size, sampling, seed, int(learn or 120), int(test or 50), cache)
+            learned, tested = int(120 if learn is None else learn), int(50 if test is None else test)
+            self.flows = Flows(family, size, sampling, seed, learned, tested, cache)
             self.name, self.bounds = f"climate-{family}", STORED
             rule, self.symmetries = self.flows.known.split, self.flows.known.symmetries
-            self.split = Split(by=rule, learn=learn or 120, test=test or 50, val=val, gap=gap)
+            self.split = Split(by=rule, learn=learned, test=tested, val=val, gap=gap)
             return
         self.read = file_movies(path, variable, axes, max_bytes)
         self.name, self.symmetries = Path(path).expanduser().name, tuple(symmetries or ())
