@@ -17,7 +17,8 @@ import torch
 
 from vsr.build import quiet_lightning
 from vsr.callbacks import EMA, RunBar
-from vsr.data.loaders import FrameSet, PatchLoader
+from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.loaders import PatchLoader
 from vsr.modules.frame import FrameSR
 from vsr.nets.fsrcnn import FSRCNN
 from vsr.nets.residual import StandardizedResidual
@@ -32,10 +33,12 @@ def make(steps: int) -> tuple[FrameSR, PatchLoader]:
     """A fresh module and the loader of its batches: random frames of the default size."""
     torch.manual_seed(0)
     hr = torch.rand(96, 1, 72, 72)
-    frames = FrameSet(bicubic_down(hr, 2), hr, ((0, 96),))
-    module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0, 1), recipe=RECIPE, window=(0, 4, 4))
-    module.prepare(frames.lr, frames.hr)
-    loader = PatchLoader(frames, patch=16, batch=16, steps=steps, symmetries=("flip_y", "flip_x", "transpose"))
+    pair = Pair(bicubic_down(hr, 2), hr)
+    module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0.0, 1.0), recipe=RECIPE, window=(0, 4, 4))
+    module.prepare([(pair.lr, pair.hr, None)])
+    loader = PatchLoader(
+        MemoryFrames(pair, ((0, 96),)), patch=16, batch=16, steps=steps, symmetries=("flip_y", "flip_x", "transpose")
+    )
     return module, loader
 
 
@@ -47,7 +50,7 @@ def bare(steps: int) -> float:
     optimizer = torch.optim.Adam(parameters, lr=RECIPE.rate, fused=True)
     averaged = [p.detach().clone() for p in parameters]
     start = time.perf_counter()
-    for lr, hr, _ in loader:
+    for lr, hr, _, _ in loader:
         lr, hr = lr[:, :, 0], hr[:, :, 0]
         loss = torch.nn.functional.mse_loss(network(lr) / network.error_unit, hr / network.error_unit)
         optimizer.zero_grad()
