@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+
+# The same examples in each automatic run; by hand, new ones each time.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
