@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 import h5py
@@ -158,18 +157,3 @@ def test_codecs_need_whole_clips(tmp_path: Path) -> None:
     options = {**COMMON, "degradation": codec, "path": str(tmp_path / "a.h5"), "axes": "tyx"}
     with pytest.raises(UserError, match=r"bicubic\+h264\(23\) needs whole clips in memory"):
         ClimateDataModule(memory=0.01, **options).setup()
-
-
-@pytest.mark.long
-def test_a_large_file_trains_in_little_memory(tmp_path: Path) -> None:
-    """1.2 GB of frames, read in blocks: the process grows by less than a third of that."""
-    with h5py.File(tmp_path / "large.h5", "w") as file:
-        data = file.create_dataset("h", (1200, 512, 512), "f4", chunks=(1, 512, 512))
-        rng = np.random.default_rng(0)
-        for k in range(0, 1200, 100):
-            data[k : k + 100] = rng.random((100, 512, 512), np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    train_here(
-        tmp_path / "run", ["data=climate", f"data.path={tmp_path}/large.h5", "data.axes=tyx", "data.memory=64", "recipe.steps=20"]
-    )
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 < 900
