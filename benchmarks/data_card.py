@@ -133,7 +133,7 @@ def facts(data: SRDataModule) -> str:
     ]
     start, stop = data.sets["train"].segments[0]
     if stop - start > 1:
-        first = torch.cat([data.sets["train"].one(k).hr[:, 0] for k in range(start, stop)]).numpy() / (high - low)
+        first = torch.cat([data.sets["train"].read(k, k + 1).hr[:, 0] for k in range(start, stop)]).numpy() / (high - low)
         change = float(np.sqrt(np.mean(np.diff(first, axis=0) ** 2)))
         rows.append(("motion", f"from frame to frame {-20 * np.log10(change):.1f} dB, {change / first.std():.0%} of the spread"))
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
@@ -151,7 +151,7 @@ def picture(path: Path, data: SRDataModule) -> None:
     )
     figure = Figure(figsize=(12, 2.3), layout="constrained")
     low, high = data.card["bounds"]
-    frames = [train.one(int(k)).hr[0, 0].numpy() for k in at]
+    frames = [train.read(int(k), int(k) + 1).hr[0, 0].numpy() for k in at]
     spread = (min(f.min() for f in frames), max(f.max() for f in frames)) if (low, high) != (0, 255) else (low, high)
     for axis, frame, k in zip(figure.subplots(1, 6), frames, at, strict=True):
         axis.imshow(frame, cmap="gray", vmin=spread[0], vmax=spread[1], interpolation="nearest")

@@ -50,7 +50,7 @@ def bare(steps: int) -> float:
     optimizer = torch.optim.Adam(parameters, lr=RECIPE.rate, fused=True)
     averaged = [p.detach().clone() for p in parameters]
     start = time.perf_counter()
-    for lr, hr, _, _ in loader:
+    for lr, hr, *_ in loader:
         lr, hr = lr[:, :, 0], hr[:, :, 0]
         loss = torch.nn.functional.mse_loss(network(lr) / network.error_unit, hr / network.error_unit)
         optimizer.zero_grad()

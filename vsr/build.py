@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,24 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from vsr import __version__
-from vsr.callbacks import EMA, History, RunBar
+from vsr.callbacks import EMA, History, RunBar, StopAt
 from vsr.checkpoints import AtomicCheckpointIO
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.geometry import Triple
+from vsr.modules.combined import CombinedSR
 from vsr.modules.frame import FrameSR
+from vsr.modules.movie import MovieSR
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
+from vsr.nets.combined import Combined, Repacked
 from vsr.nets.interpolation import Interpolation
 from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
 
-MODULES: dict[str, type[SRModule]] = {"frame": FrameSR}
+MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
 BASELINES = ("nearest", "bilinear", "bicubic")
 
 
@@ -49,7 +53,7 @@ def build_data(cfg: DictConfig, bounds: tuple[float, float] | None = None) -> SR
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
     data.bounds = data.bounds or bounds
-    data.protocol = cfg.protocol
+    data.protocol, data.ends = cfg.protocol, cfg.ends
     data.setup()
     return data
 
@@ -74,10 +78,8 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     """
     recipe: Recipe = make("recipe", cfg.recipe)
     channels = facts["channels"]
-    network: Network = make("model", cfg.model, scale=cfg.scale, channels=channels)
-    if recipe.residual and any(p.requires_grad for p in network.parameters()):
-        network = StandardizedResidual(network)
-    return MODULES[network.kind](
+    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
+    return _module_of(network)(
         network,
         normalizer=Normalizer(*facts["bounds"]),
         recipe=recipe,
@@ -86,6 +88,63 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         test_splits=test_splits,
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
+    )
+
+
+def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int) -> Network:
+    """A network and, first, the two that it may be made of: the second one works on the HR frames of the first one."""
+    parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
+    own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
+    built = {
+        name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
+        for name, child in parts.items()
+    }
+    network: Network = make(key, own, **built, scale=scale, channels=channels)
+    if recipe.residual and not parts and any(p.requires_grad for p in network.parameters()):
+        network = StandardizedResidual(network)
+    return network
+
+
+def _module_of(network: Network) -> type[SRModule]:
+    return CombinedSR if isinstance(network, Combined) else MODULES[network.kind]
+
+
+def build_stage(module: SRModule, name: str) -> SRModule:
+    """A part of a combined pipeline as a module of its own, in the same harness: "first", or "second" behind a fixed first."""
+    network = module.network
+    assert isinstance(network, Combined)
+    # The config that goes into the stage's checkpoints is its own, so that evaluate.py scores them by themselves.
+    config = copy.deepcopy(module.card["config"])
+    if name == "first":
+        stage: Network = network.first.requires_grad_(True)
+        config |= {"model": config["model"]["first"], "name": f"{config['name']}, first stage"}
+    else:
+        stage = Combined(first=network.first, second=network.second, trains="second", scale=network.scale)
+        config["model"]["trains"] = "second"
+        config["name"] = f"{config['name']}, second stage"
+    return _like(module, stage, reference=module.reference, card={**module.card, "config": config})
+
+
+def build_interim(module: SRModule) -> dict[str, SRModule]:
+    """Rows for what a combined pipeline has between its networks; none for other networks."""
+    network = module.network
+    if not isinstance(network, Combined):
+        return {}
+    if network.first.kind == "movie":
+        return {"3D network": _like(module, network.first)}
+    return {"2D network": _like(module, network.first), "after repacking": _like(module, Repacked(network))}
+
+
+def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
+    """Another network in the same harness."""
+    return _module_of(network)(
+        network,
+        normalizer=module.normalizer,
+        recipe=module.recipe,
+        window=module.window,
+        quantize=module.quantize,
+        test_splits=module.test_splits,
+        **more,
     )
 
 
@@ -98,22 +157,13 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
     }
     assert module.reference is not None
     networks["linear"] = module.reference
-    return {
-        name: FrameSR(
-            network,
-            normalizer=module.normalizer,
-            recipe=module.recipe,
-            window=module.window,
-            quantize=module.quantize,
-            test_splits=module.test_splits,
-        )
-        for name, network in networks.items()
-    }
+    return {name: _like(module, network) for name, network in networks.items()}
 
 
-def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
+def build_trainer(
+    cfg: DictConfig, folder: Path, recipe: Recipe, epochs: int, history: History, stop: StopAt | None = None
+) -> L.Trainer:
     """The Trainer for fitting, with the callbacks and the logger of the config."""
-    recipe: Recipe = make("recipe", cfg.recipe)
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
@@ -128,12 +178,14 @@ def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
             callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
         else:
             callbacks.append(make("callbacks", node))
+    if stop is not None:
+        callbacks.append(stop)
     # Last, so that a row of the history has what the others logged.
     callbacks.append(history)
     logger = make("logger", cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
     return _trainer(
         cfg.trainer,
-        max_epochs=cfg.epochs,
+        max_epochs=epochs,
         gradient_clip_val=recipe.clip,
         callbacks=callbacks,
         logger=logger,
@@ -145,9 +197,10 @@ def build_trainer(cfg: DictConfig, folder: Path, history: History) -> L.Trainer:
 
 
 def build_scorer(cfg: DictConfig) -> L.Trainer:
-    """A Trainer that only tests."""
+    """A Trainer that only tests, in single precision: rows of one table do not differ in how they were computed."""
     return _trainer(
         cfg.trainer,
+        precision="32-true",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -13,7 +13,8 @@ from torch import Tensor
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
 from vsr.progress import progress_bar
-from vsr.resize import bicubic_up
+from vsr.resize import bicubic_up_clips, crop
+from vsr.types import Clip
 
 
 class RunBar(ProgressBar):
@@ -89,6 +90,23 @@ class History(Callback):
         self.rows.append({"epoch": trainer.current_epoch + 1, **found})
 
 
+class StopAt(Callback):
+    """End a fit early on purpose: the report's way to leave something for a second network to do.
+
+    Args:
+        epoch: the last epoch; None for no limit.
+        psnr: stop as soon as the validation PSNR (dB) reaches it; None for no limit.
+    """
+
+    def __init__(self, epoch: int | None, psnr: float | None) -> None:
+        self.epoch, self.psnr = epoch, psnr
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        reached = self.psnr is not None and float(trainer.callback_metrics["val/psnr"]) >= self.psnr
+        if reached or (self.epoch is not None and trainer.current_epoch + 1 >= self.epoch):
+            trainer.should_stop = True
+
+
 class ImagePanels(Callback):
     """LR, bicubic, SR, HR and the error of a validation frame, in TensorBoard, and the layout of its scalars.
 
@@ -112,28 +130,26 @@ class ImagePanels(Callback):
         ):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
-            image = panel(pl_module, batch.lr[:1].to(pl_module.device), batch.hr[:1].to(pl_module.device))
+            image = panel(pl_module, batch.one(pl_module.device))
             trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
 
 
 @torch.no_grad()
-def panel(module: SRModule, lr: Tensor, hr: Tensor) -> Tensor:
-    """One clip (1, C, T, h, w) and (1, C, T, H, W) in physical units -> (1, H, 5 W) in 0..1, first channel, middle frame."""
+def panel(module: SRModule, clip: Clip) -> Tensor:
+    """One clip in physical units -> (1, H, 5 W) in 0..1: first channel, middle frame, where the network gives pixels."""
     scale = module.network.geometry.scale[1]
-    unit_lr, unit_hr = module.normalizer(lr), module.normalizer(hr)
-    sr = module.super_resolve(module.network, unit_lr)
+    lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
+    around = (lr.shape[2] - truth.shape[2]) // 2
+    lr = lr[:, :, around : lr.shape[2] - around]
+    sr = module.predict_clip(clip)
+    lost = (0, *module.network.geometry.margin[1:])
 
     def middle(x: Tensor) -> Tensor:
-        return x[:, :1, x.shape[2] // 2]
+        return crop(x[:, :1], lost)[:, :, x.shape[2] // 2]
 
-    truth = middle(unit_hr)
-    frames = [
-        middle(unit_lr).repeat_interleave(scale, -1).repeat_interleave(scale, -2),
-        bicubic_up(middle(unit_lr), scale),
-        middle(sr),
-        truth,
-    ]
-    low, high = truth.min(), truth.max()
+    low, high = middle(truth).min(), middle(truth).max()
+    nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    frames = [middle(nearest), middle(bicubic_up_clips(lr, scale)), sr[:, :1, sr.shape[2] // 2], middle(truth)]
     shown = [(frame - low) / (high - low) for frame in frames]
-    shown.append((middle(sr) - truth).abs() * 10 / (high - low))
+    shown.append((frames[2] - frames[3]).abs() * 10 / (high - low))
     return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

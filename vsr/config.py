@@ -16,6 +16,7 @@ from vsr.signatures import parameters
 
 SCALES = (2, 3, 4)
 PROTOCOLS = ("float", "classical")
+ENDS = ("replicate", "reflect")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
@@ -44,6 +45,7 @@ class TrainSchema:
     patience: int | None = None
     monitor: str = "val/psnr"
     window: tuple[int, int, int] = (0, 4, 4)
+    ends: str = "replicate"
     protocol: str = "float"
     prelu: dict[str, Any] = field(default_factory=dict)
     model: Any = MISSING
@@ -99,10 +101,11 @@ def check(cfg: DictConfig) -> None:
     if "window" in plain and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
     for path, node in _nodes(plain, ()):
-        nested_data = path[0] == "data" and str(node["_target_"]).startswith("vsr.data.")
-        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested_data else {})
-    if plain.get("protocol") not in (None, *PROTOCOLS):
-        raise UserError(f"protocol={plain['protocol']}{suggestion(plain['protocol'], PROTOCOLS)}")
+        nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
+        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
+    for key, choices in (("protocol", PROTOCOLS), ("ends", ENDS)):
+        if plain.get(key) not in (None, *choices):
+            raise UserError(f"{key}={plain[key]}{suggestion(str(plain[key]), choices)}")
     _check_recipe(plain.get("recipe") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"))
 
@@ -154,7 +157,7 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
-    positive = ("rate", "batch", "patch", "steps", "clip")
+    positive = ("rate", "batch", "frames", "patch", "steps", "clip")
     for key in positive:
         if recipe.get(key) is not None and recipe[key] <= 0:
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive")

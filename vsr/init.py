@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from vsr.checkpoints import read_checkpoint
 from vsr.errors import UserError
 from vsr.nets.base import Network
+from vsr.nets.combined import Combined
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,38 @@ class Checkpoint:
                 f"({refused[0].reason}); type init.partial=true to load the others"
             )
         return report
+
+
+class TwoStage:
+    """For a combined pipeline: its networks are trained one after the other before (or instead of) together.
+
+    Args:
+        first: where the first network's weights come from.
+        epochs: of each of these stages.
+        frame_batch: clips per step when the first network works frame by frame, where a clip is one frame.
+        stop_epoch: end the first stage after so many epochs, in the middle of its schedule.
+        stop_psnr: end it as soon as its validation PSNR (dB) is reached. The report stops at 70 epochs or 36 dB, to leave
+            something for the second network to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        first: Random | Checkpoint,
+        epochs: int = 60,
+        frame_batch: int = 16,
+        stop_epoch: int | None = None,
+        stop_psnr: float | None = None,
+    ) -> None:
+        self.first, self.epochs, self.frame_batch = first, epochs, frame_batch
+        self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
+
+    def __call__(self, network: Network) -> InitReport:
+        """The first network's start; the second one's is drawn. Raises UserError for a network that is not combined."""
+        if not isinstance(network, Combined):
+            raise UserError("init=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
+        found = [replace(row, tensor=f"first.{row.tensor}") for row in self.first(network.first)]
+        return found + [InitRow(f"second.{name}", "fresh") for name, _ in network.second.named_parameters()]
 
 
 @torch.no_grad()

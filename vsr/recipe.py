@@ -17,6 +17,7 @@ class Recipe:
         rate: Adam's learning rate, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
         batch: clips per step.
+        frames: frames per training clip of movie networks; a frame network's clips have one.
         patch: side of the training patches in LR pixels; None trains on whole frames.
         steps: steps per epoch; None is one pass over the training clips.
         augment: flips and transposes, one draw per batch, where the data have the symmetry.
@@ -29,6 +30,7 @@ class Recipe:
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     batch: int = 16
+    frames: int = 7
     patch: int | None = 16
     steps: int | None = 100
     augment: bool = True

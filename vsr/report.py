@@ -8,17 +8,20 @@ from typing import Any
 
 import torch
 
-from vsr.data.frames import FrameSet
+from vsr.data.frames import Ends, FrameSet
 from vsr.errors import UserError
 from vsr.files import replacing
-from vsr.metrics import MSE_FLOOR
+from vsr.metrics import MSE_FLOOR, SEQUENCE_SCORES
 from vsr.modules.sr import SRModule
 from vsr.resize import bicubic_up
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
     """The rows of a run as text, one block per split, with the gain in PSNR over bicubic."""
-    header = ("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear", "parameters", "train s")
+    header = (
+        *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
+        *("change err", "flicker", "parameters", "train s"),
+    )
     psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
     body = []
     for row in rows:
@@ -26,7 +29,8 @@ def format_table(rows: list[dict[str, Any]]) -> str:
         gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
         scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
         cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
-        body.append([split, row["method"], *scores, *gains, *cost])
+        moves = ["-" if row[score] is None else f"{row[score]:.4f}" for score in SEQUENCE_SCORES]
+        body.append([split, row["method"], *scores, *gains, *moves, *cost])
     widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
     lines: list[str] = []
     for line in (header, *body):
@@ -47,28 +51,30 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str) -> None:
+def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
     """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each."""
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 
     at = len(frames) // 2
-    device = module.device
-    pair = frames.one(at).to(device)
-    lr, hr = pair.lr.unsqueeze(2), pair.hr.unsqueeze(2)
-    unit_lr, truth = module.normalizer(lr), module.normalizer(hr)[0, 0, 0]
+    clip = frames.clip(at, at + 1, module.network.context, ends).one(module.device)
+    unit_lr, truth = module.normalizer(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
     assert module.reference is not None
+    _, lost_y, lost_x = module.network.geometry.margin
     made = {
-        "bicubic": bicubic_up(unit_lr[:, :, 0], frames.scale)[0, 0],
-        "linear": module.reference(unit_lr[:, :, 0])[0, 0],
-        name: module.super_resolve(module.network, unit_lr)[0, 0, 0],
+        "bicubic": bicubic_up(unit_lr, frames.scale)[0, 0],
+        "linear": module.reference(unit_lr)[0, 0],
+        # The border that the network does not give is shown without error.
+        name: truth.clone(),
     }
+    height, width = truth.shape
+    made[name][lost_y : height - lost_y, lost_x : width - lost_x] = module.predict_clip(clip)[0, 0, 0]
     low, high = float(truth.min()), float(truth.max())
     error = max(float((made["bicubic"] - truth).abs().max()), 1e-12)
     _, y, x = module.window
     inner = (slice(y, truth.shape[0] - y), slice(x, truth.shape[1] - x))
     figure = Figure(figsize=(15.6, 6.2), layout="constrained")
     axes = figure.subplots(2, 5)
-    for column, (label, image) in enumerate([("LR", unit_lr[0, 0, 0]), *made.items(), ("HR", truth)]):
+    for column, (label, image) in enumerate([("LR", unit_lr[0, 0]), *made.items(), ("HR", truth)]):
         top, bottom = axes[:, column]
         top.imshow(image.cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         top.set_title(label)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.types import HRFrames, LRFrames
+from vsr.geometry import Triple
+from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
 REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keeps the cut on the grid
 
@@ -22,6 +23,12 @@ def pad_symmetric(x: Tensor, n: int) -> Tensor:
         index = torch.arange(-n, size + n, device=x.device) % (2 * size)
         x = x.index_select(axis, torch.minimum(index, 2 * size - 1 - index))
     return x
+
+
+def crop(x: Tensor, window: Triple) -> Tensor:
+    """Cut `window` = (t, y, x) entries per side from (..., T, H, W)."""
+    t, y, x_ = window
+    return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
 def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
@@ -36,8 +43,16 @@ def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
 
 def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
     """(N, C, h, w) -> (N, C, h*scale, w*scale)."""
+    if scale == 1:
+        return lr
     padded = pad_symmetric(lr, REACH)
     size = (padded.shape[-2] * scale, padded.shape[-1] * scale)
     cut = REACH * scale
     # antialias=True also when enlarging: it is what switches torch's kernel from a = -0.75 to a = -0.5.
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., cut:-cut, cut:-cut]
+
+
+def bicubic_up_clips(lr: LRClips, scale: int) -> HRClips:
+    """(B, C, T, h, w) -> (B, C, T, h*scale, w*scale), every frame on its own."""
+    frames = bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
+    return frames.unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)

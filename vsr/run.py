@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import warnings
@@ -16,17 +17,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr import __version__
-from vsr.build import build_baselines, build_data, build_module, build_scorer, build_trainer, evaluation_window, make
-from vsr.callbacks import History
+from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
-from vsr.init import InitReport
+from vsr.init import InitReport, Random, TwoStage
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
 from vsr.nets.base import parameter_count
+from vsr.nets.combined import Combined
 from vsr.report import comparison_figure, format_table, write_json
+from vsr.training import fit, serve, train_stages
 
 log = logging.getLogger(__name__)
 
@@ -40,28 +42,25 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     module = build_module(cfg, data.card, data.test_splits)
-    report: InitReport = make("init", cfg.init)(module.network)
-    module.prepare(data.training_frames())
+    start = make("init", cfg.init)
+    if isinstance(module.network, Combined) and module.network.trains == "second" and isinstance(start, Random):
+        raise UserError(
+            "init=random: model.trains=second would keep the first network as it was drawn; type init=two_stage, "
+            "init=checkpoint, or model.trains=both"
+        )
+    report: InitReport = start(module.network)
     log.info("%s", _summary(data, module, report))
 
-    history = History()
-    trainer = build_trainer(cfg, folder, history)
-    trainer.validate(module, datamodule=data, verbose=False)
-    history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
-    best = folder / "checkpoints" / "best.ckpt"
-    if module.trainable and cfg.epochs > 0:
-        _fit(trainer, module, data)
-    else:
-        trainer.save_checkpoint(best)
-    content = read_checkpoint(best)
-    module.load_state_dict(content["state_dict"])
-
-    rows = score_rows(cfg, data, module, content["vsr"])
-    results = _results(cfg, data, module, rows) | {"history": history.rows, "init": [asdict(row) for row in report]}
+    stages = train_stages(cfg, folder, module, data, start) if isinstance(start, TwoStage) else {}
+    brought = bool(stages) or any(row.status == "loaded" for row in report)
+    whole = fit(cfg, folder, module, data, cfg.epochs, brought=brought)
+    rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
+    results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
     write_json(folder / "results.json", results)
-    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name)
-    _log_hparams(trainer, cfg, data, module, rows)
-    log.info("%s\n%s", format_table(rows), _closing(history.rows, folder))
+    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
+    _log_hparams(whole.trainer, cfg, data, module, rows)
+    log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
     return results
 
 
@@ -81,6 +80,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             trained[group] = cfg[group]
     trained.trainer = cfg.trainer
     trained.protocol = cfg.protocol or trained.get("protocol", "float")
+    trained.ends = trained.get("ends", "replicate")
     check(trained)
     data = build_data(trained, (float(low), float(high)))
     if data.channels != channels:
@@ -94,10 +94,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: its tensors are not those of the network that it names ({detail})") from error
     # Data that declare bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.card["bounds"])
+    serve(data, module)
     rows = score_rows(trained, data, module, card)
     results = _results(trained, data, module, rows) | {"checkpoint": str(path)}
     write_json(folder / "results.json", results)
-    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], trained.name)
+    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], trained.name, data.ends)
     log.info("%s\nresults   %s", format_table(rows), folder / "results.json")
     return results
 
@@ -106,25 +107,18 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
     """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
     rows: list[dict[str, Any]] = []
     scorer = build_scorer(cfg)
-    for method, candidate in {**build_baselines(module, data.channels), cfg.name: module}.items():
+    interim = build_interim(module)
+    for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
         for split, scored in candidate.scored.items():
-            row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored[:, 0].isnan()).sum())}
-            row |= dict(zip(SCORES, scored.double().nanmean(0).tolist(), strict=True))
+            row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
+            means = {name: float(values.nanmean()) for name, values in scored.items()}
+            row |= {name: None if math.isnan(mean) else mean for name, mean in means.items()}
             row["parameters"] = parameter_count(candidate.network)
-            row["train_seconds"] = card.get("seconds", 0.0) if candidate is module else 0.0
+            seconds = card.get("seconds", 0.0) if candidate is module else 0.0
+            row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
             rows.append(row)
     return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
-
-
-def _fit(trainer: L.Trainer, module: SRModule, data: SRDataModule) -> None:
-    try:
-        trainer.fit(module, datamodule=data)
-    except SystemExit:
-        # Lightning turns Ctrl-C into exit status 1.
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
 
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,6 +127,7 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
         "degradation": data.degradation.name,
         "scale": int(cfg.scale),
         "window": list(module.window),
+        "ends": data.ends,
         "range": [0.0, 1.0],
         "protocol": cfg.protocol,
         "psnr": f"mean over frames, float32, {'rounded to 8 bits' if module.quantize else 'not clamped or rounded'}",

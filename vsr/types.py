@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from torch import Tensor
 LRFrames = Float[Tensor, "N C h w"]
 HRFrames = Float[Tensor, "N C H W"]
 LRClips = Float[Tensor, "B C T h w"]
-HRClips = Float[Tensor, "B C T H W"]
+HRClips = Float[Tensor, "B C F H W"]  # movie networks give fewer frames than they get
 
 
 # Whole training frames for closed-form fits: (lr, hr, mask or None) of equal size each, mask (N, 1, H, W).
@@ -45,11 +46,17 @@ class Movie:
 class Clip(NamedTuple):
     """What a batch holds, in physical units.
 
-    lr: (B,C,T,h,w), hr: (B,C,T,H,W), position: (B,) of each clip in its split, mask: (B,1,T,H,W), 1 where HR is real and 0 where
-    it was filled, or None when all of it is real.
+    lr: (B,C,T,h,w), hr: (B,C,F,H,W), its frames those in the middle of LR's, position: (B,) of each clip's first HR frame in its
+    split, mask: (B,1,F,H,W), 1 where HR is real and 0 where it was filled, or None when all of it is real. `follows`: the first
+    HR frame is the next one after the last of the batch before (clips of one segment that are scored in pieces).
     """
 
     lr: LRClips
     hr: HRClips
     position: Int[Tensor, " B"]
-    mask: Float[Tensor, "B 1 T H W"] | None = None
+    mask: Float[Tensor, "B 1 F H W"] | None = None
+    follows: bool = False
+
+    def one(self, device: torch.device) -> Clip:
+        """The first clip alone, on a device."""
+        return Clip(self.lr[:1].to(device), self.hr[:1].to(device), self.position[:1].to(device))

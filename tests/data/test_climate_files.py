@@ -13,7 +13,8 @@ from scipy.io import savemat
 from tests.data.test_arrays import REAL, write_matlab73
 from tests.fakes import evaluate_here, train_here
 from vsr.data.climate import ClimateDataModule
-from vsr.data.frames import MemoryFrames, StoredFrames
+from vsr.data.frames import MemoryFrames
+from vsr.data.stored import StoredFrames
 from vsr.degradations import Bicubic, Chain
 from vsr.errors import UserError
 from vsr.recipe import Recipe

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair, StoredFrames
+from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.loaders import FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
 from vsr.data.splits import Split
+from vsr.data.stored import StoredFrames
 from vsr.errors import UserError
 from vsr.resize import bicubic_down
 
@@ -105,7 +106,7 @@ def test_patches_stay_aligned_under_every_symmetry(scale: int, length: int, symm
     batches = list(loader)
     assert len(batches) == len(loader) == 40
     orientations = set()
-    for lr, hr, position, _ in batches:
+    for lr, hr, position, *_ in batches:
         assert lr.shape == (4, 1, length, 5, 5)
         assert hr.shape == (4, 1, length, 5 * scale, 5 * scale)
         assert torch.equal(lr, hr[..., ::scale, ::scale])
@@ -160,7 +161,7 @@ def test_evaluation_sees_every_steps_frame_once_in_order(kind: str, step: int, m
     assert torch.equal(torch.cat([batch.lr[:, :, 0] for batch in batches]), pair.lr[::step])
     assert torch.cat([batch.position for batch in batches]).tolist() == list(range(len(pair.hr[::step])))
     assert max(len(batch.hr) for batch in batches) <= 5
-    assert torch.equal(frames.one(11).hr, pair.hr[11:12])
+    assert torch.equal(frames.read(11, 12).hr, pair.hr[11:12])
 
 
 @pytest.mark.parametrize("length", [1, 3])
@@ -169,7 +170,7 @@ def test_patches_from_a_file_are_those_of_memory(length: int) -> None:
     frames, log = stored(pair, segments, block=5)
     loader = PatchLoader(frames, length=length, patch=5, batch=8, steps=80, symmetries=("flip_x", "transpose"))
     seen: set[int] = set()
-    for lr, hr, position, _ in loader:
+    for lr, hr, position, *_ in loader:
         assert torch.equal(lr, hr[..., ::2, ::2])
         first = (lr[:, 0, :, 0, 0] // 10000).long()
         assert torch.equal(first, position[:, None] + torch.arange(length))
@@ -189,7 +190,7 @@ def test_sizes_are_mixed_in_proportion_to_their_area() -> None:
     share = (positions >= 4).float().mean().item()
     area = [part.pair.hr.shape[-1] * part.pair.hr.shape[-2] for part in (small, large)]
     assert share == pytest.approx(area[1] / sum(area), abs=0.03)
-    for lr, hr, _, _ in loader:
+    for lr, hr, *_ in loader:
         assert lr.shape == (16, 1, 1, 6, 6)
         assert torch.equal(lr, hr[..., ::2, ::2])
 

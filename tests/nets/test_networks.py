@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from tests.fakes import choices, compose_config
+from vsr.build import build_network
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
 from vsr.nets.srcnn import SRCNN
+from vsr.recipe import Recipe
 from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 
 MODELS = choices("model")
@@ -20,9 +21,15 @@ SCALES = (2, 3, 4)
 
 
 def build(model: str, scale: int, channels: int = 1) -> Network:
+    """As the config says, without the residual around it."""
     torch.manual_seed(0)
-    network = instantiate(compose_config("train", [f"model={model}"]).model, scale=scale, channels=channels)
-    return network.double()
+    node = compose_config("train", [f"model={model}"]).model
+    return build_network("model", node, Recipe(residual=False), scale=scale, channels=channels).double()
+
+
+def clip_size(network: Network, h: int, w: int) -> tuple[int, ...]:
+    """The shape behind the channels: frames have no time."""
+    return (h, w) if network.kind == "frame" else (2 * network.context + 1, h, w)
 
 
 def randomize(network: torch.nn.Module) -> None:
@@ -38,8 +45,10 @@ def randomize(network: torch.nn.Module) -> None:
 def test_output_size_is_the_declared_one(model: str, scale: int, channels: int) -> None:
     network = build(model, scale, channels)
     for h, w in ((9, 14), (16, 11)):
-        out = network(torch.rand(2, channels, h, w, dtype=torch.float64))
-        assert tuple(out.shape) == (2, channels, *network.geometry.output((1, h, w))[1:])
+        size = clip_size(network, h, w)
+        out = network(torch.rand(2, channels, *size, dtype=torch.float64))
+        expected = network.geometry.output((1, h, w) if network.kind == "frame" else size)  # type: ignore[arg-type]
+        assert tuple(out.shape) == (2, channels, *expected[3 - len(size) :])
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -47,24 +56,30 @@ def test_output_size_is_the_declared_one(model: str, scale: int, channels: int) 
 def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int) -> None:
     """Summed over a block of scale x scale output pixels, the sensitivity to the LR pixels is centred on their LR pixel.
 
-    The weights are made positive and mirror-symmetric in space, so that only a shift of the grid could move the centre.
+    The weights are made positive and mirror-symmetric in space and time, so that only a shift of the grid could move the centre.
     """
     network = build(model, scale)
+    if network.kind == "movie":
+        randomize(network)  # a second network starts at zero
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
-            if parameter.ndim == 4:
-                parameter.copy_(parameter + parameter.flip(-1))
-                parameter.copy_(parameter + parameter.flip(-2))
+            for axis in range(2, parameter.ndim):
+                parameter.copy_(parameter + parameter.flip(axis))
     if isinstance(network, Linear):
         with torch.no_grad():
             network.weight.copy_(network.weight.mean(0, keepdim=True).expand_as(network.weight))
-    lr = torch.rand(1, 1, 31, 31, dtype=torch.float64).requires_grad_()
+    lr = torch.rand(1, 1, *clip_size(network, 31, 31), dtype=torch.float64).requires_grad_()
     out = network(lr)
-    top, left = (m for m in network.geometry.margin[1:])
+    lost, top, left = network.geometry.margin
     y, x = 15 * scale - top, 15 * scale - left
-    out[0, 0, y : y + scale, x : x + scale].sum().backward()
+    frame = out[0, 0] if network.kind == "frame" else out[0, 0, network.context - lost]
+    frame[y : y + scale, x : x + scale].sum().backward()
     weight = lr.grad[0, 0].abs()
+    if network.kind == "movie":
+        times = torch.arange(len(weight), dtype=torch.float64)
+        assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
+        weight = weight.sum(0)
     grid = torch.arange(31, dtype=torch.float64)
     # The authors' 9x9 deconvolution puts the middle of its kernel on the first pixel of a block, not on the block's middle:
     # their trained kernels are shifted to make up for it.
@@ -78,6 +93,8 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
 @pytest.mark.parametrize("model", MODELS)
 def test_folded_is_the_same_function(model: str, scale: int) -> None:
     network = build(model, scale, channels=2)
+    if network.kind == "movie":
+        pytest.skip("in test_movie_networks.py")
     if model in ("srcnn", "fsrcnn", "fsrcnn_s", "fsrcnn_56"):
         randomize(network)
     wrapped = StandardizedResidual(network)

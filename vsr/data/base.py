@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
 import torch
 
-from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair, StoredFrames
-from vsr.data.loaders import FrameLoader, PatchLoader
+from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
+from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
+from vsr.data.scan import check_leak, scan
 from vsr.data.splits import Segment, Split
+from vsr.data.stored import StoredFrames
 from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple
@@ -22,10 +22,7 @@ from vsr.metrics import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
 
-log = logging.getLogger(__name__)
-
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the turns too
-CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
 VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
 PREPARE_PIXELS = 1 << 24  # HR pixels that statistics and closed-form filters are fitted to, evenly over the training frames
 
@@ -52,6 +49,9 @@ class SRDataModule(L.LightningDataModule, ABC):
     least_frames = 2  # of a movie
     test_name = "test"  # of the split's test part
     protocol = "float"  # or "classical"; set before setup()
+    ends: Ends = "replicate"  # the frames before the first and after the last; set before setup()
+    # What the network that is served needs, see serve().
+    context, lost, trim, length = 0, 0, 0, 1
 
     def __init__(
         self,
@@ -103,9 +103,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         digest = hashlib.sha256()
         learned: set[bytes] = set()
         for name, found in splits.items():
-            low, high, seen = self._scan(found, digest)
+            low, high, seen = scan(found, digest, self.mask)
             if name not in ("train", "val"):
-                self._check_leak(name, found, seen, learned)
+                check_leak(f"{self.name}: the split '{name}'", found[0][0].name, seen, learned)
             learned |= set(seen) if name == "train" else set()
             if name == "train":
                 if low == high:
@@ -132,10 +132,29 @@ class SRDataModule(L.LightningDataModule, ABC):
         step = max(1, -(-len(train) * height * width // PREPARE_PIXELS))
         return [(pair.lr, pair.hr, pair.mask) for pair in train.pairs(step)]
 
+    def serve(self, recipe: Recipe, *, context: int, lost: int, trim: int) -> None:
+        """Make the loaders give what a network needs; before they are asked for.
+
+        `context` LR frames around each HR frame in scoring; training clips that stick out by the `lost` frames that the network
+        takes off both ends; `trim` frames left out of the scores at both ends of every movie. Raises UserError when no training
+        movie is long enough.
+        """
+        self.recipe, self.context, self.lost, self.trim = recipe, context, lost, trim
+        self.length = recipe.frames if context else 1
+        longest = max(b - a for a, b in self.sets["train"].segments)
+        if longest + 2 * lost < self.length:
+            raise UserError(
+                f"{self.name}: no training movie is long enough for clips of recipe.frames={self.length} frames, the longest has "
+                f"{longest}, and {lost} made up at each end; type recipe.frames={longest + 2 * lost} or less"
+            )
+        if self.length <= 2 * lost:
+            raise UserError(f"recipe.frames={self.length}: this network takes off {lost} at each end; type recipe.frames=7")
+
     def train_dataloader(self) -> PatchLoader:
         recipe = self.recipe
         return PatchLoader(
-            self._placed(self.sets["train"]),
+            self._placed(self.sets["train"].padded(self.lost, self.ends)),
+            length=self.length,
             patch=recipe.patch,
             batch=recipe.batch,
             steps=recipe.steps,
@@ -143,7 +162,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             seed=self.seed,
         )
 
-    def val_dataloader(self) -> list[FrameLoader]:
+    def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
         """Training frames (as many as there are validation frames, evenly spread) and validation frames.
 
         Of large ones, so many, evenly spread, as make VALIDATION_PIXELS: scoring must not take longer than training. The test
@@ -153,20 +172,32 @@ class SRDataModule(L.LightningDataModule, ABC):
         height, width = val.smallest()
         step = max(1, -(-len(val) * height * width // VALIDATION_PIXELS))
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
+        if self.context:  # runs of consecutive frames, or most of the work would be for the frames around
+            return [self._clips(frames, each) for frames, each in both]
         return [FrameLoader(self._placed(frames), each) for frames, each in both]
 
-    def test_dataloader(self) -> list[FrameLoader]:
-        return [FrameLoader(self._placed(self.sets[name])) for name in self.test_splits]
+    def test_dataloader(self) -> list[ClipLoader]:
+        return [self._clips(self.sets[name]) for name in self.test_splits]
+
+    def _clips(self, frames: FrameSet, step: int = 1) -> ClipLoader:
+        return ClipLoader(self._placed(frames), context=self.context, trim=self.trim, ends=self.ends, step=step)
 
     def check_window(self, window: Triple) -> None:
-        """Raises UserError when the evaluation window leaves frames that are too small for SSIM."""
+        """Raises UserError when the evaluation window leaves no frames, or frames that are too small for SSIM."""
         height, width = (min(sizes) for sizes in zip(*(found.smallest() for found in self.sets.values()), strict=True))
         left = (height - 2 * window[1], width - 2 * window[2])
-        if min(left) <= 2 * SSIM_RADIUS or window[0]:
+        if min(left) <= 2 * SSIM_RADIUS:
             raise UserError(
-                f"{self.name}: window={list(window)} leaves {left[0]}x{left[1]} of frames of {height}x{width}, SSIM needs 11x11 "
-                f"and single frames no temporal margin; type window=[0,0,0] or give larger frames"
+                f"{self.name}: window={list(window)} leaves {left[0]}x{left[1]} of frames of {height}x{width}, SSIM needs 11x11; "
+                f"type window=[0,0,0] or give larger frames"
             )
+        for name, found in self.sets.items():
+            shortest = min(b - a for a, b in found.segments)
+            if shortest <= 2 * window[0] and name != "train":
+                raise UserError(
+                    f"{self.name}: window={list(window)} leaves no frame of a movie of {shortest} in '{name}'; "
+                    f"type window=[0,{window[1]},{window[2]}]"
+                )
 
     def _usable_symmetries(self) -> tuple[str, ...]:
         """Those of the data, less those that would move LR against HR where the degradation is not centred."""
@@ -190,47 +221,6 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"{movie.name}: frames of {height}x{width} are not divisible by scale={self.scale}; "
                 f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
             )
-
-    def _check_leak(self, name: str, parts: list[tuple[Movie, Segment]], seen: list[bytes], learned: set[bytes]) -> None:
-        """Tell of test frames that were learned from, bit by bit; refuse when they are most of the split."""
-        same = [frame in learned for frame in seen]
-        if 2 * sum(same) > len(same):
-            raise UserError(
-                f"{self.name}: {sum(same)} of the {len(same)} frames of the split '{name}' are also among the training frames, "
-                f"as when a clip is there twice ({parts[0][0].name}); remove the copies"
-            )
-        if any(same):
-            log.warning("%s: %d of %d frames of '%s' are also training frames", self.name, sum(same), len(same), name)
-
-    def _scan(self, parts: list[tuple[Movie, Segment]], digest: Any) -> tuple[float, float, list[bytes]]:
-        """Least and largest finite value of a split, and a hash of each frame; adds the split to `digest`, chunk by chunk.
-
-        Raises UserError for NaN and infinities unless they are masked.
-        """
-        low, high = float("inf"), float("-inf")
-        seen: list[bytes] = []
-        for movie, part in parts:
-            bad, first_bad = 0, None
-            for start, stop in _chunks(movie, part, CHUNK_BYTES):
-                frames = movie.read(start, stop)
-                digest.update(frames.numpy().tobytes())
-                seen += [hashlib.blake2b(frames[:, k].numpy().tobytes(), digest_size=16).digest() for k in range(stop - start)]
-                finite = torch.isfinite(frames)
-                whole = finite.all(dim=3).all(dim=2).all(dim=0)
-                if not whole.all():
-                    bad += int((~whole).sum())
-                    first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
-                    frames = frames[finite]
-                if frames.numel():
-                    low, high = min(low, float(frames.min())), max(high, float(frames.max()))
-            if bad and not self.mask:
-                raise UserError(
-                    f"{movie.name}: {bad} of the frames {part.start} to {part.stop - 1} hold NaN or infinite values, the "
-                    f"first is frame {first_bad}; fill them, or type data.mask=true to leave them out of loss and scores"
-                )
-        if low > high:
-            raise UserError(f"{parts[0][0].name}: holds no finite value")
-        return low, high, seen
 
     def _frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
         """The frames of a split in memory, by size; in the file when they are too many."""
@@ -280,13 +270,6 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"{self.name}: recipe.patch={patch} LR pixels is larger than the LR frames ({h}x{w} at scale={self.scale}); "
                 f"type recipe.patch={min(h, w)} or recipe.patch=null for whole frames"
             )
-
-
-def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:
-    channels, _, height, width = movie.shape
-    step = max(1, limit // (4 * channels * height * width))
-    for start in range(part.start, part.stop, step):
-        yield start, min(start + step, part.stop)
 
 
 def _joined(pairs: list[Pair]) -> MemoryFrames:

@@ -6,16 +6,17 @@ All three answer the same questions: in which order to draw clips, which patches
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vsr.types import Clip
 
+Ends = Literal["replicate", "reflect"]  # what stands in for the frames before the first and after the last
 EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch: bounds memory, leaves small frames in few batches
-BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,24 @@ class FrameSet(ABC):
         """Every step-th frame in order, in pieces of equal size and bounded memory."""
 
     @abstractmethod
-    def one(self, at: int) -> Pair:
-        """Frame `at` alone."""
+    def read(self, start: int, stop: int) -> Pair:
+        """Frames start..stop-1, which lie in one segment."""
+
+    @abstractmethod
+    def padded(self, count: int, ends: Ends) -> FrameSet:
+        """The same with `count` made-up frames at both ends of every segment, for clips that stick out."""
+
+    def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
+        """HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after."""
+        a, b = next((a, b) for a, b in self.segments if a <= start < b)
+        wanted = beyond(torch.arange(start - context, stop + context), a, b, ends)
+        first, last = int(wanted.min()), int(wanted.max())
+        pair = self.read(first, last + 1)
+        lr = pair.lr[(wanted - first).to(pair.lr.device)]
+        own = pair[start - first : stop - first]
+        mask = None if own.mask is None else own.mask.transpose(0, 1).unsqueeze(0)
+        at = torch.tensor([start], device=lr.device)
+        return Clip(lr.transpose(0, 1).unsqueeze(0), own.hr.transpose(0, 1).unsqueeze(0), at, mask)
 
     def to(self, device: torch.device) -> FrameSet:
         """On a device, where that makes sense."""
@@ -130,8 +147,16 @@ class MemoryFrames(FrameSet):
         for start in range(0, len(thin), size):
             yield thin[start : start + size]
 
-    def one(self, at: int) -> Pair:
-        return self.pair[at : at + 1]
+    def read(self, start: int, stop: int) -> Pair:
+        return self.pair[start:stop]
+
+    def padded(self, count: int, ends: Ends) -> MemoryFrames:
+        if not count:
+            return self
+        index = torch.cat([beyond(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
+        at = index.to(self.pair.lr.device)
+        mask = None if self.pair.mask is None else self.pair.mask[at]
+        return MemoryFrames(Pair(self.pair.lr[at], self.pair.hr[at], mask), longer(self.segments, count))
 
     def to(self, device: torch.device) -> FrameSet:
         return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
@@ -181,84 +206,36 @@ class MixedFrames(FrameSet):
             if skip < len(part):
                 yield from MemoryFrames(part.pair[skip:], ((0, len(part) - skip),)).pairs(step)
 
-    def one(self, at: int) -> Pair:
-        part = int(self._part(torch.tensor([at])))
-        return self.parts[part].one(at - int(self.offsets[part]))
+    def read(self, start: int, stop: int) -> Pair:
+        part = int(self._part(torch.tensor([start])))
+        offset = int(self.offsets[part])
+        return self.parts[part].read(start - offset, stop - offset)
+
+    def padded(self, count: int, ends: Ends) -> MixedFrames:
+        return MixedFrames([part.padded(count, ends) for part in self.parts])
 
     def _part(self, starts: Tensor) -> Tensor:
         return torch.searchsorted(self.offsets, starts, right=True) - 1
 
 
-class StoredFrames(FrameSet):
-    """Frames that stay in a file: blocks of consecutive frames are read and degraded as they are needed.
-
-    Args:
-        read: (start, stop) -> the frames of this split, within one segment.
-        segments: of the split.
-        frame: a Pair of one frame, for sizes.
-
-    Training draws many patches from a block before the next is read: patches of an epoch come from few blocks, of all epochs from
-    all. That is the price of a movie that does not fit.
-    """
-
-    def __init__(self, read: Callable[[int, int], Pair], segments: tuple[tuple[int, int], ...], frame: Pair) -> None:
-        self.read, self.segments = read, segments
-        self.scale, self.channels = frame.hr.shape[-1] // frame.lr.shape[-1], frame.hr.shape[1]
-        self._size = frame.hr.shape[-2], frame.hr.shape[-1]
-        per_frame = frame.hr[0].numel() * frame.hr.element_size()
-        self.block = max(1, min(256, BLOCK_BYTES // per_frame))
-        self._held: tuple[int, MemoryFrames] | None = None
-
-    def smallest(self) -> tuple[int, int]:
-        return self._size
-
-    def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """Blocks shuffled, then clips shuffled within each; a block gives at least 256 draws before the next is read."""
-        blocks = [block for block in self._blocks() if block[1] - block[0] >= length]
-        each = max(256, -(-draws // len(blocks)))
-        parts: list[Tensor] = []
-        for b in torch.randperm(len(blocks), generator=generator).tolist():
-            start, stop = blocks[b]
-            parts.append(start + torch.randint(stop - start - length + 1, (each,), generator=generator))
-            if sum(map(len, parts)) >= draws:
-                break
-        return torch.cat(parts)[:draws]
-
-    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
-        clips = []
-        for block in self._blocks():
-            inside = (starts >= block[0]) & (starts < block[1])
-            if inside.any():
-                held = self._load(*block)
-                clips.append(held.patches(starts[inside] - block[0], place[inside], length, patch))
-        masks = [clip.mask for clip in clips if clip.mask is not None]
-        columns = [torch.cat([clip[i] for clip in clips]) for i in range(2)]  # type: ignore[misc]
-        return Clip(columns[0], columns[1], starts, torch.cat(masks) if masks else None)
-
-    def pairs(self, step: int = 1) -> Iterator[Pair]:
-        if step >= self.block:  # few frames, far apart: read just these
-            for start in range(0, len(self), step):
-                yield self.read(start, start + 1)
-            return
-        for start, stop in self._blocks():
-            skip = -start % step
-            if start + skip < stop:
-                pair = self.read(start, stop)[skip::step]
-                yield from MemoryFrames(pair, ((0, len(pair)),)).pairs()
-
-    def one(self, at: int) -> Pair:
-        return self.read(at, at + 1)
-
-    def _blocks(self) -> list[tuple[int, int]]:
-        return [(start, min(start + self.block, b)) for a, b in self.segments for start in range(a, b, self.block)]
-
-    def _load(self, start: int, stop: int) -> MemoryFrames:
-        if self._held is None or self._held[0] != start:
-            self._held = None  # before the next is read, so that two are never in memory
-            self._held = start, MemoryFrames(self.read(start, stop), ((0, stop - start),))
-        return self._held[1]
-
-
 def frames_within(pixels: int, hr: Tensor) -> int:
     """How many frames like these make `pixels` HR pixels, one at least."""
     return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))
+
+
+def beyond(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
+    """Frame numbers, those outside start..stop-1 replaced: by the end frame, or by going back the way one came."""
+    if ends == "replicate" or stop - start == 1:
+        return index.clamp(start, stop - 1)
+    period = 2 * (stop - start - 1)
+    phase = (index - start) % period
+    return start + torch.minimum(phase, period - phase)
+
+
+def longer(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    """Segments that lie end to end, each longer by 2 * count."""
+    found, at = [], 0
+    for a, b in segments:
+        found.append((at, at + b - a + 2 * count))
+        at = found[-1][1]
+    return tuple(found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vsr.data.frames import FrameSet
+from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
 from vsr.types import Clip
 
 # Flips and the transpose are mirrors; what turns in one sense only (a flow on a rotating plane) has the turns alone.
@@ -57,7 +57,7 @@ class PatchLoader:
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
         for i, flip in enumerate(flips):
             at = slice(i * self.batch, (i + 1) * self.batch)
-            lr, hr, position, mask = self.frames.patches(starts[at], place[at], self.length, self.patch)
+            lr, hr, position, mask, _ = self.frames.patches(starts[at], place[at], self.length, self.patch)
             for symmetry, applied in zip(self.symmetries, flip, strict=True):
                 if applied:
                     lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
@@ -84,3 +84,32 @@ class FrameLoader:
         for pair in self.frames.pairs(self.step):
             yield pair.clip(first)
             first += len(pair)
+
+
+class ClipLoader:
+    """The frames of a split once, in order, as clips of one segment each, with the frames around them in LR.
+
+    Args:
+        frames: the split.
+        context: LR frames before and after those of HR.
+        trim: frames left out at both ends of each segment.
+        ends: what stands in for LR frames beyond a segment.
+        step: only the middle 1/step of each segment.
+    """
+
+    def __init__(self, frames: FrameSet, *, context: int = 0, trim: int = 0, ends: Ends = "replicate", step: int = 1) -> None:
+        self.frames, self.context, self.trim, self.ends, self.step = frames, context, trim, ends, step
+        height, width = frames.smallest()
+        # Long enough that the frames around a clip are not most of the work.
+        self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
+
+    def __iter__(self) -> Iterator[Clip]:
+        for a, b in self.frames.segments:
+            first, last = a + self.trim, b - self.trim
+            if self.step > 1:
+                count = max(1, (last - first) // self.step)
+                first += max(0, last - first - count) // 2
+                last = first + count
+            for start in range(first, last, self.length):
+                stop = min(start + self.length, last)
+                yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)

@@ -1,10 +1,9 @@
-"""Training, validation and scoring, once for all pipelines: what differs between them is `super_resolve` alone."""
+"""Training, validation and scoring, once for all pipelines: what differs between them is how they make and judge an output."""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import torch
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.losses import loss_function
-from vsr.metrics import FrameScores, crop
-from vsr.nets.base import Network
+from vsr.metrics import SCORES, FrameScores, SequenceScores
+from vsr.nets.base import Network, on_clip
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
+from vsr.resize import crop
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
 
-class SRModule(L.LightningModule, ABC):
+class SRModule(L.LightningModule):
     """A network in its training harness. Batches are in physical units, everything inside is in the unit interval.
 
     Args:
@@ -38,7 +38,7 @@ class SRModule(L.LightningModule, ABC):
     Raises UserError when the network loses more of the border than the window cuts.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Literal["frame", "movie"]]
 
     def __init__(
         self,
@@ -54,28 +54,39 @@ class SRModule(L.LightningModule, ABC):
         card: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not network.geometry.fits(window):
+        # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
+        needed = (window[0], *network.geometry.margin[1:])
+        if not network.geometry.fits((network.geometry.margin[0], *window[1:])):
             raise UserError(
-                f"{type(network).__name__} loses {network.geometry.margin} (t,y,x) of its output's border, the evaluation "
-                f"window cuts only {window}; type window=[{','.join(map(str, network.geometry.margin))}] or larger"
+                f"{type(network).__name__} loses {network.geometry.margin[1:]} (y,x) of its output's border, the evaluation "
+                f"window cuts only {window[1:]}; type window=[{','.join(map(str, needed))}] or larger"
             )
         self.network, self.normalizer, self.reference = network, normalizer, reference
         self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
+        self.sequences = nn.ModuleDict({_key(name): SequenceScores() for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
-        self.scored: dict[str, Tensor] = {}  # split -> (frames, scores) of the last test
+        self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
         self._loss_sum: Tensor | float = 0.0
         self._started: float | None = None
+        self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
 
-    @abstractmethod
     def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
+        return on_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """LR clips (B, C, T, h, w) -> SR clips, both in physical units."""
+        """LR clips (B, C, T, h, w) -> SR clips, both in physical units; a movie network gives fewer frames than it gets."""
         return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
+
+    def predict_clip(self, batch: Clip) -> HRClips:
+        """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
+        around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
+        lr = crop(self.normalizer(batch.lr), (around - self.network.context, 0, 0))
+        sr = self.super_resolve(self._evaluated[0], lr)
+        return crop(sr, (self.network.context - self.network.geometry.margin[0], 0, 0))
 
     def prepare(self, frames: TrainingFrames) -> None:
         """Fit what is not trained by gradients to whole training frames in physical units."""
@@ -93,14 +104,7 @@ class SRModule(L.LightningModule, ABC):
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
-        lr, hr = self.normalizer(batch.lr), self.normalizer(batch.hr)
-        sr = self.super_resolve(self.network, lr)
-        mask = batch.mask
-        if any(self.network.geometry.margin):
-            hr = crop(hr, self.network.geometry.margin)
-            mask = None if mask is None else crop(mask, self.network.geometry.margin)
-        unit = self.network.error_unit
-        loss = loss_function(self.recipe.loss, sr / unit, hr / unit, mask)
+        loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask)
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
             raise UserError(
@@ -109,6 +113,17 @@ class SRModule(L.LightningModule, ABC):
             )
         self._loss_sum = self._loss_sum + value
         return loss
+
+    def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
+        """Of clips of equal length in the unit interval."""
+        return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
+
+    def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
+        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error."""
+        if any(network.geometry.margin):
+            hr = crop(hr, network.geometry.margin)
+            mask = None if mask is None else crop(mask, network.geometry.margin)
+        return loss_function(self.recipe.loss, sr / network.error_unit, hr / network.error_unit, mask)
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
@@ -120,7 +135,8 @@ class SRModule(L.LightningModule, ABC):
         """Adam on what requires gradients, and the recipe's schedule, stepped every batch."""
         recipe = self.recipe
         parameters = [p for p in self.network.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=recipe.rate, fused=True)
+        # Lightning clips gradients under mixed precision only where the optimizer is not fused.
+        optimizer = torch.optim.Adam(parameters, lr=recipe.rate, fused="mixed" not in str(self.trainer.precision))
         if recipe.schedule == "constant":
             return optimizer
         total = max(1, int(self.trainer.estimated_stepping_batches))
@@ -134,16 +150,17 @@ class SRModule(L.LightningModule, ABC):
     # --- scores -------------------------------------------------------------------------------------------------------
 
     def score(self, batch: Clip, split: str) -> None:
-        """Add a batch of whole frames to the scores of a split, inside the window."""
-        sr = self.super_resolve(self._evaluated[0], self.normalizer(batch.lr))
-        truth = self.normalizer(batch.hr)
+        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut)."""
+        sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
-        lost = self.network.geometry.margin
-        rest = tuple(w - m for w, m in zip(self.window, lost, strict=True))
-        truth = crop(truth, self.window)
-        mask = None if batch.mask is None else crop(batch.mask, self.window)
-        self.scores[_key(split)].update(crop(sr, rest), truth, mask)  # type: ignore[operator, arg-type]
+        _, y, x = self.window
+        _, lost_y, lost_x = self.network.geometry.margin
+        sr, truth = crop(sr, (0, y - lost_y, x - lost_x)), crop(truth, (0, y, x))
+        mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
+        self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
+        if _key(split) in self.sequences:
+            self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
 
     def on_validation_epoch_start(self) -> None:
         # After the callbacks' hook of this name, which puts the averaged weights in place.
@@ -173,9 +190,11 @@ class SRModule(L.LightningModule, ABC):
 
     def on_test_epoch_end(self) -> None:
         for split in self.test_splits:
-            metric = self.scores[_key(split)]
-            self.scored[split] = metric.per_frame().cpu()  # type: ignore[operator]
-            metric.reset()  # type: ignore[operator]
+            frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
+            columns = frames.per_frame().cpu().double()  # type: ignore[operator]
+            self.scored[split] = {name: columns[:, i] for i, name in enumerate(SCORES)} | sequences.compute()  # type: ignore[operator]
+            frames.reset()  # type: ignore[operator]
+            sequences.reset()  # type: ignore[operator]
 
     def on_test_end(self) -> None:
         self._evaluated = (self.network,)
@@ -183,8 +202,8 @@ class SRModule(L.LightningModule, ABC):
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        seconds = time.perf_counter() - self._started if self._started else 0.0
-        checkpoint["vsr"] = {**self.card, "seconds": seconds}
+        seconds = sum(self.stage_seconds.values()) + (time.perf_counter() - self._started if self._started else 0.0)
+        checkpoint["vsr"] = {**self.card, "seconds": seconds, "stage_seconds": self.stage_seconds}
 
 
 def _key(split: str) -> str:

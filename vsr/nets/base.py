@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import copy
+from typing import Literal, Self
 
 from torch import Tensor, nn
 
@@ -14,11 +15,17 @@ class Network(nn.Module):
     """LR -> HR in the unit interval; upsampling is inside.
 
     `kind` "frame": (N, C, h, w) -> (N, C, H, W); "movie": (B, C, T, h, w) -> (B, C, T', H, W). `geometry` says how the sizes
-    are related. Constructor arguments are keyword-only, `scale` (2, 3 or 4) and `channels` among them.
+    are related. Constructor arguments are keyword-only, `scale` (2, 3 or 4; 1 behind another network) and `channels` among them.
+
+    Attributes:
+        context: LR frames before and after that an output frame may depend on, at least the geometry's margin in time.
+        residual: whether `forward` adds what the layers give to the enlarged input; who adds it himself switches this off.
     """
 
     kind: Literal["frame", "movie"] = "frame"
     geometry: Geometry
+    context: int = 0
+    residual: bool = False
 
     @property
     def error_unit(self) -> Tensor | float:
@@ -31,6 +38,20 @@ class Network(nn.Module):
     def fold(self) -> nn.Module:
         """The same function in the form that is fastest to evaluate; itself where there is none faster."""
         return self
+
+    def with_modules(self, **modules: nn.Module) -> Self:
+        """A copy with other submodules, everything else shared."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, **modules}
+        return other
+
+
+def on_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
+    """A network of either kind on (B, C, T, h, w): for a frame network time goes into the batch and comes back."""
+    if kind == "movie":
+        return network(clip)
+    frames = network(clip.transpose(1, 2).flatten(0, 1))  # (B T, C, H, W)
+    return frames.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
 
 
 def parameter_count(network: nn.Module) -> int:

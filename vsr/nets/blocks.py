@@ -18,8 +18,8 @@ def activation(kind: Activation, channels: int, slope: float) -> nn.Module:
 def he_normal_(module: nn.Module) -> None:
     """He et al. 2015 for every convolution inside; biases zero. Transposed ones count the inputs that meet in one output."""
     for m in module.modules():
-        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
-            fan = m.weight[0].numel() if isinstance(m, nn.Conv2d) else m.weight.numel() // m.stride[0] ** 2
+        if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
+            fan = m.weight.numel() // m.stride[0] ** 2 if isinstance(m, nn.ConvTranspose2d) else m.weight[0].numel()
             nn.init.normal_(m.weight, std=(2 / fan) ** 0.5)
             nn.init.zeros_(m.bias)  # type: ignore[arg-type]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from vsr.nets.base import Network
-from vsr.resize import bicubic_up
-from vsr.types import HRFrames, LRFrames, TrainingFrames
+from vsr.resize import bicubic_up, bicubic_up_clips, crop
+from vsr.types import TrainingFrames
 
 
 class StandardizedResidual(Network):
@@ -15,10 +15,10 @@ class StandardizedResidual(Network):
 
     mean and std are those of the training LR frames, rms is that of (HR - bicubic), all one number per data set: a field whose
     spread is a tenth of its range, and whose residual is a hundredth, otherwise gives a network gradients too small to learn
-    from in its time.
+    from in its time. Bicubic at scale 1 is the input itself: a second network corrects what the first one put out.
 
     Args:
-        network: any frame network.
+        network: any network.
     """
 
     mean: Tensor
@@ -27,8 +27,9 @@ class StandardizedResidual(Network):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
+        network.residual = False  # the sum is made here
         self.network = network
-        self.kind, self.geometry = network.kind, network.geometry
+        self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.tensor(value))
@@ -38,9 +39,15 @@ class StandardizedResidual(Network):
         """The rms of what bicubic misses."""
         return self.rms
 
-    def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
-        return torch.addcmul(bicubic_up(lr, self.scale), self.network((lr - self.mean) / self.std), self.rms)
+    def forward(self, lr: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, H, W), or clips (B, C, T, h, w) -> (B, C, T', H', W')."""
+        return torch.addcmul(self._enlarged(lr), self.network((lr - self.mean) / self.std), self.rms)
+
+    def _enlarged(self, lr: Tensor) -> Tensor:
+        if self.kind == "frame":
+            return bicubic_up(lr, self.scale)
+        lost, y, x = self.geometry.margin
+        return crop(bicubic_up_clips(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
@@ -64,10 +71,4 @@ class StandardizedResidual(Network):
 
     def fold(self) -> nn.Module:
         """The same with the inner network folded."""
-        folded = StandardizedResidual.__new__(StandardizedResidual)
-        nn.Module.__init__(folded)
-        folded.kind, folded.geometry, folded.scale = self.kind, self.geometry, self.scale
-        folded.network = self.network.fold()  # type: ignore[assignment]
-        for name in ("mean", "std", "rms"):
-            folded.register_buffer(name, getattr(self, name))
-        return folded
+        return self.with_modules(network=self.network.fold())

@@ -1,0 +1,99 @@
+"""Frames of a split that are too many for memory: they stay in their file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from vsr.data.frames import Ends, FrameSet, MemoryFrames, Pair, beyond, longer
+from vsr.types import Clip
+
+BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
+
+
+class StoredFrames(FrameSet):
+    """Frames that stay in a file: blocks of consecutive frames are read and degraded as they are needed.
+
+    Args:
+        read: (start, stop) -> the frames of this split, within one segment.
+        segments: of the split.
+        frame: a Pair of one frame, for sizes.
+
+    Training draws many patches from a block before the next is read: patches of an epoch come from few blocks, of all epochs from
+    all. That is the price of a movie that does not fit.
+    """
+
+    def __init__(self, read: Callable[[int, int], Pair], segments: tuple[tuple[int, int], ...], frame: Pair) -> None:
+        self._read, self.segments, self._frame = read, segments, frame
+        self.scale, self.channels = frame.hr.shape[-1] // frame.lr.shape[-1], frame.hr.shape[1]
+        self._size = frame.hr.shape[-2], frame.hr.shape[-1]
+        per_frame = frame.hr[0].numel() * frame.hr.element_size()
+        self.block = max(1, min(256, BLOCK_BYTES // per_frame))
+        self._held: tuple[int, MemoryFrames] | None = None
+
+    def smallest(self) -> tuple[int, int]:
+        return self._size
+
+    def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
+        """Blocks shuffled, then clips shuffled within each; a block gives at least 256 draws before the next is read."""
+        blocks = [block for block in self._blocks() if block[1] - block[0] >= length]
+        each = max(256, -(-draws // len(blocks)))
+        parts: list[Tensor] = []
+        for b in torch.randperm(len(blocks), generator=generator).tolist():
+            start, stop = blocks[b]
+            parts.append(start + torch.randint(stop - start - length + 1, (each,), generator=generator))
+            if sum(map(len, parts)) >= draws:
+                break
+        return torch.cat(parts)[:draws]
+
+    def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
+        clips = []
+        for block in self._blocks():
+            inside = (starts >= block[0]) & (starts < block[1])
+            if inside.any():
+                held = self._load(*block)
+                clips.append(held.patches(starts[inside] - block[0], place[inside], length, patch))
+        masks = [clip.mask for clip in clips if clip.mask is not None]
+        columns = [torch.cat([clip[i] for clip in clips]) for i in range(2)]  # type: ignore[misc]
+        return Clip(columns[0], columns[1], starts, torch.cat(masks) if masks else None)
+
+    def pairs(self, step: int = 1) -> Iterator[Pair]:
+        if step >= self.block:  # few frames, far apart: read just these
+            for start in range(0, len(self), step):
+                yield self.read(start, start + 1)
+            return
+        for start, stop in self._blocks():
+            skip = -start % step
+            if start + skip < stop:
+                pair = self.read(start, stop)[skip::step]
+                yield from MemoryFrames(pair, ((0, len(pair)),)).pairs()
+
+    def read(self, start: int, stop: int) -> Pair:
+        return self._read(start, stop)
+
+    def padded(self, count: int, ends: Ends) -> StoredFrames:
+        if not count:
+            return self
+        segments = longer(self.segments, count)
+
+        def read(start: int, stop: int) -> Pair:
+            number = next(i for i, (a, b) in enumerate(segments) if a <= start < b)
+            shift = self.segments[number][0] - count - segments[number][0]
+            index = beyond(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
+            first = int(index.min())
+            pair = self._read(first, int(index.max()) + 1)
+            at = index - first
+            return Pair(pair.lr[at], pair.hr[at], None if pair.mask is None else pair.mask[at])
+
+        return StoredFrames(read, segments, self._frame)
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        return [(start, min(start + self.block, b)) for a, b in self.segments for start in range(a, b, self.block)]
+
+    def _load(self, start: int, stop: int) -> MemoryFrames:
+        if self._held is None or self._held[0] != start:
+            self._held = None  # before the next is read, so that two are never in memory
+            self._held = start, MemoryFrames(self.read(start, stop), ((0, stop - start),))
+        return self._held[1]

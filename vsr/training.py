@@ -1,0 +1,103 @@
+"""One fit, and several in a row: networks in two stages are trained one after the other."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning as L
+from omegaconf import DictConfig
+
+from vsr.build import build_stage, build_trainer
+from vsr.callbacks import History, StopAt
+from vsr.checkpoints import read_checkpoint
+from vsr.data.base import SRDataModule
+from vsr.init import TwoStage
+from vsr.modules.sr import SRModule
+from vsr.nets.combined import Combined
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger."""
+
+    history: list[dict[str, float]]
+    seconds: float
+    trainer: L.Trainer
+
+
+def serve(data: SRDataModule, module: SRModule) -> None:
+    """Let the data module's loaders give what the network needs."""
+    network = module.network
+    data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
+
+
+def fit(
+    cfg: DictConfig,
+    folder: Path,
+    module: SRModule,
+    data: SRDataModule,
+    epochs: int,
+    *,
+    stop: StopAt | None = None,
+    brought: bool = False,
+) -> Fit:
+    """Measure statistics, score, train, and put the weights of the best epoch back into the module.
+
+    Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept.
+    """
+    serve(data, module)
+    module.prepare(data.training_frames())
+    history = History()
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop)
+    trainer.validate(module, datamodule=data, verbose=False)
+    history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
+    best, start = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start"))
+    trains = module.trainable and epochs > 0
+    if brought or not trains:
+        trainer.save_checkpoint(start)
+    if trains:
+        try:
+            trainer.fit(module, datamodule=data)
+        except SystemExit:
+            # Lightning turns Ctrl-C into exit status 1.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
+    if start.exists():
+        if _is_best(history.rows, 0, cfg.monitor):
+            start.replace(best)
+        else:
+            start.unlink()
+    content = read_checkpoint(best)
+    module.load_state_dict(content["state_dict"])
+    return Fit(history.rows, content["vsr"]["seconds"], trainer)
+
+
+def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
+    """Whether no epoch has a better score than that one."""
+    scores = [row[monitor] for row in rows]
+    return scores[at] == (max if monitor.endswith(("psnr", "ssim")) else min)(scores)
+
+
+def train_stages(cfg: DictConfig, folder: Path, module: SRModule, data: SRDataModule, start: TwoStage) -> dict[str, Fit]:
+    """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
+
+    Each stage writes a run of its own into a folder of its name.
+    """
+    network = module.network
+    assert isinstance(network, Combined)
+    fits: dict[str, Fit] = {}
+    for name in ("first",) if network.trains == "second" else ("first", "second"):
+        stage = build_stage(module, name)
+        if network.first.kind == "frame" and name == "first":
+            stage.recipe = replace(stage.recipe, batch=start.frame_batch)
+        stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
+        log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=name == "second")
+        network.first.requires_grad_(network.trains == "both")
+    module.stage_seconds = {name: found.seconds for name, found in fits.items()}
+    return fits
