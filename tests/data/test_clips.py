@@ -92,6 +92,13 @@ def test_training_clips_may_stick_out_of_their_movie(kind: str) -> None:
     assert (20, 21, 22, 22, 22) in seen or kind == "stored"
 
 
+def test_clips_that_are_longer_than_a_block_of_the_file() -> None:
+    frames = stored(coded(frames=23), SEGMENTS, block=2)[0]
+    seen = [number(clip.unsqueeze(0)) for batch in PatchLoader(frames, length=5, patch=5, batch=4, steps=9) for clip in batch.lr]
+    assert len(seen) == 36
+    assert all(clip == list(range(clip[0], clip[0] + 5)) for clip in seen)
+
+
 def test_masks_come_with_their_frames() -> None:
     pair = coded(frames=9)
     mask = (pair.hr % 7 != 0).float()

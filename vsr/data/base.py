@@ -24,6 +24,7 @@ from vsr.types import Movie, TrainingFrames
 
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the turns too
 VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
+MOVIE_VALIDATION_PIXELS = 1 << 18  # by a movie network: it does some twenty times more work per pixel
 PREPARE_PIXELS = 1 << 24  # HR pixels that statistics and closed-form filters are fitted to, evenly over the training frames
 
 
@@ -165,12 +166,13 @@ class SRDataModule(L.LightningDataModule, ABC):
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
         """Training frames (as many as there are validation frames, evenly spread) and validation frames.
 
-        Of large ones, so many, evenly spread, as make VALIDATION_PIXELS: scoring must not take longer than training. The test
-        splits are always scored whole.
+        Of large ones, so many, evenly spread, as make VALIDATION_PIXELS: scoring must not take longer than training. For movie
+        networks, runs of consecutive frames. The test splits are always scored whole.
         """
         train, val = self.sets["train"], self.sets["val"]
         height, width = val.smallest()
-        step = max(1, -(-len(val) * height * width // VALIDATION_PIXELS))
+        limit = MOVIE_VALIDATION_PIXELS if self.context else VALIDATION_PIXELS
+        step = max(1, -(-len(val) * height * width // limit))
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
         if self.context:  # runs of consecutive frames, or most of the work would be for the frames around
             return [self._clips(frames, each) for frames, each in both]

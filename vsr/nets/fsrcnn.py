@@ -6,6 +6,9 @@ most of the time at HR, and the same function can be computed at LR, four (nine,
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch.nn.functional as F
 from torch import nn
 
 from vsr.geometry import Geometry
@@ -86,6 +89,7 @@ class FSRCNNOriginal(Network):
         d, s, m: 56, 12, 4 is the paper's FSRCNN; 32, 5, 1 its FSRCNN-s.
         act, slope: as in `FSRCNN`.
         output_act: an activation behind the deconvolution too; the authors have none.
+        border: what every layer sees beyond the frame: "replicate" its edge, as in the authors' code, or "zero".
         scale, channels: as in every network.
     """
 
@@ -98,28 +102,38 @@ class FSRCNNOriginal(Network):
         act: Activation = "prelu",
         slope: float = 0.25,
         output_act: bool = False,
+        border: Literal["zero", "replicate"] = "zero",
         scale: int,
         channels: int = 1,
     ) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
-        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2), activation(act, d, slope)]
+        beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
+        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), activation(act, d, slope)]
         layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
         for _ in range(m):
-            layers += [nn.Conv2d(s, s, 3, padding=1), activation(act, s, slope)]
+            layers += [nn.Conv2d(s, s, 3, padding=1, padding_mode=beyond), activation(act, s, slope)]
         layers += [nn.Conv2d(s, d, 1), activation(act, d, slope)]
         self.features = nn.Sequential(*layers)
-        # Padding 4 and output padding scale - 1 make the output exactly scale times the input.
-        self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=4, output_padding=scale - 1)
+        # The output padding makes the output exactly scale times the input. At x3 the authors' script takes its result from one
+        # pixel further up and left: a padding less by one, which puts the kernel's middle on that of its block of 3 x 3.
+        padding = 3 if scale == 3 else 4
+        more = scale + 2 * padding - 9
+        self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
-        return self.out_act(self.enlarge(self.features(lr)))
+        x = self.features(lr)
+        if self.border == "zero":
+            return self.out_act(self.enlarge(x))
+        reach = -(-4 // self.scale)  # LR pixels that half a kernel of 9 covers
+        cut = slice(reach * self.scale, -reach * self.scale)
+        return self.out_act(self.enlarge(F.pad(x, [reach] * 4, mode="replicate"))[..., cut, cut])
 
     def fold(self) -> nn.Module:
         """The same function with the deconvolution at LR."""
-        phases = deconvolution_as_phases(self.enlarge)
+        phases = deconvolution_as_phases(self.enlarge, "zeros" if self.border == "zero" else "replicate")
         return nn.Sequential(self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

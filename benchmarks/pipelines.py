@@ -1,0 +1,90 @@
+"""What a combined pipeline costs on a movie, against its parts.
+
+    python benchmarks/pipelines.py [--size 128] [--frames 16] [--threads 1]
+
+For each pair, side by side in one run: the whole movie through the combined network; the frame network on all frames; the movie
+network once per output frame, on windows of five frames. The ratio is the first against the sum of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from vsr.nets.base import Network, on_clip
+from vsr.nets.combined import Combined
+from vsr.nets.fsrcnn import FSRCNN
+from vsr.nets.residual import StandardizedResidual
+from vsr.nets.srcnn import SRCNN
+from vsr.nets.srnet3d import SRNet3D, SRNet3DKim
+
+ROUNDS = 7
+
+
+def pair(frame: Network, movie: Network) -> Combined:
+    """Frames first, at scale 2."""
+    return Combined(first=StandardizedResidual(frame), second=StandardizedResidual(movie), scale=2).eval()
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def compare(network: Combined, clip: torch.Tensor) -> tuple[float, float, float]:
+    """Medians: whole, frame network on every frame, movie network on every window."""
+    whole = network.fold()
+    first, second = network.first.fold(), network.second.fold()
+    interim = on_clip(first, "frame", clip)
+    # As one batch: torch takes a slower way through 3D convolutions of one small clip, which would flatter the pipeline.
+    windows = torch.cat([interim[:, :, t : t + 5] for t in range(clip.shape[2] - 4)])
+    calls: list[Callable[[], object]] = [lambda: whole(clip), lambda: on_clip(first, "frame", clip), lambda: second(windows)]
+    if isinstance(network.second, StandardizedResidual) and getattr(network.second.network, "windows", False):
+        torch.testing.assert_close(whole(clip)[0, 0], second(windows)[:, 0, 0], rtol=1e-4, atol=1e-4)  # the same frames
+    times: list[list[float]] = [[], [], []]
+    for _ in range(ROUNDS):
+        for call, found in zip(calls, times, strict=True):
+            found.append(seconds(call))
+    return tuple(statistics.median(found) for found in times)  # type: ignore[return-value]
+
+
+def randomized(network: nn.Module) -> nn.Module:
+    """Weights that are not zero anywhere."""
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=128, help="HR pixels per side")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    clip = torch.rand(1, 1, arguments.frames, arguments.size // 2, arguments.size // 2)
+    pairs = {
+        "fsrcnn + srnet3d": pair(FSRCNN(scale=2), SRNet3D(scale=1, windows=True)),
+        "fsrcnn + srnet3d windows=false": pair(FSRCNN(scale=2), SRNet3D(scale=1)),
+        "srcnn + srnet3d": pair(SRCNN(scale=2), SRNet3D(scale=1, windows=True)),
+        "fsrcnn + srnet3d_kim width=16": pair(FSRCNN(scale=2), SRNet3DKim(width=16, scale=1, windows=True)),
+    }
+    print(f"{arguments.frames} frames of {arguments.size} px, {arguments.threads} thread(s), medians of {ROUNDS} rounds, ms")
+    print(f"{'pipeline':<34}{'whole':>9}{'frames':>9}{'windows':>9}{'ratio':>8}")
+    for name, network in pairs.items():
+        randomized(network)
+        whole, frames, windows = compare(network, clip)
+        print(f"{name:<34}{whole * 1e3:>9.0f}{frames * 1e3:>9.0f}{windows * 1e3:>9.0f}{whole / (frames + windows):>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
