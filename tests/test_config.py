@@ -14,7 +14,7 @@ from vsr.errors import UserError
 from vsr.signatures import parameters
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
-NEEDS = {"movies": ["data.path={movie}"], "checkpoint": ["init.path={movie}"]}
+NEEDS = {"movies": ["data.path={movie}"], "checkpoint": ["init.path={movie}"], "authors": ["weights={movie}"]}
 
 
 def needed(choice: str, movie: Path) -> list[str]:
@@ -72,7 +72,18 @@ def test_the_report_recipe_is_the_reports() -> None:
         (["trainer._target_=torch.utils.collect_env.run"], "not a class that a config may name"),
         (["+model._args_=[1]"], "model._args_: only _target_ is understood here"),
         (["callbacks.panels.every={_target_:shutil.rmtree}"], "not a class that a config may name"),
-        (["init=checkpoint"], "init.path: needed; type init.path=VALUE"),
+        (["init=checkpoint"], "init.path: needed; type init.path=FILE, or weights=FILE"),
+        (["init=authors", "init.path=nowhere/x2.mat"], "init.path=nowhere/x2.mat: no such file (there is no folder nowhere"),
+        (["init=authors", "init.path=."], "init.path=.: is a folder; type init.path=checkpoints/best.ckpt"),
+        (["model=joint", "init=two_stage", "init@init.first=authors"], "init.first.path: needed; type init.first.path=FILE"),
+        (["init=checkpoint", "weights=pyproject.toml", "init.mismatch=yes"], "must be one of refuse, fresh, overlap, not"),
+        (["init=checkpoint", "weights=pyproject.toml", "init.modules=[1]"], "must be list[str] or dict[str, str] or null"),
+        (["tune.freeze=features"], "tune.freeze=features: must be list[str], not str"),
+        (["tune.freeze_epochs=0", "tune.freeze=[out]"], "tune.freeze_epochs=0: must be 1 or more, or null for all epochs"),
+        (["tune.freeze_epochs=3"], "tune.freeze_epochs=3: of no effect without tune.freeze=[MODULE]"),
+        (["tune.l2sp=-1"], "tune.l2sp=-1: must be 0 or more"),
+        (["tune.rates={out:0}"], "tune.rates.out=0: must be positive; type tune.freeze=[out]"),
+        (["tune.rates={out:slow}"], "tune.rates={'out': 'slow'}: must be dict[str, float] or null"),
         (["data=movies", "data.path=nowhere/a.mp4"], "data.path=nowhere/a.mp4: no such file (there is no folder nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -11,9 +11,9 @@ import pytest
 from tests.fakes import ROOT
 
 MODULES = sorted((ROOT / "vsr").rglob("*.py"))
-PLAIN = ("geometry", "types", "resize", "normalize", "losses", "metrics", "recipe")
+PLAIN = ("geometry", "types", "resize", "normalize", "losses", "metrics", "recipe", "tune")
 NO_LIGHTNING = ("nets", "weights", "physics", "degradations", *PLAIN)
-NO_TORCH = ("physics", "errors", "files", "progress", "signatures", "config", "cli", "geometry", "__init__")
+NO_TORCH = ("physics", "errors", "files", "naming", "progress", "signatures", "config", "cli", "geometry", "__init__")
 HYDRA = ("config", "cli", "build", "training", "run")
 
 
@@ -60,6 +60,8 @@ def test_modules_stay_readable(path: object) -> None:
         ("train.py", "lrr=1"),
         ("train.py", "model=fsrcn"),
         ("train.py", "recipe.loss=l3"),
+        ("train.py", "init=authors", "weights=missing.mat"),
+        ("train.py", "tune.freeze_epochs=2"),
         ("train.py", "--cfg", "job"),
         ("evaluate.py", "--help"),
         ("evaluate.py",),

@@ -179,15 +179,15 @@ def test_init_from_a_checkpoint_brings_the_weights_and_only_them(tmp_path: Path)
     assert [row["psnr"] for row in start["rows"]] == [row["psnr"] for row in first["rows"]]
     assert {row["status"] for row in start["init"]} == {"loaded"}
 
-    with pytest.raises(UserError, match=r"tensors do not fit.*type init.partial=true"):
+    with pytest.raises(UserError, match=r"tensors do not fit.*type init.mismatch=overlap to load what both have, or =fresh"):
         train_here(tmp_path / "c", [*QUICK, "scale=3", "recipe.patch=4", "init=checkpoint", f"init.path={path}"])
-    partial = train_here(
-        tmp_path / "d", [*QUICK, "scale=3", "recipe.patch=4", "init=checkpoint", f"init.path={path}", "init.partial=true"]
+    partly = train_here(
+        tmp_path / "d", [*QUICK, "scale=3", "recipe.patch=4", "init=checkpoint", f"init.path={path}", "init.mismatch=fresh"]
     )
-    assert {row["tensor"].split(".")[-2]: row["status"] for row in partial["init"]}["enlarge"] in ("refused", "loaded")
-    assert {row["status"] for row in partial["init"]} == {"loaded", "refused"}
+    refused = {row["tensor"]: row["reason"] for row in partly["init"] if row["status"] != "loaded"}
+    assert refused == {"enlarge.weight": "made for x2, here x3", "enlarge.bias": "without its kernel"}
     with pytest.raises(UserError, match="none of its"):
-        train_here(tmp_path / "e", [*QUICK, "model=srcnn", "init=checkpoint", f"init.path={path}", "init.partial=true"])
+        train_here(tmp_path / "e", [*QUICK, "model=srcnn", "init=checkpoint", f"init.path={path}", "init.mismatch=fresh"])
 
 
 def test_evaluate_on_other_data_uses_their_units(tmp_path: Path, movie: Path) -> None:

@@ -31,6 +31,7 @@ from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
+from vsr.tune import Tune
 
 MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
 BASELINES = ("nearest", "bilinear", "bicubic")
@@ -86,6 +87,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         window=evaluation_window(cfg),
         quantize=cfg.protocol == "classical",
         test_splits=test_splits,
+        tune=make("tune", cfg.tune) if cfg.get("tune") else Tune(),
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
     )
@@ -122,7 +124,8 @@ def build_stage(module: SRModule, name: str) -> SRModule:
         stage = Combined(first=network.first, second=network.second, trains="second", scale=network.scale)
         config["model"]["trains"] = "second"
         config["name"] = f"{config['name']}, second stage"
-    return _like(module, stage, reference=module.reference, card={**module.card, "config": config})
+    tune = module.tune.of_stage(name)
+    return _like(module, stage, tune=tune, reference=module.reference, card={**module.card, "config": config})
 
 
 def build_interim(module: SRModule) -> dict[str, SRModule]:

@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from vsr.errors import UserError
 from vsr.files import replacing
+from vsr.weights.files import verify_zip
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,7 +27,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             with replacing(path) as temporary:
                 torch.save(checkpoint, temporary)
-                _verify(temporary)
+                verify_zip(temporary)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: the checkpoint cannot be written ({error}); the previous one is kept") from error
 
@@ -44,7 +45,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        _verify(path)
+        verify_zip(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: holds more than tensors and plain values and is not loaded, as that could run code") from error
@@ -55,12 +56,3 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content or "vsr" not in content:
         raise UserError(f"{path}: not a checkpoint of vsr (it lacks the keys state_dict and vsr)")
     return content
-
-
-def _verify(path: Path) -> None:
-    """Raise BadZipFile when the container is cut or a CRC is wrong."""
-    if not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("not a zip container, or cut short")
-    with zipfile.ZipFile(path) as container:
-        if (bad := container.testzip()) is not None:
-            raise zipfile.BadZipFile(f"wrong CRC in {bad}")

@@ -20,7 +20,7 @@ ENDS = ("replicate", "reflect")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
-OWN_MODULES = ("vsr.nets.", "vsr.data.", "vsr.degradations.", "vsr.recipe.", "vsr.init.", "vsr.callbacks.")
+OWN_MODULES = ("vsr.nets.", "vsr.data.", "vsr.degradations.", "vsr.recipe.", "vsr.init.", "vsr.tune.", "vsr.callbacks.")
 FOREIGN = (
     "lightning.pytorch.Trainer",
     "lightning.pytorch.callbacks.EarlyStopping",
@@ -47,12 +47,14 @@ class TrainSchema:
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"
+    weights: str | None = None
     prelu: dict[str, Any] = field(default_factory=dict)
     model: Any = MISSING
     data: Any = MISSING
     degradation: Any = MISSING
     recipe: Any = MISSING
     init: Any = MISSING
+    tune: Any = None
     trainer: Any = MISSING
     callbacks: Any = None
     logger: Any = None
@@ -100,6 +102,7 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
     if "window" in plain and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+    _check_starts(plain.get("init"), "init")
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
@@ -107,6 +110,7 @@ def check(cfg: DictConfig) -> None:
         if plain.get(key) not in (None, *choices):
             raise UserError(f"{key}={plain[key]}{suggestion(str(plain[key]), choices)}")
     _check_recipe(plain.get("recipe") or {})
+    _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"))
 
 
@@ -116,6 +120,36 @@ def _check_paths(data: dict[str, Any], checkpoint: str | None) -> None:
             raise UserError(f"{key}={value}: {_nearby(path)}")
     if checkpoint is not None and Path(checkpoint).expanduser().is_dir():
         raise UserError(f"checkpoint={checkpoint}: is a folder; type checkpoint={Path(checkpoint) / 'checkpoints' / 'best.ckpt'}")
+
+
+def _check_starts(init: Any, key: str) -> None:
+    """The files that weights are to come from."""
+    if not isinstance(init, dict):
+        return
+    _check_starts(init.get("first"), f"{key}.first")
+    if "path" not in init:
+        return
+    value = init["path"]
+    if value is None:
+        raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
+    path = Path(str(value)).expanduser()
+    if not path.exists():
+        raise UserError(f"{key}.path={value}: {_nearby(path)}")
+    if path.is_dir():
+        raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")
+
+
+def _check_tune(tune: dict[str, Any]) -> None:
+    for name, factor in (tune.get("rates") or {}).items():
+        if factor <= 0:
+            raise UserError(f"tune.rates.{name}={factor}: must be positive; type tune.freeze=[{name}] to keep it as it is")
+    if tune.get("l2sp", 0) < 0:
+        raise UserError(f"tune.l2sp={tune['l2sp']}: must be 0 or more")
+    if tune.get("freeze_epochs") is not None:
+        if tune["freeze_epochs"] < 1:
+            raise UserError(f"tune.freeze_epochs={tune['freeze_epochs']}: must be 1 or more, or null for all epochs")
+        if not tune.get("freeze"):
+            raise UserError(f"tune.freeze_epochs={tune['freeze_epochs']}: of no effect without tune.freeze=[MODULE]")
 
 
 def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,10 +23,12 @@ from vsr.checkpoints import read_checkpoint
 from vsr.config import check
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
-from vsr.init import InitReport, Random, TwoStage
+from vsr.init import TwoStage
+from vsr.init.bring import brought_values, fitted, own_tensors
+from vsr.init.report import InitReport, markdown, summary, table
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
-from vsr.nets.base import parameter_count
+from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
 from vsr.report import comparison_figure, format_table, write_json
 from vsr.training import fit, serve, train_stages
@@ -42,24 +45,25 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     module = build_module(cfg, data.card, data.test_splits)
+    module.tune.check(module.network)
     start = make("init", cfg.init)
-    if isinstance(module.network, Combined) and module.network.trains == "second" and isinstance(start, Random):
-        raise UserError(
-            "init=random: model.trains=second would keep the first network as it was drawn; type init=two_stage, "
-            "init=checkpoint, or model.trains=both"
-        )
+    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
     report: InitReport = start(module.network)
-    log.info("%s", _summary(data, module, report))
+    if not isinstance(start, TwoStage):
+        _check_fixed(module.network, report)
+    log.info("%s", _summary(cfg, data, module, report))
+    values = brought_values(module.network, drawn, report)
 
-    stages = train_stages(cfg, folder, module, data, start) if isinstance(start, TwoStage) else {}
-    brought = bool(stages) or any(row.status == "loaded" for row in report)
-    whole = fit(cfg, folder, module, data, cfg.epochs, brought=brought)
+    stages = train_stages(cfg, folder, module, data, start, values) if isinstance(start, TwoStage) else {}
+    if stages:
+        values = {name: torch.ones_like(tensor) for name, tensor in drawn.items()}
+    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
     write_json(folder / "results.json", results)
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
-    _log_hparams(whole.trainer, cfg, data, module, rows)
+    _log_run(whole.trainer, cfg, data, module, rows, report)
     log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
     return results
 
@@ -81,7 +85,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     trained.trainer = cfg.trainer
     trained.protocol = cfg.protocol or trained.get("protocol", "float")
     trained.ends = trained.get("ends", "replicate")
-    check(trained)
+    # Where it started from is of no interest here, and that file may be gone.
+    check(OmegaConf.masked_copy(trained, [key for key in trained if key != "init"]))
     data = build_data(trained, (float(low), float(high)))
     if data.channels != channels:
         raise UserError(f"{data.name}: has {data.channels} channels, {path} was trained on {channels}")
@@ -137,16 +142,38 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
     return {"protocol": protocol, "rows": rows, "versions": versions, "config": OmegaConf.to_container(cfg, resolve=True)}
 
 
-def _summary(data: SRDataModule, module: SRModule, report: InitReport) -> str:
+def _check_fixed(network: Network, report: InitReport) -> None:
+    """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
+    if isinstance(network, Combined) and network.trains == "second":
+        never = fitted(network)
+        first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
+        drawn = [row.tensor for row in first if row.status != "loaded"]
+        if drawn:
+            raise UserError(
+                f"init: model.trains=second would keep {'the first network' if len(drawn) == len(first) else drawn[0]} as it was "
+                "drawn; type init=two_stage, init=checkpoint, or model.trains=both"
+            )
+
+
+def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
     """What is about to be trained, on what, from where."""
     frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
     height, width = data.card["size"]
-    loaded = sum(row.status == "loaded" for row in report)
-    start = f"{loaded} of {len(report)} tensors loaded" if loaded else "random start"
-    return (
-        f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}\n"
-        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {start}"
-    )
+    lines = [
+        f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}",
+        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}",
+    ]
+    if any(row.brought for row in report):
+        lines.append(table(report))
+    else:
+        if cfg.weights is not None:
+            lines[-1] += f" (weights={cfg.weights} is not read by it)"
+        if module.tune.l2sp > 0:
+            lines.append("tune      l2sp has nothing to pull to: no weights were brought")
+    if module.tune.freeze:
+        until = "" if module.tune.freeze_epochs is None else f" for {module.tune.freeze_epochs} epochs"
+        lines.append(f"tune      frozen{until}: {', '.join(module.tune.freeze)}")
+    return "\n".join(lines)
 
 
 def _closing(history: list[dict[str, float]], folder: Path) -> str:
@@ -165,11 +192,15 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _log_hparams(trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> None:
-    """Fill TensorBoard's HPARAMS tab: what people sweep, and the network's scores on each test split."""
-    if trainer.logger is None:
+def _log_run(
+    trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: InitReport
+) -> None:
+    """Show the init report in TensorBoard and fill its HPARAMS tab: what people sweep, the scores on each test split."""
+    if not isinstance(trainer.logger, TensorBoardLogger):
         return
+    trainer.logger.experiment.add_text("init", markdown(report))
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
+    swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
     trainer.logger.log_hyperparams(swept, scores)

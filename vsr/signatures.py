@@ -1,7 +1,7 @@
 """What a class accepts, read from its source: configs are checked in milliseconds, before torch is imported.
 
-Understands the annotations that constructors here use: int, float, str, bool, None, Literal, unions, tuple and list; any other
-annotation accepts everything.
+Understands the annotations that constructors here use: int, float, str, bool, None, Literal, unions, tuple, list and dict; any
+other annotation accepts everything.
 """
 
 from __future__ import annotations
@@ -126,4 +126,8 @@ def _accepts(annotation: ast.expr, value: Any, module: str) -> bool:
             if repeated:
                 return all(_accepts(inner[0], item, module) for item in value)
             return len(value) == len(inner) and all(_accepts(a, v, module) for a, v in zip(inner, value, strict=True))
+        if annotation.value.id == "dict":
+            return isinstance(value, dict) and all(
+                _accepts(inner[0], key, module) and _accepts(inner[1], item, module) for key, item in value.items()
+            )
     return True

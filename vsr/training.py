@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning as L
 from omegaconf import DictConfig
+from torch import Tensor
 
 from vsr.build import build_stage, build_trainer
 from vsr.callbacks import History, StopAt
@@ -16,6 +18,7 @@ from vsr.data.base import SRDataModule
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
+from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +47,16 @@ def fit(
     *,
     stop: StopAt | None = None,
     brought: bool = False,
+    values: Mapping[str, Tensor] | None = None,
 ) -> Fit:
     """Measure statistics, score, train, and put the weights of the best epoch back into the module.
 
-    Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept.
+    Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept. `values`
+    is 1 where a tensor's came from elsewhere, by its name without wrappers.
     """
     serve(data, module)
     module.prepare(data.training_frames())
+    module.tuning = Tuning(module.tune, module.network, values)
     history = History()
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop)
     trainer.validate(module, datamodule=data, verbose=False)
@@ -72,6 +78,7 @@ def fit(
             start.replace(best)
         else:
             start.unlink()
+    module.tuning.release()
     content = read_checkpoint(best)
     module.load_state_dict(content["state_dict"])
     return Fit(history.rows, content["vsr"]["seconds"], trainer)
@@ -83,10 +90,13 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     return scores[at] == (max if monitor.endswith(("psnr", "ssim")) else min)(scores)
 
 
-def train_stages(cfg: DictConfig, folder: Path, module: SRModule, data: SRDataModule, start: TwoStage) -> dict[str, Fit]:
+def train_stages(
+    cfg: DictConfig, folder: Path, module: SRModule, data: SRDataModule, start: TwoStage, values: Mapping[str, Tensor]
+) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
-    Each stage writes a run of its own into a folder of its name.
+    Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values, which
+    it does only for the first network.
     """
     network = module.network
     assert isinstance(network, Combined)
@@ -97,7 +107,9 @@ def train_stages(cfg: DictConfig, folder: Path, module: SRModule, data: SRDataMo
             stage.recipe = replace(stage.recipe, batch=start.frame_batch)
         stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=name == "second")
+        own = {key.removeprefix("first."): mask for key, mask in values.items()} if name == "first" else {}
+        second = name == "second"
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=second or bool(own), values=own)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits

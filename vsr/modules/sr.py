@@ -17,6 +17,7 @@ from vsr.nets.base import Network, on_clip
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
 from vsr.resize import crop
+from vsr.tune import Tune, Tuning
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
@@ -32,6 +33,7 @@ class SRModule(L.LightningModule):
         window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
         quantize: score what an 8-bit file would hold, clamped and rounded to 256 codes of the unit interval.
         val_splits, test_splits: names of the data module's validation and test loaders, in order.
+        tune: what is frozen, learns more slowly or is pulled back to its start; None for nothing of the kind.
         reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
         card: plain values for the checkpoint: config, data, scale, ...
 
@@ -50,6 +52,7 @@ class SRModule(L.LightningModule):
         quantize: bool = False,
         val_splits: tuple[str, ...] = ("train", "val"),
         test_splits: tuple[str, ...] = ("test",),
+        tune: Tune | None = None,
         reference: Network | None = None,
         card: dict[str, Any] | None = None,
     ) -> None:
@@ -64,6 +67,8 @@ class SRModule(L.LightningModule):
         self.network, self.normalizer, self.reference = network, normalizer, reference
         self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
+        self.tune = tune or Tune()
+        self.tuning = Tuning(Tune(), network)  # at work during a fit
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
         self.sequences = nn.ModuleDict({_key(name): SequenceScores() for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
@@ -104,7 +109,7 @@ class SRModule(L.LightningModule):
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
-        loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask)
+        loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
             raise UserError(
@@ -127,16 +132,18 @@ class SRModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
+        self.tuning.begin()
 
     def on_train_epoch_start(self) -> None:
         self._loss_sum = 0.0
+        self.tuning.begin_epoch(self.current_epoch)
 
     def configure_optimizers(self) -> Any:
-        """Adam on what requires gradients, and the recipe's schedule, stepped every batch."""
+        """Adam on what requires gradients now or when it thaws, and the recipe's schedule, stepped every batch."""
         recipe = self.recipe
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        groups = self.tuning.groups(recipe.rate)
         # Lightning clips gradients under mixed precision only where the optimizer is not fused.
-        optimizer = torch.optim.Adam(parameters, lr=recipe.rate, fused="mixed" not in str(self.trainer.precision))
+        optimizer = torch.optim.Adam(groups, lr=recipe.rate, fused="mixed" not in str(self.trainer.precision))
         if recipe.schedule == "constant":
             return optimizer
         total = max(1, int(self.trainer.estimated_stepping_batches))
@@ -144,7 +151,8 @@ class SRModule(L.LightningModule):
         if recipe.schedule == "cosine":
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
         else:
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=total + 1, pct_start=0.1)
+            peaks = [group["lr"] for group in groups]
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=total + 1, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     # --- scores -------------------------------------------------------------------------------------------------------

@@ -25,13 +25,11 @@ def he_normal_(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def deconvolution_as_phases(
-    deconvolution: nn.ConvTranspose2d, border: Literal["zeros", "replicate"] = "zeros"
-) -> nn.Conv2d:
+def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool = False) -> nn.Conv2d:
     """A transposed convolution (stride s, output s times as large) as a convolution at LR to s*s phases per channel.
 
-    Pixel-shuffling its output gives the transposed convolution's output exactly, its border (zeros, or the replicated edge of
-    its input) included: out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding].
+    Pixel-shuffling its output gives the transposed convolution's output exactly, zero border included:
+    out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding]. `padded`: its input has a border of its reach already.
     """
     s, padding = deconvolution.stride[0], int(deconvolution.padding[0])
     inputs, outputs, k, _ = deconvolution.weight.shape
@@ -46,9 +44,8 @@ def deconvolution_as_phases(
     for py, jy, ty in taps:
         for px, jx, tx in taps:
             weight[:, py, px, :, jy, jx] = deconvolution.weight[:, :, ty, tx].T
-    side = 2 * reach + 1
-    phases = outputs * s * s
-    conv = nn.Conv2d(inputs, phases, side, padding=reach, padding_mode=border, dtype=weight.dtype, device=weight.device)
+    side, border = 2 * reach + 1, 0 if padded else reach
+    conv = nn.Conv2d(inputs, outputs * s * s, side, padding=border, dtype=weight.dtype, device=weight.device)
     conv.weight.copy_(weight.reshape(conv.weight.shape))
     bias = deconvolution.bias if deconvolution.bias is not None else deconvolution.weight.new_zeros(outputs)
     conv.bias.copy_(bias.repeat_interleave(s * s))  # type: ignore[union-attr]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import nn
 
 from vsr.geometry import Geometry
@@ -126,14 +125,26 @@ class FSRCNNOriginal(Network):
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
-        x = self.features(lr)
         if self.border == "zero":
-            return self.out_act(self.enlarge(x))
-        reach = -(-4 // self.scale)  # LR pixels that half a kernel of 9 covers
-        cut = slice(reach * self.scale, -reach * self.scale)
-        return self.out_act(self.enlarge(F.pad(x, [reach] * 4, mode="replicate"))[..., cut, cut])
+            return self.out_act(self.enlarge(self.features(lr)))
+        made_up = self._reach * self.scale
+        inner = slice(made_up, -made_up)
+        return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
+
+    @property
+    def _reach(self) -> int:
+        """LR pixels that half a kernel of 9 covers."""
+        return -(-4 // self.scale)
+
+    def _padded(self) -> nn.Sequential:
+        """The features with `_reach` pixels of replicated border, added before the expanding layer, where channels are few.
+
+        That layer and its activation look at single pixels: it is the same to pad before them and behind them.
+        """
+        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._reach), self.features[-2:])
 
     def fold(self) -> nn.Module:
         """The same function with the deconvolution at LR."""
-        phases = deconvolution_as_phases(self.enlarge, "zeros" if self.border == "zero" else "replicate")
-        return nn.Sequential(self.features, phases, nn.PixelShuffle(self.scale), self.out_act)
+        padded = self.border == "replicate"
+        phases = deconvolution_as_phases(self.enlarge, padded=padded)
+        return nn.Sequential(self._padded() if padded else self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

@@ -16,6 +16,7 @@ from vsr.errors import UserError
 from vsr.weights.authors import read_authors, shown
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
+OWN = "checkpoint of vsr"
 ADVICE = "give a .ckpt, .pt, .pth or .safetensors file"
 
 
@@ -35,7 +36,33 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     out. Raises UserError for a file that is missing, damaged, of another kind, or would run code, and for what is no tensor of
     finite numbers. A changed bit is noticed in zip files, which have checksums; safetensors have none.
     """
-    return _read(Path(path)).tensors
+    return read_file(path).tensors
+
+
+def read_file(path: str | Path) -> WeightFile:
+    """Any file of tensors, known by its first bytes, with what else it says of them; see `read_tensors`."""
+    path = Path(path)
+    head = _head(path)
+    if not head:
+        raise UserError(f"{path}: empty; {ADVICE}")
+    if head.startswith((b"MATLAB", b"\x89HDF")):
+        raise UserError(f"{path}: a MATLAB or HDF5 file; {ADVICE} here")
+    if head.startswith(b"PK\x03\x04"):
+        file = _read_zip(path)
+    elif head[8:9] == b"{":
+        file = _read_safetensors(path)
+    elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise UserError(
+            f"{path}: a bare pickle, or torch's format from before 1.6, and not loaded, as that could run code; {ADVICE}"
+        )
+    else:
+        raise UserError(f"{path}: not a file of tensors, or damaged; {ADVICE}")
+    if not file.tensors:
+        raise UserError(f"{path}: holds no tensor")
+    for name, tensor in file.tensors.items():
+        if (problem := _problem(tensor)) is not None:
+            raise UserError(f"{path}: {shown(name)} {problem}; it is of no use as weights")
+    return file
 
 
 def describe(path: str | Path) -> str:
@@ -47,7 +74,7 @@ def describe(path: str | Path) -> str:
         tensors = {name: tensor for name, tensor in parts if tensor is not None}
         file, known = WeightFile("weights of the authors (MATLAB 5)", tensors, {}), weights.architecture
     else:
-        file = _read(path)
+        file = read_file(path)
         known = architecture(file.tensors) or "not recognised"
     numbers = sum(tensor.numel() for tensor in file.tensors.values())
     facts = {"kind": file.kind, "architecture": known, **file.facts, "tensors": f"{len(file.tensors)} with {numbers:,} numbers"}
@@ -94,31 +121,6 @@ def verify_zip(path: Path) -> None:
             raise zipfile.BadZipFile(f"wrong CRC in {shown(bad)}")
 
 
-def _read(path: Path) -> WeightFile:
-    """Any file of tensors, by its first bytes; see `read_tensors`."""
-    head = _head(path)
-    if not head:
-        raise UserError(f"{path}: empty; {ADVICE}")
-    if head.startswith((b"MATLAB", b"\x89HDF")):
-        raise UserError(f"{path}: a MATLAB or HDF5 file; {ADVICE} here")
-    if head.startswith(b"PK\x03\x04"):
-        file = _read_zip(path)
-    elif head[8:9] == b"{":
-        file = _read_safetensors(path)
-    elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise UserError(
-            f"{path}: a bare pickle, or torch's format from before 1.6, and not loaded, as that could run code; {ADVICE}"
-        )
-    else:
-        raise UserError(f"{path}: not a file of tensors, or damaged; {ADVICE}")
-    if not file.tensors:
-        raise UserError(f"{path}: holds no tensor")
-    for name, tensor in file.tensors.items():
-        if (problem := _problem(tensor)) is not None:
-            raise UserError(f"{path}: {shown(name)} {problem}; it is of no use as weights")
-    return file
-
-
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
@@ -149,7 +151,7 @@ def _read_zip(path: Path) -> WeightFile:
         tensors = {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
     if not isinstance(content.get("vsr"), dict):
         return WeightFile("checkpoint (Lightning)", tensors, {})
-    return WeightFile("checkpoint of vsr", tensors, _facts(content))
+    return WeightFile(OWN, tensors, _facts(content))
 
 
 def _read_safetensors(path: Path) -> WeightFile:

@@ -5,7 +5,8 @@ Kernels are (out, in, [t,] k, k), those of transposed convolutions (in, out, [t,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from vsr.errors import UserError
 from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.nets.srcnn import SRCNN
+from vsr.nets.srnet3d import SRNet3D
 from vsr.weights.authors import AuthorsWeights
 
 Inflate = Literal["centre", "average"]
@@ -104,8 +106,10 @@ def transposed_weights(network: nn.Module) -> frozenset[str]:
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
 
-def authors_mapping(network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None) -> dict[str, Tensor]:
-    """The authors' tensors under the names of an SRCNN, FSRCNN or FSRCNNOriginal, as a source for `fit`.
+def authors_mapping(
+    network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
+) -> dict[str, Tensor]:
+    """The authors' tensors under the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `fit`.
 
     Layers meet by what they do (extraction, shrinking, mapping, expanding, deconvolution), not by number: where one network has
     more mapping layers than the other, the first ones meet. A ReLU of the authors is a slope of zero in a network with PReLU,
@@ -114,6 +118,7 @@ def authors_mapping(network: nn.Module, weights: AuthorsWeights, *, layers: int 
     Args:
         network: the network itself, not its standardized residual.
         layers: only the first so many that both have; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        key: of the config, for errors.
 
     Raises UserError for a network of another kind, for an impossible `layers`, and for a ReLU in place of the authors' PReLU.
     """
@@ -124,7 +129,7 @@ def authors_mapping(network: nn.Module, weights: AuthorsWeights, *, layers: int 
     common = [layer for layer in weights.layers if layer.name in places]
     if layers is not None and not 1 <= layers <= len(common):
         raise UserError(
-            f"layers={layers}: {type(network).__name__} and {weights.architecture} have {len(common)} layers in common; "
+            f"{key}.layers={layers}: {type(network).__name__} and {weights.architecture} have {len(common)} layers in common; "
             f"type a number from 1 to {len(common)}, or null for all"
         )
     source: dict[str, Tensor] = {}
@@ -141,19 +146,55 @@ def authors_mapping(network: nn.Module, weights: AuthorsWeights, *, layers: int 
     return source
 
 
+def authors_names(network: nn.Module) -> dict[str, str]:
+    """The network's tensor -> what it is in a file of the authors, as `vsr.weights.files.describe` shows it."""
+    found: dict[str, str] = {}
+    for layer, (convolution, activation) in _places(network).items():
+        found |= {f"{convolution}.{kind}": f"{layer}, {kind}" for kind in ("weight", "bias")}
+        found[f"{activation}.weight"] = f"{layer}, slope"
+    return found
+
+
+def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Where the names in a file are those of an FSRCNN: the network's tensor -> the file's of the layer that does the same.
+
+    By their numbers alone the expanding layer of one would meet a mapping layer of another that is deeper. "" for a layer that
+    the file does not have; nothing for other networks and other files.
+    """
+    numbers = [int(found[1]) for name in names if (found := re.fullmatch(r"features\.(\d+)\.weight", name))]
+    if not numbers or isinstance(network, SRCNN):
+        return {}
+    theirs = _features(max(numbers) // 2 + 1)
+    pairs = {role: zip(places, theirs.get(role, ("", "")), strict=True) for role, places in _places(network).items()}
+    return {
+        f"{ours}.{kind}": their and f"{their}.{kind}"
+        for role, places in pairs.items()
+        if role != "deconvolution"
+        for ours, their in places
+        for kind in ("weight", "bias")
+    }
+
+
 def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
     """Name of a layer of the authors -> names of the convolution and of the activation that do this here."""
     if isinstance(network, SRCNN):
-        return {
-            name: (f"body.{2 * i}", f"body.{2 * i + 1}") for i, name in enumerate(("extraction", "mapping", "reconstruction"))
-        }
+        return _numbered("body", ("extraction", "mapping", "reconstruction"))
+    if isinstance(network, SRNet3D):
+        return _numbered("body", ("extraction", "shrinking", "mapping 1", "mapping 2", "expanding"))
     if not isinstance(network, FSRCNN | FSRCNNOriginal):
         return {}
-    count = len(network.features) // 2
-    names = ["extraction", "shrinking", *(f"mapping {i + 1}" for i in range(count - 3)), "expanding"]
-    places = {name: (f"features.{2 * i}", f"features.{2 * i + 1}") for i, name in enumerate(names)}
+    places = _features(len(network.features) // 2)
     # The report's FSRCNN enlarges in another way: two layers, of which none is the authors' 9x9 deconvolution.
     return places if isinstance(network, FSRCNN) else {**places, "deconvolution": ("enlarge", "out_act")}
+
+
+def _features(count: int) -> dict[str, tuple[str, str]]:
+    """The layers of an FSRCNN that has so many before it enlarges."""
+    return _numbered("features", ("extraction", "shrinking", *(f"mapping {i + 1}" for i in range(count - 3)), "expanding"))
+
+
+def _numbered(module: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    return {name: (f"{module}.{2 * i}", f"{module}.{2 * i + 1}") for i, name in enumerate(names)}
 
 
 def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed: bool) -> tuple[Tensor, Status, str]:

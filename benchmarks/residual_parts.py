@@ -1,0 +1,70 @@
+"""Which part of the standardised residual lets a 3D network learn from raw data: the residual, or the units?
+
+    python benchmarks/residual_parts.py OUT [train.py overrides, e.g. model=srnet3d data.family=bores epochs=8]
+
+Trains the network of the config three times: with the whole wrapper; with the residual over bicubic in the data's own units (mean
+0, std 1, rms 1); and with standardised units but no bicubic frame to add to. The runs' results are printed as they come.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import lightning as L
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from vsr.build import build_data, build_module
+from vsr.config import check, register
+from vsr.nets.residual import StandardizedResidual
+from vsr.run import score_rows
+from vsr.training import fit
+from vsr.types import TrainingFrames
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class RawResidual(StandardizedResidual):
+    """The residual alone: nothing is measured, so that the units stay those of the data."""
+
+    def prepare(self, frames: TrainingFrames) -> None:
+        self.network.prepare(frames)
+
+
+class StandardizedOutput(StandardizedResidual):
+    """The units alone: sr = mean + std * network((lr - mean) / std)."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.mean + self.std * self.network((lr - self.mean) / self.std)
+
+    @property
+    def error_unit(self) -> Tensor:
+        return self.std
+
+
+def main() -> None:
+    """Train the three and print what they reach on the last test split."""
+    out, overrides = Path(sys.argv[1]), sys.argv[2:]
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["name=network", *overrides])
+    check(cfg)
+    for kind in (StandardizedResidual, RawResidual, StandardizedOutput):
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
+        data = build_data(cfg)
+        module = build_module(cfg, data.card, data.test_splits)
+        assert isinstance(module.network, StandardizedResidual)
+        module.network = kind(module.network.network)
+        found = fit(cfg, out / kind.__name__, module, data, cfg.epochs)
+        rows = score_rows(cfg, data, module, {"seconds": found.seconds})
+        split = data.test_splits[-1]
+        psnr = {row["method"]: row["psnr"] for row in rows if row["split"] == split}
+        print(
+            f"{kind.__name__:<22}{split} {psnr['network']:.2f} dB, bicubic {psnr['bicubic']:.2f}, {found.seconds:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Where a network's weights come from before training. `init` brings weights only; it never resumes a run.
+
+Names are those of the network without the standardized residual around it: features.0.weight, first.features.0.weight.
+`python -m vsr.init FILE` shows what a weight file holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from vsr.errors import UserError
+from vsr.init.bring import Mismatch, Part, Supply, bring, chosen, fitted, inner, last_layer, own_tensors, parts
+from vsr.init.report import InitReport, InitRow
+from vsr.naming import canonical, require, within
+from vsr.nets.base import Network
+from vsr.nets.combined import Combined
+from vsr.nets.residual import StandardizedResidual
+from vsr.weights.authors import read_authors, shown
+from vsr.weights.files import OWN, WeightFile, read_file
+from vsr.weights.fitting import Inflate, authors_mapping, authors_names, names_by_role
+
+OUTPUT = {True: "the residual over bicubic", False: "frames"}
+STATISTICS = ("mean", "std", "rms")  # of the data; every run measures its own
+
+
+class Random:
+    """Keep the weights that the network's constructor drew (seeded by `seed`)."""
+
+    def __call__(self, network: Network, key: str = "init") -> InitReport:
+        """Every tensor is reported as fresh."""
+        return [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in own_tensors(network).items()]
+
+
+class Authors:
+    """The weights that the authors of SRCNN or FSRCNN released.
+
+    Layers meet by what they do. Inside the standardized residual the last layer puts out something else than the authors' does;
+    it stays fresh there, and the layers before it see a standardised frame instead of luma in the unit interval.
+
+    Args:
+        path: a .mat file of theirs.
+        layers: only the first so many that both have; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        mismatch: of other widths load what both have ("overlap"), leave such layers fresh ("fresh"), or refuse the file.
+        inflate: how a 2D kernel becomes one of a 3D network, see `vsr.weights.fitting.fit`; None refuses it.
+        into: the part of a combined network that they are for.
+        scale: for which they were trained; None takes it from a file name that ends in x2, x3 or x4, and else the run's.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        layers: int | None = None,
+        mismatch: Mismatch = "overlap",
+        inflate: Inflate | None = None,
+        into: Part | None = None,
+        scale: int | None = None,
+    ) -> None:
+        self.path, self.layers, self.mismatch = Path(path).expanduser(), layers, mismatch
+        self.inflate, self.into, self.scale = inflate, into, scale
+
+    def __call__(self, network: Network, key: str = "init") -> InitReport:
+        """Raises UserError for an unusable file, a network of another kind, and what `mismatch` does not allow."""
+        prefix, part = chosen(network, self.into, key)
+        weights = read_authors(self.path)
+        source = authors_mapping(inner(part), weights, layers=self.layers, key=key)
+        left_out: dict[str, str] = {}
+        if self.layers is None:
+            left_out = {f"{prefix}{name}": "no such layer in the file" for name in own_tensors(part)}
+        if isinstance(part, StandardizedResidual) and (last := [name for name in last_layer(part) if name in source]):
+            if self.layers is not None:
+                raise UserError(
+                    f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out the residual over "
+                    f"bicubic; type recipe.residual=false, or a smaller {key}.layers"
+                )
+            reason = f"puts out {OUTPUT[False]}, here {OUTPUT[True]}; recipe.residual=false loads it"
+            left_out |= {f"{prefix}{name}": reason for name in last}
+            source = {name: tensor for name, tensor in source.items() if name not in last}
+        named = re.search(r"x([234])\.mat$", self.path.name)
+        scale = self.scale or (int(named[1]) if named else None)
+        names = authors_names(inner(part))
+        takes = {f"{prefix}{name}": names[name] for name in source}
+        tensors = {names[name]: tensor for name, tensor in source.items()}
+        supply = Supply(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
+        return bring(network, supply, self.mismatch, self.inflate)
+
+
+class Checkpoint:
+    """Weights of another network: a checkpoint of vsr, a plain state dict or a safetensors file.
+
+    Args:
+        path: the file.
+        modules: only these of the network, by the names that the init report gives; a dictionary takes each from the module of
+            the file that it names. None for all.
+        mismatch: what to do about tensors that are not in the file or do not fit: "refuse" the file; leave them "fresh"; or
+            "overlap", of other widths load the leading filters and channels that both have and leave the rest fresh.
+        inflate: how 2D kernels become 3D ones, see `vsr.weights.fitting.fit`; None refuses it.
+        into: the part of a combined network that a single network's file is for.
+        scale: of the network in the file, where it is no checkpoint of vsr, which says so itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        modules: list[str] | dict[str, str] | None = None,
+        mismatch: Mismatch = "refuse",
+        inflate: Inflate | None = None,
+        into: Part | None = None,
+        scale: int | None = None,
+    ) -> None:
+        self.path, self.modules, self.mismatch = Path(path).expanduser(), modules, mismatch
+        self.inflate, self.into, self.scale = inflate, into, scale
+
+    def __call__(self, network: Network, key: str = "init") -> InitReport:
+        """Raises UserError for an unusable file, names that there are not, and what `mismatch` does not allow."""
+        file = read_file(self.path)
+        tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
+        if len(tensors) < len(file.tensors):
+            raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
+        residual = {name.rpartition("rms")[0] for name in tensors if name.rpartition(".")[2] == "rms"}
+        tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in STATISTICS}
+        takes = self._takes(network, list(tensors), key)
+        left_out = self._of_another_output(network, takes, file, residual, key)
+        takes = {name: source for name, source in takes.items() if name not in left_out}
+        known = file.facts.get("scale", "")
+        scale = int(known) if known.isdecimal() else self.scale
+        supply = Supply(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
+        return bring(network, supply, self.mismatch, self.inflate)
+
+    def _takes(self, network: Network, names: list[str], key: str) -> dict[str, str]:
+        """The network's tensor -> the file's, for what is asked for."""
+        whole = any(name.startswith(("first.", "second.")) for name in names)
+        if isinstance(network, Combined) and self.into is None and (whole or isinstance(self.modules, dict)):
+            prefix, places = "", parts(network)
+        else:
+            prefix, part = chosen(network, self.into, key)
+            places = {"": part}
+        skipped = fitted(network)
+        own = [name[len(prefix) :] for name in own_tensors(network) if name.startswith(prefix) and name not in skipped]
+        if isinstance(self.modules, dict):
+            require(f"{key}.modules", self.modules, own)
+            require(f"{key}.modules (in {self.path.name})", self.modules.values(), map(shown, names))
+            pairs = [(name, ours, theirs) for name in own for ours, theirs in self.modules.items() if within(name, ours)]
+            return {prefix + name: theirs + name[len(ours) :] for name, ours, theirs in pairs}
+        if self.modules is not None:
+            require(f"{key}.modules", self.modules, own)
+            own = [name for name in own if any(within(name, module) for module in self.modules)]
+        alike: dict[str, str] = {}
+        for place, part in places.items():
+            theirs = [name[len(place) :] for name in names if name.startswith(place)]
+            found = names_by_role(inner(part), theirs)
+            alike |= {place + ours: place + source if source else "" for ours, source in found.items()}
+        return {prefix + name: alike.get(name, name) for name in own}
+
+    def _of_another_output(
+        self, network: Network, takes: dict[str, str], file: WeightFile, residual: set[str], key: str
+    ) -> dict[str, str]:
+        """Last layers that put out frames where the file's put out the residual over bicubic, or the reverse, with the reason."""
+        left_out: dict[str, str] = {}
+        for prefix, part in parts(network).items():
+            ours = isinstance(part, StandardizedResidual)
+            for name in (f"{prefix}{name}" for name in last_layer(part)):
+                begin = takes.get(name, "").partition(".")[0] + "."
+                theirs = (begin if begin in ("first.", "second.") else "") in residual
+                # Of a plain state dict without statistics nobody knows.
+                if name not in takes or theirs == ours or not (theirs or file.kind == OWN):
+                    continue
+                reason = f"puts out {OUTPUT[theirs]}, here {OUTPUT[ours]}"
+                if self.mismatch == "refuse":
+                    typed = f"type recipe.residual={str(theirs).lower()}, or {key}.mismatch=fresh to do without it"
+                    raise UserError(f"{key}.path={self.path}: {name} {reason}; {typed}")
+                left_out[name] = reason
+        return left_out
+
+
+class TwoStage:
+    """For a combined pipeline: its networks are trained one after the other before (or instead of) together.
+
+    Args:
+        first: where the first network's weights come from.
+        epochs: of each of these stages.
+        frame_batch: clips per step when the first network works frame by frame, where a clip is one frame.
+        stop_epoch: end the first stage after so many epochs, in the middle of its schedule.
+        stop_psnr: end it as soon as its validation PSNR (dB) is reached. The report stops at 70 epochs or 36 dB, to leave
+            something for the second network to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        first: Random | Authors | Checkpoint,
+        epochs: int = 60,
+        frame_batch: int = 16,
+        stop_epoch: int | None = None,
+        stop_psnr: float | None = None,
+    ) -> None:
+        self.first, self.epochs, self.frame_batch = first, epochs, frame_batch
+        self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
+
+    def __call__(self, network: Network, key: str = "init") -> InitReport:
+        """The first network's start; the second one's is drawn. Raises UserError for a network that is not combined."""
+        if not isinstance(network, Combined):
+            raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
+        found = [replace(row, tensor=f"first.{row.tensor}") for row in self.first(network.first, f"{key}.first")]
+        second = [(f"second.{name}", tensor) for name, tensor in own_tensors(network.second).items()]
+        return found + [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in second]
