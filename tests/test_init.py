@@ -94,14 +94,16 @@ def test_as_in_the_report(mat: Path, tmp_path: Path, caplog: pytest.LogCaptureFi
     assert row["source"] == "mapping 1, weight"
     assert row["reason"] == "leading (5, 5): (5, 5, 3, 3) in the file, (8, 8, 3, 3) here"
     theirs, ours = read_authors(mat).layers, weights_of(tmp_path)
-    assert torch.equal(ours["features.0.weight"], theirs[0].weight.float())
+    assert torch.equal(ours["features.0.weight"], (theirs[0].weight * ours["std"].double()).float())  # the input is standardised
     assert torch.equal(ours["features.4.weight"][:5, :5], theirs[2].weight.float())
     assert torch.equal(ours["features.3.weight"], theirs[1].slope.float().expand(8))
     assert "12 of 17 tensors brought, 5 of them in part" in caplog.text
-    assert "features.0.weight   32x1x5x5   extraction, weight  loaded" in caplog.text
+    assert (
+        "features.0.weight   32x1x5x5   extraction, weight  loaded   for the standardised input: times its std 0." in caplog.text
+    )
     events = EventAccumulator(str(tmp_path)).Reload()
     text = events.Tensors("init/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "| features.0.bias | 32 | extraction, bias | loaded |  |" in text
+    assert "| features.2.bias | 8 | shrinking, bias | overlap | leading 5: (5,) in the file, (8,) here |" in text
 
 
 def test_a_random_start_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,7 +48,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     module.tune.check(module.network)
     start = make("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
-    report: InitReport = start(module.network)
+    report: InitReport = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage):
         _check_fixed(module.network, report)
     log.info("%s", _summary(cfg, data, module, report))

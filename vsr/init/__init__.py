@@ -1,5 +1,8 @@
 """Where a network's weights come from before training. `init` brings weights only; it never resumes a run.
 
+A start is called with the network, the config's key for errors, and `frames`: a function that gives whole training frames in the
+unit interval, for starts that fit weights to the data's statistics (`Authors`); None where the network has measured them already.
+
 Names are those of the network without the standardized residual around it: features.0.weight, first.features.0.weight.
 `python -m vsr.init FILE` shows what a weight file holds.
 """
@@ -13,6 +16,7 @@ from pathlib import Path
 from vsr.errors import UserError
 from vsr.init.bring import Mismatch, Part, Supply, bring, chosen, fitted, inner, last_layer, own_tensors, parts
 from vsr.init.report import InitReport, InitRow
+from vsr.init.standardized import Frames, folded, noted
 from vsr.naming import canonical, require, within
 from vsr.nets.base import Network
 from vsr.nets.combined import Combined
@@ -28,7 +32,7 @@ STATISTICS = ("mean", "std", "rms")  # of the data; every run measures its own
 class Random:
     """Keep the weights that the network's constructor drew (seeded by `seed`)."""
 
-    def __call__(self, network: Network, key: str = "init") -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Every tensor is reported as fresh."""
         return [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in own_tensors(network).items()]
 
@@ -37,7 +41,7 @@ class Authors:
     """The weights that the authors of SRCNN or FSRCNN released.
 
     Layers meet by what they do. Inside the standardized residual the last layer puts out something else than the authors' does;
-    it stays fresh there, and the layers before it see a standardised frame instead of luma in the unit interval.
+    it stays fresh there. The first one is adapted to the standardised frame that it sees there, see `vsr.init.standardized`.
 
     Args:
         path: a .mat file of theirs.
@@ -61,7 +65,7 @@ class Authors:
         self.path, self.layers, self.mismatch = Path(path).expanduser(), layers, mismatch
         self.inflate, self.into, self.scale = inflate, into, scale
 
-    def __call__(self, network: Network, key: str = "init") -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Raises UserError for an unusable file, a network of another kind, and what `mismatch` does not allow."""
         prefix, part = chosen(network, self.into, key)
         weights = read_authors(self.path)
@@ -83,8 +87,15 @@ class Authors:
         names = authors_names(inner(part))
         takes = {f"{prefix}{name}": names[name] for name in source}
         tensors = {names[name]: tensor for name, tensor in source.items()}
+        if isinstance(part, StandardizedResidual):
+            # Statistics come before weights: what a second network sees depends on the first one, which is not touched here, and
+            # what a first one (or one alone) sees only on the data. So they are the same when the fit measures them again.
+            if frames is not None:
+                (network if self.into == "second" else part).prepare(frames())
+            tensors = folded(tensors, part)
         supply = Supply(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
-        return bring(network, supply, self.mismatch, self.inflate)
+        report = bring(network, supply, self.mismatch, self.inflate)
+        return noted(report, part) if isinstance(part, StandardizedResidual) else report
 
 
 class Checkpoint:
@@ -114,7 +125,7 @@ class Checkpoint:
         self.path, self.modules, self.mismatch = Path(path).expanduser(), modules, mismatch
         self.inflate, self.into, self.scale = inflate, into, scale
 
-    def __call__(self, network: Network, key: str = "init") -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Raises UserError for an unusable file, names that there are not, and what `mismatch` does not allow."""
         file = read_file(self.path)
         tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
@@ -200,10 +211,10 @@ class TwoStage:
         self.first, self.epochs, self.frame_batch = first, epochs, frame_batch
         self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
 
-    def __call__(self, network: Network, key: str = "init") -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """The first network's start; the second one's is drawn. Raises UserError for a network that is not combined."""
         if not isinstance(network, Combined):
             raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
-        found = [replace(row, tensor=f"first.{row.tensor}") for row in self.first(network.first, f"{key}.first")]
+        found = [replace(row, tensor=f"first.{row.tensor}") for row in self.first(network.first, f"{key}.first", frames)]
         second = [(f"second.{name}", tensor) for name, tensor in own_tensors(network.second).items()]
         return found + [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in second]

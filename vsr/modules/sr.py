@@ -93,9 +93,13 @@ class SRModule(L.LightningModule):
         sr = self.super_resolve(self._evaluated[0], lr)
         return crop(sr, (self.network.context - self.network.geometry.margin[0], 0, 0))
 
+    def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
+        """Whole frames in physical units as networks are given them."""
+        return [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
+
     def prepare(self, frames: TrainingFrames) -> None:
         """Fit what is not trained by gradients to whole training frames in physical units."""
-        unit = [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
+        unit = self.in_unit_interval(frames)
         for network in (self.network, self.reference):
             if network is not None:
                 network.prepare(unit)
