@@ -38,7 +38,7 @@ class StoredFrames(FrameSet):
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
         """Blocks shuffled, then clips shuffled within each; a block gives at least 256 draws before the next is read."""
-        if self.block < 2 * length:  # of frames so large that a clip would not fit
+        if self.block < length:  # frames so large that a clip would not fit
             self.block, self._held = 2 * length, None
         blocks = [block for block in self._blocks() if block[1] - block[0] >= length]
         each = max(256, -(-draws // len(blocks)))
