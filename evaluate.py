@@ -1,4 +1,4 @@
-"""Score a trained network: `python evaluate.py checkpoint=FILE [data=...]`; `--help` lists the choices."""
+"""Score trained networks: `python evaluate.py checkpoint=A.ckpt[,B.ckpt] [data=...]`; `--help` lists the choices."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from vsr.cli import launch
 
 def task(cfg: DictConfig, folder: Path) -> None:
     """Imports torch only once the config is known to be right."""
-    from vsr.run import evaluate
+    from vsr.comparison import evaluate
 
     evaluate(cfg, folder)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vsr.config import register
 
@@ -49,14 +50,33 @@ def train_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     return train(cfg, folder)
 
 
+def assert_same_scores(evaluated: list[dict[str, Any]], trained: list[dict[str, Any]]) -> None:
+    """Whether evaluate.py, which has more rows and columns, found what train.py had found, but for the order of a sum."""
+    found = {(row["split"], row["method"]): row for row in evaluated}
+    for row in trained:
+        own = found[row["split"], row["method"]]
+        for key, value in row.items():
+            assert own[key] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), (row["method"], key)
+
+
 def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """evaluate.py in this process."""
+    from vsr.comparison import evaluate
     from vsr.config import check
-    from vsr.run import evaluate
 
-    cfg = compose_config("evaluate", ["trainer.accelerator=cpu", *overrides])
+    cfg = compose_config("evaluate", ["trainer.accelerator=cpu", "report=false", *overrides])
     check(cfg)
     return evaluate(cfg, folder)
+
+
+def upscale_here(overrides: list[str]) -> Path:
+    """upscale.py in this process; overrides in Hydra's own grammar."""
+    from vsr.config import check
+    from vsr.inference.files import upscale
+
+    cfg = compose_config("upscale", overrides)
+    check(cfg)
+    return upscale(OmegaConf.to_object(cfg))  # type: ignore[arg-type]
 
 
 def moving_pattern(frames: int = 12, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -190,6 +192,24 @@ def test_h264_lossless_is_rounding(size: tuple[int, int], n: int) -> None:
     """crf=0 loses nothing: all codes, frames and pixels come back in their places, also where sizes are odd."""
     values = 255 * frames(n, 1, *size)
     assert torch.equal(H264(0).apply(values, bounds=BYTES), values.round())
+
+
+def test_h264_does_not_depend_on_what_was_in_memory() -> None:
+    """x264's macroblock tree reads what nobody has written; glibc can be told what freed and fresh memory holds."""
+    code = """
+import hashlib, torch
+from vsr.degradations import H264
+clip = torch.rand(12, 1, 48, 64, generator=torch.Generator().manual_seed(0)).cumsum(-1).cumsum(-2)
+clip = torch.stack([(255 * clip / clip.max())[i].roll(i, -1) for i in range(12)])
+print(hashlib.sha256(H264(23).apply(clip, bounds=(0.0, 255.0)).numpy().tobytes()).hexdigest())
+"""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "MALLOC_PERTURB_": fill}, capture_output=True, text=True, check=True
+        ).stdout
+        for fill in ("0", "85")
+    ]
+    assert found[0] == found[1]
 
 
 def test_h264_loses_more_with_rising_crf() -> None:

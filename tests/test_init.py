@@ -16,7 +16,7 @@ import scipy.io
 import torch
 from torch import Tensor
 
-from tests.fakes import ROOT, TINY_CLIMATE, compose_config, evaluate_here, train_here
+from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here
 from tests.test_checkpoints import Mark
 from tests.test_cli import refused
 from tests.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
@@ -390,7 +390,8 @@ def test_a_checkpoint_can_be_scored_when_the_file_of_its_start_is_gone(mat: Path
     shutil.copy(mat, tmp_path / "gone.mat")
     results = train_here(tmp_path / "run", [*SCORED, "init=authors", f"weights={tmp_path}/gone.mat"])
     (tmp_path / "gone.mat").unlink()
-    assert evaluate_here(tmp_path / "again", [f"checkpoint={ckpt(tmp_path / 'run')}"])["rows"] == results["rows"]
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={ckpt(tmp_path / 'run')}"])
+    assert_same_scores(again["rows"], results["rows"])
 
 
 def test_checkpoints_from_before_tuning_can_be_scored(tmp_path: Path) -> None:
@@ -400,7 +401,7 @@ def test_checkpoints_from_before_tuning_can_be_scored(tmp_path: Path) -> None:
     del config["tune"], config["weights"], config["model"]["border"]
     torch.save(content, tmp_path / "old.ckpt")
     again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/old.ckpt"])
-    assert [row["psnr"] for row in again["rows"]] == [row["psnr"] for row in results["rows"]]
+    assert_same_scores(again["rows"], results["rows"])
 
 
 # --- files from others --------------------------------------------------------------------------------------------------------

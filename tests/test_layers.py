@@ -12,9 +12,9 @@ from tests.fakes import ROOT
 
 MODULES = sorted((ROOT / "vsr").rglob("*.py"))
 PLAIN = ("geometry", "types", "resize", "normalize", "losses", "metrics", "recipe", "tune")
-NO_LIGHTNING = ("nets", "weights", "physics", "degradations", *PLAIN)
-NO_TORCH = ("physics", "errors", "files", "naming", "progress", "signatures", "config", "cli", "geometry", "__init__")
-HYDRA = ("config", "cli", "build", "training", "run")
+NO_LIGHTNING = ("nets", "weights", "physics", "degradations", "evaluation", *PLAIN)
+NO_TORCH = ("physics", "evaluation", "errors", "files", "naming", "progress", "signatures", "config", "cli", "geometry")
+HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison")
 
 
 def imported(path: object) -> set[str]:
@@ -39,10 +39,13 @@ def test_layer_order(path: object) -> None:
     if where in NO_LIGHTNING:
         assert not roots & {"lightning", "hydra", "omegaconf"}
         assert not any(name.startswith(("vsr.data", "vsr.modules", "vsr.build", "vsr.run")) for name in names)
-    if where in NO_TORCH:
+    if where == "output":
+        assert not roots & {"lightning", "hydra", "omegaconf"}
+        assert not any(name.startswith(("vsr.modules", "vsr.build", "vsr.inference")) for name in names)
+    if where in (*NO_TORCH, "__init__"):
         assert not roots & {"torch", "lightning", "torchmetrics"}
     if where not in HYDRA:
-        assert not roots & {"hydra", "omegaconf"}, "only config, cli, build, training and run know Hydra"
+        assert not roots & {"hydra", "omegaconf"}, "only config, cli, build, loading, training, run and comparison know Hydra"
     if where in ("modules", "data"):
         other = "data" if where == "modules" else "modules"
         assert not any(name.startswith(f"vsr.{other}") for name in names), "data and modules meet in run.py"
@@ -66,6 +69,9 @@ def test_modules_stay_readable(path: object) -> None:
         ("evaluate.py", "--help"),
         ("evaluate.py",),
         ("evaluate.py", "checkpoint=missing.ckpt"),
+        ("upscale.py", "--help"),
+        ("upscale.py", "checkpoint=missing.ckpt", "input=missing.nc"),
+        ("upscale.py", "checkpoint=a.ckpt", "input=b.nc", "precison=bf16"),
     ],
     ids=" ".join,
 )

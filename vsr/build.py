@@ -13,11 +13,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from vsr import __version__
 from vsr.callbacks import EMA, History, RunBar, StopAt
 from vsr.checkpoints import AtomicCheckpointIO
 from vsr.data.base import SRDataModule
+from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.modules.combined import CombinedSR
@@ -26,6 +28,7 @@ from vsr.modules.movie import MovieSR
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
 from vsr.nets.combined import Combined, Repacked
+from vsr.nets.consistency import Consistent, separable
 from vsr.nets.interpolation import Interpolation
 from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
@@ -49,11 +52,20 @@ def make(key: str, node: DictConfig, **arguments: Any) -> Any:
         raise UserError(f"{key}: {str(error.__cause__ or error).splitlines()[0]}") from error
 
 
-def build_data(cfg: DictConfig, bounds: tuple[float, float] | None = None) -> SRDataModule:
-    """The data module, read and degraded; `bounds` for data that declare none. Raises UserError for data that cannot be used."""
+def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
+    """The data module, read and degraded; `bounds`, those of the networks to be scored, for data that declare none.
+
+    Raises UserError for data that cannot be used, and when networks of several bounds leave the range open.
+    """
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
-    data.bounds = data.bounds or bounds
+    if data.bounds is None and len(set(bounds)) > 1:
+        several = " and ".join(map(str, dict.fromkeys(bounds)))
+        raise UserError(
+            f"{data.name}: declares no bounds, and the networks work in {several}: PSNR would have several ranges; "
+            f"type data.bounds=[LOW,HIGH]"
+        )
+    data.bounds = data.bounds or (bounds[0] if bounds else None)
     data.protocol, data.ends = cfg.protocol, cfg.ends
     data.setup()
     return data
@@ -161,6 +173,17 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
     assert module.reference is not None
     networks["linear"] = module.reference
     return {name: _like(module, network) for name, network in networks.items()}
+
+
+def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
+    """The row for bicubic made to agree with its LR frames; None where the degradation cannot be inverted exactly."""
+
+    def degrade(hr: Tensor) -> Tensor:
+        return degradation(hr, scale)
+
+    if degradation.temporal or not separable(degrade, scale):
+        return None
+    return _like(bicubic, Consistent(bicubic.network, degrade))
 
 
 def build_trainer(

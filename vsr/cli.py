@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
 
+PATHS = ("checkpoint", "input", "output")
 Task = Callable[[DictConfig, Path], None]
 
 
@@ -30,6 +31,7 @@ def launch(script: str, task: Task) -> None:
         print(_help(path, conf))
         return
     register()
+    sys.argv[1:] = _paths_quoted(sys.argv[1:])
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -57,15 +59,34 @@ def launch(script: str, task: Task) -> None:
         sys.exit(130)
 
 
+def _paths_quoted(arguments: list[str]) -> list[str]:
+    """Values of the keys that name files, as typed in a shell, in Hydra's grammar: blanks, = and brackets belong to the name.
+
+    Several checkpoints are a list, unless -m sweeps over them. What is quoted or a list already stays as it is.
+    """
+    found = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in PATHS and value and value not in ("null", "???") and value[0] not in "['\"$":
+            sweep = bool({"-m", "--multirun"} & set(arguments))
+            several = value.split(",") if key == "checkpoint" or sweep else [value]
+            names = [f"'{name}'" if "'" not in name else f'"{name}"' for name in several if name]
+            value = names[0] if len(names) == 1 else ",".join(names) if sweep else f"[{','.join(names)}]"
+        found.append(f"{key}={value}" if equals else argument)
+    return found
+
+
 def _help(script: Path, conf: Path) -> str:
     """What can be typed, from the config folder itself (Hydra's own help lists its groups too and takes half a second)."""
     main = (conf / f"{script.stem}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
-    lines = [main.splitlines()[0].lstrip("# "), "", "Groups (group=choice; the default comes first):"]
+    lines = [main.splitlines()[0].lstrip("# ")]
     for group, default in groups:
         choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         if group == "hydra" or len(choices) + (default == "null") < 2:
             continue
+        if len(lines) == 1:
+            lines += ["", "Groups (group=choice; the default comes first):"]
         lines.append(f"  {group:<12} {' '.join([default, *(c for c in choices if c != default)])}")
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
@@ -76,7 +97,11 @@ def _help(script: Path, conf: Path) -> str:
 
 def _forget(folder: Path) -> None:
     """Remove an output folder in which nothing but Hydra's own files has been written, and folders left empty by that."""
-    if folder.is_dir() and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()):
+    if (
+        folder.is_dir()
+        and folder != Path.cwd()
+        and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir())
+    ):
         shutil.rmtree(folder)
         for parent in folder.parents[:3]:
             if any(parent.iterdir()) or parent == Path.cwd():

@@ -15,6 +15,8 @@ from vsr.errors import UserError, suggestion
 from vsr.signatures import parameters
 
 SCALES = (2, 3, 4)
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("fp32", "bf16", "fp16")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
@@ -62,16 +64,43 @@ class TrainSchema:
 
 @dataclass
 class EvaluateSchema:
-    """Types of evaluate.yaml; `data` and `degradation` are those of the training when null."""
+    """Types of evaluate.yaml; what is null is as in the training. `checkpoint`: one file or a list of them."""
 
-    checkpoint: str = MISSING
+    checkpoint: Any = MISSING
+    window: tuple[int, int, int] | None = None
     protocol: str | None = None
+    report: bool = True
     data: Any = None
     degradation: Any = None
     trainer: Any = MISSING
 
 
-SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema}
+@dataclass
+class UpscaleSchema:
+    """Types of upscale.yaml."""
+
+    checkpoint: str = MISSING
+    input: str = MISSING
+    output: str | None = None
+    overwrite: bool = False
+    variable: Any = None
+    axes: str | None = None
+    max_bytes: int = 2**40
+    device: str = "auto"
+    precision: str = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    ensemble: bool = False
+    periodic: bool = False
+    ends: str | None = None
+    tile: int | None = None
+    memory: int = 512
+    frames: int | None = None
+    crf: int | None = None
+    audio: bool = True
+
+
+SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleSchema}
 
 
 def register() -> None:
@@ -97,29 +126,35 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
         raise UserError(f"monitor={plain['monitor']}{suggestion(plain['monitor'], MONITORS)}")
-    for key, least in (("epochs", 0), ("patience", 0), ("seed", 0)):
+    for key, least in (("epochs", 0), ("patience", 0), ("seed", 0), ("tile", 0), ("memory", 1), ("crf", 0), ("frames", 1)):
         if plain.get(key) is not None and plain[key] < least:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
-    if "window" in plain and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
+    if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
     _check_starts(plain.get("init"), "init")
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    for key, choices in (("protocol", PROTOCOLS), ("ends", ENDS)):
+    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "precision": PRECISIONS}
+    for key, choices in choices_of.items():
         if plain.get(key) not in (None, *choices):
             raise UserError(f"{key}={plain[key]}{suggestion(str(plain[key]), choices)}")
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
-    _check_paths(plain.get("data") or {}, plain.get("checkpoint"))
+    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 
 
-def _check_paths(data: dict[str, Any], checkpoint: str | None) -> None:
-    for key, value in (("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("checkpoint", checkpoint)):
-        if value is not None and not (path := Path(value).expanduser()).exists():
+def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:
+    """The files that are to be read."""
+    checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
+    named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
+    for key, value in named + [("checkpoint", each) for each in checkpoints]:
+        if value is not None and not (path := Path(str(value)).expanduser()).exists():
             raise UserError(f"{key}={value}: {_nearby(path)}")
-    if checkpoint is not None and Path(checkpoint).expanduser().is_dir():
-        raise UserError(f"checkpoint={checkpoint}: is a folder; type checkpoint={Path(checkpoint) / 'checkpoints' / 'best.ckpt'}")
+    for each in filter(None, checkpoints):
+        if Path(str(each)).expanduser().is_dir():
+            best = Path(str(each)) / "checkpoints" / "best.ckpt"
+            raise UserError(f"checkpoint={each}: is a folder; type checkpoint={best}")
 
 
 def _check_starts(init: Any, key: str) -> None:
@@ -128,6 +163,8 @@ def _check_starts(init: Any, key: str) -> None:
         return
     _check_starts(init.get("first"), f"{key}.first")
     if "path" not in init:
+        if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
+            raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")
         return
     value = init["path"]
     if value is None:

@@ -15,12 +15,9 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from vsr import __version__
 from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
-from vsr.checkpoints import read_checkpoint
-from vsr.config import check
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.init import TwoStage
@@ -31,7 +28,7 @@ from vsr.modules.sr import SRModule
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
 from vsr.report import comparison_figure, format_table, write_json
-from vsr.training import fit, serve, train_stages
+from vsr.training import fit, train_stages
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`."""
     if (folder / "results.json").exists() or (folder / "checkpoints").exists():
         raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
-    _quiet_warnings()
+    quiet_warnings()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
@@ -68,46 +65,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return results
 
 
-def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Score a checkpoint on the data of its training or on `data`, print the table and write it to `folder`."""
-    _quiet_warnings()
-    path = Path(cfg.checkpoint).expanduser()
-    content = read_checkpoint(path)
-    card = content["vsr"]
-    try:
-        trained, facts = OmegaConf.create(card["config"]), card["data"]
-        channels, (low, high) = int(facts["channels"]), facts["bounds"]
-    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version") from error
-    for group in ("data", "degradation"):
-        if cfg[group] is not None:
-            trained[group] = cfg[group]
-    trained.trainer = cfg.trainer
-    trained.protocol = cfg.protocol or trained.get("protocol", "float")
-    trained.ends = trained.get("ends", "replicate")
-    # Where it started from is of no interest here, and that file may be gone.
-    check(OmegaConf.masked_copy(trained, [key for key in trained if key != "init"]))
-    data = build_data(trained, (float(low), float(high)))
-    if data.channels != channels:
-        raise UserError(f"{data.name}: has {data.channels} channels, {path} was trained on {channels}")
-    data.check_window(evaluation_window(trained))
-    module = build_module(trained, data.card, data.test_splits)
-    try:
-        module.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{path}: its tensors are not those of the network that it names ({detail})") from error
-    # Data that declare bounds use them: a network sees the unit interval wherever it is used.
-    module.normalizer.set(*data.card["bounds"])
-    serve(data, module)
-    rows = score_rows(trained, data, module, card)
-    results = _results(trained, data, module, rows) | {"checkpoint": str(path)}
-    write_json(folder / "results.json", results)
-    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], trained.name, data.ends)
-    log.info("%s\nresults   %s", format_table(rows), folder / "results.json")
-    return results
-
-
 def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
     rows: list[dict[str, Any]] = []
@@ -126,8 +83,9 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
     return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
 
 
-def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    protocol = {
+def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
+    """What the rows of a table are of and how they came about: all that scores depend on."""
+    return {
         "data": data.card,
         "degradation": data.degradation.name,
         "scale": int(cfg.scale),
@@ -138,8 +96,16 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
         "psnr": f"mean over frames, float32, {'rounded to 8 bits' if module.quantize else 'not clamped or rounded'}",
         "ssim": "11x11 Gaussian, sigma 1.5, without 5 border pixels",
     }
-    versions = {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}
-    return {"protocol": protocol, "rows": rows, "versions": versions, "config": OmegaConf.to_container(cfg, resolve=True)}
+
+
+def versions() -> dict[str, str | None]:
+    """Of what computed the scores."""
+    return {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}
+
+
+def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    config = OmegaConf.to_container(cfg, resolve=True)
+    return {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
@@ -222,7 +188,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _quiet_warnings() -> None:
+def quiet_warnings() -> None:
     """Lightning advises worker processes, which would be slower here, and warns of what is on purpose."""
     for text in (
         ".*does not have many workers.*",

@@ -240,3 +240,25 @@ def test_srcnn_replicates_its_border() -> None:
 def test_even_filters_are_refused() -> None:
     with pytest.raises(ValueError, match="odd"):
         Linear(size=8, scale=2)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("model", MODELS)
+def test_no_output_pixel_sees_further_than_the_reach(model: str, scale: int) -> None:
+    """And those at the edge of it are seen, or tiles would overlap by more than they need."""
+    network = build(model, scale)
+    randomize(network)
+    size = 4 * network.reach + 3
+    middle = size // 2
+    lr = torch.rand(1, 1, *clip_size(network, size, size), dtype=torch.float64).requires_grad_()
+    out = network(lr)
+    _, top, left = network.geometry.margin
+    y, x = middle * scale - top, middle * scale - left
+    out.flatten(0, out.ndim - 3)[:, y : y + scale, x : x + scale].sin().sum().backward()
+    seen = lr.grad.abs().flatten(0, lr.ndim - 3).amax(0)
+    rows = (seen.amax(1) > 1e-12).nonzero().flatten() - middle
+    columns = (seen.amax(0) > 1e-12).nonzero().flatten() - middle
+    for found in (rows, columns):
+        assert -network.reach <= found.min()
+        assert found.max() <= network.reach
+        assert max(-found.min(), found.max()) >= network.reach - 1

@@ -49,6 +49,8 @@ class SRDataModule(L.LightningDataModule, ABC):
     split: Split
     least_frames = 2  # of a movie
     test_name = "test"  # of the split's test part
+    physical = True  # values of a physical field, not code values of pictures
+    geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
     protocol = "float"  # or "classical"; set before setup()
     ends: Ends = "replicate"  # the frames before the first and after the last; set before setup()
     # What the network that is served needs, see serve().
@@ -114,6 +116,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                 self.bounds = self.bounds or (low, high)
         if self.protocol == "classical" and self.bounds != (0.0, 255.0):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
+        tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
         sets = {name: self._frame_set(found) for name, found in splits.items()}
         self._check_patch(sets["train"])
         self.card = {
@@ -122,6 +125,9 @@ class SRDataModule(L.LightningDataModule, ABC):
             "size": list(sets["train"].smallest()),
             "channels": sets["train"].channels,
             "bounds": list(self.bounds or ()),
+            "units": tested[0].meta.get("units") if tested else None,
+            # Whether the fields that are tested on go on at the opposite border.
+            "periodic": bool(tested) and all(movie.meta.get("periodic") is True for movie in tested),
             "sha256": digest.hexdigest(),
         }
         self.sets = sets

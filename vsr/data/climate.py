@@ -43,6 +43,7 @@ class ClimateDataModule(SRDataModule):
             helps), "turbulence" (rotating eddies, the nearly linear control).
         size: pixels per side of a generated frame.
         sampling: the solver has size * sampling cells per side and each sampling-th one is kept.
+        geostrophic: the file's field is the height of a fluid on a rotating plane: its vorticity is scored too.
         seed: of all generated trajectories.
         learn, test: frames, or shares below 1, to learn from and to test on; None for 120 and 50 (generated; `unseen` has as many
             as `test`) or 0.7 and 0.3 (file). val: share of the learning frames. gap: frames left out between the parts.
@@ -62,6 +63,7 @@ class ClimateDataModule(SRDataModule):
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         max_bytes: int = 2**40,
+        geostrophic: bool = False,
         family: Literal["tide", "bores", "turbulence"] = "tide",
         size: int = 72,
         sampling: int = 3,
@@ -85,12 +87,13 @@ class ClimateDataModule(SRDataModule):
         if path is None:
             learned, tested = int(120 if learn is None else learn), int(50 if test is None else test)
             self.flows = Flows(family, size, sampling, seed, learned, tested, cache)
-            self.name, self.bounds = f"climate-{family}", STORED
+            self.name, self.bounds, self.geostrophic = f"climate-{family}", STORED, family == "turbulence"
             rule, self.symmetries = self.flows.known.split, self.flows.known.symmetries
             self.split = Split(by=rule, learn=learned, test=tested, val=val, gap=gap)
             return
         self.read = file_movies(path, variable, axes, max_bytes)
         self.name, self.symmetries = Path(path).expanduser().name, tuple(symmetries or ())
+        self.geostrophic = geostrophic
         self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule = "trajectory" if whole else "time"

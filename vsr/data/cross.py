@@ -40,6 +40,7 @@ class CrossDataModule(SRDataModule):
         )
         self.train, self.test = train, test
         self.name = f"{train.name} to {test.name}"
+        self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
 
     def movies(self) -> list[Movie]:

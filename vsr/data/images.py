@@ -33,6 +33,7 @@ class ImageDataModule(SRDataModule):
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
+    physical = False
     least_frames = 1
 
     def __init__(

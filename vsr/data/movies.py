@@ -41,6 +41,7 @@ class MovieDataModule(SRDataModule):
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
+    physical = False
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.losses import loss_function
 from vsr.metrics import SCORES, FrameScores, SequenceScores
+from vsr.metrics.referee import Referee
 from vsr.nets.base import Network, on_clip
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -74,6 +75,7 @@ class SRModule(L.LightningModule):
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
         self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
+        self.referees: dict[str, Referee] = {}  # split -> who scores a test in detail, instead of the scores above
         self._loss_sum: Tensor | float = 0.0
         self._started: float | None = None
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
@@ -170,6 +172,11 @@ class SRModule(L.LightningModule):
         _, lost_y, lost_x = self.network.geometry.margin
         sr, truth = crop(sr, (0, y - lost_y, x - lost_x)), crop(truth, (0, y, x))
         mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
+        if split in self.referees:
+            around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
+            lr = self.normalizer(crop(batch.lr, (around, 0, 0)))
+            self.referees[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
+            return
         self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
         if _key(split) in self.sequences:
             self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
@@ -201,7 +208,7 @@ class SRModule(L.LightningModule):
         self.score(batch, self.test_splits[dataloader_idx])
 
     def on_test_epoch_end(self) -> None:
-        for split in self.test_splits:
+        for split in (name for name in self.test_splits if name not in self.referees):
             frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
             columns = frames.per_frame().cpu().double()  # type: ignore[operator]
             self.scored[split] = {name: columns[:, i] for i, name in enumerate(SCORES)} | sequences.compute()  # type: ignore[operator]

@@ -18,12 +18,14 @@ class Network(nn.Module):
     are related. Constructor arguments are keyword-only, `scale` (2, 3 or 4; 1 behind another network) and `channels` among them.
 
     Attributes:
+        reach: LR pixels around its own that an output pixel may depend on, per side; a test measures it.
         context: LR frames before and after that an output frame may depend on, at least the geometry's margin in time.
         residual: whether `forward` adds what the layers give to the enlarged input; who adds it himself switches this off.
     """
 
     kind: Literal["frame", "movie"] = "frame"
     geometry: Geometry
+    reach: int
     context: int = 0
     residual: bool = False
 

@@ -53,6 +53,7 @@ class Combined(Network):
         self.kinds = first.kind, second.kind
         self.geometry = first.geometry.then(second.geometry)
         self.context = first.context + second.context
+        self.reach = first.reach + -(-second.reach // first.geometry.scale[1])
         if trains == "second":
             first.requires_grad_(False)
         zero_last_convolution(second)
@@ -102,6 +103,7 @@ class Repacked(Network):
     def __init__(self, combined: Combined) -> None:
         super().__init__()
         self.first, self.geometry, self.context = combined.first, combined.geometry, combined.context
+        self.reach = combined.first.reach
         self._second = combined.second.geometry
 
     def forward(self, lr: LRClips) -> HRClips:

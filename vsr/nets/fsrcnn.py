@@ -48,6 +48,7 @@ class FSRCNN(Network):
         super().__init__()
         self.scale = scale
         self.geometry = Geometry.frame(scale)
+        self.reach = 2 + 1 + -(-2 // scale)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 32, 5, padding=2),  # feature extraction
             activation(act, 32, slope),
@@ -108,6 +109,7 @@ class FSRCNNOriginal(Network):
         super().__init__()
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
+        self.reach = 2 + m + self._enlarging_reach
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
         layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), activation(act, d, slope)]
         layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
@@ -127,21 +129,21 @@ class FSRCNNOriginal(Network):
         """(N, C, h, w) -> (N, C, H, W)."""
         if self.border == "zero":
             return self.out_act(self.enlarge(self.features(lr)))
-        made_up = self._reach * self.scale
+        made_up = self._enlarging_reach * self.scale
         inner = slice(made_up, -made_up)
         return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
 
     @property
-    def _reach(self) -> int:
+    def _enlarging_reach(self) -> int:
         """LR pixels that half a kernel of 9 covers."""
         return -(-4 // self.scale)
 
     def _padded(self) -> nn.Sequential:
-        """The features with `_reach` pixels of replicated border, added before the expanding layer, where channels are few.
+        """The features with `_enlarging_reach` pixels of replicated border, added before the expanding layer: few channels there.
 
         That layer and its activation look at single pixels: it is the same to pad before them and behind them.
         """
-        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._reach), self.features[-2:])
+        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._enlarging_reach), self.features[-2:])
 
     def fold(self) -> nn.Module:
         """The same function with the deconvolution at LR."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.resize import bicubic_up
+from vsr.resize import CUBIC_REACH, bicubic_up
 from vsr.types import HRFrames, LRFrames
 
 
@@ -24,6 +24,7 @@ class Interpolation(Network):
         super().__init__()
         self.method, self.scale, self.channels = method, scale, channels
         self.geometry = Geometry.frame(scale)
+        self.reach = {"nearest": 0, "bilinear": 1, "bicubic": CUBIC_REACH}[method]
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""

@@ -30,6 +30,7 @@ class Linear(Network):
             raise ValueError(f"size must be odd, not {size}")
         self.size, self.scale, self.channels = size, scale, channels
         self.geometry = Geometry.frame(scale)
+        self.reach = size // 2
         weight = torch.zeros(scale * scale, 1, size, size)
         weight[:, :, size // 2, size // 2] = 1
         # Parameters, so that they are counted and saved like any other; never trained by gradients.

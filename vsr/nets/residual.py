@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.nets.base import Network
-from vsr.resize import bicubic_up, bicubic_up_clips, crop
+from vsr.resize import CUBIC_REACH, bicubic_up, bicubic_up_clips, crop
 from vsr.types import TrainingFrames
 
 
@@ -31,6 +31,7 @@ class StandardizedResidual(Network):
         self.network = network
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
+        self.reach = max(network.reach, CUBIC_REACH if self.scale > 1 else 0)
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.tensor(value))
 

@@ -7,7 +7,7 @@ from torch import nn
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.nets.blocks import Activation, activation, he_normal_
-from vsr.resize import bicubic_up
+from vsr.resize import CUBIC_REACH, bicubic_up
 from vsr.types import HRFrames, LRFrames
 
 
@@ -36,6 +36,7 @@ class SRCNN(Network):
         k1, k2, k3 = kernels
         self.scale = scale
         self.geometry = Geometry.frame(scale)
+        self.reach = -(-sum(k // 2 for k in kernels) // scale) + (CUBIC_REACH if scale > 1 else 0)
         self.body = nn.Sequential(
             _same(channels, 64, k1),  # patch extraction
             activation(act, 64, slope),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.nets.blocks import Activation, activation, he_normal_
-from vsr.resize import bicubic_up_clips, crop
+from vsr.resize import CUBIC_REACH, bicubic_up_clips, crop
 from vsr.types import HRClips, LRClips
 
 WINDOW = 5
@@ -53,6 +53,7 @@ class SRNet3D(Network):
         self.scale, self.windows = scale, windows
         self.geometry = Geometry((1, scale, scale), (REACH, 2, 2))
         self.context = REACH if windows else REACH + 5
+        self.reach = -(-9 // scale) + (CUBIC_REACH if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
         self.body = nn.Sequential(
             nn.Conv3d(channels, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
             activation(act, 32, slope),
@@ -100,6 +101,7 @@ class SRNet3DKim(Network):
         self.scale, self.windows = scale, windows
         self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
         self.context = REACH if windows else REACH + 4
+        self.reach = 6
         layers: list[nn.Module] = []
         for i in range(5):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)

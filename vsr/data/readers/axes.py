@@ -88,7 +88,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
     assert variable.dims is not None
     letters: list[str | None] = []
     for i, name in enumerate(variable.dims):
-        found = _meanings(name, coordinates[i] if coordinates else {})
+        found = meanings(name, coordinates[i] if coordinates else {})
         if len(found) > 1:
             return None
         letters.append(found.pop() if found else None)
@@ -102,7 +102,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
     return axes if complete else None
 
 
-def _meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
+def meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     """What the CF attributes of a dimension's coordinate, or else its name, say that it is."""
     axis = str(attrs.get("axis", "")).lower()
     found = {axis} if axis in ("t", "y", "x") else set()

@@ -15,7 +15,6 @@ from torchmetrics.utilities import dim_zero_cat
 from vsr.types import HRClips, HRFrames
 
 SCORES = ("mae", "mse", "psnr", "ssim")
-SEQUENCE_SCORES = ("change_error", "flicker")
 SSIM_RADIUS = 5  # 11x11 Gaussian, sigma 1.5: Wang et al. 2004
 # Float32 cannot tell frames closer than one unit in the last place apart. Without this floor one equal frame would make the
 # mean PSNR infinite; with it such a frame scores 138.5 dB.
@@ -71,63 +70,3 @@ class FrameScores(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Mean over frames of each score; frames that are masked as a whole do not count."""
         return dict(zip(SCORES, self.per_frame().nanmean(0), strict=True))
-
-
-class SequenceScores(Metric):
-    """How a movie moves: the error of the change from frame to frame, and flicker, mean over segments.
-
-    change_error = RMS(dp - dy) / RMS(dy), with first differences in time d of the prediction p and the truth y: 0 is ideal, 1 is
-    what a still picture scores. flicker = RMS(d2 p) / RMS(d2 y), with second differences: 1 is ideal, more flickers, less smears.
-    A segment of one frame has no first, one of two no second difference; a segment whose truth does not move has neither score.
-    Source: the temporal-difference metrics of anemoi and sup3r; flicker is this project's own.
-    """
-
-    full_state_update = False
-    sums: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("sums", default=[], dist_reduce_fx="cat")
-        self._before: list[tuple[Tensor, Tensor, Tensor]] = []  # the last two frames of the batch before
-
-    def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips, each a segment of its own, or (B = 1, `follows`) the continuation of the one before."""
-        with torch.autocast(sr.device.type, enabled=False):
-            sr, hr = sr.float(), hr.float()
-            mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()
-            first = 0
-            if follows and self._before:
-                first = self._before[0][0].shape[2]
-                sr, hr, mask = (torch.cat(pair, dim=2) for pair in zip(self._before[0], (sr, hr, mask), strict=True))
-            else:
-                self.sums += [torch.zeros(1, 4, dtype=torch.float64, device=sr.device) for _ in range(len(sr))]
-            moved, real = _difference(sr, mask, 1), _difference(hr, mask, 1)
-            turned, bent = _difference(sr, mask, 2), _difference(hr, mask, 2)
-            # Frames of the batch before are there for the differences across the border only; count each difference once.
-            one, two = slice(max(0, first - 1), None), slice(max(0, first - 2), None)
-            squares = [(moved - real)[:, :, one], real[:, :, one], turned[:, :, two], bent[:, :, two]]
-            sums = torch.stack([x.double().square().sum((1, 2, 3, 4)) for x in squares], dim=1)
-            for i, row in enumerate(sums):
-                self.sums[len(self.sums) - len(sums) + i] += row
-            self._before = [(sr[:, :, -2:], hr[:, :, -2:], mask[:, :, -2:])]
-
-    def compute(self) -> dict[str, Tensor]:
-        """The mean over segments of each score; NaN where no segment has it."""
-        sums = dim_zero_cat(self.sums)
-        scores = torch.stack([sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]], dim=1).sqrt()
-        scores[~scores.isfinite()] = torch.nan
-        return dict(zip(SEQUENCE_SCORES, scores.nanmean(0).cpu(), strict=True))
-
-    def reset(self) -> None:
-        """Forget everything."""
-        super().reset()
-        self._before = []
-
-
-def _difference(x: Tensor, mask: Tensor, order: int) -> Tensor:
-    """Differences in time of the given order, (B, C, F - order, H, W), zero where a pixel of any frame involved is masked."""
-    valid = mask
-    for _ in range(order):
-        x = x[:, :, 1:] - x[:, :, :-1]
-        valid = valid[:, :, 1:] * valid[:, :, :-1]
-    return x * valid

@@ -1,0 +1,173 @@
+"""The engine: tiles without a seam, movies in blocks, borders, flips, gaps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import choices, compose_config
+from vsr.build import build_network
+from vsr.data.frames import MemoryFrames, Pair
+from vsr.errors import UserError
+from vsr.inference.engine import Engine, Options
+from vsr.inference.tiles import tiles
+from vsr.modules.combined import CombinedSR
+from vsr.modules.frame import FrameSR
+from vsr.modules.movie import MovieSR
+from vsr.modules.sr import SRModule
+from vsr.nets.combined import Combined
+from vsr.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.resize import bicubic_up
+
+MODELS = choices("model")
+
+
+def module_of(model: str, scale: int = 2, channels: int = 1, residual: bool = True, **bounds: float) -> SRModule:
+    """With weights drawn at random, larger than a trained network's, so that every pixel within reach matters."""
+    torch.manual_seed(1)
+    node = compose_config("train", [f"model={model}"]).model
+    recipe = Recipe(residual=residual)
+    network = build_network("model", node, recipe, scale=scale, channels=channels)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.2)
+    kind = CombinedSR if isinstance(network, Combined) else {"frame": FrameSR, "movie": MovieSR}[network.kind]
+    normalizer = Normalizer(bounds.get("low", -2.0), bounds.get("high", 3.0))
+    return kind(network, normalizer=normalizer, recipe=recipe, window=(0, 8, 8))
+
+
+def movie(frames: int, height: int, width: int, channels: int = 1) -> torch.Tensor:
+    return torch.randn(frames, channels, height, width, generator=torch.Generator().manual_seed(2))
+
+
+def whole(engine: Engine, lr: torch.Tensor) -> torch.Tensor:
+    return engine(lr[engine.window(0, len(lr), len(lr))])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("model", MODELS)
+def test_tiles_show_no_seam(model: str, scale: int) -> None:
+    module, lr = module_of(model, scale, channels=2), movie(2, 37, 53, channels=2)
+    untiled = Engine(module, Options(tile=0), channels=2)
+    expected = whole(untiled, lr)
+    assert expected.shape == (2, 2, 37 * scale, 53 * scale)
+    for tile in (24, 40):
+        engine = Engine(module, Options(tile=tile), channels=2)
+        assert len(list(tiles(37, 53, engine.reach, engine.area, engine.border))) > 1
+        spread = expected.std().item()
+        torch.testing.assert_close(whole(engine, lr), expected, rtol=0, atol=1e-4 * spread)
+
+
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.integers(0, 20), st.integers(1, 20000), st.integers(0, 6)
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_a_frame_once_and_see_all_within_reach(h: int, w: int, reach: int, area: int, border: int) -> None:
+    given_count = torch.zeros(h, w, dtype=torch.int)
+    for tile in tiles(h, w, reach, area, border):
+        given_count[slice(*tile.y), slice(*tile.x)] += 1
+        for (a, b), (c, d), size in ((tile.y, tile.seen_y, h), (tile.x, tile.seen_x, w)):
+            assert c == max(0, a + border - reach)
+            assert d == min(size + 2 * border, b + border + reach)
+    assert (given_count == 1).all()
+
+
+@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame"])
+def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(model: str) -> None:
+    module, lr = module_of(model), movie(9, 24, 20)
+    engine = Engine(module, Options(), channels=1)
+    blocks = [engine(lr[engine.window(a, b, 9)]) for a, b in ((0, 1), (1, 4), (4, 9))]
+    joined = torch.cat(blocks)
+    rounding = 1e-4 * joined.std().item()
+    torch.testing.assert_close(joined, whole(engine, lr), rtol=0, atol=rounding)
+    hr = torch.zeros(9, 1, 48, 40)
+    clip = MemoryFrames(Pair(lr, hr, None), ((0, 9),)).clip(0, 9, module.network.context, "replicate")
+    module.eval()
+    with torch.no_grad():
+        scored = module.normalizer.inverse(module.predict_clip(clip))[0].transpose(0, 1)
+    _, y, x = module.network.geometry.margin
+    # Inside of what the made-up border can reach: scoring gives networks no border at all.
+    far = engine.scale * engine.reach if engine.border else 0
+    inner = (..., slice(far, 48 - far), slice(far, 40 - far))
+    cut = (..., slice(far - y, scored.shape[-2] - far + y), slice(far - x, scored.shape[-1] - far + x))
+    torch.testing.assert_close(joined[inner], scored[cut], rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("model", ["fsrcnn_s", "srnet3d", "linear"])
+def test_a_periodic_field_may_begin_anywhere(model: str) -> None:
+    engine = Engine(module_of(model), Options(periodic=True), channels=1)
+    lr = movie(3, 18, 22)
+    moved = whole(engine, lr.roll((5, -7), (-2, -1)))
+    expected = whole(engine, lr).roll((10, -14), (-2, -1))
+    torch.testing.assert_close(moved, expected, rtol=0, atol=1e-4 * expected.std().item())
+    assert not torch.allclose(whole(Engine(engine.module, Options(), channels=1), lr), whole(engine, lr))
+
+
+def test_the_ensemble_is_the_mean_over_eight_views() -> None:
+    module, lr = module_of("fsrcnn"), movie(2, 12, 17)
+    plain = Engine(module, Options(), channels=1)
+    found = whole(Engine(module, Options(ensemble=True), channels=1), lr)
+    views = [
+        (lambda x, a=axes, t=transposed: (x.transpose(-2, -1) if t else x).flip(a))
+        for transposed in (False, True)
+        for axes in ((), (-1,), (-2,), (-2, -1))
+    ]
+    backs = [
+        (lambda x, a=axes, t=transposed: x.flip(a).transpose(-2, -1) if t else x.flip(a))
+        for transposed in (False, True)
+        for axes in ((), (-1,), (-2,), (-2, -1))
+    ]
+    expected = torch.stack([back(whole(plain, view(lr))) for view, back in zip(views, backs, strict=True)]).mean(0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    # It belongs to no direction: a flipped movie gives the flipped result.
+    flipped = whole(Engine(module, Options(ensemble=True), channels=1), lr.flip(-1))
+    torch.testing.assert_close(flipped.flip(-1), found, rtol=1e-4, atol=1e-4)
+
+
+def test_gaps_stay_gaps_and_do_not_spread() -> None:
+    engine = Engine(module_of("bicubic"), Options(), channels=1)
+    lr = movie(2, 10, 12)
+    lr[:, :, 2:5, 3:6] = math.nan
+    out = whole(engine, lr)
+    expected = torch.zeros(20, 24, dtype=torch.bool)
+    expected[4:10, 6:12] = True
+    assert torch.equal(out[0, 0].isnan(), expected)
+    assert torch.equal(out[1, 0].isnan(), expected)
+
+
+def test_baselines_are_themselves_in_physical_units() -> None:
+    lr = movie(2, 9, 11)
+    found = whole(Engine(module_of("bicubic", scale=3), Options(), channels=1), lr)
+    torch.testing.assert_close(found, bicubic_up(lr, 3), rtol=1e-5, atol=1e-5)
+
+
+def test_less_memory_means_smaller_tiles_and_blocks() -> None:
+    module = module_of("fsrcnn_56")
+    small, large = (Engine(module, Options(memory=m), channels=1) for m in (8, 512))
+    assert small.area * 32 < large.area < small.area * 128
+    assert large.block(64, 64) > small.block(64, 64) >= 1
+
+
+def test_reduced_precision_says_what_it_costs() -> None:
+    module, lr = module_of("srcnn"), movie(1, 20, 20)
+    engine = Engine(module, Options(precision="bf16"), channels=1)
+    cost = engine.error(lr)
+    exact = whole(Engine(module, Options(), channels=1), lr)
+    difference = whole(engine, lr) - exact
+    assert cost["rms"] == pytest.approx(difference.square().mean().sqrt().item(), rel=1e-4)
+    assert cost["max"] == pytest.approx(difference.abs().max().item(), rel=1e-4)
+    assert cost["psnr"] == pytest.approx(20 * math.log10(5 / cost["rms"]), abs=1e-6)
+    assert cost["rms"] > 0
+    assert Engine(module, Options(), channels=1).error(lr)["rms"] == 0
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(UserError, match="ensemble=true"):
+        Engine(module_of("fsrcnn"), Options(ensemble=True), channels=1, centred=False)
+    with pytest.raises(UserError, match="precision=bf16"):
+        Engine(module_of("fsrcnn"), Options(precision="fp16"), channels=1)

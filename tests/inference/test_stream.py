@@ -1,0 +1,124 @@
+"""Movies in blocks through three threads: nothing lost, nothing twice, whatever fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.inference.test_engine import module_of
+from vsr.data.frames import Ends, beyond
+from vsr.errors import UserError
+from vsr.inference.engine import Engine, Options
+from vsr.inference.stream import run, windows
+from vsr.output.base import Sink
+
+
+class Movies:
+    """Source: movies of numbered frames in memory; may break at a frame."""
+
+    def __init__(self, lengths: list[int], size: tuple[int, int] = (6, 8), known: bool = True, breaks: int | None = None) -> None:
+        self.height, self.width, self.channels = *size, 1
+        rng = np.random.default_rng(0)
+        self.movies = [rng.standard_normal((n, 1, *size)).astype(np.float32) for n in lengths]
+        self.lengths: list[int | None] = [n if known else None for n in lengths]
+        self.breaks = breaks
+
+    def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
+        for i in range(start, len(self.movies[movie])):
+            if i == self.breaks:
+                raise UserError(f"frame {i} is damaged")
+            yield self.movies[movie][i]
+
+
+class Memory(Sink):
+    """Sink: keeps frames; may refuse one, or be interrupted."""
+
+    def __init__(self, done: int = 0, fails: int | None = None) -> None:
+        self.done, self.fails = done, fails
+        self.held: list[np.ndarray] = []
+        self.log: list[str] = []
+
+    def write(self, start: int, frames: np.ndarray) -> None:
+        assert start == self.done
+        if self.fails is not None and start + len(frames) > self.fails:
+            raise UserError("disk full")
+        self.held.append(frames)
+        self.done += len(frames)
+
+    def flush(self) -> None:
+        self.log.append("flush")
+
+    def finish(self) -> None:
+        self.log.append("finish")
+
+    def close(self) -> None:
+        self.log.append("close")
+
+
+@given(st.integers(1, 14), st.integers(0, 5), st.integers(1, 6), st.sampled_from(["replicate", "reflect"]), st.data())
+def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: int, ends: Ends, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, length - 1))
+    base = max(0, start - context)
+    frames = [np.full((1, 1, 1), i, np.float32) for i in range(base, length)]
+    at = start
+    for window in windows(frames, start, base=base, context=context, block=block, ends=ends):
+        stop = min(at + block, length)
+        expected = beyond(torch.arange(at - context, stop + context), 0, length, ends)
+        assert torch.equal(window.flatten().long(), expected)
+        at = stop
+    assert at == length
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d_kim"])
+def test_every_movie_comes_out_whole_and_in_order(model: str, known: bool) -> None:
+    engine = Engine(module_of(model), Options(), channels=1)
+    source, sink, counted = Movies([7, 1, 70], known=known), Memory(), []
+    computed = run(source, engine, sink, counted.append)
+    expected = [engine(torch.from_numpy(m)[engine.window(0, len(m), len(m))]).numpy() for m in source.movies]
+    found = np.concatenate(sink.held)
+    assert found.shape == (78, 1, 12, 16)
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4 * found.std())
+    assert (sum(counted), computed, sink.log) == (78, 78, ["finish", "close"])
+
+
+@pytest.mark.parametrize("done", [1, 7, 8, 40])
+def test_what_is_there_already_is_not_computed_again(done: int) -> None:
+    engine = Engine(module_of("srnet3d_kim"), Options(), channels=1)
+    source, whole, rest = Movies([7, 1, 70]), Memory(), Memory(done)
+    run(source, engine, whole, lambda _: None)
+    computed = run(source, engine, rest, lambda _: None)
+    expected = np.concatenate(whole.held)
+    np.testing.assert_allclose(np.concatenate(rest.held), expected[done:], atol=1e-4 * expected.std())
+    assert computed == 78 - done
+
+
+@pytest.mark.parametrize("fault", ["reader", "writer", "compute", "interrupt"])
+def test_a_fault_ends_all_threads_and_keeps_what_was_computed(fault: str) -> None:
+    engine = Engine(module_of("bicubic"), Options(memory=1), channels=1)
+    source = Movies([40], size=(64, 64), breaks=20 if fault == "reader" else None)
+    sink = Memory(fails=20 if fault == "writer" else None)
+    counted: list[int] = []
+
+    def progress(frames: int) -> None:
+        counted.append(frames)
+        if sum(counted) > 20 and fault == "compute":
+            raise RuntimeError("a failure")
+        if sum(counted) > 20 and fault == "interrupt":
+            raise KeyboardInterrupt
+
+    kinds = {"reader": UserError, "writer": UserError, "compute": RuntimeError, "interrupt": KeyboardInterrupt}
+    before = threading.active_count()
+    with pytest.raises(kinds[fault], match={"reader": "damaged", "writer": "disk full"}.get(fault)):
+        run(source, engine, sink, progress)
+    assert threading.active_count() == before
+    assert sink.log == ["close"] if fault == "writer" else sink.log == ["flush", "close"]
+    assert sum(map(len, sink.held)) == sink.done
+    if fault in ("compute", "interrupt"):
+        assert sink.done == sum(counted)

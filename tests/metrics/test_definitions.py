@@ -1,0 +1,25 @@
+"""The registry of scores and the page that explains it."""
+
+from __future__ import annotations
+
+import re
+
+from tests.fakes import ROOT
+from vsr.metrics import SCORES, SEQUENCE_SCORES
+from vsr.metrics.definitions import DEFINITIONS
+
+
+def test_the_page_explains_every_score_under_what_it_is_of() -> None:
+    page = (ROOT / "docs" / "scores.md").read_text()
+    parts = {
+        "frame": page.split("## Of each frame")[1].split("## ")[0],
+        "segment": page.split("## Of each segment")[1].split("## ")[0],
+    }
+    for per, part in parts.items():
+        cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+        named = re.findall(r"`(\w+)`", " ".join(cells))
+        assert sorted(named) == sorted(name for name, known in DEFINITIONS.items() if known.per == per)
+
+
+def test_the_scores_of_training_are_defined() -> None:
+    assert {*SCORES, *SEQUENCE_SCORES} <= set(DEFINITIONS)

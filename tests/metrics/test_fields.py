@@ -1,0 +1,126 @@
+"""Errors, gradients, extremes and mass of frames, against numpy and scipy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats.mstats import mquantiles
+
+from vsr.metrics import Facts, Referee
+from vsr.metrics.fields import quantile_errors
+
+FACTS = Facts(scale=2, bounds=(-10.0, 10.0), window=(0, 0, 0), movie=False)
+RANGE = 20.0
+QUANTILES = {"q001": 0.001, "q010": 0.01, "q990": 0.99, "q999": 0.999}
+
+
+def pair(channels: int = 1, frames: int = 3, size: tuple[int, int] = (24, 31)) -> tuple[np.ndarray, np.ndarray]:
+    """(F, C, H, W) in the unit interval; the prediction leaves it."""
+    rng = np.random.default_rng(channels)
+    truth = rng.random((frames, channels, *size)).cumsum(-1) / size[1]
+    noise = rng.standard_normal(truth.shape) * np.array([0.01, 0.3, 0.05])[:frames, None, None, None]
+    return (truth + noise + 0.02).astype(np.float32), truth.astype(np.float32)
+
+
+def clip(frames: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(frames).transpose(0, 1)[None]
+
+
+def scored(sr: np.ndarray, hr: np.ndarray, mask: np.ndarray | None = None, facts: Facts = FACTS) -> dict[str, np.ndarray]:
+    referee = Referee(facts)
+    referee.update(clip(sr), clip(hr), None if mask is None else clip(mask))
+    return referee.frames()
+
+
+def by_numpy(p: np.ndarray, y: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
+    """One frame (C, H, W), pixels that are not valid being NaN."""
+    p, y = p.astype(np.float64), y.astype(np.float64)
+    if valid is not None:
+        p, y = (np.where(valid, x, np.nan) for x in (p, y))
+    centred = y - np.nanmean(y, axis=(1, 2), keepdims=True)
+
+    def gradient(x: np.ndarray) -> np.ndarray:
+        # numpy's central differences do not look at the pixel itself
+        return (np.stack(np.gradient(x, axis=(1, 2))) + 0 * x)[:, :, 1:-1, 1:-1]
+
+    steep_p, steep_y = gradient(p), gradient(y)
+    seen = {"p": p[~np.isnan(p)], "y": y[~np.isnan(y)]}
+    spread = np.ptp(seen["y"])
+    found = {
+        "rmse": RANGE * np.sqrt(np.nanmean((p - y) ** 2)),
+        "max_error": RANGE * np.nanmax(abs(p - y)),
+        "vrmse": np.sqrt(np.nanmean((p - y) ** 2) / np.nanmean(centred**2)),
+        "gradient_rmse": RANGE * np.sqrt(np.nanmean(((steep_p - steep_y) ** 2).sum(0))),
+        "sharpness": np.nanmean(np.hypot(*steep_p)) / np.nanmean(np.hypot(*steep_y)),
+        "mass": np.nansum(p - y) / np.nansum(abs(centred)),
+    }
+    for name, at in QUANTILES.items():
+        quantile = {key: float(mquantiles(x, at, alphap=1, betap=1)[0]) for key, x in seen.items()}
+        found[name] = (quantile["p"] - quantile["y"]) / spread
+    return found
+
+
+def assert_same(found: dict[str, np.ndarray], expected: list[dict[str, float]]) -> None:
+    for name in expected[0]:
+        np.testing.assert_allclose(found[name], [row[name] for row in expected], rtol=2e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_score_is_its_formula(channels: int) -> None:
+    sr, hr = pair(channels)
+    assert_same(scored(sr, hr), [by_numpy(p, y) for p, y in zip(sr, hr, strict=True)])
+
+
+def test_only_pixels_of_the_mask_count() -> None:
+    sr, hr = pair(2)
+    mask = np.ones((3, 1, 24, 31), np.float32)
+    mask[:, :, 5:12, 20:27] = 0
+    mask[1, :, 18, 3] = 0
+    sr[:, :, 5:12, 20:27] += 7  # what stands on land is of no interest
+    expected = [by_numpy(p, y, m[0] > 0) for p, y, m in zip(sr, hr, mask, strict=True)]
+    assert_same(scored(sr, hr, mask), expected)
+
+
+def test_a_mask_of_ones_changes_nothing() -> None:
+    sr, hr = pair()
+    masked, free = scored(sr, hr, np.ones((3, 1, 24, 31), np.float32)), scored(sr, hr)
+    assert masked.keys() == free.keys()
+    for name, column in free.items():
+        np.testing.assert_allclose(masked[name], column, rtol=1e-6, err_msg=name)
+
+
+def test_a_frame_without_any_real_pixel_has_no_score_and_does_not_count() -> None:
+    sr, hr = pair()
+    mask = np.ones((3, 1, 24, 31), np.float32)
+    mask[1] = 0
+    referee = Referee(FACTS)
+    referee.update(clip(sr), clip(hr), clip(mask))
+    found, means = referee.frames(), referee.compute()
+    for name in ("mae", "psnr", "ssim", "rmse", "max_error", "vrmse", "gradient_rmse", "sharpness", "mass", "q990"):
+        assert np.isnan(found[name]).tolist() == [False, True, False], name
+        assert means[name].item() == pytest.approx(np.nanmean(found[name])), name
+
+
+def test_a_constant_truth_has_no_score_that_is_relative_to_it() -> None:
+    sr, _ = pair()
+    found = scored(sr, np.full_like(sr, 0.3))
+    for name in ("vrmse", "sharpness", "mass", *QUANTILES):
+        assert np.isnan(found[name]).all(), name
+    for name in ("rmse", "max_error", "gradient_rmse", "psnr"):
+        assert np.isfinite(found[name]).all(), name
+
+
+def test_mass_is_for_fields() -> None:
+    sr, hr = pair()
+    assert "mass" not in scored(sr, hr, facts=Facts(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), movie=False, field=False))
+
+
+def test_quantiles_of_frames_beyond_what_torch_sorts() -> None:
+    count = 4097 * 4097  # torch.quantile refuses more than 2^24 values
+    hr = torch.linspace(0, 1, count).reshape(1, 1, 4097, 4097)
+    with pytest.raises(RuntimeError, match="too large"):
+        torch.quantile(hr.flatten(), 0.5)
+    found = quantile_errors(hr.square(), hr)
+    expected = [at**2 - at for at in QUANTILES.values()]
+    np.testing.assert_allclose(found.numpy()[0], expected, atol=1e-6)

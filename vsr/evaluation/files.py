@@ -1,0 +1,123 @@
+"""Every number in files: scores of frames and segments as CSV, and results.json, which says how each mean comes from them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
+from vsr.evaluation.rows import Row, score_names, splits, summary
+from vsr.evaluation.scored import Scored
+from vsr.metrics.definitions import DEFINITIONS
+
+FRAMES, SEGMENTS = "frames.csv", "segments.csv"
+
+ROWS = "of the rows with this split and method"
+HOW = {
+    "mean": f"nanmean {ROWS}",
+    "gain": f"nanmean of (column - the reference's column), {ROWS}, frame by frame",
+    "skill": f"1 - sum(column) / sum(the reference's column), {ROWS}, over frames where both have a value",
+    "frames": f"number {ROWS} that have any score",
+    "segments": f"number of different values in column, {ROWS} that have any score",
+}
+
+
+def frames_csv(scored: Sequence[Scored]) -> str:
+    """split, method, segment, frame, then the scores of each frame; empty where there is none, floats in full."""
+
+    def lines(one: Scored) -> Iterable[list[Any]]:
+        for frame, segment in enumerate(one.segment_of):
+            yield [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
+
+    names = _named(scored, lambda one: one.frames)
+    return _csv(["split", "method", "segment", "frame", *names], scored, lines)
+
+
+def segments_csv(scored: Sequence[Scored]) -> str:
+    """split, method, segment, frames (how many it has), then the scores of runs of frames; empty where there is none."""
+
+    def lines(one: Scored) -> Iterable[list[Any]]:
+        segments, counts = np.unique(one.segment_of, return_counts=True)
+        for at, (segment, count) in enumerate(zip(segments, counts, strict=True)):
+            yield [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
+
+    names = _named(scored, lambda one: one.segments)
+    return _csv(["split", "method", "segment", "frames", *names], scored, lines)
+
+
+def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row] | None = None) -> dict[str, Any]:
+    """The content of results.json: plain values without NaN.
+
+    protocol as given; rows as `summary` gives them; recipes: for every key of a row that was computed, the CSV file, its column
+    and how; intervals: how those of the rows were drawn; definitions of the scores; curves. Raises ValueError as `summary` does.
+    """
+    rows = summary(scored) if rows is None else rows
+    names = score_names(scored)
+    return {
+        "protocol": jsonable(protocol),
+        "rows": jsonable(rows),
+        "recipes": _recipes(rows, names, segment_scores={name for one in scored for name in one.segments}),
+        "intervals": {
+            "level": LEVEL,
+            "how": f"segments drawn with replacement {RESAMPLES} times, percentiles of the mean over what was drawn; "
+            f"gains and skills pair both methods; none below {MIN_SEGMENTS} segments, too narrow with few",
+        },
+        "definitions": {name: asdict(DEFINITIONS[name]) for name in names},
+        "curves": [
+            {"split": one.split, "method": one.method, "curve": curve, "columns": jsonable(columns)}
+            for methods in splits(scored).values()
+            for one in methods.values()
+            for curve, columns in one.curves.items()
+        ],
+    }
+
+
+def jsonable(value: Any) -> Any:
+    """Plain JSON values: paths and other objects as text, arrays as lists, NaN and infinity as None."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def _recipes(rows: Sequence[Row], names: Sequence[str], *, segment_scores: set[str]) -> dict[str, dict[str, str]]:
+    found = {
+        key: {"file": FRAMES, "column": column, "how": HOW[key]} for key, column in (("frames", "frame"), ("segments", "segment"))
+    }
+    for name in names:
+        found[name] = {"file": SEGMENTS if name in segment_scores else FRAMES, "column": name, "how": HOW["mean"]}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        kind, _, reference = key.partition("_")
+        if kind in ("gain", "skill"):
+            found[key] = {"file": FRAMES, "column": "psnr" if kind == "gain" else "mse", "how": HOW[kind], "reference": reference}
+    return found
+
+
+def _named(scored: Sequence[Scored], columns: Callable[[Scored], Mapping[str, Any]]) -> list[str]:
+    there = {name for one in scored for name in columns(one)}
+    return [name for name in DEFINITIONS if name in there]
+
+
+def _cell(columns: Mapping[str, np.ndarray], name: str, at: int) -> str:
+    value = float(columns[name][at]) if name in columns else math.nan
+    return "" if math.isnan(value) else repr(value)
+
+
+def _csv(header: list[str], scored: Sequence[Scored], lines: Callable[[Scored], Iterable[list[Any]]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    for one in scored:
+        writer.writerows(lines(one))
+    return file.getvalue()

@@ -1,0 +1,87 @@
+"""What the page looks like and the few lines of script that sort its tables; both stand inside the page."""
+
+STYLE = """
+:root { color-scheme: light dark; --back: #ffffff; --text: #1b1d21; --muted: #565c66; --line: #d5d9df; --card: #f5f6f8;
+  --best: #d9efdf; --link: #0b57a4; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #15171b; --text: #e7e9ec; --muted: #a9b0ba; --line: #383d46; --card: #1e2127; --best: #1f4630;
+  --link: #8ec2ff; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem clamp(0.9rem, 3vw, 2.5rem) 4rem; max-width: 100rem; background: var(--back);
+  color: var(--text); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif; }
+h1 { margin: 0 0 0.3rem; font-size: 1.6rem; line-height: 1.25; }
+h2 { margin: 2.6rem 0 0.6rem; padding-top: 0.6rem; border-top: 1px solid var(--line); font-size: 1.25rem; }
+h3 { margin: 1.6rem 0 0.4rem; font-size: 1rem; }
+p { margin: 0.4rem 0; max-width: 60rem; }
+a { color: var(--link); }
+nav a { display: inline-block; margin-right: 1.1rem; padding: 0.15rem 0; }
+small, figcaption, .muted { color: var(--muted); font-size: 0.85rem; }
+code, pre { font: 0.85rem/1.5 ui-monospace, "Liberation Mono", monospace; overflow-wrap: anywhere; }
+pre { margin: 0.5rem 0; padding: 0.8rem 1rem; background: var(--card); border-radius: 0.4rem; white-space: pre-wrap; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 0.9rem;
+  align-items: start; }
+.card { padding: 0.7rem 1rem 0.9rem; background: var(--card); border-radius: 0.4rem; }
+.card h3, .card summary { margin: 0 0 0.3rem; font-size: 1rem; font-weight: 600; }
+.card summary { margin: 0; cursor: pointer; }
+.card[open] summary { margin-bottom: 0.3rem; }
+.card dl { display: grid; grid-template-columns: minmax(5rem, auto) minmax(0, 1fr); gap: 0.1rem 0.9rem;
+  margin: 0; font-size: 0.88rem; }
+.card dl + dl { margin-top: 0.6rem; padding-top: 0.5rem; border-top: 1px solid var(--line); }
+.card dt { color: var(--muted); overflow-wrap: anywhere; }
+.card dd { margin: 0; overflow-wrap: anywhere; }
+.tables { display: flex; flex-wrap: wrap; align-items: start; gap: 0 3rem; }
+.tables > div { max-width: 100%; }
+.scroll { overflow-x: auto; margin: 0.5rem 0; }
+.scroll:focus-visible, button:focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.28rem 0.7rem; text-align: right; vertical-align: top; white-space: nowrap;
+  border-bottom: 1px solid var(--line); }
+th:first-child { position: sticky; left: 0; text-align: left; background: var(--back); }
+thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; padding: 0; }
+thead button { width: 100%; padding: 0.28rem 0.7rem; border: 0; background: none; color: inherit; font: inherit; font-weight: 600;
+  text-align: inherit; cursor: pointer; text-decoration: underline dotted var(--muted); text-underline-offset: 0.2em; }
+thead button::after { content: "\\2195"; display: inline-block; width: 0.8em; margin-left: 0.25em; color: var(--muted); }
+th[aria-sort="ascending"] button::after { content: "\\2191"; color: inherit; }
+th[aria-sort="descending"] button::after { content: "\\2193"; color: inherit; }
+tbody th { font-weight: 600; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
+tr.baseline th { font-weight: 400; }
+tr.split th { padding-top: 0.8rem; max-width: none; color: var(--muted); font-weight: 600; }
+td small { display: block; font-size: 0.75rem; line-height: 1.2; }
+td.best { background: var(--best); font-weight: 700; }
+td.best small { color: inherit; font-weight: 400; }
+figure { margin: 0.8rem 0 1.6rem; }
+figure img, figure video { display: block; max-width: 100%; height: auto; padding: 0.4rem;
+  background: #ffffff; border-radius: 0.4rem; }
+.terms { display: grid; grid-template-columns: minmax(8rem, auto) minmax(0, 1fr); gap: 0.2rem 1.2rem; margin: 0.6rem 0;
+  font-size: 0.9rem; }
+.terms dt { font-weight: 600; }
+.terms dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 50rem) {
+  figure img, figure video { max-width: none; width: 54rem; }
+  th, td, thead button { padding-left: 0.45rem; padding-right: 0.45rem; }
+  tbody th { max-width: 8rem; }
+  .terms { grid-template-columns: 1fr; }
+  .terms dd { margin-bottom: 0.5rem; }
+}
+"""
+
+SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  const bodies = [...table.tBodies].map(body => [body, [...body.rows].filter(row => row.className !== "split")]);
+  heads.forEach((head, at) => head.firstElementChild.addEventListener("click", () => {
+    const orders = head.dataset.first === "descending" ? ["descending", "ascending", ""] : ["ascending", "descending", ""];
+    const order = orders[(orders.indexOf(head.getAttribute("aria-sort") || "") + 1) % 3];
+    heads.forEach(other => other.removeAttribute("aria-sort"));
+    if (order) head.setAttribute("aria-sort", order);
+    const sign = order === "descending" ? -1 : 1;
+    const compare = (one, other) => {
+      const [a, b] = [one.cells[at].dataset.value, other.cells[at].dataset.value];
+      if (a === undefined) return sign * one.cells[at].textContent.localeCompare(other.cells[at].textContent);
+      return (a === "") - (b === "") || sign * (Number(a) - Number(b));
+    };
+    for (const [body, rows] of bodies) body.append(...(order ? [...rows].sort(compare) : rows));
+  }));
+}
+"""

@@ -1,0 +1,104 @@
+"""From scores to rows: the mean of every score on every split, what it gains over the references, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vsr.evaluation.bootstrap import RESAMPLES, Interval, Resampling
+from vsr.evaluation.scored import Scored
+from vsr.metrics.definitions import DEFINITIONS
+
+REFERENCES = ("bicubic", "linear")
+Row = dict[str, Any]
+
+
+def score_names(scored: Sequence[Scored]) -> list[str]:
+    """The scores that anything has, in the order of the definitions. Raises ValueError for one without a definition."""
+    names = {name for one in scored for name in (*one.frames, *one.segments)}
+    if unknown := sorted(names - set(DEFINITIONS)):
+        raise ValueError(f"scores without a definition: {', '.join(unknown)}")
+    return [name for name in DEFINITIONS if name in names]
+
+
+def splits(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
+    """split -> method -> its scores, in the order of their first appearance.
+
+    Raises ValueError for a method that comes twice, and for methods that were not scored on the same frames.
+    """
+    found: dict[str, dict[str, Scored]] = {}
+    for one in scored:
+        methods = found.setdefault(one.split, {})
+        if one.method in methods:
+            raise ValueError(f"split {one.split}: {one.method} comes twice")
+        other = next(iter(methods.values()), one)
+        if not np.array_equal(one.segment_of, other.segment_of):
+            raise ValueError(f"split {one.split}: {one.method} and {other.method} were not scored on the same frames")
+        methods[one.method] = one
+    return found
+
+
+def summary(
+    scored: Sequence[Scored], reference: Sequence[str] = REFERENCES, *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Row]:
+    """One row per split and method, splits together: plain numbers, None where there is none.
+
+    A row has split, method, baseline, frames, segments (those that have a score), the mean of every score, `gain_X` (mean PSNR
+    over that of the reference X, dB) and `skill_X` (1 - MSE / MSE of X) over the frames that both have, parameters,
+    train_seconds, and intervals: name -> [low, high], 95%, where there are segments enough.
+    Raises ValueError as `splits` and `score_names` do.
+    """
+    names = score_names(scored)
+    rows = []
+    for methods in splits(scored).values():
+        draws = Resampling(next(iter(methods.values())).segment_of, resamples=resamples, seed=seed)
+        rows += [_row(one, names, {name: methods.get(name) for name in reference}, draws) for one in methods.values()]
+    return rows
+
+
+def _row(one: Scored, names: list[str], references: dict[str, Scored | None], draws: Resampling) -> Row:
+    there = present(one)
+    row: Row = {"split": one.split, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
+    row["segments"] = len(np.unique(one.segment_of[there]))
+    intervals: dict[str, Interval | None] = {}
+    for name in names:
+        row[name] = _number(one.mean(name))
+        column = one.frames.get(name, one.segments.get(name))
+        intervals[name] = None if column is None else draws.mean(column)
+    for name, other in references.items():
+        row[f"gain_{name}"] = row[f"skill_{name}"] = None
+        if other is None:
+            continue
+        own = other is one  # its interval would be [0, 0] by construction
+        if "psnr" in one.frames.keys() & other.frames.keys():
+            psnr = one.frames["psnr"] - other.frames["psnr"]
+            row[f"gain_{name}"] = _number(np.nanmean(psnr)) if np.isfinite(psnr).any() else None
+            intervals[f"gain_{name}"] = None if own else draws.difference(one.frames["psnr"], other.frames["psnr"])
+        if "mse" in one.frames.keys() & other.frames.keys():
+            mse, its = one.frames["mse"], other.frames["mse"]
+            row[f"skill_{name}"] = _number(_skill(mse, its))
+            intervals[f"skill_{name}"] = None if own else draws.skill(mse, its)
+    row["intervals"] = {name: list(found) for name, found in intervals.items() if found is not None and row[name] is not None}
+    return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
+
+
+def present(one: Scored) -> np.ndarray:
+    """(N,) whether a frame has any score of its own."""
+    found = np.zeros(len(one.segment_of), bool)
+    for column in one.frames.values():
+        found |= ~np.isnan(column)
+    return found
+
+
+def _skill(mse: np.ndarray, reference: np.ndarray) -> float:
+    both = np.isfinite(mse) & np.isfinite(reference)
+    below = reference[both].sum()
+    return float(1 - mse[both].sum() / below) if below > 0 else math.nan
+
+
+def _number(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return float(value) if math.isfinite(value) else None

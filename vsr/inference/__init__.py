@@ -1,0 +1,1 @@
+"""A trained network on movies of any length and size: tiles, streams, files."""

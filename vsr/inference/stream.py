@@ -1,0 +1,172 @@
+"""A movie through a network in constant memory: one thread reads ahead, one computes, one writes behind."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.data.frames import Ends, beyond
+from vsr.inference.engine import Engine
+from vsr.output.base import Sink
+
+AHEAD = 2  # blocks that wait between two threads
+FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block under way)
+
+
+class Source(Protocol):
+    """LR movies of one size, frame after frame.
+
+    Attributes:
+        lengths: frames of each movie; None for one whose end is only found by reading.
+        channels, height, width: of every frame.
+    """
+
+    lengths: list[int | None]
+    channels: int
+    height: int
+    width: int
+
+    def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
+        """(C, h, w) float32 in physical units, in order, from frame `start` of a movie to its end."""
+        ...
+
+
+def windows(frames: Iterable[np.ndarray], start: int, *, base: int, context: int, block: int, ends: Ends) -> Iterator[Tensor]:
+    """Blocks of LR frames with those around them: (n + 2 * context, C, h, w) for output frames `start` and on, in order.
+
+    frames: those of a movie from number `base` on, which lies `context` before `start` where the movie has begun by then.
+    n is `block`, less at the end.
+    """
+    held: list[np.ndarray] = []
+    incoming = iter(frames)
+    at, over = start, False
+    while True:
+        while not over and base + len(held) < at + block + context:
+            frame = next(incoming, None)
+            if frame is None:
+                over = True
+            else:
+                held.append(frame)
+        length = base + len(held)
+        stop = min(at + block, length) if over else at + block
+        if stop <= at:
+            return
+        index = beyond(torch.arange(at - context, stop + context), 0, length, ends)
+        yield torch.from_numpy(np.stack([held[i - base] for i in index.tolist()]))
+        # The frames before the next block stay: those around it, and as many again for reflecting at the end.
+        keep = max(base, stop - 2 * context)
+        held, base, at = held[keep - base :], keep, stop
+
+
+def run(
+    source: Source,
+    engine: Engine,
+    sink: Sink,
+    progress: Callable[[int], None],
+    first: Callable[[Tensor], None] | None = None,
+) -> int:
+    """Compute all frames that the sink has not got yet, finish it and return how many they were.
+
+    progress: called with the number of frames of each block that was handed to the writer. first: called with the first block.
+    When anything fails or Ctrl-C is pressed, both threads end, what was computed is flushed, and the sink is closed.
+    """
+    computed = 0
+    stop = threading.Event()
+    incoming: queue.Queue[Tensor | BaseException | None] = queue.Queue(AHEAD)
+    outgoing: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD)
+    failed: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for window in _all_windows(source, engine, sink.done):
+                _put(incoming, window, stop)
+            _put(incoming, None, stop)
+        except _Stopped:
+            pass
+        except BaseException as error:
+            _put_last(incoming, error, stop)
+
+    def write() -> None:
+        flushed = time.monotonic()
+        try:
+            while (frames := outgoing.get()) is not None:
+                sink.write(sink.done, frames)
+                if time.monotonic() - flushed > FLUSH_SECONDS:
+                    sink.flush()
+                    flushed = time.monotonic()
+        except BaseException as error:
+            failed.append(error)
+            stop.set()
+            while outgoing.get() is not None:  # so that the other side does not wait for room
+                pass
+
+    threads = [threading.Thread(target=target, daemon=True, name=target.__name__) for target in (read, write)]
+    reader, writer = threads
+    try:
+        reader.start()
+        writer.start()
+        try:
+            while not failed and (window := incoming.get()) is not None:
+                if isinstance(window, BaseException):
+                    raise window
+                if first is not None and not computed:
+                    first(window)
+                sr = engine(window)
+                outgoing.put(sr.numpy())
+                computed += len(sr)
+                progress(len(sr))
+        finally:
+            stop.set()
+            outgoing.put(None)
+            writer.join()
+            reader.join()
+        if failed:
+            raise failed[0]
+        sink.finish()
+    except BaseException:
+        if not failed:
+            sink.flush()
+        raise
+    finally:
+        sink.close()
+    return computed
+
+
+def _all_windows(source: Source, engine: Engine, done: int) -> Iterator[Tensor]:
+    """The blocks of every movie, from output frame `done` on, counted over all movies."""
+    block = engine.block(source.height, source.width)
+    for movie, length in enumerate(source.lengths):
+        if length is not None and done >= length:
+            done -= length
+            continue
+        base = max(0, done - engine.context)
+        yield from windows(source.frames(movie, base), done, base=base, context=engine.context, block=block, ends=engine.ends)
+        done = 0
+
+
+class _Stopped(Exception):
+    """The other side gave up."""
+
+
+def _put(to: queue.Queue, value: object, stop: threading.Event) -> None:
+    """Wait for room, unless nobody will take it any more."""
+    while not stop.is_set():
+        try:
+            to.put(value, timeout=0.2)
+            return
+        except queue.Full:
+            continue
+    raise _Stopped
+
+
+def _put_last(to: queue.Queue, error: BaseException, stop: threading.Event) -> None:
+    with suppress(_Stopped):
+        _put(to, error, stop)

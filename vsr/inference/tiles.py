@@ -1,0 +1,50 @@
+"""How a frame that is too large is cut so that the pieces, put together, are what the whole would have given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, isqrt
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What of the output a tile gives (y, x, in LR pixels) and what of the frame it must see for that."""
+
+    y: Span
+    x: Span
+    seen_y: Span
+    seen_x: Span
+
+
+def tiles(height: int, width: int, reach: int, area: int, border: int = 0) -> Iterator[Tile]:
+    """Tiles of an LR frame of height x width, each of which sees about `area` pixels at most.
+
+    A tile sees `reach` pixels more than it gives on every side where the frame goes on; where it does not, the network meets the
+    frame's own border, as it does with whole frames. So every pixel depends on what it depends on without tiles, and differs by
+    float rounding only. `border` counts pixels of a made-up border around the frame, which are seen and never given.
+
+    Whole frames where they fit; else strips of whole rows, which waste least; else squares.
+    """
+    whole_height, whole_width = height + 2 * border, width + 2 * border
+    if whole_height * whole_width <= area:
+        rows, columns = height, width
+    elif area // whole_width >= 4 * reach + 8:
+        rows, columns = area // whole_width - 2 * reach, width
+    else:
+        rows = columns = max(8, isqrt(area) - 2 * reach)
+    for a, b in _evenly(height, rows):
+        for c, d in _evenly(width, columns):
+            seen_y = max(0, a + border - reach), min(whole_height, b + border + reach)
+            seen_x = max(0, c + border - reach), min(whole_width, d + border + reach)
+            yield Tile((a, b), (c, d), seen_y, seen_x)
+
+
+def _evenly(size: int, most: int) -> Iterator[Span]:
+    """0..size in pieces of nearly equal length, none longer than `most`."""
+    count = ceil(size / most)
+    edges = [i * size // count for i in range(count + 1)]
+    yield from pairwise(edges)

@@ -1,0 +1,117 @@
+"""A trained network for use from Python: `vsr.load("best.ckpt").upscale(movie)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.build import make
+from vsr.data.frames import Ends
+from vsr.errors import UserError
+from vsr.inference.engine import Engine, Options
+from vsr.inference.labelled import refined
+from vsr.loading import Trained, read_trained
+
+Array = TypeVar("Array")  # numpy, torch or xarray: what goes in comes out
+
+
+class Upscaler:
+    """A network from a checkpoint. Nothing else is needed: scale, normaliser, degradation and ends travel in it.
+
+    Attributes:
+        trained: the checkpoint. engine: the function of frames. scale, channels: of the network. bounds: the physical values
+            between which it was trained.
+    """
+
+    def __init__(self, trained: Trained, options: Options, *, device: torch.device, ends: Ends | None = None) -> None:
+        degradation = make("degradation", trained.config.degradation)
+        self.trained = trained
+        self.module = trained.module()
+        self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
+        self.engine = Engine(
+            self.module,
+            options,
+            channels=self.channels,
+            ends=ends or trained.config.ends,
+            centred=degradation.centred(self.scale),
+            device=device,
+        )
+
+    @property
+    def name(self) -> str:
+        """What it is and which file it is from, for histories: "fsrcnn x2 (checkpoint 0123456789ab)"."""
+        return f"{self.trained.config.name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
+
+    def upscale(self, movie: Array) -> Array:
+        """A movie in physical units, `scale` times finer in y and x; every frame comes out.
+
+        numpy array or torch tensor: (H, W), (T, H, W), or (T, C, H, W) where the network has several channels; of any real dtype,
+        out float32. xarray.DataArray: dimensions by name (time, lat, lon, y, x, ...), further ones are movies of their own;
+        coordinates are refined, attributes kept. NaN stays NaN.
+
+        Raises UserError for a shape that is none of these.
+        """
+        if isinstance(movie, Tensor):
+            return self._frames(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
+        if isinstance(movie, np.ndarray):
+            return self._frames(torch.from_numpy(np.ascontiguousarray(movie, np.float32))).numpy()  # type: ignore[return-value]
+        if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
+            return refined(movie, self.scale, self.channels, self._plain)
+        raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
+
+    def _frames(self, movie: Tensor) -> Tensor:
+        expected = "(H, W), (T, H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
+        if self.channels == 1 and movie.ndim in (2, 3):
+            frames = movie.reshape(-1, 1, *movie.shape[-2:])
+        elif movie.ndim in (3, 4) and movie.shape[-3] == self.channels:
+            frames = movie.reshape(-1, *movie.shape[-3:])
+        else:
+            raise UserError(
+                f"a movie of shape {tuple(movie.shape)}: this network has {self.channels} channel(s) and takes {expected} or "
+                f"(T, {self.channels}, H, W)"
+            )
+        if not frames.numel():
+            raise UserError(f"a movie of shape {tuple(movie.shape)} holds no pixel")
+        sr = self._movie(frames)
+        return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+
+    def _movie(self, frames: Tensor) -> Tensor:
+        """(T, C, h, w) -> (T, C, H, W), a block at a time."""
+        length, block = len(frames), self.engine.block(*frames.shape[-2:])
+        starts = range(0, length, block)
+        return torch.cat([self.engine(frames[self.engine.window(a, min(a + block, length), length)]) for a in starts])
+
+    def _plain(self, frames: np.ndarray) -> np.ndarray:
+        sr = self._movie(torch.from_numpy(np.ascontiguousarray(frames)))
+        return sr.numpy()
+
+
+def load(path: str | Path, *, device: str = "auto", ends: Ends | None = None, **options: Any) -> Upscaler:
+    """The network of a checkpoint, ready to use.
+
+    Args:
+        path: a checkpoint of vsr (.ckpt).
+        device: "cpu", "cuda", or "auto" for a GPU where there is one.
+        ends: "replicate" or "reflect", for frames beyond the ends of a movie; None as in training.
+        options: those of `vsr.inference.engine.Options`: precision, compile, ensemble, periodic, memory, ...
+
+    Raises UserError for a file that is not a checkpoint of vsr, and for options that there are not.
+    """
+    known = Options.__dataclass_fields__
+    if unknown := [name for name in options if name not in known]:
+        raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
+    return Upscaler(read_trained(Path(path).expanduser()), Options(**options), device=chosen(device), ends=ends)
+
+
+def chosen(device: str) -> torch.device:
+    """The device of that name. Raises UserError where there is none."""
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("device=cuda: torch finds no GPU here; type device=cpu")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={device}: type device=cpu, cuda or auto")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")

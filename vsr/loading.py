@@ -1,0 +1,93 @@
+"""A trained network from its checkpoint alone: config, normaliser and degradation travel in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vsr.build import build_module
+from vsr.checkpoints import read_checkpoint
+from vsr.config import check
+from vsr.errors import UserError
+from vsr.modules.sr import SRModule
+
+# Of a run's config, what says nothing about the network: where it started from (that file may be gone) and how it was run.
+FORGOTTEN = ("init", "trainer", "callbacks", "logger")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint of vsr, read and checked.
+
+    Attributes:
+        path, sha256: the file. config: of its run. facts: the card of the data that it was trained on. seconds, stage_seconds: of
+        its training.
+    """
+
+    path: Path
+    sha256: str
+    config: DictConfig
+    facts: dict[str, Any]
+    state: dict[str, Any]
+    seconds: float
+    stage_seconds: dict[str, float]
+
+    @property
+    def channels(self) -> int:
+        return int(self.facts["channels"])
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The physical values that are 0 and 1 to the network."""
+        low, high = self.facts["bounds"]
+        return float(low), float(high)
+
+    def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
+        """The network in its harness, with its weights; `config` when parts of its own were replaced. Raises UserError."""
+        config = config if config is not None else self.config
+        try:
+            module = build_module(config, self.facts, test_splits)
+        except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+            raise incomplete(self.path, error) from error
+        try:
+            module.load_state_dict(self.state)
+        except RuntimeError as error:
+            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})") from error
+        return module.eval()
+
+
+def read_trained(path: Path) -> Trained:
+    """Read a checkpoint and check the config in it against what a config may name.
+
+    Raises UserError for a file that is not a checkpoint of vsr, is damaged or incomplete, or names what is not allowed.
+    """
+    content = read_checkpoint(path)
+    card = content["vsr"]
+    try:
+        config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in FORGOTTEN})
+        facts = dict(card["data"])
+        low, high = facts["bounds"]
+        facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
+        seconds = float(card.get("seconds", 0.0))
+        stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
+        config.protocol, config.ends = config.get("protocol", "float"), config.get("ends", "replicate")
+    except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
+        raise incomplete(path, error) from error
+    check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
+    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages)
+
+
+def incomplete(path: Path, error: Exception) -> UserError:
+    """What to say of a description that lacks something."""
+    return UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
