@@ -120,6 +120,29 @@ def test_every_mean_comes_from_the_files_beside_it(runs: dict[str, Path], tmp_pa
     assert checked > 20 * len(content["rows"])
 
 
+def test_a_report_is_left_for_people(runs: dict[str, Path], tmp_path: Path) -> None:
+    listed = ",".join(f"'{runs[name]}'" for name in ("movie", "two_stage"))
+    evaluate_here(tmp_path, [f"checkpoint=[{listed}]", "report=true"])
+    page = (tmp_path / "report.html").read_text()
+    for text in ("srnet3d_kim", "two_stage: 2D network", "bicubic+projection", "climate-tide", "<video"):
+        assert text in page
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert figures == {f"{kind}-{split}" for kind in ("frame", "psnr", "spectra") for split in ("test.png", "unseen.png")} | {
+        "movie-test.mp4",
+        "movie-unseen.mp4",
+    }
+    assert {"table.md", "table.tex", "results.json", "frames.csv", "segments.csv"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_network_that_puts_out_nan_has_no_score(runs: dict[str, Path], tmp_path: Path) -> None:
+    content = torch.load(runs["fsrcnn"], weights_only=True)
+    content["state_dict"]["network.network.out.bias"].fill_(math.nan)
+    torch.save(content, tmp_path / "nan.ckpt")
+    with pytest.raises(UserError, match="not finite in frames 0 and on of 'test'"):
+        evaluate(tmp_path / "e", tmp_path / "nan.ckpt")
+    assert not (tmp_path / "e").exists()
+
+
 def test_scores_are_those_of_frames_on_disk(tmp_path: Path) -> None:
     """Bicubic's RMSE in the file's own unit, computed again by hand."""
     movie = (moving_pattern(20, 32, 40) * 7 + 100).astype(np.float32)

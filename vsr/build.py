@@ -222,11 +222,12 @@ def build_trainer(
     )
 
 
-def build_scorer(cfg: DictConfig) -> L.Trainer:
+def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
     """A Trainer that only tests, in single precision: rows of one table do not differ in how they were computed."""
     return _trainer(
         cfg.trainer,
         precision="32-true",
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -17,6 +17,16 @@ from vsr.resize import bicubic_up_clips, crop
 from vsr.types import Clip
 
 
+class ScoreBar(Callback):
+    """Moves a bar on by the HR frames of every batch that is scored."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, *_: Any) -> None:
+        self.bar.update(batch.hr.shape[0] * batch.hr.shape[2])
+
+
 class RunBar(ProgressBar):
     """One bar over all steps of the run, with the time left and the latest scores.
 

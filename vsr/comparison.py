@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from vsr.build import build_baselines, build_consistent, build_data, build_interim, build_scorer, evaluation_window
+from vsr.callbacks import ScoreBar
 from vsr.config import check
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
@@ -26,6 +28,7 @@ from vsr.metrics.referee import Facts, Referee
 from vsr.modules.sr import SRModule
 from vsr.nets.base import parameter_count
 from vsr.nets.consistency import separable
+from vsr.progress import progress_bar
 from vsr.run import described, quiet_warnings, versions
 from vsr.training import serve
 
@@ -180,41 +183,53 @@ def _score(
     seconds: dict[str, float],
 ) -> list[Scored]:
     """Every candidate on every test split, in the order of the splits."""
-    scorer = build_scorer(cfg)
-    window = evaluation_window(cfg)
-    # A degradation that is a linear map has one answer to what LR an HR frame would give; noise and codecs have not.
-    linear = not data.degradation.temporal and separable(lambda hr: data.degradation(hr, data.scale), data.scale)
+    facts = _facts(cfg, data)
     found: list[Scored] = []
-    for method, candidate in candidates.items():
-        for split in data.test_splits:
-            facts = Facts(
-                scale=data.scale,
-                bounds=tuple(data.card["bounds"]),
-                window=window,
-                periodic=data.card["periodic"],
-                movie=max(b - a for a, b in data.sets[split].segments) > 1,
-                field=data.physical,
-                geostrophic=1.0 if data.geostrophic else None,
-                degrade=(lambda hr: data.degradation(hr, data.scale)) if linear else None,
-            )
-            candidate.referees[split] = Referee(facts)
-        scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
-        for split, referee in candidate.referees.items():
-            found.append(
-                Scored(
-                    split=split,
-                    method=method,
-                    frames=referee.frames(),
-                    segments=referee.segments(),
-                    segment_of=referee.segment_of(),
-                    curves=referee.curves(),
-                    parameters=parameter_count(candidate.network),
-                    train_seconds=seconds.get(method, 0.0),
-                    baseline=candidate not in modules.values(),
+    total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
+    with progress_bar(total, "scoring", "frame") as bar:
+        scorer = build_scorer(cfg, [ScoreBar(bar)])
+        for method, candidate in candidates.items():
+            candidate.referees = {split: Referee(known) for split, known in facts.items()}
+            scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
+            for split, referee in candidate.referees.items():
+                found.append(
+                    Scored(
+                        split=split,
+                        method=method,
+                        frames=referee.frames(),
+                        segments=referee.segments(),
+                        segment_of=referee.segment_of(),
+                        curves=referee.curves(),
+                        parameters=parameter_count(candidate.network),
+                        train_seconds=seconds.get(method, 0.0),
+                        baseline=candidate not in modules.values(),
+                    )
                 )
-            )
-        candidate.referees = {}
+            candidate.referees = {}
     return sorted(found, key=lambda row: data.test_splits.index(row.split))
+
+
+def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, Facts]:
+    """What the referee of each test split must know."""
+
+    def degrade(hr: Tensor) -> Tensor:
+        return data.degradation(hr, data.scale)
+
+    # A degradation that is a linear map has one answer to what LR an HR frame would give; noise and codecs have not.
+    linear = not data.degradation.temporal and separable(degrade, data.scale)
+    return {
+        split: Facts(
+            scale=data.scale,
+            bounds=tuple(data.card["bounds"]),
+            window=evaluation_window(cfg),
+            periodic=data.card["periodic"],
+            movie=max(b - a for a, b in data.sets[split].segments) > 1,
+            field=data.physical,
+            geostrophic=1.0 if data.geostrophic else None,
+            degrade=degrade if linear else None,
+        )
+        for split in data.test_splits
+    }
 
 
 @torch.no_grad()

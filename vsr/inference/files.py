@@ -30,6 +30,7 @@ from vsr.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
+MORE_VIDEOS = (".mov", ".webm", ".m4v")  # that can be streamed, though training does not read them
 READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
 OUTSIDE = 0.1  # of the training range: values further out than that are worth a warning
 
@@ -108,7 +109,11 @@ def _beside(given: Path, scale: int) -> Path:
     if given.is_dir() and given.suffix != ".zarr":
         return given.with_name(f"{given.name}_x{scale}")
     suffix = given.suffix.lower()
-    kept = {**{video: ".mkv" for video in VIDEOS}, ".jpg": ".png", ".jpeg": ".png", ".bmp": ".png"}.get(suffix, given.suffix)
+    kept = given.suffix
+    if suffix in (*VIDEOS, *MORE_VIDEOS):
+        kept = ".mkv"
+    elif suffix in (".jpg", ".jpeg", ".bmp"):
+        kept = ".png"
     return given.with_name(f"{given.stem}_x{scale}{kept}")
 
 
@@ -117,7 +122,7 @@ def _open(
 ) -> tuple[Source, Sink, list[str]]:
     """Input and output, and sentences about what the output will not have. Raises UserError."""
     suffix = given.suffix.lower()
-    if suffix in (*VIDEOS, ".mov", *PICTURES) or _is_folder_of_pictures(given):
+    if suffix in (*VIDEOS, *MORE_VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(
@@ -167,7 +172,7 @@ def _describe(
         count += f" of {len(source.lengths)} movies"
     lines = [f"input     {given}, {count}, {size}", f"network   {upscaler.name}, on {engine.device.type}"]
     for movie in source.lengths:
-        if movie is not None and movie <= engine.context:
+        if movie is not None and movie < 2 * engine.context + 1:
             lines.append(
                 f"note      a movie of {movie} frames: the network looks {engine.context} to each side, the ends stand in"
             )

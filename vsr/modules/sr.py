@@ -172,6 +172,13 @@ class SRModule(L.LightningModule):
         _, lost_y, lost_x = self.network.geometry.margin
         sr, truth = crop(sr, (0, y - lost_y, x - lost_x)), crop(truth, (0, y, x))
         mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
+        # A frame without a score would only drop out of the mean, which flatters what gave it.
+        if split in self.test_splits and not bool(torch.isfinite(sr).all()):
+            name = self.card.get("config", {}).get("name", type(self.network).__name__)
+            raise UserError(
+                f"{name}: puts out values that are not finite in frames {int(batch.position[0])} and on of '{split}'; "
+                f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
+            )
         if split in self.referees:
             around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
             lr = self.normalizer(crop(batch.lr, (around, 0, 0)))
