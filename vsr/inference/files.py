@@ -173,9 +173,8 @@ def _describe(
     lines = [f"input     {given}, {count}, {size}", f"network   {upscaler.name}, on {engine.device.type}"]
     for movie in source.lengths:
         if movie is not None and movie < 2 * engine.context + 1:
-            lines.append(
-                f"note      a movie of {movie} frames: the network looks {engine.context} to each side, the ends stand in"
-            )
+            short = f"a movie of {movie} frames, and the network looks {engine.context} to each side"
+            lines.append(f"note      {short}: what lies beyond the ends is made up (ends={engine.ends})")
             break
     lines += [f"note      {note}" for note in notes]
     if sink.done:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from vsr.errors import UserError
 from vsr.init.bring import Mismatch, Part, Supply, bring, chosen, fitted, inner, last_layer, own_tensors, parts
@@ -27,6 +28,13 @@ from vsr.weights.fitting import Inflate, authors_mapping, authors_names, names_b
 
 OUTPUT = {True: "the residual over bicubic", False: "frames"}
 STATISTICS = ("mean", "std", "rms")  # of the data; every run measures its own
+
+
+class Start(Protocol):
+    """Brings weights to a network and says what became of each tensor; `vsr.init.pretrained.Pretrained` is one, too."""
+
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+        """Raises UserError for weights that cannot be brought."""
 
 
 class Random:
@@ -127,7 +135,10 @@ class Checkpoint:
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Raises UserError for an unusable file, names that there are not, and what `mismatch` does not allow."""
-        file = read_file(self.path)
+        return self.load(network, read_file(self.path), key)
+
+    def load(self, network: Network, file: WeightFile, key: str = "init") -> InitReport:
+        """The same with the file's content, already read."""
         tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
@@ -202,7 +213,7 @@ class TwoStage:
     def __init__(
         self,
         *,
-        first: Random | Authors | Checkpoint,
+        first: Start,
         epochs: int = 60,
         frame_batch: int = 16,
         stop_epoch: int | None = None,
