@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import struct
-import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -26,7 +25,7 @@ from vsr.errors import UserError
 from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.nets.residual import StandardizedResidual
 from vsr.nets.srcnn import SRCNN
-from vsr.weights.files import architecture, describe, read_tensors
+from vsr.weights.files import architecture, describe, read_file, read_tensors
 
 SHARED = ROOT.parent / "shared" / "data"
 TENSORS = {"a.weight": torch.arange(24.0).reshape(2, 3, 2, 2) / 7, "a.bias": torch.tensor([0.5, -2.0])}
@@ -111,7 +110,6 @@ def test_other_lightning_checkpoints_are_read(tmp_path: Path) -> None:
 
 
 def test_safetensors_are_read(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     values = {f"features.{i}.weight": np.full((i + 1, 2), i, np.float32) for i in (10, 2, 0)}
     path = tmp_path / "a.safetensors"
     path.write_bytes(safetensors_bytes(values))
@@ -121,10 +119,17 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert "kind          safetensors" in describe(path)
 
 
-def test_without_the_package_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.safetensors").write_bytes(safetensors_bytes({"w": np.ones(3, np.float32)}))
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    assert refusal(tmp_path / "a.safetensors").endswith("type: pip install 'vsr[export]'")
+def test_what_an_exported_file_says_of_itself_is_shown(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    said = {"checkpoint": "0" * 64, "vsr": "0.1.0", "name": "fsrcnn", "scale": "3", "data": "a\x1b[2Jb"}
+    save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", said)
+    assert read_file(tmp_path / "a.safetensors").facts["scale"] == "3"
+    assert "scale         3" in describe(tmp_path / "a.safetensors")
+    assert "\x1b" not in describe(tmp_path / "a.safetensors")
+    del said["checkpoint"]  # somebody else's header means something else
+    save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", said)
+    assert read_file(tmp_path / "a.safetensors").facts == {}
 
 
 # --- shown ----------------------------------------------------------------------------------------------------------------
@@ -338,7 +343,6 @@ def test_packed_zips_are_refused(tmp_path: Path) -> None:
 
 
 def test_damaged_safetensors_are_refused(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     raw = safetensors_bytes({"a": np.arange(6, dtype=np.float32), "b": np.ones((2, 2), np.float32)})
     path = tmp_path / "a.safetensors"
     for kept in range(0, len(raw), 5):

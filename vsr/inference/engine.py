@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Of intermediate results of a frame network on a CPU: tiles of this size are up to twice as fast as whole large frames, which are
+# fetched from memory again by every layer (benchmarks/upscale.py). Movie networks would compute too many frames twice.
+CACHED = 24 * 2**20
 PROBE = 24  # LR pixels per side of the frame on which the memory per pixel is measured
 
 
@@ -180,7 +183,10 @@ class Engine:
         frames = 1 + 2 * self.context
         probe = torch.zeros(1, self.channels, frames, size, size, device=self.device)
         held = _peak_bytes(self._network, lambda: on_clip(self._network, self.kind, probe))
-        return max(1, self.options.memory * 2**20 * size * size // held)
+        limit = self.options.memory * 2**20 * size * size // held
+        if self.kind == "frame" and self.device.type == "cpu":
+            limit = min(limit, max(CACHED * size * size // held, (16 * self.reach) ** 2))
+        return max(1, limit)
 
 
 def _pad_periodic(x: Tensor, n: int) -> Tensor:

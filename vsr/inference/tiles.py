@@ -27,15 +27,15 @@ def tiles(height: int, width: int, reach: int, area: int, border: int = 0) -> It
     frame's own border, as it does with whole frames. So every pixel depends on what it depends on without tiles, and differs by
     float rounding only. `border` counts pixels of a made-up border around the frame, which are seen and never given.
 
-    Whole frames where they fit; else strips of whole rows, which waste least; else squares.
+    Whole frames where they fit; else strips of whole rows or squares, whichever sees fewer pixels more than once.
     """
     whole_height, whole_width = height + 2 * border, width + 2 * border
     if whole_height * whole_width <= area:
         rows, columns = height, width
-    elif area // whole_width >= 4 * reach + 8:
-        rows, columns = area // whole_width - 2 * reach, width
     else:
-        rows = columns = max(8, isqrt(area) - 2 * reach)
+        strip, square = (max(8, side - 2 * reach) for side in (area // whole_width, isqrt(area)))
+        strips_are_better = (strip + 2 * reach) / strip <= ((square + 2 * reach) / square) ** 2
+        rows, columns = (strip, width) if strips_are_better else (square, square)
     for a, b in _evenly(height, rows):
         for c, d in _evenly(width, columns):
             seen_y = max(0, a + border - reach), min(whole_height, b + border + reach)

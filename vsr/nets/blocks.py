@@ -24,6 +24,11 @@ def he_normal_(module: nn.Module) -> None:
             nn.init.zeros_(m.bias)  # type: ignore[arg-type]
 
 
+def deconvolution_reach(k: int, s: int, padding: int) -> int:
+    """The largest |y - i| for which an input pixel i has a part in one of the output pixels s y .. s y + s - 1."""
+    return max((k - 1 - padding) // s, (padding + s - 1) // s)
+
+
 @torch.no_grad()
 def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool = False) -> nn.Conv2d:
     """A transposed convolution (stride s, output s times as large) as a convolution at LR to s*s phases per channel.
@@ -33,7 +38,7 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool =
     """
     s, padding = deconvolution.stride[0], int(deconvolution.padding[0])
     inputs, outputs, k, _ = deconvolution.weight.shape
-    reach = max(-((padding - k + 1) // s), (padding + s - 1) // s)  # largest |y - i| that a tap of w answers to
+    reach = deconvolution_reach(k, s, padding)
     weight = deconvolution.weight.new_zeros(outputs, s, s, inputs, 2 * reach + 1, 2 * reach + 1)
     taps = [
         (p, reach - step, t)  # correlation: the input at y - step stands at reach - step

@@ -17,6 +17,7 @@ from vsr.nets.blocks import (
     activation,
     convolution_between_phases,
     deconvolution_as_phases,
+    deconvolution_reach,
     he_normal_,
     shuffled_prelu,
 )
@@ -109,7 +110,6 @@ class FSRCNNOriginal(Network):
         super().__init__()
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
-        self.reach = 2 + m + self._enlarging_reach
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
         layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), activation(act, d, slope)]
         layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
@@ -121,6 +121,8 @@ class FSRCNNOriginal(Network):
         # pixel further up and left: a padding less by one, which puts the kernel's middle on that of its block of 3 x 3.
         padding = 3 if scale == 3 else 4
         more = scale + 2 * padding - 9
+        self._border = deconvolution_reach(9, scale, padding)  # LR pixels beyond the frame that the deconvolution looks at
+        self.reach = 2 + m + self._border
         self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
@@ -129,21 +131,16 @@ class FSRCNNOriginal(Network):
         """(N, C, h, w) -> (N, C, H, W)."""
         if self.border == "zero":
             return self.out_act(self.enlarge(self.features(lr)))
-        made_up = self._enlarging_reach * self.scale
+        made_up = self._border * self.scale
         inner = slice(made_up, -made_up)
         return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
 
-    @property
-    def _enlarging_reach(self) -> int:
-        """LR pixels that half a kernel of 9 covers."""
-        return -(-4 // self.scale)
-
     def _padded(self) -> nn.Sequential:
-        """The features with `_enlarging_reach` pixels of replicated border, added before the expanding layer: few channels there.
+        """The features with `_border` pixels of replicated border, added before the expanding layer: few channels there.
 
         That layer and its activation look at single pixels: it is the same to pad before them and behind them.
         """
-        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._enlarging_reach), self.features[-2:])
+        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._border), self.features[-2:])
 
     def fold(self) -> nn.Module:
         """The same function with the deconvolution at LR."""

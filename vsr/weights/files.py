@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vsr.errors import UserError
@@ -17,6 +19,7 @@ from vsr.weights.authors import read_authors, shown
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
 OWN = "checkpoint of vsr"
+EXPORTED = {"version": "vsr", "run": "name", "scale": "scale", "data": "data"}  # our fact -> the key in an exported header
 ADVICE = "give a .ckpt, .pt, .pth or .safetensors file"
 
 
@@ -155,12 +158,13 @@ def _read_zip(path: Path) -> WeightFile:
 
 
 def _read_safetensors(path: Path) -> WeightFile:
+    """With what vsr.export wrote into the header."""
     try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise UserError(f"{path}: reading safetensors needs a package; type: pip install 'vsr[export]'") from error
-    try:
-        return WeightFile("safetensors", dict(sorted(load_file(path, device="cpu").items(), key=_natural)), {})
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+        tensors = dict(sorted(load_file(path, device="cpu").items(), key=_natural))
+        facts = {fact: shown(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said}
+        return WeightFile("safetensors", tensors, facts)
     except Exception as error:  # its own error class, and those of torch for types that it does not know
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: not a safetensors file, or damaged ({shown(detail)}); {ADVICE}") from error
