@@ -1,0 +1,50 @@
+"""The picture of docs/upscale.md: `python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png`.
+
+Frames of a tide that the network has not seen are degraded and written as NetCDF, go through upscale.py, and are drawn beside
+what they were before.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import xarray
+from matplotlib.figure import Figure
+
+from vsr.config import UpscaleSchema
+from vsr.data.climate import ClimateDataModule
+from vsr.degradations import Bicubic
+from vsr.inference.files import upscale
+from vsr.recipe import Recipe
+
+FRAME = 20
+
+
+def main() -> None:
+    checkpoint, target = sys.argv[1:]
+    data = ClimateDataModule(scale=2, degradation=Bicubic(), recipe=Recipe())
+    data.setup()
+    pair = data.sets["unseen"].read(0, 25)
+    height, width = pair.lr.shape[-2:]
+    side = {name: (np.arange(n) + 0.5) / n for name, n in (("y", height), ("x", width))}
+    lr = xarray.DataArray(pair.lr[:, 0].numpy(), {"time": np.arange(25.0), **side}, ["time", "y", "x"], name="h")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "movie.nc"
+        lr.to_netcdf(path, engine="h5netcdf")
+        with xarray.open_dataset(upscale(UpscaleSchema(checkpoint=checkpoint, input=str(path), periodic=True))) as made:
+            sr = made.h.load()
+    truth = pair.hr[FRAME, 0].numpy()
+    figure = Figure(figsize=(10.5, 3.9), layout="constrained")
+    axes = figure.subplots(1, 3)
+    shown = {"movie.nc": lr[FRAME].values, "movie_x2.nc": sr[FRAME].values, "what it was made from": truth}
+    for axis, (title, values) in zip(axes, shown.items(), strict=True):
+        axis.imshow(values, vmin=truth.min(), vmax=truth.max(), origin="lower", extent=(0, 1, 0, 1), interpolation="nearest")
+        axis.set(title=f"{title}, {values.shape[0]}x{values.shape[1]}", xlabel="x", ylabel="y")
+    figure.savefig(target, dpi=100)
+
+
+if __name__ == "__main__":
+    main()
