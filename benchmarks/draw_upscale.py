@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "movie.nc"
         lr.to_netcdf(path, engine="h5netcdf")
-        with xarray.open_dataset(upscale(UpscaleSchema(checkpoint=checkpoint, input=str(path), periodic=True))) as made:
+        with xarray.open_dataset(upscale(UpscaleSchema(checkpoint=checkpoint, input=str(path), periodic="xy"))) as made:
             sr = made.h.load()
     truth = pair.hr[FRAME, 0].numpy()
     figure = Figure(figsize=(10.5, 3.9), layout="constrained")

@@ -17,6 +17,7 @@ from vsr.signatures import parameters
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
+PERIODIC = ("none", "x", "y", "xy")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
@@ -91,7 +92,7 @@ class UpscaleSchema:
     compile: bool = False
     channels_last: bool = False
     ensemble: bool = False
-    periodic: bool = False
+    periodic: str = "none"
     ends: str | None = None
     tile: int | None = None
     memory: int = 512
@@ -135,7 +136,7 @@ def check(cfg: DictConfig) -> None:
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "precision": PRECISIONS}
+    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "precision": PRECISIONS, "periodic": PERIODIC}
     for key, choices in choices_of.items():
         if plain.get(key) not in (None, *choices):
             raise UserError(f"{key}={plain[key]}{suggestion(str(plain[key]), choices)}")

@@ -18,11 +18,11 @@ from vsr.errors import UserError
 from vsr.inference.tiles import tiles
 from vsr.modules.sr import SRModule
 from vsr.nets.base import on_clip
-from vsr.resize import pad_symmetric
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Periodic = Literal["none", "x", "y", "xy"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Of intermediate results of a frame network on a CPU: tiles of this size are up to twice as fast as whole large frames, which are
 # fetched from memory again by every layer (benchmarks/upscale.py). Movie networks would compute too many frames twice.
@@ -39,7 +39,7 @@ class Options:
         compile: let torch.compile generate code; pays after some hundred frames.
         channels_last: the memory format of frame networks.
         ensemble: the mean over the eight flips and turns of each frame (Lim et al. 2017, "self-ensemble"): 8 times the work.
-        periodic: the field goes on at the opposite border, in y and x.
+        periodic: "x", "y" or "xy", where the field goes on at the opposite border; "none".
         tile: about tile x tile LR pixels are worked on at once, 0 for whole frames; None follows from `memory`.
         memory: MiB that the network's intermediate results may take.
     """
@@ -48,7 +48,7 @@ class Options:
     compile: bool = False
     channels_last: bool = False
     ensemble: bool = False
-    periodic: bool = False
+    periodic: Periodic = "none"
     tile: int | None = None
     memory: int = 512
 
@@ -88,7 +88,10 @@ class Engine:
         self.kind, self.context, self.lost = network.kind, network.context, network.geometry.margin
         self.scale, self.reach = network.geometry.scale[1], network.reach
         # What valid convolutions take off is made up around the frame first, so that SR is exactly `scale` times LR.
-        self.border = self.reach if options.periodic else max(math.ceil(m / self.scale) for m in self.lost[1:])
+        self.border: tuple[int, int] = tuple(
+            self.reach if axis in options.periodic else math.ceil(lost / self.scale)
+            for axis, lost in zip("yx", self.lost[1:], strict=True)
+        )  # type: ignore[assignment]
         with torch.inference_mode():
             self._network: nn.Module = network.fold()
             self._exact = self._network
@@ -100,7 +103,8 @@ class Engine:
 
     def block(self, height: int, width: int) -> int:
         """How many frames of this size fit into `memory` at once."""
-        return max(1, min(64, self.area // ((height + 2 * self.border) * (width + 2 * self.border))))
+        seen = (height + 2 * self.border[0]) * (width + 2 * self.border[1])
+        return max(1, min(64, self.area // seen))
 
     def window(self, start: int, stop: int, length: int) -> Tensor:
         """Which frames of a movie of `length` the output frames start..stop-1 need, in order, with those that are made up."""
@@ -144,8 +148,7 @@ class Engine:
     def _frames(self, network: nn.Module, unit: Tensor) -> Tensor:
         """(n + 2 * context, C, h, w) -> (n, C, H, W) in the unit interval, tile by tile."""
         height, width = unit.shape[-2:]
-        if self.border:
-            unit = _pad_periodic(unit, self.border) if self.options.periodic else pad_symmetric(unit, self.border)
+        unit = self._bordered(unit)
         count = len(unit) - 2 * self.context
         parts = list(tiles(height, width, self.reach, self.area, self.border))
         if len(parts) == 1:
@@ -157,6 +160,20 @@ class Engine:
             seen = unit[..., slice(*part.seen_y), slice(*part.seen_x)]
             out[..., a * s : b * s, c * s : d * s] = self._tile(network, seen, part.y, part.x, (part.seen_y[0], part.seen_x[0]))
         return out
+
+    def _bordered(self, unit: Tensor) -> Tensor:
+        """With the made-up border around it: from the opposite side where the field is periodic, else mirrored."""
+        for axis, letter, n in zip((-2, -1), "yx", self.border, strict=True):
+            if n:
+                size = unit.shape[axis]
+                index = torch.arange(-n, size + n, device=unit.device)
+                if letter in self.options.periodic:
+                    index = index % size
+                else:
+                    index = index % (2 * size)
+                    index = torch.minimum(index, 2 * size - 1 - index)
+                unit = unit.index_select(axis, index)
+        return unit
 
     def _tile(self, network: nn.Module, seen: Tensor, y: tuple[int, int], x: tuple[int, int], origin: tuple[int, int]) -> Tensor:
         """What a tile gives: SR of LR rows `y` and columns `x`, from pixels that begin at `origin` of the bordered frame."""
@@ -170,8 +187,8 @@ class Engine:
             more = self.context - self.lost[0]
             sr = sr[more : len(sr) - more]
         spans = []
-        for (a, b), first, lost in zip((y, x), origin, self.lost[1:], strict=True):
-            begin = (a + self.border - first) * self.scale - lost
+        for (a, b), border, first, lost in zip((y, x), self.border, origin, self.lost[1:], strict=True):
+            begin = (a + border - first) * self.scale - lost
             spans.append(slice(begin, begin + (b - a) * self.scale))
         return sr[..., spans[0], spans[1]]
 
@@ -187,14 +204,6 @@ class Engine:
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
-
-
-def _pad_periodic(x: Tensor, n: int) -> Tensor:
-    """Go on at the opposite border by n pixels per side, more than once round where the frame is smaller than that."""
-    for axis in (-2, -1):
-        index = torch.arange(-n, x.shape[axis] + n, device=x.device) % x.shape[axis]
-        x = x.index_select(axis, index)
-    return x
 
 
 def _peak_bytes(network: nn.Module, run: Callable[[], object]) -> int:

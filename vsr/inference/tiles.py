@@ -20,16 +20,17 @@ class Tile:
     seen_x: Span
 
 
-def tiles(height: int, width: int, reach: int, area: int, border: int = 0) -> Iterator[Tile]:
+def tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0)) -> Iterator[Tile]:
     """Tiles of an LR frame of height x width, each of which sees about `area` pixels at most.
 
     A tile sees `reach` pixels more than it gives on every side where the frame goes on; where it does not, the network meets the
     frame's own border, as it does with whole frames. So every pixel depends on what it depends on without tiles, and differs by
-    float rounding only. `border` counts pixels of a made-up border around the frame, which are seen and never given.
+    float rounding only. `border` counts pixels (y, x) per side of a made-up border, which are seen and never given.
 
     Whole frames where they fit; else strips of whole rows or squares, whichever sees fewer pixels more than once.
     """
-    whole_height, whole_width = height + 2 * border, width + 2 * border
+    above, left = border
+    whole_height, whole_width = height + 2 * above, width + 2 * left
     if whole_height * whole_width <= area:
         rows, columns = height, width
     else:
@@ -38,8 +39,8 @@ def tiles(height: int, width: int, reach: int, area: int, border: int = 0) -> It
         rows, columns = (strip, width) if strips_are_better else (square, square)
     for a, b in _evenly(height, rows):
         for c, d in _evenly(width, columns):
-            seen_y = max(0, a + border - reach), min(whole_height, b + border + reach)
-            seen_x = max(0, c + border - reach), min(whole_width, d + border + reach)
+            seen_y = max(0, a + above - reach), min(whole_height, b + above + reach)
+            seen_x = max(0, c + left - reach), min(whole_width, d + left + reach)
             yield Tile((a, b), (c, d), seen_y, seen_x)
 
 
