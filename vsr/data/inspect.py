@@ -250,7 +250,7 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print what is in a file. Exits with status 1 and one line when it cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m vsr.data.inspect", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, hdf5, nc, zarr, npy, npz; y4m, mp4, mkv, avi")
+    parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
     parser.add_argument("--axes", metavar="A", help="meaning of each index, from n (movies), c (channels), t, y, x; e.g. tyx")
     parser.add_argument("--picture", metavar="PNG", type=Path, help="write the first, middle and last frame to this file")

@@ -27,8 +27,8 @@ class MovieDataModule(SRDataModule):
     """The luma of movies, code values 0..255.
 
     Args:
-        path: a video (y4m, mp4, mkv, avi), a folder of videos, a folder of numbered frames, or a folder of such folders. None for
-            ten clips of a synthetic camera over the photographs of scikit-image.
+        path: a video (y4m, mp4, mkv, avi, mov, webm), a folder of videos, a folder of numbered frames, or a folder of such
+            folders. None for ten clips of a synthetic camera over the photographs of scikit-image.
         frames: use only the first so many of each clip; None for all, which also checks that a file is complete.
         by: "time" cuts each clip into train, val and test, "clip" gives whole clips (scenes, where there are cuts) to each, None
             for "clip" where there are at least four clips and "time" otherwise.

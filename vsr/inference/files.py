@@ -30,7 +30,6 @@ from vsr.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
-MORE_VIDEOS = (".mov", ".webm", ".m4v")  # that can be streamed, though training does not read them
 READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
 OUTSIDE = 0.1  # of the training range: values further out than that are worth a warning
 
@@ -110,7 +109,7 @@ def _beside(given: Path, scale: int) -> Path:
         return given.with_name(f"{given.name}_x{scale}")
     suffix = given.suffix.lower()
     kept = given.suffix
-    if suffix in (*VIDEOS, *MORE_VIDEOS):
+    if suffix in VIDEOS:
         kept = ".mkv"
     elif suffix in (".jpg", ".jpeg", ".bmp"):
         kept = ".png"
@@ -122,7 +121,7 @@ def _open(
 ) -> tuple[Source, Sink, list[str]]:
     """Input and output, and sentences about what the output will not have. Raises UserError."""
     suffix = given.suffix.lower()
-    if suffix in (*VIDEOS, *MORE_VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
+    if suffix in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(

@@ -82,13 +82,13 @@ class VideoStream:
     Args:
         path: a file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
         frames: use only the first so many, and do not ask whether the rest is complete.
-        limit: pixels per frame beyond which nothing is decoded.
+        limit: pixels per frame beyond which nothing is decoded. key: of the config for `frames`, for errors.
 
     Raises UserError for what is not a video, is cut short, changes its size or has a pixel format of another kind.
     """
 
-    def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS) -> None:
-        self.path, self.frames, self.limit = Path(path), frames, limit
+    def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
+        self.path, self.frames, self.limit, self.key = Path(path), frames, limit, key
         if not self.path.is_file():
             raise UserError(f"{path}: no such file; type input=PATH of a video")
         with self._opened() as (container, stream):
@@ -113,7 +113,7 @@ class VideoStream:
             if (frame.height, frame.width) != size or _layout(frame, self.path)[:2] != (facts.kind, facts.bits):
                 raise UserError(
                     f"{self.path}: frame {number} is {frame.height}x{frame.width} {frame.format.name}, the first is "
-                    f"{size[0]}x{size[1]}; type frames={number} to use what comes before it"
+                    f"{size[0]}x{size[1]}; type {self.key}={number} to use what comes before it"
                 )
             if number >= start:
                 yield VideoFrame(number, pts, _planes(frame, facts.kind, facts.bits))
@@ -124,7 +124,7 @@ class VideoStream:
         early = facts.end is not None and float(pts * facts.tick + 2 / facts.rate) + 0.002 < facts.end
         if early or number < (facts.frames or 0):
             wanted = f"{number} of {facts.frames} frames" if facts.frames else f"{number} frames"
-            raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type frames={number} to use these")
+            raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
 
     def times(self) -> tuple[list[int], list[int]]:
         """Times of all frames and of the keyframes in ticks, each sorted: what the container says, without decoding."""
@@ -180,7 +180,7 @@ class VideoStream:
                 if number == begin:
                     raise
                 why = f"damaged or cut short after {number} frames ({error.strerror})"
-                raise UserError(f"{self.path}: {why}; type frames={number} to use these") from error
+                raise UserError(f"{self.path}: {why}; type {self.key}={number} to use these") from error
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
