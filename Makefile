@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all movies lint clean
+.PHONY: help train test test-all movies pretrained lint clean
 
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
 	@echo "make test      install, then lint and the tests (minutes)"
 	@echo "make test-all  the same, with tests marked long (none at present)"
 	@echo "make movies    fetch the two movies of the report (needs a network)"
+	@echo "make pretrained  train the weights that come with the package (half an hour)"
 	@echo "make clean     remove the virtual environment and caches"
 
 # Torch first and alone, at the exact version: a range would let pip choose a build of several gigabytes. Exact versions are for
@@ -35,6 +36,9 @@ test-all: $(VENV)/.installed lint
 
 movies: $(VENV)/.installed
 	$(RUN) -m vsr.data.fetch movies
+
+pretrained: $(VENV)/.installed
+	$(RUN) benchmarks/pretrain.py
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .
