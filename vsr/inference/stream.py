@@ -84,7 +84,10 @@ def run(
     outgoing: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD)
     failed: list[BaseException] = []
 
+    # Torch's number of threads is each thread's own: with all of them for the little work that reading and writing do, the pools
+    # of three threads would wait for each other (a third slower on two cores).
     def read() -> None:
+        torch.set_num_threads(1)
         try:
             for window in _all_windows(source, engine, sink.done):
                 _put(incoming, window, stop)
@@ -95,6 +98,7 @@ def run(
             _put_last(incoming, error, stop)
 
     def write() -> None:
+        torch.set_num_threads(1)
         flushed = time.monotonic()
         try:
             while (frames := outgoing.get()) is not None:
