@@ -134,6 +134,20 @@ def test_a_report_is_left_for_people(runs: dict[str, Path], tmp_path: Path) -> N
     assert {"table.md", "table.tex", "results.json", "frames.csv", "segments.csv"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_what_is_too_small_to_learn_from_can_be_scored_and_what_is_too_small_to_score_cannot(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    own = ("data=climate", f"data.path={tmp_path}/m.npy", "data.axes=tyx")
+    np.save(tmp_path / "m.npy", moving_pattern(12, 26, 26).astype(np.float32) / 10 - 10)
+    content = torch.load(runs["fsrcnn"], weights_only=True)
+    content["vsr"]["config"]["recipe"]["patch"] = 16  # LR pixels; these frames have 13
+    torch.save(content, tmp_path / "patch.ckpt")
+    assert of(evaluate(tmp_path / "e", tmp_path / "patch.ckpt", more=own), "fsrcnn", "test")["frames"] == 4
+    np.save(tmp_path / "m.npy", moving_pattern(12, 16, 16).astype(np.float32) / 10 - 10)
+    with pytest.raises(UserError, match=r"window=\[0, 4, 4\] leaves 8x8 of frames of 16x16, SSIM needs 11x11"):
+        evaluate(tmp_path / "f", tmp_path / "patch.ckpt", more=own)
+
+
 def test_a_network_that_puts_out_nan_has_no_score(runs: dict[str, Path], tmp_path: Path) -> None:
     content = torch.load(runs["fsrcnn"], weights_only=True)
     content["state_dict"]["network.network.out.bias"].fill_(math.nan)

@@ -51,6 +51,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     test_name = "test"  # of the split's test part
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
+    trains = True  # whether patches and clips will be drawn to learn from; set before setup()
     protocol = "float"  # or "classical"; set before setup()
     ends: Ends = "replicate"  # the frames before the first and after the last; set before setup()
     # What the network that is served needs, see serve().
@@ -118,7 +119,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
         tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
         sets = {name: self._frame_set(found) for name, found in splits.items()}
-        self._check_patch(sets["train"])
+        if self.trains:
+            self._check_patch(sets["train"])
         self.card = {
             "name": self.name,
             "frames": {name: len(frame_set) for name, frame_set in sets.items()},
@@ -149,7 +151,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         self.recipe, self.context, self.lost, self.trim = recipe, context, lost, trim
         self.length = recipe.frames if context else 1
         longest = max(b - a for a, b in self.sets["train"].segments)
-        if longest + 2 * lost < self.length:
+        if self.trains and longest + 2 * lost < self.length:
             raise UserError(
                 f"{self.name}: no training movie is long enough for clips of recipe.frames={self.length} frames, the longest has "
                 f"{longest}, and {lost} made up at each end; type recipe.frames={longest + 2 * lost} or less"
