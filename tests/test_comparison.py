@@ -79,6 +79,8 @@ def test_several_networks_are_rows_of_one_table(runs: dict[str, Path], tmp_path:
 def test_what_cannot_be_compared_is_refused(runs: dict[str, Path], tmp_path: Path, other: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         evaluate(tmp_path / "no", runs["fsrcnn"], runs[other])
+    with pytest.raises(UserError, match="is given twice; leave one of them out"):
+        evaluate(tmp_path / "no", runs["fsrcnn"], runs["fsrcnn"])
     assert not (tmp_path / "no").exists()
 
 

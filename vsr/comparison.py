@@ -19,7 +19,6 @@ from vsr.config import check
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.errors import UserError
-from vsr.evaluation.rows import summary
 from vsr.evaluation.scored import Sample, Scored
 from vsr.evaluation.table import text
 from vsr.evaluation.write import write_all
@@ -49,6 +48,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     quiet_warnings()
     paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
     trained = [read_trained(Path(str(path)).expanduser()) for path in paths]
+    for i, each in enumerate(trained):
+        if each.sha256 in {other.sha256 for other in trained[:i]}:
+            raise UserError(f"checkpoint: {each.path} is given twice; leave one of them out")
     configs = [_config(each, cfg) for each in trained]
     _check_comparable(trained, configs)
     check(configs[0])
@@ -83,8 +85,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     command = (
         shlex.join(["python", "evaluate.py", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "python evaluate.py"
     )
-    write_all(folder, scored, samples, protocol, command=command, field=data.physical, pictures=cfg.report)
-    rows = summary(scored)
+    rows = write_all(folder, scored, samples, protocol, command=command, field=data.physical, pictures=cfg.report)
     log.info("%s\n%s", text(rows), _closing(folder, cfg.report))
     return {"rows": rows, "protocol": protocol}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,6 +98,38 @@ def test_what_is_there_already_is_not_computed_again(done: int) -> None:
     expected = np.concatenate(whole.held)
     np.testing.assert_allclose(np.concatenate(rest.held), expected[done:], atol=1e-4 * expected.std())
     assert computed == 78 - done
+
+
+def test_a_writer_that_fails_while_the_reader_is_slow_does_not_leave_everybody_waiting() -> None:
+    engine, failed = Engine(module_of("bicubic"), Options(), channels=1), threading.Event()
+
+    class Slow(Movies):
+        def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
+            for i, frame in enumerate(super().frames(movie, start)):
+                if i == 64:  # the first block is through: nothing is ready when the disk is full
+                    failed.wait(20)
+                    time.sleep(0.2)
+                yield frame
+
+    class Full(Memory):
+        def write(self, start: int, frames: np.ndarray) -> None:
+            time.sleep(0.2)  # the other side waits for the reader by now
+            failed.set()
+            raise UserError("disk full")
+
+    caught: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            run(Slow([200]), engine, Full(), lambda _: None)
+        except UserError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert "disk full" in str(caught[0])
 
 
 @pytest.mark.parametrize("fault", ["reader", "writer", "compute", "interrupt"])

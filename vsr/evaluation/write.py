@@ -15,7 +15,7 @@ from vsr.evaluation.files import FRAMES, SEGMENTS, frames_csv, jsonable, results
 from vsr.evaluation.look import png
 from vsr.evaluation.movie import movie
 from vsr.evaluation.page import Shown, page
-from vsr.evaluation.rows import splits, summary
+from vsr.evaluation.rows import Row, splits, summary
 from vsr.evaluation.scored import Sample, Scored
 from vsr.evaluation.table import latex, markdown, plain
 from vsr.files import replacing
@@ -35,11 +35,12 @@ def write_all(
     command: str,
     field: bool,
     pictures: bool = True,
-) -> None:
+) -> list[Row]:
     """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html into `folder`.
 
     `protocol` says what was compared, in plain nested values; `command` makes it again; `field` whether the data are fields, to
     be shown in colours, or pictures, shown as they are; without `pictures` no figures and no page. What is there is replaced.
+    The rows of the table are returned.
     Raises UserError when the folder cannot be written, ValueError as `summary` does.
     """
     rows = summary(scored)
@@ -64,6 +65,7 @@ def write_all(
             raise UserError(
                 f"{folder / name}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere"
             ) from error
+    return rows
 
 
 def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:

@@ -93,9 +93,12 @@ def run(
                 _put(incoming, window, stop)
             _put(incoming, None, stop)
         except _Stopped:
-            pass
+            _wake(incoming)
         except BaseException as error:
-            _put_last(incoming, error, stop)
+            try:
+                _put(incoming, error, stop)
+            except _Stopped:
+                _wake(incoming)
 
     def write() -> None:
         torch.set_num_threads(1)
@@ -171,6 +174,7 @@ def _put(to: queue.Queue, value: object, stop: threading.Event) -> None:
     raise _Stopped
 
 
-def _put_last(to: queue.Queue, error: BaseException, stop: threading.Event) -> None:
-    with suppress(_Stopped):
-        _put(to, error, stop)
+def _wake(waiting: queue.Queue) -> None:
+    """Who waits for more must learn that none comes; in a full queue there is enough to wake up by."""
+    with suppress(queue.Full):
+        waiting.put_nowait(None)
