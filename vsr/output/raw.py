@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,9 @@ class ContiguousSink(Sink):
             with writing(journal.target):
                 self._handle = os.open(journal.partial, os.O_RDWR | os.O_CLOEXEC)
         except BaseException:
+            if not journal.state:  # never complete: it would only take up the room that may be what is missing
+                with suppress(UserError):
+                    journal.start_over()
             self.close()
             raise
         self.done: int = journal.done
