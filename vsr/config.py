@@ -162,7 +162,8 @@ def _check_starts(init: Any, key: str) -> None:
     """The files that weights are to come from."""
     if not isinstance(init, dict):
         return
-    _check_starts(init.get("first"), f"{key}.first")
+    for part in ("first", "second"):
+        _check_starts(init.get(part), f"{key}.{part}")
     if "path" not in init:
         if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
             raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")

@@ -95,8 +95,7 @@ def train_stages(
 ) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
-    Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values, which
-    it does only for the first network.
+    Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values.
     """
     network = module.network
     assert isinstance(network, Combined)
@@ -107,8 +106,9 @@ def train_stages(
             stage.recipe = replace(stage.recipe, batch=start.frame_batch)
         stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        own = {key.removeprefix("first."): mask for key, mask in values.items()} if name == "first" else {}
         second = name == "second"
+        own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
+        own = own if second else {key.removeprefix("first."): mask for key, mask in own.items()}
         fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=second or bool(own), values=own)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}

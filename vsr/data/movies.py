@@ -30,6 +30,7 @@ class MovieDataModule(SRDataModule):
         path: a video (y4m, mp4, mkv, avi, mov, webm), a folder of videos, a folder of numbered frames, or a folder of such
             folders. None for ten clips of a synthetic camera over the photographs of scikit-image.
         frames: use only the first so many of each clip; None for all, which also checks that a file is complete.
+        size: side in pixels of a square from the middle of each frame; None for whole frames.
         by: "time" cuts each clip into train, val and test, "clip" gives whole clips (scenes, where there are cuts) to each, None
             for "clip" where there are at least four clips and "time" otherwise.
         learn, test: frames or shares below 1 to learn from and to test on; val: share of the learning frames.
@@ -48,6 +49,7 @@ class MovieDataModule(SRDataModule):
         *,
         path: str | None = None,
         frames: int | None = None,
+        size: int | None = None,
         by: Literal["time", "clip"] | None = None,
         learn: float = 0.7,
         test: float = 0.3,
@@ -61,7 +63,7 @@ class MovieDataModule(SRDataModule):
         crop: bool = False,
     ) -> None:
         super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
-        self.limit, self.cuts = frames, cuts
+        self.limit, self.size, self.cuts = frames, size, cuts
         if path is None:
             self.clips: list[Path] = offline_photographs()[:CAMERA_CLIPS]
             self.name = "camera"
@@ -79,10 +81,11 @@ class MovieDataModule(SRDataModule):
             if self.synthetic:
                 rng = np.random.default_rng((7, number))
                 picture = read_picture(clip, "luma").values[0]
-                movie = camera_movie(picture, size=CAMERA_SIZE, frames=self.limit or CAMERA_FRAMES, rng=rng)
+                movie = camera_movie(picture, size=self.size or CAMERA_SIZE, frames=self.limit or CAMERA_FRAMES, rng=rng)
                 found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
                 continue
             luma = torch.from_numpy(read_luma(clip, self.limit) if clip.is_file() else read_frames(clip, self.limit))
+            luma = luma if self.size is None else middle(luma, self.size, clip)
             edges = scene_cuts(luma) if self.cuts else []
             if len(luma) < 2 or not edges:
                 found.append(Movie(luma.unsqueeze(0), str(clip)))
@@ -127,6 +130,15 @@ def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
                 f"{file}: is {image.shape[0]}x{image.shape[1]}, {files[0].name} is {images[0].shape[0]}x{images[0].shape[1]}"
             )
     return np.stack(images)
+
+
+def middle(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
+    """The square of `size` pixels in the middle of (T, H, W) frames. Raises UserError for smaller frames."""
+    height, width = luma.shape[1:]
+    if size > min(height, width):
+        raise UserError(f"data.size={size}: {clip} has {height}x{width}; type data.size={min(height, width)} or less")
+    top, left = (height - size) // 2, (width - size) // 2
+    return luma[:, top : top + size, left : left + size].contiguous()
 
 
 def scene_cuts(luma: torch.Tensor) -> list[int]:

@@ -202,7 +202,7 @@ class TwoStage:
     """For a combined pipeline: its networks are trained one after the other before (or instead of) together.
 
     Args:
-        first: where the first network's weights come from.
+        first, second: where the networks' weights come from; None for a second network as it was drawn.
         epochs: of each of these stages.
         frame_batch: clips per step when the first network works frame by frame, where a clip is one frame.
         stop_epoch: end the first stage after so many epochs, in the middle of its schedule.
@@ -214,18 +214,22 @@ class TwoStage:
         self,
         *,
         first: Start,
+        second: Start | None = None,
         epochs: int = 60,
         frame_batch: int = 16,
         stop_epoch: int | None = None,
         stop_psnr: float | None = None,
     ) -> None:
-        self.first, self.epochs, self.frame_batch = first, epochs, frame_batch
+        self.first, self.second, self.epochs, self.frame_batch = first, second or Random(), epochs, frame_batch
         self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """The first network's start; the second one's is drawn. Raises UserError for a network that is not combined."""
+        """The starts of both networks. Raises UserError for a network that is not combined."""
         if not isinstance(network, Combined):
             raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
-        found = [replace(row, tensor=f"first.{row.tensor}") for row in self.first(network.first, f"{key}.first", frames)]
-        second = [(f"second.{name}", tensor) for name, tensor in own_tensors(network.second).items()]
-        return found + [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in second]
+        found: InitReport = []
+        # The second network's frames are what the first one will put out: there are none to measure yet.
+        for name, start, known in (("first", self.first, frames), ("second", self.second, None)):
+            rows = start(getattr(network, name), f"{key}.{name}", known)
+            found += [replace(row, tensor=f"{name}.{row.tensor}") for row in rows]
+        return found

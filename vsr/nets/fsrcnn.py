@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import nn
 
+from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.nets.blocks import (
@@ -31,6 +32,8 @@ class FSRCNN(Network):
     at stride `scale`, which is what is built for 3 and 4.
 
     Args:
+        kernel: side of the deconvolution's kernel, `scale` or more; None for `scale`. The report says that large ones are hard to
+            train.
         act: "prelu" (the report's) or "relu".
         slope: where the PReLU's slopes start; 0 in the report.
         output_act: an activation behind the last layer too, as the report says of "all layers".
@@ -40,6 +43,7 @@ class FSRCNN(Network):
     def __init__(
         self,
         *,
+        kernel: int | None = None,
         act: Activation = "prelu",
         slope: float = 0.25,
         output_act: bool = False,
@@ -47,9 +51,13 @@ class FSRCNN(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
+        k = scale if kernel is None else kernel
+        if k < scale:
+            raise UserError(f"model.kernel={kernel}: leaves holes between pixels at x{scale}; type model.kernel={scale} or more")
+        padding = (k - scale + 1) // 2  # the kernel's middle on that of the scale x scale block of its pixel
         self.scale = scale
         self.geometry = Geometry.frame(scale)
-        self.reach = 2 + 1 + -(-2 // scale)
+        self.reach = 2 + 1 + deconvolution_reach(k, scale, padding) + -(-2 // scale)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 32, 5, padding=2),  # feature extraction
             activation(act, 32, slope),
@@ -60,7 +68,8 @@ class FSRCNN(Network):
             nn.Conv2d(8, 32, 1),  # expanding
             activation(act, 32, slope),
         )
-        self.enlarge = nn.ConvTranspose2d(32, 32, scale, stride=scale)  # (N, 32, H, W)
+        more = scale + 2 * padding - k
+        self.enlarge = nn.ConvTranspose2d(32, 32, k, stride=scale, padding=padding, output_padding=more)  # (N, 32, H, W)
         self.enlarge_act = activation(act, 32, slope)
         self.out = nn.Conv2d(32, channels, 5, padding=2)
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()

@@ -103,10 +103,12 @@ def architecture(tensors: Mapping[str, Tensor]) -> str | None:
         return inner and f"{inner}, standardized residual"
     sizes = {name.removesuffix(".weight"): tuple(t.shape) for name, t in tensors.items() if t.ndim == 4}
     features = [f"features.{2 * i}" for i in range(sum(name.startswith("features.") for name in sizes))]
-    if sizes.keys() == {"body.0", "body.2", "body.4"}:
-        return "SRCNN " + "-".join(str(sizes[f"body.{i}"][-1]) for i in (0, 2, 4))
+    layers = [f"body.{2 * i}" for i in range(len(sizes))]
+    if len(layers) >= 3 and sizes.keys() == set(layers):
+        return "SRCNN " + "-".join(str(sizes[layer][-1]) for layer in layers)
     if len(features) == 4 and sizes.keys() == {*features, "enlarge", "out"}:
-        return f"FSRCNN of the report, x{sizes['enlarge'][-1]}"
+        side = sizes["enlarge"][-1]
+        return f"FSRCNN of the report, {f'x{side}' if side <= 4 else f'deconvolution {side}x{side}'}"
     if len(features) > 3 and sizes.keys() == {*features, "enlarge"}:
         return f"FSRCNN({sizes['features.0'][0]},{sizes['features.2'][0]},{len(features) - 3})"
     return None

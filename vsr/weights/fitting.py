@@ -178,7 +178,8 @@ def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
 def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
     """Name of a layer of the authors -> names of the convolution and of the activation that do this here."""
     if isinstance(network, SRCNN):
-        return _numbered("body", ("extraction", "mapping", "reconstruction"))
+        deeper = (f"mapping {i}" for i in range(2, len(network.body) // 2 - 1))  # which the authors' three layers do not have
+        return _numbered("body", ("extraction", "mapping", *deeper, "reconstruction"))
     if isinstance(network, SRNet3D):
         return _numbered("body", ("extraction", "shrinking", "mapping 1", "mapping 2", "expanding"))
     if not isinstance(network, FSRCNN | FSRCNNOriginal):
