@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all movies pretrained lint clean
+.PHONY: help train test test-all movies tables pretrained lint clean
 
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
 	@echo "make test      install, then lint and the tests (minutes)"
 	@echo "make test-all  the same, with tests marked long (none at present)"
 	@echo "make movies    fetch the two movies of the report (needs a network)"
+	@echo "make tables    the tables of the report, with all runs for them (45 minutes); TABLES=\"seeds=1\" and the like"
 	@echo "make pretrained  train the weights that come with the package (half an hour)"
 	@echo "make clean     remove the virtual environment and caches"
 
@@ -36,6 +37,9 @@ test-all: $(VENV)/.installed lint
 
 movies: $(VENV)/.installed
 	$(RUN) -m vsr.data.fetch movies
+
+tables: $(VENV)/.installed
+	$(RUN) -m vsr.tables $(TABLES)
 
 pretrained: $(VENV)/.installed
 	$(RUN) benchmarks/pretrain.py

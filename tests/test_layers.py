@@ -27,7 +27,7 @@ NO_TORCH = (
     "cli",
     "geometry",
 )
-HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison")
+HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison", "tables")
 
 
 def imported(path: object) -> set[str]:

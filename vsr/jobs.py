@@ -21,6 +21,7 @@ from vsr.progress import progress_bar
 
 POLL = 0.1  # seconds
 TAIL = 1 << 16  # bytes of a log in which an error is looked for
+_END = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class _Running:
 
 
 def run_jobs(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | None],
     at_once: int = 1,
     *,
     total: int | None = None,
@@ -78,7 +79,8 @@ def run_jobs(
     """Run every job and give the outcomes in the order in which they end; one that fails does not end the others.
 
     A job is taken from `jobs` only when there is room for it, so that a generator can decide from earlier outcomes what comes
-    next. `watch` is asked about every running job a few times a second; the text that it returns stops the job and is its error.
+    next; None means that it has to wait for one of them. `watch` is asked about every running job a few times a second; the text
+    that it returns stops the job and is its error.
     The CPU's cores are shared out by OMP_NUM_THREADS, where that is not set. When this process is interrupted, is asked to end
     (SIGTERM) or fails, the jobs' process groups are asked to end, killed after `grace` seconds, and the interruption goes on;
     when it is killed, the jobs end too. Raises UserError for fewer than one at once and for a log that cannot be written.
@@ -92,11 +94,14 @@ def run_jobs(
         try:
             while running or not exhausted:
                 while not exhausted and len(running) < at_once:
-                    job = next(waiting, None)
+                    job = next(waiting, _END)
                     if job is None:
-                        exhausted = True
-                    else:
+                        assert running, "waits for jobs, and there are none"
+                        break
+                    if isinstance(job, Job):
                         running.append(_start(job, threads))
+                    else:
+                        exhausted = True
                 for each in list(running):
                     status = each.process.poll()
                     if status is None:

@@ -19,6 +19,7 @@ from vsr.progress import progress_bar
 
 SOURCE = "https://media.xiph.org/video/derf/y4m/"
 MOVIES = {"akiyo_cif.y4m": 300, "container_cif.y4m": 300}  # name -> frames
+FOLDER = Path("movies")
 BLOCK = 1 << 20
 
 
@@ -69,8 +70,8 @@ def _download(url: str, part: Path) -> None:
 
 
 def main() -> None:
-    """Fetch both movies into the folder given, movies/ by default."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "movies")
+    """Fetch both movies into the folder given, `FOLDER` by default."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     try:
         for name, frames in MOVIES.items():
             print(f"{fetch(name, frames, folder)}: {frames} frames")

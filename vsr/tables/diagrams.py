@@ -1,30 +1,25 @@
-"""Draw what becomes of one training batch in each movie pipeline: docs/images/pipeline-*.png.
+"""Network diagrams: what becomes of one training batch of the climate data in each network.
 
-    python benchmarks/draw_pipelines.py [--out docs/images]
-
-The shapes are not written down here: they are recorded while a batch of the climate data runs through the networks of conf/.
+The shapes are not written down here: they are recorded while the batch runs through the networks of conf/.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from vsr.build import build_data, build_module
-from vsr.config import register
 from vsr.modules.sr import SRModule
+from vsr.tables.drawing import composed, save
 from vsr.training import serve
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-MODELS = ("srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is two_stage trained in another way
+MODELS = ("srcnn", "fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is two_stage, trained otherwise
 LAYERS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 PER_ROW = 9
 FRAME, MOVIE, DATA = "#4c78a8", "#e07b39", "#777777"
@@ -84,15 +79,11 @@ def draw(axis: Axes, x: float, y: float, step: Step) -> None:
     axis.text(x, y + 0.72, step.done, ha="center", va="bottom", fontsize=9)
 
 
-def main() -> None:
-    """Write one picture per pipeline."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=CONF.parent / "docs" / "images")
-    arguments = parser.parse_args()
-    register()
+def diagrams(folder: Path) -> list[Path]:
+    """Write one picture per network."""
+    found = []
     for model in MODELS:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", [f"model={model}", f"name={model}"])
+        cfg = composed([f"model={model}"])
         data = build_data(cfg)
         module = build_module(cfg, data.card, data.test_splits)
         module.prepare(data.training_frames())
@@ -107,9 +98,6 @@ def main() -> None:
         axis.set_ylim(-3.2 * (rows - 1) - 1.9, 1.35)
         axis.set_aspect("equal")
         axis.axis("off")
-        figure.savefig(arguments.out / f"pipeline-{model}.png", dpi=90)
-        print(model, *(f"{step.done}: {step.shape}".replace("\n", " ") for step in steps), sep="\n  ")
-
-
-if __name__ == "__main__":
-    main()
+        found.append(folder / f"network-{model}.png")
+        save(figure, found[-1], dpi=90)
+    return found

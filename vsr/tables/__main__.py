@@ -1,0 +1,141 @@
+"""Make the tables of the report, with all runs that are missing for them: `python -m vsr.tables`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vsr.errors import UserError, suggestion
+from vsr.jobs import cores
+
+KEYS = ("seeds", "jobs", "out", "page", "precision")
+HELP = """\
+Make the tables of the report, with all runs that are missing for them: python -m vsr.tables [KEY=VALUE ...]
+
+Keys:
+  data.KEY: ...      # of the climate data instead of the generated ones: data.path=H_Field_NI5.mat data.axes=yxt
+  movies.KEY: ...    # of the movies of Table 4: movies.path=FOLDER with akiyo and container (default: what make movies
+                     # fetched, else a synthetic camera over photographs)
+  seeds: 3
+  jobs: null         # runs at a time; null: one per core
+  out: runs/tables   # folder of the runs
+  page: null         # null: docs/results/report.md, of other data OUT/report.md; with report.json, and figures in ../images
+  precision: null    # of training; null: bf16-mixed where the CPU computes in it, else 32-true
+
+Runs that are there with the same config are not made again, interrupted ones are begun again. Two cores take 45 minutes."""
+
+
+@dataclass
+class Order:
+    """What was typed."""
+
+    climate: list[str] = field(default_factory=list)
+    movies: list[str] = field(default_factory=list)
+    seeds: int = 3
+    jobs: int = 1
+    out: Path = Path("runs/tables")
+    page: Path | None = None
+    precision: str | None = None
+
+
+def parsed(arguments: Sequence[str]) -> Order:
+    """The keys and values of a command line. Raises UserError, with what to type instead."""
+    order = Order(jobs=cores())
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not value:
+            raise UserError(f"{argument}: type KEY=VALUE; python -m vsr.tables --help lists the keys")
+        if key.startswith("data."):
+            order.climate.append(argument)
+        elif key.startswith("movies."):
+            order.movies.append(f"data.{key.removeprefix('movies.')}={value}")
+        elif key in ("seeds", "jobs"):
+            if not value.isdecimal() or int(value) < 1:
+                raise UserError(f"{argument}: must be a number of 1 or more")
+            setattr(order, key, int(value))
+        elif key in ("out", "page"):
+            setattr(order, key, Path(value).expanduser())
+        elif key == "precision":
+            order.precision = value
+        else:
+            raise UserError(f"{key}: unknown key{suggestion(key, (*KEYS, 'data.path', 'movies.path'))}")
+    return order
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, write the page; exits 1 after a user's mistake or a run that failed, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"--help", "-h"} & set(arguments):
+        print(HELP)
+        return
+    try:
+        make(parsed(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def make(order: Order) -> None:
+    """All of it. Raises UserError for runs that failed and for files that cannot be written."""
+    from vsr.tables.facts import gather
+    from vsr.tables.page import render
+    from vsr.tables.plan import fast_precision, report_runs
+    from vsr.tables.runs import complete, place
+
+    movies = order.movies or fetched_movies()
+    runs = report_runs(order.climate, movies, order.precision or fast_precision())
+    placed = place(runs, order.seeds, order.out)
+    made = complete(list(placed.values()), order.jobs, print)
+    content = gather(list(placed.values()))
+    page = order.page or (order.out / "report.md" if order.climate or order.seeds != 3 else Path("docs/results/report.md"))
+    facts, images = page.with_suffix(".json"), page.parent.parent / "images"
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]
+    if not made and _same(facts, text) and _same(page, render(content)) and all(path.is_file() for path in pictures):
+        print(f"{page}: up to date")
+        return
+    from vsr.tables import figures
+    from vsr.tables.diagrams import diagrams
+    from vsr.tables.sections import Facts
+
+    curves, interim, panels, strips = pictures
+    figures.curves(Facts(content), curves)
+    figures.interim(Facts(content), interim)
+    figures.panels(placed, order.climate, panels)
+    figures.strips(strips)
+    diagrams(images)
+    _write(facts, text)
+    _write(page, render(content))
+    print(f"{page}: written, with {facts.name} and figures in {images}")
+
+
+def fetched_movies() -> list[str]:
+    """What `make movies` fetched, as many frames of each as make the report's 236 windows."""
+    from vsr.data.fetch import FOLDER, MOVIES
+
+    there = all((FOLDER / name).is_file() for name in MOVIES)
+    return [f"data.path={FOLDER}", "data.frames=120"] if there else []
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _write(path: Path, text: str) -> None:
+    from vsr.files import replacing
+
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); type page=FILE to write elsewhere") from error
+
+
+if __name__ == "__main__":
+    main()
