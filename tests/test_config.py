@@ -14,7 +14,13 @@ from vsr.errors import UserError
 from vsr.signatures import parameters
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
-NEEDS = {"movies": ["data.path={movie}"], "checkpoint": ["init.path={movie}"], "authors": ["weights={movie}"]}
+NEEDS = {
+    "movies": ["data.path={movie}"],
+    "checkpoint": ["init.path={movie}"],
+    "authors": ["weights={movie}"],
+    "table7": ["init.first.path={movie}", "init.second.path={movie}"],
+    "two_in_one": ["init.path={movie}"],
+}
 
 
 def needed(choice: str, movie: Path) -> list[str]:

@@ -19,6 +19,7 @@ Keys:
   data.KEY: ...      # of the climate data instead of the generated ones: data.path=H_Field_NI5.mat data.axes=yxt
   movies.KEY: ...    # of the movies of Table 4: movies.path=FOLDER with akiyo and container (default: what make movies
                      # fetched, else a synthetic camera over photographs)
+  GROUP.KEY: ...     # of all runs, as train.py takes it: recipe.steps=10 trainer.accelerator=cpu
   seeds: 3
   jobs: null         # runs at a time; null: one per core
   out: runs/tables   # folder of the runs
@@ -34,6 +35,7 @@ class Order:
 
     climate: list[str] = field(default_factory=list)
     movies: list[str] = field(default_factory=list)
+    every: list[str] = field(default_factory=list)
     seeds: int = 3
     jobs: int = 1
     out: Path = Path("runs/tables")
@@ -60,6 +62,8 @@ def parsed(arguments: Sequence[str]) -> Order:
             setattr(order, key, Path(value).expanduser())
         elif key == "precision":
             order.precision = value
+        elif "." in key:
+            order.every.append(argument)
         else:
             raise UserError(f"{key}: unknown key{suggestion(key, (*KEYS, 'data.path', 'movies.path'))}")
     return order
@@ -89,11 +93,12 @@ def make(order: Order) -> None:
     from vsr.tables.runs import complete, place
 
     movies = order.movies or fetched_movies()
-    runs = report_runs(order.climate, movies, order.precision or fast_precision())
+    runs = report_runs(order.climate, movies, order.precision or fast_precision(), order.every)
     placed = place(runs, order.seeds, order.out)
     made = complete(list(placed.values()), order.jobs, print)
     content = gather(list(placed.values()))
-    page = order.page or (order.out / "report.md" if order.climate or order.seeds != 3 else Path("docs/results/report.md"))
+    another = order.climate or order.every or order.seeds != 3
+    page = order.page or (order.out / "report.md" if another else Path("docs/results/report.md"))
     facts, images = page.with_suffix(".json"), page.parent.parent / "images"
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]

@@ -11,21 +11,22 @@ STOPS = (2, 8, 20, 35)  # epochs of 75 after which the first network is stopped:
 KERNELS = (2, 4, 8)  # sides of the deconvolution's kernel
 
 
-def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str) -> list[Run]:
+def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, every: Sequence[str] = ()) -> list[Run]:
     """All of them, those that others need first.
 
     Args:
         climate: overrides of the climate data (`data.path=FILE`, ...), none for the generated tide.
         movies: overrides of the movies of Table 4, none for the synthetic camera.
         precision: of training, the Trainer's.
+        every: overrides of all runs.
     """
-    fast = f"trainer.precision={precision}"
+    fast = (f"trainer.precision={precision}", *every)
 
     def on_climate(name: str, *overrides: str, seeds: int | None = None) -> Run:
-        return Run(name, (*overrides, *climate, fast), seeds)
+        return Run(name, (*overrides, *climate, *fast), seeds)
 
     def generated(name: str, *overrides: str) -> Run:
-        return Run(name, (*overrides, fast))
+        return Run(name, (*overrides, *fast))
 
     first = ("init@init.first=checkpoint", "init.epochs=0")
     runs = [
@@ -37,7 +38,7 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str) -
         on_climate("two_in_one", "experiment=two_in_one", "init.path=<table6>"),
         on_climate("three_then_two", "experiment=three_then_two", *first, "init.first.path=<table3>"),
         on_climate("table7", "experiment=table7", "init.first.path=<table2>", "init.second.path=<table3>"),
-        Run("table4", ("experiment=table4", *movies, fast)),
+        Run("table4", ("experiment=table4", *movies, *fast)),
         on_climate("as_reported_3d", "experiment=as_reported_3d"),
     ]
     runs += [on_climate(f"interim_{stop}", "experiment=interim", f"init.stop_epoch={stop}", seeds=1) for stop in STOPS]
@@ -52,7 +53,7 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str) -
     # Baselines have the same rows in every run; their own runs give them on the frames of training and validation too.
     for name in ("bicubic", "linear"):
         runs.append(on_climate(name, f"model={name}", seeds=1))
-        runs.append(Run(f"movies_{name}", ("experiment=table4", f"model={name}", *movies, fast), 1))
+        runs.append(Run(f"movies_{name}", ("experiment=table4", f"model={name}", *movies, *fast), 1))
     return runs
 
 

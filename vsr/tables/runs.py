@@ -14,7 +14,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import register
 from vsr.errors import UserError
@@ -107,7 +109,14 @@ def _configs(runs: Sequence[Run]) -> dict[str, str]:
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return {run.name: json.dumps(OmegaConf.to_container(compose("train", _quoted(run)))) for run in runs}
+        return {run.name: _config(run) for run in runs}
+
+
+def _config(run: Run) -> str:
+    try:
+        return json.dumps(OmegaConf.to_container(compose("train", _quoted(run))))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
 
 
 def _quoted(run: Run) -> list[str]:
