@@ -113,6 +113,34 @@ def test_a_fixed_first_network_needs_weights(tmp_path: Path) -> None:
         train_here(tmp_path, [*QUICK, "model=fsrcnn", "init=two_stage"])
 
 
+def test_a_first_stage_of_no_epochs_needs_all_weights(two_stage: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path = f"{two_stage[0]}/first/checkpoints/best.ckpt"
+    start = [*TWO_STAGE, "init.epochs=0", "init@init.first=checkpoint", f"init.first.path={path}"]
+    with pytest.raises(
+        UserError, match=r"would keep first.enlarge.weight as it was drawn; type init=two_stage with init.epochs=60"
+    ):
+        train_here(tmp_path / "part", [*start, "init.first.modules=[features]"])
+    results = train_here(tmp_path / "whole", start)
+    assert rows_of(results)["2D network"]["psnr"] == pytest.approx(rows_of(two_stage[1])["2D network"]["psnr"], abs=1e-5)
+
+
+def test_two_trained_networks_can_be_put_one_behind_the_other(two_stage: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """The report's Table 7: the second network has only seen frames enlarged by bicubic interpolation."""
+    train_here(tmp_path / "3d", [*QUICK, "model=srnet3d"])
+    first, second = two_stage[0] / "first" / "checkpoints" / "best.ckpt", tmp_path / "3d" / "checkpoints" / "best.ckpt"
+    starts = [
+        "init@init.first=checkpoint",
+        f"init.first.path={first}",
+        "init@init.second=checkpoint",
+        f"init.second.path={second}",
+    ]
+    train_here(tmp_path / "both", [*TWO_STAGE, "init.epochs=0", "epochs=0", *starts])
+    chained = tensors(tmp_path / "both" / "checkpoints" / "best.ckpt", "network.second.network.")
+    alone = tensors(second, "network.network.")
+    assert chained.keys() == alone.keys()
+    assert all(torch.equal(chained[name], alone[name]) for name in alone)
+
+
 def test_the_stages_are_any_networks_of_the_right_kind(tmp_path: Path) -> None:
     own = ["model@model.first=srcnn", "model@model.second=srnet3d_kim", "model.second.width=4"]
     results = train_here(tmp_path, [*TWO_STAGE, *own, "scale=3", "recipe.patch=4"])

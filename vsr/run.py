@@ -46,7 +46,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     start = make("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
     report: InitReport = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
-    if not isinstance(start, TwoStage):
+    if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(module.network, report)
     log.info("%s", _summary(cfg, data, module, report))
     values = brought_values(module.network, drawn, report)
@@ -117,7 +117,7 @@ def _check_fixed(network: Network, report: InitReport) -> None:
         if drawn:
             raise UserError(
                 f"init: model.trains=second would keep {'the first network' if len(drawn) == len(first) else drawn[0]} as it was "
-                "drawn; type init=two_stage, init=checkpoint, or model.trains=both"
+                "drawn; type init=two_stage with init.epochs=60, init=checkpoint, or model.trains=both"
             )
 
 

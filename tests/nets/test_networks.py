@@ -10,6 +10,7 @@ import torch
 
 from tests.fakes import choices, compose_config
 from vsr.build import build_network
+from vsr.errors import UserError
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.nets.linear import Linear
@@ -18,14 +19,16 @@ from vsr.nets.srcnn import SRCNN
 from vsr.recipe import Recipe
 from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 
-MODELS = choices("model")
+# With what of their structure can be chosen beside the files of conf/model/.
+VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
+MODELS = [*choices("model"), *VARIANTS]
 SCALES = (2, 3, 4)
 
 
 def build(model: str, scale: int, channels: int = 1) -> Network:
     """As the config says, without the residual around it."""
     torch.manual_seed(0)
-    node = compose_config("train", [f"model={model}"]).model
+    node = compose_config("train", f"model={model.replace('LARGE', str(scale + 6))}".split()).model
     return build_network("model", node, Recipe(residual=False), scale=scale, channels=channels).double()
 
 
@@ -97,7 +100,7 @@ def test_folded_is_the_same_function(model: str, scale: int) -> None:
     network = build(model, scale, channels=2)
     if network.kind == "movie":
         pytest.skip("in test_movie_networks.py")
-    if model in ("srcnn", "fsrcnn", "fsrcnn_s", "fsrcnn_56"):
+    if model.split()[0] in ("srcnn", "fsrcnn", "fsrcnn_s", "fsrcnn_56"):
         randomize(network)
     wrapped = StandardizedResidual(network)
     wrapped.mean.fill_(0.4)
@@ -143,6 +146,8 @@ def test_folded_in_single_precision() -> None:
         (SRCNN(kernels=(9, 3, 5), act="relu", scale=2), 24513),
         (FSRCNNOriginal(scale=3), 12464 + 120 + 56 + 12 * 5 + 56 + 1 + 52),
         (FSRCNN(scale=2), 7009),
+        (FSRCNN(scale=2, kernel=8), 7009 + 32 * 32 * (8 * 8 - 2 * 2)),
+        (SRCNN(kernels=(9, 1, 1, 5), scale=2), 8225 + 32 * 32 + 32 + 32),
         (Linear(scale=2), 4 * 82),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else str(value),
@@ -235,6 +240,18 @@ def test_srcnn_replicates_its_border() -> None:
     network = SRCNN(act="relu", scale=2).double()
     out = network(torch.full((1, 1, 8, 8), 0.5, dtype=torch.float64))
     torch.testing.assert_close(out, out[:, :, 8:9, 8:9].expand_as(out))
+
+
+@pytest.mark.parametrize(("side", "scale"), [(1, 2), (5, 2), (8, 3), (2, 3)])
+def test_deconvolutions_that_leave_holes_or_shift_are_refused(side: int, scale: int) -> None:
+    with pytest.raises(UserError, match=rf"model.kernel={side}: .*type model.kernel={scale} or {scale + 2}, {scale + 4}"):
+        FSRCNN(kernel=side, scale=scale)
+
+
+def test_srcnn_has_three_layers_at_least() -> None:
+    for kernels in ((9, 5), (9, 2, 5)):
+        with pytest.raises(UserError, match=r"three or more odd sides; type model.kernels=\[9,1,5\]"):
+            SRCNN(kernels=kernels, scale=2)
 
 
 def test_even_filters_are_refused() -> None:

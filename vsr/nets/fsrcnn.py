@@ -32,8 +32,8 @@ class FSRCNN(Network):
     at stride `scale`, which is what is built for 3 and 4.
 
     Args:
-        kernel: side of the deconvolution's kernel, `scale` or more; None for `scale`. The report says that large ones are hard to
-            train.
+        kernel: side of the deconvolution's kernel, `scale` or an even number more; None for `scale`. The report says that large
+            ones are hard to train.
         act: "prelu" (the report's) or "relu".
         slope: where the PReLU's slopes start; 0 in the report.
         output_act: an activation behind the last layer too, as the report says of "all layers".
@@ -52,9 +52,11 @@ class FSRCNN(Network):
     ) -> None:
         super().__init__()
         k = scale if kernel is None else kernel
-        if k < scale:
-            raise UserError(f"model.kernel={kernel}: leaves holes between pixels at x{scale}; type model.kernel={scale} or more")
-        padding = (k - scale + 1) // 2  # the kernel's middle on that of the scale x scale block of its pixel
+        if k < scale or (k - scale) % 2:
+            wrong = "leaves holes between pixels" if k < scale else "shifts the frame by half a pixel"
+            sides = f"{scale} or {scale + 2}, {scale + 4}, ..."
+            raise UserError(f"model.kernel={kernel}: {wrong} at x{scale}; type model.kernel={sides}")
+        padding = (k - scale) // 2  # the kernel's middle on that of the scale x scale block of its pixel
         self.scale = scale
         self.geometry = Geometry.frame(scale)
         self.reach = 2 + 1 + deconvolution_reach(k, scale, padding) + -(-2 // scale)
@@ -68,8 +70,7 @@ class FSRCNN(Network):
             nn.Conv2d(8, 32, 1),  # expanding
             activation(act, 32, slope),
         )
-        more = scale + 2 * padding - k
-        self.enlarge = nn.ConvTranspose2d(32, 32, k, stride=scale, padding=padding, output_padding=more)  # (N, 32, H, W)
+        self.enlarge = nn.ConvTranspose2d(32, 32, k, stride=scale, padding=padding)  # (N, 32, H, W)
         self.enlarge_act = activation(act, 32, slope)
         self.out = nn.Conv2d(32, channels, 5, padding=2)
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()

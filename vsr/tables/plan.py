@@ -28,7 +28,7 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, e
     def generated(name: str, *overrides: str) -> Run:
         return Run(name, (*overrides, *fast))
 
-    first = ("init@init.first=checkpoint", "init.epochs=0")
+    first = ("init@init.first=checkpoint", "init.first.modules=null", "init.epochs=0")
     runs = [
         on_climate("table2", "experiment=table2"),
         on_climate("table3", "experiment=table3"),
