@@ -116,9 +116,7 @@ def test_a_fixed_first_network_needs_weights(tmp_path: Path) -> None:
 def test_a_first_stage_of_no_epochs_needs_all_weights(two_stage: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     path = f"{two_stage[0]}/first/checkpoints/best.ckpt"
     start = [*TWO_STAGE, "init.epochs=0", "init@init.first=checkpoint", f"init.first.path={path}"]
-    with pytest.raises(
-        UserError, match=r"would keep first.enlarge.weight as it was drawn; type init=two_stage with init.epochs=60"
-    ):
+    with pytest.raises(UserError, match=r"keep first.enlarge.weight as it was drawn; .*init=two_stage with init.epochs=60"):
         train_here(tmp_path / "part", [*start, "init.first.modules=[features]"])
     results = train_here(tmp_path / "whole", start)
     assert rows_of(results)["2D network"]["psnr"] == pytest.approx(rows_of(two_stage[1])["2D network"]["psnr"], abs=1e-5)
