@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import ROOT
+from vsr.errors import UserError
 from vsr.tables.claims import verdict
 from vsr.tables.page import render
+from vsr.tables.readme import replaced
 from vsr.tables.reported import CHAINS, TRAINED
 from vsr.tables.sections import Facts, summary
 from vsr.tables.words import gain, spread, table
@@ -27,6 +29,13 @@ def facts() -> dict:
 
 def test_the_page_in_docs_is_what_its_facts_say(facts: dict) -> None:
     assert FACTS.with_suffix(".md").read_text(encoding="utf-8") == render(facts), "type make tables"
+
+
+def test_the_table_of_the_readme_is_what_the_facts_say(facts: dict) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == replaced(readme, facts), "type make tables"
+    with pytest.raises(UserError, match="lacks the lines"):
+        replaced("# no marks", facts)
 
 
 def test_another_number_is_another_page(facts: dict) -> None:

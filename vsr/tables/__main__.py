@@ -11,6 +11,7 @@ from pathlib import Path
 from vsr.errors import UserError, suggestion
 from vsr.jobs import cores
 
+PAGE, README = Path("docs/results/report.md"), Path("README.md")
 KEYS = ("seeds", "jobs", "out", "page", "precision")
 HELP = """\
 Make the tables of the report, with all runs that are missing for them: python -m vsr.tables [KEY=VALUE ...]
@@ -90,6 +91,7 @@ def make(order: Order) -> None:
     from vsr.tables.facts import gather
     from vsr.tables.page import render
     from vsr.tables.plan import fast_precision, report_runs
+    from vsr.tables.readme import replaced
     from vsr.tables.runs import complete, place
 
     movies = order.movies or fetched_movies()
@@ -98,11 +100,13 @@ def make(order: Order) -> None:
     made = complete(list(placed.values()), order.jobs, print)
     content = gather(list(placed.values()))
     another = order.climate or order.every or order.seeds != 3
-    page = order.page or (order.out / "report.md" if another else Path("docs/results/report.md"))
+    page = order.page or (order.out / "report.md" if another else PAGE)
     facts, images = page.with_suffix(".json"), page.parent.parent / "images"
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    texts = {facts: json.dumps(content, indent=1, sort_keys=True) + "\n", page: render(content)}
+    if page == PAGE:
+        texts[README] = replaced(README.read_text(encoding="utf-8"), content)
     pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]
-    if not made and _same(facts, text) and _same(page, render(content)) and all(path.is_file() for path in pictures):
+    if not made and all(_same(path, text) for path, text in texts.items()) and all(path.is_file() for path in pictures):
         print(f"{page}: up to date")
         return
     from vsr.tables import figures
@@ -115,8 +119,8 @@ def make(order: Order) -> None:
     figures.panels(placed, order.climate, panels)
     figures.strips(strips)
     diagrams(images)
-    _write(facts, text)
-    _write(page, render(content))
+    for path, text in texts.items():
+        _write(path, text)
     print(f"{page}: written, with {facts.name} and figures in {images}")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vsr.tables.runs import Run
 
-STOPS = (2, 8, 20, 35)  # epochs of 75 after which the first network is stopped: the curve over the interim quality
-KERNELS = (2, 4, 8)  # sides of the deconvolution's kernel
+STOPS = (2, 10, 35)  # epochs of 75 after which the first network is stopped: the curve over the interim quality
+KERNELS = (2, 8)  # sides of the deconvolution's kernel
 
 
 def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, every: Sequence[str] = ()) -> list[Run]:
