@@ -69,6 +69,7 @@ def upscale(settings: UpscaleSchema) -> Path:
 
     The same command goes on where an interrupted one stopped. Raises UserError for what cannot be read, written or computed.
     """
+    alone("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
     options = Options(**{name: getattr(settings, name) for name in Options.__dataclass_fields__})
     ends: Any = settings.ends  # checked against ENDS
