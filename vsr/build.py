@@ -243,8 +243,8 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     quiet_lightning()
     placed = placement(node)
     if placed.world > 1:
-        # Buffers are the same everywhere from the start, and processes score different numbers of batches, between which DDP would
-        # wait to send them. The process group is there already; who joined it gave it its patience.
+        # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
+        # wait to send them.
         environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
         arguments["strategy"] = DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
     else:

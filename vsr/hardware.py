@@ -68,9 +68,7 @@ def placement(trainer: DictConfig) -> Placement:
             )
         nodes = outside.nodes
     elif nodes > 1:
-        raise UserError(
-            f"trainer.num_nodes={nodes}: the nodes are joined by torchrun, see docs/scaling.md; type it on each of them"
-        )
+        raise UserError(f"trainer.num_nodes={nodes}: torchrun joins nodes; start it on each of them, see docs/scaling.md")
     _check_devices(accelerator, given)
     return Placement(accelerator, list(given) if isinstance(given, ListConfig | list) else int(given), nodes)
 
@@ -113,21 +111,14 @@ def _accelerator(trainer: DictConfig) -> str:
         return "cuda"
     if torch.backends.mps.is_available() and asked in ("gpu", "mps"):
         return "mps"
-    name = {"gpu": "strategy=gpu", "ddp": f"trainer.accelerator={asked}"}.get(
-        asked if kind == "auto" else kind, f"strategy={kind}"
-    )
-    raise UserError(f"{name}: no GPU here, torch {torch.__version__} finds {_there('cpu')} only; type strategy=cpu")
+    key = "strategy=gpu" if (asked, kind) == ("gpu", "auto") else f"strategy={kind} trainer.accelerator={asked}"
+    raise UserError(f"{key}: no GPU here, torch {torch.__version__} finds {_there('cpu')} only; type strategy=cpu")
 
 
 def _there(accelerator: str) -> str:
     """The hardware in words."""
-    return (
-        torch.cuda.get_device_name()
-        if accelerator == "cuda"
-        else "Apple's GPU"
-        if accelerator == "mps"
-        else f"a CPU of {cores()} cores"
-    )
+    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: "Apple's GPU", "cpu": lambda: f"a CPU of {cores()} cores"}
+    return names[accelerator]()
 
 
 def cores() -> int:
@@ -140,7 +131,7 @@ def _count(devices: Any) -> int:
 
 
 def _check_devices(accelerator: str, devices: Any) -> None:
-    """GPUs must be there. More processes than cores are slow, which torchrun's users may want for a try, so they are not refused."""
+    """GPUs must be there; more processes than cores are only slow, which is right for a try."""
     if accelerator == "cuda":
         there = torch.cuda.device_count()
         wanted = max(devices) + 1 if isinstance(devices, ListConfig | list) else int(devices)

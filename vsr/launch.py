@@ -88,7 +88,9 @@ def _start(cfg: DictConfig, folder: Path, placed: Placement) -> list[BaseProcess
     context = get_context("spawn")  # a forked process could not use a GPU, nor threads
     backend = _backend(placed)
     shared = (config, str(folder), store.port, placed.world, backend, os.getpid())
-    others = [context.Process(target=_other, args=(number, *shared), name=f"rank {number}") for number in range(1, placed.world)]
+    others: list[BaseProcess] = [
+        context.Process(target=_other, args=(number, *shared), name=f"rank {number}") for number in range(1, placed.world)
+    ]
     for process in others:
         process.start()
     os.environ["LOCAL_RANK"] = "0"  # so that Lightning starts no others

@@ -26,7 +26,7 @@ def world() -> int:
 
 
 def share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """(start, stop) of the run of `count` things that is this process's: consecutive, equal but for one, the first never empty."""
+    """(start, stop) of this process's run of `count` things: all runs are equal but for one thing, the first is never empty."""
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
@@ -64,7 +64,8 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
     """Give every process the values that the first one has, bit by bit; they may be on any device."""
     if world() > 1:
         own = list(tensors)
-        for tensor, value in zip(own, from_first(lambda: [tensor.detach().cpu() for tensor in own]), strict=True):
+        values = from_first(lambda: [mine.detach().cpu() for mine in own])
+        for tensor, value in zip(own, values, strict=True):
             tensor.copy_(value)
 
 

@@ -26,8 +26,8 @@ class PatchLoader:
         frames: the training split.
         length: frames per clip.
         patch: side in LR pixels, None for whole frames.
-        batch: clips per step, of all processes together: each draws all numbers and takes the clips of its share. steps: steps per
-            epoch, None for one pass over all clips.
+        batch: clips per step, of all processes together: each draws all numbers and takes the clips of its share.
+        steps: steps per epoch, None for one pass over all clips.
         symmetries: of SYMMETRIES, those that may be applied, each with probability 1/2; the last two need square patches.
         seed: of the draws.
     """

@@ -18,6 +18,7 @@ from vsr.data.readers.arrays import ArrayMovie, open_movie
 from vsr.data.readers.pictures import SUFFIXES as PICTURES
 from vsr.data.readers.video import SUFFIXES as VIDEOS
 from vsr.errors import UserError
+from vsr.hardware import alone
 from vsr.inference.engine import Options, reported
 from vsr.inference.stream import Source, run
 from vsr.inference.upscaler import Upscaler, chosen
