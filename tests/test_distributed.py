@@ -47,7 +47,7 @@ CASES = {
         "epochs=9",
         "patience=0",
         "recipe.schedule=constant",
-        "recipe.rate=0.3",
+        "recipe.rate=0.03",
         "recipe.ema=null",
     ],
 }
