@@ -1,9 +1,9 @@
 """Images per second of training on one CPU process and on two, of one core each, with the same global batch.
 
-python benchmarks/ddp.py [--rounds 5] [--cases default large movie]. Both take turns in one run: a process pinned to the first core,
-and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie network, a
-clip). Medians of the rounds, and of their ratios, are printed, and the part of its core's time that the single process had: where
-that is not near 1, others were at work on these cores and the ratio says little.
+python benchmarks/ddp.py [--rounds 5] [--cases default large movie]. Both take turns in one run: a process pinned to the first
+core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie
+network, a clip). Medians of the rounds, and of their ratios, are printed, and the part of its core's time that the single process
+had: where that is not near 1, others were at work on these cores and the ratio says little.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def measure(ends: list[Connection], case: Case) -> tuple[float, float]:
     """What the first of these processes found."""
     for end in ends:
         end.send(case)
-    return [end.recv() for end in ends][0]
+    first, *_ = [end.recv() for end in ends]
+    return first
 
 
 def main() -> None:
@@ -144,9 +145,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         one, two = start(1, cores, folder), start(2, cores, folder)
         print(f"cores {cores}, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds, medians")
-        print(
-            f"{'case':<8} {'network':<8} {'patch':>6} {'batch':>6} {'1 process':>12} {'2 processes':>12} {'ratio':>7} {'core':>5}  each"
-        )
+        print("case     network   patch  batch    1 process  2 processes   ratio  core  each")
         for name in options.cases:
             case = CASES[name]
             rounds = [(measure(one, case), measure(two, case)) for _ in range(options.rounds + 1)][1:]
