@@ -215,5 +215,5 @@ def test_stills_and_short_movies_are_refused_by_movie_networks(tmp_path: Path) -
 
 
 def test_mixed_precision_trains(tmp_path: Path) -> None:
-    results = train_here(tmp_path, [*QUICK, "model=srnet3d", "trainer.precision=bf16-mixed"])
+    results = train_here(tmp_path, [*QUICK, "model=srnet3d", "precision=bf16"])
     assert rows_of(results)["srnet3d"]["psnr"] > 15

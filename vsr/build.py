@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple
+from vsr.hardware import PRECISIONS, placement
 from vsr.modules.combined import CombinedSR
 from vsr.modules.frame import FrameSR
 from vsr.modules.movie import MovieSR
@@ -211,6 +213,8 @@ def build_trainer(
     logger = make("logger", cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
     return _trainer(
         cfg.trainer,
+        precision=PRECISIONS[str(cfg.precision)],
+        deterministic=cfg.deterministic,
         max_epochs=epochs,
         gradient_clip_val=recipe.clip,
         callbacks=callbacks,
@@ -236,9 +240,16 @@ def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.
 
 
 def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
-    if node.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("strategy=gpu: torch finds no GPU here; type strategy=cpu")
     quiet_lightning()
+    placed = placement(node)
+    if placed.world > 1:
+        # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
+        # wait to send them.
+        environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+        arguments["strategy"] = DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
+    else:
+        arguments["strategy"] = "auto"
+    arguments |= {"accelerator": placed.accelerator, "devices": placed.devices, "num_nodes": placed.nodes}
     return make("trainer", node, **arguments)
 
 

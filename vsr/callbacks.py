@@ -135,9 +135,8 @@ class ImagePanels(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        if isinstance(trainer.logger, TensorBoardLogger) and (
-            epoch == 1 or epoch % self.every == 0 or epoch == trainer.max_epochs
-        ):
+        due = epoch == 1 or epoch % self.every == 0 or epoch == trainer.max_epochs
+        if due and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
             image = panel(pl_module, batch.one(pl_module.device))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
+from vsr.torchrun import started
 
 PATHS = ("checkpoint", "input", "output")
 Task = Callable[[DictConfig, Path], None]
@@ -31,7 +33,7 @@ def launch(script: str, task: Task) -> None:
         print(_help(path, conf))
         return
     register()
-    sys.argv[1:] = _paths_quoted(sys.argv[1:])
+    sys.argv[1:] = _of_this_process(_paths_quoted(sys.argv[1:]))
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -57,6 +59,16 @@ def launch(script: str, task: Task) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _of_this_process(arguments: list[str]) -> list[str]:
+    """Under torchrun only the first process has a folder and a log; the others learn of its folder later."""
+    outside = started()
+    if outside is not None and outside.world > 1 and {"-m", "--multirun"} & set(arguments):
+        _fail("-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
+    if outside is None or outside.rank == 0:
+        return arguments
+    return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 
 
 def _paths_quoted(arguments: list[str]) -> list[str]:
@@ -110,6 +122,9 @@ def _forget(folder: Path) -> None:
 
 
 def _fail(message: str) -> None:
+    outside = started()
+    if outside is not None and outside.rank > 0:
+        time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 

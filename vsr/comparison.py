@@ -22,6 +22,7 @@ from vsr.errors import UserError
 from vsr.evaluation.scored import Sample, Scored
 from vsr.evaluation.table import text
 from vsr.evaluation.write import write_all
+from vsr.hardware import alone
 from vsr.loading import Trained, read_trained
 from vsr.metrics.referee import Facts, Referee
 from vsr.modules.sr import SRModule
@@ -45,6 +46,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     Raises UserError for what cannot be read and for checkpoints whose scores would not be comparable.
     """
+    alone("evaluate.py", cfg.trainer)
     quiet_warnings()
     paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
     trained = [read_trained(Path(str(path)).expanduser()) for path in paths]

@@ -17,6 +17,9 @@ from vsr.signatures import parameters
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
+TRAINING_PRECISIONS = ("32", "bf16", "16")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
 PERIODIC = ("none", "x", "y", "xy")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
@@ -59,6 +62,11 @@ class TrainSchema:
     init: Any = MISSING
     tune: Any = None
     trainer: Any = MISSING
+    precision: Any = 32
+    compile: bool = False
+    tf32: bool = False
+    channels_last: bool = False
+    deterministic: bool = False
     callbacks: Any = None
     logger: Any = None
 
@@ -136,13 +144,35 @@ def check(cfg: DictConfig) -> None:
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "precision": PRECISIONS, "periodic": PERIODIC}
+    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC}
+    choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
-        if plain.get(key) not in (None, *choices):
-            raise UserError(f"{key}={plain[key]}{suggestion(str(plain[key]), choices)}")
+        if plain.get(key) is not None and str(plain[key]) not in choices:
+            told = f"; known: {', '.join(choices)}" if key == "precision" else suggestion(str(plain[key]), choices)
+            raise UserError(f"{key}={plain[key]}{told}")
+    _check_trainer(plain.get("trainer") or {})
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    """Where it runs, as far as that can be told without torch."""
+    for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
+        if trainer.get(key, "auto") not in choices:
+            raise UserError(f"trainer.{key}={trainer[key]}{suggestion(str(trainer[key]), choices)}")
+    if "precision" in trainer:
+        raise UserError("trainer.precision: follows from precision and is not set here; type precision=bf16")
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    each = devices if isinstance(devices, list) else [devices]
+    numbered = isinstance(devices, list)
+    right = all(isinstance(number, int) and number >= (not numbered) for number in each) and each
+    if devices != "auto" and (not right or len(set(each)) < len(each)):
+        raise UserError(
+            f"trainer.devices={devices}: must be how many, or which GPUs; type trainer.devices=2 or trainer.devices=[0,1]"
+        )
+    if not isinstance(nodes, int) or nodes < 1:
+        raise UserError(f"trainer.num_nodes={nodes}: must be 1 or more; type trainer.num_nodes=1")
 
 
 def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:

@@ -17,7 +17,7 @@ from vsr.errors import UserError
 from vsr.modules.sr import SRModule
 
 # Of a run's config, what says nothing about the network: where it started from (that file may be gone) and how it was run.
-FORGOTTEN = ("init", "trainer", "callbacks", "logger")
+FORGOTTEN = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,16 @@ from vsr import __version__
 from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
+from vsr.hardware import set_arithmetic
 from vsr.init import TwoStage
 from vsr.init.bring import brought_values, fitted, own_tensors
 from vsr.init.report import InitReport, markdown, summary, table
+from vsr.launch import joined
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
+from vsr.processes import rank
 from vsr.report import comparison_figure, format_table, write_json
 from vsr.training import fit, train_stages
 
@@ -34,10 +37,18 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`."""
-    if (folder / "results.json").exists() or (folder / "checkpoints").exists():
-        raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`.
+
+    Every process of a distributed run calls it; the first one's folder counts, and only that one writes and returns results.
+    """
+    with joined(cfg, folder) as folder:
+        return run(cfg, folder)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """What each process of a run does, once they are together."""
     quiet_warnings()
+    set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
@@ -56,6 +67,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         values = {name: torch.ones_like(tensor) for name, tensor in drawn.items()}
     whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    if rank() > 0:
+        return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
     write_json(folder / "results.json", results)
@@ -68,6 +81,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
     rows: list[dict[str, Any]] = []
+    set_arithmetic(tf32=False)
     scorer = build_scorer(cfg)
     interim = build_interim(module)
     for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
@@ -196,5 +210,8 @@ def quiet_warnings() -> None:
         ".*You are using `torch.load`.*",
         ".*saving a checkpoint outside the 'fit' stage.*",
         ".*treespec.*",
+        ".*when logging on epoch level in distributed setting.*",  # scores are those of all processes already
+        ".*`broadcast_buffers` is deprecated.*",  # what replaces it came with torch 2.12 or later
+        ".*was called before the ``update`` method.*",  # of a process without a share
     ):
         warnings.filterwarnings("ignore", text)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig
@@ -15,9 +16,11 @@ from vsr.build import build_stage, build_trainer
 from vsr.callbacks import History, StopAt
 from vsr.checkpoints import read_checkpoint
 from vsr.data.base import SRDataModule
+from vsr.hardware import suit, unsuit
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
+from vsr.processes import from_first
 from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ def fit(
     module.tuning = Tuning(module.tune, module.network, values)
     history = History()
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop)
+    suit(module.network, cfg)
     trainer.validate(module, datamodule=data, verbose=False)
     history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
     best, start = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start"))
@@ -73,13 +77,19 @@ def fit(
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-    if start.exists():
-        if _is_best(history.rows, 0, cfg.monitor):
-            start.replace(best)
-        else:
-            start.unlink()
     module.tuning.release()
-    content = read_checkpoint(best)
+    unsuit(module.network)
+
+    def chosen() -> dict[str, Any]:
+        if start.exists():
+            if _is_best(history.rows, 0, cfg.monitor):
+                start.replace(best)
+            else:
+                start.unlink()
+        return read_checkpoint(best)
+
+    # The folder is the first process's: other nodes need not see it.
+    content = from_first(chosen)
     module.load_state_dict(content["state_dict"])
     return Fit(history.rows, content["vsr"]["seconds"], trainer)
 

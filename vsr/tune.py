@@ -80,6 +80,7 @@ class Tuning:
         named = {canonical(name): tensor for name, tensor in network.named_parameters()}
         self.frozen = [tensor for name, tensor in named.items() if tensor.requires_grad and tune.freezes(name)]
         self._later = [] if tune.freeze_epochs is None else list(self.frozen)
+        self.thawed: list[Tensor] = []  # what trains now and did not at the start
         self._start: list[tuple[Tensor, Tensor, Tensor]] = []
         for tensor in self.frozen:
             tensor.requires_grad_(False)
@@ -104,6 +105,7 @@ class Tuning:
         """Thaw when it is time, epochs counted from 0; keep what does not train in evaluation mode."""
         if self.tune.freeze_epochs is not None and epoch >= self.tune.freeze_epochs:
             self._thaw()
+            self.thawed = list(self._later)
         for module in self.network.modules():
             if tensors := list(module.parameters()):
                 module.train(any(tensor.requires_grad for tensor in tensors))
@@ -118,6 +120,7 @@ class Tuning:
     def release(self) -> None:
         """Leave the network as it was before: what was frozen requires gradients, all is in training mode."""
         self._thaw()
+        self.thawed = []
         self.network.train()
 
     def _thaw(self) -> None:

@@ -48,7 +48,8 @@ class Clip(NamedTuple):
 
     lr: (B,C,T,h,w), hr: (B,C,F,H,W), its frames those in the middle of LR's, position: (B,) of each clip's first HR frame in its
     split, mask: (B,1,F,H,W), 1 where HR is real and 0 where it was filled, or None when all of it is real. `follows`: the first
-    HR frame is the next one after the last of the batch before (clips of one segment that are scored in pieces).
+    HR frame is the next one after the last of the batch before (clips of one segment that are scored in pieces). `part`: of a
+    training batch that several processes share, the clips here over the mean number of clips per process.
     """
 
     lr: LRClips
@@ -56,6 +57,7 @@ class Clip(NamedTuple):
     position: Int[Tensor, " B"]
     mask: Float[Tensor, "B 1 F H W"] | None = None
     follows: bool = False
+    part: float = 1.0
 
     def one(self, device: torch.device) -> Clip:
         """The first clip alone, on a device."""

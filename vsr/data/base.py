@@ -183,14 +183,15 @@ class SRDataModule(L.LightningDataModule, ABC):
         step = max(1, -(-len(val) * height * width // limit))
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
         if self.context:  # runs of consecutive frames, or most of the work would be for the frames around
-            return [self._clips(frames, each) for frames, each in both]
+            return [self._clips(frames, each, whole=False) for frames, each in both]
         return [FrameLoader(self._placed(frames), each) for frames, each in both]
 
     def test_dataloader(self) -> list[ClipLoader]:
         return [self._clips(self.sets[name]) for name in self.test_splits]
 
-    def _clips(self, frames: FrameSet, step: int = 1) -> ClipLoader:
-        return ClipLoader(self._placed(frames), context=self.context, trim=self.trim, ends=self.ends, step=step)
+    def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
+        placed = self._placed(frames)
+        return ClipLoader(placed, context=self.context, trim=self.trim, ends=self.ends, step=step, whole=whole)
 
     def check_window(self, window: Triple) -> None:
         """Raises UserError when the evaluation window leaves no frames, or frames that are too small for SSIM."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,23 +43,58 @@ def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Pa
 def cached(path: Path, names: list[str], make: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays of these names from the file; where there is none or a damaged one, `make` gives them and they are written.
 
-    The file appears whole or not at all. Raises UserError when it cannot be written; what `make` raises comes through.
+    The file appears whole or not at all. Of several processes one makes it, and the others wait. Raises UserError when it cannot
+    be written; what `make` raises comes through.
     """
-    if path.is_file():
-        try:
-            with h5py.File(path, "r") as file:
-                return {name: file[name][()] for name in names}
-        except (OSError, KeyError) as error:
-            log.warning("%s is damaged (%s); generating it again", path, error)
+    if (found := _read(path, names)) is not None:
+        return found
     try:
-        with replacing(path) as temporary:
-            arrays = dict(zip(names, make(), strict=True))
-            with h5py.File(temporary, "w") as file:
-                for name, values in arrays.items():
-                    file.create_dataset(name, data=values, fletcher32=True)
+        with _one_at_a_time(path):
+            if (found := _read(path, names)) is not None:  # by the one that was waited for
+                return found
+            if path.is_file():
+                log.warning("%s is damaged; generating it again", path)
+            with replacing(path) as temporary:
+                arrays = dict(zip(names, make(), strict=True))
+                with h5py.File(temporary, "w") as file:
+                    for name, values in arrays.items():
+                        file.create_dataset(name, data=values, fletcher32=True)
     except OSError as error:
         raise UserError(f"data.cache={path.parent}: cannot be written ({error}); type data.cache=FOLDER") from error
     return arrays
+
+
+def _read(path: Path, names: list[str]) -> dict[str, np.ndarray] | None:
+    """What the file holds; None where there is none or a damaged one."""
+    if not path.is_file():
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: file[name][()] for name in names}
+    except (OSError, KeyError):
+        return None
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock on the file's name, which the system lets go when a process ends, however it does.
+
+    On a disk that cannot lock, several processes may make the same file; the last one's stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with lock.open("w") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it has removed it: it locks nothing any more.
+            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 def in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Made]:

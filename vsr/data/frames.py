@@ -76,8 +76,8 @@ class FrameSet(ABC):
         """Clips from frames `starts` (B,) on, at `place` (B, 2) in [0, 1) of where a patch fits; `patch` in LR pixels."""
 
     @abstractmethod
-    def pairs(self, step: int = 1) -> Iterator[Pair]:
-        """Every step-th frame in order, in pieces of equal size and bounded memory."""
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+        """Every step-th frame in order, of those from `start`, a multiple of it, to `stop`; in pieces of bounded memory."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Pair:
@@ -141,11 +141,11 @@ class MemoryFrames(FrameSet):
             self._views[length, patch] = cut
         return self._views[length, patch]
 
-    def pairs(self, step: int = 1) -> Iterator[Pair]:
-        thin = self.pair[::step] if step > 1 else self.pair
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+        thin = self.pair[start:stop:step]
         size = frames_within(EVAL_PIXELS, thin.hr)
-        for start in range(0, len(thin), size):
-            yield thin[start : start + size]
+        for at in range(0, len(thin), size):
+            yield thin[at : at + size]
 
     def read(self, start: int, stop: int) -> Pair:
         return self.pair[start:stop]
@@ -198,13 +198,13 @@ class MixedFrames(FrameSet):
         lr, hr = torch.cat([clip.lr for clip in clips]), torch.cat([clip.hr for clip in clips])
         return Clip(lr, hr, starts, torch.cat(masks) if masks else None)
 
-    def pairs(self, step: int = 1) -> Iterator[Pair]:
-        taken = 0  # frames before this part, so that the step goes on across parts
-        for part in self.parts:
-            skip = -taken % step
-            taken += len(part)
-            if skip < len(part):
-                yield from MemoryFrames(part.pair[skip:], ((0, len(part) - skip),)).pairs(step)
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+        stop = len(self) if stop is None else stop
+        for part, offset in zip(self.parts, self.offsets.tolist(), strict=True):
+            first = max(start - offset, -offset % step)  # the step goes on across parts
+            last = min(stop - offset, len(part))
+            if first < last:
+                yield from part.pairs(step, first, last)
 
     def read(self, start: int, stop: int) -> Pair:
         part = int(self._part(torch.tensor([start])))

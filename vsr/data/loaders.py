@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
+from vsr.processes import rank, share, whole_shares, world
 from vsr.types import Clip
 
 # Flips and the transpose are mirrors; what turns in one sense only (a flow on a rotating plane) has the turns alone.
@@ -25,7 +26,8 @@ class PatchLoader:
         frames: the training split.
         length: frames per clip.
         patch: side in LR pixels, None for whole frames.
-        batch: clips per step; steps: steps per epoch, None for one pass over all clips.
+        batch: clips per step, of all processes together: each draws all numbers and takes the clips of its share.
+        steps: steps per epoch, None for one pass over all clips.
         symmetries: of SYMMETRIES, those that may be applied, each with probability 1/2; the last two need square patches.
         seed: of the draws.
     """
@@ -56,13 +58,19 @@ class PatchLoader:
         place = torch.rand(self.draws, 2, generator=draw)
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
         for i, flip in enumerate(flips):
-            at = slice(i * self.batch, (i + 1) * self.batch)
-            lr, hr, position, mask, _ = self.frames.patches(starts[at], place[at], self.length, self.patch)
+            at, part = self._mine(i * self.batch, min((i + 1) * self.batch, self.draws))
+            lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
             for symmetry, applied in zip(self.symmetries, flip, strict=True):
                 if applied:
                     lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
                     mask = None if mask is None else _apply(symmetry, mask)
-            yield Clip(lr, hr, position, mask)
+            yield Clip(lr, hr, position, mask, part=part)
+
+    def _mine(self, first: int, last: int) -> tuple[slice, float]:
+        """Which of the draws first..last-1 are for this process, and `Clip.part`; one that counts nothing where none is left."""
+        count = last - first
+        a, b = share(count, rank(), world())
+        return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * world() / count
 
 
 def _apply(symmetry: str, x: Tensor) -> Tensor:
@@ -74,14 +82,14 @@ def _apply(symmetry: str, x: Tensor) -> Tensor:
 
 
 class FrameLoader:
-    """Every step-th whole frame of a split once, in order, as clips of one frame."""
+    """Every step-th whole frame of a split once, in order, as clips of one frame; of several processes each has a run of them."""
 
     def __init__(self, frames: FrameSet, step: int = 1) -> None:
         self.frames, self.step = frames, step
 
     def __iter__(self) -> Iterator[Clip]:
-        first = 0
-        for pair in self.frames.pairs(self.step):
+        first, last = share(-(-len(self.frames) // self.step), rank(), world())
+        for pair in self.frames.pairs(self.step, first * self.step, last * self.step):
             yield pair.clip(first)
             first += len(pair)
 
@@ -95,21 +103,52 @@ class ClipLoader:
         trim: frames left out at both ends of each segment.
         ends: what stands in for LR frames beyond a segment.
         step: only the middle 1/step of each segment.
+        whole: of several processes each has whole segments, as scores in time need it; else equal runs of frames.
     """
 
-    def __init__(self, frames: FrameSet, *, context: int = 0, trim: int = 0, ends: Ends = "replicate", step: int = 1) -> None:
-        self.frames, self.context, self.trim, self.ends, self.step = frames, context, trim, ends, step
+    def __init__(
+        self,
+        frames: FrameSet,
+        *,
+        context: int = 0,
+        trim: int = 0,
+        ends: Ends = "replicate",
+        step: int = 1,
+        whole: bool = True,
+    ) -> None:
+        self.frames, self.context, self.trim, self.ends, self.step, self.whole = frames, context, trim, ends, step, whole
         height, width = frames.smallest()
         # Long enough that the frames around a clip are not most of the work.
         self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
 
     def __iter__(self) -> Iterator[Clip]:
+        for first, last in self._mine(self._scored()):
+            for start in range(first, last, self.length):
+                stop = min(start + self.length, last)
+                yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)
+
+    def _scored(self) -> list[tuple[int, int]]:
+        """(start, stop) of what is scored of each segment."""
+        found = []
         for a, b in self.frames.segments:
             first, last = a + self.trim, b - self.trim
             if self.step > 1:
                 count = max(1, (last - first) // self.step)
                 first += max(0, last - first - count) // 2
                 last = first + count
-            for start in range(first, last, self.length):
-                stop = min(start + self.length, last)
-                yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)
+            found.append((first, last))
+        return found
+
+    def _mine(self, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of this process."""
+        lengths = [max(0, last - first) for first, last in runs]
+        if self.whole:
+            return [run for run, owner in zip(runs, whole_shares(lengths, world()), strict=True) if owner == rank()]
+        start, stop = share(sum(lengths), rank(), world())
+        found, before = [], 0
+        for (first, _), length in zip(runs, lengths, strict=True):
+            a, b = max(0, start - before), min(length, stop - before)
+            if a < b:
+                found.append((first + a, first + b))
+            before += length
+        return found

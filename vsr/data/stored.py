@@ -61,15 +61,16 @@ class StoredFrames(FrameSet):
         columns = [torch.cat([clip[i] for clip in clips]) for i in range(2)]  # type: ignore[misc]
         return Clip(columns[0], columns[1], starts, torch.cat(masks) if masks else None)
 
-    def pairs(self, step: int = 1) -> Iterator[Pair]:
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+        stop = len(self) if stop is None else min(stop, len(self))
         if step >= self.block:  # few frames, far apart: read just these
-            for start in range(0, len(self), step):
-                yield self.read(start, start + 1)
+            for at in range(start, stop, step):
+                yield self.read(at, at + 1)
             return
-        for start, stop in self._blocks():
-            skip = -start % step
-            if start + skip < stop:
-                pair = self.read(start, stop)[skip::step]
+        for a, b in self._blocks():
+            first, last = max(start, a + -a % step), min(stop, b)
+            if first < last:
+                pair = self.read(first, last)[::step]
                 yield from MemoryFrames(pair, ((0, len(pair)),)).pairs()
 
     def read(self, start: int, stop: int) -> Pair:

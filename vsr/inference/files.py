@@ -18,6 +18,7 @@ from vsr.data.readers.arrays import ArrayMovie, open_movie
 from vsr.data.readers.pictures import SUFFIXES as PICTURES
 from vsr.data.readers.video import SUFFIXES as VIDEOS
 from vsr.errors import UserError
+from vsr.hardware import alone
 from vsr.inference.engine import Options, reported
 from vsr.inference.stream import Source, run
 from vsr.inference.upscaler import Upscaler, chosen
@@ -69,6 +70,7 @@ def upscale(settings: UpscaleSchema) -> Path:
 
     The same command goes on where an interrupted one stopped. Raises UserError for what cannot be read, written or computed.
     """
+    alone("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
     options = Options(**{name: getattr(settings, name) for name in Options.__dataclass_fields__})
     ends: Any = settings.ends  # checked against ENDS

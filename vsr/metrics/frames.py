@@ -57,6 +57,13 @@ class FrameScores(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("rows", default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        # torchmetrics cannot gather the empty list of one process with the rows of another.
+        self.rows.append(torch.zeros(0, len(SCORES), device=self.device))
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 T H W"] | None = None) -> None:
         """Add clips (B, C, T, H, W) in the unit interval, already cut to the evaluation window."""

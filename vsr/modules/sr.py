@@ -16,6 +16,7 @@ from vsr.metrics import SCORES, FrameScores, SequenceScores
 from vsr.metrics.referee import Referee
 from vsr.nets.base import Network, on_clip
 from vsr.normalize import Normalizer
+from vsr.processes import average_gradients, copy_first, total, world
 from vsr.recipe import Recipe
 from vsr.resize import crop
 from vsr.tune import Tune, Tuning
@@ -77,6 +78,7 @@ class SRModule(L.LightningModule):
         self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
         self.referees: dict[str, Referee] = {}  # split -> who scores a test in detail, instead of the scores above
         self._loss_sum: Tensor | float = 0.0
+        self._part = 1.0  # of the batch, see Clip
         self._started: float | None = None
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
 
@@ -113,8 +115,13 @@ class SRModule(L.LightningModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        """What was drawn, read or measured is that of the first process: machines may differ in the last bit."""
+        copy_first([*self.parameters(), *self.buffers()])
+
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
+        self._part = batch.part
         loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
@@ -130,11 +137,25 @@ class SRModule(L.LightningModule):
         return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error."""
+        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error.
+
+        Of several processes, each has its part of the mean over the whole batch: the mean over processes of these losses, and so
+        of their gradients, is that of one process that has all of it, also where shares or masks differ.
+        """
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
-        return loss_function(self.recipe.loss, sr / network.error_unit, hr / network.error_unit, mask)
+        loss = loss_function(self.recipe.loss, sr / network.error_unit, hr / network.error_unit, mask)
+        if world() == 1:
+            return loss
+        if mask is None:
+            return loss * self._part
+        pixels = mask.sum() * (self._part > 0)
+        return loss * pixels * world() / total(pixels).clamp_min(1)
+
+    def on_after_backward(self) -> None:
+        # DDP averages the gradients of what required them at the start of the fit.
+        average_gradients(self.tuning.thawed)
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
@@ -217,7 +238,8 @@ class SRModule(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         for split in (name for name in self.test_splits if name not in self.referees):
             frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
-            columns = frames.per_frame().cpu().double()  # type: ignore[operator]
+            with frames.sync_context():  # type: ignore[operator]
+                columns = frames.per_frame().cpu().double()  # type: ignore[operator]
             self.scored[split] = {name: columns[:, i] for i, name in enumerate(SCORES)} | sequences.compute()  # type: ignore[operator]
             frames.reset()  # type: ignore[operator]
             sequences.reset()  # type: ignore[operator]

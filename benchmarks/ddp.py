@@ -1,0 +1,167 @@
+"""Images per second of training on one CPU process and on two, of one core each, with the same global batch.
+
+python benchmarks/ddp.py [--rounds 5] [--cases default large movie]. Both take turns in one run: a process pinned to the first
+core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie
+network, a clip). Medians of the rounds, and of their ratios, are printed, and the part of its core's time that the single process
+had: where that is not near 1, others were at work on these cores and the ratio says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+import warnings
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from vsr.build import MODULES, quiet_lightning
+from vsr.callbacks import EMA
+from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.loaders import PatchLoader
+from vsr.nets.fsrcnn import FSRCNN
+from vsr.nets.residual import StandardizedResidual
+from vsr.nets.srnet3d import SRNet3D
+from vsr.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.resize import bicubic_down
+
+FRAMES, SIZE = 96, 144
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and what a step of it takes: `patch` in LR pixels, clips per step, frames per clip."""
+
+    network: str
+    patch: int
+    batch: int
+    length: int
+    steps: int
+
+
+CASES = {
+    "default": Case("fsrcnn", 16, 16, 1, 150),
+    "large": Case("fsrcnn", 32, 64, 1, 20),
+    "movie": Case("srnet3d", 16, 4, 7, 20),
+}
+
+
+class Clock(L.Callback):
+    """From the end of the third step, which is past all that is done once, to the end of the last."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
+        now = time.perf_counter(), time.process_time()
+        if index == 2:
+            self.start = now
+        self.steps = index - 2
+        self.seconds, self.busy = (at - since for at, since in zip(now, getattr(self, "start", now), strict=True))
+
+
+def images_per_second(case: Case, processes: int) -> tuple[float, float]:
+    """Of all processes together, and the part of the time that this one computed."""
+    torch.manual_seed(0)
+    hr = torch.rand(FRAMES, 1, SIZE, SIZE)
+    pair = Pair(bicubic_down(hr, 2), hr)
+    network = StandardizedResidual(FSRCNN(scale=2) if case.network == "fsrcnn" else SRNet3D(scale=2))
+    recipe = Recipe(batch=case.batch, patch=case.patch, schedule="constant", frames=case.length)
+    module = MODULES[network.kind](network, normalizer=Normalizer(0.0, 1.0), recipe=recipe, window=(0, 8, 8))
+    module.prepare([(pair.lr[:8], pair.hr[:8], None)])
+    loader = PatchLoader(
+        MemoryFrames(pair, ((0, FRAMES),)),
+        length=case.length,
+        patch=case.patch,
+        batch=case.batch,
+        steps=case.steps + 3,
+        symmetries=("flip_y", "flip_x", "transpose"),
+    )
+    clock = Clock()
+    together = DDPStrategy(cluster_environment=LightningEnvironment(), broadcast_buffers=False)
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=processes,
+        strategy=together if processes > 1 else "auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        gradient_clip_val=1.0,
+        callbacks=[EMA(0.999), clock],
+    )
+    trainer.fit(module, train_dataloaders=loader)
+    return clock.steps * case.batch / clock.seconds, clock.busy / clock.seconds
+
+
+def process(rank: int, processes: int, core: int, folder: str, orders: Connection) -> None:
+    """Measure what is ordered until told to stop."""
+    os.sched_setaffinity(0, {core})
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    quiet_lightning()
+    os.environ["LOCAL_RANK"] = str(rank)
+    if processes > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
+    while (case := orders.recv()) is not None:
+        orders.send(images_per_second(case, processes))
+
+
+def start(processes: int, cores: list[int], folder: str) -> list[Connection]:
+    """As many processes, on a core each; the ends of their pipes."""
+    context = get_context("spawn")
+    ends = []
+    for rank in range(processes):
+        mine, theirs = context.Pipe()
+        context.Process(target=process, args=(rank, processes, cores[rank], folder, theirs), daemon=True).start()
+        ends.append(mine)
+    return ends
+
+
+def measure(ends: list[Connection], case: Case) -> tuple[float, float]:
+    """What the first of these processes found."""
+    for end in ends:
+        end.send(case)
+    first, *_ = [end.recv() for end in ends]
+    return first
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    with TemporaryDirectory() as folder:
+        one, two = start(1, cores, folder), start(2, cores, folder)
+        print(f"cores {cores}, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds, medians")
+        print("case     network   patch  batch    1 process  2 processes   ratio  core  each")
+        for name in options.cases:
+            case = CASES[name]
+            rounds = [(measure(one, case), measure(two, case)) for _ in range(options.rounds + 1)][1:]
+            ratios = [b / a for (a, _), (b, _) in rounds]
+            alone, together = (statistics.median(rate for rate, _ in column) for column in zip(*rounds, strict=True))
+            core = statistics.median(busy for (_, busy), _ in rounds)
+            each = " ".join(f"{ratio:.2f}" for ratio in ratios)
+            side = 2 * case.patch
+            print(
+                f"{name:<8} {case.network:<8} {side:>6} {case.batch:>6} {alone:>10.1f}/s {together:>10.1f}/s "
+                f"{statistics.median(ratios):>7.2f} {core:>5.2f}  {each}",
+                flush=True,
+            )
+        for end in (*one, *two):
+            end.send(None)
+
+
+if __name__ == "__main__":
+    main()
