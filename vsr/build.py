@@ -187,9 +187,16 @@ def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) ->
 
 
 def build_trainer(
-    cfg: DictConfig, folder: Path, recipe: Recipe, epochs: int, history: History, stop: StopAt | None = None
+    cfg: DictConfig,
+    folder: Path,
+    recipe: Recipe,
+    epochs: int,
+    history: History,
+    stop: StopAt | None = None,
+    keeper: Callback | None = None,
+    first_step: int | None = None,
 ) -> L.Trainer:
-    """The Trainer for fitting, with the callbacks and the logger of the config."""
+    """The Trainer for fitting, with the callbacks and the logger of the config; `first_step` of a run that goes on."""
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
@@ -207,8 +214,9 @@ def build_trainer(
     if stop is not None:
         callbacks.append(stop)
     # Last, so that a row of the history has what the others logged.
-    callbacks.append(history)
-    logger = make("logger", cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
+    callbacks += [history] if keeper is None else [history, keeper]
+    place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
+    logger = make("logger", cfg.logger, **place) if cfg.logger else False
     return _trainer(
         cfg.trainer,
         max_epochs=epochs,

@@ -18,8 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
+from vsr.lock import FolderInUse
+from vsr.rerun import expanded
+from vsr.signals import Stopped
 
-PATHS = ("checkpoint", "input", "output")
+PATHS = ("checkpoint", "input", "output", "resume")
 Task = Callable[[DictConfig, Path], None]
 
 
@@ -31,7 +34,10 @@ def launch(script: str, task: Task) -> None:
         print(_help(path, conf))
         return
     register()
-    sys.argv[1:] = _paths_quoted(sys.argv[1:])
+    try:
+        sys.argv[1:] = _paths_quoted(expanded(sys.argv[1:]) if path.stem == "train" else sys.argv[1:])
+    except UserError as error:
+        _fail(str(error))
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -41,10 +47,15 @@ def launch(script: str, task: Task) -> None:
         try:
             check(cfg)
             task(cfg, folder)
+        except FolderInUse as error:
+            _fail(str(error))
         except UserError as error:
             # Here and not outside: Hydra would print a line of its own before ours.
             _forget(folder)
             _fail(str(error))
+        except Stopped as stopped:
+            print(stopped.message, file=sys.stderr)
+            sys.exit(stopped.status)
 
     try:
         main()
@@ -100,7 +111,7 @@ def _forget(folder: Path) -> None:
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir())
+        and all(entry.name == ".hydra" or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         shutil.rmtree(folder)
         for parent in folder.parents[:3]:

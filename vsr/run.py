@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
+import shlex
+import signal
 import subprocess
 import warnings
 from dataclasses import asdict
@@ -13,6 +16,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,28 +24,87 @@ from vsr import __version__
 from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
+from vsr.files import remove_unfinished
 from vsr.init import TwoStage
 from vsr.init.bring import brought_values, fitted, own_tensors
 from vsr.init.report import InitReport, markdown, summary, table
+from vsr.lock import locked
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
 from vsr.report import comparison_figure, format_table, write_json
+from vsr.rerun import MODES, RECORD, RESULTS, record, run_folder, saved
+from vsr.resume import Session, differences
+from vsr.signals import Stopped, requeue
 from vsr.training import fit, train_stages
 
 log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`."""
-    if (folder / "results.json").exists() or (folder / "checkpoints").exists():
-        raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`.
+
+    With `resume`, go on with the run that the folder holds; the results of a finished one are returned as they are. Raises
+    UserError for a folder that cannot be used, Stopped when a signal ended the run.
+    """
+    resume = str(cfg.get("resume", "never"))
+    # Not a property of the run, and so not in its results and checkpoints.
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
+    session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
+    try:
+        with locked(folder), session.signals:
+            remove_unfinished(folder)
+            finished = _look_into(folder, resume, cfg, session)
+            return finished if finished is not None else _train(cfg, folder, session)
+    except Stopped as stopped:
+        raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
+
+
+def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> dict[str, Any] | None:
+    """The results of a finished run that need not be trained again. Raises UserError for what `resume` does not allow."""
+    if resume not in MODES:
+        if run_folder(resume).resolve() != folder.resolve():
+            raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
+        session.chosen = Path(resume).expanduser().resolve() if Path(resume).expanduser().is_file() else None
+    if (folder / RESULTS).exists():
+        if resume == "never":
+            raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+        results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        now: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        if differing := differences(results["config"], now):
+            key, before, _ = differing[0]
+            raise UserError(f"{folder}: holds a finished run with {key}={before}; type hydra.run.dir=FOLDER to write elsewhere")
+        log.info("finished  %s", folder / RESULTS)
+        return results
+    if resume == "never" and ((folder / RECORD).exists() or (folder / "checkpoints").exists()):
+        raise UserError(
+            f"{folder}: holds a run already, an unfinished one; type resume={folder} to go on with it, or hydra.run.dir=FOLDER "
+            "to write elsewhere"
+        )
+    return None
+
+
+def _stopped(signum: int, folder: Path, session: Session) -> str:
+    """What a signal has ended, and the command that goes on."""
+    shown = shlex.quote(str(_near(folder)))
+    text = f"stopped by {signal.Signals(signum).name}"
+    if signum == signal.SIGUSR1:
+        text += f"; {requeue()}"
+    if saved(folder):
+        return f"{text}; saved at {session.saved}; to continue: python train.py resume={shown}"
+    return f"{text} before the first checkpoint; start it again with hydra.run.dir={shown} resume=auto"
+
+
+def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     quiet_warnings()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     module = build_module(cfg, data.card, data.test_splits)
+    axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
     module.tune.check(module.network)
     start = make("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
@@ -51,16 +114,18 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     log.info("%s", _summary(cfg, data, module, report))
     values = brought_values(module.network, drawn, report)
 
-    stages = train_stages(cfg, folder, module, data, start, values) if isinstance(start, TwoStage) else {}
+    if not (folder / RECORD).exists():
+        record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+    stages = train_stages(cfg, folder, module, data, start, values, session) if isinstance(start, TwoStage) else {}
     if stages:
         values = {name: torch.ones_like(tensor) for name, tensor in drawn.items()}
-    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values)
+    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values, session=session)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
-    write_json(folder / "results.json", results)
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
+    write_json(folder / RESULTS, results)  # last: with it the run is finished
     log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
     return results
 
@@ -100,7 +165,7 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
 
 def versions() -> dict[str, str | None]:
     """Of what computed the scores."""
-    return {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}
+    return {"vsr": __version__, "torch": str(torch.__version__), "lightning": L.__version__, "commit": _commit()}
 
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -152,10 +217,15 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
-    folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    folder = _near(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)
+
+
+def _near(folder: Path) -> Path:
+    """As one would type it from here."""
+    return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _log_run(

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from vsr.build import build_stage, build_trainer
 from vsr.callbacks import History, StopAt
-from vsr.checkpoints import read_checkpoint
+from vsr.checkpoints import move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
+from vsr.files import remove_unfinished
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
+from vsr.resume import Keeper, Session, check_same_run, run_fit
 from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
@@ -48,36 +50,44 @@ def fit(
     stop: StopAt | None = None,
     brought: bool = False,
     values: Mapping[str, Tensor] | None = None,
+    session: Session | None = None,
 ) -> Fit:
     """Measure statistics, score, train, and put the weights of the best epoch back into the module.
 
     Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept. `values`
-    is 1 where a tensor's came from elsewhere, by its name without wrappers.
+    is 1 where a tensor's came from elsewhere, by its name without wrappers. A `session` that resumes goes on from the checkpoint
+    in the folder; a fit that was finished is then not trained again.
     """
+    session = session or Session()
     serve(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, values)
     history = History()
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop)
-    trainer.validate(module, datamodule=data, verbose=False)
-    history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
-    best, start = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start"))
+    best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
+    remove_unfinished(last.parent)
+    source = session.source(folder)
+    first_step = None
+    if source is not None:
+        first_step = check_same_run(source, module.card)
+        log.info("resume    step %d, from %s", first_step, source)
+    elif any(folder.glob("events.out.*")):
+        first_step = 0
+    keeper = Keeper(last, session, history)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step)
     trains = module.trainable and epochs > 0
-    if brought or not trains:
-        trainer.save_checkpoint(start)
+    if source is None:
+        remove_checkpoint(start)
+        trainer.validate(module, datamodule=data, verbose=False)
+        history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
+        if brought or not trains:
+            trainer.save_checkpoint(start)
     if trains:
-        try:
-            trainer.fit(module, datamodule=data)
-        except SystemExit:
-            # Lightning turns Ctrl-C into exit status 1.
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
+        run_fit(trainer, module, data, keeper, source)
     if start.exists():
         if _is_best(history.rows, 0, cfg.monitor):
-            start.replace(best)
+            move_checkpoint(start, best)
         else:
-            start.unlink()
+            remove_checkpoint(start)
     module.tuning.release()
     content = read_checkpoint(best)
     module.load_state_dict(content["state_dict"])
@@ -91,7 +101,13 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
 
 
 def train_stages(
-    cfg: DictConfig, folder: Path, module: SRModule, data: SRDataModule, start: TwoStage, values: Mapping[str, Tensor]
+    cfg: DictConfig,
+    folder: Path,
+    module: SRModule,
+    data: SRDataModule,
+    start: TwoStage,
+    values: Mapping[str, Tensor],
+    session: Session | None = None,
 ) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
@@ -108,8 +124,8 @@ def train_stages(
         stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
         own = {key.removeprefix("first."): mask for key, mask in values.items()} if name == "first" else {}
-        second = name == "second"
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=second or bool(own), values=own)
+        brought = name == "second" or bool(own)
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=brought, values=own, session=session)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits
