@@ -133,7 +133,9 @@ def first_difference(a: Any, b: Any, where: str = "") -> str | None:
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{where}: {len(a)} and {len(b)} long"
-        return next((d for i, (x, y) in enumerate(zip(a, b, strict=True)) if (d := first_difference(x, y, f"{where}[{i}]"))), None)
+        return next(
+            (d for i, (x, y) in enumerate(zip(a, b, strict=True)) if (d := first_difference(x, y, f"{where}[{i}]"))), None
+        )
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
         return None if same else f"{where}: tensors differ"
@@ -165,13 +167,15 @@ def bar(folder: Path, kills: int, chain: int, seed: int, overrides: list[str]) -
             moments.append(rng.uniform(0.0, took))
             if forked(of(run), moments[-1]) != -signal.SIGKILL:
                 break
-        if (run / "results.json").exists():  # too late: it was finished
-            if len(moments) == 1:
-                continue
+        if (run / "results.json").exists() and len(moments) == 1:
+            continue  # too late: it was finished
         assert forked(of(run)) == 0, (folder / f"{run.name}.log").read_text()[-3000:]
         difference = first_difference(expected, outcome(run))
-        from_step = [line.split()[2] for line in (folder / f"{run.name}.log").read_text().splitlines() if "resume   " in line]
-        print(f"{done}: killed after {[f'{m:.2f}' for m in moments]} s: {difference or 'bit for bit the same'} {from_step}", flush=True)
+        lines = (folder / f"{run.name}.log").read_text().splitlines()
+        steps = ", ".join(line.split()[2].strip(",") for line in lines if line.startswith("resume   "))
+        times = ", ".join(f"{moment:.2f}" for moment in moments)
+        said = difference or "bit for bit the same"
+        print(f"{done}: killed after {times} s, went on from step {steps or '0'}: {said}", flush=True)
         wrong += [f"{run.name}: {difference}"] if difference else []
         done += 1
     return wrong
@@ -204,7 +208,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--moments", type=int, nargs=3, metavar=("FIRST", "LAST", "STEP"))
     parser.add_argument("overrides", nargs="*", default=[])
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     overrides = [*OVERRIDES, *given.overrides]

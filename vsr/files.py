@@ -66,9 +66,13 @@ def checksum_file(path: Path) -> Path:
 
 
 def write_checksum(path: Path, digest: str) -> None:
-    """Write down the checksum of a file beside it."""
-    with replacing(checksum_file(path)) as temporary:
+    """Write down the checksum of a file beside it; not synced, as one that a power cut empties is taken for none."""
+    temporary = checksum_file(path).with_name(f".{path.name}-sha256.part")
+    try:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        os.replace(temporary, checksum_file(path))
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def forget_checksum(path: Path) -> None:

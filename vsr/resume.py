@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_only
 
 from vsr.callbacks import History
 from vsr.checkpoints import read_checkpoint
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 # Of the config, what may differ between the parts of a run: how often it is saved, where it is shown, what it runs on.
 MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
 GRACE = 5.0  # seconds after a signal that a validation may take to its end, where the newest checkpoint is
+EPOCHS_APART = 5.0  # seconds at least between checkpoints at the ends of epochs, which may take less than their saving
 AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
 
 
@@ -55,12 +56,12 @@ class Session:
         return last if self.resume and last.exists() else None
 
 
-class Keeper(Callback):
+class Keeper(Checkpoint):
     """Saves what a fit needs to go on, often enough, and stops it when a signal came.
 
-    Whole epochs are saved by the callback `last`; this one saves in the middle of epochs, after every callback that has a state,
-    but not after an epoch's last step: what follows that belongs to it. A checkpoint's key `resume` holds the random states, the
-    loader's position, the sum of losses and whether training had to stop.
+    It saves at the ends of epochs and in the middle of long ones, after every callback that has a state, but not after an epoch's
+    last step: the validation that follows belongs to it. A checkpoint's key `resume` holds the random states, the loader's
+    position, the history and whether training had to stop. (Lightning calls a `Checkpoint` after all other callbacks.)
 
     Args:
         path: of the checkpoint. session: when to save, and where signals are noted. history: its rows are a part of it.
@@ -69,7 +70,7 @@ class Keeper(Callback):
     def __init__(self, path: Path, session: Session, history: History) -> None:
         self.path, self.session, self.history = path, session, history
         self._restored: dict[str, Any] = {}
-        self._saved = 0.0
+        self._saved = self._begun = 0.0  # time.monotonic() of the newest checkpoint and of this process's first step
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         loader: Any = trainer.train_dataloader
@@ -80,19 +81,19 @@ class Keeper(Callback):
             "random": random_states(),
             "loader": place,
             "should_stop": trainer.should_stop,
-            "history": self.history.rows,
+            "history": json.dumps(self.history.rows),  # as text: many small values take long to read back
         }
-        self._saved = time.monotonic()
-        self.session.saved = f"step {trainer.global_step}"
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._restored = checkpoint["resume"]
-        self.history.rows = list(self._restored["history"])
+        self.history.rows = json.loads(self._restored["history"])
         trainer.should_stop = self._restored["should_stop"]  # by patience: the fit then ends before its first step
         self.session.saved = f"step {checkpoint['global_step']}"
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._saved = time.monotonic()
+        self._saved = time.monotonic() if self._restored else float("-inf")
+        self._begun = time.monotonic()
+        self.session.signals.listen()  # Lightning has put its own handlers first, which stop where nothing is saved
         if self._restored.get("loader") is not None:
             # Lightning restores a loader in the middle of an epoch only; it has not been asked for a batch yet.
             trainer.train_dataloader.load_state_dict(self._restored["loader"])  # type: ignore[union-attr]
@@ -107,36 +108,31 @@ class Keeper(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        due, stop = self._due(trainer), self.session.signals.received
+        if trainer.world_size == 1 or trainer.global_step % AGREE_EVERY == 0:
+            session, elapsed = self.session, time.monotonic() - max(self._saved, self._begun)
+            due = session.steps is not None and trainer.global_step % session.steps == 0
+            self._save_or_stop(trainer, due or (session.seconds is not None and elapsed >= session.seconds))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        self._save_or_stop(trainer, final or time.monotonic() - self._saved >= EPOCHS_APART)
+
+    def _save_or_stop(self, trainer: L.Trainer, due: bool) -> None:
+        signals = self.session.signals
+        due, stop = due or signals.save_now, signals.received
         if trainer.world_size > 1:
-            if trainer.global_step % AGREE_EVERY:
-                return
             due, stop = trainer.strategy.broadcast((due, stop))
         if due or stop is not None:
-            self.session.signals.save_now = False
+            signals.save_now = False
             trainer.save_checkpoint(self.path)
+            self._saved, self.session.saved = time.monotonic(), f"step {trainer.global_step}"
         if stop is not None:
             raise Stopped(stop)
-
-    def _due(self, trainer: L.Trainer) -> bool:
-        session = self.session
-        return (
-            session.signals.save_now
-            or (session.steps is not None and trainer.global_step % session.steps == 0)
-            or (session.seconds is not None and time.monotonic() - self._saved >= session.seconds)
-        )
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         signals = self.session.signals
         if trainer.world_size == 1 and signals.received is not None and time.monotonic() > signals.since + GRACE:
             signals.check()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        stop = self.session.signals.received
-        if trainer.world_size > 1:
-            stop = trainer.strategy.broadcast(stop)
-        if stop is not None:  # the epoch before has just been saved
-            raise Stopped(stop)
 
 
 def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, keeper: Keeper, source: Path | None) -> None:
@@ -145,9 +141,6 @@ def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, k
         with keeper.session.signals.deferred():
             trainer.fit(module, datamodule=data, ckpt_path=source)
             keeper.finish()
-    except SIGTERMException:
-        # Lightning's own answer to SIGTERM, at the end of an epoch.
-        raise Stopped(signal.SIGTERM) from None
     except SystemExit:
         # Lightning turns Ctrl-C into exit status 1; outside the main thread, where signals are not handled here.
         if trainer.interrupted:
@@ -192,12 +185,18 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
     return found
 
 
+def first_process() -> bool:
+    """Whether this is the one of a run's processes that writes files."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def random_states() -> dict[str, Any]:
     """Of all global generators, as tensors and plain values."""
     # The global generator: not used here, but what a config brings in may draw from it.
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    version, words, spare = random.getstate()
     return {
-        "python": random.getstate(),
+        "python": [version, torch.tensor(words), spare],
         "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -206,7 +205,8 @@ def random_states() -> dict[str, Any]:
 
 def restore_random_states(states: dict[str, Any]) -> None:
     """Put back what `random_states` gave."""
-    random.setstate(states["python"])
+    version, words, spare = states["python"]
+    random.setstate((version, tuple(words.tolist()), spare))
     name, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(states["torch"])

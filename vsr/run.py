@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
 from vsr.report import comparison_figure, format_table, write_json
 from vsr.rerun import MODES, RECORD, RESULTS, record, run_folder, saved
-from vsr.resume import Session, differences
+from vsr.resume import Session, differences, first_process
 from vsr.signals import Stopped, requeue
 from vsr.training import fit, train_stages
 
@@ -53,8 +54,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     try:
-        with locked(folder), session.signals:
-            remove_unfinished(folder)
+        # Of several processes of one run, the first one holds the folder.
+        with locked(folder) if first_process() else nullcontext(), session.signals:
             finished = _look_into(folder, resume, cfg, session)
             return finished if finished is not None else _train(cfg, folder, session)
     except Stopped as stopped:
@@ -66,7 +67,10 @@ def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> 
     if resume not in MODES:
         if run_folder(resume).resolve() != folder.resolve():
             raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
-        session.chosen = Path(resume).expanduser().resolve() if Path(resume).expanduser().is_file() else None
+        session.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
+    if not first_process():
+        return None
+    remove_unfinished(folder)
     if (folder / RESULTS).exists():
         if resume == "never":
             raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
@@ -114,7 +118,7 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     log.info("%s", _summary(cfg, data, module, report))
     values = brought_values(module.network, drawn, report)
 
-    if not (folder / RECORD).exists():
+    if first_process() and not (folder / RECORD).exists():
         record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
     stages = train_stages(cfg, folder, module, data, start, values, session) if isinstance(start, TwoStage) else {}
     if stages:

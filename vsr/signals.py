@@ -49,9 +49,16 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._handle) for signum in HANDLED}
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Handle the signals from now on, whoever has handled them since."""
+        if threading.current_thread() is threading.main_thread():
+            # What is ignored from the start, as Ctrl-C is by jobs in the background of a shell script, stays ignored.
+            heard = [signum for signum in HANDLED if signal.getsignal(signum) is not signal.SIG_IGN]
+            before = {signum: signal.signal(signum, self._handle) for signum in heard}
+            self._before = before | self._before
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for signum, handler in self._before.items():

@@ -19,7 +19,7 @@ from vsr.files import remove_unfinished
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
-from vsr.resume import Keeper, Session, check_same_run, run_fit
+from vsr.resume import Keeper, Session, check_same_run, first_process, run_fit
 from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def fit(
     module.tuning = Tuning(module.tune, module.network, values)
     history = History()
     best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
-    remove_unfinished(last.parent)
+    if first_process():
+        remove_unfinished(last.parent)
     source = session.source(folder)
     first_step = None
     if source is not None:
