@@ -175,6 +175,7 @@ def test_an_interrupt_stops_with_130_and_keeps_the_checkpoint(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "interrupted" in errors.splitlines()[-1]
+    assert errors.splitlines()[-1].startswith("stopped by SIGINT; saved at step ")
+    assert errors.splitlines()[-1].endswith("; to continue: python train.py resume=run")
     assert "Traceback" not in errors
     assert torch.load(last, weights_only=True)["vsr"]["config"]["scale"] == 2
