@@ -88,11 +88,11 @@ def test_other_files_are_named(tmp_path: Path) -> None:
 def test_a_failed_save_keeps_the_previous_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
-    def full(content: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
+        path.open("wb").write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vsr.checkpoints.torch.save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left on device.*the previous one, of step 12, is kept"):
         AtomicCheckpointIO().save_checkpoint(CONTENT, saved)
     monkeypatch.undo()
@@ -158,15 +158,14 @@ def test_what_could_not_be_read_back_is_not_written(value: Any, saved: Path) -> 
 def test_a_checkpoint_that_cannot_be_read_back_does_not_replace_the_previous_one(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = torch.save
+    real = Path.write_bytes
 
-    def flipped(content: Any, path: Path) -> None:
-        real(content, path)
-        raw = bytearray(Path(path).read_bytes())
+    def flipped(path: Path, content: bytes) -> None:
+        raw = bytearray(content)
         raw[raw.find(torch.arange(300.0).numpy().tobytes()[400:440])] ^= 1
-        Path(path).write_bytes(raw)
+        real(path, raw)
 
-    monkeypatch.setattr("vsr.checkpoints.torch.save", flipped)
+    monkeypatch.setattr(Path, "write_bytes", flipped)
     with pytest.raises(UserError, match="cannot be written.*wrong CRC.*is kept"):
         AtomicCheckpointIO().save_checkpoint({**CONTENT, "epoch": 4}, saved)
     monkeypatch.undo()

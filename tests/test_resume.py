@@ -53,7 +53,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     [
         pytest.param(QUICK, (3, 5, 13), id="in mid-epoch, after an epoch's last step, twice in a run"),
         pytest.param([*QUICK, "recipe=report", "recipe.batch=2", "epochs=3"], (5,), id="whole frames, no averaged weights"),
-        pytest.param([*QUICK, "patience=1", "recipe.rate=0.3", "epochs=9"], (7, 10), id="early stopping, after its last step too"),
+        pytest.param(
+            [*QUICK, "patience=1", "recipe.rate=0.3", "epochs=9"], (7, 10), id="early stopping, after its last step too"
+        ),
         pytest.param([*STAGES], (7, 13, 23), id="first stage, second stage, both together"),
     ],
 )
@@ -141,6 +143,16 @@ def test_an_unfinished_run_goes_on_only_as_what_it_is(steps: Steps, tmp_path: Pa
     train_here(run, [*QUICK, f"resume={run / 'checkpoints' / 'best.ckpt'}"])
     train_here(tmp_path / "whole", QUICK)
     assert first_difference(outcome(tmp_path / "whole"), outcome(run)) is None
+
+
+def test_a_run_goes_on_in_a_folder_that_was_moved(steps: Steps, tmp_path: Path) -> None:
+    train_here(tmp_path / "whole", [*QUICK, "recipe.rate=0.1"])
+    steps.at = steps.count + 12
+    with pytest.raises(Stopped):
+        train_here(tmp_path / "before", [*QUICK, "recipe.rate=0.1"])
+    (tmp_path / "before").rename(tmp_path / "after")
+    train_here(tmp_path / "after", [*QUICK, "recipe.rate=0.1", f"resume={tmp_path / 'after'}"])
+    assert first_difference(outcome(tmp_path / "whole"), outcome(tmp_path / "after")) is None
 
 
 def test_a_checkpoint_of_weights_alone_is_no_run(steps: Steps, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -15,7 +16,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from vsr.errors import UserError
+from vsr.errors import NotWritten, UserError
 from vsr.files import check_checksum, checksum_file, forget_checksum, replacing, sha256, sync_folder, write_checksum
 from vsr.weights.files import verify_zip
 
@@ -33,20 +34,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write, sync, check the CRCs, read back, replace.
 
-        Raises UserError naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
+        Raises NotWritten naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
         """
         path = Path(path)
         content = plain(checkpoint, "checkpoint")
         try:
             with replacing(path) as temporary:
-                torch.save(content, temporary)
+                written = io.BytesIO()  # torch, writing files itself, does not say that the disk is full
+                torch.save(content, written)
+                temporary.write_bytes(written.getbuffer())
                 verify_zip(temporary)
                 torch.load(temporary, map_location="cpu", weights_only=True)
                 digest = sha256(temporary)
                 forget_checksum(path)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             kept = f"; the previous one, of {_moment(path)}, is kept" if path.exists() else ""
-            raise UserError(f"{path}: the checkpoint cannot be written ({error}){kept}") from error
+            what = f"{path}: the checkpoint cannot be written ({error.strerror if isinstance(error, OSError) else error}){kept}"
+            raise NotWritten(what, "make room, or type hydra.run.dir=FOLDER to write elsewhere") from error
         with suppress(OSError):  # a checkpoint without its checksum is still one: it has CRCs inside
             write_checksum(path, digest)
 

@@ -76,11 +76,10 @@ class _Guarded:
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
-            if self._writer is None:
-                return None
-            with self._dashboard.guarded():
-                return getattr(self._writer, name)(*arguments, **options)
-            return None
+            if self._writer is not None:
+                with self._dashboard.guarded():
+                    return getattr(self._writer, name)(*arguments, **options)
+            return _Guarded(None, self._dashboard)  # Lightning calls methods of what a method gives
 
         return call
 

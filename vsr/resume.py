@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from vsr.callbacks import History
@@ -89,6 +89,10 @@ class Keeper(Checkpoint):
         self.history.rows = json.loads(self._restored["history"])
         trainer.should_stop = self._restored["should_stop"]  # by patience: the fit then ends before its first step
         self.session.saved = f"step {checkpoint['global_step']}"
+        for callback in trainer.callbacks:
+            state = checkpoint["callbacks"].get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state is not None:
+                _settle(callback, state)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = time.monotonic() if self._restored else float("-inf")
@@ -133,6 +137,19 @@ class Keeper(Checkpoint):
         signals = self.session.signals
         if trainer.world_size == 1 and signals.received is not None and time.monotonic() > signals.since + GRACE:
             signals.check()
+
+
+def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
+    """Let a ModelCheckpoint take over what Lightning would leave out: the latest score, and all of it in a folder that moved."""
+    callback.current_score = state["current_score"]
+
+    def here(path: str) -> str:
+        return str(Path(str(callback.dirpath)) / Path(path).name) if path else path
+
+    state["dirpath"] = callback.dirpath
+    state["best_k_models"] = {here(path): score for path, score in state["best_k_models"].items()}
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = here(state[name])
 
 
 def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, keeper: Keeper, source: Path | None) -> None:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr import __version__
 from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
 from vsr.data.base import SRDataModule
-from vsr.errors import UserError
+from vsr.errors import NotWritten, UserError
 from vsr.files import remove_unfinished
 from vsr.init import TwoStage
 from vsr.init.bring import brought_values, fitted, own_tensors
@@ -60,6 +60,11 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             return finished if finished is not None else _train(cfg, folder, session)
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
+    except NotWritten as error:
+        if not saved(folder):
+            raise
+        lost = f"what came after {session.saved} is lost; make room, then: {_command(folder)}"
+        raise UserError(f"{error.what}; {lost}") from error
 
 
 def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> dict[str, Any] | None:
@@ -91,13 +96,17 @@ def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> 
 
 def _stopped(signum: int, folder: Path, session: Session) -> str:
     """What a signal has ended, and the command that goes on."""
-    shown = shlex.quote(str(_near(folder)))
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1:
         text += f"; {requeue()}"
     if saved(folder):
-        return f"{text}; saved at {session.saved}; to continue: python train.py resume={shown}"
-    return f"{text} before the first checkpoint; start it again with hydra.run.dir={shown} resume=auto"
+        return f"{text}; saved at {session.saved}; to continue: {_command(folder)}"
+    return f"{text} before the first checkpoint; start it again with hydra.run.dir={shlex.quote(str(_near(folder)))} resume=auto"
+
+
+def _command(folder: Path) -> str:
+    """The one that goes on with a run, as typed in a shell."""
+    return shlex.join(["python", "train.py", f"resume={_near(folder)}"])
 
 
 def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
