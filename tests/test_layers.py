@@ -13,7 +13,21 @@ from tests.fakes import ROOT
 MODULES = sorted((ROOT / "vsr").rglob("*.py"))
 PLAIN = ("geometry", "types", "resize", "normalize", "losses", "metrics", "recipe", "tune")
 NO_LIGHTNING = ("nets", "weights", "physics", "degradations", "evaluation", *PLAIN)
-NO_TORCH = ("physics", "evaluation", "errors", "files", "naming", "progress", "signatures", "config", "cli", "geometry")
+NO_TORCH = (
+    "physics",
+    "evaluation",
+    "errors",
+    "files",
+    "naming",
+    "progress",
+    "signatures",
+    "config",
+    "cli",
+    "geometry",
+    "lock",
+    "signals",
+    "rerun",
+)
 HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison")
 
 

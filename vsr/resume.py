@@ -89,7 +89,7 @@ class Keeper(Checkpoint):
         self.history.rows = json.loads(self._restored["history"])
         trainer.should_stop = self._restored["should_stop"]  # by patience: the fit then ends before its first step
         self.session.saved = f"step {checkpoint['global_step']}"
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
             state = checkpoint["callbacks"].get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state is not None:
                 _settle(callback, state)
