@@ -195,6 +195,7 @@ def build_trainer(
     stop: StopAt | None = None,
     keeper: Callback | None = None,
     first_step: int | None = None,
+    checkpoints: AtomicCheckpointIO | None = None,
 ) -> L.Trainer:
     """The Trainer for fitting, with the callbacks and the logger of the config; `first_step` of a run that goes on."""
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
@@ -223,7 +224,7 @@ def build_trainer(
         gradient_clip_val=recipe.clip,
         callbacks=callbacks,
         logger=logger,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[checkpoints or AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
+import time
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -62,6 +64,40 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Remove a checkpoint and its checksum."""
         super().remove_checkpoint(path)
         checksum_file(Path(path)).unlink(missing_ok=True)
+
+
+class PatientCheckpointIO(AtomicCheckpointIO):
+    """The same, except that `best.ckpt` waits when it was written a moment ago, until `flush`.
+
+    Epochs of a tiny network take less than writing does. Nothing is lost to a kill: a run goes on from `last.ckpt`, before which
+    what waits is written, and finds later best epochs again.
+
+    Args:
+        apart: seconds between two writings.
+    """
+
+    def __init__(self, apart: float) -> None:
+        super().__init__()
+        self.apart, self._written = apart, float("-inf")
+        self._waiting: tuple[dict[str, Any], Path] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write, or keep a copy to be written. Raises as `AtomicCheckpointIO` does."""
+        if Path(path).name != "best.ckpt":
+            super().save_checkpoint(checkpoint, path)
+        elif time.monotonic() - self._written < self.apart:
+            self._waiting = copy.deepcopy(checkpoint), Path(path)
+        else:
+            self._waiting = None
+            super().save_checkpoint(checkpoint, path)
+            self._written = time.monotonic()
+
+    def flush(self) -> None:
+        """Write what waits. Raises as `AtomicCheckpointIO` does."""
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            super().save_checkpoint(*waiting)
+            self._written = time.monotonic()
 
 
 def plain(value: Any, where: str) -> Any:

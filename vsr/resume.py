@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from vsr.callbacks import History
-from vsr.checkpoints import read_checkpoint
-from vsr.errors import UserError
+from vsr.checkpoints import PatientCheckpointIO, read_checkpoint
+from vsr.errors import NotWritten, UserError
 from vsr.modules.sr import SRModule
 from vsr.signals import Signals, Stopped
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # Of the config, what may differ between the parts of a run: how often it is saved, where it is shown, what it runs on.
 MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
 GRACE = 5.0  # seconds after a signal that a validation may take to its end, where the newest checkpoint is
-EPOCHS_APART = 5.0  # seconds at least between checkpoints at the ends of epochs, which may take less than their saving
+SECONDS_APART = 5.0  # between checkpoints at the ends of epochs, at least; epochs may take less time than these do
 AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
 
 
@@ -65,10 +65,11 @@ class Keeper(Checkpoint):
 
     Args:
         path: of the checkpoint. session: when to save, and where signals are noted. history: its rows are a part of it.
+        files: what writes checkpoints; a best one that waits there comes before each of these.
     """
 
-    def __init__(self, path: Path, session: Session, history: History) -> None:
-        self.path, self.session, self.history = path, session, history
+    def __init__(self, path: Path, session: Session, history: History, files: PatientCheckpointIO) -> None:
+        self.path, self.session, self.history, self.files = path, session, history, files
         self._restored: dict[str, Any] = {}
         self._saved = self._begun = 0.0  # time.monotonic() of the newest checkpoint and of this process's first step
 
@@ -119,7 +120,7 @@ class Keeper(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        self._save_or_stop(trainer, final or time.monotonic() - self._saved >= EPOCHS_APART)
+        self._save_or_stop(trainer, final or time.monotonic() - self._saved >= SECONDS_APART)
 
     def _save_or_stop(self, trainer: L.Trainer, due: bool) -> None:
         signals = self.session.signals
@@ -128,10 +129,15 @@ class Keeper(Checkpoint):
             due, stop = trainer.strategy.broadcast((due, stop))
         if due or stop is not None:
             signals.save_now = False
+            self.files.flush()
             trainer.save_checkpoint(self.path)
             self._saved, self.session.saved = time.monotonic(), f"step {trainer.global_step}"
         if stop is not None:
             raise Stopped(stop)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, (Stopped, NotWritten)):
+            self.files.flush()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         signals = self.session.signals

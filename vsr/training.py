@@ -13,13 +13,13 @@ from torch import Tensor
 
 from vsr.build import build_stage, build_trainer
 from vsr.callbacks import History, StopAt
-from vsr.checkpoints import move_checkpoint, read_checkpoint, remove_checkpoint
+from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
 from vsr.files import remove_unfinished
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
-from vsr.resume import Keeper, Session, check_same_run, first_process, run_fit
+from vsr.resume import SECONDS_APART, Keeper, Session, check_same_run, first_process, run_fit
 from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,9 @@ def fit(
         log.info("resume    step %d, from %s", first_step, source)
     elif any(folder.glob("events.out.*")):
         first_step = 0
-    keeper = Keeper(last, session, history)
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step)
+    files = PatientCheckpointIO(SECONDS_APART)
+    keeper = Keeper(last, session, history, files)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step, files)
     trains = module.trainable and epochs > 0
     if source is None:
         remove_checkpoint(start)
