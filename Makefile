@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
 	@echo "make test      install, then lint and the tests (minutes)"
-	@echo "make test-all  the same, with tests marked long (none at present)"
+	@echo "make test-all  the same, with tests marked long (an hour)"
 	@echo "make movies    fetch the two movies of the report (needs a network)"
 	@echo "make tables    the tables of the report, with all runs for them (45 minutes); TABLES=\"seeds=1\" and the like"
 	@echo "make pretrained  train the weights that come with the package (half an hour)"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from vsr.checkpoints import AtomicCheckpointIO, read_checkpoint
+from vsr.checkpoints import AtomicCheckpointIO, move_checkpoint, read_checkpoint
 from vsr.errors import UserError
+from vsr.weights.files import read_file
 
-CONTENT = {"state_dict": {"network.w": torch.arange(300.0)}, "vsr": {"config": {"a": [1, "b"]}}, "epoch": 3}
+CONTENT = {"state_dict": {"network.w": torch.arange(300.0)}, "vsr": {"config": {"a": [1, "b"]}}, "epoch": 3, "global_step": 12}
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def test_round_trip(saved: Path) -> None:
     read = read_checkpoint(saved)
     assert torch.equal(read["state_dict"]["network.w"], CONTENT["state_dict"]["network.w"])
     assert read["vsr"] == CONTENT["vsr"]
-    assert [p.name for p in saved.parent.iterdir()] == ["a.ckpt"]
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["a.ckpt", "a.ckpt.sha256"]
 
 
 def test_every_truncation_is_refused(saved: Path) -> None:
@@ -84,12 +88,85 @@ def test_other_files_are_named(tmp_path: Path) -> None:
 def test_a_failed_save_keeps_the_previous_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
-    def full(content: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
+        path.open("wb").write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vsr.checkpoints.torch.save", full)
-    with pytest.raises(UserError, match="No space left on device.*previous one is kept"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left on device.*the previous one, of step 12, is kept"):
         AtomicCheckpointIO().save_checkpoint(CONTENT, saved)
+    monkeypatch.undo()
+    assert read_checkpoint(saved)["epoch"] == CONTENT["epoch"]
     assert saved.read_bytes() == before
-    assert [p.name for p in saved.parent.iterdir()] == ["a.ckpt"]
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["a.ckpt", "a.ckpt.sha256"]
+
+
+def test_the_checksum_is_that_of_sha256sum_and_is_checked(saved: Path, tmp_path: Path) -> None:
+    digest, name = (saved.parent / "a.ckpt.sha256").read_text().split()
+    assert (digest, name) == (hashlib.sha256(saved.read_bytes()).hexdigest(), "a.ckpt")
+    torch.save({**CONTENT, "epoch": 4}, saved)  # whole and right in itself, but another file
+    for read in (read_checkpoint, read_file):
+        with pytest.raises(UserError, match=r"a.ckpt: is damaged, or not what a.ckpt.sha256 was written for"):
+            read(saved)
+    (saved.parent / "a.ckpt.sha256").write_text("")  # as a power cut leaves it
+    assert read_checkpoint(saved)["epoch"] == 4
+
+
+def test_a_kill_between_the_moves_never_leaves_a_wrong_checksum(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each call that changes the folder, the folder is copied as a kill would leave it."""
+    states: list[Path] = []
+
+    def noted(original: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            states.append(saved.parent.parent / f"state{len(states)}")
+            shutil.copytree(saved.parent, states[-1])
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("replace", "unlink", "fsync"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
+    AtomicCheckpointIO().save_checkpoint({**CONTENT, "epoch": 4}, saved)
+    move_checkpoint(saved, saved.with_name("b.ckpt"))
+    monkeypatch.undo()
+    assert len(states) > 8
+    found = [{p.name: read_checkpoint(p)["epoch"] for p in state.glob("*.ckpt")} for state in states]
+    assert found == sorted(found, key=lambda state: ("b.ckpt" in state, state.get("a.ckpt", 5)))
+    assert found[0] == {"a.ckpt": 3}
+    assert {"a.ckpt": 4} in found
+    assert found[-1] == {"b.ckpt": 4}
+    assert read_checkpoint(saved.with_name("b.ckpt"))["epoch"] == 4
+
+
+@pytest.mark.parametrize("value", [np.float32(1.5), np.float64(1.5), np.int64(3), np.bool_(True), np.str_("a")])
+def test_numpys_scalars_become_plain_values(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({**CONTENT, "callbacks": {"x": [(value, {"y": value})]}}, path)
+    found = read_checkpoint(path)["callbacks"]["x"][0][0]
+    assert type(found) is type(value.item())
+    assert found == value.item()
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), Path("a"), torch.nn.Linear(1, 1), print], ids=lambda v: type(v).__name__)
+def test_what_could_not_be_read_back_is_not_written(value: Any, saved: Path) -> None:
+    before = saved.read_bytes()
+    with pytest.raises(TypeError, match=r"checkpoint\.callbacks\.x\[1\]: a .* would make the checkpoint unreadable"):
+        AtomicCheckpointIO().save_checkpoint({**CONTENT, "callbacks": {"x": [1, value]}}, saved)
+    assert saved.read_bytes() == before
+
+
+def test_a_checkpoint_that_cannot_be_read_back_does_not_replace_the_previous_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_bytes
+
+    def flipped(path: Path, content: bytes) -> None:
+        raw = bytearray(content)
+        raw[raw.find(torch.arange(300.0).numpy().tobytes()[400:440])] ^= 1
+        real(path, raw)
+
+    monkeypatch.setattr(Path, "write_bytes", flipped)
+    with pytest.raises(UserError, match="cannot be written.*wrong CRC.*is kept"):
+        AtomicCheckpointIO().save_checkpoint({**CONTENT, "epoch": 4}, saved)
+    monkeypatch.undo()
+    assert read_checkpoint(saved)["epoch"] == 3

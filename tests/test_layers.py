@@ -27,8 +27,11 @@ NO_TORCH = (
     "cli",
     "geometry",
     "torchrun",
+    "lock",
+    "signals",
+    "rerun",
 )
-HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "comparison", "tables")
+HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "session", "comparison", "tables")
 
 
 def imported(path: object) -> set[str]:

@@ -96,7 +96,7 @@ def test_weights_that_were_brought_are_kept_when_training_makes_them_worse(
     scores = [row["val/psnr"] for row in results["history"]]
     assert max(scores[1:]) < scores[0]
     assert rows_of(results)["joint"]["psnr"] == pytest.approx(rows_of(two_stage[1])["two_stage"]["psnr"], abs=1e-4)
-    assert {found.name for found in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {found.name for found in (tmp_path / "checkpoints").glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.parametrize("end", ["init.stop_epoch=1", "init.stop_psnr=20"])

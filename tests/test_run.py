@@ -76,7 +76,9 @@ def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
     assert written["config"]["recipe"]["rate"] == 4e-3
     assert {row["status"] for row in written["init"]} == {"fresh"}
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
-    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+        f"{name}.ckpt{ending}" for name in ("best", "last") for ending in ("", ".sha256")
+    }
     content = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")
     assert content["vsr"]["config"]["scale"] == 2
     assert content["state_dict"]["normalizer.low"] == -10

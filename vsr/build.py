@@ -189,9 +189,17 @@ def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) ->
 
 
 def build_trainer(
-    cfg: DictConfig, folder: Path, recipe: Recipe, epochs: int, history: History, stop: StopAt | None = None
+    cfg: DictConfig,
+    folder: Path,
+    recipe: Recipe,
+    epochs: int,
+    history: History,
+    stop: StopAt | None = None,
+    keeper: Callback | None = None,
+    first_step: int | None = None,
+    checkpoints: AtomicCheckpointIO | None = None,
 ) -> L.Trainer:
-    """The Trainer for fitting, with the callbacks and the logger of the config."""
+    """The Trainer for fitting, with the callbacks and the logger of the config; `first_step` of a run that goes on."""
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
@@ -209,8 +217,9 @@ def build_trainer(
     if stop is not None:
         callbacks.append(stop)
     # Last, so that a row of the history has what the others logged.
-    callbacks.append(history)
-    logger = make("logger", cfg.logger, save_dir=str(folder), name="", version="") if cfg.logger else False
+    callbacks += [history] if keeper is None else [history, keeper]
+    place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
+    logger = make("logger", cfg.logger, **place) if cfg.logger else False
     return _trainer(
         cfg.trainer,
         precision=PRECISIONS[str(cfg.precision)],
@@ -219,7 +228,7 @@ def build_trainer(
         gradient_clip_val=recipe.clip,
         callbacks=callbacks,
         logger=logger,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[checkpoints or AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,

@@ -19,9 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
+from vsr.lock import FolderInUse
+from vsr.rerun import expanded
+from vsr.signals import Stopped
 from vsr.torchrun import started
 
-PATHS = ("checkpoint", "input", "output")
+PATHS = ("checkpoint", "input", "output", "resume")
 Task = Callable[[DictConfig, Path], None]
 
 
@@ -33,7 +36,11 @@ def launch(script: str, task: Task) -> None:
         print(_help(path, conf))
         return
     register()
-    sys.argv[1:] = _of_this_process(_paths_quoted(sys.argv[1:]))
+    try:
+        arguments = expanded(sys.argv[1:]) if path.stem == "train" else sys.argv[1:]
+        sys.argv[1:] = _of_this_process(_paths_quoted(arguments))
+    except UserError as error:
+        _fail(str(error))
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -43,10 +50,15 @@ def launch(script: str, task: Task) -> None:
         try:
             check(cfg)
             task(cfg, folder)
+        except FolderInUse as error:
+            _fail(str(error))
         except UserError as error:
             # Here and not outside: Hydra would print a line of its own before ours.
             _forget(folder)
             _fail(str(error))
+        except Stopped as stopped:
+            print(stopped.message, file=sys.stderr)
+            sys.exit(stopped.status)
 
     try:
         main()
@@ -112,7 +124,7 @@ def _forget(folder: Path) -> None:
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir())
+        and all(entry.name == ".hydra" or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         shutil.rmtree(folder)
         for parent in folder.parents[:3]:

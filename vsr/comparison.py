@@ -29,7 +29,8 @@ from vsr.modules.sr import SRModule
 from vsr.nets.base import parameter_count
 from vsr.nets.consistency import separable
 from vsr.progress import progress_bar
-from vsr.run import described, quiet_warnings, versions
+from vsr.provenance import versions
+from vsr.run import described, quiet_warnings
 from vsr.training import serve
 
 log = logging.getLogger(__name__)

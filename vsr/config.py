@@ -26,7 +26,16 @@ ENDS = ("replicate", "reflect")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
-OWN_MODULES = ("vsr.nets.", "vsr.data.", "vsr.degradations.", "vsr.recipe.", "vsr.init.", "vsr.tune.", "vsr.callbacks.")
+OWN_MODULES = (
+    "vsr.nets.",
+    "vsr.data.",
+    "vsr.degradations.",
+    "vsr.recipe.",
+    "vsr.init.",
+    "vsr.tune.",
+    "vsr.callbacks.",
+    "vsr.dashboard.",
+)
 FOREIGN = (
     "lightning.pytorch.Trainer",
     "lightning.pytorch.callbacks.EarlyStopping",
@@ -38,6 +47,9 @@ SUPPLIED = {
     "model": {"scale": "scale", "channels": "the data's channels"},
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
 }
+
+LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1}
+LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
 
 
 @dataclass
@@ -54,6 +66,9 @@ class TrainSchema:
     ends: str = "replicate"
     protocol: str = "float"
     weights: str | None = None
+    resume: str = "never"
+    checkpoint_seconds: float | None = 60.0
+    checkpoint_steps: int | None = None
     prelu: dict[str, Any] = field(default_factory=dict)
     model: Any = MISSING
     data: Any = MISSING
@@ -135,7 +150,7 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
         raise UserError(f"monitor={plain['monitor']}{suggestion(plain['monitor'], MONITORS)}")
-    for key, least in (("epochs", 0), ("patience", 0), ("seed", 0), ("tile", 0), ("memory", 1), ("crf", 0), ("frames", 1)):
+    for key, least in LEAST.items():
         if plain.get(key) is not None and plain[key] < least:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
     if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):

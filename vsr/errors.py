@@ -10,6 +10,18 @@ class UserError(Exception):
     """Something that the user gave cannot be used. The message says what, where, and what to type instead."""
 
 
+class NotWritten(UserError):
+    """A file could not be written: the disk is full, or may not be written to.
+
+    Attributes:
+        what: which file, and why; the message has an advice besides.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}; {advice}")
+        self.what = what
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the nearest known word, or "; known: a, b" when none is near."""
     known = sorted(known)

@@ -1,12 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and checksums beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from vsr.errors import UserError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -29,5 +33,72 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse to sync folders
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `replacing` left in a folder when its process was killed; only for who alone writes there."""
+    for leftover in folder.glob(".*-*.part"):
+        leftover.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the checksum of a file stands; `sha256sum -c` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def write_checksum(path: Path, digest: str) -> None:
+    """Write down the checksum of a file beside it; not synced, as one that a power cut empties is taken for none."""
+    temporary = checksum_file(path).with_name(f".{path.name}-sha256.part")
+    try:
+        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        os.replace(temporary, checksum_file(path))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def forget_checksum(path: Path) -> None:
+    """Remove the checksum of a file, durably: what replaces the file next must never be judged by it."""
+    with suppress(FileNotFoundError):
+        checksum_file(path).unlink()
+        sync_folder(path.parent)
+
+
+def check_checksum(path: Path) -> None:
+    """Raise UserError when a checksum stands beside a file and is not its own; a file without one is not judged."""
+    while (noted := _noted(path)) is not None:
+        if sha256(path) == noted:
+            return
+        # A run that goes on may have replaced the file in between; then it has taken the checksum away, or renewed it, too.
+        if _noted(path) == noted:
+            raise UserError(
+                f"{path}: is damaged, or not what {checksum_file(path).name} was written for; take another copy, or remove "
+                f"{checksum_file(path).name} if you replaced the file on purpose"
+            )
+
+
+def _noted(path: Path) -> str | None:
+    """The checksum beside a file; None where there is none, or nothing in it (after a power cut)."""
+    try:
+        found = re.match(r"[0-9a-f]{64}\b", checksum_file(path).read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return found[0] if found else None

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import UserError
 from vsr.hardware import Placement, check_hardware, cores
 from vsr.processes import from_first
+from vsr.signals import Stopped
 from vsr.torchrun import started
 
 HOST = "127.0.0.1"
@@ -41,12 +42,10 @@ ALIKE = 3.0  # seconds after which a mistake that the first process has not told
 def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
     """Check the hardware, and for the block let all processes of the run work together; gives the first one's folder.
 
-    Raises UserError for what the hardware lacks, for a folder that holds a run, and when another process was lost.
+    Raises UserError for what the hardware lacks, and when another process was lost.
     """
     placed = check_hardware(cfg)
     outside = started()
-    if outside is None or outside.rank == 0:
-        _check_empty(folder)
     if placed.world == 1:
         yield folder
         return
@@ -73,11 +72,6 @@ def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
         # With others gone, NCCL would wait for them.
         if dist.is_initialized() and not (failed and placed.accelerator == "cuda"):
             dist.destroy_process_group()
-
-
-def _check_empty(folder: Path) -> None:
-    if (folder / "results.json").exists() or (folder / "checkpoints").exists():
-        raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
 
 
 def _start(cfg: DictConfig, folder: Path, placed: Placement) -> list[BaseProcess]:
@@ -132,6 +126,8 @@ def _other(number: int, config: dict[str, Any], folder: str, port: int, world: i
         time.sleep(ALIKE)
         print(f"error: {error} (process {number})", file=sys.stderr, flush=True)
         os._exit(1)
+    except Stopped as stopped:
+        os._exit(stopped.status)
     except KeyboardInterrupt:
         os._exit(130)
     dist.destroy_process_group()

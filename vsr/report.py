@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vsr.data.frames import Ends, FrameSet
-from vsr.errors import UserError
+from vsr.errors import NotWritten
 from vsr.files import replacing
 from vsr.metrics import MSE_FLOOR, SEQUENCE_SCORES
 from vsr.modules.sr import SRModule
@@ -42,17 +44,29 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. Raises UserError naming the path when it cannot be written."""
+    """Write a file whole or not at all. Raises NotWritten naming the path when it cannot be written."""
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a NotWritten naming the path when it cannot be written."""
     try:
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+            yield temporary
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere") from error
+        raise NotWritten(
+            f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
+        ) from error
 
 
 @torch.no_grad()
 def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
-    """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each."""
+    """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each.
+
+    Raises NotWritten naming the path when it cannot be written.
+    """
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 
     at = len(frames) // 2
@@ -88,4 +102,5 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str,
     bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))
     bar.set_label("error (1 = the data range)")
     figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
-    figure.savefig(path, dpi=110)
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

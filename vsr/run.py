@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import subprocess
+import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from vsr import __version__
 from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
@@ -30,7 +29,11 @@ from vsr.modules.sr import SRModule
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.combined import Combined
 from vsr.processes import rank
+from vsr.provenance import peak_memory, provenance, versions
 from vsr.report import comparison_figure, format_table, write_json
+from vsr.rerun import RECORD, RESULTS, record
+from vsr.resume import Session
+from vsr.session import in_session, near
 from vsr.training import fit, train_stages
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,9 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`.
 
-    Every process of a distributed run calls it; the first one's folder counts, and only that one writes and returns results.
+    Every process of a distributed run calls it; the first one's folder counts, and only that one writes results. With `resume`,
+    go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
+    folder that cannot be used, Stopped when a signal ended the run.
     """
     with joined(cfg, folder) as folder:
         return run(cfg, folder)
@@ -47,12 +52,20 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """What each process of a run does, once they are together."""
+    return in_session(cfg, folder, _train)
+
+
+def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
+    began = time.perf_counter()
     quiet_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     module = build_module(cfg, data.card, data.test_splits)
+    axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
     module.tune.check(module.network)
     start = make("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
@@ -62,18 +75,22 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     log.info("%s", _summary(cfg, data, module, report))
     values = brought_values(module.network, drawn, report)
 
-    stages = train_stages(cfg, folder, module, data, start, values) if isinstance(start, TwoStage) else {}
+    if rank() == 0 and not (folder / RECORD).exists():
+        record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+    stages = train_stages(cfg, folder, module, data, start, values, session) if isinstance(start, TwoStage) else {}
     if stages:
         values = {name: torch.ones_like(tensor) for name, tensor in drawn.items()}
-    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values)
+    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values, session=session)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     if rank() > 0:
         return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
-    write_json(folder / "results.json", results)
+    cost = {"seconds": time.perf_counter() - began, "images_per_second": whole.images_per_second, "peak_mib": peak_memory()}
+    results["provenance"] = provenance() | {"cost": cost}
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
+    write_json(folder / RESULTS, results)  # last: with it the run is finished
     log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
     return results
 
@@ -110,11 +127,6 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
         "psnr": f"mean over frames, float32, {'rounded to 8 bits' if module.quantize else 'not clamped or rounded'}",
         "ssim": "11x11 Gaussian, sigma 1.5, without 5 border pixels",
     }
-
-
-def versions() -> dict[str, str | None]:
-    """Of what computed the scores."""
-    return {"vsr": __version__, "torch": torch.__version__, "lightning": L.__version__, "commit": _commit()}
 
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,7 +178,7 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
-    folder = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    folder = near(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)
@@ -185,21 +197,6 @@ def _log_run(
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
     trainer.logger.log_hyperparams(swept, scores)
     trainer.logger.finalize("success")
-
-
-def _commit() -> str | None:
-    """The commit of the working tree, "+" behind it when something is changed; None outside a git checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def quiet_warnings() -> None:

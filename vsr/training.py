@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from torch import Tensor
 
 from vsr.build import build_stage, build_trainer
 from vsr.callbacks import History, StopAt
-from vsr.checkpoints import read_checkpoint
+from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
+from vsr.files import remove_unfinished
 from vsr.hardware import suit, unsuit
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
-from vsr.processes import from_first
+from vsr.processes import from_first, rank
+from vsr.resume import SECONDS_APART, Keeper, Session, check_same_run, run_fit
 from vsr.tune import Tuning
 
 log = logging.getLogger(__name__)
@@ -28,11 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fit:
-    """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger."""
+    """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger.
+
+    `images_per_second`: HR images (patches, of each frame) that this process's steps were made of, scoring included in the time;
+    None where none was trained on.
+    """
 
     history: list[dict[str, float]]
     seconds: float
     trainer: L.Trainer
+    images_per_second: float | None
 
 
 def serve(data: SRDataModule, module: SRModule) -> None:
@@ -51,47 +59,61 @@ def fit(
     stop: StopAt | None = None,
     brought: bool = False,
     values: Mapping[str, Tensor] | None = None,
+    session: Session | None = None,
 ) -> Fit:
     """Measure statistics, score, train, and put the weights of the best epoch back into the module.
 
     Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept. `values`
-    is 1 where a tensor's came from elsewhere, by its name without wrappers.
+    is 1 where a tensor's came from elsewhere, by its name without wrappers. A `session` that resumes goes on from the checkpoint
+    in the folder; a fit that was finished is then not trained again.
     """
+    session = session or Session()
     serve(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, values)
     history = History()
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop)
+    best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
+    if rank() == 0:
+        remove_unfinished(last.parent)
+    source = from_first(lambda: session.source(folder))
+    first_step = None
+    if source is not None:
+        first_step = from_first(lambda: check_same_run(source, module.card))
+        log.info("resume    step %d, from %s", first_step, source)
+    elif any(folder.glob("events.out.*")):
+        first_step = 0
+    files = PatientCheckpointIO(SECONDS_APART)
+    keeper = Keeper(last, session, history, files)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step, files)
     suit(module.network, cfg)
-    trainer.validate(module, datamodule=data, verbose=False)
-    history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
-    best, start = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start"))
-    trains = module.trainable and epochs > 0
-    if brought or not trains:
-        trainer.save_checkpoint(start)
+    trains, speed = module.trainable and epochs > 0, None
+    if source is None:
+        if rank() == 0:
+            remove_checkpoint(start)
+        trainer.validate(module, datamodule=data, verbose=False)
+        history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
+        if brought or not trains:
+            trainer.save_checkpoint(start)
     if trains:
-        try:
-            trainer.fit(module, datamodule=data)
-        except SystemExit:
-            # Lightning turns Ctrl-C into exit status 1.
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
+        began, done = time.perf_counter(), first_step or 0
+        run_fit(trainer, module, data, keeper, source)
+        images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
+        speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
     unsuit(module.network)
 
     def chosen() -> dict[str, Any]:
         if start.exists():
             if _is_best(history.rows, 0, cfg.monitor):
-                start.replace(best)
+                move_checkpoint(start, best)
             else:
-                start.unlink()
+                remove_checkpoint(start)
         return read_checkpoint(best)
 
     # The folder is the first process's: other nodes need not see it.
     content = from_first(chosen)
     module.load_state_dict(content["state_dict"])
-    return Fit(history.rows, content["vsr"]["seconds"], trainer)
+    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed)
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
@@ -101,7 +123,13 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
 
 
 def train_stages(
-    cfg: DictConfig, folder: Path, module: SRModule, data: SRDataModule, start: TwoStage, values: Mapping[str, Tensor]
+    cfg: DictConfig,
+    folder: Path,
+    module: SRModule,
+    data: SRDataModule,
+    start: TwoStage,
+    values: Mapping[str, Tensor],
+    session: Session | None = None,
 ) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
@@ -119,7 +147,8 @@ def train_stages(
         second = name == "second"
         own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
         own = own if second else {key.removeprefix("first."): mask for key, mask in own.items()}
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=second or bool(own), values=own)
+        brought = second or bool(own)
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=brought, values=own, session=session)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits

@@ -81,7 +81,11 @@ class Tuning:
         self.frozen = [tensor for name, tensor in named.items() if tensor.requires_grad and tune.freezes(name)]
         self._later = [] if tune.freeze_epochs is None else list(self.frozen)
         self.thawed: list[Tensor] = []  # what trains now and did not at the start
+        # Now and not when training begins: the weights of an interrupted run come in between.
         self._start: list[tuple[Tensor, Tensor, Tensor]] = []
+        if tune.l2sp > 0:
+            pulled = [(tensor, self.brought[name]) for name, tensor in named.items() if name in self.brought]
+            self._start = [(tensor, tensor.detach().clone(), mask) for tensor, mask in pulled]
         for tensor in self.frozen:
             tensor.requires_grad_(False)
 
@@ -95,11 +99,8 @@ class Tuning:
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:
-        """Take the weights as they are now for those to which the others are pulled."""
-        if self.tune.l2sp > 0:
-            for name, tensor in self.network.named_parameters():
-                if (mask := self.brought.get(canonical(name))) is not None:
-                    self._start.append((tensor, tensor.detach().clone(), mask.to(tensor)))
+        """Take what the weights are pulled to where they are."""
+        self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:
         """Thaw when it is time, epochs counted from 0; keep what does not train in evaluation mode."""

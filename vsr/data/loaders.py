@@ -44,6 +44,8 @@ class PatchLoader:
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
+        self.done = 0  # batches of the latest epoch that were given out
+        self._skip = 0  # of the next epoch, those that were given out before an interruption
         h, w = frames.smallest()
         self.symmetries = tuple(x for x in symmetries if x not in NEED_SQUARES or patch is not None or h == w)
         self.draws = len(frames.starts(length)) if steps is None else steps * batch
@@ -51,19 +53,31 @@ class PatchLoader:
     def __len__(self) -> int:
         return -(-self.draws // self.batch)
 
+    def state_dict(self) -> dict[str, int]:
+        """Where it is: how many epochs were begun, and how many batches of the latest were given out."""
+        return {"epoch": self.epoch, "done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there: the next epoch that is begun is the rest of the one that was left."""
+        self.epoch, self.done, self._skip = state["epoch"], state["done"], 0
+        if 0 < self.done < len(self):
+            self.epoch, self._skip = self.epoch - 1, self.done
+
     def __iter__(self) -> Iterator[Clip]:
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         self.epoch += 1
+        self.done, self._skip = self._skip, 0
         starts = self.frames.order(self.length, self.draws, draw)
         place = torch.rand(self.draws, 2, generator=draw)
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
-        for i, flip in enumerate(flips):
+        for i in range(self.done, len(flips)):
             at, part = self._mine(i * self.batch, min((i + 1) * self.batch, self.draws))
             lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
-            for symmetry, applied in zip(self.symmetries, flip, strict=True):
+            for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
                     lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
                     mask = None if mask is None else _apply(symmetry, mask)
+            self.done = i + 1
             yield Clip(lr, hr, position, mask, part=part)
 
     def _mine(self, first: int, last: int) -> tuple[slice, float]:

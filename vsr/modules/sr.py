@@ -80,6 +80,7 @@ class SRModule(L.LightningModule):
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
         self._started: float | None = None
+        self._spent = 0.0  # seconds, in the processes that this fit was interrupted in
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
 
     def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
@@ -160,6 +161,7 @@ class SRModule(L.LightningModule):
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
         self.tuning.begin()
+        self.tuning.begin_epoch(self.current_epoch)  # a fit that goes on in the middle of an epoch does not begin it
 
     def on_train_epoch_start(self) -> None:
         self._loss_sum = 0.0
@@ -250,8 +252,14 @@ class SRModule(L.LightningModule):
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        seconds = sum(self.stage_seconds.values()) + (time.perf_counter() - self._started if self._started else 0.0)
+        spent = self._spent + (time.perf_counter() - self._started if self._started else 0.0)
+        seconds = sum(self.stage_seconds.values()) + spent
         checkpoint["vsr"] = {**self.card, "seconds": seconds, "stage_seconds": self.stage_seconds}
+        checkpoint["vsr_progress"] = {"loss_sum": self._loss_sum, "spent": spent}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._loss_sum = checkpoint["vsr_progress"]["loss_sum"]
+        self._spent = checkpoint["vsr_progress"]["spent"]
 
 
 def _key(split: str) -> str:

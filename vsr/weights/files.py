@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vsr.errors import UserError
+from vsr.files import check_checksum
 from vsr.weights.authors import read_authors, shown
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
@@ -138,7 +139,10 @@ def _read_zip(path: Path) -> WeightFile:
     """A checkpoint, or a state dict saved by torch.save."""
     try:
         verify_zip(path)
+        check_checksum(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: holds more than tensors and plain values and is not loaded, as that could run code; "
