@@ -61,6 +61,7 @@ class TrainSchema:
     trainer: Any = MISSING
     callbacks: Any = None
     logger: Any = None
+    hparams_search: Any = None
 
 
 @dataclass
