@@ -113,7 +113,9 @@ class ScoreLog(Callback):
         self.file = file
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        folders = [Path(each.dirpath) for each in trainer.callbacks if isinstance(each, ModelCheckpoint) and each.dirpath]
+        folders = [
+            Path(each.dirpath) for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.dirpath
+        ]
         if trainer.is_global_zero and folders:
             found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
             folders[0].parent.mkdir(parents=True, exist_ok=True)

@@ -112,10 +112,8 @@ def _help(script: Path, conf: Path) -> str:
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]
-    lines += [
-        "",
-        f"python {script.name} --cfg job [overrides] prints the whole config; -m with comma-separated values sweeps, jobs=N runs at a time.",
-    ]
+    lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config."]
+    lines += ["-m sweeps over comma-separated values, jobs=N of the runs at a time."]
     return "\n".join(lines)
 
 

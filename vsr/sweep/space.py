@@ -31,11 +31,11 @@ class Plan:
         return {key: vars(one) if isinstance(one, Interval) else one for key, one in self.space.items()}
 
 
-def read_plan(node: DictConfig, asked: Asked) -> Plan:
+def read_plan(node: Any, asked: Asked) -> Plan:
     """The plan of a config. Raises UserError naming the key that is wrong."""
-    plain = OmegaConf.to_container(node, resolve=True)
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
-        raise UserError(f"hparams_search={plain!r}: must be one of the configs in conf/hparams_search")
+        raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
     for key in plain:
         if key not in _KEYS:
             raise UserError(f"hparams_search.{key}: unknown{suggestion(str(key), _KEYS)}")
@@ -52,10 +52,10 @@ def read_plan(node: DictConfig, asked: Asked) -> Plan:
     if not isinstance(given, dict):
         raise UserError("hparams_search.space: must be a mapping from keys to lists or ranges")
     space = {str(key): _dimension(str(key), value) for key, value in given.items()}
-    space |= {**asked.choices, **asked.intervals}
     for line in asked.fixed:
         # A value typed on the command line is that of every trial.
         space.pop(line.partition("=")[0], None)
+    space |= {**asked.choices, **asked.intervals}
     if not space:
         raise UserError("hparams_search.space: is empty; type KEY=VALUE,VALUE or 'KEY=interval(LOW,HIGH)'")
     return Plan(**numbers, pruner=pruner, space=space)
