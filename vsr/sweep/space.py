@@ -36,9 +36,9 @@ def read_plan(node: Any, asked: Asked) -> Plan:
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
         raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
-    for key in plain:
+    for key in map(str, plain):
         if key not in _KEYS:
-            raise UserError(f"hparams_search.{key}: unknown{suggestion(str(key), _KEYS)}")
+            raise UserError(f"hparams_search.{key}: unknown{suggestion(key, _KEYS)}")
     numbers: dict[str, int] = {}
     for key, least in _LEAST.items():
         value = plain.get(key, {"trials": 20, "startup": 5, "warmup": 5}[key])
