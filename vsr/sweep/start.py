@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from vsr.compare.runs import sweep_runs
+from vsr.compare.write import summarize
 from vsr.errors import UserError
 from vsr.jobs import run_jobs
 from vsr.sweep.asked import Asked, Composer
@@ -31,6 +34,11 @@ def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
             failed = search(composer, asked, whole, place, lock)
         else:
             failed = grid(composer, asked, whole, place, lock)
+        if script.stem == "train" and (runs := sweep_runs(place.path)):
+            command = shlex.join(["python", script.name, *arguments])
+            print(summarize(place.path, runs, title=f"Sweep {place.path.name}", command=command))
+            print(f"summary   {place.path / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {place.path}")
+    sys.stdout.flush()
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
     return 1 if failed else 0
