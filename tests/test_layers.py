@@ -26,8 +26,10 @@ NO_TORCH = (
     "config",
     "cli",
     "geometry",
+    "sweep",
+    "compare",
 )
-HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison")
+HYDRA = ("config", "cli", "build", "loading", "training", "run", "comparison", "sweep")
 
 
 def imported(path: object) -> set[str]:
@@ -58,7 +60,9 @@ def test_layer_order(path: object) -> None:
     if where in (*NO_TORCH, "__init__"):
         assert not roots & {"torch", "lightning", "torchmetrics"}
     if where not in HYDRA:
-        assert not roots & {"hydra", "omegaconf"}, "only config, cli, build, loading, training, run and comparison know Hydra"
+        assert not roots & {"hydra", "omegaconf"}, (
+            "only config, cli, build, loading, training, run, comparison and sweep know Hydra"
+        )
     if where in ("modules", "data"):
         other = "data" if where == "modules" else "modules"
         assert not any(name.startswith(f"vsr.{other}") for name in names), "data and modules meet in run.py"
@@ -79,6 +83,8 @@ def test_modules_stay_readable(path: object) -> None:
         ("train.py", "init=authors", "weights=missing.mat"),
         ("train.py", "tune.freeze_epochs=2"),
         ("train.py", "--cfg", "job"),
+        ("train.py", "-m", "recipe.rate=1,2", "lrr=1"),
+        ("train.py", "-m", "hparams_search=optuna", "hparams_search.trials=0"),
         ("evaluate.py", "--help"),
         ("evaluate.py",),
         ("evaluate.py", "checkpoint=missing.ckpt"),

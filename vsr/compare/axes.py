@@ -45,6 +45,8 @@ class Axis:
                     break
             found = found[:: max(1, math.ceil(len(found) / 7))]
             return [(self.at(value), f"{value:g}") for value in found or [self.low, self.high]]
+        if self.low == self.high:
+            return [(0.5, f"{self.low:.4g}")]
         step = _nice((self.high - self.low) / 4)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

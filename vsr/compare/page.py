@@ -37,7 +37,7 @@ _AGAIN = (
 def apart(sets: Sequence[Sequence[Run]]) -> list[str]:
     """What sets of comparable runs are called: the keys that are the same within every set and differ between them."""
     if len(sets) < 2:
-        return ["Scores"]
+        return ["Scores"] * len(sets)
     everything = [run for found in sets for run in found]
     keys = [key for key in columns(everything) if all(len({run.value(key) for run in found}) == 1 for found in sets)]
     names = [" ".join(f"{key}={found[0].value(key)}" for key in keys[:3]) for found in sets]

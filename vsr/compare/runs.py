@@ -18,7 +18,7 @@ from vsr.errors import UserError
 # What must be the same in rows of one table.
 COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol", "psnr", "ssim")
 # Of a config, what says nothing about how a run came about, and the key whose values are a spread.
-_APART = ("hparams_search", "callbacks", "name", "logger")
+_APART = ("hparams_search", "callbacks", "logger")
 SEED = "seed"
 
 
@@ -183,8 +183,8 @@ def columns(runs: Sequence[Run]) -> list[str]:
             alike.setdefault(tuple(run.value(key) for key in found), []).append(run)
     for group in alike.values():
         for key in dict.fromkeys(key for run in group for key in run.config):
-            apart = key != SEED and key.partition(".")[0] not in _APART and key not in found
-            if apart and len({run.value(key) for run in group}) > 1:
+            counts = key not in (SEED, "name", *found) and not key.startswith(_APART)
+            if counts and len({run.value(key) for run in group}) > 1:
                 found.append(key)
     return found
 

@@ -17,6 +17,7 @@ from vsr.files import replacing
 from vsr.supervise import GRACE
 
 RECORD = "sweep.json"
+PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
 
 
 @dataclass
@@ -110,7 +111,7 @@ class SweepFolder:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
         with file:
-            deadline = time.monotonic() + GRACE + 10
+            deadline = time.monotonic() + PATIENCE
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -104,10 +104,10 @@ class Search:
         """Write down what became of a trial, first in the record."""
         trial, slot, _ = self.running.pop(outcome.job.name)
         state, error = "stopped" if outcome.stopped else "failed", outcome.error
-        if outcome.ok:
-            value = self._value(slot)
-            state = "failed" if value is None else "ok"
-            error = f"{self.monitor} was never a number" if value is None else ""
+        if self._value(slot) is not None:  # of one that was to be stopped, too, when it was faster
+            state, error = "ok", ""
+        elif outcome.ok:
+            error = f"{self.monitor} was never a number"
         note(self.place, slot, state, error, outcome.seconds)
         self._tell(trial.number, slot)
 
