@@ -134,10 +134,10 @@ def _lost(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{one_line(run.label)}</th><td class="text">{one_line(" ".join(run.typed))}</td>'
-        f'<td class="text">{one_line("ended early" if run.state == "stopped" else "failed")}</td>'
-        f'<td class="text">{one_line(run.error)}</td></tr>'
+        f'<tr><th scope="row">{one_line(run.label)}</th><td>{one_line(" ".join(run.typed))}</td>'
+        f"<td>{one_line('ended early' if run.state == 'stopped' else 'failed')}</td>"
+        f"<td>{one_line(run.error)}</td></tr>"
         for run in runs
     )
     heads = "".join(f'<th scope="col"><button type="button">{head}</button></th>' for head in ("run", "values", "state", "why"))
-    return f'<div class="scroll"><table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll"><table class="sortable words"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'

@@ -21,7 +21,8 @@ svg .dot:hover { stroke: var(--text); stroke-width: 2; }
 svg .first { stroke: var(--text); stroke-width: 2; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 0.6rem 1.2rem; }
 .plots svg { width: 100%; height: auto; }
-td.text { text-align: left; white-space: normal; min-width: 8rem; max-width: 40rem; }
+.words th, .words td { text-align: left; }
+.words td { white-space: normal; min-width: 7rem; max-width: 40rem; }
 .wide svg { display: block; max-width: none; }
 """
 
