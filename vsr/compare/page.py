@@ -20,9 +20,11 @@ def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], 
     if len(tables) > 1:
         lead += f", in <b>{len(tables)}</b> sets: scores are compared within a set only, on the same frames and pixels"
     names = apart([found for found, _ in tables])
+    # What was ended early has scores of validation only, which are of the set when there is one set.
+    early = [run for run in lost if run.course] if len(tables) == 1 else []
     sections = []
     for at, ((found, one), name) in enumerate(zip(tables, names, strict=True)):
-        sections.append((f"set{at}", one_line(name), _facts(found[0]) + _table(one) + _plots(found, one)))
+        sections.append((f"set{at}", one_line(name), _facts(found[0]) + _table(one) + _plots([*found, *early], one)))
     sections.append(("lost", "Without a result", _lost(lost)))
     sections.append(("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _AGAIN if command else ""))
     return document(title, one_line(title), lead + ".", sections, style=STYLE)
@@ -111,22 +113,27 @@ def _best(one: Table, split: str, score: Score) -> float | None:
 def _plots(runs: Sequence[Run], one: Table) -> str:
     """The validation score over everything that tells the runs apart, and over what they cost."""
     scored = [(run, score) for run in runs if (score := run.best(one.monitor)) is not None]
-    if len(scored) < 2:
+    if sum(bool(run.results) for run, _ in scored) < 2:
         return ""
     points = []
     for run, score in scored:
         values: dict[str, str | float] = {key: run.value(key) for key in one.keys}
         values["seed"] = run.value("seed")
-        for cost in COSTS:
+        for cost in COSTS if run.results else ():
             values[cost] = score_of(run, one.splits[0], one.monitor, cost) or 0.0
-        said = ", ".join(f"{key}={values[key]}" for key in (*one.keys, "seed"))
-        points.append(Point(values, score, f"{run.label}: {said}: {one.monitor} {score:.4g}"))
-    names = [*one.keys, *(["seed"] if len({point.values["seed"] for point in points}) > 1 else [])]
+        said = ", ".join(f"{key}={values[key]}" for key in (*one.keys, "seed") if values[key] != "-")
+        text = f"{run.label}: {said}: {one.monitor} {score:.4g}" + ("" if run.results else ", ended early")
+        points.append(Point(values, score, text, early=not run.results))
+    ended = [point for point in points if not point.early]
+    names = [*one.keys, *(["seed"] if len({point.values["seed"] for point in ended}) > 1 else [])]
     more = higher(one.monitor)
     drawn = parallel(points, names, one.monitor, more)
     lines = f'<h3>All keys at once</h3><div class="scroll wide">{drawn}</div>' if drawn else ""
-    shown_too = [cost for cost in COSTS if len({point.values[cost] for point in points}) > 1]
-    dots = "".join(scatter(points, name, one.monitor, more) for name in (*names, *shown_too))
+    costs = [cost for cost in COSTS if len({point.values[cost] for point in ended}) > 1]
+    dots = "".join(scatter(points, name, one.monitor, more) for name in names)
+    dots += "".join(scatter(ended, cost, one.monitor, more) for cost in costs)
+    if len(ended) < len(points):
+        lines = f'<p class="muted">Dashed lines and hollow points: runs that were ended early.</p>{lines}'
     return f'{lines}<h3>{one_line(one.monitor)} over each of them</h3><div class="plots">{dots}</div>' if dots else lines
 
 

@@ -15,8 +15,10 @@ svg .name { font-weight: 600; }
 svg .axis { stroke: var(--muted); stroke-width: 1; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .line { fill: none; stroke-width: 2; stroke-opacity: 0.75; stroke-linejoin: round; }
+svg .line.early { stroke-dasharray: 5 4; stroke-width: 1.5; }
 svg .line:hover { stroke-width: 4.5; stroke-opacity: 1; }
-svg .dot { stroke: var(--back); stroke-width: 1; }
+svg .dot:not(.early) { stroke: var(--back); stroke-width: 1; }
+svg .dot.early { fill: var(--back); stroke-width: 1.5; }
 svg .dot:hover { stroke: var(--text); stroke-width: 2; }
 svg .first { stroke: var(--text); stroke-width: 2; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 0.6rem 1.2rem; }
@@ -38,6 +40,7 @@ class Point:
     values: dict[str, str | float]
     score: float
     text: str
+    early: bool = False  # whether it did not come to its end
 
 
 def parallel(points: Sequence[Point], names: Sequence[str], score: str, more_is_better: bool) -> str:
@@ -54,7 +57,10 @@ def parallel(points: Sequence[Point], names: Sequence[str], score: str, more_is_
         places = [axes[name].at(point.values[name]) for name in names] + [axes[score].at(point.score)]
         path = " ".join(f"{left + step * i},{top + height * (1 - place):.1f}" for i, place in enumerate(places))
         colour = _colour(points, point, more_is_better)
-        parts.append(f'<polyline class="line" points="{path}" stroke="{colour}"><title>{one_line(point.text)}</title></polyline>')
+        kind = "line early" if point.early else "line"
+        parts.append(
+            f'<polyline class="{kind}" points="{path}" stroke="{colour}"><title>{one_line(point.text)}</title></polyline>'
+        )
     for i, (name, one) in enumerate(axes.items()):
         x = left + step * i
         parts.append(f'<line class="axis" x1="{x}" y1="{top}" x2="{x}" y2="{top + height}"/>')
@@ -95,13 +101,14 @@ def scatter(points: Sequence[Point], name: str, score: str, more_is_better: bool
     parts.append(
         f'<text class="name" x="{middle}" y="{top + height + 36}" text-anchor="middle">{one_line(_cut(name, 40))}{scale}</text>'
     )
-    best = (max if more_is_better else min)(point.score for point in points)
+    best = (max if more_is_better else min)(point.score for point in points if not point.early)
     for point in points:
         x, y = place(across, point.values[name], left, width), 2 * top + height - place(up, point.score, top, height)
-        kind = "dot first" if point.score == best else "dot"
+        kind = "dot early" if point.early else "dot first" if point.score == best else "dot"
         colour = _colour(points, point, more_is_better)
+        paint = f'stroke="{colour}"' if point.early else f'fill="{colour}"'
         said = f"<title>{one_line(point.text)}</title>"
-        parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{colour}">{said}</circle>')
+        parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5.5" {paint}>{said}</circle>')
     return "".join(parts) + "</svg>"
 
 

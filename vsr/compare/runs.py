@@ -20,6 +20,7 @@ COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol
 # Of a config, what says nothing about how a run came about, and the key whose values are a spread.
 _APART = ("hparams_search", "callbacks", "logger")
 SEED = "seed"
+COURSE = "scores.jsonl"  # of a run that is watched, a line per epoch
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Run:
     choices: dict[str, str] = field(default_factory=dict)  # of config groups
     state: str = "ok"
     error: str = ""
+    course: tuple[dict[str, float], ...] = ()  # the epochs of one that was stopped
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Run:
 
     def best(self, monitor: str) -> float | None:
         """The best value of a score over its epochs, before training included."""
-        found = [row[monitor] for row in self.results.get("history", []) if math.isfinite(row.get(monitor, math.nan))]
+        found = [row[monitor] for row in self.results.get("history", self.course) if math.isfinite(row.get(monitor, math.nan))]
         return (max if higher(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
@@ -146,8 +148,18 @@ def sweep_runs(path: Path) -> list[Run]:
         if slot["state"] == "ok" and (folder / "results.json").exists():
             found.append(read_run(folder, label))
         elif slot["state"] in ("failed", "stopped"):
-            found.append(Run(label, folder, typed=tuple(slot["values"]), state=slot["state"], error=slot["error"]))
+            typed, state, error = tuple(slot["values"]), slot["state"], slot["error"]
+            found.append(Run(label, folder, typed=typed, state=state, error=error, course=_course(folder)))
     return found
+
+
+def _course(folder: Path) -> tuple[dict[str, float], ...]:
+    """The epochs that a run of a search had ended before it was stopped."""
+    try:
+        lines = (folder / COURSE).read_text(encoding="utf-8").splitlines()
+        return tuple(json.loads(line) for line in lines)
+    except (OSError, ValueError):
+        return ()
 
 
 def comparable(runs: Sequence[Run]) -> list[list[Run]]:

@@ -68,7 +68,7 @@ class Asked:
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]
         whole = json.dumps([script, sorted([*self.fixed, *kept]), sorted((k, repr(v)) for k, v in swept.items())])
-        short = re.sub(r"[^\w=,.+-]+", "_", text)[:60].strip("_,.")
+        short = re.sub(r"[^\w=,.+-]+", "_", re.sub("['\"]", "", text))[:60].strip("_,.")
         return f"{short or script}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 

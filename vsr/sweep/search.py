@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from vsr.compare.runs import COURSE, higher
 from vsr.errors import UserError
 from vsr.jobs import Job, Outcome, run_jobs
 from vsr.sweep.asked import Asked, Composer, Interval
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "trials.journal"
-SCORES = "scores.jsonl"
 # Makes a run write its scores down as they come.
-WATCHED = ["++callbacks.scores._target_=vsr.callbacks.ScoreLog", f"++callbacks.scores.file={SCORES}"]
+WATCHED = ["++callbacks.scores._target_=vsr.callbacks.ScoreLog", f"++callbacks.scores.file={COURSE}"]
 
 
 def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
@@ -93,7 +93,7 @@ class Search:
     def watch(self, job: Job) -> str | None:
         """Tell the study of epochs that have ended; why the trial is not worth going on with, if it is not."""
         trial, slot, seen = self.running[job.name]
-        for epoch, score in _scores(self.place.folder(slot) / SCORES, self.monitor, seen):
+        for epoch, score in _scores(self.place.folder(slot) / COURSE, self.monitor, seen):
             self.running[job.name] = trial, slot, epoch
             trial.report(score, epoch)
             if epoch < slot.config["epochs"] and trial.should_prune():
@@ -118,7 +118,7 @@ class Search:
         if not ok:
             first = next(iter(failed), None)
             return [f"no trial of {self.done()} came to its end" + (f"; the first failed: {first.error}" if first else "")]
-        best = (max if self._higher() else min)(ok, key=lambda slot: self._value(slot) or 0.0)
+        best = (max if higher(self.monitor) else min)(ok, key=lambda slot: self._value(slot) or 0.0)
         print(f"trials    {len(ok)} to their end, {len(stopped)} ended early, {len(failed)} failed")
         for slot in failed:
             tqdm.write(f"failed    {title(slot)}: {slot.error}", file=sys.stdout)
@@ -140,7 +140,7 @@ class Search:
         study = optuna.create_study(
             storage=storage,
             study_name="search",
-            direction="maximize" if self._higher() else "minimize",
+            direction="maximize" if higher(self.monitor) else "minimize",
             pruner=pruners[self.plan.pruner](),
             load_if_exists=True,
         )
@@ -178,14 +178,11 @@ class Search:
             return str(trial.suggest_int(key, int(one.low), int(one.high), log=one.log, step=int(one.step or 1)))
         return f"{trial.suggest_float(key, one.low, one.high, log=one.log, step=one.step):.6g}"
 
-    def _higher(self) -> bool:
-        return self.monitor.endswith(("psnr", "ssim"))
-
     def _value(self, slot: Slot) -> float | None:
         """The best score of the run's epochs; None without one."""
         history = (self.place.results(slot) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
-        return (max if self._higher() else min)(found) if found else None
+        return (max if higher(self.monitor) else min)(found) if found else None
 
 
 def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:

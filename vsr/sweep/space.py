@@ -76,7 +76,7 @@ def check_interval(where: str, one: Interval) -> None:
     """Raise UserError for a range that nothing can be drawn from."""
     numbers = [one.low, one.high, *([] if one.step is None else [one.step])]
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
-        raise UserError(f"{where}: low, high and step must be numbers (1e-4 needs its point or sign: 1.0e-4), not {numbers}")
+        raise UserError(f"{where}: low, high and step must be numbers, not {numbers}")
     if one.low >= one.high:
         raise UserError(f"{where}: low={one.low} must be below high={one.high}")
     if one.log and (one.low <= 0 or one.step is not None):

@@ -64,6 +64,8 @@ def grid(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder
     how = f"{asked.jobs} at a time" if launcher == "basic" else f"by hydra/launcher={launcher}"
     done = f", {len(slots) - len(left)} finished before" if len(left) < len(slots) else ""
     print(f"sweep     {place.path}: {len(combinations)} jobs{done}; {how}, each in a fresh process", flush=True)
+    if not left:
+        print(f"          nothing is left to do; remove {place.path} or type hydra.sweep.dir=FOLDER to run it again")
     for line in refused:
         print(f"refused   {line}")
     for slot in left:
