@@ -16,10 +16,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from compare_runs import COMPARED, read, row_of, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from vsr.compare.runs import COMPARED, read_run
+from vsr.compare.table import mean_and_spread
 
 STARTS = {"Random": "random", "Authors": "authors", "Pretrained": "pretrained"}
 COLOURS = {"random": "tab:grey", "authors": "tab:orange", "pretrained": "tab:blue"}
@@ -50,14 +52,17 @@ class Run:
 
 def load(folder: Path, split: str) -> tuple[Group, Run]:
     """One run. Exits where it is no run of a start that is compared here."""
-    results = read(folder)
+    found = read_run(folder)
+    results, own, bicubic = found.results, found.row(split), found.row(split, "bicubic")
+    if own is None or bicubic is None:
+        sys.exit(f"error: {folder}: has no scores for split '{split}'")
     config, history = results["config"], results["history"]
     target = config["init"]["_target_"].rpartition(".")[2]
     if target not in STARTS:
         sys.exit(f"error: {folder}: starts from {target}; compared are {', '.join(STARTS.values())}")
     course = [row["val/psnr"] for row in history]
     # The clock stops at the epoch whose weights are kept, the best one.
-    kept, seconds = course.index(max(course)), row_of(results, None, split)["train_seconds"]
+    kept, seconds = course.index(max(course)), own["train_seconds"]
     card = results["protocol"]["data"]
     group = Group(card["name"].partition(".")[0], card["frames"]["train"], config["epochs"])
     settled = {key: config[key] for key in ("model", "recipe", "tune", "scale", "monitor", "patience")}
@@ -66,8 +71,8 @@ def load(folder: Path, split: str) -> tuple[Group, Run]:
         start=STARTS[target],
         seed=config["seed"],
         course=course,
-        test=row_of(results, None, split)["psnr"],
-        bicubic=row_of(results, "bicubic", split)["psnr"],
+        test=own["psnr"],
+        bicubic=bicubic["psnr"],
         seconds=seconds / kept if kept else None,
         compared={key: results["protocol"][key] for key in COMPARED} | settled,
     )
@@ -112,7 +117,7 @@ def in_words(epochs: list[int | None], seconds: float | None) -> str:
     known = [float(epoch) for epoch in epochs if epoch is not None]
     if not known:
         return "never"
-    text = spread(known, 1)
+    text = mean_and_spread(known, 1)
     if seconds is not None:
         text += f" ({sum(known) / len(known) * seconds:.0f} s)"
     return text if len(known) == len(epochs) else f"{text}, {len(known)} of {len(epochs)} seeds"
@@ -131,9 +136,9 @@ def table(groups: dict[Group, list[Run]], split: str) -> str:
             if not found:
                 continue
             cells = [f"{group.data}, {group.frames} frames, {group.epochs} epochs", start, str(len(found))]
-            cells += [spread([run.course[at] for run in found], 2) for at in (0, min(1, group.epochs), -1)]
+            cells += [mean_and_spread([run.course[at] for run in found], 2) for at in (0, min(1, group.epochs), -1)]
             cells.append(in_words(reached(runs, start), median(measured) if measured else None))
-            cells.append(spread([run.test for run in found], 2))
+            cells.append(mean_and_spread([run.test for run in found], 2))
             cells.append(f"{sum(run.test - run.bicubic for run in found) / len(found):+.2f}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.fakes import TINY_CLIMATE, assert_same_scores, moving_pattern, train_here, write_y4m
 from tests.test_checkpoints import Mark
@@ -61,6 +63,26 @@ def test_a_sweep_in_one_line(script: Script, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = [json.loads((tmp_path / "sweep" / str(i) / "results.json").read_text())["config"]["name"] for i in range(2)]
     assert names == ["bicubic", "fsrcnn_s"]
+    assert (tmp_path / "sweep" / "summary.html").exists()
+    # TensorBoard's HPARAMS tab has a column for what is swept.
+    for i, name in enumerate(names):
+        events = EventAccumulator(str(tmp_path / "sweep" / str(i)), size_guidance={"scalars": 0}).Reload()
+        shown = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        content = HParamsPluginData.FromString(shown)
+        assert content.session_start_info.hparams["model"].string_value == name
+        assert content.session_start_info.hparams["data.size"].number_value == 24
+
+
+@pytest.mark.long
+def test_ranks_of_a_job_in_a_sweep_train_what_they_would_alone(script: Script, tmp_path: Path) -> None:
+    ranks = ["+trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "model=fsrcnn_s", *TINY[:-1]]
+    done = script("train", "-m", "recipe.rate=1e-3,1e-2", "hydra.sweep.dir=sweep", *ranks)
+    assert done.returncode == 0, done.stderr
+    alone = script("train", "recipe.rate=1e-2", "hydra.run.dir=alone", *ranks)
+    assert alone.returncode == 0, alone.stderr
+    swept, single = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("sweep/1", "alone"))
+    assert_same_scores(swept["rows"], [{k: v for k, v in row.items() if k != "train_seconds"} for row in single["rows"]])
+    assert swept["config"] == single["config"]
 
 
 def test_a_real_video(script: Script, movie: Path) -> None:
@@ -79,6 +101,8 @@ def test_a_real_video(script: Script, movie: Path) -> None:
         (["modle=fsrcnn"], ["modle: unknown key; did you mean 'model'?"]),
         (["scale=two"], ["scale: Value 'two'"]),
         (["scale=5"], ["scale=5", "type scale=2"]),
+        (["hparams_search=optuna"], ["hparams_search: a search is of many runs; type -m with it"]),
+        (["hydra.mode=MULTIRUN", "seed=0,1"], ["hydra.mode: type -m to sweep"]),
         (["model=srcnn,fsrcnn"], ["model=srcnn,fsrcnn: more than one value; type -m"]),
         (["data=movies", "data.path=none.mp4"], ["data.path=none.mp4: no such file"]),
         (["hydra.run.dir=a=b"], ["hydra.run.dir=a=b: cannot be parsed; type \"hydra.run.dir='a=b'\""]),

@@ -30,8 +30,10 @@ NO_TORCH = (
     "lock",
     "signals",
     "rerun",
+    "sweep",
+    "compare",
 )
-HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "session", "comparison", "tables")
+HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "session", "comparison", "sweep", "tables")
 
 
 def imported(path: object) -> set[str]:
@@ -83,6 +85,8 @@ def test_modules_stay_readable(path: object) -> None:
         ("train.py", "init=authors", "weights=missing.mat"),
         ("train.py", "tune.freeze_epochs=2"),
         ("train.py", "--cfg", "job"),
+        ("train.py", "-m", "recipe.rate=1,2", "lrr=1"),
+        ("train.py", "-m", "hparams_search=optuna", "hparams_search.trials=0"),
         ("evaluate.py", "--help"),
         ("evaluate.py",),
         ("evaluate.py", "checkpoint=missing.ckpt"),

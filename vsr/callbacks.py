@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -98,6 +100,27 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
         self.rows.append({"epoch": trainer.current_epoch + 1, **found})
+
+
+class ScoreLog(Callback):
+    """The scores of every epoch as a line of JSON, written when it is over, for whoever watches the run from outside.
+
+    Args:
+        file: its name, in the folder that the checkpoints' folder is in.
+    """
+
+    def __init__(self, *, file: str = "scores.jsonl") -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folders = [
+            Path(each.dirpath) for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.dirpath
+        ]
+        if trainer.is_global_zero and folders:
+            found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
+            folders[0].parent.mkdir(parents=True, exist_ok=True)
+            with (folders[0].parent / self.file).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"epoch": trainer.current_epoch + 1, **found}) + "\n")
 
 
 class StopAt(Callback):

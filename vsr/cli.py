@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,12 +37,14 @@ def launch(script: str, task: Task) -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(_help(path, conf))
         return
-    register()
     try:
         arguments = expanded(sys.argv[1:]) if path.stem == "train" else sys.argv[1:]
         sys.argv[1:] = _of_this_process(_paths_quoted(arguments))
     except UserError as error:
         _fail(str(error))
+    if {"-m", "--multirun"} & set(sys.argv[1:]):
+        _sweep(path, conf)
+    register()
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -48,6 +52,10 @@ def launch(script: str, task: Task) -> None:
     def main(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise UserError("hydra.mode: type -m to sweep")
+            if cfg.get("hparams_search") is not None:
+                raise UserError("hparams_search: a search is of many runs; type -m with it")
             check(cfg)
             task(cfg, folder)
         except FolderInUse as error:
@@ -63,7 +71,7 @@ def launch(script: str, task: Task) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(_one_line(error, conf, path.stem))
+        _fail(one_line(error, conf, path.stem))
     except OSError as error:
         if error.filename is None:
             raise
@@ -81,6 +89,19 @@ def _of_this_process(arguments: list[str]) -> list[str]:
     if outside is None or outside.rank == 0:
         return arguments
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
+
+
+def _sweep(script: Path, conf: Path) -> NoReturn:
+    """Runs of the script in fresh processes: Hydra's own way has them share one, and the ranks of a run repeat the sweep."""
+    from vsr.sweep.start import sweep
+
+    try:
+        sys.exit(sweep(script, conf, sys.argv[1:]))
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; type the same again for what is missing", file=sys.stderr)
+        sys.exit(130)
 
 
 def _paths_quoted(arguments: list[str]) -> list[str]:
@@ -115,7 +136,8 @@ def _help(script: Path, conf: Path) -> str:
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]
-    lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config; -m with comma-separated values sweeps."]
+    lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config."]
+    lines += ["-m sweeps over comma-separated values, jobs=N of the runs at a time."]
     return "\n".join(lines)
 
 
@@ -133,7 +155,7 @@ def _forget(folder: Path) -> None:
             parent.rmdir()
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     outside = started()
     if outside is not None and outside.rank > 0:
         time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
@@ -141,7 +163,7 @@ def _fail(message: str) -> None:
     sys.exit(1)
 
 
-def _one_line(error: Exception, conf: Path, script: str) -> str:
+def one_line(error: Exception, conf: Path, script: str) -> str:
     """Hydra's and OmegaConf's messages, shortened, with what to type instead."""
     text = str(error.__cause__ or error)
     if isinstance(error, OverrideParseException):

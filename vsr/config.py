@@ -84,6 +84,7 @@ class TrainSchema:
     deterministic: bool = False
     callbacks: Any = None
     logger: Any = None
+    hparams_search: Any = None
 
 
 @dataclass

@@ -75,6 +75,7 @@ def run_jobs(
     label: str = "jobs",
     watch: Callable[[Job], str | None] | None = None,
     grace: float = 30.0,
+    hold: Sequence[int] = (),
 ) -> Iterator[Outcome]:
     """Run every job and give the outcomes in the order in which they end; one that fails does not end the others.
 
@@ -83,7 +84,8 @@ def run_jobs(
     that it returns stops the job and is its error.
     The CPU's cores are shared out by OMP_NUM_THREADS, where that is not set. When this process is interrupted, is asked to end
     (SIGTERM) or fails, the jobs' process groups are asked to end, killed after `grace` seconds, and the interruption goes on;
-    when it is killed, the jobs end too. Raises UserError for fewer than one at once and for a log that cannot be written.
+    when it is killed, the jobs end too. File descriptors in `hold` stay open while a job runs: a lock is not free before its
+    jobs have ended. Raises UserError for fewer than one at once and for a log that cannot be written.
     """
     if at_once < 1:
         raise UserError(f"jobs={at_once}: must be 1 or more")
@@ -99,7 +101,7 @@ def run_jobs(
                         assert running, "waits for jobs, and there are none"
                         break
                     if isinstance(job, Job):
-                        running.append(_start(job, threads))
+                        running.append(_start(job, threads, hold))
                     else:
                         exhausted = True
                 for each in list(running):
@@ -139,7 +141,7 @@ def last_error(log: Path, status: int) -> str:
     return f"{lines[-1]} ({by})" if lines else by
 
 
-def _start(job: Job, threads: str) -> _Running:
+def _start(job: Job, threads: str, hold: Sequence[int]) -> _Running:
     env = {"OMP_NUM_THREADS": threads, **os.environ, **job.env}
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +158,7 @@ def _start(job: Job, threads: str) -> _Running:
             stderr=subprocess.STDOUT,
             env={key: value for key, value in env.items() if value is not None},
             process_group=0,
+            pass_fds=hold,
         )
     return _Running(job, process, time.monotonic())
 

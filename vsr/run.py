@@ -194,9 +194,22 @@ def _log_run(
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)
+    swept |= {key: value for key, value in _typed(cfg).items() if key.removeprefix("recipe.") not in swept}
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
     trainer.logger.log_hyperparams(swept, scores)
     trainer.logger.finalize("success")
+
+
+def _typed(cfg: DictConfig) -> dict[str, Any]:
+    """What was typed for this run, by key: what a sweep is over is among it."""
+    if not HydraConfig.initialized():
+        return {}
+    found: dict[str, Any] = {}
+    for line in HydraConfig.get().overrides.task:
+        key, _, text = line.lstrip("+~").partition("=")
+        value = OmegaConf.select(cfg, key)
+        found[key] = value if isinstance(value, bool | int | float | str) else text
+    return found
 
 
 def quiet_warnings() -> None:

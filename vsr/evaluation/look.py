@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from vsr.evaluation.names import plain
 from vsr.evaluation.scored import Sample
-from vsr.evaluation.table import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,15 +7,15 @@ its script, and lets nothing else in but data inside the page.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 from vsr.evaluation.columns import Block, Column, blocks
-from vsr.evaluation.page_style import SCRIPT, STYLE
+from vsr.evaluation.document import document, one_line
+from vsr.evaluation.names import plain
 from vsr.evaluation.rows import Row
-from vsr.evaluation.table import INTERVALS, plain
+from vsr.evaluation.table import INTERVALS
 
 EMBEDDED = 3_600_000  # bytes of figures and movies in the page; in base64 they take a third more
 _OPEN = 14  # facts that a card shows at once
@@ -50,34 +50,11 @@ def page(
         ("definitions", "Definitions", _definitions(found)),
         ("again", "How to reproduce", _again(command)),
     ]
-    sections = [section for section in sections if section[2]]
-    links = "".join(f'<a href="#{key}">{title}</a> ' for key, title, _ in sections)
-    body = "".join(f'<section id="{key}"><h2>{title}</h2>{content}</section>\n' for key, title, content in sections)
-    policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Scores on {_text(', '.join(names))}</title>\n"
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>Super-resolution scores</h1><p>{lead}</p>"
-        f'<nav aria-label="Sections">{links}</nav></header>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
-    )
-
-
-def _text(value: Any) -> str:
-    """Anything as one line of escaped text."""
-    return escape(plain(str(value)))
+    return document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(f"<b>{_text(name)}</b>" for name in names)
-
-
-def _hash(content: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+    return ", ".join(f"<b>{one_line(name)}</b>" for name in names)
 
 
 def _tables(found: Sequence[Block]) -> str:
@@ -95,36 +72,38 @@ def _table(block: Block) -> str:
         at = [i for i, row in enumerate(rows) if row["split"] == split]
         frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
         size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
-        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(block.columns) + 1}">{_text(split)}: {size}</th></tr>'
+        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(block.columns) + 1}">{one_line(split)}: {size}</th></tr>'
         lines = []
         for i in at:
             kind = ' class="baseline"' if rows[i]["baseline"] else ""
-            name = _text(rows[i]["method"])
+            name = one_line(rows[i]["method"])
             cells = "".join(_cell(column, rows[i], best[column][i]) for column in block.columns)
             lines.append(f'<tr{kind}><th scope="row" title="{name}">{name}</th>{cells}</tr>')
         bodies.append(f"<tbody>{first}{''.join(lines)}</tbody>")
     return (
-        f'<h3>{_text(title)}</h3><div class="scroll" role="region" aria-label="{_text(title)}" tabindex="0">'
+        f'<h3>{one_line(title)}</h3><div class="scroll" role="region" aria-label="{one_line(title)}" tabindex="0">'
         f'<table class="sortable"><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
     )
 
 
 def _head(column: Column) -> str:
     first = "descending" if column.better == "high" else "ascending"
-    title = _text(column.explained())
-    return f'<th scope="col" data-first="{first}"><button type="button" title="{title}">{_text(column.heading())}</button></th>'
+    title = one_line(column.explained())
+    return (
+        f'<th scope="col" data-first="{first}"><button type="button" title="{title}">{one_line(column.heading())}</button></th>'
+    )
 
 
 def _cell(column: Column, row: Row, best: bool) -> str:
     value, interval = row[column.key], column.interval(row)
-    small = f"<small>{_text(interval)}</small>" if interval else ""
+    small = f"<small>{one_line(interval)}</small>" if interval else ""
     kind = ' class="best"' if best else ""
-    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{_text(column.show(value))}{small}</td>'
+    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{one_line(column.show(value))}{small}</td>'
 
 
 def _legend() -> str:
     return (
-        f'<p class="muted">Tinted and bold: best of the split. {_text(INTERVALS.capitalize())}; none with fewer than three '
+        f'<p class="muted">Tinted and bold: best of the split. {one_line(INTERVALS.capitalize())}; none with fewer than three '
         "segments, too narrow with few. A click on a heading sorts within each split; headings explain themselves when "
         "pointed at.</p>"
     )
@@ -162,42 +141,44 @@ def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
 
 def _card(title: str, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     lists = "".join(
-        f"<dl>{''.join(f'<dt>{_text(name)}</dt><dd>{_text(value)}</dd>' for name, value in facts)}</dl>"
+        f"<dl>{''.join(f'<dt>{one_line(name)}</dt><dd>{one_line(value)}</dd>' for name, value in facts)}</dl>"
         for facts in groups
         if facts
     )
     if sum(len(facts) for facts in groups) > _OPEN:
-        return f'<details class="card"><summary>{_text(title)}</summary>{lists}</details>'
-    return f'<div class="card"><h3>{_text(title)}</h3>{lists}</div>'
+        return f'<details class="card"><summary>{one_line(title)}</summary>{lists}</details>'
+    return f'<div class="card"><h3>{one_line(title)}</h3>{lists}</div>'
 
 
 def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str]) -> str:
     """Per split; what would make the page too large is named instead."""
-    left, parts = EMBEDDED, [f'<p class="muted">{_text(note)}</p>' for note in notes]
+    left, parts = EMBEDDED, [f'<p class="muted">{one_line(note)}</p>' for note in notes]
     for split in names:
         own = [one for one in shown if one.split == split]
-        parts += [f"<h3>{_text(split)}</h3>"] if own else []
+        parts += [f"<h3>{one_line(split)}</h3>"] if own else []
         for one in own:
             fits = len(one.content) <= left
             left -= len(one.content) * fits
-            parts.append(_figure(one) if fits else f"<p>{_text(one.alt)}: <code>{_text(one.file)}</code>, beside this page</p>")
+            parts.append(
+                _figure(one) if fits else f"<p>{one_line(one.alt)}: <code>{one_line(one.file)}</code>, beside this page</p>"
+            )
     return "".join(parts)
 
 
 def _figure(one: Shown) -> str:
-    source, alt = f"data:{one.media};base64,{base64.b64encode(one.content).decode()}", _text(one.alt)
+    source, alt = f"data:{one.media};base64,{base64.b64encode(one.content).decode()}", one_line(one.alt)
     if one.media.startswith("video/"):
         content = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'
     else:
         content = f'<img alt="{alt}" src="{source}">'
     label = f'role="region" aria-label="{alt}" tabindex="0"'
-    caption = f"{_text(one.caption)} <code>{_text(one.file)}</code>"
+    caption = f"{one_line(one.caption)} <code>{one_line(one.file)}</code>"
     return f'<figure><div class="scroll" {label}>{content}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _definitions(found: Sequence[Block]) -> str:
     terms = "".join(
-        f"<dt>{_text(column.label)}</dt><dd>{_text(column.explained())}{_source(column)}</dd>"
+        f"<dt>{one_line(column.label)}</dt><dd>{one_line(column.explained())}{_source(column)}</dd>"
         for block in found
         for column in block.columns
     )
@@ -205,7 +186,7 @@ def _definitions(found: Sequence[Block]) -> str:
 
 
 def _source(column: Column) -> str:
-    return "" if column.source == "-" else f' <span class="muted">({_text(column.source)})</span>'
+    return "" if column.source == "-" else f' <span class="muted">({one_line(column.source)})</span>'
 
 
 def _again(command: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from vsr.evaluation.bootstrap import LEVEL
 from vsr.evaluation.columns import Block, Column, blocks
+from vsr.evaluation.names import plain
 from vsr.evaluation.rows import Row
 
 WIDTH = 150
@@ -22,12 +23,6 @@ _LATEX = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement"
-
-
-def plain(name: str, length: int | None = None) -> str:
-    """A name without line breaks, control and direction marks, cut to `length` characters."""
-    name = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in name)
-    return name if length is None or len(name) <= length else f"{name[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -14,10 +14,11 @@ from vsr.evaluation.figures import over_time, panels, spectra
 from vsr.evaluation.files import FRAMES, SEGMENTS, frames_csv, jsonable, results, segments_csv
 from vsr.evaluation.look import png
 from vsr.evaluation.movie import movie
+from vsr.evaluation.names import plain
 from vsr.evaluation.page import Shown, page
 from vsr.evaluation.rows import Row, splits, summary
 from vsr.evaluation.scored import Sample, Scored
-from vsr.evaluation.table import latex, markdown, plain
+from vsr.evaluation.table import latex, markdown
 from vsr.files import replacing
 
 if TYPE_CHECKING:

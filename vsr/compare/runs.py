@@ -1,0 +1,218 @@
+"""Runs as they lie in their folders: what they scored, what was typed for them, and what sets them apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vsr.errors import UserError
+
+# What must be the same in rows of one table.
+COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol", "psnr", "ssim")
+# Of a config, what says nothing about how a run came about, and the key whose values are a spread.
+_APART = ("hparams_search", "callbacks", "logger")
+SEED = "seed"
+COURSE = "scores.jsonl"  # of a run that is watched, a line per epoch
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run; one that did not come to its end (`state` failed or stopped, `error` why) has no rows."""
+
+    label: str
+    folder: Path
+    results: dict[str, Any] = field(default_factory=dict)
+    typed: tuple[str, ...] = ()  # overrides
+    choices: dict[str, str] = field(default_factory=dict)  # of config groups
+    state: str = "ok"
+    error: str = ""
+    course: tuple[dict[str, float], ...] = ()  # the epochs of one that was stopped
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its config, keys joined by dots."""
+        return _flat(self.results.get("config", {}))
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What its rows are of."""
+        return {key: self.results["protocol"].get(key) for key in COMPARED}
+
+    @property
+    def monitor(self) -> str:
+        """The validation score that chose its weights."""
+        return str(self.config.get("monitor", "val/psnr"))
+
+    def best(self, monitor: str) -> float | None:
+        """The best value of a score over its epochs, before training included."""
+        found = [row[monitor] for row in self.results.get("history", self.course) if math.isfinite(row.get(monitor, math.nan))]
+        return (max if higher(monitor) else min)(found) if found else None
+
+    def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
+        """A row of its table, by default that of what it trained."""
+        wanted = method or self.results["config"]["name"]
+        return next((row for row in self.results["rows"] if row["split"] == split and row["method"] == wanted), None)
+
+    def value(self, key: str) -> str:
+        """What it was given for a key or a config group, as people type it."""
+        if key in self.choices:
+            return self.choices[key]
+        if key in self.config:
+            return shown(self.config[key])
+        given = [line.partition("=")[2] for line in self.typed if bare(line) == key]
+        return given[-1] if given else "-"
+
+
+def higher(score: str) -> bool:
+    """Whether more of a score is better."""
+    return score.endswith(("psnr", "ssim"))
+
+
+def bare(override: str) -> str:
+    """The key of an override."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def shown(value: Any) -> str:
+    """A value of a config as it is typed."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that a run left. Raises UserError when it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is not the file of a run")
+    return found
+
+
+def read_run(folder: Path, label: str | None = None) -> Run:
+    """A run that has ended. Raises UserError for a folder that holds no training run."""
+    results = read_json(folder / "results.json")
+    if not {"config", "rows", "protocol", "history"} <= set(results):
+        raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
+    typed, choices = _hydra(folder)
+    return Run(label or str(folder), folder, results, typed, choices)
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs in folders: a run's own, a sweep's, or one that holds runs at any depth.
+
+    Raises UserError for a folder without runs, and for one run given twice.
+    """
+    found: list[Run] = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}: no such folder; type folders of runs, as in runs/fsrcnn-climate/*")
+        if (path / "sweep.json").exists():
+            found += sweep_runs(path)
+        elif (path / "results.json").exists():
+            found.append(read_run(path))
+        else:
+            inside = sorted(file.parent for file in path.rglob("results.json"))
+            runs = [read_run(folder) for folder in inside if "history" in read_json(folder / "results.json")]
+            if not runs:
+                raise UserError(f"{path}: holds no training run that has come to its end")
+            found += runs
+    folders = [run.folder.resolve() for run in found]
+    if len(paths) > 1:
+        above = os.path.commonpath(folders) if len(found) > 1 else folders[0].parent
+        found = [replace(run, label=os.path.relpath(folder, above)) for run, folder in zip(found, folders, strict=True)]
+    twice = next((run for run, folder in zip(found, folders, strict=True) if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice.folder}: is given twice")
+    return found
+
+
+def sweep_runs(path: Path) -> list[Run]:
+    """The runs of a sweep by their numbers, those that failed or were stopped among them; those still to do are left out."""
+    found: list[Run] = []
+    for slot in read_json(path / "sweep.json").get("jobs", []):
+        label = str(slot["number"])
+        folder = path / label
+        if slot["state"] == "ok" and (folder / "results.json").exists():
+            found.append(read_run(folder, label))
+        elif slot["state"] in ("failed", "stopped"):
+            typed, state, error = tuple(slot["values"]), slot["state"], slot["error"]
+            found.append(Run(label, folder, typed=typed, state=state, error=error, course=_course(folder)))
+    return found
+
+
+def _course(folder: Path) -> tuple[dict[str, float], ...]:
+    """The epochs that a run of a search had ended before it was stopped."""
+    try:
+        lines = (folder / COURSE).read_text(encoding="utf-8").splitlines()
+        return tuple(json.loads(line) for line in lines)
+    except (OSError, ValueError):
+        return ()
+
+
+def comparable(runs: Sequence[Run]) -> list[list[Run]]:
+    """Finished runs in sets whose scores are of the same pixels, in the order in which they come."""
+    sets: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.state == "ok":
+            sets.setdefault(json.dumps(run.protocol, sort_keys=True), []).append(run)
+    return list(sets.values())
+
+
+def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
+    """Raise UserError naming what differs, when there is more than one set."""
+    if len(sets) > 1:
+        one, other = sets[0][0], sets[1][0]
+        ours, theirs = _flat(one.protocol), _flat(other.protocol)
+        key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
+        raise UserError(
+            f"{one.folder} and {other.folder} are not comparable: {key} is {shown(ours.get(key))} and {shown(theirs.get(key))}; "
+            "type --apart for a table of each"
+        )
+
+
+def columns(runs: Sequence[Run]) -> list[str]:
+    """The keys that tell runs apart, but for the seed: typed ones first, then what differs without having been typed."""
+    typed = [key for key in dict.fromkeys(bare(line) for run in runs for line in run.typed) if not key.startswith(_APART)]
+    known = {run.results["config"]["name"] for run in runs if run.results}
+    found = [key for key in typed if key != SEED and len({run.value(key) for run in runs}) > 1]
+    found = found or (["name"] if len(known) > 1 else [])
+    alike: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        if run.results:
+            alike.setdefault(tuple(run.value(key) for key in found), []).append(run)
+    for group in alike.values():
+        for key in dict.fromkeys(key for run in group for key in run.config):
+            counts = key not in (SEED, "name", *found) and not key.startswith(_APART)
+            if counts and len({run.value(key) for run in group}) > 1:
+                found.append(key)
+    return found
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(node, dict):
+        return {k: v for key, one in node.items() for k, v in _flat(one, f"{path}.{key}" if path else str(key)).items()}
+    return {path: node}
+
+
+def _hydra(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What was typed for a run and which configs it chose, from Hydra's record of it; nothing where there is none."""
+    try:
+        typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+        chosen = record["hydra"]["runtime"]["choices"]
+        return tuple(map(str, typed)), {str(k): shown(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return (), {}

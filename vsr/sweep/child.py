@@ -1,0 +1,37 @@
+"""The process of one job, and what is written down about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vsr.jobs import Job
+from vsr.sweep.asked import Asked
+from vsr.sweep.folder import Slot, SweepFolder
+
+
+def job_of(script: Path, asked: Asked, place: SweepFolder, slot: Slot, more: Sequence[str] = ()) -> Job:
+    """What a person would type for this run alone: ranks that it starts repeat that, and know nothing of the sweep."""
+    command = [sys.executable, str(script), *asked.fixed, *slot.values, *more, f"hydra.run.dir={quoted(place.folder(slot))}"]
+    return Job(name=str(slot.number), command=command, log=place.log(slot))
+
+
+def quoted(path: Path) -> str:
+    """A path as a value in Hydra's grammar."""
+    return "'" + str(path).replace("'", "\\'") + "'"
+
+
+def note(place: SweepFolder, slot: Slot, state: str, error: str, seconds: float) -> None:
+    """Write down what became of a job, and say so when it is not what was wanted."""
+    slot.state, slot.error, slot.seconds = state, error, seconds
+    place.save()
+    if state == "failed":
+        tqdm.write(f"failed    {title(slot)}: {error} ({place.log(slot)})", file=sys.stdout)
+
+
+def title(slot: Slot) -> str:
+    """Its number and what was swept."""
+    return " ".join([f"#{slot.number}", *slot.values])
