@@ -51,7 +51,7 @@ def test_only_what_is_missing_is_run_and_failures_stop_what_needs_them(tmp_path:
     placed = place(runs, 1, tmp_path)
     left = placed["good", 0].folder
     left.mkdir(parents=True)
-    (left / "checkpoints").mkdir()  # of an attempt that was killed: train.py itself would refuse the folder
+    (left / "checkpoints").mkdir()  # of an attempt that was killed before its first checkpoint
     with pytest.raises(UserError) as caught:
         complete(list(placed.values()), 2, said.append)
     message = str(caught.value)
@@ -70,7 +70,7 @@ def test_only_what_is_missing_is_run_and_failures_stop_what_needs_them(tmp_path:
 
 
 def test_every_run_of_the_report_composes_and_stands_behind_what_it_needs(tmp_path: Path) -> None:
-    runs = report_runs([], [], "32-true")
+    runs = report_runs([], [], "32")
     placed = place(runs, 3, tmp_path)
     order = [each.folder for each in placed.values()]
     assert len(set(order)) == len(order)

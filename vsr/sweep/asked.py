@@ -121,7 +121,10 @@ class Composer:
         return self._compose([*asked.fixed, *asked.sweep], RunMode.MULTIRUN)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The checked config of one run as plain values. Raises UserError as the run itself would."""
+        """The checked config of one run as plain values, without `resume`, which is none of its properties.
+
+        Raises UserError as the run itself would.
+        """
         cfg = self._compose(overrides, RunMode.RUN)
         HydraConfig.instance().set_config(cfg)
         with read_write(cfg), open_dict(cfg):
@@ -129,6 +132,7 @@ class Composer:
         check(cfg)
         plain = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(plain, dict)
+        plain.pop("resume", None)
         return json.loads(json.dumps(plain))  # as it reads in a results.json
 
     def _compose(self, overrides: Sequence[str], mode: RunMode) -> DictConfig:

@@ -15,7 +15,10 @@ from vsr.sweep.folder import Slot, SweepFolder
 
 def job_of(script: Path, asked: Asked, place: SweepFolder, slot: Slot, more: Sequence[str] = ()) -> Job:
     """What a person would type for this run alone: ranks that it starts repeat that, and know nothing of the sweep."""
-    command = [sys.executable, str(script), *asked.fixed, *slot.values, *more, f"hydra.run.dir={quoted(place.folder(slot))}"]
+    given = [*asked.fixed, *slot.values, *more]
+    if script.stem == "train" and not any(each.startswith("resume=") for each in given):
+        given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
+    command = [sys.executable, str(script), *given, f"hydra.run.dir={quoted(place.folder(slot))}"]
     return Job(name=str(slot.number), command=command, log=place.log(slot))
 
 

@@ -69,7 +69,8 @@ def grid(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder
     for line in refused:
         print(f"refused   {line}")
     for slot in left:
-        place.clear(slot)
+        if composer.script.stem != "train":  # whose runs go on from their checkpoints
+            place.clear(slot)
     if left and launcher == "basic":
         by_name = {str(slot.number): slot for slot in left}
         commands = [job_of(composer.script, asked, place, slot) for slot in left]

@@ -25,9 +25,9 @@ Keys:
   jobs: null         # runs at a time; null: one per core
   out: runs/tables   # folder of the runs
   page: null         # null: docs/results/report.md, of other data OUT/report.md; with report.json, and figures in ../images
-  precision: null    # of training; null: bf16-mixed where the CPU computes in it, else 32-true
+  precision: null    # of training; null: bf16 where the CPU computes in it, else 32
 
-Runs that are there with the same config are not made again, interrupted ones are begun again. Two cores take 45 minutes."""
+Runs that are there with the same config are not made again, interrupted ones go on. Two cores take 45 minutes."""
 
 
 @dataclass

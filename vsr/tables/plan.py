@@ -17,10 +17,10 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, e
     Args:
         climate: overrides of the climate data (`data.path=FILE`, ...), none for the generated tide.
         movies: overrides of the movies of Table 4, none for the synthetic camera.
-        precision: of training, the Trainer's.
+        precision: of training.
         every: overrides of all runs.
     """
-    fast = (f"trainer.precision={precision}", *every)
+    fast = (f"precision={precision}", *every)
 
     def on_climate(name: str, *overrides: str, seeds: int | None = None) -> Run:
         return Run(name, (*overrides, *climate, *fast), seeds)
@@ -62,5 +62,5 @@ def fast_precision() -> str:
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return "32-true"
-    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+        return "32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "32"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 NEEDED = re.compile(r"<(\w+)>")
 DIGITS = 10  # of the digest in a folder's name
 PROCESS = "process.json"  # what the process as a whole took
+NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger")  # they change nothing in them
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,11 @@ def _configs(runs: Sequence[Run]) -> dict[str, str]:
 
 def _config(run: Run) -> str:
     try:
-        return json.dumps(OmegaConf.to_container(compose("train", _quoted(run))))
+        config = OmegaConf.to_container(compose("train", _quoted(run)))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, dict)
+    return json.dumps({key: value for key, value in config.items() if key not in NOT_OF_RESULTS})
 
 
 def _quoted(run: Run) -> list[str]:
@@ -127,7 +129,7 @@ def _quoted(run: Run) -> list[str]:
 def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None]) -> int:
     """Make the runs that are missing, `at_once` of them at a time, and give their number.
 
-    A run that was interrupted is begun again. Raises UserError at the end, naming the runs that failed and why; the others stay.
+    A run that was interrupted goes on from its newest checkpoint. Raises UserError at the end, naming the runs that failed and why; the others stay.
     """
     missing = [each for each in placed if not each.done]
     failed: dict[Path, str] = {}
@@ -163,9 +165,8 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
 
 
 def _job(each: Placed) -> Job:
-    if each.folder.exists():  # of an attempt that did not come to its end
-        shutil.rmtree(each.folder)
-    command = [sys.executable, str(ROOT / "train.py"), *each.overrides, f"hydra.run.dir={each.folder}"]
+    typed = [*each.overrides, "resume=auto", f"hydra.run.dir={each.folder}"]
+    command = [sys.executable, str(ROOT / "train.py"), *typed]
     return Job(name=str(each.folder), command=command, log=each.folder.with_suffix(".log"))
 
 
