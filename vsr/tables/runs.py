@@ -129,7 +129,8 @@ def _quoted(run: Run) -> list[str]:
 def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None]) -> int:
     """Make the runs that are missing, `at_once` of them at a time, and give their number.
 
-    A run that was interrupted goes on from its newest checkpoint. Raises UserError at the end, naming the runs that failed and why; the others stay.
+    A run that was interrupted goes on from its newest checkpoint. Raises UserError at the end, naming the runs that failed and
+    why; the others stay.
     """
     missing = [each for each in placed if not each.done]
     failed: dict[Path, str] = {}
