@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import choices
 from tests.sweep.conftest import Swept
 
 pytest.importorskip("optuna")
@@ -125,3 +126,10 @@ def test_whole_numbers_words_and_lists_can_be_searched(run: Run) -> None:
         assert values["seed"] in ("1", "2", "3")
         assert values["window"] in ("[0,4,4]", "[0,8,8]")
         assert job["config"]["name"] in ("srcnn", "fsrcnn")
+
+
+@pytest.mark.parametrize("name", choices("hparams_search"))
+def test_every_search_of_the_config_folder_works(run: Run, name: str) -> None:
+    done = run(f"hparams_search={name}", "hparams_search.trials=1", "epochs=1")
+    assert done.status == 0, done.errors
+    assert "trials    1 to their end" in done.out

@@ -20,7 +20,7 @@ svg .line:hover { stroke-width: 4.5; stroke-opacity: 1; }
 svg .dot:not(.early) { stroke: var(--back); stroke-width: 1; }
 svg .dot.early { fill: var(--back); stroke-width: 1.5; }
 svg .dot:hover { stroke: var(--text); stroke-width: 2; }
-svg .first { stroke: var(--text); stroke-width: 2; }
+svg .dot.first { stroke: var(--text); stroke-width: 2; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 0.6rem 1.2rem; }
 .plots svg { width: 100%; height: auto; }
 .words th, .words td { text-align: left; }
