@@ -2,8 +2,8 @@
 
 python benchmarks/device_check.py [--steps 30]. Trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16,
 fp16 (GPUs) and compiled, from the same start and on the same patches; scores each on the test frames; upscales frames of 270x480
-with it; and compares that with what the CPU makes of the same weights in fp32. Without an accelerator the device is the CPU. Prints
-one table, and exits with 1 where a difference is larger than the arithmetic explains. Two minutes on two cores.
+with it; and compares that with what the CPU makes of the same weights in fp32. Without an accelerator the device is the CPU.
+Prints one table, and exits with 1 where a difference is larger than the arithmetic explains. Two minutes on two cores.
 """
 
 from __future__ import annotations
