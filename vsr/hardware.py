@@ -55,7 +55,8 @@ def placement(trainer: DictConfig) -> Placement:
             "type strategy=ddp"
         )
     accelerator = _accelerator(trainer)
-    given, kind, outside = trainer.devices, trainer.get("strategy", "auto"), started()
+    given: Any = trainer.devices
+    kind, outside = trainer.get("strategy", "auto"), started()
     if kind == "ddp_spawn" and outside is not None:
         raise UserError("strategy=ddp_spawn: starts its processes itself, and torchrun has started them; type strategy=ddp")
     if kind not in TOGETHER:
