@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all movies tables pretrained lint clean
+.PHONY: help train test test-all movies tables pretrained device-check lint clean
 
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
@@ -12,6 +12,7 @@ help:
 	@echo "make movies    fetch the two movies of the report (needs a network)"
 	@echo "make tables    the tables of the report, with all runs for them (45 minutes); TABLES=\"seeds=1\" and the like"
 	@echo "make pretrained  train the weights that come with the package (half an hour)"
+	@echo "make device-check  train, score and upscale on the accelerator, against the CPU (two minutes)"
 	@echo "make clean     remove the virtual environment and caches"
 
 # Torch first and alone, at the exact version: a range would let pip choose a build of several gigabytes. Exact versions are for
@@ -43,6 +44,9 @@ tables: $(VENV)/.installed
 
 pretrained: $(VENV)/.installed
 	$(RUN) benchmarks/pretrain.py
+
+device-check: $(VENV)/.installed
+	$(RUN) benchmarks/device_check.py
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

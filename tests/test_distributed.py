@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -281,3 +282,25 @@ def test_killing_the_first_process_leaves_none_behind(sent: signal.Signals, tmp_
     while any(alive(pid) for pid in others):
         assert time.monotonic() < deadline, "left behind"
         time.sleep(0.1)
+
+
+@pytest.mark.long
+def test_the_slurm_script_runs_on_two_nodes(tmp_path: Path) -> None:
+    """Two torchruns on this machine that meet as two nodes do, of a process each."""
+    node = {**os.environ, "LOCAL": "1", "SLURM_NNODES": "2", "MEET_HOST": "localhost", "MEET_PORT": str(free_port())}
+    node |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = [str(ROOT / "docs/slurm/train.sh"), *COMMAND, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/two"]
+    nodes = [
+        subprocess.Popen(command, cwd=ROOT, env=node, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    told = [process.communicate(timeout=280) for process in nodes]
+    assert [process.returncode for process in nodes] == [0, 0], told
+    assert sum(out.count("split   method") for out, _ in told) == 1
+    alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"])
+    assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return int(found.getsockname()[1])

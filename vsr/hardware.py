@@ -17,7 +17,7 @@ from vsr.nets.combined import Combined
 from vsr.torchrun import slurm_tasks, started
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-TOGETHER = ("ddp", "ddp_spawn", "fsdp")  # strategies of several processes
+TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,18 @@ def placement(trainer: DictConfig) -> Placement:
     Raises UserError for what the hardware lacks, saying what there is, and for a number of processes that differs from the one
     that torchrun started.
     """
+    if trainer.get("strategy") == "fsdp":
+        gpus = torch.cuda.device_count()
+        there = (
+            f"a CPU of {cores()} cores" if not gpus else f"{gpus} GPU{'s' * (gpus > 1)}, on each of which every network here fits"
+        )
+        raise UserError(
+            f"strategy=fsdp: shards weights over GPUs, and here is {there}; averaged weights and scoring need them whole; "
+            "type strategy=ddp"
+        )
     accelerator = _accelerator(trainer)
-    given, kind, outside = trainer.devices, trainer.get("strategy", "auto"), started()
+    given: Any = trainer.devices
+    kind, outside = trainer.get("strategy", "auto"), started()
     if kind == "ddp_spawn" and outside is not None:
         raise UserError("strategy=ddp_spawn: starts its processes itself, and torchrun has started them; type strategy=ddp")
     if kind not in TOGETHER:
@@ -76,7 +86,7 @@ def placement(trainer: DictConfig) -> Placement:
 def check_hardware(cfg: DictConfig) -> Placement:
     """Where a training run computes. Raises UserError for everything that cannot work here, before data are read."""
     placed = placement(cfg.trainer)
-    kind, precision = cfg.trainer.get("strategy", "auto"), str(cfg.precision)
+    precision = str(cfg.precision)
     if precision == "16" and placed.accelerator == "cpu":
         raise UserError("precision=16: for GPUs, and this is a CPU; type precision=bf16, or precision=32, often as fast on CPUs")
     if precision == "bf16" and placed.accelerator == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -85,11 +95,6 @@ def check_hardware(cfg: DictConfig) -> Placement:
         raise UserError(f"tf32=true: for GPUs from Ampere on, and this is {_there(placed.accelerator)}; type tf32=false")
     if cfg.compile and (why := _cannot_compile(placed.accelerator)):
         raise UserError(f"compile=true: {why}; type compile=false")
-    if kind == "fsdp" and (cfg.recipe.ema is not None or cfg.recipe.clip is not None):
-        raise UserError(
-            "strategy=fsdp: averaged weights and the norm of gradients need whole weights; type recipe.ema=null "
-            "recipe.clip=null, or strategy=ddp"
-        )
     if cfg.recipe.batch < placed.world:
         raise UserError(
             f"recipe.batch={cfg.recipe.batch}: is that of all {placed.world} processes together; "
@@ -103,8 +108,6 @@ def _accelerator(trainer: DictConfig) -> str:
     asked, kind = trainer.accelerator, trainer.get("strategy", "auto")
     if asked == "auto":
         asked = "gpu" if torch.cuda.is_available() or (torch.backends.mps.is_available() and kind not in TOGETHER) else "cpu"
-    if asked == "cpu" and kind == "fsdp":
-        raise UserError(f"strategy=fsdp: shards weights over GPUs, and here is {_there('cpu')}; type strategy=ddp")
     if asked == "cpu":
         return "cpu"
     if torch.cuda.is_available() and asked in ("gpu", "cuda"):
@@ -181,5 +184,5 @@ def alone(script: str, trainer: DictConfig | None = None) -> None:
     outside, kind = started(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:
         raise UserError(f"{script} works in one process, torchrun started {outside.world}; start it with python")
-    if kind in TOGETHER:
+    if kind in (*TOGETHER, "fsdp"):
         raise UserError(f"strategy={kind}: {script} works in one process; type strategy=auto")
