@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr.checkpoints import AtomicCheckpointIO, move_checkpoint, read_checkpoint
+from vsr.checkpoints import AtomicCheckpointIO, PatientCheckpointIO, move_checkpoint, read_checkpoint
 from vsr.errors import UserError
 from vsr.weights.files import read_file
 
@@ -170,3 +170,18 @@ def test_a_checkpoint_that_cannot_be_read_back_does_not_replace_the_previous_one
         AtomicCheckpointIO().save_checkpoint({**CONTENT, "epoch": 4}, saved)
     monkeypatch.undo()
     assert read_checkpoint(saved)["epoch"] == 3
+
+
+def test_a_best_checkpoint_waits_as_it_was_and_the_last_one_does_not(tmp_path: Path) -> None:
+    files, best, last = PatientCheckpointIO(apart=60), tmp_path / "best.ckpt", tmp_path / "last.ckpt"
+    weights = torch.zeros(3)
+    content = {**CONTENT, "state_dict": {"network.w": weights}}
+    files.save_checkpoint({**content, "epoch": 1}, best)
+    files.save_checkpoint({**content, "epoch": 2}, best)
+    weights += 1  # training goes on
+    files.save_checkpoint({**content, "epoch": 3}, last)
+    assert read_checkpoint(best)["epoch"] == 1
+    assert read_checkpoint(last)["epoch"] == 3
+    files.flush()
+    assert read_checkpoint(best)["epoch"] == 2
+    assert read_checkpoint(best)["state_dict"]["network.w"].sum() == 0

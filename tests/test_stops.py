@@ -246,7 +246,8 @@ def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> Non
     said = "\n".join(lines)
     assert done.returncode == 0, said + done.stderr
     assert "boards True True" in lines
-    assert said.count("TensorBoard: cannot be written ([Errno 28] No space left on device") == 2  # once for each
+    # Once for each, and for the run itself where its event file has not a page to fill before the checkpoint fails.
+    assert said.count("TensorBoard: cannot be written ([Errno 28] No space left on device") in (2, 3)
     first, second = (line for line in lines if line.startswith("error: "))
     assert "checkpoint cannot be written" in first
     assert "(No space left on device); the previous one, of step 5, is kept; what" in first
