@@ -67,8 +67,8 @@ def placement(trainer: DictConfig) -> Placement:
     elif outside is None and slurm_tasks() > 1:
         raise UserError(f"srun started {slurm_tasks()} tasks; let it start one torchrun per node, as docs/slurm/train.sh does")
     if given == "auto":
-        there = torch.cuda.device_count() if accelerator == "cuda" and kind in TOGETHER else 1
-        given = outside.local if outside is not None else there
+        found = torch.cuda.device_count() if accelerator == "cuda" and kind in TOGETHER else 1
+        given = outside.local if outside is not None else found
     nodes = int(trainer.get("num_nodes") or 1)
     if outside is not None:
         if outside.local != _count(given) or (nodes != outside.nodes and nodes > 1):
