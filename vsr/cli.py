@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
 from vsr.lock import FolderInUse
-from vsr.rerun import expanded
+from vsr.rerun import RECORD, expanded
 from vsr.signals import Stopped
 from vsr.torchrun import started
 
@@ -142,11 +142,11 @@ def _help(script: Path, conf: Path) -> str:
 
 
 def _forget(folder: Path) -> None:
-    """Remove an output folder in which nothing but Hydra's own files has been written, and folders left empty by that."""
+    """Remove an output folder in which nothing but how it was started has been written, and folders left empty by that."""
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name == ".hydra" or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
+        and all(entry.name in (".hydra", RECORD) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         shutil.rmtree(folder)
         for parent in folder.parents[:3]:
