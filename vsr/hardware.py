@@ -47,11 +47,9 @@ def placement(trainer: DictConfig) -> Placement:
     """
     if trainer.get("strategy") == "fsdp":
         gpus = torch.cuda.device_count()
-        there = (
-            f"a CPU of {cores()} cores" if not gpus else f"{gpus} GPU{'s' * (gpus > 1)}, on each of which every network here fits"
-        )
+        what = f"{gpus} GPU{'s' * (gpus > 1)}, on each of which every network here fits" if gpus else _there("cpu")
         raise UserError(
-            f"strategy=fsdp: shards weights over GPUs, and here is {there}; averaged weights and scoring need them whole; "
+            f"strategy=fsdp: shards weights over GPUs, and here is {what}; averaged weights and scoring need them whole; "
             "type strategy=ddp"
         )
     accelerator = _accelerator(trainer)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -187,3 +189,18 @@ def test_configs_are_accepted_and_agree_with_the_defaults(name: str) -> None:
     stated, default = (vars(kind(**options, scale=2, degradation=Bicubic(), recipe=Recipe())) for options in (plain, {}))
     for key in ("name", "bounds", "size", "path", "lengths", "split", "variety", "motion", "speed"):
         assert stated.get(key) == default.get(key)
+
+
+def test_of_several_that_need_the_same_file_one_makes_it_and_nothing_else_stays(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> list[np.ndarray]:
+        made.append(1)
+        time.sleep(0.2)
+        return [np.arange(3.0)]
+
+    with ThreadPoolExecutor(4) as pool:  # locks are of open files, so that threads stand for processes here
+        found = list(pool.map(lambda _: cached(tmp_path / "x.h5", ["a"], make)["a"].tolist(), range(4)))
+    assert found == [[0.0, 1.0, 2.0]] * 4
+    assert len(made) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]

@@ -87,8 +87,11 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         with lock.open("w") as file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
-            # Whoever held it has removed it: it locks nothing any more.
-            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+            except FileNotFoundError:
+                same = False
+            if not same:  # whoever held it has removed it: it locks nothing any more
                 continue
             try:
                 yield
