@@ -117,7 +117,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 def without_times(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
         # The last one counts the batches of the scoring before training, which a resumed process has not repeated.
-        timed = ("seconds", "train_seconds", "stage_seconds", "spent", "validate_loop")
+        timed = ("seconds", "train_seconds", "stage_seconds", "spent", "validate_loop", "provenance")
         return {str(k).replace(str(folder), ""): without_times(v, folder) for k, v in value.items() if k not in timed}
     if isinstance(value, (list, tuple)):
         return [without_times(item, folder) for item in value]
