@@ -143,12 +143,12 @@ def first_difference(a: Any, b: Any, where: str = "") -> str | None:
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows of a run's training."""
+    """What TensorBoard shows of a run's training, by step: files of one second are read in any order."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag.startswith(("train/", "val/"))]
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+    return {tag: sorted((event.step, event.value) for event in events.Scalars(tag)) for tag in tags}
 
 
 def bar(folder: Path, kills: int, chain: int, seed: int, overrides: list[str]) -> list[str]:
