@@ -164,7 +164,7 @@ def check(cfg: DictConfig) -> None:
     choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
-            told = f"; known: {', '.join(choices)}" if key == "precision" else suggestion(str(plain[key]), choices)
+            told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else suggestion(str(plain[key]), choices)
             raise UserError(f"{key}={plain[key]}{told}")
     _check_trainer(plain.get("trainer") or {})
     _check_recipe(plain.get("recipe") or {})
