@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import choices, compose_config
+from tests.fakes import choices, compose_config, small
 from vsr.build import build_network
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.errors import UserError
@@ -30,7 +30,7 @@ MODELS = choices("model")
 def module_of(model: str, scale: int = 2, channels: int = 1, residual: bool = True, **bounds: float) -> SRModule:
     """With weights drawn at random, larger than a trained network's, so that every pixel within reach matters."""
     torch.manual_seed(1)
-    node = compose_config("train", [f"model={model}"]).model
+    node = compose_config("train", small(model)).model
     recipe = Recipe(residual=residual)
     network = build_network("model", node, recipe, scale=scale, channels=channels)
     with torch.no_grad():
