@@ -76,15 +76,16 @@ def tail_reach(scale: int) -> int:
 
 @torch.no_grad()
 def start_small_(network: nn.Module) -> None:
-    """He et al. 2015, less by SMALL in the last layer of every residual block and of the network.
+    """He et al. 2015, less by SMALL in the last layer of every residual block (`conv2`) and of the network.
 
     So the blocks start near the identity, however many there are, and the network near what is added to its output.
     """
     he_normal_(network)
-    last = [block.conv2 for block in network.modules() if isinstance(block, ResidualBlock)]
-    convolutions = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))]
-    for layer in (*last, convolutions[-1]):
-        layer.weight.mul_(SMALL)
+    convolutions = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))}
+    *_, last = convolutions
+    for name, layer in convolutions.items():
+        if name.endswith("conv2") or name == last:
+            layer.weight.mul_(SMALL)
 
 
 def refuse_no_layers(width: int, blocks: int) -> None:
