@@ -32,7 +32,9 @@ class ST(Network):
         super().__init__()
         refuse_no_layers(width, blocks)
         if not 1 <= every <= blocks:
-            raise UserError(f"model.every={every}: no block of {blocks} would look along time; type model.every=1 or up to {blocks}")
+            raise UserError(
+                f"model.every={every}: no block of {blocks} would look along time; type model.every=1 or up to {blocks}"
+            )
         self.geometry = Geometry.frame(scale)
         self.context = blocks // every
         self.reach = 1 + 2 * blocks + 1 + tail_reach(scale)
