@@ -121,7 +121,7 @@ def test_deep_networks_start_near_bicubic_and_gradients_reach_their_first_layer(
         (
             SRNet3DKim(scale=2, width=8, windows=True),
             27 * (8 * 5 + 64 * 5 * 3 + 64 * 3 + 8 * 4) / 4,
-        ),  # layers over 5, 5, 5, 5, 3 and 1 frames
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )

@@ -2,10 +2,10 @@
 
 Four functions that networks here are made of do not export as they stand. `pad_symmetric` gathers at indices modulo twice the
 size, which the ONNX exporter cannot translate when the size is dynamic; `bicubic_up` is torch's antialiased interpolation, which
-other runtimes compute in ways of their own; `in_windows` cuts its windows into as many groups as fit into memory and `in_turn`
-treats the first frames of a clip apart, and a graph has no loop of so many rounds. Each has an equivalent here that is the same function (tests compare them), for sizes that are not
-known yet and without naming a device. Networks find them under the old names, so that they need not know of exporting, and a
-new network of the same pieces exports at once.
+other runtimes compute in ways of their own; `in_windows` cuts its windows into as many groups as fit into memory, `in_turn` makes
+as many steps as the clip has frames, and a graph has no loop of so many rounds. Each has an equivalent here that is the same
+function (tests compare them), for sizes that are not known yet and without naming a device. Networks find them under the old
+names, so that they need not know of exporting, and a new network of the same pieces exports at once.
 """
 
 from __future__ import annotations

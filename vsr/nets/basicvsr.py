@@ -1,4 +1,4 @@
-"""BasicVSR, light: recursions in both directions, aligned by a flow or not (Chan et al., "BasicVSR: the search for ...", 2021)."""
+"""BasicVSR, light: recursions both ways, aligned by a flow or not (Chan et al., "BasicVSR: the search for ...", 2021)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vsr.nets.recurrent import in_turn
 from vsr.types import HRClips, LRClips
 
 DILATIONS = 4, 2, 1  # of the flow's levels, coarse to fine
+ROUNDING = 1  # pixel more that a warped one may depend on, if by little: its place may be rounded to just before a pixel
 
 
 class BasicVSR(Network):
@@ -58,7 +59,7 @@ class BasicVSR(Network):
         step = 1 + 2 * blocks
         self.flow = Flow(channels, max_flow) if flow == "learned" else None
         # The way back to the earliest frame: through every step's layers, and moved between them; or by way of a flow.
-        moved, seen = (max_flow, self.flow.reach) if self.flow else (0, 0)
+        moved, seen = (max_flow + ROUNDING, self.flow.reach) if self.flow else (0, 0)
         earlier = (warmup - 1) * (step + moved) + max(step + moved, seen) if warmup else 0
         self.reach = step + earlier + tail_reach(scale)
         self.forwards = Direction(channels, width, blocks)
@@ -75,14 +76,14 @@ class BasicVSR(Network):
         carried = [self._carried(self.forwards, lr), self._carried(self.backwards, lr.flip(2)).flip(2)]
         frames = torch.cat(carried, dim=1).transpose(1, 2).flatten(0, 1)  # (B T, 2 width, h, w)
         features = F.leaky_relu(self.fuse(frames), 0.1)
-        return self.out(self.enlarge(features)).unflatten(0, (len(lr), -1)).transpose(1, 2)
+        return self.out(self.enlarge(features)).unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)
 
     def _carried(self, direction: Direction, clip: Tensor) -> Tensor:
         """(B, C, T, h, w) -> (B, width, T, h, w), from the first frame on."""
         if self.flow:
             before = torch.cat([clip[:, :, :1], clip[:, :, :-1]], dim=2)
             now, then = (x.transpose(1, 2).flatten(0, 1) for x in (clip, before))
-            flow = self.flow(now, then).unflatten(0, (len(clip), -1)).transpose(1, 2)  # (B, 2, T, h, w)
+            flow = self.flow(now, then).unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)  # (B, 2, T, h, w)
             clip = torch.cat([clip, flow], dim=1)
         return in_turn(direction, clip, self.width, self.warmup)
 
@@ -128,8 +129,8 @@ class Flow(nn.Module):
             for d in DILATIONS
         )
         self.reach = 0
-        for i, d in enumerate(DILATIONS):
-            self.reach = 3 * d + max(self.reach, d - 1 + (limit if i else 0))
+        for d in DILATIONS:
+            self.reach = 3 * d + max(self.reach, d - 1 + limit + ROUNDING)
 
     def forward(self, now: Tensor, then: Tensor) -> Tensor:
         """Two frames (N, C, h, w) -> (N, 2, h, w): x and y of the shift from a pixel now to its place then."""
@@ -152,7 +153,8 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     exact = torch.promote_types(x.dtype, torch.float32)  # half precision cannot tell pixel 400 from 401.5
     rows, columns = (torch.arange(n, dtype=exact, device=x.device) for n in (height, width))
-    place = torch.stack([columns + flow[:, 0], rows[:, None] + flow[:, 1]], dim=-1)  # (N, h, w, 2)
-    size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], dtype=exact, device=x.device)
-    moved = F.grid_sample(x.to(exact), 2 * place / size - 1, padding_mode="border", align_corners=True)
+    # In units in which the frame goes from -1 to 1, from the outer edge of its first pixel to that of its last one.
+    across = (2 * (columns + flow[:, 0]) + 1) / width - 1
+    down = (2 * (rows[:, None] + flow[:, 1]) + 1) / height - 1
+    moved = F.grid_sample(x.to(exact), torch.stack([across, down], dim=-1), padding_mode="border", align_corners=False)
     return moved.to(x.dtype)

@@ -1,4 +1,4 @@
-"""SPAN: attention without parameters, layers that are one convolution in the end (Wan et al., "Swift parameter-free ...", 2024)."""
+"""SPAN: attention without parameters, layers that become one each (Wan et al., "Swift parameter-free ...", 2024)."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Conv3XC(nn.Module):
         narrow, conv, widen = self.narrow.weight[..., 0, 0], self.conv.weight, self.widen.weight[..., 0, 0]
         inner = (narrow @ conv.flatten(1)).unflatten(1, conv.shape[1:])  # (outputs, wider inputs, 3, 3)
         kernel = torch.einsum("omyx,mi->oiyx", inner, widen) + F.pad(self.skip.weight, (1, 1, 1, 1))
-        bias = inner.sum((2, 3)) @ self.widen.bias + narrow @ self.conv.bias + self.narrow.bias + self.skip.bias
-        return kernel, bias
+        bias = inner.sum((2, 3)) @ self.widen.bias + narrow @ self.conv.bias  # type: ignore[operator]
+        return kernel, bias + self.narrow.bias + self.skip.bias  # type: ignore[operator]
 
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:

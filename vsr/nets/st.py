@@ -53,7 +53,7 @@ class ST(Network):
         first = self.head(lr)
         features = first + self.join(self.body(first))
         frames = features.transpose(1, 2).flatten(0, 1)  # (B T, width, h, w)
-        return self.out(self.enlarge(frames)).unflatten(0, (len(lr), -1)).transpose(1, 2)
+        return self.out(self.enlarge(frames)).unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)
 
 
 class Block(nn.Module):
