@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -16,10 +17,14 @@ from vsr.inference.engine import Engine, Options
 from vsr.modules.movie import MovieSR
 from vsr.nets.base import Network, on_clip, parameter_count
 from vsr.nets.basicvsr import BasicVSR, Flow, warp
+from vsr.nets.combined import Combined
 from vsr.nets.cost import multiply_adds
 from vsr.nets.edsr import EDSR
+from vsr.nets.plain import Plain
 from vsr.nets.recurrent import in_turn
+from vsr.nets.residual import StandardizedResidual
 from vsr.nets.rrn import RRN
+from vsr.nets.span import SPAN
 from vsr.nets.st import ST
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -239,3 +244,21 @@ def test_tiles_of_a_network_with_flow_show_no_seam_and_no_pixel_sees_further_tha
     rows = (seen.amax(1) > 0).nonzero().flatten() - size // 2
     assert -network.reach <= rows.min()
     assert network.reach >= rows.max() >= network.reach - network.flow.limit - 4
+
+
+@pytest.mark.parametrize("flow", ["none", "learned"])
+def test_a_network_behind_another_one_starts_as_the_identity(flow: Literal["none", "learned"]) -> None:
+    torch.manual_seed(0)
+    clip = torch.rand(1, 1, 4, 9, 8)
+    for movie in (
+        ST(scale=1, width=4, blocks=2),
+        RRN(scale=1, width=4, blocks=1),
+        BasicVSR(scale=1, width=4, blocks=1, flow=flow),
+    ):
+        first = StandardizedResidual(Plain(scale=2))
+        network = Combined(first=first, second=StandardizedResidual(movie), scale=2)
+        torch.testing.assert_close(network(clip), on_clip(first, "frame", clip))
+    for frame in (EDSR(scale=1, width=4, blocks=1), SPAN(scale=1, width=4, blocks=1), Plain(scale=1)):
+        first = StandardizedResidual(ST(scale=2, width=4, blocks=2))
+        network = Combined(first=first, second=StandardizedResidual(frame), scale=2)
+        torch.testing.assert_close(network(clip), first(clip))

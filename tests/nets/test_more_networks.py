@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.fakes import TINY_CLIMATE, train_here
 from tests.nets.test_networks import randomize
 from vsr.errors import UserError
 from vsr.nets.base import Network, parameter_count
@@ -154,3 +157,13 @@ def test_networks_without_layers_are_refused(make: type[EDSR] | type[SPAN]) -> N
         make(width=-1, scale=2)
     with pytest.raises(UserError, match=r"model.width=0, model.depth=3: must be 1 or more"):
         Plain(width=0, scale=2)
+
+
+def test_edsr_of_x2_starts_those_of_other_scales(tmp_path: Path) -> None:
+    """As in the paper: all but what enlarges. The first of the two steps of x4 is the same layer, and comes too."""
+    quick = [*TINY_CLIMATE, "recipe.patch=2", "model=edsr", "model.width=4", "model.blocks=1", "epochs=0"]
+    train_here(tmp_path / "x2", quick)
+    start = ["init=checkpoint", f"weights={tmp_path}/x2/checkpoints/last.ckpt", "init.mismatch=fresh"]
+    for scale, layer in ((3, "enlarge.0"), (4, "enlarge.2")):
+        rows = train_here(tmp_path / f"x{scale}", [*quick, f"scale={scale}", *start])["init"]
+        assert {row["tensor"] for row in rows if row["status"] != "loaded"} == {f"{layer}.weight", f"{layer}.bias"}

@@ -55,7 +55,7 @@ class Conv3XC(nn.Module):
         inner = (narrow @ conv.flatten(1)).unflatten(1, conv.shape[1:])  # (outputs, wider inputs, 3, 3)
         kernel = torch.einsum("omyx,mi->oiyx", inner, widen) + F.pad(self.skip.weight, (1, 1, 1, 1))
         bias = inner.sum((2, 3)) @ self.widen.bias + narrow @ self.conv.bias  # type: ignore[operator]
-        return kernel, bias + self.narrow.bias + self.skip.bias  # type: ignore[operator]
+        return kernel, bias + self.narrow.bias + self.skip.bias
 
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:
