@@ -163,7 +163,7 @@ def test_edsr_of_x2_starts_those_of_other_scales(tmp_path: Path) -> None:
     """As in the paper: all but what enlarges. The first of the two steps of x4 is the same layer, and comes too."""
     quick = [*TINY_CLIMATE, "recipe.patch=2", "model=edsr", "model.width=4", "model.blocks=1", "epochs=0"]
     train_here(tmp_path / "x2", quick)
-    start = ["init=checkpoint", f"weights={tmp_path}/x2/checkpoints/last.ckpt", "init.mismatch=fresh"]
+    start = ["init=checkpoint", f"weights={tmp_path}/x2/checkpoints/best.ckpt", "init.mismatch=fresh"]
     for scale, layer in ((3, "enlarge.0"), (4, "enlarge.2")):
         rows = train_here(tmp_path / f"x{scale}", [*quick, f"scale={scale}", *start])["init"]
         assert {row["tensor"] for row in rows if row["status"] != "loaded"} == {f"{layer}.weight", f"{layer}.bias"}
