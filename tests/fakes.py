@@ -17,12 +17,26 @@ from vsr.config import register
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 TINY_CLIMATE = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"]
+# Large networks with fewer of the same parts, where it is not their size that is tested.
+SMALL = {
+    "edsr": ["width=8", "blocks=3"],
+    "edsr_baseline": ["width=8", "blocks=4"],
+    "span": ["width=8", "blocks=2"],
+    "st": ["width=6", "blocks=2"],
+    "rrn": ["width=6", "blocks=1", "warmup=2"],
+    "basicvsr": ["width=6", "blocks=1", "warmup=2"],
+}
 TINY_RUN = ["epochs=1", "trainer.accelerator=cpu"]
 
 
 def choices(group: str) -> list[str]:
     """Every config of a group."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def small(model: str) -> list[str]:
+    """Overrides for a network of conf/model/, large ones smaller."""
+    return [f"model={model}", *(f"model.{size}" for size in SMALL.get(model, []))]
 
 
 def compose_config(script: str, overrides: list[str]) -> DictConfig:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import vsr
-from tests.fakes import ROOT, choices, compose_config, train_here
+from tests.fakes import ROOT, choices, compose_config, small, train_here
 from vsr.build import build_module
 from vsr.errors import UserError
 from vsr.export import forms
@@ -44,7 +44,7 @@ pytestmark = [
 def saved(path: Path, model: str, scale: int = 2, channels: int = 1, *more: str, offset: float = 0.0) -> Path:
     """A checkpoint of a network with weights drawn at random, large enough that every layer matters."""
     torch.manual_seed(3)
-    cfg = compose_config("train", [f"model={model}", f"scale={scale}", "degradation=area", *more])
+    cfg = compose_config("train", [*small(model), f"scale={scale}", "degradation=area", *more])
     facts = {"name": "film", "channels": channels, "bounds": [offset - 2.0, offset + 3.0], "units": "m"}
     module = build_module(cfg, facts, ("test",))
     with torch.no_grad():

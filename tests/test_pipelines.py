@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests.fakes import TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, moving_pattern, train_here, write_y4m
+from tests.fakes import (
+    TINY_CLIMATE,
+    assert_same_scores,
+    compose_config,
+    evaluate_here,
+    moving_pattern,
+    small,
+    train_here,
+    write_y4m,
+)
 from vsr.build import build_data, build_module
 from vsr.checkpoints import read_checkpoint
 from vsr.errors import UserError
@@ -186,8 +195,9 @@ def test_the_same_prediction_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch
     """A movie scored in short pieces gives the frames that it gives in one."""
     from vsr.data.loaders import ClipLoader
 
-    for model in ("srnet3d", "srnet3d model.windows=false", "joint", "movie_then_frame"):
-        cfg = compose_config("train", [*QUICK, *f"model={model}".split()])
+    for model in ("srnet3d", "srnet3d model.windows=false", "st", "rrn", "basicvsr", "joint", "movie_then_frame"):
+        name, *more = model.split()
+        cfg = compose_config("train", [*QUICK, *small(name), *more])
         data = build_data(cfg)
         module = build_module(cfg, data.card, data.test_splits)
         serve(data, module)

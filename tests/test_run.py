@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, compose_config, evaluate_here, train_here
+from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, compose_config, evaluate_here, small, train_here
 from vsr.build import build_data, build_module
 from vsr.checkpoints import read_checkpoint
 from vsr.errors import UserError
@@ -32,7 +32,7 @@ INTERIM = {"two_stage": PACKED, "joint": PACKED, "movie_then_frame": ["3D networ
 @pytest.mark.parametrize("model", choices("model"))
 def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale: int, tmp_path: Path) -> None:
     patch = [f"recipe.patch={24 // scale // 2}"]
-    results = train_here(tmp_path / "run", [*QUICK, *patch, f"model={model}", f"scale={scale}", *SMALLER.get(model, [])])
+    results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])
     rows = results["rows"]
     methods = list(dict.fromkeys([*BASELINES, *INTERIM.get(model, []), model]))  # a baseline that is run takes its row's place
     assert [(row["split"], row["method"]) for row in rows] == [(split, m) for split in ("test", "unseen") for m in methods]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import choices, compose_config
+from tests.fakes import choices, compose_config, small
 from vsr.build import build_network
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.errors import UserError
@@ -30,7 +30,7 @@ MODELS = choices("model")
 def module_of(model: str, scale: int = 2, channels: int = 1, residual: bool = True, **bounds: float) -> SRModule:
     """With weights drawn at random, larger than a trained network's, so that every pixel within reach matters."""
     torch.manual_seed(1)
-    node = compose_config("train", [f"model={model}"]).model
+    node = compose_config("train", small(model)).model
     recipe = Recipe(residual=residual)
     network = build_network("model", node, recipe, scale=scale, channels=channels)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_tiles_cover_a_frame_once_and_see_all_within_reach(
     assert (given_count == 1).all()
 
 
-@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame"])
+@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "st", "rrn", "basicvsr", "two_stage", "movie_then_frame"])
 def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(model: str) -> None:
     module, lr = module_of(model), movie(9, 24, 20)
     engine = Engine(module, Options(), channels=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes import choices, compose_config
+from tests.fakes import choices, compose_config, small
 from vsr.build import build_network
 from vsr.errors import UserError
 from vsr.nets.base import Network, parameter_count
@@ -22,13 +22,15 @@ from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
 MODELS = [*choices("model"), *VARIANTS]
+RECURRENT = ("rrn", "basicvsr")  # what they see of the past and of the future are no mirror images
 SCALES = (2, 3, 4)
 
 
 def build(model: str, scale: int, channels: int = 1) -> Network:
     """As the config says, without the residual around it."""
     torch.manual_seed(0)
-    node = compose_config("train", f"model={model.replace('LARGE', str(scale + 6))}".split()).model
+    name, *more = model.replace("LARGE", str(scale + 6)).split()
+    node = compose_config("train", [*small(name), *more]).model
     return build_network("model", node, Recipe(residual=False), scale=scale, channels=channels).double()
 
 
@@ -71,10 +73,16 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
             parameter.abs_()
             for axis in range(2, parameter.ndim):
                 parameter.copy_(parameter + parameter.flip(axis))
-    if isinstance(network, Linear):
-        with torch.no_grad():
+        if isinstance(network, Linear):
             network.weight.copy_(network.weight.mean(0, keepdim=True).expand_as(network.weight))
-    lr = torch.rand(1, 1, *clip_size(network, 31, 31), dtype=torch.float64).requires_grad_()
+        for module in network.modules():  # the pixels of a block alike, or the layers behind would tell them apart
+            for layer, shuffle in zip([*module.children()][:-1], [*module.children()][1:], strict=True):
+                if isinstance(shuffle, torch.nn.PixelShuffle):
+                    for parameter in layer.parameters():
+                        phases = parameter.unflatten(0, (-1, shuffle.upscale_factor**2))
+                        parameter.copy_(phases.mean(1, keepdim=True).expand_as(phases).flatten(0, 1))
+    # Alike everywhere: the slope of a smooth activation depends on what it is given.
+    lr = torch.full((1, 1, *clip_size(network, 31, 31)), 0.5, dtype=torch.float64).requires_grad_()
     out = network(lr)
     lost, top, left = network.geometry.margin
     y, x = 15 * scale - top, 15 * scale - left
@@ -83,7 +91,8 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
     weight = lr.grad[0, 0].abs()
     if network.kind == "movie":
         times = torch.arange(len(weight), dtype=torch.float64)
-        assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
+        if model not in RECURRENT:
+            assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
         weight = weight.sum(0)
     grid = torch.arange(31, dtype=torch.float64)
     # The authors' 9x9 deconvolution puts the middle of its kernel on the first pixel of a block, not on the block's middle:
