@@ -2,8 +2,9 @@
 
 python benchmarks/ddp.py [--rounds 5] [--cases default large movie]. Both take turns in one run: a process pinned to the first
 core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie
-network, a clip). Medians of the rounds, and of their ratios, are printed, and the part of its core's time that the single process
-had: where that is not near 1, others were at work on these cores and the ratio says little.
+network, a clip). Medians of the rounds, and of their ratios, are printed. `apart` is what two processes do that have nothing to
+do with each other, over what one does: as much as these two cores give. `core` is the part of its core's time that the single
+process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratio says little.
 """
 
 from __future__ import annotations
@@ -127,12 +128,11 @@ def start(processes: int, cores: list[int], folder: str) -> list[Connection]:
     return ends
 
 
-def measure(ends: list[Connection], case: Case) -> tuple[float, float]:
-    """What the first of these processes found."""
+def measure(ends: list[Connection], case: Case) -> list[tuple[float, float]]:
+    """What each of these processes found, working at the same time."""
     for end in ends:
         end.send(case)
-    first, *_ = [end.recv() for end in ends]
-    return first
+    return [end.recv() for end in ends]
 
 
 def main() -> None:
@@ -143,23 +143,25 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     cores = sorted(os.sched_getaffinity(0))[:2]
     with TemporaryDirectory() as folder:
-        one, two = start(1, cores, folder), start(2, cores, folder)
+        one, two, apart = start(1, cores, folder), start(2, cores, folder), start(1, cores[1:], folder)
         print(f"cores {cores}, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds, medians")
-        print("case     network   patch  batch    1 process  2 processes   ratio  core  each")
+        print("case     network   patch  batch    1 process  2 processes   ratio  apart  core  each")
         for name in options.cases:
             case = CASES[name]
-            rounds = [(measure(one, case), measure(two, case)) for _ in range(options.rounds + 1)][1:]
-            ratios = [b / a for (a, _), (b, _) in rounds]
-            alone, together = (statistics.median(rate for rate, _ in column) for column in zip(*rounds, strict=True))
-            core = statistics.median(busy for (_, busy), _ in rounds)
+            rounds = [[measure(ends, case) for ends in (one, two, one + apart)] for _ in range(options.rounds + 1)][1:]
+            alone, together = ([found[i][0][0] for found in rounds] for i in (0, 1))
+            independent = [sum(rate for rate, _ in found[2]) for found in rounds]
+            ratios = [b / a for a, b in zip(alone, together, strict=True)]
+            most = statistics.median(c / a for a, c in zip(alone, independent, strict=True))
+            core = statistics.median(found[0][0][1] for found in rounds)
             each = " ".join(f"{ratio:.2f}" for ratio in ratios)
             side = 2 * case.patch
             print(
-                f"{name:<8} {case.network:<8} {side:>6} {case.batch:>6} {alone:>10.1f}/s {together:>10.1f}/s "
-                f"{statistics.median(ratios):>7.2f} {core:>5.2f}  {each}",
+                f"{name:<8} {case.network:<8} {side:>6} {case.batch:>6} {statistics.median(alone):>10.1f}/s "
+                f"{statistics.median(together):>10.1f}/s {statistics.median(ratios):>7.2f} {most:>6.2f} {core:>5.2f}  {each}",
                 flush=True,
             )
-        for end in (*one, *two):
+        for end in (*one, *two, *apart):
             end.send(None)
 
 

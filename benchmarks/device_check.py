@@ -1,6 +1,6 @@
 """What the accelerator of this machine does, against the CPU: make device-check.
 
-python benchmarks/device_check.py [--steps 30]. Trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16,
+python benchmarks/device_check.py [--steps 100]. Trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16,
 fp16 (GPUs) and compiled, from the same start and on the same patches; scores each on the test frames; upscales frames of 270x480
 with it; and compares that with what the CPU makes of the same weights in fp32. Without an accelerator the device is the CPU.
 Prints one table, and exits with 1 where a difference is larger than the arithmetic explains. Two minutes on two cores.
@@ -37,8 +37,8 @@ from vsr.training import serve
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]
-WARM = 5  # steps, and one frame, that are not measured: compiling, choosing kernels
-FRAMES = 3
+WARM = 20  # steps, and one frame, that are not measured: compiling, choosing kernels
+FRAMES = 8
 # What is allowed: dB between scores after training, and the largest difference between frames, of the data range.
 ALLOWED = {"32": (0.05, 1e-4), "bf16": (0.5, 0.05), "16": (0.5, 0.02)}
 ENGINE = {"32": "fp32", "bf16": "bf16", "16": "fp16"}
@@ -172,7 +172,7 @@ def variants(accelerator: str) -> list[Variant]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
