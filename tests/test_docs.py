@@ -1,0 +1,74 @@
+"""Figures in the pages of results are those of the runs: each page's table against the scores that are kept beside it.
+
+`report.md` and the table of the README are written by `make tables` and checked in tests/tables/test_page.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import ROOT
+from vsr.tables.words import spread
+
+RESULTS = ROOT / "docs" / "results"
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+def tables(page: Path, first: str) -> list[list[list[str]]]:
+    """The tables of a page whose first column has that title, without their heads, as cells."""
+    found: list[list[list[str]]] = []
+    inside = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells[0] == first:
+            found.append([])
+            inside = True
+        elif inside and not set(line) <= set("|-: "):
+            found[-1].append(cells)
+    return found
+
+
+def kept(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_pipelines_are_as_their_runs() -> None:
+    shown = tables(RESULTS / "pipelines.md", "method")
+    for rows, (name, found) in zip(shown, kept("pipelines").items(), strict=True):
+        assert [row[0] for row in rows] == list(found["rows"]), name
+        for label, count, psnr, ssim, over, change, flicker, parameters, _ in rows:
+            seeds = found["rows"][label]["seeds"]
+            assert count == str(len(seeds)), (name, label)
+            columns = {key: [seed[key] for seed in seeds] for key in seeds[0] if key != "commit"}
+            gains = [seed["psnr"] - seed["bicubic"] for seed in seeds]
+            expected = [spread(columns["psnr"]), spread(columns["ssim"], ".4f"), f"{sum(gains) / len(gains):+.2f}"]
+            expected += [spread(columns[key], ".3f") for key in ("change_error", "flicker")]
+            expected.append(str(found["rows"][label]["parameters"]))
+            assert [psnr, ssim, over, change, flicker, parameters] == expected, (name, label)
+
+
+def test_transfer_is_as_its_runs() -> None:
+    groups = kept("transfer")
+    shown = [row for rows in tables(RESULTS / "transfer.md", "data") for row in rows]
+    assert len(shown) == sum(map(len, groups.values()))
+    for data, start, count, before, after, last, _, test, over in shown:
+        seeds = groups[data][start]
+        assert count == str(len(seeds)), (data, start)
+        expected = [spread([seed["val"][epoch] for seed in seeds]) for epoch in (0, 1, -1)]
+        expected.append(spread([seed["test"] for seed in seeds]))
+        expected.append(f"{sum(seed['test'] - seed['bicubic'] for seed in seeds) / len(seeds):+.2f}")
+        assert [before, after, last, test, over] == expected, (data, start)
+
+
+@pytest.mark.parametrize("page", sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if not target.startswith(("http", "mailto"))]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
