@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from vsr.errors import UserError
+from vsr.jobs import cores
 from vsr.nets.combined import Combined
 from vsr.torchrun import slurm_tasks, started
 
@@ -120,11 +121,6 @@ def _there(accelerator: str) -> str:
     """The hardware in words."""
     names = {"cuda": torch.cuda.get_device_name, "mps": lambda: "Apple's GPU", "cpu": lambda: f"a CPU of {cores()} cores"}
     return names[accelerator]()
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _count(devices: Any) -> int:

@@ -25,7 +25,8 @@ import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import UserError
-from vsr.hardware import Placement, check_hardware, cores
+from vsr.hardware import Placement, check_hardware
+from vsr.jobs import cores
 from vsr.processes import from_first
 from vsr.signals import Stopped
 from vsr.torchrun import started

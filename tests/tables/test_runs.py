@@ -37,6 +37,12 @@ def test_a_folder_is_named_after_all_that_a_run_depends_on(tmp_path: Path) -> No
     )
 
 
+def test_a_command_is_what_anybody_could_type() -> None:
+    run = Run("x", ("experiment=table6", "init.first.path=<table2>", "data.path=/home/me/field.mat", "data.axes=yxt"))
+    typed = "python train.py experiment=table6 init.first.path=<table2> data.path=FILE data.axes=yxt"
+    assert run.command == typed
+
+
 def test_a_run_with_fewer_seeds_serves_all_that_need_it(tmp_path: Path) -> None:
     runs = [Run("one", TINY, seeds=1), Run("many", ("init=checkpoint", "init.path=<one>", *TINY))]
     placed = place(runs, 3, tmp_path)

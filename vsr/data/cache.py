@@ -20,6 +20,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.files import replacing
+from vsr.jobs import cores
 from vsr.progress import progress_bar
 
 _done: Any = None  # in a worker: frames made so far, over all workers
@@ -109,10 +110,9 @@ def in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames:
     context = get_context("spawn")  # forking a process that has started torch's threads can deadlock
     done = context.Value("i", 0)
     stop = context.Event()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with (
         progress_bar(frames, label, "frame") as bar,
-        ProcessPoolExecutor(min(len(calls), cores), context, initializer=_share, initargs=(done, stop)) as pool,
+        ProcessPoolExecutor(min(len(calls), cores()), context, initializer=_share, initargs=(done, stop)) as pool,
     ):
         try:
             running = [pool.submit(_call, make, call) for call in calls]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from vsr.errors import UserError
@@ -21,7 +19,7 @@ def gather(placed: Sequence[Placed]) -> dict[str, Any]:
     """
     runs: dict[str, Any] = {}
     protocols: dict[str, dict[str, Any]] = {}
-    versions: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     for each in placed:
         results = each.results()
         protocol = {key: results["protocol"][key] for key in SAME}
@@ -29,10 +27,9 @@ def gather(placed: Sequence[Placed]) -> dict[str, Any]:
         if protocols.setdefault(name, protocol) != protocol:
             different = [key for key in SAME if protocol[key] != protocols[name][key]]
             raise UserError(f"{each.folder}: not comparable with the others on {name}, {', '.join(different)} differ")
-        versions = results["versions"]
-        found = runs.setdefault(each.run.name, {"command": each.command.rpartition(" seed=")[0], "data": name, "seeds": []})
+        made = results["versions"] | {"cpu": results["provenance"]["hardware"]["cpu"]}
+        found = runs.setdefault(each.run.name, {"command": each.run.command, "data": name, "seeds": []})
         found["seeds"].append(_scores(results) | {"process_seconds": each.seconds()})
-    made = {**versions, "python": platform.python_version(), "cpu": _cpu()}
     return {"made": made, "protocols": {name: _short(found) for name, found in protocols.items()}, "runs": runs}
 
 
@@ -70,12 +67,3 @@ def _epoch(row: dict[str, float]) -> dict[str, dict[str, float]]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
-
-
-def _cpu() -> str:
-    """Its name by what Linux says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

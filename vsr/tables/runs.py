@@ -42,6 +42,11 @@ class Run:
         """The runs that have to be there first."""
         return tuple(name for override in self.overrides for name in NEEDED.findall(override))
 
+    @property
+    def command(self) -> str:
+        """What to type for it, but for the places of files, which are of one machine."""
+        return " ".join(["python train.py", *(re.sub(r"(\.path)=[^<].*", r"\1=FILE", override) for override in self.overrides)])
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -57,11 +62,6 @@ class Placed:
     def done(self) -> bool:
         """Whether it ran to its end: results.json is written last."""
         return (self.folder / "results.json").is_file()
-
-    @property
-    def command(self) -> str:
-        """What to type for it."""
-        return " ".join(["python train.py", *self.overrides])
 
     def results(self) -> dict[str, Any]:
         """What the run left. Raises UserError for a file that cannot be read."""
