@@ -48,8 +48,10 @@ def _scores(results: dict[str, Any]) -> dict[str, Any]:
     own = [row for row in results["rows"] if row["method"] == results["config"]["name"]]
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for row in results["rows"]:
-        method = "network" if row["method"] == results["config"]["name"] else row["method"]
-        rows.setdefault(row["split"], {})[method] = {key: _rounded(row[key]) for key in ("mae", *SCORES)}
+        found = rows.setdefault(row["split"], {})
+        found[row["method"]] = {key: _rounded(row[key]) for key in ("mae", *SCORES)}
+        if row in own:  # under this name in every run
+            found["network"] = found[row["method"]]
     return {
         "epochs": int(history[-1]["epoch"]),
         "first": _epoch(history[0]),
