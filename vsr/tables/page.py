@@ -106,10 +106,10 @@ def _shortfall(facts: Facts) -> list[str]:
     theirs = TRAINED["table6"][80].val.psnr - INPUT["table6"]
     if mean(over) > theirs:
         return []
-    size = "less than the spread over seeds" if theirs - mean(over) < half_range(over) else "more than the spread over seeds"
+    size = "less" if theirs - mean(over) < half_range(over) else "more"
     return [
-        f"The gain over the first network is {mean(over):+.2f} dB, the report's {theirs:+.2f}: {size} apart. The curve still rises "
-        "at the end, after less than half of the pixels that the report's epochs see."
+        f"The gain over the first network is {mean(over):+.2f} dB, the report's {theirs:+.2f}: {size} than the spread over seeds "
+        "apart. The curve still rises at the end, after less than half of the pixels that the report's epochs see."
     ]
 
 
