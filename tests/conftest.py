@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,11 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+
+# A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
+# interruptions need it as it is in a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in each automatic run; by hand, new ones each time.
 settings.register_profile("ci", derandomize=True)

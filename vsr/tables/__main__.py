@@ -102,7 +102,7 @@ def make(order: Order) -> None:
     another = order.climate or order.every or order.seeds != 3
     page = order.page or (order.out / "report.md" if another else PAGE)
     facts, images = page.with_suffix(".json"), page.parent.parent / "images"
-    texts = {facts: json.dumps(content, indent=1, sort_keys=True) + "\n", page: render(content)}
+    texts = {facts: json.dumps(content, indent=1) + "\n", page: render(content)}
     if page == PAGE:
         texts[README] = replaced(README.read_text(encoding="utf-8"), content)
     pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]
