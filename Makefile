@@ -10,7 +10,7 @@ help:
 	@echo "make test      install, then lint and the tests (minutes)"
 	@echo "make test-all  the same, with tests marked long (an hour)"
 	@echo "make movies    fetch the two movies of the report (needs a network)"
-	@echo "make tables    the tables of the report, with all runs for them (45 minutes); TABLES=\"seeds=1\" and the like"
+	@echo "make tables    the tables of the report, with all runs for them (40 minutes); TABLES=\"seeds=1\" and the like"
 	@echo "make pretrained  train the weights that come with the package (half an hour)"
 	@echo "make device-check  train, score and upscale on the accelerator, against the CPU (two minutes)"
 	@echo "make clean     remove the virtual environment and caches"

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from tests.fakes import ROOT, TINY_CLIMATE, train_here
 from tests.test_resume import QUICK, Steps, steps  # noqa: F401
 from vsr.checkpoints import AtomicCheckpointIO, read_checkpoint
+from vsr.session import in_session
 from vsr.signals import Signals, Stopped
 
 ENDLESS = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=50", "epochs=100000", "patience=null", "strategy=cpu"]
@@ -258,3 +260,17 @@ def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> Non
     assert "finished" in lines
     assert lines[-1] == "difference None"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_only_the_first_process_puts_a_job_back(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> dict[str, object]:
+        raise Stopped(signal.SIGUSR1)
+
+    asked: list[str] = []
+    monkeypatch.setattr("vsr.session.rank", lambda: number)
+    monkeypatch.setattr("vsr.session.requeue", lambda: asked.append("once") or "job 7 is in the queue again")
+    with pytest.raises(Stopped) as caught:
+        in_session(OmegaConf.create({}), tmp_path, stopped)
+    assert caught.value.status == 138
+    assert asked == ["once"] * (number == 0)

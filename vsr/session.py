@@ -82,7 +82,7 @@ def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | No
 def _stopped(signum: int, folder: Path, session: Session) -> str:
     """What a signal has ended, and the command that goes on."""
     text = f"stopped by {signal.Signals(signum).name}"
-    if signum == signal.SIGUSR1:
+    if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
         text += f"; {requeue()}"
     if saved(folder):
         return f"{text}; saved at {session.saved}; to continue: {_command(folder)}"

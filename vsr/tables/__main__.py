@@ -27,7 +27,7 @@ Keys:
   page: null         # null: docs/results/report.md, of other data OUT/report.md; with report.json, and figures in ../images
   precision: null    # of training; null: bf16 where the CPU computes in it, else 32
 
-Runs that are there with the same config are not made again, interrupted ones go on. Two cores take 45 minutes."""
+Runs that are there with the same config are not made again, interrupted ones go on. Two cores take 40 minutes."""
 
 
 @dataclass
