@@ -80,11 +80,38 @@ class EMA(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-            n = int(count)
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+        super().__init__(use_buffers=False)
+        self.decay = decay
+        self._pairs: tuple[list[Tensor], ...] = ()  # averaged and current parameters, averaged and current buffers
 
-        super().__init__(use_buffers=False, multi_avg_fn=average)
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._pairs = ()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Once, on the device of the training: walking through the modules at every step takes longer than a small network's step
+        # can spare.
+        assert self._average_model is not None
+        both = (self._average_model.module, pl_module)
+        self._pairs = (
+            *([x.detach() for x in module.parameters()] for module in both),
+            *([x.detach() for x in module.buffers()] for module in both),
+        )
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step <= self._latest_update_step:
+            return
+        assert self._average_model is not None
+        averaged, current, averaged_buffers, current_buffers = self._pairs
+        n = int(self._average_model.n_averaged)
+        if n == 0:
+            torch._foreach_copy_(averaged, current)
+        else:
+            torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)))
+        if averaged_buffers:
+            torch._foreach_copy_(averaged_buffers, current_buffers)
+        self._average_model.n_averaged += 1
+        self._latest_update_step = trainer.global_step
 
 
 class History(Callback):
