@@ -16,6 +16,7 @@ from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
 from vsr.nets.srcnn import SRCNN
+from vsr.nets.stacked import Stacked
 from vsr.recipe import Recipe
 from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 
@@ -73,6 +74,8 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
             parameter.abs_()
             for axis in range(2, parameter.ndim):
                 parameter.copy_(parameter + parameter.flip(axis))
+        if isinstance(network, Stacked):  # whose frames are channels
+            network.layers.head.weight.add_(network.layers.head.weight.flip(1))
         if isinstance(network, Linear):
             network.weight.copy_(network.weight.mean(0, keepdim=True).expand_as(network.weight))
         for module in network.modules():  # the pixels of a block alike, or the layers behind would tell them apart

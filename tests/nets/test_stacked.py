@@ -1,0 +1,54 @@
+"""Neighbouring frames as channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.nets.test_clip_networks import used_frames
+from tests.nets.test_networks import randomize
+from vsr.errors import UserError
+from vsr.nets.base import parameter_count
+from vsr.nets.cost import multiply_adds
+from vsr.nets.stacked import Stacked
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5])
+def test_a_frame_is_made_of_as_many_frames_as_are_stacked(frames: int) -> None:
+    torch.manual_seed(0)
+    network = Stacked(frames=frames, width=4, blocks=1, scale=2).double()
+    randomize(network)
+    assert network.context == network.geometry.margin[0] == frames // 2
+    assert used_frames(network, frames + 4, 2) == list(range(2, 2 + frames))
+
+
+def test_each_output_frame_is_that_of_its_own_window_with_channels_side_by_side() -> None:
+    torch.manual_seed(0)
+    network = Stacked(frames=3, width=4, blocks=2, scale=3, channels=2).double()
+    randomize(network)
+    clip = torch.rand(2, 2, 6, 5, 7, dtype=torch.float64)
+    out = network(clip)
+    assert out.shape == (2, 2, 4, 15, 21)
+    for at in range(4):
+        torch.testing.assert_close(network(clip[:, :, at : at + 3]), out[:, :, at : at + 1])
+        stacked = torch.stack([clip[:, c, at + t] for c in range(2) for t in range(3)], dim=1)
+        torch.testing.assert_close(network.layers(stacked), out[:, :, at])
+
+
+@pytest.mark.parametrize(("frames", "width", "blocks", "scale", "channels"), [(5, 32, 6, 2, 1), (1, 8, 2, 4, 3)])
+def test_parameters_of_stacked_and_that_time_costs_one_wider_layer(
+    frames: int, width: int, blocks: int, scale: int, channels: int
+) -> None:
+    network = Stacked(frames=frames, width=width, blocks=blocks, scale=scale, channels=channels)
+    layers = [(frames * channels, width), *[(width, width)] * (2 * blocks + 1), (width, channels * scale**2)]
+    assert parameter_count(network) == sum(9 * a * b + b for a, b in layers)
+    alone = Stacked(frames=1, width=width, blocks=blocks, scale=scale, channels=channels)
+    more = (frames - 1) * 9 * channels * width
+    costs = [multiply_adds(each, h=10, w=11, channels=channels) for each in (network, alone)]
+    assert costs[0] - costs[1] == pytest.approx(more / scale**2)
+
+
+@pytest.mark.parametrize("frames", [0, 2, -1])
+def test_frames_without_a_middle_are_refused(frames: int) -> None:
+    with pytest.raises(UserError, match=rf"model.frames={frames}: must be odd.*type model.frames=5"):
+        Stacked(frames=frames, scale=2)
