@@ -28,6 +28,7 @@ AIM = 0.97  # of the budget: steps differ in how long they take
 OVERHEAD = 0.1  # of the time, for what comes once per epoch
 EPOCHS = (4, 60)
 OVERTIME = 1.5  # budgets after which a fit is ended where it is
+PLAN = "plan.json"
 FOLLOWS = ("epochs", "recipe.steps")  # what a plan decides
 HELP = """\
 What a training step takes here, and what an epoch adds to its steps: python -m vsr.budget [KEY=VALUE ...]
@@ -98,13 +99,13 @@ def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
     return together(cfg, found)
 
 
-def check_budget(text: str | None) -> None:
-    """Raises UserError for what is no time, and for keys that were typed and follow from it."""
+def check_budget(text: str | None, given: set[str]) -> None:
+    """Raises UserError for what is no time, and for keys that were `given` and follow from it."""
     if text is None:
         return
     seconds_of(text)
     for key in FOLLOWS:
-        if key in typed():
+        if key in given:
             raise UserError(f"{key}: follows from budget={text}; leave it out, or type budget=null")
 
 

@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vsr.budget import check_budget
+from vsr.budget import check_budget, typed
 from vsr.errors import UserError, suggestion
 from vsr.signatures import parameters
 
@@ -158,7 +158,8 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
     if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
-    check_budget(plain.get("budget"))
+    # The config in a checkpoint, which has no `resume`, is not what was typed.
+    check_budget(plain.get("budget"), typed() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))

@@ -15,7 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.budget import without_patience
 from vsr.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
+from vsr.callbacks import Overtime
 from vsr.data.base import SRDataModule
 from vsr.hardware import set_arithmetic
 from vsr.init import TwoStage
@@ -31,7 +33,8 @@ from vsr.report import comparison_figure, format_table, write_json
 from vsr.rerun import RECORD, RESULTS, record
 from vsr.resume import Session
 from vsr.session import in_session, near
-from vsr.training import fit, train_stages
+from vsr.settling import limits, settle
+from vsr.training import begun, fit, quiet_warnings, train_stages
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
     folder that cannot be used, Stopped when a signal ended the run.
     """
+    cfg = without_patience(cfg)
     with joined(cfg, folder) as folder:
         return run(cfg, folder)
 
@@ -59,25 +63,32 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
+    cfg, planned = settle(cfg, folder, data, session)
     beginning = begun(cfg, data)
     module, start, report, values = beginning.module, beginning.start, beginning.report, beginning.values
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
+    module.card |= {"plan": planned} if planned else {}
     module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
     log.info("%s", _summary(cfg, data, module, report))
 
     if rank() == 0 and not (folder / RECORD).exists():
         record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-    stages = train_stages(cfg, folder, module, data, start, values, session) if isinstance(start, TwoStage) else {}
+    limit = limits(planned)
+    stages = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
     if stages:
         values = {name: torch.ones_like(tensor) for name, tensor in own_tensors(module.network).items()}
-    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values, session=session)
+    stops = [Overtime(limit["whole"])] if "whole" in limit else []
+    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     if rank() > 0:
         return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
-    cost = {"seconds": time.perf_counter() - began, "images_per_second": whole.images_per_second, "peak_mib": peak_memory()}
+    results |= {"plan": planned} if planned else {}
+    trained = sum(found.trained for found in (whole, *stages.values()))
+    cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
+    cost["images_per_second"] = whole.images_per_second
     results["provenance"] = provenance() | {"cost": cost}
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)

@@ -22,7 +22,7 @@ from vsr.build import build_data, build_trainer, evaluation_window
 from vsr.callbacks import History
 from vsr.checkpoints import PatientCheckpointIO
 from vsr.data.base import SRDataModule
-from vsr.hardware import alone, set_arithmetic, suit, unsuit
+from vsr.hardware import alone, set_arithmetic, suit, unsuit, with_precision
 from vsr.init import TwoStage
 from vsr.modules.sr import SRModule
 from vsr.nets.combined import Combined
@@ -85,12 +85,13 @@ def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, s
     folder in `folder`, on the disk that the run's will be on, and are removed. Random states are left as they were.
     """
     kept = random_states()
+    cfg = with_precision(cfg)
     place = Path(tempfile.mkdtemp()) if folder is None or rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
     try:
         start = begun(cfg, data)
         module, found = start.module, {}
-        if cfg.epochs > 0 and isinstance(start.start, TwoStage) and start.start.epochs > 0:
+        if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Combined)
             for name in stages_before(module.network):
                 stage = stage_of(module, name, start.start)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.build import build_module, build_stage, build_trainer, make
-from vsr.callbacks import History, StopAt
+from vsr.callbacks import History, Overtime, StopAt
 from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
@@ -39,13 +40,14 @@ class Fit:
     """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger.
 
     `images_per_second`: HR images (patches, of each frame) that this process's steps were made of, scoring included in the time;
-    None where none was trained on.
+    None where none was trained on. `trained`: seconds of training in all, in every process that the fit went on in.
     """
 
     history: list[dict[str, float]]
     seconds: float
     trainer: L.Trainer
     images_per_second: float | None
+    trained: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Beginning:
     start: Start
     report: InitReport
     values: dict[str, Tensor]
+
+
+def serve(data: SRDataModule, module: SRModule) -> None:
+    """Let the data module's loaders give what the network needs."""
+    network = module.network
+    data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
 
 
 def begun(cfg: DictConfig, data: SRDataModule) -> Beginning:
@@ -85,10 +93,9 @@ def _check_fixed(network: Network, report: InitReport) -> None:
 
 def ready(data: SRDataModule, module: SRModule, values: Mapping[str, Tensor] | None) -> None:
     """Let the loaders give what the network needs, measure statistics on the training frames, and put the tuning to work."""
-    network = module.network
-    data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
+    serve(data, module)
     module.prepare(data.training_frames())
-    module.tuning = Tuning(module.tune, network, values)
+    module.tuning = Tuning(module.tune, module.network, values)
 
 
 def fit(
@@ -98,7 +105,7 @@ def fit(
     data: SRDataModule,
     epochs: int,
     *,
-    stop: StopAt | None = None,
+    stops: Sequence[Callback] = (),
     brought: bool = False,
     values: Mapping[str, Tensor] | None = None,
     session: Session | None = None,
@@ -124,9 +131,9 @@ def fit(
         first_step = 0
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step, files)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
     suit(module.network, cfg)
-    trains, speed = module.trainable and epochs > 0, None
+    trains, speed, trained = module.trainable and epochs > 0, None, 0.0
     if source is None:
         if rank() == 0:
             remove_checkpoint(start)
@@ -137,6 +144,7 @@ def fit(
     if trains:
         began, done = time.perf_counter(), first_step or 0
         run_fit(trainer, module, data, keeper, source)
+        trained = module.trained_seconds()
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
@@ -153,7 +161,7 @@ def fit(
     # The folder is the first process's: other nodes need not see it.
     content = from_first(chosen)
     module.load_state_dict(content["state_dict"])
-    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed)
+    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
@@ -190,21 +198,25 @@ def train_stages(
     start: TwoStage,
     values: Mapping[str, Tensor],
     session: Session | None = None,
+    limit: Mapping[str, float] | None = None,
 ) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
     Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values.
+    `limit`: seconds after which the stage of that name is ended.
     """
+    limit = limit or {}
     network = module.network
     assert isinstance(network, Combined)
     fits: dict[str, Fit] = {}
     for name in stages_before(network):
         stage = stage_of(module, name, start)
-        stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
+        stops: list[Callback] = [StopAt(start.stop_epoch, start.stop_psnr)] if name == "first" else []
+        stops += [Overtime(limit[name])] if name in limit else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
         own = own_values(values, name)
         brought = name == "second" or bool(own)
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=brought, values=own, session=session)
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stops=stops, brought=brought, values=own, session=session)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits
