@@ -366,14 +366,16 @@ def test_processes_of_one_run_share_a_plan(script: Script, tmp_path: Path) -> No
     done = script("train", *arguments)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert len(results["history"]) == results["plan"]["settled"]["epochs"] + 1
-    assert 2 < results["provenance"]["cost"]["training_seconds"] < 9
+    assert results["config"]["epochs"] == results["plan"]["settled"]["epochs"]
+    # Beside other work it may be ended early, at one and a half budgets, by both processes at once.
+    assert 2 <= len(results["history"]) <= results["config"]["epochs"] + 1
+    assert 2 < results["provenance"]["cost"]["training_seconds"] < 1.5 * 6 + 4
 
 
 @pytest.mark.long
 def test_training_takes_the_time_of_its_budget(tmp_path: Path) -> None:
     results = run(tmp_path, "model=fsrcnn", "budget=15s")
-    assert 9 < results["provenance"]["cost"]["training_seconds"] < 18
+    assert 9 < results["provenance"]["cost"]["training_seconds"] < 1.5 * 15 + 2
 
 
 def test_a_source_of_data_serves_the_run_as_if_it_had_not_been_measured(slow: list[str]) -> None:
