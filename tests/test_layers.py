@@ -30,10 +30,28 @@ NO_TORCH = (
     "lock",
     "signals",
     "rerun",
+    "budget",
+    "cpu",
     "sweep",
     "compare",
 )
-HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "session", "comparison", "sweep", "tables")
+HYDRA = (
+    "budget",
+    "timing",
+    "settling",
+    "config",
+    "cli",
+    "build",
+    "hardware",
+    "launch",
+    "loading",
+    "training",
+    "run",
+    "session",
+    "comparison",
+    "sweep",
+    "tables",
+)
 
 
 def imported(path: object) -> set[str]:
