@@ -33,7 +33,22 @@ NO_TORCH = (
     "sweep",
     "compare",
 )
-HYDRA = ("config", "cli", "build", "hardware", "launch", "loading", "training", "run", "session", "comparison", "sweep", "tables")
+HYDRA = (
+    "config",
+    "cli",
+    "build",
+    "hardware",
+    "launch",
+    "loading",
+    "training",
+    "run",
+    "session",
+    "comparison",
+    "sweep",
+    "tables",
+    "pages",
+    "leaderboard",
+)
 
 
 def imported(path: object) -> set[str]:
