@@ -12,21 +12,9 @@ from vsr.jobs import cores
 from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, GROUPS, MODELS
 
 CONF = Path(__file__).parent.parent.parent / "conf"
-KEYS: tuple[str, ...] = (
-    "models",
-    "data",
-    "budgets",
-    "only",
-    "seeds",
-    "jobs",
-    "out",
-    "page",
-    "precision",
-    "rates",
-    "speed",
-    "frame",
-    "families",
-    "render",
+KEYS = (
+    *("models", "data", "budgets", "only", "seeds", "jobs", "out", "page"),
+    *("precision", "rates", "speed", "frame", "families", "render"),
 )
 HELP = """\
 Compare the networks at equal training budgets: python -m vsr.leaderboard [KEY=VALUE ...]

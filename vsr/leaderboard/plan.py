@@ -10,7 +10,7 @@ from vsr.budget import Plan
 
 MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.py is told
     "plain": ("model=plain",),
-    "plain_24": ("model=plain", "model.width=24", "model.depth=4", "name=plain_24"),
+    "plain_24": ("model=plain_24",),
     "fsrcnn": ("model=fsrcnn",),
     "fsrcnn_s": ("model=fsrcnn_s",),
     "fsrcnn_56": ("model=fsrcnn_56",),
