@@ -32,8 +32,7 @@ from vsr.errors import UserError
 from vsr.hardware import PRECISIONS, Placement, check_hardware, placement, set_arithmetic, suit, unsuit
 from vsr.inference.engine import Engine, Options
 from vsr.modules.sr import SRModule
-from vsr.run import quiet_warnings
-from vsr.training import serve
+from vsr.training import quiet_warnings, serve
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]

@@ -30,10 +30,15 @@ NO_TORCH = (
     "lock",
     "signals",
     "rerun",
+    "budget",
+    "cpu",
     "sweep",
     "compare",
 )
 HYDRA = (
+    "budget",
+    "timing",
+    "settling",
     "config",
     "cli",
     "build",

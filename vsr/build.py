@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from vsr import __version__
-from vsr.callbacks import EMA, History, RunBar, StopAt
+from vsr.callbacks import EMA, History, RunBar
 from vsr.checkpoints import AtomicCheckpointIO
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
@@ -194,12 +195,15 @@ def build_trainer(
     recipe: Recipe,
     epochs: int,
     history: History,
-    stop: StopAt | None = None,
+    stops: Sequence[Callback] = (),
     keeper: Callback | None = None,
     first_step: int | None = None,
     checkpoints: AtomicCheckpointIO | None = None,
 ) -> L.Trainer:
-    """The Trainer for fitting, with the callbacks and the logger of the config; `first_step` of a run that goes on."""
+    """The Trainer for fitting, with the callbacks and the logger of the config, and `stops` that may end it.
+
+    `first_step`: of a run that goes on.
+    """
     mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
@@ -214,8 +218,7 @@ def build_trainer(
             callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
         else:
             callbacks.append(make("callbacks", node))
-    if stop is not None:
-        callbacks.append(stop)
+    callbacks += stops
     # Last, so that a row of the history has what the others logged.
     callbacks += [history] if keeper is None else [history, keeper]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}

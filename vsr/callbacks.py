@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from torch import Tensor
 
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
+from vsr.processes import from_first
 from vsr.progress import progress_bar
 from vsr.resize import bicubic_up_clips, crop
 from vsr.types import Clip
+
+log = logging.getLogger(__name__)
+AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
 
 
 class ScoreBar(Callback):
@@ -165,6 +170,33 @@ class StopAt(Callback):
         reached = self.psnr is not None and float(trainer.callback_metrics["val/psnr"]) >= self.psnr
         if reached or (self.epoch is not None and trainer.current_epoch + 1 >= self.epoch):
             trainer.should_stop = True
+
+
+class Overtime(Callback):
+    """End a fit that takes much longer than it was planned to, after the step at work; the epoch's scores still count.
+
+    The time is that of training, in all processes that the fit went on in, without that between them. The schedule stays as it is.
+
+    Args:
+        seconds: the fit is ended after.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.should_stop or (trainer.world_size > 1 and trainer.global_step % AGREE_EVERY):
+            return
+        assert isinstance(pl_module, SRModule)
+        if from_first(lambda: pl_module.trained_seconds() > self.seconds):
+            trainer.should_stop = True
+            log.warning(
+                "budget    %.3g s are over, one and a half times what was planned, in epoch %d of %s: training ends here, before "
+                "the end of its schedule; the best epoch is kept",
+                self.seconds,
+                trainer.current_epoch + 1,
+                trainer.max_epochs,
+            )
 
 
 class ImagePanels(Callback):

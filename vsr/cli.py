@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vsr.budget import PLAN
 from vsr.config import SCHEMAS, check, register
 from vsr.errors import UserError, suggestion
 from vsr.lock import FolderInUse
@@ -146,7 +147,7 @@ def _forget(folder: Path) -> None:
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name in (".hydra", RECORD) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
+        and all(entry.name in (".hydra", RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         shutil.rmtree(folder)
         for parent in folder.parents[:3]:

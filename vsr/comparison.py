@@ -30,8 +30,8 @@ from vsr.nets.base import parameter_count
 from vsr.nets.consistency import separable
 from vsr.progress import progress_bar
 from vsr.provenance import versions
-from vsr.run import described, quiet_warnings
-from vsr.training import serve
+from vsr.run import described
+from vsr.training import quiet_warnings, serve
 
 log = logging.getLogger(__name__)
 

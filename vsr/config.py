@@ -11,13 +11,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from vsr.budget import check_budget, typed
 from vsr.errors import UserError, suggestion
 from vsr.signatures import parameters
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16")
-TRAINING_PRECISIONS = ("32", "bf16", "16")
+TRAINING_PRECISIONS = ("32", "bf16", "16", "auto")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
 PERIODIC = ("none", "x", "y", "xy")
@@ -62,6 +63,7 @@ class TrainSchema:
     epochs: int = MISSING
     patience: int | None = None
     monitor: str = "val/psnr"
+    budget: str | None = None
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"
@@ -156,6 +158,8 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
     if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+    # The config in a checkpoint, which has no `resume`, is not what was typed.
+    check_budget(plain.get("budget"), typed() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))

@@ -12,9 +12,12 @@ import torch
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from vsr.budget import changed
+from vsr.cpu import computes_bf16
 from vsr.errors import UserError
 from vsr.jobs import cores
 from vsr.nets.combined import Combined
+from vsr.processes import from_first
 from vsr.torchrun import slurm_tasks, started
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -100,6 +103,20 @@ def check_hardware(cfg: DictConfig) -> Placement:
             f"type recipe.batch={placed.world} or more"
         )
     return placed
+
+
+def fast_precision(accelerator: str) -> str:
+    """What precision=auto is: "bf16" where the hardware computes in it, else "32"; scores are in single precision in any case."""
+    if accelerator == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if accelerator == "cpu" and computes_bf16() else "32"
+
+
+def with_precision(cfg: DictConfig) -> DictConfig:
+    """A copy of a config in which precision=auto is what it comes to here, by what the first process finds."""
+    if cfg.precision != "auto":
+        return cfg
+    return changed(cfg, {"precision": from_first(lambda: fast_precision(placement(cfg.trainer).accelerator))})
 
 
 def _accelerator(trainer: DictConfig) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
-from vsr.callbacks import History
+from vsr.callbacks import AGREE_EVERY, History
 from vsr.checkpoints import PatientCheckpointIO, read_checkpoint
 from vsr.errors import NotWritten, UserError
 from vsr.modules.sr import SRModule
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
 GRACE = 5.0  # seconds after a signal that a validation may take to its end, where the newest checkpoint is
 SECONDS_APART = 5.0  # between checkpoints at the ends of epochs, at least; epochs may take less time than these do
-AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,26 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.build import build_baselines, build_data, build_interim, build_module, build_scorer, evaluation_window, make
+from vsr.budget import without_patience
+from vsr.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
+from vsr.callbacks import Overtime
 from vsr.data.base import SRDataModule
-from vsr.errors import UserError
 from vsr.hardware import set_arithmetic
 from vsr.init import TwoStage
-from vsr.init.bring import brought_values, fitted, own_tensors
+from vsr.init.bring import own_tensors
 from vsr.init.report import InitReport, markdown, summary, table
 from vsr.launch import joined
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
-from vsr.nets.base import Network, parameter_count
-from vsr.nets.combined import Combined
+from vsr.nets.base import parameter_count
 from vsr.processes import rank
 from vsr.provenance import peak_memory, provenance, versions
 from vsr.report import comparison_figure, format_table, write_json
 from vsr.rerun import RECORD, RESULTS, record
 from vsr.resume import Session
 from vsr.session import in_session, near
-from vsr.training import fit, train_stages
+from vsr.settling import limits, settle
+from vsr.training import begun, fit, quiet_warnings, train_stages
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
     folder that cannot be used, Stopped when a signal ended the run.
     """
+    cfg = without_patience(cfg)
     with joined(cfg, folder) as folder:
         return run(cfg, folder)
 
@@ -62,31 +63,32 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    module = build_module(cfg, data.card, data.test_splits)
+    cfg, planned = settle(cfg, folder, data, session)
+    beginning = begun(cfg, data)
+    module, start, report, values = beginning.module, beginning.start, beginning.report, beginning.values
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
+    module.card |= {"plan": planned} if planned else {}
     module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
-    module.tune.check(module.network)
-    start = make("init", cfg.init)
-    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
-    report: InitReport = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
-    if not isinstance(start, TwoStage) or start.epochs == 0:
-        _check_fixed(module.network, report)
     log.info("%s", _summary(cfg, data, module, report))
-    values = brought_values(module.network, drawn, report)
 
     if rank() == 0 and not (folder / RECORD).exists():
         record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-    stages = train_stages(cfg, folder, module, data, start, values, session) if isinstance(start, TwoStage) else {}
+    limit = limits(planned)
+    stages = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
     if stages:
-        values = {name: torch.ones_like(tensor) for name, tensor in drawn.items()}
-    whole = fit(cfg, folder, module, data, cfg.epochs, brought=bool(values), values=values, session=session)
+        values = {name: torch.ones_like(tensor) for name, tensor in own_tensors(module.network).items()}
+    stops = [Overtime(limit["whole"])] if "whole" in limit else []
+    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     if rank() > 0:
         return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
-    cost = {"seconds": time.perf_counter() - began, "images_per_second": whole.images_per_second, "peak_mib": peak_memory()}
+    results |= {"plan": planned} if planned else {}
+    trained = sum(found.trained for found in (whole, *stages.values()))
+    cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
+    cost["images_per_second"] = whole.images_per_second
     results["provenance"] = provenance() | {"cost": cost}
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
@@ -132,19 +134,6 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     return {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
-
-
-def _check_fixed(network: Network, report: InitReport) -> None:
-    """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
-    if isinstance(network, Combined) and network.trains == "second":
-        never = fitted(network)
-        first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
-        drawn = [row.tensor for row in first if row.status != "loaded"]
-        if drawn:
-            raise UserError(
-                f"init: model.trains=second would keep {'the first network' if len(drawn) == len(first) else drawn[0]} as it was "
-                "drawn; type init=two_stage with init.epochs=60, init=checkpoint, or model.trains=both"
-            )
 
 
 def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
@@ -210,18 +199,3 @@ def _typed(cfg: DictConfig) -> dict[str, Any]:
         value = OmegaConf.select(cfg, key)
         found[key] = value if isinstance(value, bool | int | float | str) else text
     return found
-
-
-def quiet_warnings() -> None:
-    """Lightning advises worker processes, which would be slower here, and warns of what is on purpose."""
-    for text in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory.*exists and is not empty.*",
-        ".*You are using `torch.load`.*",
-        ".*saving a checkpoint outside the 'fit' stage.*",
-        ".*treespec.*",
-        ".*when logging on epoch level in distributed setting.*",  # scores are those of all processes already
-        ".*`broadcast_buffers` is deprecated.*",  # what replaces it came with torch 2.12 or later
-        ".*was called before the ``update`` method.*",  # of a process without a share
-    ):
-        warnings.filterwarnings("ignore", text)

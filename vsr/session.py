@@ -14,12 +14,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.budget import settled
 from vsr.errors import NotWritten, UserError
 from vsr.files import remove_unfinished
 from vsr.lock import locked
 from vsr.processes import from_first, rank
 from vsr.rerun import MODES, RECORD, RESULTS, run_folder, saved
 from vsr.resume import Session, differences
+from vsr.settling import read_plan
 from vsr.signals import Stopped, requeue
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     # Not a property of the run, and so not in its results and checkpoints.
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
+    if session.resume:
+        cfg = settled(cfg, from_first(lambda: read_plan(folder)))
     try:
         # Of several processes of one run, the first one holds the folder.
         with locked(folder) if rank() == 0 else nullcontext(), session.signals:

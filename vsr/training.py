@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vsr.build import build_stage, build_trainer
-from vsr.callbacks import History, StopAt
+from vsr.build import build_module, build_stage, build_trainer, make
+from vsr.callbacks import History, Overtime, StopAt
 from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
+from vsr.errors import UserError
 from vsr.files import remove_unfinished
 from vsr.hardware import suit, unsuit
-from vsr.init import TwoStage
+from vsr.init import Start, TwoStage
+from vsr.init.bring import brought_values, fitted, own_tensors
+from vsr.init.report import InitReport
 from vsr.modules.sr import SRModule
+from vsr.nets.base import Network
 from vsr.nets.combined import Combined
 from vsr.processes import from_first, rank
 from vsr.resume import SECONDS_APART, Keeper, Session, check_same_run, run_fit
@@ -34,19 +40,62 @@ class Fit:
     """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger.
 
     `images_per_second`: HR images (patches, of each frame) that this process's steps were made of, scoring included in the time;
-    None where none was trained on.
+    None where none was trained on. `trained`: seconds of training in all, in every process that the fit went on in.
     """
 
     history: list[dict[str, float]]
     seconds: float
     trainer: L.Trainer
     images_per_second: float | None
+    trained: float
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A module before any training, where its weights came from, and 1 where a tensor's values were brought, by its name."""
+
+    module: SRModule
+    start: Start
+    report: InitReport
+    values: dict[str, Tensor]
 
 
 def serve(data: SRDataModule, module: SRModule) -> None:
     """Let the data module's loaders give what the network needs."""
     network = module.network
     data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
+
+
+def begun(cfg: DictConfig, data: SRDataModule) -> Beginning:
+    """The module of a config with the weights that it starts from. Raises UserError for weights that do not fit."""
+    module = build_module(cfg, data.card, data.test_splits)
+    module.tune.check(module.network)
+    start: Start = make("init", cfg.init)
+    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
+    report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
+    if not isinstance(start, TwoStage) or start.epochs == 0:
+        _check_fixed(module.network, report)
+    return Beginning(module, start, report, brought_values(module.network, drawn, report))
+
+
+def _check_fixed(network: Network, report: InitReport) -> None:
+    """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
+    if isinstance(network, Combined) and network.trains == "second":
+        never = fitted(network)
+        first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
+        drawn = [row.tensor for row in first if row.status != "loaded"]
+        if drawn:
+            raise UserError(
+                f"init: model.trains=second would keep {'the first network' if len(drawn) == len(first) else drawn[0]} as it was "
+                "drawn; type init=two_stage with init.epochs=60, init=checkpoint, or model.trains=both"
+            )
+
+
+def ready(data: SRDataModule, module: SRModule, values: Mapping[str, Tensor] | None) -> None:
+    """Let the loaders give what the network needs, measure statistics on the training frames, and put the tuning to work."""
+    serve(data, module)
+    module.prepare(data.training_frames())
+    module.tuning = Tuning(module.tune, module.network, values)
 
 
 def fit(
@@ -56,7 +105,7 @@ def fit(
     data: SRDataModule,
     epochs: int,
     *,
-    stop: StopAt | None = None,
+    stops: Sequence[Callback] = (),
     brought: bool = False,
     values: Mapping[str, Tensor] | None = None,
     session: Session | None = None,
@@ -68,9 +117,7 @@ def fit(
     in the folder; a fit that was finished is then not trained again.
     """
     session = session or Session()
-    serve(data, module)
-    module.prepare(data.training_frames())
-    module.tuning = Tuning(module.tune, module.network, values)
+    ready(data, module, values)
     history = History()
     best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
     if rank() == 0:
@@ -84,9 +131,9 @@ def fit(
         first_step = 0
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stop, keeper, first_step, files)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
     suit(module.network, cfg)
-    trains, speed = module.trainable and epochs > 0, None
+    trains, speed, trained = module.trainable and epochs > 0, None, 0.0
     if source is None:
         if rank() == 0:
             remove_checkpoint(start)
@@ -97,6 +144,7 @@ def fit(
     if trains:
         began, done = time.perf_counter(), first_step or 0
         run_fit(trainer, module, data, keeper, source)
+        trained = module.trained_seconds()
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
@@ -113,13 +161,33 @@ def fit(
     # The folder is the first process's: other nodes need not see it.
     content = from_first(chosen)
     module.load_state_dict(content["state_dict"])
-    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed)
+    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     """Whether no epoch has a better score than that one."""
     scores = [row[monitor] for row in rows]
     return scores[at] == (max if monitor.endswith(("psnr", "ssim")) else min)(scores)
+
+
+def stages_before(network: Combined) -> tuple[str, ...]:
+    """The stages that come before the training of the whole."""
+    return ("first",) if network.trains == "second" else ("first", "second")
+
+
+def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
+    """The module of a stage, trained in batches that suit it."""
+    stage = build_stage(module, name)
+    assert isinstance(module.network, Combined)
+    if module.network.first.kind == "frame" and name == "first":
+        stage.recipe = replace(stage.recipe, batch=start.frame_batch)
+    return stage
+
+
+def own_values(values: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Of the values that were brought, those of a stage, by the names that they have there."""
+    own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
+    return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
 
 
 def train_stages(
@@ -130,25 +198,40 @@ def train_stages(
     start: TwoStage,
     values: Mapping[str, Tensor],
     session: Session | None = None,
+    limit: Mapping[str, float] | None = None,
 ) -> dict[str, Fit]:
     """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
 
     Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values.
+    `limit`: seconds after which the stage of that name is ended.
     """
+    limit = limit or {}
     network = module.network
     assert isinstance(network, Combined)
     fits: dict[str, Fit] = {}
-    for name in ("first",) if network.trains == "second" else ("first", "second"):
-        stage = build_stage(module, name)
-        if network.first.kind == "frame" and name == "first":
-            stage.recipe = replace(stage.recipe, batch=start.frame_batch)
-        stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
+    for name in stages_before(network):
+        stage = stage_of(module, name, start)
+        stops: list[Callback] = [StopAt(start.stop_epoch, start.stop_psnr)] if name == "first" else []
+        stops += [Overtime(limit[name])] if name in limit else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        second = name == "second"
-        own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
-        own = own if second else {key.removeprefix("first."): mask for key, mask in own.items()}
-        brought = second or bool(own)
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stop=stop, brought=brought, values=own, session=session)
+        own = own_values(values, name)
+        brought = name == "second" or bool(own)
+        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stops=stops, brought=brought, values=own, session=session)
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits
+
+
+def quiet_warnings() -> None:
+    """Lightning advises worker processes, which would be slower here, and warns of what is on purpose."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*You are using `torch.load`.*",
+        ".*saving a checkpoint outside the 'fit' stage.*",
+        ".*treespec.*",
+        ".*when logging on epoch level in distributed setting.*",  # scores are those of all processes already
+        ".*`broadcast_buffers` is deprecated.*",  # what replaces it came with torch 2.12 or later
+        ".*was called before the ``update`` method.*",  # of a process without a share
+    ):
+        warnings.filterwarnings("ignore", text)

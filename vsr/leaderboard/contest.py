@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vsr.budget import Plan, seconds_of
+from vsr.cpu import computes_bf16
 from vsr.data.fetch import fetched
 from vsr.leaderboard.facts import Gathered, facts
 from vsr.leaderboard.order import Order
@@ -13,7 +14,6 @@ from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, PRE
 from vsr.leaderboard.rates import Rates
 from vsr.leaderboard.scores import OWN, Test, score
 from vsr.pages.runs import Placed, Run, complete, place
-from vsr.tables.plan import fast_precision
 
 Heard = Callable[[str], None]
 
@@ -34,7 +34,7 @@ class Contest:
             chosen_models=order.models or list(MODELS),
             chosen_data=order.data or list(DATA),
             chosen_budgets=budgets,
-            precision=order.precision or fast_precision(),
+            precision=order.precision or ("bf16" if computes_bf16() else "32"),
             typed=typed,
             every=tuple(order.every),
         )

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from vsr.leaderboard.board import Board
 from vsr.pages.drawing import save
 from vsr.pages.words import mean
 
 COLUMNS = 3
+LINES = ("-", "--")  # of the first ten networks and of the others
 Point = tuple[float, float, str]  # frames per second, PSNR, label
 
 
@@ -43,6 +45,7 @@ def over_speed(board: Board, path: Path) -> None:
                     axis.annotate(label, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6.5)
         _lines(board, axis, data, split)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("frames per second")
     save(figure, path)
 
@@ -59,19 +62,14 @@ def over_budget(board: Board, path: Path) -> None:
             values = [mean(board.scores(data, budget, model, split, "psnr")) for budget in there]
             at = [seconds[budget] / 60 if timed else board.budgets.index(budget) for budget in there]
             if there:
-                axis.plot(
-                    at,
-                    values,
-                    marker="o",
-                    markersize=4,
-                    label=model,
-                    color=f"C{number % 10}",
-                    linestyle="-" if number < 10 else "--",
-                )
+                style = LINES[number // 10 % 2]
+                axis.plot(at, values, marker="o", markersize=4, label=model, color=f"C{number % 10}", linestyle=style)
         _lines(board, axis, data, split)
         if timed:
             axis.set_xscale("log")
-        axis.set_xlabel("training budget, minutes" if timed else "training budget")
+        axis.set_xticks([seconds[budget] / 60 if timed else at for at, budget in enumerate(board.budgets)], board.budgets)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("training budget")
     save(figure, path)
 
 

@@ -130,8 +130,8 @@ def section(board: Board, data: str, budget: str) -> str:
             cells.append(signed(board.over_linear(data, budget, model, last)))
             cells += [shown(board.scores(data, budget, model, last, name), form) for name, (_, form) in SCORES.items()]
         rows.append(cells + [NONE] * (len(header) - len(cells)))
-    behind = f" Behind PSNR, scores are of `{last}`." if len(splits) > 1 else ""
-    return f"### {data}, {budget}\n\n{table(header, rows)}\n{behind}".rstrip()
+    behind = f"\n\nBehind PSNR, scores are of `{last}`." if len(splits) > 1 else ""
+    return f"### {data}, {budget}\n\n{table(header, rows)}{behind}"
 
 
 def _costs(board: Board, model: str) -> list[str]:

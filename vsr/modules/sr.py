@@ -221,7 +221,8 @@ class SRModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":
             # Once per epoch, and here, where callbacks still see it: logging every step costs more than a step does.
-            self.log("train/loss", float(self._loss_sum) / max(1, self.trainer.num_training_batches), sync_dist=True)
+            steps = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # an epoch may be ended early
+            self.log("train/loss", float(self._loss_sum) / max(1, steps), sync_dist=True)
             self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         for split in self.val_splits:
             means = self.scores[_key(split)].compute()  # type: ignore[operator]
@@ -251,8 +252,12 @@ class SRModule(L.LightningModule):
 
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
+    def trained_seconds(self) -> float:
+        """Of this fit until now, without the time between the processes that it went on in."""
+        return self._spent + (time.perf_counter() - self._started if self._started else 0.0)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        spent = self._spent + (time.perf_counter() - self._started if self._started else 0.0)
+        spent = self.trained_seconds()
         seconds = sum(self.stage_seconds.values()) + spent
         checkpoint["vsr"] = {**self.card, "seconds": seconds, "stage_seconds": self.stage_seconds}
         checkpoint["vsr_progress"] = {"loss_sum": self._loss_sum, "spent": spent}

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vsr.budget import same_as_asked
 from vsr.errors import UserError
 from vsr.files import replacing
 from vsr.supervise import GRACE
@@ -84,11 +85,11 @@ class SweepFolder:
             found = json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and found.get("config", slot.config) == slot.config else None
+        return found if isinstance(found, dict) and same_as_asked(found, slot.config) else None
 
     def finished(self, slot: Slot) -> bool:
         """Whether there is nothing left to do: it ended well, or its results are there (what ran it was killed then)."""
-        if slot.state != "ok" and slot.config == (self.results(slot) or {}).get("config"):
+        if slot.state != "ok" and "config" in (self.results(slot) or {}):
             slot.state, slot.error = "ok", ""
         return slot.state == "ok"
 

@@ -88,15 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make(order: Order) -> None:
     """All of it. Raises UserError for runs that failed and for files that cannot be written."""
+    from vsr.cpu import computes_bf16
     from vsr.data.fetch import fetched
     from vsr.pages.runs import complete, place
     from vsr.tables.facts import gather
     from vsr.tables.page import render
-    from vsr.tables.plan import fast_precision, report_runs
+    from vsr.tables.plan import report_runs
     from vsr.tables.readme import replaced
 
     movies = order.movies or fetched()
-    runs = report_runs(order.climate, movies, order.precision or fast_precision(), order.every)
+    runs = report_runs(order.climate, movies, order.precision or ("bf16" if computes_bf16() else "32"), order.every)
     placed = place(runs, order.seeds, order.out)
     made = complete(list(placed.values()), order.jobs, print)
     content = gather(list(placed.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from vsr.pages.runs import Run
 
@@ -55,12 +54,3 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, e
         runs.append(on_climate(name, f"model={name}", seeds=1))
         runs.append(Run(f"movies_{name}", ("experiment=table4", f"model={name}", *movies, *fast), 1))
     return runs
-
-
-def fast_precision() -> str:
-    """bfloat16 where the CPU computes in it, by what Linux says of it; scores are in single precision in any case."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return "32"
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "32"
