@@ -57,7 +57,8 @@ def make(order: Order, command: str) -> None:
         attempt(lambda: contest.train(print))
         attempt(lambda: contest.score(print))
     gathered = contest.gathered()
-    measured = costs(contest.with_speed(gathered), order.out / "speed.json", order.frame, order.speed, print)
+    networks = contest.with_speed(gathered)
+    measured = costs(networks, order.out / "speed.json", order.frame, order.speed, print) if networks else {}
     write_page(contest.facts(gathered, measured, command), order.page or PAGE)
     failed += [f"{cell.name}: {why}" for cell, why in contest.rates.refused.items() if contest.choice.chosen(cell)]
     if failed:

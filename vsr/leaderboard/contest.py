@@ -10,7 +10,7 @@ from vsr.cpu import computes_bf16
 from vsr.data.fetch import fetched
 from vsr.leaderboard.facts import Gathered, facts
 from vsr.leaderboard.order import Order
-from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, PRESETS, REGIMES, Cell, Choice
+from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, REGIMES, Cell, Choice, presets
 from vsr.leaderboard.rates import Rates
 from vsr.leaderboard.scores import OWN, Test, score
 from vsr.pages.runs import Placed, Run, complete, place
@@ -38,7 +38,8 @@ class Contest:
             typed=typed,
             every=tuple(order.every),
         )
-        self.rates = Rates(self.choice, order.out, order.plan)
+        self.preset_models = {preset.model for preset in presets().values()}
+        self.rates = Rates(self.choice, order.out, order.plan, again=order.rates)
 
     def _placed(self, chosen: bool) -> Iterator[tuple[Cell, Plan, int, Placed]]:
         """Every run whose length is known, or only those that are chosen."""
@@ -67,7 +68,7 @@ class Contest:
 
     def _elsewhere(self, cell: Cell, placed: Placed) -> Iterator[Test]:
         """Other families for the networks of the presets that learned from one."""
-        if cell.data in FAMILIES and cell.model in {preset.model for preset in PRESETS.values()}:
+        if cell.data in FAMILIES and cell.model in self.preset_models:
             for family in (*FAMILIES, *REGIMES):
                 if family != cell.data:
                     yield Test(placed, family, self.choice.elsewhere(family))

@@ -7,7 +7,7 @@ from typing import Any
 
 from vsr.budget import Plan
 from vsr.errors import UserError
-from vsr.leaderboard.plan import BASELINES, DATA, PRESETS, Cell
+from vsr.leaderboard.plan import BASELINES, DATA, Cell, presets
 from vsr.leaderboard.scores import Test
 
 SCORES = ("psnr", "ssim", "lsd", "change_error", "flicker", "consistency")
@@ -107,7 +107,7 @@ def facts(
         "budgets": [{"name": name, "seconds": seconds} for name, seconds in budgets],
         "models": list(models),
         "data": {name: list(source.models) if source.models is not None else None for name, source in DATA.items()},
-        "presets": {name: preset._asdict() for name, preset in PRESETS.items()},
+        "presets": {name: preset._asdict() for name, preset in presets().items()},
         "costs": {**{key: costs.get(key) for key in ("frame", "threads")}, "networks": networks},
         "rates": dict(rates),
         "protocols": data,

@@ -9,9 +9,8 @@ from pathlib import Path
 from vsr.budget import Plan, seconds_of
 from vsr.errors import UserError, suggestion
 from vsr.jobs import cores
-from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, GROUPS, MODELS
+from vsr.leaderboard.plan import BASELINES, BUDGETS, CONF, DATA, GROUPS, MODELS
 
-CONF = Path(__file__).parent.parent.parent / "conf"
 KEYS = (
     *("models", "data", "budgets", "only", "seeds", "jobs", "out", "page"),
     *("precision", "rates", "speed", "frame", "families", "render"),
@@ -33,7 +32,7 @@ Keys, lists as [a,b]:
   precision: null     # of training; null: bf16 where the CPU computes in it, else 32
   out: runs/leaderboard  # folder of the runs and of rates.json
   page: null          # null: docs/results/leaderboard.md; with leaderboard.json, and figures in ../images
-  {groups}.KEY: ...   # of that kind of data: movies.path=FOLDER images.path=T91
+  {groups}.KEY: ...  # of that kind of data: movies.path=FOLDER images.path=T91
   GROUP.KEY: ...      # of all runs, as train.py takes it: recipe.rate=2e-3 trainer.accelerator=cpu
 
 Runs that are there with the same config are not made again, interrupted ones go on; what was not run is a dash on the page."""
@@ -41,7 +40,7 @@ Runs that are there with the same config are not made again, interrupted ones go
 
 def help_text() -> str:
     """With the names that there are."""
-    return HELP.format(models=", ".join(MODELS), data=", ".join(DATA), budgets=",".join(BUDGETS), groups=", ".join(GROUPS))
+    return HELP.format(models=", ".join(MODELS), data=", ".join(DATA), budgets=",".join(BUDGETS), groups=".KEY, ".join(GROUPS))
 
 
 @dataclass

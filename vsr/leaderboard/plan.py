@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from vsr.budget import Plan
+from omegaconf import OmegaConf
+
+from vsr.budget import Plan, seconds_of
+
+CONF = Path(__file__).parent.parent.parent / "conf"
 
 MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.py is told
     "plain": ("model=plain",),
@@ -38,7 +43,14 @@ class Preset(NamedTuple):
     budget: str
 
 
-PRESETS = {"fast": Preset("plain", "1min"), "balanced": Preset("plain_24", "5min"), "best": Preset("edsr", "30min")}
+def presets() -> dict[str, Preset]:
+    """Those of conf/preset/, the shortest first."""
+    found = {}
+    for path in CONF.glob("preset/*.yaml"):
+        node: Any = OmegaConf.to_container(OmegaConf.load(path))
+        model = next(default["override /model"] for default in node["defaults"] if "override /model" in default)
+        found[path.stem] = Preset(model, node["budget"])
+    return dict(sorted(found.items(), key=lambda item: seconds_of(item[1].budget)))
 
 
 @dataclass(frozen=True)

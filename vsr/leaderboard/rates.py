@@ -24,10 +24,12 @@ class Rates:
     Args:
         choice: what is compared. out: folder of the file. given: a plan for all runs instead of budgets.
 
+        again: a file that cannot be read is one that is not there.
+
     Raises UserError for a file that cannot be read.
     """
 
-    def __init__(self, choice: Choice, out: Path, given: Plan | None = None) -> None:
+    def __init__(self, choice: Choice, out: Path, given: Plan | None = None, again: bool = False) -> None:
         self.choice, self.out, self.given = choice, out, given
         self.path = out / FILE
         self.known: dict[str, dict[str, Any]] = {}
@@ -39,8 +41,9 @@ class Rates:
                 try:
                     found = json.loads(self.path.read_text(encoding="utf-8"))
                     self.known = {key: {**value, "rate": Rate(value["step"], value["epoch"])} for key, value in found.items()}
-                except (OSError, ValueError, KeyError, TypeError) as error:
-                    raise UserError(f"{self.path}: cannot be read ({error}); type rates=again to measure anew") from error
+                except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                    if not again:
+                        raise UserError(f"{self.path}: cannot be read ({error}); type rates=again to measure anew") from error
 
     def _keys(self) -> Iterator[tuple[str, tuple[Run, str]]]:
         """Of each kind: the run that stands for it, and the digest of its config, without which a rate is of another run."""
@@ -65,8 +68,12 @@ class Rates:
             self.refused[cell] = str(error)
             return None
 
+    def digest(self, key: str) -> str:
+        """Of the config that a rate is of."""
+        return self._places[key][1]
+
     def _known(self, key: str) -> bool:
-        return self.known.get(key, {}).get("of") == self._places[key][1]
+        return self.known.get(key, {}).get("of") == self.digest(key)
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """Per step and per epoch, as measured, by kind of data and network."""
@@ -92,7 +99,7 @@ class Rates:
                 failed.append(f"{key}: {outcome.error} (log: {outcome.job.log})")
                 continue
             rate = printed(outcome.job.log)
-            self.known[key] = {"of": self._places[key][1], "step": rate.step, "epoch": rate.epoch, "rate": rate}
+            self.known[key] = {"of": self.digest(key), "step": rate.step, "epoch": rate.epoch, "rate": rate}
             kept = {name: {k: v for k, v in value.items() if k != "rate"} for name, value in self.known.items()}
             self.out.mkdir(parents=True, exist_ok=True)
             write_json(self.path, kept)

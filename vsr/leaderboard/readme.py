@@ -15,6 +15,8 @@ DATA = "tide"
 def block(content: dict[str, Any]) -> str:
     """One row per network: its cost, and what it gains over the linear filter at each budget on the default data."""
     board = Board(content)
+    if not board.runs:
+        return "Not made yet: `make leaderboard`."
     splits = board.splits(DATA)
     header = ["model", "preset", "parameters", "frames/s", *(f"over `linear`, {budget}" for budget in board.budgets)]
     rows = []
