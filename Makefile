@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all movies tables pretrained device-check lint clean
+.PHONY: help train test test-all movies tables leaderboard pretrained device-check lint clean
 
 help:
 	@echo "make train     install, then python train.py model=fsrcnn data=climate"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-all  the same, with tests marked long (an hour)"
 	@echo "make movies    fetch the two movies of the report (needs a network)"
 	@echo "make tables    the tables of the report, with all runs for them (40 minutes); TABLES=\"seeds=1\" and the like"
+	@echo "make leaderboard  all networks at equal training budgets (a day); LEADERBOARD=\"only=1min data=[tide]\" for a part of it"
 	@echo "make pretrained  train the weights that come with the package (half an hour)"
 	@echo "make device-check  train, score and upscale on the accelerator, against the CPU (two minutes)"
 	@echo "make clean     remove the virtual environment and caches"
@@ -41,6 +42,9 @@ movies: $(VENV)/.installed
 
 tables: $(VENV)/.installed
 	$(RUN) -m vsr.tables $(TABLES)
+
+leaderboard: $(VENV)/.installed
+	$(RUN) -m vsr.leaderboard $(LEADERBOARD)
 
 pretrained: $(VENV)/.installed
 	$(RUN) benchmarks/pretrain.py

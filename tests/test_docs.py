@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT
-from vsr.tables.words import spread
+from vsr.pages.words import spread
 
 RESULTS = ROOT / "docs" / "results"
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")

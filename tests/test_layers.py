@@ -51,6 +51,8 @@ HYDRA = (
     "comparison",
     "sweep",
     "tables",
+    "pages",
+    "leaderboard",
 )
 
 

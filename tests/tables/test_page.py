@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.fakes import ROOT
 from vsr.errors import UserError
+from vsr.pages.words import gain, spread, table
 from vsr.tables.claims import verdict
 from vsr.tables.page import render
 from vsr.tables.readme import replaced
 from vsr.tables.reported import CHAINS, TRAINED
 from vsr.tables.sections import Facts, summary
-from vsr.tables.words import gain, spread, table
 
 FACTS = ROOT / "docs" / "results" / "report.json"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")

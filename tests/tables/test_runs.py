@@ -13,8 +13,8 @@ import scipy.io
 
 from tests.fakes import ROOT, TINY_CLIMATE
 from vsr.errors import UserError
+from vsr.pages.runs import Run, complete, place
 from vsr.tables.plan import report_runs
-from vsr.tables.runs import Run, complete, place
 
 TINY = (*TINY_CLIMATE, "trainer.accelerator=cpu", "epochs=0", "recipe.patch=8")
 

@@ -40,7 +40,8 @@ class ClimateDataModule(SRDataModule):
         by: "time" or "trajectory" (whole movies); None for whole movies where a file has at least four.
         max_bytes: the largest size as float32 that a file may declare.
         family: "tide" (hydraulic jumps in a tidal flow over hills, steady statistics), "bores" (falling columns, where time
-            helps), "turbulence" (rotating eddies, the nearly linear control).
+            helps), "turbulence" (rotating eddies, the nearly linear control); "strong_tide" and "thin_bores": the first two under
+            stronger forcing and with a larger depth ratio.
         size: pixels per side of a generated frame.
         sampling: the solver has size * sampling cells per side and each sampling-th one is kept.
         geostrophic: the file's field is the height of a fluid on a rotating plane: its vorticity is scored too.
@@ -64,7 +65,7 @@ class ClimateDataModule(SRDataModule):
         by: Literal["time", "trajectory"] | None = None,
         max_bytes: int = 2**40,
         geostrophic: bool = False,
-        family: Literal["tide", "bores", "turbulence"] = "tide",
+        family: Literal["tide", "bores", "turbulence", "strong_tide", "thin_bores"] = "tide",
         size: int = 72,
         sampling: int = 3,
         seed: int = 0,

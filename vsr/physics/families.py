@@ -69,10 +69,10 @@ def ring_spectrum(rng: np.random.Generator, cells: int, wavenumber: float, width
     return (field - field.mean()) / field.std()
 
 
-def tide(rng: np.random.Generator, cells: int) -> ShallowWater:
+def tide(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
     """Tidal flow over random hills, near the critical speed: hydraulic jumps come and go, statistically steady.
 
-    The mean momentum is relaxed towards a vector of length 1.2 that turns once per 3 time units.
+    The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
     """
     hills = 0.15 * ring_spectrum(rng, cells, wavenumber=4, width=0.4)
     bed = np.minimum(hills - hills.min(), 0.9)
@@ -81,15 +81,18 @@ def tide(rng: np.random.Generator, cells: int) -> ShallowWater:
     def pull(flow: ShallowWater) -> tuple[float, float]:
         h, hu, hv = (float(a.mean(dtype=np.float64)) for a in flow.state)
         angle = 2 * np.pi * flow.time / 3
-        return 6 * (1.2 * np.cos(angle) - hu) / h, 6 * (1.2 * np.sin(angle) - hv) / h
+        return 6 * (momentum * np.cos(angle) - hu) / h, 6 * (momentum * np.sin(angle) - hv) / h
 
     return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body=pull)
 
 
-def bores(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """Three columns of water (discs and turned boxes) fall and their bores collide. No forcing: restart often."""
+def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
+    """Three columns of water (discs and turned boxes), 2 deep, fall into water that is `shallow`; their bores collide.
+
+    No forcing: restart often.
+    """
     y, x = _grid(cells)
-    h = np.full((cells, cells), 0.6)
+    h = np.full((cells, cells), shallow)
     for k in range(3):
         cy, cx = rng.uniform(0, 1, 2)
         dy, dx = (y - cy + 0.5) % 1 - 0.5, (x - cx + 0.5) % 1 - 0.5
@@ -134,9 +137,22 @@ class EnergyHeld(ShallowWater):
         return float(np.mean((hu * hu + hv * hv) / h, dtype=np.float64))
 
 
+# Other regimes of the same equations, to be tested on: supercritical flow, and a depth ratio of 8 in place of 3.3.
+def strong_tide(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`tide`, driven beyond the critical speed."""
+    return tide(rng, cells, momentum=1.8)
+
+
+def thin_bores(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`bores` over thinner water: steeper, faster fronts."""
+    return bores(rng, cells, shallow=0.25)
+
+
 TURNS = ("half_turn", "quarter_turn")
 FAMILIES: dict[str, Family] = {
     "tide": Family(tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
     "bores": Family(bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
+    "strong_tide": Family(strong_tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
+    "thin_bores": Family(thin_bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
     "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
 }

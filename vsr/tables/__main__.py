@@ -89,13 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def make(order: Order) -> None:
     """All of it. Raises UserError for runs that failed and for files that cannot be written."""
     from vsr.cpu import computes_bf16
+    from vsr.data.fetch import fetched
+    from vsr.pages.runs import complete, place
     from vsr.tables.facts import gather
     from vsr.tables.page import render
     from vsr.tables.plan import report_runs
     from vsr.tables.readme import replaced
-    from vsr.tables.runs import complete, place
 
-    movies = order.movies or fetched_movies()
+    movies = order.movies or fetched()
     runs = report_runs(order.climate, movies, order.precision or ("bf16" if computes_bf16() else "32"), order.every)
     placed = place(runs, order.seeds, order.out)
     made = complete(list(placed.values()), order.jobs, print)
@@ -110,6 +111,7 @@ def make(order: Order) -> None:
     if not made and all(_same(path, text) for path, text in texts.items()) and all(path.is_file() for path in pictures):
         print(f"{page}: up to date")
         return
+    from vsr.pages.marks import write
     from vsr.tables import figures
     from vsr.tables.diagrams import diagrams
     from vsr.tables.sections import Facts
@@ -121,30 +123,12 @@ def make(order: Order) -> None:
     figures.strips(strips)
     diagrams(images)
     for path, text in texts.items():
-        _write(path, text)
+        write(path, text)
     print(f"{page}: written, with {facts.name} and figures in {images}")
-
-
-def fetched_movies() -> list[str]:
-    """What `make movies` fetched, as many frames of each as make the report's 236 windows."""
-    from vsr.data.fetch import FOLDER, MOVIES
-
-    there = all((FOLDER / name).is_file() for name in MOVIES)
-    return [f"data.path={FOLDER}", "data.frames=120"] if there else []
 
 
 def _same(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text
-
-
-def _write(path: Path, text: str) -> None:
-    from vsr.files import replacing
-
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); type page=FILE to write elsewhere") from error
 
 
 if __name__ == "__main__":

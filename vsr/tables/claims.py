@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vsr.pages.words import gain, half_range, mean, spread, table
 from vsr.tables.plan import KERNELS, STOPS
 from vsr.tables.reported import CEILING
 from vsr.tables.sections import Facts
-from vsr.tables.words import gain, half_range, mean, spread, table
 
 EQUAL = 0.1  # dB: less than this, or less than the spread over seeds, is no difference
 

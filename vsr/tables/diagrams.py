@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vsr.build import build_data, build_module
 from vsr.modules.sr import SRModule
-from vsr.tables.drawing import composed, save
+from vsr.pages.drawing import composed, save
 from vsr.training import serve
 
 MODELS = ("srcnn", "fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is two_stage, trained otherwise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vsr.errors import UserError
-from vsr.tables.runs import Placed
+from vsr.pages.runs import Placed
 
 SCORES = ("mse", "ssim", "psnr")
 SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # what runs of one table agree in

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from vsr.build import build_data
 from vsr.loading import read_trained
+from vsr.pages.drawing import composed, save
+from vsr.pages.runs import Placed
 from vsr.resize import bicubic_up
 from vsr.tables.claims import interim_points
-from vsr.tables.drawing import composed, save
 from vsr.tables.reported import TRAINED
-from vsr.tables.runs import Placed
 from vsr.tables.sections import Facts
 
 PIPELINES = {"2D": "table2", "3D": "table3", "2D, then 3D": "table6", "two in one": "two_in_one"}

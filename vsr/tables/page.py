@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vsr.pages.words import half_range, mean
 from vsr.tables.claims import all_claims
 from vsr.tables.reported import CHAINS, INPUT, TRAINED
 from vsr.tables.sections import TITLES, Facts, chained, summary, trained
-from vsr.tables.words import half_range, mean
 
 STANDS_IN = "climate-"  # generated data stand in for the report's
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vsr.tables.runs import Run
+from vsr.pages.runs import Run
 
 STOPS = (2, 10, 35)  # epochs of 75 after which the first network is stopped: the curve over the interim quality
 KERNELS = (2, 8)  # sides of the deconvolution's kernel

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from vsr.errors import UserError
+from vsr.pages.marks import replaced as marked
+from vsr.pages.words import gain, mean, spread, table
 from vsr.tables.sections import Facts
-from vsr.tables.words import gain, mean, spread, table
 
-BEGIN, END = "<!-- written by make tables from docs/results/report.json -->", "<!-- end -->"
+BEGIN = "<!-- written by make tables from docs/results/report.json -->"
 RUNS = {
     "bicubic": "`bicubic`",
     "linear": "`linear`",
@@ -34,13 +34,9 @@ def block(content: dict[str, Any]) -> str:
         seconds = "" if run in ("bicubic", "linear") else f"{mean(facts.seconds(run)):.0f}"
         rows.append([*cells, seconds])
     header = ["model", "parameters", *(text for split in splits for text in (f"{split} PSNR", "over `linear`")), "seconds"]
-    return f"{BEGIN}\n{table(header, rows)}\n{END}"
+    return table(header, rows)
 
 
 def replaced(readme: str, content: dict[str, Any]) -> str:
     """The README with its table as the facts say. Raises UserError where the marks are not there."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"README.md: lacks the lines '{BEGIN}' and '{END}' around the table of results")
-    return before + block(content) + after
+    return marked("README.md", readme, BEGIN, block(content))

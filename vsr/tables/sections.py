@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vsr.pages.words import gain, mean, spread, table
 from vsr.tables.reported import CHAINS, INPUT, TRAINED, Three
-from vsr.tables.words import gain, mean, spread, table
 
 TITLES = {
     "table1": "Table 1: the 2D network, 100 epochs",

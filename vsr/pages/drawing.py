@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from vsr.config import register
 from vsr.errors import UserError
 from vsr.files import replacing
-from vsr.tables.runs import ROOT
+from vsr.pages.runs import ROOT
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
