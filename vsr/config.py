@@ -23,6 +23,7 @@ STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
 PERIODIC = ("none", "x", "y", "xy")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
+CONSISTENCIES = ("none", "projection", "backprojection")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
@@ -48,7 +49,7 @@ SUPPLIED = {
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
 }
 
-LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1}
+LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
 LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
 
 
@@ -65,6 +66,8 @@ class TrainSchema:
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"
+    consistency: str = "none"
+    consistency_steps: int = 3
     weights: str | None = None
     resume: str = "never"
     checkpoint_seconds: float | None = 60.0
@@ -94,6 +97,8 @@ class EvaluateSchema:
     checkpoint: Any = MISSING
     window: tuple[int, int, int] | None = None
     protocol: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
     report: bool = True
     data: Any = None
     degradation: Any = None
@@ -118,6 +123,8 @@ class UpscaleSchema:
     ensemble: bool = False
     periodic: str = "none"
     ends: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
     tile: int | None = None
     memory: int = 512
     frames: int | None = None
@@ -160,7 +167,7 @@ def check(cfg: DictConfig) -> None:
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC}
+    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC, "consistency": CONSISTENCIES}
     choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
