@@ -258,8 +258,7 @@ def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
 
 def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) -> None:
     target = node["_target_"]
-    odd = [key for key in node if str(key).startswith("_") and key != "_target_"]
-    if odd:
+    if odd := [key for key in node if str(key).startswith("_") and key != "_target_"]:
         raise UserError(f"{where}.{odd[0]}: only _target_ is understood here; remove it")
     if target in FOREIGN:
         return
@@ -283,8 +282,7 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
-    positive = ("rate", "batch", "frames", "patch", "steps", "clip")
-    for key in positive:
+    for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
         if recipe.get(key) is not None and recipe[key] <= 0:
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive")
     if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:

@@ -59,7 +59,7 @@ def export(
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
     trained = read_trained(checkpoint)
-    if trained.config.consistency not in ("none", consistency) and format_ != "safetensors":
+    if "none" not in (trained.config.consistency, consistency) and format_ != "safetensors":
         raise UserError(
             f"{checkpoint}: makes its frames agree with LR by consistency={trained.config.consistency}, which format={format_} "
             f"has no place for; type consistency=none to write the network alone"
