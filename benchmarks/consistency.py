@@ -50,7 +50,7 @@ HEAD = """\
 `python benchmarks/consistency.py` writes this page; its head says which two networks it takes. Rows are scored on the `{split}`
 split of {data}, x{scale}, window {window}, one seed: PSNR as mean over frames, in dB, and the LR consistency error of
 [scores](../scores.md), RMS(D p - x) / RMS(x - mean x). Weights are the same in all columns; `backprojection` takes {steps} steps.
-A test compares the tables with [consistency.json](consistency.json). [Consistency](../consistency.md) says what the constraints are.
+A test compares the tables with [consistency.json](consistency.json); [consistency](../consistency.md) explains the constraints.
 """
 FOOT = """\
 `block means` is the constraint of the literature on downscaling (Harder et al. 2023): block means equal the LR pixels. That is
@@ -86,7 +86,8 @@ def measured(trained: Trained) -> dict[str, Any]:
         window=evaluation_window(config),
         degrade=partial(data.degradation, scale=data.scale),
     )
-    scorer, rows = build_scorer(config), {}
+    scorer = build_scorer(config)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, module in modules.items():
         rows[name] = {}
         for constraint, found in constraints.items():
