@@ -92,8 +92,6 @@ def upscale(settings: UpscaleSchema) -> Path:
         **{name: value for name, value in asdict(options).items() if name not in ("memory", "tile")},
     }
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
-    if upscaler.module.consistency is not None:
-        history += f", consistency {upscaler.config.consistency}"
     source, sink, notes = _open(settings, given, target, upscaler, identity, history)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)

@@ -56,8 +56,9 @@ class Upscaler:
 
     @property
     def name(self) -> str:
-        """What it is and which file it is from, for histories: "fsrcnn x2 (checkpoint 0123456789ab)"."""
-        return f"{self.trained.config.name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
+        """What it is and which file it is from, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
+        with_ = "" if self.module.consistency is None else f"+{self.config.consistency}"
+        return f"{self.config.name}{with_} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     def upscale(self, movie: Array) -> Array:
         """A movie in physical units, `scale` times finer in y and x; every frame comes out.
