@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from vsr import __version__
 from vsr.callbacks import EMA, History, RunBar
@@ -31,7 +30,7 @@ from vsr.modules.movie import MovieSR
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
 from vsr.nets.combined import Combined, Repacked
-from vsr.nets.consistency import Consistent, separable
+from vsr.nets.consistency import Agreement, agreement
 from vsr.nets.interpolation import Interpolation
 from vsr.nets.linear import Linear
 from vsr.nets.residual import StandardizedResidual
@@ -61,6 +60,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
     Raises UserError for data that cannot be used, and when networks of several bounds leave the range open.
     """
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
+    agreement(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
         several = " and ".join(map(str, dict.fromkeys(bounds)))
@@ -105,6 +105,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         tune=make("tune", cfg.tune) if cfg.get("tune") else Tune(),
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
+        consistency=agreement(cfg.consistency, make("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps),
     )
 
 
@@ -140,7 +141,8 @@ def build_stage(module: SRModule, name: str) -> SRModule:
         config["model"]["trains"] = "second"
         config["name"] = f"{config['name']}, second stage"
     tune = module.tune.of_stage(name)
-    return _like(module, stage, tune=tune, reference=module.reference, card={**module.card, "config": config})
+    card = {**module.card, "config": config}
+    return _like(module, stage, tune=tune, reference=module.reference, card=card, consistency=module.consistency)
 
 
 def build_interim(module: SRModule) -> dict[str, SRModule]:
@@ -180,13 +182,11 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
 
 def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
     """The row for bicubic made to agree with its LR frames; None where the degradation cannot be inverted exactly."""
-
-    def degrade(hr: Tensor) -> Tensor:
-        return degradation(hr, scale)
-
-    if degradation.temporal or not separable(degrade, scale):
+    try:
+        found: Agreement | None = agreement("projection", degradation, scale, steps=1)
+    except UserError:
         return None
-    return _like(bicubic, Consistent(bicubic.network, degrade))
+    return _like(bicubic, bicubic.network, consistency=found)
 
 
 def build_trainer(

@@ -63,7 +63,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             raise UserError(f"{data.name}: has {data.channels} channels, {each.path} was trained on {each.channels}")
     data.check_window(evaluation_window(configs[0]))
     modules = {}
-    for name, each, config in zip(labels(trained), trained, configs, strict=True):
+    for name, each, config in zip(labels(trained, configs), trained, configs, strict=True):
         modules[name] = each.module(config, data.test_splits)
         # Data that declare bounds use them: a network sees the unit interval wherever it is used.
         modules[name].normalizer.set(*data.card["bounds"])
@@ -80,8 +80,10 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "sha256": each.sha256,
             "trained on": each.facts.get("name"),
             "training data sha256": each.facts.get("sha256"),
+            "consistency": config.consistency,
+            "consistency steps": config.consistency_steps if config.consistency == "backprojection" else None,
         }
-        for name, each in zip(modules, trained, strict=True)
+        for name, each, config in zip(modules, trained, configs, strict=True)
     ]
     protocol["versions"] = versions()
     samples = list(_samples(data, candidates, modules)) if cfg.report else []
@@ -93,9 +95,12 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "protocol": protocol}
 
 
-def labels(trained: list[Trained]) -> list[str]:
-    """A name for the row of each checkpoint: its run's, with the run's folder behind it where several share a name."""
-    names = [str(each.config.name) for each in trained]
+def labels(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
+    """A name for the row of each checkpoint: its run's and its consistency, and the run's folder where several share that."""
+    names = [
+        str(each.config.name) + (f"+{config.consistency}" if config.consistency != "none" else "")
+        for each, config in zip(trained, configs, strict=True)
+    ]
     found: list[str] = []
     for each, name in zip(trained, names, strict=True):
         folder = each.path.resolve().parent
@@ -114,8 +119,9 @@ def _config(trained: Trained, cfg: DictConfig) -> DictConfig:
             config[group] = cfg[group]
     config.trainer = cfg.trainer
     config.protocol = cfg.protocol or config.protocol
-    if cfg.window is not None:
-        config.window = cfg.window
+    for key in ("window", "consistency", "consistency_steps"):
+        if cfg[key] is not None:
+            config[key] = cfg[key]
     return config
 
 

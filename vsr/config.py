@@ -24,6 +24,7 @@ STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
 PERIODIC = ("none", "x", "y", "xy")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
+CONSISTENCIES = ("none", "projection", "backprojection")
 MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
@@ -49,7 +50,7 @@ SUPPLIED = {
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
 }
 
-LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1}
+LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
 LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
 
 
@@ -67,6 +68,8 @@ class TrainSchema:
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"
+    consistency: str = "none"
+    consistency_steps: int = 3
     weights: str | None = None
     resume: str = "never"
     checkpoint_seconds: float | None = 60.0
@@ -96,6 +99,8 @@ class EvaluateSchema:
     checkpoint: Any = MISSING
     window: tuple[int, int, int] | None = None
     protocol: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
     report: bool = True
     data: Any = None
     degradation: Any = None
@@ -120,6 +125,8 @@ class UpscaleSchema:
     ensemble: bool = False
     periodic: str = "none"
     ends: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
     tile: int | None = None
     memory: int = 512
     frames: int | None = None
@@ -164,7 +171,7 @@ def check(cfg: DictConfig) -> None:
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC}
+    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC, "consistency": CONSISTENCIES}
     choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
@@ -255,8 +262,7 @@ def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
 
 def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) -> None:
     target = node["_target_"]
-    odd = [key for key in node if str(key).startswith("_") and key != "_target_"]
-    if odd:
+    if odd := [key for key in node if str(key).startswith("_") and key != "_target_"]:
         raise UserError(f"{where}.{odd[0]}: only _target_ is understood here; remove it")
     if target in FOREIGN:
         return
@@ -280,8 +286,7 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
-    positive = ("rate", "batch", "frames", "patch", "steps", "clip")
-    for key in positive:
+    for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
         if recipe.get(key) is not None and recipe[key] <= 0:
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive")
     if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:

@@ -77,6 +77,7 @@ def read_trained(path: Path) -> Trained:
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
         config.protocol, config.ends = config.get("protocol", "float"), config.get("ends", "replicate")
+        config.consistency, config.consistency_steps = config.get("consistency", "none"), config.get("consistency_steps", 3)
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         raise incomplete(path, error) from error
     check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))

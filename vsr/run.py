@@ -131,7 +131,8 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
-    return {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
+    protocol = described(cfg, data, module) | {"consistency": cfg.consistency}  # of the network; baselines have none
+    return {"protocol": protocol, "rows": rows, "versions": versions(), "config": config}
 
 
 def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
@@ -140,7 +141,8 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
     height, width = data.card["size"]
     lines = [
         f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}",
-        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}",
+        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}"
+        + ("" if module.consistency is None else f"; whole frames agree with LR by {cfg.consistency}"),
     ]
     if any(row.brought for row in report):
         lines.append(table(report))

@@ -195,6 +195,8 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     assert (tmp_path / f".{target.name}.part").exists()
     with pytest.raises(UserError, match="another ensemble"):
         upscale_here([*options, f"output={target}", "ensemble=true"])
+    with pytest.raises(UserError, match="another consistency"):
+        upscale_here([*options, f"output={target}", "consistency=backprojection"])
     with caplog.at_level(logging.INFO):
         upscale_here([*options, f"output={target}"])
     assert "frames are there already" in caplog.text

@@ -10,7 +10,7 @@ from pathlib import Path
 from vsr.errors import UserError, suggestion
 from vsr.export import FORMATS, Format
 
-KEYS = ("checkpoint", "format", "output", "overwrite")
+KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
 HELP = """\
 Write a trained network for other programs: python -m vsr.export checkpoint=FILE format=FORMAT
 
@@ -19,6 +19,7 @@ Keys (key=value):
   format: ???        # onnx, safetensors (weights alone), torchscript
   output: null       # null: the checkpoint's name with .onnx, .safetensors or .torchscript
   overwrite: false   # replace a file that is there
+  consistency: null  # none: the network alone, of a checkpoint that was trained with consistency=...
 
 What is written takes LR frames and gives SR frames, both in physical units. It is compared with the network before.
 Needs: pip install 'vsr[export]'"""
@@ -32,6 +33,7 @@ class Order:
     format: Format
     output: Path | None
     overwrite: bool
+    consistency: str | None
 
 
 def parsed(arguments: Sequence[str]) -> Order:
@@ -58,8 +60,11 @@ def parsed(arguments: Sequence[str]) -> Order:
     checkpoint = Path(given["checkpoint"]).expanduser()
     if not checkpoint.is_file():
         raise UserError(f"checkpoint={checkpoint}: no such file")
-    output = given.get("output", "null")
-    return Order(checkpoint, known[given["format"]], None if output == "null" else Path(output).expanduser(), overwrite == "true")
+    consistency = None if given.get("consistency", "null") == "null" else given["consistency"]
+    if consistency not in (None, "none"):
+        raise UserError(f"consistency={consistency}: a file holds the network alone; type consistency=none")
+    output = None if given.get("output", "null") == "null" else Path(given["output"]).expanduser()
+    return Order(checkpoint, known[given["format"]], output, overwrite == "true", consistency)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         order = parsed(typed)
         from vsr.export.run import export  # torch only now
 
-        report = export(order.checkpoint, order.format, order.output, overwrite=order.overwrite)
+        report = export(order.checkpoint, order.format, order.output, overwrite=order.overwrite, consistency=order.consistency)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

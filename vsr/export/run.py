@@ -38,13 +38,17 @@ class Report:
     lines: list[str]
 
 
-def export(checkpoint: Path, format_: Format, output: Path | None = None, *, overwrite: bool = False) -> Report:
+def export(
+    checkpoint: Path, format_: Format, output: Path | None = None, *, overwrite: bool = False, consistency: str | None = None
+) -> Report:
     """Write the network of a checkpoint in another format, as a function of LR frames in physical units, float32.
 
     Args:
         checkpoint: a checkpoint of vsr. format_: one of three.
         output: the file; None for the checkpoint's name with the format behind it.
         overwrite: replace a file that is there.
+        consistency: "none" for the network alone, of a checkpoint that makes its frames agree with LR; what does that works on
+            whole frames, for each size with matrices of its own, and is in no file.
 
     Raises UserError for a file that is not a checkpoint, that exists or cannot be written, for a network that the format does not
     know, and when the file would compute something else than the network.
@@ -55,6 +59,11 @@ def export(checkpoint: Path, format_: Format, output: Path | None = None, *, ove
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
     trained = read_trained(checkpoint)
+    if "none" not in (trained.config.consistency, consistency) and format_ != "safetensors":
+        raise UserError(
+            f"{checkpoint}: makes its frames agree with LR by consistency={trained.config.consistency}, which format={format_} "
+            f"has no place for; type consistency=none to write the network alone"
+        )
     module = trained.module()
     axes, facts = Axes.of(module, trained.channels), described(trained, module)
     made = MAKERS[format_](Task(trained, module, axes, facts))

@@ -62,6 +62,7 @@ class Engine:
         centred: whether an LR pixel lies in the middle of its block of HR pixels, which `ensemble` needs.
         device: where the network runs.
 
+    The module's `consistency` is applied to whole frames, after tiles were put together.
     Raises UserError for options that do not go together.
     """
 
@@ -82,6 +83,11 @@ class Engine:
             )
         if options.precision == "fp16" and device.type == "cpu":
             raise UserError("precision=fp16: for GPUs; type precision=bf16, or fp32, which is as fast on most CPUs")
+        if options.periodic != "none" and module.consistency is not None:
+            raise UserError(
+                f"periodic={options.periodic}: the degradation that consistency inverts mirrors frames at their border; type "
+                f"consistency=none, or periodic=none"
+            )
         self.options, self.channels, self.device, self.ends = options, channels, device, ends
         self.module = module.to(device).eval()
         network = module.network
@@ -121,7 +127,10 @@ class Engine:
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             sr = self._ensemble(network, unit) if self.options.ensemble else self._frames(network, unit)
-        out = self.module.normalizer.inverse(sr.float()).cpu()
+        sr = sr.float()
+        if self.module.consistency is not None:
+            sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
+        out = self.module.normalizer.inverse(sr).cpu()
         if mask is not None:
             inner = mask[self.context : len(mask) - self.context]
             out = out.masked_fill(F.interpolate(inner, scale_factor=self.scale, mode="nearest") == 0, math.nan)

@@ -74,7 +74,8 @@ def upscale(settings: UpscaleSchema) -> Path:
     trained = read_trained(Path(settings.checkpoint).expanduser())
     options = Options(**{name: getattr(settings, name) for name in Options.__dataclass_fields__})
     ends: Any = settings.ends  # checked against ENDS
-    upscaler = Upscaler(trained, options, device=chosen(settings.device), ends=ends)
+    agreeing = {"consistency": settings.consistency, "consistency_steps": settings.consistency_steps}
+    upscaler = Upscaler(trained, options, device=chosen(settings.device), ends=ends, **agreeing)  # type: ignore[arg-type]
     given = Path(settings.input).expanduser()
     target = _beside(given, upscaler.scale) if settings.output is None else Path(settings.output).expanduser()
     if target.resolve() == given.resolve():
@@ -86,6 +87,7 @@ def upscale(settings: UpscaleSchema) -> Path:
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
         "version": __version__,
         "ends": upscaler.engine.ends,
+        **{name: upscaler.config[name] for name in agreeing},
         **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio")},
         **{name: value for name, value in asdict(options).items() if name not in ("memory", "tile")},
     }

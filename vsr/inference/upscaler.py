@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vsr.build import make
+from vsr.config import CONSISTENCIES
 from vsr.data.frames import Ends
-from vsr.errors import UserError
+from vsr.errors import UserError, suggestion
 from vsr.inference.engine import Engine, Options
 from vsr.inference.labelled import refined
 from vsr.loading import Trained, read_trained
@@ -23,14 +24,26 @@ class Upscaler:
     """A network from a checkpoint. Nothing else is needed: scale, normaliser, degradation and ends travel in it.
 
     Attributes:
-        trained: the checkpoint. engine: the function of frames. scale, channels: of the network. bounds: the physical values
-            between which it was trained.
+        trained: the checkpoint. config: of its run, with what was replaced here. engine: the function of frames. scale, channels:
+            of the network. bounds: the physical values between which it was trained.
     """
 
-    def __init__(self, trained: Trained, options: Options, *, device: torch.device, ends: Ends | None = None) -> None:
-        degradation = make("degradation", trained.config.degradation)
+    def __init__(
+        self,
+        trained: Trained,
+        options: Options,
+        *,
+        device: torch.device,
+        ends: Ends | None = None,
+        consistency: str | None = None,
+        consistency_steps: int | None = None,
+    ) -> None:
+        self.config = trained.config.copy()
+        self.config.consistency = consistency or self.config.consistency
+        self.config.consistency_steps = consistency_steps or self.config.consistency_steps
+        degradation = make("degradation", self.config.degradation)
         self.trained = trained
-        self.module = trained.module()
+        self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
         self.engine = Engine(
             self.module,
@@ -43,8 +56,9 @@ class Upscaler:
 
     @property
     def name(self) -> str:
-        """What it is and which file it is from, for histories: "fsrcnn x2 (checkpoint 0123456789ab)"."""
-        return f"{self.trained.config.name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
+        """What it is and which file it is from, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
+        with_ = "" if self.module.consistency is None else f"+{self.config.consistency}"
+        return f"{self.config.name}{with_} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     def upscale(self, movie: Array) -> Array:
         """A movie in physical units, `scale` times finer in y and x; every frame comes out.
@@ -90,13 +104,23 @@ class Upscaler:
         return sr.numpy()
 
 
-def load(path: str | Path, *, device: str = "auto", ends: Ends | None = None, **options: Any) -> Upscaler:
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    ends: Ends | None = None,
+    consistency: str | None = None,
+    consistency_steps: int | None = None,
+    **options: Any,
+) -> Upscaler:
     """The network of a checkpoint, ready to use.
 
     Args:
         path: a checkpoint of vsr (.ckpt).
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         ends: "replicate" or "reflect", for frames beyond the ends of a movie; None as in training.
+        consistency: "none", "projection" or "backprojection" (in `consistency_steps` steps): whether the result, degraded, is LR;
+            None as in training.
         options: those of `vsr.inference.engine.Options`: precision, compile, ensemble, periodic, memory, ...
 
     Raises UserError for a file that is not a checkpoint of vsr, and for options that there are not.
@@ -104,7 +128,18 @@ def load(path: str | Path, *, device: str = "auto", ends: Ends | None = None, **
     known = Options.__dataclass_fields__
     if unknown := [name for name in options if name not in known]:
         raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
-    return Upscaler(read_trained(Path(path).expanduser()), Options(**options), device=chosen(device), ends=ends)
+    if consistency is not None and consistency not in CONSISTENCIES:
+        raise UserError(f"consistency={consistency}{suggestion(consistency, CONSISTENCIES)}")
+    if consistency_steps is not None and consistency_steps < 1:
+        raise UserError(f"consistency_steps={consistency_steps}: must be 1 or more")
+    return Upscaler(
+        read_trained(Path(path).expanduser()),
+        Options(**options),
+        device=chosen(device),
+        ends=ends,
+        consistency=consistency,
+        consistency_steps=consistency_steps,
+    )
 
 
 def chosen(device: str) -> torch.device:

@@ -15,6 +15,7 @@ from vsr.losses import loss_function
 from vsr.metrics import SCORES, FrameScores, SequenceScores
 from vsr.metrics.referee import Referee
 from vsr.nets.base import Network, on_clip
+from vsr.nets.consistency import Agreement, agreeing
 from vsr.normalize import Normalizer
 from vsr.processes import average_gradients, copy_first, total, world
 from vsr.recipe import Recipe
@@ -38,6 +39,8 @@ class SRModule(L.LightningModule):
         tune: what is frozen, learns more slowly or is pulled back to its start; None for nothing of the kind.
         reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
         card: plain values for the checkpoint: config, data, scale, ...
+        consistency: what makes whole frames agree with their LR frames before they are scored or written; None for nothing. No
+            part of the training step, whose patches see only a part of what their LR depends on.
 
     Raises UserError when the network loses more of the border than the window cuts.
     """
@@ -57,6 +60,7 @@ class SRModule(L.LightningModule):
         tune: Tune | None = None,
         reference: Network | None = None,
         card: dict[str, Any] | None = None,
+        consistency: Agreement | None = None,
     ) -> None:
         super().__init__()
         # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
@@ -69,7 +73,7 @@ class SRModule(L.LightningModule):
         self.network, self.normalizer, self.reference = network, normalizer, reference
         self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
-        self.tune = tune or Tune()
+        self.tune, self.consistency = tune or Tune(), consistency
         self.tuning = Tuning(Tune(), network)  # at work during a fit
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
         self.sequences = nn.ModuleDict({_key(name): SequenceScores() for name in test_splits})
@@ -94,9 +98,12 @@ class SRModule(L.LightningModule):
     def predict_clip(self, batch: Clip) -> HRClips:
         """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
         around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
-        lr = crop(self.normalizer(batch.lr), (around - self.network.context, 0, 0))
-        sr = self.super_resolve(self._evaluated[0], lr)
-        return crop(sr, (self.network.context - self.network.geometry.margin[0], 0, 0))
+        lr, (lost, *border) = self.normalizer(batch.lr), self.network.geometry.margin
+        sr = self.super_resolve(self._evaluated[0], crop(lr, (around - self.network.context, 0, 0)))
+        sr = crop(sr, (self.network.context - lost, 0, 0))
+        if self.consistency is None:
+            return sr
+        return agreeing(self.consistency, sr, crop(lr, (around, 0, 0)), (border[0], border[1]))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Whole frames in physical units as networks are given them."""

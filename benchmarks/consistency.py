@@ -1,0 +1,144 @@
+"""What agreement with the LR frames is worth, and what the wrong constraint costs: docs/results/consistency.md and .json.
+
+    python train.py degradation=bicubic epochs=40 recipe.steps=100 hydra.run.dir=runs/bicubic
+    python train.py degradation=area epochs=40 recipe.steps=100 hydra.run.dir=runs/area
+    python benchmarks/consistency.py runs/bicubic/checkpoints/best.ckpt runs/area/checkpoints/best.ckpt [--out docs/results]
+
+Each checkpoint is scored on the last test split of its own data, with its baselines, under every constraint. The weights stay as
+they are. `block means` is the additive constraint layer of Harder et al. 2023 (Hard-Constrained Deep Learning for Climate
+Downscaling): what is missing from the mean of each block of scale x scale pixels is added to all of them, so that block means are
+the LR pixels, whatever made these. It is here for comparison and no choice of `consistency`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from vsr.build import build_baselines, build_data, build_scorer, evaluation_window
+from vsr.files import replacing
+from vsr.loading import Trained, read_trained
+from vsr.metrics.referee import Facts, Referee
+from vsr.modules.sr import SRModule
+from vsr.nets.consistency import Agreement, agreement
+from vsr.report import write_json
+from vsr.run import quiet_warnings
+from vsr.tables.words import table
+from vsr.training import serve
+
+CONSTRAINTS = ("none", "backprojection", "projection", "block means")
+ROWS = ("bicubic", "linear")
+SCORES = ("psnr", "consistency")
+TRAINER = {
+    "_target_": "lightning.pytorch.Trainer",
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+}
+HEAD = """\
+# What agreement with LR is worth
+
+`python benchmarks/consistency.py` writes this page; its head says which two networks it takes. Rows are scored on the `{split}`
+split of {data}, x{scale}, window {window}, one seed: PSNR as mean over frames, in dB, and the LR consistency error of
+[scores](../scores.md), RMS(D p - x) / RMS(x - mean x). Weights are the same in all columns; `backprojection` takes {steps} steps.
+A test compares the tables with [consistency.json](consistency.json); [consistency](../consistency.md) explains the constraints.
+"""
+FOOT = """\
+`block means` is the constraint of the literature on downscaling (Harder et al. 2023): block means equal the LR pixels. That is
+what `area` does, and there it is the projection. Under `bicubic`, LR pixels are not block means: to insist on them costs
+{cost:.1f} dB of `{name}` and leaves it further from the LR frames than without any constraint.
+"""
+
+
+def block_means(sr: Tensor, lr: Tensor) -> Tensor:
+    """(N, C, H, W) and (N, C, h, w) -> (N, C, H, W) with LR for its block means."""
+    scale = sr.shape[-1] // lr.shape[-1]
+    return sr + F.interpolate(lr - F.avg_pool2d(sr, scale), scale_factor=scale, mode="nearest")
+
+
+def measured(trained: Trained) -> dict[str, Any]:
+    """Scores of a checkpoint and its baselines under each constraint, and what they are of."""
+    config = trained.config.copy()
+    OmegaConf.resolve(config)
+    config.trainer = TRAINER
+    data = build_data(config, trained.bounds)
+    own = trained.module(config, data.test_splits)
+    serve(data, own)
+    split = data.test_splits[-1]
+    baselines = build_baselines(own, data.channels)
+    modules = {**{name: baselines[name] for name in ROWS}, str(config.name): own}
+    constraints: dict[str, Agreement | None] = {
+        name: block_means if name == "block means" else agreement(name, data.degradation, data.scale, config.consistency_steps)
+        for name in CONSTRAINTS
+    }
+    facts = Facts(
+        scale=data.scale,
+        bounds=tuple(data.card["bounds"]),
+        window=evaluation_window(config),
+        degrade=partial(data.degradation, scale=data.scale),
+    )
+    scorer = build_scorer(config)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for name, module in modules.items():
+        rows[name] = {}
+        for constraint, found in constraints.items():
+            module.consistency = found
+            frames = scored(scorer, data, module, facts)
+            rows[name][constraint] = {score: float(f"{np.nanmean(frames[score]):.6g}") for score in SCORES}
+    of = {"data": data.name, "split": split, "scale": data.scale, "window": list(facts.window), "steps": config.consistency_steps}
+    return {**of, "checkpoint": trained.sha256, "epochs": config.epochs, "rows": rows}
+
+
+def scored(scorer: Any, data: Any, module: SRModule, facts: Facts) -> dict[str, np.ndarray]:
+    """The scores of each frame of the last test split."""
+    module.referees = {split: Referee(facts) for split in data.test_splits}
+    scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
+    frames: dict[str, np.ndarray] = module.referees[data.test_splits[-1]].frames()
+    module.referees = {}
+    return frames
+
+
+def cells(scores: dict[str, float]) -> list[str]:
+    """As they stand in the page."""
+    return [f"{scores['psnr']:.2f}", f"{scores['consistency']:.1e}"]
+
+
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """The whole page."""
+    first = next(iter(found.values()))
+    parts = [HEAD.format(**first)]
+    header = ["method", *(title for name in CONSTRAINTS for title in (f"{name}, PSNR", "LR error"))]
+    for degradation, each in found.items():
+        rows = [[f"`{name}`", *(cell for c in CONSTRAINTS for cell in cells(row[c]))] for name, row in each["rows"].items()]
+        parts.append(f"## LR by `{degradation}`\n\n{table(header, rows)}\n")
+    name, row = list(found["bicubic"]["rows"].items())[-1]
+    parts.append(FOOT.format(cost=row["none"]["psnr"] - row["block means"]["psnr"], name=name))
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Score, and write the page and what a test compares it with."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("checkpoints", nargs=2, type=Path, metavar="CHECKPOINT", help="trained under bicubic, under area")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    arguments = parser.parse_args()
+    quiet_warnings()
+    with torch.no_grad():
+        found = dict(zip(("bicubic", "area"), map(measured, map(read_trained, arguments.checkpoints)), strict=True))
+    write_json(arguments.out / "consistency.json", found)
+    with replacing(arguments.out / "consistency.md") as temporary:
+        temporary.write_text(page(found), encoding="utf-8")
+    print(page(found))
+
+
+if __name__ == "__main__":
+    main()
