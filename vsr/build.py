@@ -116,8 +116,8 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         for name, child in parts.items()
     }
     network: Network = make(key, own, **built, scale=scale, channels=channels)
-    if recipe.residual and not parts and any(p.requires_grad for p in network.parameters()):
-        network = StandardizedResidual(network)
+    if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
+        network = StandardizedResidual(network, recipe.over)
     return network
 
 
