@@ -103,7 +103,7 @@ def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -
     assert said["checkpoint"] == read_trained(checkpoint).sha256
 
 
-@pytest.mark.parametrize(("model", "scale"), [("fsrcnn", 3), ("srnet3d", 2), ("joint", 2)])
+@pytest.mark.parametrize(("model", "scale"), [("fsrcnn", 3), ("srnet3d", 2)])
 def test_the_filter_that_a_residual_is_over_is_exported_too(model: str, scale: int, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     checkpoint = saved(tmp_path / "best.ckpt", model, scale, 2, "recipe.residual=linear")

@@ -90,8 +90,8 @@ class Authors:
         if isinstance(part, StandardizedResidual) and (last := [name for name in last_layer(part) if name in source]):
             if self.layers is not None:
                 raise UserError(
-                    f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out {OUTPUT[part.over]}; "
-                    f"type recipe.residual=none, or a smaller {key}.layers"
+                    f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out "
+                    f"{OUTPUT[part.over]}; type recipe.residual=none, or a smaller {key}.layers"
                 )
             reason = f"puts out {OUTPUT['none']}, here {OUTPUT[part.over]}; recipe.residual=none loads it"
             left_out |= {f"{prefix}{name}": reason for name in last}
@@ -188,7 +188,7 @@ class Checkpoint:
     def _of_another_output(
         self, network: Network, takes: dict[str, str], file: WeightFile, residual: dict[str, Over], key: str
     ) -> dict[str, str]:
-        """Last layers that put out frames where the file's put out a residual, or another one, or the reverse, with the reason."""
+        """Last layers that put out something else than the file's (frames, the residual over a base), with the reason."""
         left_out: dict[str, str] = {}
         for prefix, part in parts(network).items():
             ours: Over = part.over if isinstance(part, StandardizedResidual) else "none"
