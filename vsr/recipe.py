@@ -16,6 +16,9 @@ class Recipe:
 
     Attributes:
         loss: what is minimised, in the unit interval (divided by the rms of what `residual` leaves).
+        gradient, spectral, temporal: weights of what else is to be right, in the same loss: differences of neighbours, amplitudes
+            of waves, differences of frames (of movie networks); see `vsr.losses.further_terms`.
+        finetune: share of the planned steps, the last ones, that minimise the squared error alone.
         rate: Adam's learning rate, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
         batch: clips per step.
@@ -30,6 +33,10 @@ class Recipe:
     """
 
     loss: LossName = "mse"
+    gradient: float = 0.0
+    spectral: float = 0.0
+    temporal: float = 0.0
+    finetune: float = 0.0
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     batch: int = 16

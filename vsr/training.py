@@ -141,7 +141,7 @@ def train_stages(
     for name in ("first",) if network.trains == "second" else ("first", "second"):
         stage = build_stage(module, name)
         if network.first.kind == "frame" and name == "first":
-            stage.recipe = replace(stage.recipe, batch=start.frame_batch)
+            stage.recipe = replace(stage.recipe, batch=start.frame_batch, temporal=0.0)  # single frames do not change
         stop = StopAt(start.stop_epoch, start.stop_psnr) if name == "first" else None
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
         second = name == "second"
