@@ -89,8 +89,8 @@ def pack(run: Path, out: Path) -> Path:
     data, module = build_data(trained.config), trained.module()
     assert isinstance(data, ImageDataModule)
     network = module.network
-    if not isinstance(network, StandardizedResidual):
-        sys.exit(f"error: {run}: not trained with recipe.residual=true, which these weights are")
+    if not isinstance(network, StandardizedResidual) or network.over != "bicubic":
+        sys.exit(f"error: {run}: not trained with recipe.residual=bicubic, which these weights are")
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     scores = per_picture(data, module)
     facts = described(trained, module) | {

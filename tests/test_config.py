@@ -46,7 +46,7 @@ def test_configs_are_short(path: Path) -> None:
 def test_the_report_recipe_is_the_reports() -> None:
     cfg = compose_config("train", ["recipe=report"])
     assert (cfg.epochs, cfg.patience, cfg.recipe.rate, cfg.recipe.loss) == (150, 5, 1e-3, "mse")
-    assert (cfg.model.slope, cfg.model.output_act, cfg.recipe.residual, cfg.recipe.patch) == (0.0, True, False, None)
+    assert (cfg.model.slope, cfg.model.output_act, cfg.recipe.residual, cfg.recipe.patch) == (0.0, True, "none", None)
     assert compose_config("train", ["recipe=report", "patience=2", "epochs=3"]).patience == 2
 
 

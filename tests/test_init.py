@@ -130,17 +130,17 @@ def test_inside_the_residual_the_last_layer_stays_fresh(mat: Path, tmp_path: Pat
     start = ["model=fsrcnn_s", "init=authors", f"weights={mat}"]
     results = train_here(tmp_path / "a", [*SCORED, *start])
     assert set(reasons(results)) == {"enlarge.weight", "enlarge.bias"}
-    assert reasons(results)["enlarge.weight"].endswith("recipe.residual=false loads it")
-    whole = train_here(tmp_path / "b", [*SCORED, *start, "recipe.residual=false"])
+    assert reasons(results)["enlarge.weight"].endswith("recipe.residual=none loads it")
+    whole = train_here(tmp_path / "b", [*SCORED, *start, "recipe.residual=none"])
     assert set(statuses(whole).values()) == {"loaded"}
     assert torch.equal(weights_of(tmp_path / "b")["enlarge.weight"], read_authors(mat).layers[-1].weight.float())
-    with pytest.raises(UserError, match=r"init.layers=5: .*type recipe.residual=false, or a smaller init.layers"):
+    with pytest.raises(UserError, match=r"init.layers=5: .*type recipe.residual=none, or a smaller init.layers"):
         train_here(tmp_path / "c", [*SCORED, *start, "init.layers=5"])
 
 
 def test_the_deconvolution_belongs_to_its_scale(mat: Path, tmp_path: Path) -> None:
     """The file's name says it; where it does not, the config does."""
-    start = ["model=fsrcnn_s", "init=authors", "scale=3", "recipe.residual=false"]
+    start = ["model=fsrcnn_s", "init=authors", "scale=3", "recipe.residual=none"]
     for name, more in (("FSRCNN-s_x2.mat", []), ("other.mat", ["init.scale=2"])):
         path = tmp_path / name
         shutil.copy(mat, path)
@@ -190,7 +190,7 @@ def test_released_weights_without_training(file: str, overrides: list[str], gain
         for number in numbers:
             shutil.copy(shared / "images" / "T91" / f"t{number}.bmp", tmp_path / folder)
     data = ["data=images", f"data.path={tmp_path}/learn", f"data.test_path={tmp_path}/test", "protocol=classical"]
-    start = ["init=authors", f"weights={shared}/weights/{file}", "recipe.residual=false", "recipe.patch=8", "epochs=0"]
+    start = ["init=authors", f"weights={shared}/weights/{file}", "recipe.residual=none", "recipe.patch=8", "epochs=0"]
     results = train_here(tmp_path / "run", [*data, *overrides, *start])
     assert set(statuses(results).values()) == {"loaded"}
     psnr = {row["method"]: row["psnr"] for row in results["rows"]}
@@ -318,13 +318,15 @@ def test_a_start_of_the_first_stage(runs: dict[str, Path], tmp_path: Path) -> No
 
 
 def test_the_residual_of_one_is_not_the_frame_of_another(runs: dict[str, Path], tmp_path: Path) -> None:
-    start = ["init=checkpoint", f"weights={ckpt(runs['fsrcnn'])}", "recipe.residual=false"]
-    with pytest.raises(UserError, match=r"out.weight puts out the residual over bicubic, here frames; type recipe.residual=true"):
+    start = ["init=checkpoint", f"weights={ckpt(runs['fsrcnn'])}", "recipe.residual=none"]
+    with pytest.raises(
+        UserError, match=r"out.weight puts out the residual over bicubic, here frames; type recipe.residual=bicubic"
+    ):
         train_here(tmp_path / "a", [*SCORED, *start])
     results = train_here(tmp_path / "b", [*SCORED, *start, "init.mismatch=fresh"])
     assert set(reasons(results)) == {"out.weight", "out.bias"}
     back = ["init=checkpoint", f"weights={ckpt(tmp_path / 'b')}"]
-    with pytest.raises(UserError, match=r"puts out frames, here the residual over bicubic; type recipe.residual=false"):
+    with pytest.raises(UserError, match=r"puts out frames, here the residual over bicubic; type recipe.residual=none"):
         train_here(tmp_path / "c", [*SCORED, *back])
 
 

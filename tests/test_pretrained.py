@@ -180,7 +180,7 @@ def test_a_movie_network_from_a_named_frame_network() -> None:
 
 @torch.no_grad()
 def test_a_network_that_sees_frames_gets_features_for_them() -> None:
-    """recipe.residual=false: the first layer is for the frame itself, the last one puts out something else."""
+    """recipe.residual=none: the first layer is for the frame itself, the last one puts out something else."""
     network = fsrcnn_s()
     with pytest.raises(UserError, match=r"enlarge.weight puts out the residual over bicubic, here frames; type recipe.residual"):
         Pretrained()(network)

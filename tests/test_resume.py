@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from vsr.data.loaders import PatchLoader
 from vsr.errors import UserError
 from vsr.lock import FolderInUse, locked
 from vsr.modules.sr import SRModule
+from vsr.resume import check_same_run
 from vsr.signals import Stopped
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "recipe.steps=5", "epochs=4", "checkpoint_seconds=null"]
@@ -143,6 +145,25 @@ def test_an_unfinished_run_goes_on_only_as_what_it_is(steps: Steps, tmp_path: Pa
     train_here(run, [*QUICK, f"resume={run / 'checkpoints' / 'best.ckpt'}"])
     train_here(tmp_path / "whole", QUICK)
     assert first_difference(outcome(tmp_path / "whole"), outcome(run)) is None
+
+
+def test_a_recipe_in_the_words_of_before_is_the_same_run(tmp_path: Path) -> None:
+    """residual was true or false, and the terms of the loss were not there."""
+    train_here(tmp_path, [*QUICK, "epochs=1"])
+    content = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    card = copy.deepcopy(content["vsr"])
+    recipe, old = content["vsr"]["config"]["recipe"], tmp_path / "old.ckpt"
+    recipe["residual"] = True
+    for key in ("gradient", "spectral", "temporal", "finetune"):
+        del recipe[key]
+    torch.save(content, old)
+    assert check_same_run(old, card) == 5
+    recipe["residual"] = False
+    torch.save(content, old)
+    with pytest.raises(
+        UserError, match="was saved with recipe.residual=none, not bicubic; type recipe.residual=none to continue"
+    ):
+        check_same_run(old, card)
 
 
 def test_a_run_goes_on_in_a_folder_that_was_moved(steps: Steps, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     recipe: Recipe = make("recipe", cfg.recipe)
     channels = facts["channels"]
     network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
+    if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
+        _check_temporal(network, recipe)
     return _module_of(network)(
         network,
         normalizer=Normalizer(*facts["bounds"]),
@@ -118,9 +120,24 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         for name, child in parts.items()
     }
     network: Network = make(key, own, **built, scale=scale, channels=channels)
-    if recipe.residual and not parts and any(p.requires_grad for p in network.parameters()):
-        network = StandardizedResidual(network)
+    if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
+        network = StandardizedResidual(network, recipe.over)
     return network
+
+
+def _check_temporal(network: Network, recipe: Recipe) -> None:
+    """Raise UserError for a network whose training clips have no two frames to compare."""
+    if network.kind == "frame":
+        raise UserError(
+            f"recipe.temporal={recipe.temporal:g}: a frame network is trained on single frames, which have no change in time; "
+            "type model=st (or another movie network), or recipe.temporal=0"
+        )
+    lost = 2 * network.geometry.margin[0]
+    if recipe.frames < lost + 2:
+        raise UserError(
+            f"recipe.temporal={recipe.temporal:g}: clips of recipe.frames={recipe.frames} leave this network fewer than two "
+            f"frames; type recipe.frames={lost + 2} or more"
+        )
 
 
 def _module_of(network: Network) -> type[SRModule]:

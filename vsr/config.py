@@ -289,6 +289,9 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
     for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
         if recipe.get(key) is not None and recipe[key] <= 0:
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive")
+    for key in ("gradient", "spectral", "temporal", "finetune"):
+        if not 0 <= recipe.get(key, 0) <= (1 if key == "finetune" else float("inf")):
+            raise UserError(f"recipe.{key}={recipe[key]}: must be 0 or more{', and 1 at most' * (key == 'finetune')}")
     if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:
         raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
 

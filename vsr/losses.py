@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 LossName = Literal["mse", "l1", "charbonnier"]
+SPECTRAL_FLOOR = 1e-2  # of the power of a mode, in units of the error's: what lies below is not worth a loss
+
+# A weight, and what the loss is to compare: (weight, of the prediction, of the truth, mask).
+Term = tuple[float, Tensor, Tensor, Tensor | None]
 
 
 def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -29,3 +34,41 @@ def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = 
         return error.mean()
     weight = mask.expand_as(error)
     return (error * weight).sum() / weight.sum().clamp_min(1)
+
+
+def further_terms(
+    sr: Tensor, hr: Tensor, mask: Tensor | None, *, gradient: float, spectral: float, temporal: float
+) -> Iterator[Term]:
+    """What else of clips (B, C, T, H, W) is to be right, in the unit of their error; nothing for weights of 0.
+
+    gradient: differences of neighbours in y and in x (with absolute errors the loss of Kim et al., "Deep Fluids", 2019).
+    temporal: differences of frames that follow each other. spectral: `log_amplitudes`. Differences of which a pixel is masked do
+    not count, spectra of frames with a masked pixel neither.
+    """
+    for weight, axis in ((gradient / 2, -1), (gradient / 2, -2), (temporal, -3)):
+        if weight > 0:
+            yield weight, sr.diff(dim=axis), hr.diff(dim=axis), None if mask is None else _both(mask, axis)
+    if spectral > 0:
+        whole = None if mask is None else mask.amin((-2, -1), keepdim=True)
+        yield spectral, log_amplitudes(sr), log_amplitudes(hr), whole
+
+
+def log_amplitudes(clips: Tensor) -> Tensor:
+    """(..., H, W) -> (..., H, W // 2 + 1): logarithms of the amplitudes of all modes, under a Hann window, without the mean.
+
+    Amplitudes are in units in which those of white noise of variance one are one. Errors of small waves, which hardly count in
+    the mean square, weigh as much here as those of large ones; where a wave is, this does not see.
+    """
+    frames = clips.float()  # transforms in half precision are for a few sizes only
+    # Without the zeros at its ends, so that no frame is too small for it.
+    y, x = (torch.hann_window(n + 2, periodic=False, device=clips.device)[1:-1] for n in frames.shape[-2:])
+    window = y[:, None] * x
+    modes = torch.fft.rfft2((frames - frames.mean((-2, -1), keepdim=True)) * window)
+    power = (modes.real.square() + modes.imag.square()) / window.square().sum()
+    return 0.5 * torch.log(power + SPECTRAL_FLOOR)
+
+
+def _both(mask: Tensor, axis: int) -> Tensor:
+    """1 where a pixel and the one before it are."""
+    size = mask.shape[axis] - 1
+    return mask.narrow(axis, 0, size) * mask.narrow(axis, 1, size)

@@ -7,13 +7,18 @@ from typing import Literal
 
 from vsr.losses import LossName
 
+Over = Literal["none", "bicubic", "linear"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Loss, optimizer (Adam), schedule, batches and the form of the output.
 
     Attributes:
-        loss: what is minimised, in the unit interval (divided by the rms of the bicubic residual when `residual`).
+        loss: what is minimised, in the unit interval (divided by the rms of what `residual` leaves).
+        gradient, spectral, temporal: weights of what else is to be right, in the same loss: differences of neighbours, amplitudes
+            of waves, differences of frames (of movie networks); see `vsr.losses.further_terms`.
+        finetune: share of the planned steps, the last ones, that minimise the squared error alone.
         rate: Adam's learning rate, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
         batch: clips per step.
@@ -21,12 +26,17 @@ class Recipe:
         patch: side of the training patches in LR pixels; None trains on whole frames.
         steps: steps per epoch; None is one pass over the training clips.
         augment: flips and transposes, one draw per batch, where the data have the symmetry.
-        residual: standardised input, residual over bicubic in units of its rms; otherwise the network puts out the frame.
+        residual: standardised input, residual over "bicubic" or over the "linear" filter, in units of its rms; "none": the
+            network puts out the frame. Configs from before there was a choice say true for "bicubic" and false for "none".
         clip: largest norm of the gradient; None for no clipping.
         ema: decay of the averaged weights that are validated and kept; None for none.
     """
 
     loss: LossName = "mse"
+    gradient: float = 0.0
+    spectral: float = 0.0
+    temporal: float = 0.0
+    finetune: float = 0.0
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     batch: int = 16
@@ -34,6 +44,13 @@ class Recipe:
     patch: int | None = 16
     steps: int | None = 100
     augment: bool = True
-    residual: bool = True
+    residual: Literal["none", "bicubic", "linear", True, False] = "bicubic"
     ema: float | None = 0.999
     clip: float | None = 1.0
+
+    @property
+    def over(self) -> Over:
+        """`residual` by its name."""
+        if isinstance(self.residual, bool):
+            return "bicubic" if self.residual else "none"
+        return self.residual

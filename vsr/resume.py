@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from vsr.callbacks import AGREE_EVERY, History
 from vsr.checkpoints import PatientCheckpointIO, read_checkpoint
 from vsr.errors import NotWritten, UserError
 from vsr.modules.sr import SRModule
+from vsr.recipe import Recipe
 from vsr.signals import Signals, Stopped
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def check_same_run(path: Path, card: dict[str, Any]) -> int:
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
     saved = content["vsr"]
-    differing = differences(saved["config"], card["config"])
+    differing = differences(_filled(saved["config"]), _filled(card["config"]))
     if differing:
         key, before, now = differing[0]
         raise UserError(
@@ -192,6 +193,13 @@ def check_same_run(path: Path, card: dict[str, Any]) -> int:
         if before != now:
             log.warning("%s: saved with %s %s, now %s; results may differ from an uninterrupted run's", path, name, before, now)
     return int(content["global_step"])
+
+
+def _filled(config: dict[str, Any]) -> dict[str, Any]:
+    """With what a recipe did not say when it was saved, and in today's words."""
+    said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
+    recipe = Recipe(**said)
+    return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -180,7 +180,7 @@ def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
     stage = build_stage(module, name)
     assert isinstance(module.network, Combined)
     if module.network.first.kind == "frame" and name == "first":
-        stage.recipe = replace(stage.recipe, batch=start.frame_batch)
+        stage.recipe = replace(stage.recipe, batch=start.frame_batch, temporal=0.0)  # single frames do not change
     return stage
 
 

@@ -22,12 +22,18 @@ from vsr.naming import canonical, require, within
 from vsr.nets.base import Network
 from vsr.nets.combined import Combined
 from vsr.nets.residual import StandardizedResidual
+from vsr.recipe import Over
 from vsr.weights.authors import read_authors, shown
 from vsr.weights.files import OWN, WeightFile, read_file
 from vsr.weights.fitting import Inflate, authors_mapping, authors_names, names_by_role
 
-OUTPUT = {True: "the residual over bicubic", False: "frames"}
+OUTPUT: dict[Over, str] = {
+    "bicubic": "the residual over bicubic",
+    "linear": "the residual over the linear filter",
+    "none": "frames",
+}
 STATISTICS = ("mean", "std", "rms")  # of the data; every run measures its own
+FILTER = ("filter.weight", "filter.bias")  # of the residual over it, which every run fits itself
 
 
 class Start(Protocol):
@@ -84,10 +90,10 @@ class Authors:
         if isinstance(part, StandardizedResidual) and (last := [name for name in last_layer(part) if name in source]):
             if self.layers is not None:
                 raise UserError(
-                    f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out the residual over "
-                    f"bicubic; type recipe.residual=false, or a smaller {key}.layers"
+                    f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out "
+                    f"{OUTPUT[part.over]}; type recipe.residual=none, or a smaller {key}.layers"
                 )
-            reason = f"puts out {OUTPUT[False]}, here {OUTPUT[True]}; recipe.residual=false loads it"
+            reason = f"puts out {OUTPUT['none']}, here {OUTPUT[part.over]}; recipe.residual=none loads it"
             left_out |= {f"{prefix}{name}": reason for name in last}
             source = {name: tensor for name, tensor in source.items() if name not in last}
         named = re.search(r"x([234])\.mat$", self.path.name)
@@ -142,8 +148,10 @@ class Checkpoint:
         tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
-        residual = {name.rpartition("rms")[0] for name in tensors if name.rpartition(".")[2] == "rms"}
-        tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in STATISTICS}
+        begins = [name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"]
+        residual: dict[str, Over] = {begin: "linear" if begin + FILTER[0] in tensors else "bicubic" for begin in begins}
+        own = {begin + name for begin in begins for name in (*STATISTICS, *FILTER)}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in own}
         takes = self._takes(network, list(tensors), key)
         left_out = self._of_another_output(network, takes, file, residual, key)
         takes = {name: source for name, source in takes.items() if name not in left_out}
@@ -178,21 +186,21 @@ class Checkpoint:
         return {prefix + name: alike.get(name, name) for name in own}
 
     def _of_another_output(
-        self, network: Network, takes: dict[str, str], file: WeightFile, residual: set[str], key: str
+        self, network: Network, takes: dict[str, str], file: WeightFile, residual: dict[str, Over], key: str
     ) -> dict[str, str]:
-        """Last layers that put out frames where the file's put out the residual over bicubic, or the reverse, with the reason."""
+        """Last layers that put out something else than the file's (frames, the residual over a base), with the reason."""
         left_out: dict[str, str] = {}
         for prefix, part in parts(network).items():
-            ours = isinstance(part, StandardizedResidual)
+            ours: Over = part.over if isinstance(part, StandardizedResidual) else "none"
             for name in (f"{prefix}{name}" for name in last_layer(part)):
                 begin = takes.get(name, "").partition(".")[0] + "."
-                theirs = (begin if begin in ("first.", "second.") else "") in residual
+                theirs = residual.get(begin if begin in ("first.", "second.") else "", "none")
                 # Of a plain state dict without statistics nobody knows.
-                if name not in takes or theirs == ours or not (theirs or file.kind == OWN):
+                if name not in takes or theirs == ours or (theirs == "none" and file.kind != OWN):
                     continue
                 reason = f"puts out {OUTPUT[theirs]}, here {OUTPUT[ours]}"
                 if self.mismatch == "refuse":
-                    typed = f"type recipe.residual={str(theirs).lower()}, or {key}.mismatch=fresh to do without it"
+                    typed = f"type recipe.residual={theirs}, or {key}.mismatch=fresh to do without it"
                     raise UserError(f"{key}.path={self.path}: {name} {reason}; {typed}")
                 left_out[name] = reason
         return left_out

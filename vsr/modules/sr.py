@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsr.errors import UserError
 from vsr.geometry import Triple
-from vsr.losses import loss_function
+from vsr.losses import further_terms, loss_function
 from vsr.metrics import SCORES, FrameScores, SequenceScores
 from vsr.metrics.referee import Referee
 from vsr.nets.base import Network, on_clip
@@ -83,6 +83,7 @@ class SRModule(L.LightningModule):
         self.referees: dict[str, Referee] = {}  # split -> who scores a test in detail, instead of the scores above
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
+        self._steps = 0  # of the fit
         self._started: float | None = None
         self._spent = 0.0  # seconds, in the processes that this fit was interrupted in
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
@@ -145,15 +146,30 @@ class SRModule(L.LightningModule):
         return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error.
-
-        Of several processes, each has its part of the mean over the whole batch: the mean over processes of these losses, and so
-        of their gradients, is that of one process that has all of it, also where shares or masks differ.
-        """
+        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error."""
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
-        loss = loss_function(self.recipe.loss, sr / network.error_unit, hr / network.error_unit, mask)
+        sr, hr, recipe = sr / network.error_unit, hr / network.error_unit, self.recipe
+        if self.finetuning:
+            return self._part_of(loss_function("mse", sr, hr, mask), mask)
+        loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)
+        weights = {"gradient": recipe.gradient, "spectral": recipe.spectral, "temporal": recipe.temporal}
+        for weight, p, y, counts in further_terms(sr, hr, mask, **weights):
+            loss = loss + weight * self._part_of(loss_function(recipe.loss, p, y, counts), counts)
+        return loss
+
+    @property
+    def finetuning(self) -> bool:
+        """Whether these are the last steps of the fit, `recipe.finetune` of all: it follows from the step's number alone."""
+        return self.recipe.finetune > 0 and self.trainer.global_step >= (1 - self.recipe.finetune) * self._steps
+
+    def _part_of(self, loss: Tensor, mask: Tensor | None) -> Tensor:
+        """A mean over this process's clips, where `mask` is 1, as its part of the mean over the whole batch.
+
+        The mean over processes of these, and so of their gradients, is that of one process that has all of the batch, also where
+        shares or masks differ.
+        """
         if world() == 1:
             return loss
         if mask is None:
@@ -167,6 +183,7 @@ class SRModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
+        self._steps = int(self.trainer.estimated_stepping_batches)
         self.tuning.begin()
         self.tuning.begin_epoch(self.current_epoch)  # a fit that goes on in the middle of an epoch does not begin it
 

@@ -1,0 +1,146 @@
+"""What the terms of a loss cost and give: docs/results/losses.md and losses.json.
+
+    python benchmarks/losses.py runs/losses [--epochs 40] [--movie-epochs 8] [--seeds 2]
+
+trains a network (`plain`, 24 wide, 4 deep; `st` for what has to do with time) on the tide with each loss, scores it with
+evaluate.py on the frames of other trajectories, and writes the page. Runs that are in the folder already are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vsr.files import replacing
+from vsr.provenance import commit
+from vsr.tables.words import half_range, mean, spread, table
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "results"
+SPLIT = "unseen"
+FRAME = ("model=plain", "model.width=24", "model.depth=4")
+MOVIE = ("model=st",)
+BASE = "mse"
+LOSSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "mse": (FRAME, ()),
+    "l1": (FRAME, ("recipe.loss=l1",)),
+    "charbonnier": (FRAME, ("recipe.loss=charbonnier",)),
+    "mse + gradient": (FRAME, ("recipe.gradient=1",)),
+    "mse + spectral": (FRAME, ("recipe.spectral=0.1",)),
+    "l1, finetune": (FRAME, ("recipe.loss=l1", "recipe.finetune=0.2")),
+    "st, mse": (MOVIE, ()),
+    "st, mse + temporal": (MOVIE, ("recipe.temporal=1",)),
+}
+# Key in results.json -> (title, form, whether more is better).
+SCORES: dict[str, tuple[str, str, bool]] = {
+    "psnr": ("PSNR (dB)", ".2f", True),
+    "ssim": ("SSIM", ".4f", True),
+    "lsd": ("spectrum error (dB)", ".2f", False),
+    "gradient_rmse": ("gradient error", ".4f", False),
+    "change_error": ("change error", ".3f", False),
+}
+INTRODUCTION = """# Losses and what they keep
+
+The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain` (24 wide, 4 deep), {epochs} epochs of
+100 steps; `st`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of. Mean ± half
+of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change from frame to frame
+([scores](../scores.md)).
+
+A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
+
+Made at commit {commit}; every number is in [losses.json](losses.json).
+
+```
+python benchmarks/losses.py runs/losses --epochs {epochs} --movie-epochs {movie_epochs} --seeds {seeds}
+```
+"""
+
+
+def base_of(name: str) -> str:
+    """The loss that another one is compared with: the squared error with the same network."""
+    return f"st, {BASE}" if name.startswith("st,") else BASE
+
+
+def run(folder: Path, overrides: Sequence[str]) -> dict[str, float]:
+    """Train and evaluate in processes of their own, unless that was done. Exits when one fails."""
+    scored = folder / "evaluation"
+    if not (folder / "results.json").is_file():
+        call("train.py", *overrides, f"hydra.run.dir={folder}")
+    if not (scored / "results.json").is_file():
+        call("evaluate.py", f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}", "report=false", f"hydra.run.dir={scored}")
+    rows = json.loads((scored / "results.json").read_text(encoding="utf-8"))["rows"]
+    own = [row for row in rows if row["split"] == SPLIT and row["method"] == "network"]
+    if len(own) != 1:
+        sys.exit(f"error: {scored}: {len(own)} rows of the network on {SPLIT}, not one")
+    return {key: float(own[0][key]) for key in SCORES}
+
+
+def call(script: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    if done.returncode:
+        sys.exit(f"error: {script} {' '.join(arguments)}: ended with status {done.returncode}")
+
+
+def page(facts: dict[str, Any]) -> str:
+    """losses.md of what losses.json holds."""
+    found: dict[str, list[dict[str, float]]] = facts["losses"]
+    columns = {name: {key: [seed[key] for seed in seeds] for key in SCORES} for name, seeds in found.items()}
+    rows = [[name, *(spread(own[key], form) for key, (_, form, _) in SCORES.items())] for name, own in columns.items()]
+    said = []
+    for name, own in columns.items():
+        base = columns[base_of(name)]
+        if own is not base:
+            said.append(f"- **{name}** {verdict(own, base)}")
+    shown = INTRODUCTION.format(**{key: value for key, value in facts.items() if key != "losses"}, split=SPLIT)
+    return f"{shown}\n{table(['loss', *(title for title, _, _ in SCORES.values())], rows)}\n\n" + "\n".join(said) + "\n"
+
+
+def verdict(own: dict[str, list[float]], base: dict[str, list[float]]) -> str:
+    """What a loss gives and costs beyond the spread over seeds."""
+    better, worse = [], []
+    for key, (title, form, more) in SCORES.items():
+        difference = mean(own[key]) - mean(base[key])
+        if abs(difference) > half_range(own[key]) + half_range(base[key]):
+            name = title.partition(" (")[0]
+            (better if (difference > 0) == more else worse).append(f"{name} ({difference:+{form}})")
+    if not better and not worse:
+        return "differs in nothing by more than the seeds do: it does not pay."
+    gives = f"pays in {', '.join(better)}" if better else "does not pay"
+    return f"{gives}, and costs in {', '.join(worse)}." if worse else f"{gives}."
+
+
+def main() -> None:
+    """Run what is missing, write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--movie-epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=OUT, help="where the page is written")
+    parser.add_argument("--more", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides of train.py")
+    asked = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {}
+    for name, (model, loss) in LOSSES.items():
+        epochs = asked.movie_epochs if model is MOVIE else asked.epochs
+        common = ("name=network", "data.family=tide", f"epochs={epochs}", "patience=null", *asked.more)
+        place = "".join(letter if letter.isalnum() else "-" for letter in name)
+        found[name] = [
+            run(asked.folder / f"{place}-{seed}", (*model, *loss, *common, f"seed={seed}")) for seed in range(asked.seeds)
+        ]
+    facts: dict[str, Any] = {key: getattr(asked, key) for key in ("epochs", "movie_epochs", "seeds")}
+    facts |= {"commit": commit(), "losses": found}
+    for name, text in {"losses.json": json.dumps(facts, indent=1) + "\n", "losses.md": page(facts)}.items():
+        with replacing(asked.out / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
