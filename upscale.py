@@ -6,7 +6,7 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.cli import launch
-from vsr.config import UpscaleSchema
+from vsr.schemas import UpscaleSchema
 
 
 def task(cfg: DictConfig, folder: Path) -> None:

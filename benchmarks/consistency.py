@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor
+from vsr.tables.words import table
 
 from vsr.build import build_baselines, build_data, build_scorer, evaluation_window
 from vsr.files import replacing
@@ -31,7 +32,6 @@ from vsr.modules.sr import SRModule
 from vsr.nets.consistency import Agreement, agreement
 from vsr.report import write_json
 from vsr.run import quiet_warnings
-from vsr.tables.words import table
 from vsr.training import serve
 
 CONSTRAINTS = ("none", "backprojection", "projection", "block means")

@@ -22,9 +22,9 @@ from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
 from vsr.build import build_data, build_module
-from vsr.config import register
 from vsr.data.base import SRDataModule
 from vsr.run import score_rows
+from vsr.schemas import register
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "data"

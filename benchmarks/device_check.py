@@ -27,11 +27,12 @@ from torch import Tensor
 
 from vsr.build import build_data, build_module, build_scorer, quiet_lightning
 from vsr.callbacks import EMA
-from vsr.config import check, register
+from vsr.config import check
 from vsr.errors import UserError
 from vsr.hardware import PRECISIONS, Placement, check_hardware, placement, set_arithmetic, suit, unsuit
 from vsr.inference.engine import Engine, Options
 from vsr.modules.sr import SRModule
+from vsr.schemas import register
 from vsr.training import quiet_warnings, serve
 
 CONF = Path(__file__).parent.parent / "conf"

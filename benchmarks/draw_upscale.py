@@ -14,11 +14,11 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from vsr.config import UpscaleSchema
 from vsr.data.climate import ClimateDataModule
 from vsr.degradations import Bicubic
 from vsr.inference.files import upscale
 from vsr.recipe import Recipe
+from vsr.schemas import UpscaleSchema
 
 FRAME = 20
 

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vsr.tables.words import half_range, mean, spread, table
+
 from vsr.files import replacing
 from vsr.provenance import commit
-from vsr.tables.words import half_range, mean, spread, table
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results"

@@ -16,9 +16,10 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from vsr.build import build_data, build_module
-from vsr.config import check, register
+from vsr.config import check
 from vsr.nets.residual import StandardizedResidual
 from vsr.run import score_rows
+from vsr.schemas import register
 from vsr.training import fit
 from vsr.types import TrainingFrames
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import vsr
-from vsr.config import UpscaleSchema
 from vsr.inference.files import upscale
+from vsr.schemas import UpscaleSchema
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH, ROUNDS = 540, 960, 3

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config import register
+from vsr.schemas import register
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

@@ -20,10 +20,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr.budget import PLAN
-from vsr.config import SCHEMAS, check, register
+from vsr.config import check
 from vsr.errors import UserError, suggestion
 from vsr.lock import FolderInUse
 from vsr.rerun import RECORD, expanded
+from vsr.schemas import SCHEMAS, register
 from vsr.signals import Stopped
 from vsr.torchrun import started
 

@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor
 
 from vsr import __version__
-from vsr.config import UpscaleSchema
 from vsr.data.readers.arrays import ArrayMovie, open_movie
 from vsr.data.readers.pictures import SUFFIXES as PICTURES
 from vsr.data.readers.video import SUFFIXES as VIDEOS
@@ -28,6 +27,7 @@ from vsr.output.base import Sink
 from vsr.output.video import stream_pair
 from vsr.output.video_source import Source as Blocks
 from vsr.progress import progress_bar
+from vsr.schemas import UpscaleSchema
 
 log = logging.getLogger(__name__)
 

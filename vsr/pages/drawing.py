@@ -10,10 +10,10 @@ from hydra.core.global_hydra import GlobalHydra
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from vsr.config import register
 from vsr.errors import UserError
 from vsr.files import replacing
 from vsr.pages.runs import ROOT
+from vsr.schemas import register
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

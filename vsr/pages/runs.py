@@ -17,10 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vsr.config import register
 from vsr.errors import UserError
 from vsr.jobs import Job, Outcome, run_jobs
 from vsr.report import write_json
+from vsr.schemas import register
 
 ROOT = Path(__file__).parent.parent.parent
 NEEDED = re.compile(r"<(\w+)>")

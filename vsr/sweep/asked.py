@@ -23,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr.cli import one_line
-from vsr.config import check, register
+from vsr.config import check
 from vsr.errors import UserError
+from vsr.schemas import register
 
 # Of the sweep itself: a run of its own knows none of it.
 _OF_SWEEP = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)([./=]|$)")
