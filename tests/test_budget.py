@@ -57,6 +57,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(settling, "fit_rates", rates)
     monkeypatch.setattr(timing, "SECONDS", 0.1)
+    monkeypatch.setattr(settling, "OVERTIME", 1000.0)  # the rates are not those of this machine, nor is it quiet
     return measured
 
 
@@ -248,6 +249,7 @@ def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
     # Seconds by steps: 3 s each, so that 7.5 s of the budget of 5 s are over in the middle of the first epoch.
     monkeypatch.setattr(SRModule, "trained_seconds", lambda module: 3.0 * module.global_step)
     monkeypatch.setattr("vsr.settling.fit_rates", lambda *_: {"whole": Rate(0.1, 0.1)})
+    monkeypatch.setattr("vsr.settling.OVERTIME", 1.5)
     with caplog.at_level(logging.WARNING):
         results = run(tmp_path, "budget=5s")
     assert results["plan"]["settled"]["recipe.steps"] > 3
@@ -263,11 +265,11 @@ def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps:
     from vsr import settling
 
     assert settling.limits({"seconds": 10.0, "steps": 1, "fits": {"whole": {"epochs": 1, "step": 1.0, "epoch": 0.0}}}) == {
-        "whole": 15.0
+        "whole": 10_000.0
     }
     results = run(tmp_path, "budget=5s")
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["vsr_progress"]["spent"]
-    assert 0 < saved <= results["provenance"]["cost"]["training_seconds"] < 7.5
+    assert 0 < saved <= results["provenance"]["cost"]["training_seconds"]
     assert Overtime(1.0).state_dict() == {}  # it keeps no clock of its own
 
 
