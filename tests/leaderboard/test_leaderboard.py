@@ -116,7 +116,8 @@ def test_mistakes_are_one_line_that_says_what_to_type(typed: str, message: str) 
 
 
 def test_a_mistake_and_the_help_answer_without_torch() -> None:
-    code = "import sys; from vsr.leaderboard.__main__ import main\ntry: main(sys.argv[1:])\nfinally: assert 'torch' not in sys.modules"
+    code = "import sys; from vsr.leaderboard.__main__ import main\n"
+    code += "try: main(sys.argv[1:])\nfinally: assert 'torch' not in sys.modules"
     done = run([sys.executable, "-c", code, "dta=tide"])
     assert done.returncode == 1
     assert done.stderr == "error: dta: unknown key; did you mean 'data'?\n"
