@@ -70,12 +70,12 @@ def plan(rate: Rate, seconds: float) -> Plan:
     """Epochs and steps that end within `seconds`.
 
     As many epochs, 4 to 60, as leave nine tenths of the time to the steps; fewer than 4 where these would take more than half of
-    it. Raises UserError when there is no time for one step.
+    it, or leave no time for a step in each. Raises UserError when there is no time for a step at all.
     """
     epochs = int(min(max(OVERHEAD * seconds / max(rate.epoch, 1e-9), EPOCHS[0]), EPOCHS[1]))
-    while epochs > 1 and epochs * rate.epoch > seconds / 2:
+    while epochs > 1 and (epochs * rate.epoch > seconds / 2 or _steps(rate, seconds, epochs) < 1):
         epochs -= 1
-    steps = int((AIM * seconds / epochs - rate.epoch) / rate.step)
+    steps = _steps(rate, seconds, epochs)
     if steps < 1:
         least = max(LEAST, (rate.step + rate.epoch) / AIM)
         raise UserError(
@@ -83,6 +83,11 @@ def plan(rate: Rate, seconds: float) -> Plan:
             f"type budget={int(least) + 1}s or more, or a smaller model"
         )
     return Plan(epochs, steps)
+
+
+def _steps(rate: Rate, seconds: float, epochs: int) -> int:
+    """Per epoch, that there is time for."""
+    return max(0, int((AIM * seconds / epochs - rate.epoch) / rate.step))
 
 
 def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
@@ -116,13 +121,6 @@ def typed() -> set[str]:
     return {line.lstrip("+~").partition("=")[0] for line in HydraConfig.get().overrides.task}
 
 
-def without_patience(cfg: DictConfig) -> DictConfig:
-    """Under a budget a schedule goes to its end: patience is off, unless it was typed."""
-    if cfg.get("budget") is None or "patience" in typed():
-        return cfg
-    return changed(cfg, {"patience": None})
-
-
 def changed(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     """A copy of a config with other values for keys that it has."""
     found = copy.deepcopy(cfg)
@@ -133,18 +131,23 @@ def changed(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 
 def settled(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
     """A config with what it leaves open (epochs under a budget, precision=auto) as a run has settled it, see `same_as_asked`."""
-    known = found.get("settled", {})
-    left_open = {key: value for key, value in known.items() if (cfg.precision == "auto" if key == "precision" else cfg.budget)}
-    return changed(cfg, left_open)
+    given = typed()
+    return changed(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
+
+
+def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
+    if key == "precision":
+        return str(cfg.precision) == "auto"
+    return cfg.budget is not None and not (key == "patience" and key in given)
 
 
 def same_as_asked(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Whether results are of a run with that config, as it was before the run settled what it leaves open."""
-    keys = results.get("plan", {}).get("settled", {})
+    keys = results.get("plan", {}).get("differs", [])
     return _without(results.get("config", asked), keys) == _without(asked, keys)
 
 
-def _without(config: Mapping[str, Any], keys: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"

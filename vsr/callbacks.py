@@ -175,7 +175,7 @@ class StopAt(Callback):
 class Overtime(Callback):
     """End a fit that takes much longer than it was planned to, after the step at work; the epoch's scores still count.
 
-    The time is that of training, in all processes that the fit went on in, without that between them. The schedule stays as it is.
+    The time is that of training, in all processes that the fit went on in, not between them. The schedule stays as it is.
 
     Args:
         seconds: the fit is ended after.

@@ -109,7 +109,8 @@ class Keeper(Checkpoint):
             self._restored = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        # The last one too where a callback ends the epoch with this step.
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop:
             return
         if trainer.world_size == 1 or trainer.global_step % AGREE_EVERY == 0:
             session, elapsed = self.session, time.monotonic() - max(self._saved, self._begun)

@@ -15,7 +15,6 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.budget import without_patience
 from vsr.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
 from vsr.callbacks import Overtime
 from vsr.data.base import SRDataModule
@@ -46,7 +45,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
     folder that cannot be used, Stopped when a signal ended the run.
     """
-    cfg = without_patience(cfg)
     with joined(cfg, folder) as folder:
         return run(cfg, folder)
 

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from vsr.budget import OVERTIME, PLAN, Rate, plan, seconds_of, settled
+from vsr.budget import OVERTIME, PLAN, Rate, plan, seconds_of, settled, typed
 from vsr.data.base import SRDataModule
 from vsr.errors import NotWritten, UserError
 from vsr.files import replacing
 from vsr.hardware import with_precision
 from vsr.processes import from_first, rank
-from vsr.resume import Session
+from vsr.resume import Session, differences
 from vsr.timing import fit_rates, together, weights
 
 log = logging.getLogger(__name__)
@@ -31,18 +31,24 @@ def settle(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) 
     Raises UserError for a budget that is too short, NotWritten when the plan cannot be kept.
     """
     before = from_first(lambda: read_plan(folder)) if session.resume else {}
-    found, cfg = before, settled(cfg, before)
+    asked, found, cfg = cfg, before, settled(cfg, before)
     if cfg.precision == "auto":
         cfg = with_precision(cfg)
         found = {**found, "settled": {**found.get("settled", {}), "precision": cfg.precision}}
     if cfg.budget is not None and "fits" not in found:
         found = {**found, **_planned(cfg, fit_rates(cfg, data, folder, session), found.get("settled", {}))}
         cfg = settled(cfg, found)
-    if found != before and rank() == 0:
-        _write(folder, found)
+    if found != before:
+        found["differs"] = [name for name, *_ in differences(_plain(asked), _plain(cfg))]
+        if rank() == 0:
+            _write(folder, found)
     if cfg.budget is not None:
         log.info("budget    %s", _words(str(cfg.budget), found))
     return cfg, found
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 
 
 def _planned(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,8 +61,8 @@ def _planned(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}
     if "first" in epochs:
         values["init.epochs"] = epochs["first"]
-    if cfg.patience is None:
-        values["patience"] = None
+    if from_first(lambda: "patience" not in typed()):
+        values["patience"] = None  # a schedule goes to its end
     fits = {name: {"epochs": epochs[name], "step": rate.step, "epoch": rate.epoch} for name, rate in rates.items()}
     return {"seconds": seconds, "steps": whole.steps, "fits": fits, "settled": {**known, **values}}
 
