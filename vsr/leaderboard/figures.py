@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 
 from vsr.leaderboard.board import Board
 from vsr.pages.drawing import save
@@ -45,7 +45,9 @@ def over_speed(board: Board, path: Path) -> None:
                     axis.annotate(label, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6.5)
         _lines(board, axis, data, split)
         axis.set_xscale("log")
+        axis.margins(x=0.15)  # room for the labels
         axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         axis.set_xlabel("frames per second")
     save(figure, path)
 
