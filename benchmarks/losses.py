@@ -49,7 +49,7 @@ INTRODUCTION = """# Losses and what they keep
 
 The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain` (24 wide, 4 deep), {epochs} epochs
 of 100 steps; `st`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of. Mean ±
-half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change from frame to frame
+half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change between frames
 ([scores](../scores.md)).
 
 A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
