@@ -105,7 +105,8 @@ def page(facts: dict[str, Any]) -> str:
 
 def verdict(own: dict[str, list[float]], base: dict[str, list[float]]) -> str:
     """What a loss gives and costs beyond the spread over seeds."""
-    better, worse = [], []
+    better: list[str] = []
+    worse: list[str] = []
     for key, (title, form, more) in SCORES.items():
         difference = mean(own[key]) - mean(base[key])
         if abs(difference) > half_range(own[key]) + half_range(base[key]):
