@@ -48,9 +48,9 @@ SCORES: dict[str, tuple[str, str, bool]] = {
 }
 INTRODUCTION = """# Losses and what they keep
 
-The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain` (24 wide, 4 deep), {epochs} epochs of
-100 steps; `st`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of. Mean ± half
-of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change from frame to frame
+The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain` (24 wide, 4 deep), {epochs} epochs
+of 100 steps; `st`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of. Mean ±
+half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change between frames
 ([scores](../scores.md)).
 
 A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
@@ -106,7 +106,8 @@ def page(facts: dict[str, Any]) -> str:
 
 def verdict(own: dict[str, list[float]], base: dict[str, list[float]]) -> str:
     """What a loss gives and costs beyond the spread over seeds."""
-    better, worse = [], []
+    better: list[str] = []
+    worse: list[str] = []
     for key, (title, form, more) in SCORES.items():
         difference = mean(own[key]) - mean(base[key])
         if abs(difference) > half_range(own[key]) + half_range(base[key]):
