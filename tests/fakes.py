@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.naming import method
 from vsr.schemas import register
 
 ROOT = Path(__file__).parent.parent
@@ -50,8 +51,8 @@ def compose_config(script: str, overrides: list[str]) -> DictConfig:
     choice = dict(cfg.hydra.runtime.choices)
     for key in ("hydra",):
         del cfg._content[key]  # type: ignore[union-attr]
-    if script == "train" and str(cfg._get_node("name")).startswith("${hydra"):
-        cfg.name = choice["model"]
+    if script == "train" and str(cfg._get_node("name")).startswith("${method:${hydra"):
+        cfg.name = method(str(choice["model"]), cfg.consistency)
     return cfg
 
 

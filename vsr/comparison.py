@@ -26,6 +26,7 @@ from vsr.hardware import alone
 from vsr.loading import Trained, read_trained
 from vsr.metrics.referee import Facts, Referee
 from vsr.modules.sr import SRModule
+from vsr.naming import method as method_name
 from vsr.nets.base import parameter_count
 from vsr.nets.consistency import separable
 from vsr.progress import progress_bar
@@ -98,7 +99,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def labels(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
     """A name for the row of each checkpoint: its run's and its consistency, and the run's folder where several share that."""
     names = [
-        str(each.config.name) + (f"+{config.consistency}" if config.consistency != "none" else "")
+        method_name(str(each.config.name), config.consistency, each.config.consistency)
         for each, config in zip(trained, configs, strict=True)
     ]
     found: list[str] = []

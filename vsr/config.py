@@ -134,11 +134,9 @@ def _check_starts(init: Any, key: str) -> None:
         if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
             raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")
         return
-    value = init["path"]
-    if value is None:
+    if (value := init["path"]) is None:
         raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
-    path = Path(str(value)).expanduser()
-    if not path.exists():
+    if not (path := Path(str(value)).expanduser()).exists():
         raise UserError(f"{key}.path={value}: {_nearby(path)}")
     if path.is_dir():
         raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")

@@ -1,4 +1,4 @@
-"""Names of a network's modules and tensors as people read and type them: without the wrapper around a network."""
+"""Names as people read and type them: of methods, and of a network's modules and tensors without the wrapper around it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Iterable
 from vsr.errors import UserError, suggestion
 
 WRAPPER = "network"  # what StandardizedResidual and SRModule call the network inside
+
+
+def method(name: str, consistency: str, before: str = "none") -> str:
+    """What a row is called: fsrcnn, or fsrcnn+projection; `before` is the consistency that the name may tell of already."""
+    name = name.replace(f"+{before}", "")
+    return name if consistency == "none" else f"{name}+{consistency}"
 
 
 def canonical(name: str) -> str:

@@ -131,8 +131,8 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
-    protocol = described(cfg, data, module) | {"consistency": cfg.consistency}  # of the network; baselines have none
-    return {"protocol": protocol, "rows": rows, "versions": versions(), "config": config}
+    found = {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
+    return found | {"consistency": cfg.consistency}  # of the network: baselines have none, so it is not in the protocol
 
 
 def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:

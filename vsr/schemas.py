@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from vsr.naming import method
 
 
 @dataclass
@@ -96,3 +98,4 @@ def register() -> None:
     """Make the schemas known to Hydra."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
+    OmegaConf.register_new_resolver("method", method, replace=True)

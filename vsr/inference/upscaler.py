@@ -16,6 +16,7 @@ from vsr.errors import UserError, suggestion
 from vsr.inference.engine import Engine, Options
 from vsr.inference.labelled import refined
 from vsr.loading import Trained, read_trained
+from vsr.naming import method
 
 Array = TypeVar("Array")  # numpy, torch or xarray: what goes in comes out
 
@@ -57,8 +58,8 @@ class Upscaler:
     @property
     def name(self) -> str:
         """What it is and which file it is from, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
-        with_ = "" if self.module.consistency is None else f"+{self.config.consistency}"
-        return f"{self.config.name}{with_} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
+        name = method(str(self.config.name), self.config.consistency, self.trained.config.consistency)
+        return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     def upscale(self, movie: Array) -> Array:
         """A movie in physical units, `scale` times finer in y and x; every frame comes out.
