@@ -26,6 +26,7 @@ SMALL = {
     "st": ["width=6", "blocks=2"],
     "rrn": ["width=6", "blocks=1", "warmup=2"],
     "basicvsr": ["width=6", "blocks=1", "warmup=2"],
+    "resnet": ["width=6", "blocks=2"],
     "stacked": ["width=6", "blocks=2"],
 }
 TINY_RUN = ["epochs=1", "trainer.accelerator=cpu"]

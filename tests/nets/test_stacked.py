@@ -1,4 +1,4 @@
-"""Neighbouring frames as channels."""
+"""Residual blocks at LR, on single frames and on neighbouring frames as channels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 from tests.nets.test_clip_networks import used_frames
 from tests.nets.test_networks import randomize
 from vsr.errors import UserError
-from vsr.nets.base import parameter_count
+from vsr.nets.base import on_clip, parameter_count
 from vsr.nets.cost import multiply_adds
+from vsr.nets.edsr import EDSR
+from vsr.nets.resnet import ResNet
 from vsr.nets.stacked import Stacked
 
 
@@ -42,10 +44,29 @@ def test_parameters_of_stacked_and_that_time_costs_one_wider_layer(
     network = Stacked(frames=frames, width=width, blocks=blocks, scale=scale, channels=channels)
     layers = [(frames * channels, width), *[(width, width)] * (2 * blocks + 1), (width, channels * scale**2)]
     assert parameter_count(network) == sum(9 * a * b + b for a, b in layers)
-    alone = Stacked(frames=1, width=width, blocks=blocks, scale=scale, channels=channels)
+    alone = ResNet(width=width, blocks=blocks, scale=scale, channels=channels)
+    assert parameter_count(network) - parameter_count(alone) == (frames - 1) * 9 * channels * width
     more = (frames - 1) * 9 * channels * width
     costs = [multiply_adds(each, h=10, w=11, channels=channels) for each in (network, alone)]
     assert costs[0] - costs[1] == pytest.approx(more / scale**2)
+
+
+def test_one_frame_stacked_is_the_frame_network() -> None:
+    """With the same weights by the same names, so that each can be started from the other."""
+    torch.manual_seed(0)
+    frame = ResNet(width=4, blocks=2, scale=2).double()
+    randomize(frame)
+    stacked = Stacked(frames=1, width=4, blocks=2, scale=2).double()
+    stacked.load_state_dict(frame.state_dict())
+    clip = torch.rand(2, 1, 3, 6, 5, dtype=torch.float64)
+    torch.testing.assert_close(stacked(clip), on_clip(frame, "frame", clip))
+
+
+@pytest.mark.parametrize("blocks", [2, 6])
+def test_resnet_has_edsrs_layers_but_for_the_enlarging(blocks: int) -> None:
+    edsr, own = (kind(width=16, blocks=blocks, scale=2) for kind in (EDSR, ResNet))
+    at_hr = (9 * 16 * 64 + 64) + (9 * 16 + 1)
+    assert parameter_count(own) == parameter_count(edsr) - at_hr + (9 * 16 * 4 + 4)
 
 
 @pytest.mark.parametrize("frames", [0, 2, -1])

@@ -26,6 +26,7 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "srnet3d": ("model=srnet3d",),
     "srnet3d_kim": ("model=srnet3d_kim",),
     "st": ("model=st",),
+    "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
     "basicvsr": ("model=basicvsr",),
     "rrn": ("model=rrn",),
