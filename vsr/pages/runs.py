@@ -118,7 +118,8 @@ def _config(run: Run) -> str:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, dict)
-    return json.dumps({key: value for key, value in config.items() if key not in NOT_OF_RESULTS})
+    # Nor does what is not set, so that a key that is new, and null, does not make every run anew.
+    return json.dumps({key: value for key, value in config.items() if value is not None and key not in NOT_OF_RESULTS})
 
 
 def _quoted(run: Run) -> list[str]:
