@@ -26,7 +26,10 @@ def render(content: dict[str, Any]) -> str:
     parts = ["# Leaderboard", _opening(board), "## In short", overview(board), _figures(board), "## Presets", presets(board)]
     for data, about in ABOUT.items():
         parts += [f"## {data}", about, _of(board, data)]
-        parts += [section(board, data, budget) for budget in board.budgets]
+        run = [budget for budget in board.budgets if any(board.seeds(data, budget, model) for model in board.rows(data))]
+        parts += [section(board, data, budget) for budget in run]
+        if left := [budget for budget in board.budgets if budget not in run]:
+            parts.append(f"Not run yet: {', '.join(left)}.")
     parts += ["## Trained on one family, tested on another", families(board)]
     parts += ["## Photographs", photographs(board)]
     parts += ["## Ideas that did not earn their place", dropped(), "## How it was made", _how(board)]

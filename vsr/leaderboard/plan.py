@@ -35,7 +35,7 @@ BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")
 FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, learned from and tested on
 REGIMES = ("strong_tide", "thin_bores")  # only tested on: another forcing, another depth ratio
-PHOTOGRAPHS = ("fsrcnn", "edsr")
+PHOTOGRAPHS = ("fsrcnn", "edsr", "resnet")
 
 
 class Preset(NamedTuple):
@@ -120,7 +120,8 @@ class Choice:
 
     def overrides(self, data: str, model: str) -> tuple[str, ...]:
         """Of all runs of a network on a source, whatever the budget."""
-        return (*self.models[model], *self.data(data), f"precision={self.precision}", *self.every)
+        fast = (f"precision={self.precision}", "channels_last=true")
+        return (*self.models[model], *self.data(data), *fast, *self.every)
 
     def data(self, name: str) -> tuple[str, ...]:
         """Overrides that choose a source."""
