@@ -53,7 +53,7 @@ def test_what_a_cpu_lacks_is_refused_with_what_there_is(overrides: list[str], sa
         (["strategy=cpu", "trainer.devices=2"], "for one; type strategy=ddp trainer.devices=2"),
         (["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=3", "recipe.batch=2"], "recipe.batch=2: is that of all 3"),
         (["strategy=ddp", "trainer.accelerator=cpu", "trainer.num_nodes=2"], "trainer.num_nodes=2: torchrun joins nodes"),
-        (["precision=fp16"], "precision=fp16; known: 16, 32, bf16"),
+        (["precision=fp16"], "precision=fp16; known: 16, 32, auto, bf16"),
         (["trainer.accelerator=gpus"], "trainer.accelerator=gpus; did you mean 'gpu'"),
         (["+trainer.precision=bf16-mixed"], "type precision=bf16"),
         (["trainer.devices=0"], "trainer.devices=0: must be how many, or which GPUs"),

@@ -36,15 +36,15 @@ def test_a_signal_saves_and_ends_with_its_status(sent: int, status: int, steps: 
 
 
 def test_before_the_first_checkpoint_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vsr import run
+    from vsr import training
 
-    real = run.build_module
+    real = training.build_module
 
     def stopping(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)
 
-    monkeypatch.setattr(run, "build_module", stopping)
+    monkeypatch.setattr(training, "build_module", stopping)
     with pytest.raises(Stopped) as stopped:
         train_here(tmp_path, QUICK)
     assert "before the first checkpoint; start it again with hydra.run.dir=" in stopped.value.message

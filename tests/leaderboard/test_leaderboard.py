@@ -46,6 +46,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_killed_leaderboard_goes_on_and_its_page_is_what_its_facts_say(tmp_path: Path) -> None:
     chosen = command(tmp_path, "models=[plain,fsrcnn_s]", "data=phantom", "plan=1x3")
@@ -170,6 +171,7 @@ def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> No
     assert contest(tmp_path, "rates=again").rates.plan(cells[0]) is None
 
 
+@pytest.mark.long
 def test_speeds_are_measured_one_after_the_other_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
