@@ -164,8 +164,8 @@ def test_a_rate_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(SRModule, "on_validation_epoch_end", slow_end)
     cfg = compose_config("train", [*TINY, "model=plain"])
     found = measure(cfg, build_data(cfg))
-    assert 0.02 < found.step < 0.06
-    assert 0.2 < found.epoch < 1.5
+    assert 0.02 < found.step < 0.2  # with room for other load
+    assert 0.2 < found.epoch < 4
 
 
 @pytest.mark.parametrize(
