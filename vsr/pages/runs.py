@@ -27,6 +27,7 @@ NEEDED = re.compile(r"<(\w+)>")
 DIGITS = 10  # of the digest in a folder's name
 PROCESS = "process.json"  # what the process as a whole took
 NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger")  # they change nothing in them
+NONE_IS_NOTHING = ("alternative",)  # runs made before there was this key keep their folders
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _config(run: Run) -> str:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, dict)
-    return json.dumps({key: value for key, value in config.items() if key not in NOT_OF_RESULTS})
+    unset = [key for key in NONE_IS_NOTHING if config.get(key) is None]
+    return json.dumps({key: value for key, value in config.items() if key not in (*NOT_OF_RESULTS, *unset)})
 
 
 def _quoted(run: Run) -> list[str]:
