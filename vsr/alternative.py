@@ -52,7 +52,7 @@ def check_rival(cfg: Mapping[Any, Any]) -> str | None:
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """The config of this run with that network, as if it had been typed as `model`, as plain values without `resume`.
+    """The config of this run with that network, as if it had been typed as `model`, without `resume`, as a mapping for OmegaConf.
 
     What was typed for the model's arguments counts where the network has them. Raises UserError for what cannot be composed.
     """
@@ -87,9 +87,11 @@ def _composing() -> Iterator[None]:
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    HydraConfig.instance().set_config(cfg)  # the name of the row follows from what it chose
+    """With keys that follow from others left so, as these may change yet; the row's name follows from what Hydra chose here."""
+    HydraConfig.instance().set_config(cfg)
     with read_write(cfg), open_dict(cfg):
+        cfg.name = cfg.name
         del cfg["hydra"], cfg["resume"]
-    found = OmegaConf.to_container(cfg, resolve=True)
+    found = OmegaConf.to_container(cfg)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
