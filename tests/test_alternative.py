@@ -15,6 +15,7 @@ from tests.conftest import Script
 from tests.fakes import TINY_CLIMATE, compose_config, evaluate_here, write_y4m
 from tests.kills import first_difference, outcome
 from tests.test_resume import Steps
+from vsr.alternative import rival
 from vsr.budget import Rate
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
@@ -240,6 +241,13 @@ def test_a_model_that_is_typed_beside_a_preset_has_no_rival(slow: list[str], tmp
     assert results["config"]["alternative"] is None
     assert "trial" not in results["plan"]
     assert results["plan"]["seconds"] == 5.0
+
+
+def test_a_model_of_an_experiment_has_no_rival_either() -> None:
+    assert rival(compose_config("train", ["preset=best"])) == "resnet"
+    assert rival(compose_config("train", ["preset=best", "experiment=other_equations"])) == "resnet"
+    assert rival(compose_config("train", ["preset=best", "experiment=table2"])) is None
+    assert rival(compose_config("train", ["preset=best", "experiment=table2", "alternative=plain"])) == "plain"
 
 
 def test_a_sweep_knows_runs_with_a_trial_again(slow: list[str], steered: dict[str, float], tmp_path: Path) -> None:

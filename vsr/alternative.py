@@ -23,12 +23,25 @@ from vsr.errors import UserError, suggestion
 CONF = Path(__file__).parent.parent / "conf"
 NOT_ITS = ("model", "alternative", "resume", "hparams_search")  # of what was typed, what is not of the alternative's run
 
+_ABSENT = object()
+
 
 def rival(cfg: Mapping[Any, Any] | DictConfig) -> str | None:
-    """The network that `model` has to compete with; None for a model that was typed beside the alternative of a preset."""
-    given = typed()
+    """The network that `model` has to compete with; None where a preset names it but did not choose the model."""
     name = cfg.get("alternative")
-    return None if name is None or ("model" in given and "alternative" not in given) else str(name)
+    if name is None:
+        return None
+    given = typed()
+    return str(name) if "alternative" in given or not ("model" in given or _not_of_preset()) else None
+
+
+def _not_of_preset() -> bool:
+    """Whether there is a preset, and an experiment, which comes behind it, chose another model."""
+    preset = HydraConfig.get().runtime.choices.get("preset")
+    if not preset:
+        return False
+    defaults = OmegaConf.select(OmegaConf.load(CONF / "preset" / f"{preset}.yaml"), "defaults", default=[])
+    return any(each.get("override /model", model_name()) != model_name() for each in defaults if isinstance(each, DictConfig))
 
 
 def model_name() -> str:
@@ -65,7 +78,7 @@ def config_of(name: str) -> dict[str, Any]:
         with _composing():
             if arguments:
                 there = compose("train", own)
-                own += [line for line in arguments if OmegaConf.select(there, keys[line], default=OmegaConf) is not OmegaConf]
+                own += [line for line in arguments if OmegaConf.select(there, keys[line], default=_ABSENT) is not _ABSENT]
             return _plain(compose("train", own, return_hydra_config=True))
     except (HydraException, OmegaConfBaseException) as error:
         from vsr.cli import one_line
