@@ -32,13 +32,16 @@ NO_TORCH = (
     "signals",
     "rerun",
     "budget",
+    "alternative",
     "cpu",
     "sweep",
     "compare",
 )
 HYDRA = (
+    "alternative",
     "budget",
     "timing",
+    "trial",
     "settling",
     "config",
     "schemas",

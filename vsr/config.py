@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from vsr.alternative import check_rival, config_of
 from vsr.budget import check_budget, typed
 from vsr.errors import UserError, suggestion
 from vsr.signatures import parameters
@@ -90,6 +91,8 @@ def check(cfg: DictConfig) -> None:
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
+    if "resume" in plain and (name := check_rival(plain)) is not None:
+        check(OmegaConf.create(config_of(name)))
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:

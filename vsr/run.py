@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
-from vsr.callbacks import Overtime
 from vsr.data.base import SRDataModule
 from vsr.hardware import set_arithmetic
-from vsr.init import TwoStage
-from vsr.init.bring import own_tensors
 from vsr.init.report import InitReport, markdown, summary, table
 from vsr.launch import joined
 from vsr.metrics import SCORES
@@ -33,7 +29,7 @@ from vsr.rerun import RECORD, RESULTS, record
 from vsr.resume import Session
 from vsr.session import in_session, near
 from vsr.settling import limits, settle
-from vsr.training import begun, fit, quiet_warnings, train_stages
+from vsr.training import begun, quiet_warnings, train_all
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +59,7 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     data.check_window(evaluation_window(cfg))
     cfg, planned = settle(cfg, folder, data, session)
     beginning = begun(cfg, data)
-    module, start, report, values = beginning.module, beginning.start, beginning.report, beginning.values
+    module, report = beginning.module, beginning.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
     module.card |= {"plan": planned} if planned else {}
@@ -72,12 +68,8 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
 
     if rank() == 0 and not (folder / RECORD).exists():
         record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
-    limit = limits(planned)
-    stages = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
-    if stages:
-        values = {name: torch.ones_like(tensor) for name, tensor in own_tensors(module.network).items()}
-    stops = [Overtime(limit["whole"])] if "whole" in limit else []
-    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
+    stages = train_all(cfg, folder, data, beginning, session, limits(planned))
+    whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     if rank() > 0:
         return {}

@@ -22,6 +22,7 @@ class TrainSchema:
     patience: int | None = None
     monitor: str = "val/psnr"
     budget: str | None = None
+    alternative: str | None = None
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"

@@ -21,7 +21,7 @@ from vsr.lock import locked
 from vsr.processes import from_first, rank
 from vsr.rerun import MODES, RECORD, RESULTS, run_folder, saved
 from vsr.resume import Session, differences
-from vsr.settling import read_plan
+from vsr.settling import as_chosen, read_plan
 from vsr.signals import Stopped, requeue
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     # Not a property of the run, and so not in its results and checkpoints.
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
-    if session.resume:
-        cfg = settled(cfg, from_first(lambda: read_plan(folder)))
+    if session.resume and (plan := from_first(lambda: read_plan(folder))):
+        cfg = settled(as_chosen(cfg, plan), plan)
     try:
         # Of several processes of one run, the first one holds the folder.
         with locked(folder) if rank() == 0 else nullcontext(), session.signals:

@@ -1,4 +1,5 @@
-"""What a config leaves open until a run begins, settled by what the run finds: epochs and steps of a budget, precision=auto.
+"""What a config leaves open until a run begins, settled by what the run finds: `model` or its alternative, epochs and steps of a
+budget, precision=auto.
 
 It is kept in the run's folder, so that a run goes on as it began, on another machine too.
 """
@@ -8,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.budget import OVERTIME, PLAN, Rate, plan, seconds_of, settled, typed
+from vsr.alternative import config_of, model_name, rival
+from vsr.budget import OVERTIME, PLAN, Rate, changed, plan, seconds_of, settled, typed
 from vsr.data.base import SRDataModule
 from vsr.errors import NotWritten, UserError
 from vsr.files import replacing
@@ -21,8 +24,12 @@ from vsr.hardware import with_precision
 from vsr.processes import from_first, rank
 from vsr.resume import Session, differences
 from vsr.timing import fit_rates, together, weights
+from vsr.trial import Choice, Entrant, compete, trained_on, verdict
 
 log = logging.getLogger(__name__)
+
+TRIAL = 0.05  # of a budget, for each of two networks
+FEWEST = 50  # steps of a trial: fewer tell nothing
 
 
 def settle(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) -> tuple[DictConfig, dict[str, Any]]:
@@ -31,17 +38,27 @@ def settle(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) 
     Raises UserError for a budget that is too short, NotWritten when the plan cannot be kept.
     """
     before = from_first(lambda: read_plan(folder)) if session.resume else {}
-    asked, found, cfg = cfg, before, settled(cfg, before)
+    asked, cfg = cfg, as_chosen(cfg, before)
+    found, cfg = before, settled(cfg, before)
     if cfg.precision == "auto":
         cfg = with_precision(cfg)
         found = {**found, "settled": {**found.get("settled", {}), "precision": cfg.precision}}
+    rates: Mapping[str, Rate] | None = None
+    seconds = 0.0 if cfg.budget is None else seconds_of(cfg.budget)
+    if cfg.alternative is not None:
+        cfg, choice, rates = _choose(cfg, folder, data, session)
+        found = {**found, "trial": asdict(choice)}
+        seconds -= len(choice.scores) * choice.seconds
     if cfg.budget is not None and "fits" not in found:
-        found = {**found, **_planned(cfg, fit_rates(cfg, data, folder, session), found.get("settled", {}))}
+        rates = fit_rates(cfg, data, folder, session) if rates is None else rates
+        found = {**found, **_planned(cfg, rates, seconds, found.get("settled", {}))}
         cfg = settled(cfg, found)
     if found != before:
         found["differs"] = [name for name, *_ in differences(_plain(asked), _plain(cfg))]
         if rank() == 0:
             _write(folder, found)
+    if "trial" in found:
+        log.info("trial     %s", Choice(**found["trial"]).words())
     if cfg.budget is not None:
         log.info("budget    %s", _words(str(cfg.budget), found))
     return cfg, found
@@ -51,11 +68,68 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 
 
-def _planned(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan for the fits of a run, as plain values."""
+def as_chosen(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
+    """The config with the network that a run has chosen, and without an alternative that does not count or was decided on.
+
+    Raises UserError for a run that had other networks to choose from.
+    """
+    if cfg.get("alternative") is None:
+        return cfg
+    before, plain = found.get("trial"), changed(cfg, {"alternative": None})
+    name, model = from_first(lambda: (rival(cfg), model_name()))
+    if name is None:
+        return plain
+    if before is None:
+        return cfg
+    if (before["model"], before["alternative"]) != (model, name):
+        raise UserError(
+            f"model={model} alternative={name}: this run had model={before['model']} and alternative={before['alternative']} to "
+            f"choose from, and took {before['chosen']}; type these, or hydra.run.dir=FOLDER to start another run"
+        )
+    return plain if before["chosen"] == model else OmegaConf.create(from_first(lambda: config_of(name)))
+
+
+def _choose(
+    cfg: DictConfig, folder: Path, data: SRDataModule, session: Session
+) -> tuple[DictConfig, Choice, dict[str, Rate] | None]:
+    """The config of the better one of `model` and its alternative, how that was found, and its rates where they were measured.
+
+    A movie network for which the data have no clips loses without a trial; without time for one, the model stays.
+    """
+    model, name = from_first(lambda: (model_name(), str(rival(cfg))))
+    other = OmegaConf.create(from_first(lambda: config_of(name)))
+    cfgs = {model: changed(cfg, {"alternative": None}), name: changed(other, {"precision": cfg.precision})}
+    seconds = TRIAL * seconds_of(cfg.budget)
+    told = Choice(model, name, model, {}, str(cfg.monitor), seconds)
+    kinds = {each: trained_on(own, data) for each, own in cfgs.items()}
+    unfit = [each for each, found in kinds.items() if found.refused]
+    if len(unfit) == 1 and kinds[unfit[0]].kind == "movie" and {found.kind for found in kinds.values()} == {"movie", "frame"}:
+        chosen = name if unfit == [model] else model
+        return cfgs[chosen], told.of(chosen, why=f"none: {kinds[unfit[0]].refused}"), None
+    rates = {each: fit_rates(own, data, folder, session) for each, own in cfgs.items()}
+    plans: dict[str, dict[str, Any]] = {}
+    for each, own in cfgs.items():
+        try:
+            plans[each] = _planned(own, rates[each], seconds, {})
+            steps = plans[each].get("steps", FEWEST) * plans[each]["settled"].get("epochs", 1)  # no steps: nothing is trained
+        except UserError:  # no time for one of each fit
+            steps = 0
+        if steps < FEWEST:
+            why = f"none: {each} would make {steps} steps in {seconds:.3g} s, a twentieth of the budget, and fewer than {FEWEST} "
+            return cfgs[model], told.of(model, why=f"{why}tell nothing"), rates[model]
+    entrants = {each: Entrant(settled(own, plans[each]), limits(plans[each])) for each, own in cfgs.items()}
+    scores = compete(entrants, data, folder, session)
+    frame = next((each for each, found in kinds.items() if found.kind == "frame"), None)
+    alone = frame if [found.kind for found in kinds.values()].count("frame") == 1 else None
+    chosen = verdict(told.monitor, scores, alone)
+    why = "neighbouring frames do not help here: one frame" if chosen == alone else ""
+    return cfgs[chosen], told.of(chosen, scores=scores, why=why), rates[chosen]
+
+
+def _planned(cfg: DictConfig, rates: Mapping[str, Rate], seconds: float, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan for the fits of a run in so much time, as plain values."""
     if not rates:
         return {"fits": {}, "settled": dict(known)}
-    seconds = seconds_of(cfg.budget)
     whole = plan(together(cfg, rates), seconds)
     epochs = {name: max(1, int(whole.epochs * weight)) for name, weight in weights(cfg, rates).items()}
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}

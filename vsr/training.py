@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
@@ -220,6 +221,19 @@ def train_stages(
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits
+
+
+def train_all(
+    cfg: DictConfig, folder: Path, data: SRDataModule, beginning: Beginning, session: Session, limit: Mapping[str, float]
+) -> dict[str, Fit]:
+    """Every fit of a run by its name, stages first, "whole" last; `limit` as in `train_stages`."""
+    module, start, values = beginning.module, beginning.start, beginning.values
+    fits = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
+    if fits:
+        values = {name: torch.ones_like(tensor) for name, tensor in own_tensors(module.network).items()}
+    stops = [Overtime(limit["whole"])] if "whole" in limit else []
+    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
+    return {**fits, "whole": whole}
 
 
 def quiet_warnings() -> None:
