@@ -1,4 +1,7 @@
-"""How long each network trains in its budget: measured once, one after the other with all cores, and then fixed in steps."""
+"""How long each network trains in its budget: measured once, one after the other on one core, and then fixed in steps.
+
+On one core, as threads that wait for each other make small networks many times slower as soon as anything else runs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from vsr.pages.runs import ROOT, Run, place
 from vsr.report import write_json
 
 FILE = "rates.json"
+ONE_CORE = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 class Rates:
@@ -91,7 +95,7 @@ class Rates:
         missing = [key for key in needed if again or not self._known(key)]
         if not missing:
             return
-        heard(f"{len(missing)} of {len(needed)} training speeds are to be measured; one at a time, with all cores")
+        heard(f"{len(missing)} of {len(needed)} training speeds are to be measured; one at a time, on one core")
         failed = []
         for outcome in run_jobs([self._job(key) for key in missing], 1, total=len(missing), label="speeds"):
             key = outcome.job.name
@@ -109,7 +113,7 @@ class Rates:
     def _job(self, key: str) -> Job:
         run, digest = self._places[key]
         command = [sys.executable, "-m", "vsr.budget", *run.overrides]
-        return Job(name=key, command=command, log=self.out / "rates" / f"{key}-{digest}.log", env={"PYTHONPATH": str(ROOT)})
+        return Job(name=key, command=command, log=self.out / "rates" / f"{key}-{digest}.log", env=ONE_CORE)
 
 
 def printed(log: Path) -> Rate:
