@@ -45,8 +45,8 @@ def _opening(board: Board) -> str:
     precision = board.content["precision"]
     return (
         "Every network at equal training budgets, in minutes of one core. Written by `make leaderboard` from "
-        f"[leaderboard.json](leaderboard.json). Every number comes from there. {count} runs, {seeds} seed{'s' * (seeds > 1)} each, "
-        f"{made['cpu']}, {made['cores']} cores, torch {made['torch']}, commit {made['commit']}. `{board.content['command']}`\n\n"
+        f"[leaderboard.json](leaderboard.json). Every number comes from there. {count} runs, {seeds} seed{'s' * (seeds > 1)} "
+        f"each, {made['cpu']}, {made['cores']} cores, torch {made['torch']}, commit {made['commit']}. `{board.content['command']}`\n\n"
         "x2, bicubic degradation, the same frames and pixels in all rows of a table, scored in single precision by evaluate.py; "
         f"trained with `precision={precision}`. Gains are over the best linear filter, fitted to the same frames. Frames per "
         f"second: {costs['frame']}x{costs['frame']} to {2 * (costs['frame'] or 0)}x{2 * (costs['frame'] or 0)} pixels, single "
@@ -61,7 +61,8 @@ def _how(board: Board) -> str:
         "`python -m vsr.budget`, one network at a time on one core, and each run was given the number of epochs and steps that "
         f"fills its budget at this speed: minutes are those of one core. So what else the machine did meanwhile "
         f"({board.content['jobs']} at a time) changes no row. Early stopping is off; each row is of the epoch with the best "
-        "validation PSNR, and `train s` are the seconds until then as they went by. The families of the climate data share their speeds."
+        "validation PSNR, and `train s` are the seconds until then as they went by. The families of the climate data share "
+        "their speeds."
     )
 
 
