@@ -46,7 +46,8 @@ def _opening(board: Board) -> str:
     return (
         "Every network at equal training budgets, in minutes of one core. Written by `make leaderboard` from "
         f"[leaderboard.json](leaderboard.json). Every number comes from there. {count} runs, {seeds} seed{'s' * (seeds > 1)} "
-        f"each, {made['cpu']}, {made['cores']} cores, torch {made['torch']}, commit {made['commit']}. `{board.content['command']}`\n\n"
+        f"each, {made['cpu']}, {made['cores']} cores, torch {made['torch']}, commit {made['commit']}. "
+        f"`{board.content['command']}`\n\n"
         "x2, bicubic degradation, the same frames and pixels in all rows of a table, scored in single precision by evaluate.py; "
         f"trained with `precision={precision}`. Gains are over the best linear filter, fitted to the same frames. Frames per "
         f"second: {costs['frame']}x{costs['frame']} to {2 * (costs['frame'] or 0)}x{2 * (costs['frame'] or 0)} pixels, single "
