@@ -110,14 +110,16 @@ def test_a_movie_network_that_wins_clearly_is_trained(
     assert len(results["history"]) == results["plan"]["settled"]["epochs"] + 1
 
 
-def test_frames_that_know_nothing_of_each_other_are_left_to_the_frame_network(slow: list[str], tmp_path: Path) -> None:
+def test_a_trial_is_decided_by_its_own_scores(slow: list[str], tmp_path: Path) -> None:
+    """On frames that know nothing of each other, so that either may be ahead by chance."""
     rng = np.random.default_rng(0)
     movie = write_y4m(tmp_path / "noise.y4m", rng.integers(16, 236, (24, 32, 32), dtype=np.uint8))
     data = ["data=movies", f"data.path={movie}"]
     results = run(tmp_path / "run", *data, *SHORT, *SMALL, "model=stacked", "alternative=resnet", "budget=40s")
     trial = results["plan"]["trial"]
     assert set(trial["scores"]) == {"stacked", "resnet"}
-    assert trial["chosen"] == results["config"]["name"] == "resnet"
+    lead = trial["scores"]["stacked"] - trial["scores"]["resnet"]
+    assert trial["chosen"] == results["config"]["name"] == ("stacked" if lead >= 0.05 else "resnet")
 
 
 def test_the_winner_has_its_own_recipe_and_the_arguments_that_it_knows(
