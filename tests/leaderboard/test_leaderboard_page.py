@@ -171,4 +171,4 @@ def test_dropped_ideas_say_what_sank_them() -> None:
     for each in ideas.DROPPED:
         assert re.search(r"\d", each.figures)
         assert each.run.startswith("python ")
-    assert len(ideas.dropped().splitlines()) == 2 + len(ideas.DROPPED)
+    assert sum(line.startswith("|") for line in ideas.dropped().splitlines()) == 2 + len(ideas.DROPPED)
