@@ -16,6 +16,9 @@ import numpy as np
 from vsr.errors import UserError
 
 MAX_PIXELS = 2**28
+# Nothing is opened but the file itself: ffmpeg goes by contents, and playlists and lists of files to join, whatever they are called,
+# would have it open others.
+LOCAL = {"protocol_whitelist": "file", "format_whitelist": "yuv4mpegpipe,mov,matroska,avi"}
 FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
 UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
 
@@ -190,8 +193,7 @@ class VideoStream:
         except ImportError as error:
             raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
         try:
-            # Playlists and network addresses inside a file are not followed.
-            with av.open(str(self.path), options={"protocol_whitelist": "file"}) as container:
+            with av.open(str(self.path), options=LOCAL) as container:
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
                 if not streams:
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
