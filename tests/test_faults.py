@@ -6,7 +6,9 @@ for byte, and nothing besides; no mark that hostile content would leave.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -33,6 +35,7 @@ from tests.data.test_climate_files import flow
 from tests.fakes import moving_pattern, write_video, write_y4m
 from tests.test_checkpoints import Mark
 from tests.warm import Done, Warm
+from vsr.checkpoints import read_checkpoint
 
 TINY = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"]
 FAST = ["recipe.patch=8", "recipe.steps=2", "epochs=1", "strategy=cpu"]
@@ -46,6 +49,9 @@ class Bench:
         self.path, self.trained, self.warm = path, trained, warm
         self.here, self.mark = path / "here", path / "mark"
         self.here.mkdir()
+        self.before, self.environment = "", dict[str, str]()  # Python that the process begins with, and what it finds set
+        self.after: Callable[[Bench], Any] = lambda bench: None  # what must hold then
+        self.lock: int | None = None
 
     def run(self) -> Path:
         """A finished run, a copy of the one that all rows share."""
@@ -1247,12 +1253,327 @@ def _(bench: Bench) -> list[str]:
     return ["train", f"resume={run}"]
 
 
+def here(bench: Bench, *overrides: str) -> list[str]:
+    """A run of three epochs in the folder `here/run`."""
+    return ["train", *TINY, *FAST, "model=fsrcnn_s", "epochs=3", "recipe.steps=4", "hydra.run.dir=run", *overrides]
+
+
+def at_step(number: int, action: str, method: str = "training_step") -> str:
+    """Python that does something in the middle of training."""
+    return f"""
+import os, shutil, signal
+import torch
+from vsr.modules.sr import SRModule
+def strike(*arguments, real=SRModule.{method}, count=[0], **options):
+    count[0] += 1
+    if count[0] == {number}:
+        {action}
+    return real(*arguments, **options)
+SRModule.{method} = strike
+"""
+
+
+@fault("22-no-gpu", "strategy=gpu: no GPU here", "type strategy=cpu")
+def _(bench: Bench) -> list[str]:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    return ["train", *TINY, "strategy=gpu"]
+
+
+@fault("22-no-gpu-upscaled", "device=cuda", "type device=cpu")
+def _(bench: Bench) -> list[str]:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    np.save(bench.path / "a.npy", flow())
+    return [*upscale(bench, bench.path / "a.npy", "axes=tyx")[:-2], "axes=tyx", "device=cuda"]
+
+
+typed("22-half-precision-on-a-cpu", "precision=16: for GPUs", "type precision=bf16", arguments=["precision=16"])
+
+
+@fault("22-bf16-on-a-cpu", "fsrcnn_s", status=0)
+def _(bench: Bench) -> list[str]:
+    return here(bench, "precision=bf16")
+
+
+@fault("22-out-of-gpu-memory", "out of memory (CUDA out of memory. Tried", "type a smaller recipe.batch=N", writes=True)
+def _(bench: Bench) -> list[str]:
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.00 GiB"
+    bench.before = at_step(3, f"raise torch.OutOfMemoryError({said!r})")
+    return here(bench)
+
+
+def limited(size: int) -> str:
+    """Python after which no file may grow beyond so many bytes, as on a full disk."""
+    return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+
+
+@fault("27-disk-full-while-checkpointing", ".ckpt: the checkpoint cannot be written", "make room", writes=True)
+def _(bench: Bench) -> list[str]:
+    bench.before = limited(20_000)
+    return here(bench)
+
+
+@fault("27-disk-full-while-upscaling", "b.npy", "disk is full")
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    bench.before = limited(9000)
+    return upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={bench.here}/b.npy")
+
+
+@fault("27-disk-full-while-evaluating", "cannot be written", "type hydra.run.dir=FOLDER", writes=True)
+def _(bench: Bench) -> list[str]:
+    bench.before = limited(4000)
+    return evaluate(bench.checkpoint())
+
+
+# Root may write anywhere; without its capabilities it may not.
+POWERLESS = """
+import ctypes
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
+"""
+
+
+def locked_up(bench: Bench) -> Path:
+    folder = bench.path / "sealed"
+    folder.mkdir()
+    folder.chmod(0o555)
+    bench.before = POWERLESS
+    return folder
+
+
+@fault("28-read-only-output-folder", "sealed", "Permission denied", "type hydra.run.dir=FOLDER")
+def _(bench: Bench) -> list[str]:
+    return train(*TINY, f"hydra.run.dir={locked_up(bench)}/run")
+
+
+@fault("28-read-only-folder-upscaled", "sealed", "output=")
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    command = upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={locked_up(bench)}/b.npy")
+    return command
+
+
+@fault("28-read-only-folder-for-generated-data", "sealed", "data.cache=")
+def _(bench: Bench) -> list[str]:
+    return train(*TINY, "data.seed=77", f"data.cache={locked_up(bench)}")
+
+
+@fault("28-unreadable-input", "a.npy", "check its permissions")
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    (bench.path / "a.npy").chmod(0)
+    bench.before = POWERLESS
+    return field(bench.path / "a.npy")
+
+
+@fault("28-unreadable-video", "a.y4m", "check its permissions")
+def _(bench: Bench) -> list[str]:
+    write_y4m(bench.path / "a.y4m", moving_pattern(20)).chmod(0)
+    bench.before = POWERLESS
+    return video(bench.path / "a.y4m")
+
+
+@fault("28-unreadable-checkpoint", "best.ckpt")
+def _(bench: Bench) -> list[str]:
+    path = bench.checkpoint()
+    path.chmod(0)
+    bench.before = POWERLESS
+    return evaluate(path)
+
+
+@fault("28-output-folder-is-a-file", "taken: File exists", "type hydra.run.dir=FOLDER")
+def _(bench: Bench) -> list[str]:
+    (bench.here / "taken").write_text("mine")
+    return train(*TINY, "hydra.run.dir=taken")
+
+
+@fault("28-output-is-a-folder-upscaled", "taken.npy", "output")
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    (bench.here / "taken.npy").mkdir()
+    return upscale(bench, bench.path / "a.npy", "axes=tyx", "output=taken.npy")
+
+
+@fault("28-output-that-exists-is-kept", "b.npy: exists", "overwrite=true")
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    (bench.here / "b.npy").write_bytes(b"mine")
+    return upscale(bench, bench.path / "a.npy", "axes=tyx", "output=b.npy")
+
+
+@fault("28-output-folder-removed-while-running", "fsrcnn_s", status=0)
+def _(bench: Bench) -> list[str]:
+    """It is made again; what later steps write is there."""
+    bench.after = whole
+    bench.before = at_step(6, "shutil.rmtree('run')")
+    return here(bench)
+
+
+def whole(bench: Bench) -> None:
+    """The newest checkpoint can be read."""
+    read_checkpoint(bench.here / "run" / "checkpoints" / "last.ckpt")
+
+
+for sent, number in (("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", -9)):
+    for place in ("training_step", "validation_step"):
+
+        def stopped(bench: Bench, sent: str = sent, place: str = place) -> list[str]:
+            bench.before = at_step(6, f"os.kill(os.getpid(), signal.{sent})", place)
+            bench.after = whole
+            return here(bench, "checkpoint_steps=2")
+
+        told = () if sent == "SIGKILL" else (f"stopped by {sent}", "to continue: python train.py resume=run")
+        fault(f"29-{sent.lower()}-in-{place.replace('_', '-')}", *told, status=number, writes=True)(stopped)
+
+
+@fault("29-sigkill-in-a-checkpoint", status=-9, writes=True)
+def _(bench: Bench) -> list[str]:
+    bench.before = """
+import os, signal
+def strike(*arguments, real=os.replace, count=[0], **options):
+    if str(arguments[1]).endswith("last.ckpt"):
+        count[0] += 1
+        if count[0] == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+os.replace = strike
+"""
+    bench.after = whole
+    return here(bench, "checkpoint_steps=2")
+
+
+@fault("30-more-memory-than-there-is", "memory", "a.npy")
+def _(bench: Bench) -> list[str]:
+    with (bench.path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (400, 1024, 1024)})
+        file.truncate(file.tell() + 4 * 400 * 1024 * 1024)
+    bench.before = "import resource; size = int(open('/proc/self/statm').read().split()[0]) * 4096 + (3 << 29)\n"
+    bench.before += "resource.setrlimit(resource.RLIMIT_AS, (size, size))"
+    return field(bench.path / "a.npy", "data.memory=4096")
+
+
+@fault("31-exploding-loss", "the loss is", "try a lower recipe.rate than 1e+30", writes=True)
+def _(bench: Bench) -> list[str]:
+    return here(bench, "recipe.rate=1e30", "recipe.clip=null")
+
+
+@fault("31-loss-that-is-no-number", "the loss is nan in epoch 2", "the checkpoints of earlier epochs are kept", writes=True)
+def _(bench: Bench) -> list[str]:
+    bench.before = at_step(6, "[weight.data.fill_(float('nan')) for weight in arguments[0].network.parameters()]")
+    bench.after = whole
+    return here(bench, "checkpoint_steps=2")
+
+
+NAMES = ["a b", "ü", "a=1", "a,b", "a[1]", "x" * 200, "a'b", "a{b}", "$HOME", "50%s", "-a", "#a", "a:b", "a;b", "~a", "a\\b"]
+
+for title in NAMES:
+
+    def upscaled_in(bench: Bench, title: str = title) -> list[str]:
+        """Typed in a shell as it is called."""
+        folder = bench.path / title
+        folder.mkdir()
+        np.save(folder / f"{title}.npy", flow())
+        run = shutil.move(bench.run(), folder / "run")
+        files = [f"checkpoint={run}/checkpoints/best.ckpt", f"input={folder}/{title}.npy", f"output={bench.here}/{title}.npy"]
+        bench.after = lambda bench: np.load(bench.here / f"{title}.npy") is None
+        return ["upscale", *files, "axes=tyx", "device=cpu"]
+
+    fault(f"32-upscaled-{title[:9]}", "result", status=0)(upscaled_in)
+
+    def trained_in(bench: Bench, title: str = title) -> list[str]:
+        """In Hydra's grammar, in quotes."""
+        folder = bench.path / title
+        folder.mkdir()
+        np.save(folder / "a.npy", flow())
+        name = title.replace("'", "\\'")
+        return [*field(Path(f"{bench.path}/{name}/a.npy")), f"hydra.run.dir='{name}'"]
+
+    fault(f"32-trained-{title[:9]}", "fsrcnn", status=0)(trained_in)
+
+
+@fault("32-home", "result", status=0)
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    bench.run()
+    bench.environment = {"HOME": str(bench.path)}
+    return ["upscale", "checkpoint=~/run/checkpoints/best.ckpt", "input=~/a.npy", "output=b.npy", "axes=tyx", "device=cpu"]
+
+
+@fault("32-relative-and-symlinked", "result", status=0)
+def _(bench: Bench) -> list[str]:
+    np.save(bench.path / "a.npy", flow())
+    (bench.path / "link.npy").symlink_to("a.npy")
+    bench.run()
+    return ["upscale", "checkpoint=../run/checkpoints/best.ckpt", "input=../link.npy", "output=b.npy", "axes=tyx", "device=cpu"]
+
+
+@fault("32-symlink-to-nothing", "link.npy: no such file")
+def _(bench: Bench) -> list[str]:
+    (bench.path / "link.npy").symlink_to("nothing.npy")
+    return upscale(bench, bench.path / "link.npy", "axes=tyx")
+
+
+@fault("32-name-beyond-what-the-system-takes", "File name too long", "hydra.run.dir=FOLDER")
+def _(bench: Bench) -> list[str]:
+    return train(*TINY, f"hydra.run.dir={'x' * 300}")
+
+
+@fault("32-input-name-beyond-what-the-system-takes", "data.path=xxx")
+def _(bench: Bench) -> list[str]:
+    return train("data=climate", f"data.path={'x' * 300}.npy")
+
+
+@fault("33-two-runs-in-a-folder", "another run writes here (process 1 on elsewhere)", "type hydra.run.dir=FOLDER")
+def _(bench: Bench) -> list[str]:
+    run = bench.run()
+    (run / "results.json").unlink()
+    (run / "run.lock").write_text("process 1 on elsewhere\n")
+    bench.lock = os.open(run / "run.lock", os.O_RDWR)
+    fcntl.flock(bench.lock, fcntl.LOCK_EX)
+    return train(*TINY, f"hydra.run.dir={run}")
+
+
+@fault("34-the-same-second-twice", "holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+def _(bench: Bench) -> list[str]:
+    bench.before = "import datetime, types; import hydra.core.utils as u; moment = datetime.datetime(2001, 9, 9, 1, 46, 40)\n"
+    bench.before += "u.datetime = types.SimpleNamespace(now=lambda: moment)"
+    folder = bench.here / "runs" / "fsrcnn-climate" / "2001-09-09_01-46-40"
+    folder.parent.mkdir(parents=True)
+    shutil.move(bench.run(), folder)
+    return train(*TINY)
+
+
+@fault("34-clock-that-runs-backwards", "fsrcnn_s", status=0)
+def _(bench: Bench) -> list[str]:
+    bench.before = "import itertools, time; steps = itertools.count(); time.time = lambda: 2e9 - 10.0 * next(steps)"
+    return here(bench)
+
+
+@fault("36-sweep-under-torchrun", "-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
+def _(bench: Bench) -> list[str]:
+    bench.environment = {"TORCHELASTIC_RUN_ID": "a", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    return ["train", "-m", "seed=1,2", *TINY, "strategy=ddp"]
+
+
+@fault("36-more-devices-than-the-strategy-takes", "this strategy is for one; type strategy=ddp trainer.devices=2")
+def _(bench: Bench) -> list[str]:
+    return ["train", *TINY, "strategy=cpu", "trainer.devices=2"]
+
+
+@fault("36-sharded-weights", "strategy=fsdp: ", "type strategy=ddp")
+def _(bench: Bench) -> list[str]:
+    return ["train", *TINY, "strategy=fsdp"]
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_fault(name: str, bench: Bench) -> None:
     row = ROWS[name]
     command = row.make(bench)
     before = contents(bench.path)
-    done = bench.warm.run(bench.here, *command)
+    done = bench.warm.run(bench.here, *command, before=bench.before, **bench.environment)
+    if bench.lock is not None:
+        os.close(bench.lock)
     judge(done, row.status, row.says)
     assert not bench.mark.exists()
     after = contents(bench.path)
@@ -1263,5 +1584,8 @@ def test_fault(name: str, bench: Bench) -> None:
         return {name: found[name] for name in found if name in before and name not in notes and not name.startswith("here")}
 
     assert kept(after) == kept(before)
+    bench.after(bench)
+    unfinished = [name for name in after if name.endswith((".part", ".tmp"))]
+    assert not unfinished or row.status == -9
     if not row.writes:
         assert after.keys() == before.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> No
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
-        if value is not None and not (path := Path(str(value)).expanduser()).exists():
+        if value is not None and not _there(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_nearby(path)}")
     for each in filter(None, checkpoints):
         if Path(str(each)).expanduser().is_dir():
@@ -143,7 +144,7 @@ def _check_starts(init: Any, key: str) -> None:
         return
     if (value := init["path"]) is None:
         raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
-    if not (path := Path(str(value)).expanduser()).exists():
+    if not _there(path := Path(str(value)).expanduser()):
         raise UserError(f"{key}.path={value}: {_nearby(path)}")
     if path.is_dir():
         raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")
@@ -210,10 +211,18 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
         raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
 
 
+def _there(path: Path) -> bool:
+    """Whether it exists; a name that the system cannot take does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _nearby(path: Path) -> str:
     """What there is instead of a file that is not there."""
     folder = path.parent
-    while not folder.is_dir():
+    while not os.path.isdir(folder):
         folder = folder.parent
     if folder != path.parent:
         return f"no such file (there is no folder {path.parent}; {folder} exists)"

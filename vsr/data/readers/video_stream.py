@@ -201,6 +201,8 @@ class VideoStream:
                     size = f"{streams[0].height}x{streams[0].width}"
                     raise UserError(f"{self.path}: frames of {size} pixels are more than {self.limit}; cut them into parts")
                 yield container, streams[0]
+        except av.error.PermissionError as error:
+            raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check its permissions") from error
         except av.FFmpegError as error:
             raise UserError(f"{self.path}: not a readable video, or cut short ({error.strerror})") from error
 
