@@ -507,7 +507,7 @@ def _(bench: Bench) -> list[str]:
 
 @fault("07-address-instead-of-a-file", "data.path=https://example.org/h.nc: no such file")
 def _(bench: Bench) -> list[str]:
-    return field(Path("https://example.org/h.nc"))[:2] + ["data.path=https://example.org/h.nc", "data.axes=tyx"]
+    return train("data=climate", "data.path=https://example.org/h.nc", "data.axes=tyx")
 
 
 def store(bench: Bench) -> Path:
@@ -802,7 +802,9 @@ def _(bench: Bench) -> list[str]:
 
 @fault("18-hidden-files-beside-frames", "fsrcnn", status=0)
 def _(bench: Bench) -> list[str]:
-    return pictures(bench, {".DS_Store": b"x", "._img1.png": b"x", **{f"img{i}.png": image for i, image in enumerate(frames(20))}})
+    return pictures(
+        bench, {".DS_Store": b"x", "._img1.png": b"x", **{f"img{i}.png": image for i, image in enumerate(frames(20))}}
+    )
 
 
 @fault("18-zero-byte-picture", "img5.png: not a picture, or damaged")
@@ -1589,3 +1591,15 @@ def test_fault(name: str, bench: Bench) -> None:
     assert not unfinished or row.status == -9
     if not row.writes:
         assert after.keys() == before.keys()
+
+
+@pytest.mark.long
+def test_35_a_failing_trial_does_not_stop_a_sweep(bench: Bench) -> None:
+    """By the real command: a sweep starts its runs as processes of their own."""
+    command = ["train", "-m", *here(bench)[1:-1], "recipe.patch=8,4000", "hydra.sweep.dir=sweep"]
+    done = bench.warm.run(bench.here, *command)
+    assert done.status == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert (bench.here / "sweep" / "0" / "results.json").is_file()
+    assert not (bench.here / "sweep" / "1" / "results.json").exists()
+    assert "type recipe.patch=" in done.stdout + done.stderr

@@ -66,7 +66,9 @@ class Trained:
     def _check_size(self, config: DictConfig) -> None:
         """Raise UserError for a network that is larger than what the file holds, before memory is asked for."""
         with torch.device("meta"):
-            network = build_network("model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels)
+            network = build_network(
+                "model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels
+            )
         named, there = (sum(t.numel() for t in state.values()) for state in (network.state_dict(), self.state))
         if named > there:
             detail = f"{named} numbers, and the file holds {there}"

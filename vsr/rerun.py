@@ -70,7 +70,7 @@ def record(run: Path, overrides: list[str]) -> None:
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """What `record` wrote. Raises UserError, also for what it never writes: a folder may come from elsewhere, and runs code there."""
+    """What `record` wrote. Raises UserError, also for what it never writes: a folder from elsewhere must not bring code."""
     what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))
