@@ -120,8 +120,7 @@ def _sweep(script: Path, conf: Path) -> NoReturn:
 def _paths_quoted(arguments: list[str], several: bool) -> list[str]:
     """Values of the keys that name files, as typed in a shell, in Hydra's grammar: blanks, = and brackets belong to the name.
 
-    With `several`, checkpoints between commas are a list, unless -m sweeps over them. What is quoted or a list already stays as it
-    is.
+    With `several`, checkpoints between commas are a list, unless -m sweeps over them. What is quoted or a list stays as it is.
     """
     found = []
     for argument in arguments:

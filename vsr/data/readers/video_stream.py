@@ -16,8 +16,7 @@ import numpy as np
 from vsr.errors import UserError
 
 MAX_PIXELS = 2**28
-# Nothing is opened but the file itself: ffmpeg goes by contents, not by names, and playlists and lists of files to join would have
-# it open others.
+# ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
 LOCAL = {"protocol_whitelist": "file", "format_whitelist": "yuv4mpegpipe,mov,matroska,avi"}
 FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
 UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
