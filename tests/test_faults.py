@@ -1579,7 +1579,7 @@ def marked(name: str) -> Any:
     return pytest.param(name, marks=[] if quick and name[:2] != "30" else pytest.mark.long)
 
 
-@pytest.mark.parametrize("name", map(marked, ROWS))
+@pytest.mark.parametrize("name", [marked(name) for name in ROWS])
 def test_fault(name: str, bench: Bench) -> None:
     row = ROWS[name]
     command = row.make(bench)
