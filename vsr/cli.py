@@ -29,6 +29,13 @@ from vsr.signals import Stopped
 from vsr.torchrun import started
 
 PATHS = ("checkpoint", "input", "output", "resume")
+# How torch says it, of GPUs and of the machine's own memory, and what needs less.
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory")
+LESS = {
+    "train": "type a smaller recipe.batch=N or recipe.patch=N, or give smaller frames",
+    "evaluate": "type strategy=cpu, or data=... of smaller frames",
+    "upscale": "type memory=128 and a smaller tile=N",
+}
 Task = Callable[[DictConfig, Path], None]
 
 
@@ -41,7 +48,7 @@ def launch(script: str, task: Task) -> None:
         return
     try:
         arguments = expanded(sys.argv[1:]) if path.stem == "train" else sys.argv[1:]
-        sys.argv[1:] = _of_this_process(_paths_quoted(arguments))
+        sys.argv[1:] = _of_this_process(_paths_quoted(arguments, several=path.stem == "evaluate"))
     except UserError as error:
         _fail(str(error))
     if {"-m", "--multirun"} & set(sys.argv[1:]):
@@ -69,6 +76,10 @@ def launch(script: str, task: Task) -> None:
         except Stopped as stopped:
             print(stopped.message, file=sys.stderr)
             sys.exit(stopped.status)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+                raise
+            _fail(f"out of memory ({(str(error).splitlines() or ['of the machine'])[0]}); {LESS[path.stem]}")
 
     try:
         main()
@@ -106,18 +117,18 @@ def _sweep(script: Path, conf: Path) -> NoReturn:
         sys.exit(130)
 
 
-def _paths_quoted(arguments: list[str]) -> list[str]:
+def _paths_quoted(arguments: list[str], several: bool) -> list[str]:
     """Values of the keys that name files, as typed in a shell, in Hydra's grammar: blanks, = and brackets belong to the name.
 
-    Several checkpoints are a list, unless -m sweeps over them. What is quoted or a list already stays as it is.
+    With `several`, checkpoints between commas are a list, unless -m sweeps over them. What is quoted or a list stays as it is.
     """
     found = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in PATHS and value and value not in ("null", "???") and value[0] not in "['\"$":
             sweep = bool({"-m", "--multirun"} & set(arguments))
-            several = value.split(",") if key == "checkpoint" or sweep else [value]
-            names = [f"'{name}'" if "'" not in name else f'"{name}"' for name in several if name]
+            parts = value.split(",") if (key == "checkpoint" and several) or sweep else [value]
+            names = [f"'{name}'" if "'" not in name else f'"{name}"' for name in parts if name]
             value = names[0] if len(names) == 1 else ",".join(names) if sweep else f"[{','.join(names)}]"
         found.append(f"{key}={value}" if equals else argument)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ SUPPLIED = {
 
 LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
 LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
+MOST_SEED = 2**32 - 1  # of NumPy's generators
+MOST_WEIGHT = 1e9  # of a term of the loss
 
 
 def check(cfg: DictConfig) -> None:
@@ -73,6 +76,8 @@ def check(cfg: DictConfig) -> None:
     for key, least in LEAST.items():
         if plain.get(key) is not None and plain[key] < least:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
+    if plain.get("seed") is not None and plain["seed"] > MOST_SEED:
+        raise UserError(f"seed={plain['seed']}: must be {MOST_SEED} or less")
     if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
     # The config in a checkpoint, which has no `resume`, is not what was typed.
@@ -119,7 +124,7 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> No
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
-        if value is not None and not (path := Path(str(value)).expanduser()).exists():
+        if value is not None and not _there(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_nearby(path)}")
     for each in filter(None, checkpoints):
         if Path(str(each)).expanduser().is_dir():
@@ -139,7 +144,7 @@ def _check_starts(init: Any, key: str) -> None:
         return
     if (value := init["path"]) is None:
         raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
-    if not (path := Path(str(value)).expanduser()).exists():
+    if not _there(path := Path(str(value)).expanduser()):
         raise UserError(f"{key}.path={value}: {_nearby(path)}")
     if path.is_dir():
         raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")
@@ -197,19 +202,27 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
     for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
-        if recipe.get(key) is not None and recipe[key] <= 0:
-            raise UserError(f"recipe.{key}={recipe[key]}: must be positive")
+        if recipe.get(key) is not None and not 0 < recipe[key] < float("inf"):
+            raise UserError(f"recipe.{key}={recipe[key]}: must be positive{'' if recipe[key] <= 0 else ' and finite'}")
     for key in ("gradient", "spectral", "temporal", "finetune"):
-        if not 0 <= recipe.get(key, 0) <= (1 if key == "finetune" else float("inf")):
+        if not 0 <= recipe.get(key, 0) <= (1 if key == "finetune" else MOST_WEIGHT):
             raise UserError(f"recipe.{key}={recipe[key]}: must be 0 or more{', and 1 at most' * (key == 'finetune')}")
     if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:
         raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
 
 
+def _there(path: Path) -> bool:
+    """Whether it exists; a name that the system cannot take does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _nearby(path: Path) -> str:
     """What there is instead of a file that is not there."""
     folder = path.parent
-    while not folder.is_dir():
+    while not os.path.isdir(folder):
         folder = folder.parent
     if folder != path.parent:
         return f"no such file (there is no folder {path.parent}; {folder} exists)"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vsr.build import build_module
+from vsr.build import build_module, build_network, make
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
 from vsr.errors import UserError
@@ -51,6 +52,7 @@ class Trained:
         """The network in its harness, with its weights; `config` when parts of its own were replaced. Raises UserError."""
         config = config if config is not None else self.config
         try:
+            self._check_size(config)
             module = build_module(config, self.facts, test_splits)
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
             raise incomplete(self.path, error) from error
@@ -61,6 +63,17 @@ class Trained:
             raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})") from error
         return module.eval()
 
+    def _check_size(self, config: DictConfig) -> None:
+        """Raise UserError for a network that is larger than what the file holds, before memory is asked for."""
+        with torch.device("meta"):
+            network = build_network(
+                "model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels
+            )
+        named, there = (sum(t.numel() for t in state.values()) for state in (network.state_dict(), self.state))
+        if named > there:
+            detail = f"{named} numbers, and the file holds {there}"
+            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})")
+
 
 def read_trained(path: Path) -> Trained:
     """Read a checkpoint and check the config in it against what a config may name.
@@ -69,6 +82,8 @@ def read_trained(path: Path) -> Trained:
     """
     content = read_checkpoint(path)
     card = content["vsr"]
+    if (text := _interpolated(card)) is not None:  # written resolved; one would be filled in from this environment
+        raise UserError(f"{path}: its config holds {text!r}, which is not filled in here; it was not written by vsr")
     try:
         config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in FORGOTTEN})
         facts = dict(card["data"])
@@ -82,6 +97,14 @@ def read_trained(path: Path) -> Trained:
         raise incomplete(path, error) from error
     check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages)
+
+
+def _interpolated(value: Any) -> str | None:
+    """The first text with an interpolation in it; None where there is none."""
+    if isinstance(value, dict | list | tuple):
+        inside = (*value, *value.values()) if isinstance(value, dict) else value
+        return next((text for each in inside if (text := _interpolated(each)) is not None), None)
+    return value if isinstance(value, str) and "${" in value else None
 
 
 def incomplete(path: Path, error: Exception) -> UserError:

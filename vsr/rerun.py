@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from vsr.files import replacing
 RECORD = "run.json"
 RESULTS = "results.json"
 MODES = ("auto", "never")
+# Options, and keys of Hydra itself, whose callbacks, launchers and log handlers are classes of any package.
+FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
 
 
 def expanded(arguments: list[str]) -> list[str]:
@@ -67,11 +70,15 @@ def record(run: Path, overrides: list[str]) -> None:
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """What `record` wrote. Raises UserError."""
+    """What `record` wrote. Raises UserError, also for what it never writes: a folder from elsewhere must not bring code."""
+    what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))
         if all(isinstance(each, str) for each in content["overrides"]):
-            return dict(content)
+            foreign = [each for each in content["overrides"] if FOREIGN.search(each)]
+            if not foreign:
+                return dict(content)
+            what = f"holds {foreign[0]!r}, which is no part of a run and could run code"
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise UserError(f"{run / RECORD}: cannot be read; type the command that started the run with hydra.run.dir={run} resume=auto")
+    raise UserError(f"{run / RECORD}: {what}; type the command that started the run with hydra.run.dir={run} resume=auto")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +147,8 @@ def _open(
         )
         return PictureSource(blocks), sink, blocks.notes
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
-    movie = open_movie(given, variable=variable, axes=settings.axes, max_bytes=settings.max_bytes)
+    with _own_keys():
+        movie = open_movie(given, variable=variable, axes=settings.axes, max_bytes=settings.max_bytes)
     if movie.shape[1] != upscaler.channels:
         raise UserError(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
@@ -158,6 +161,15 @@ def _open(
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     return ArraySource(movie), array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
+
+
+@contextmanager
+def _own_keys() -> Iterator[None]:
+    """The readers speak of train.py's keys, data.axes and the like; here they have no group."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes)=", r"\1=", str(error))) from error
 
 
 def _is_folder_of_pictures(path: Path) -> bool:

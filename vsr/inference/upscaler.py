@@ -44,6 +44,9 @@ class Upscaler:
         self.config.consistency_steps = consistency_steps or self.config.consistency_steps
         degradation = make("degradation", self.config.degradation)
         self.trained = trained
+        for name, values in trained.state.items():
+            if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
+                raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
         self.engine = Engine(

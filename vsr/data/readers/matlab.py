@@ -6,8 +6,9 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -35,15 +36,16 @@ WORDS = {
     "complex": "is complex, not real numbers; store its real and imaginary part as two variables",
     "repeated": "occurs more than once in the file; save it again",
 }
-# Version 5, numbers of classes (from 1), bytes per value of the types that numbers are stored in, other types, flags.
+# Version 5, numbers of classes (from 1), the types that numbers are stored in, other types, flags.
 CLASSES = (
     *("cell", "struct", "object", "char", "sparse", "float64", "float32"),
     *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "function", "opaque"),
 )
-STORED = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
 COMPLEX, LOGICAL = 0x0800, 0x0200
 HEADER = 2**16  # bytes within which the values of a matrix must begin
+BLOCK = 1 << 20  # bytes that are unpacked at once
 
 
 def looks_like_v4(head: bytes) -> bool:
@@ -88,12 +90,10 @@ class MatlabSource(Source):
         return Details()
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        from scipy.io import loadmat
-
         if name not in self.handle:
             where = f"{self.path}: {shown(name)}"
             with guarded(where, DAMAGED):
-                values = loadmat(str(self.path), variable_names=[name], appendmat=False)[name]
+                values = _values_5(self.path, name) if self.version == 5 else _values_4(self.path, name)
                 problem = kind_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
             if problem is not None:
                 raise UserError(f"{where} {problem}")
@@ -103,23 +103,73 @@ class MatlabSource(Source):
 
 @dataclass(frozen=True)
 class Matrix:
-    """What the header of a matrix says. kind: a NumPy dtype, or a key of WORDS, or MATLAB's word."""
+    """What the header of a matrix says. kind: a NumPy dtype, or a key of WORDS, or MATLAB's word.
+
+    Of version 5 also where its values are: stored, their type in the file; start, the bytes of the matrix before them; at, length
+    and packed, where the matrix is in the file, and whether zlib must unpack it.
+    """
 
     name: str
     shape: tuple[int, ...]
     kind: str
     problem: str | None = None
+    stored: str = ""
+    start: int = 0
+    at: int = 0
+    length: int = 0
+    packed: bool = False
 
 
 def _version_4(path: Path) -> Iterator[Matrix]:
     from scipy.io import whosmat
 
+    size = path.stat().st_size
     for name, shape, kind in whosmat(str(path), appendmat=False):
-        yield Matrix(name, tuple(shape), {"double": "float64", "single": "float32"}.get(kind, kind))
+        problem = None
+        if math.prod(shape) > size:  # before SciPy asks for the memory
+            problem = f"is cut short: {described(shape)} values are not in a file of {size} bytes; fetch or write the file again"
+        yield Matrix(name, tuple(shape), {"double": "float64", "single": "float32"}.get(kind, kind), problem)
+
+
+def _values_4(path: Path, name: str) -> np.ndarray:
+    from scipy.io import loadmat
+
+    return loadmat(str(path), variable_names=[name], appendmat=False)[name]
+
+
+def _values_5(path: Path, name: str) -> np.ndarray:
+    """The values of a matrix in the type that they are stored in. Raises ValueError, zlib.error or StopIteration."""
+    matrix = next(found for found in _version_5(path) if found.name == name and found.stored)
+    if matrix.problem is not None:
+        raise ValueError(matrix.problem)
+    dtype, count = np.dtype(matrix.stored), math.prod(matrix.shape)
+    with path.open("rb") as file:
+        if matrix.packed:
+            file.seek(matrix.at)
+            raw = _unpacked(file, matrix.length, matrix.start + count * dtype.itemsize)
+            values = np.frombuffer(raw, dtype, count, matrix.start)
+        else:
+            values = np.fromfile(file, dtype, count, offset=matrix.at + matrix.start)
+    return values.reshape(matrix.shape, order="F")
+
+
+def _unpacked(file: IO[bytes], length: int, size: int) -> bytearray:
+    """`size` bytes that zlib has packed into the next `length`, and up to 7 that fill the last word up. Raises ValueError."""
+    unpacker, raw = zlib.decompressobj(), bytearray()
+    while length and not unpacker.eof:
+        piece = file.read(min(length, BLOCK))
+        length -= len(piece)
+        # One byte more than there may be: what declares less than it unpacks to is not unpacked to its end.
+        raw += unpacker.decompress(piece, max(1, size + 8 - len(raw)))
+        if len(raw) >= size + 8 or not piece:
+            break
+    if not unpacker.eof or len(raw) < size:
+        raise ValueError(f"unpacks to {'more' if len(raw) >= size else 'less'} than the {size} bytes that it declares")
+    return raw
 
 
 def _version_5(path: Path) -> Iterator[Matrix]:
-    """The matrices of a file, by their headers, which are checked because SciPy crashes on wrong ones. Raises UserError."""
+    """The matrices of a file, by their headers. SciPy is not asked: it crashes on wrong ones. Raises UserError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         order = "<" if file.read(128)[126:128] == b"IM" else ">"
@@ -128,13 +178,15 @@ def _version_5(path: Path) -> Iterator[Matrix]:
             end = file.tell() + length
             if end > size:
                 raise UserError(f"{path}: cut short, {size} bytes of at least {end}; fetch or write the file again")
+            at, packed = file.tell(), kind == COMPRESSED
             head = file.read(min(length, HEADER))
-            if kind == COMPRESSED:
+            if packed:
                 head = zlib.decompressobj().decompress(head, HEADER)
                 kind, head = struct.unpack(order + "I", head[:4])[0], head[8:]
             if kind != MATRIX:
                 raise UserError(f"{path}: holds something that is not a matrix (type {kind}); {DAMAGED}")
             matrix = _matrix(head, order)
+            matrix = replace(matrix, at=at, length=length, packed=packed, start=matrix.start + 8 * packed)
             if matrix.name:  # MATLAB's own workspace has none
                 yield matrix
             file.seek(end)
@@ -161,13 +213,12 @@ def _matrix(head: bytes, order: str) -> Matrix:
     if flags & LOGICAL or flags & COMPLEX:
         return Matrix(name, shape, "logical" if flags & LOGICAL else "complex")
     problem = None
-    if word.startswith(("float", "int", "uint")) and shape_problem(shape) is None:
-        kind, length, start = _element(head, _after(start, length), order)
-        if STORED.get(kind, 0) * math.prod(shape) != length:
-            problem = (
-                f"is damaged: {described(shape)} values cannot be {length} bytes of type {kind}; fetch or write the file again"
-            )
-    return Matrix(name, shape, word, problem)
+    if not word.startswith(("float", "int", "uint")) or shape_problem(shape) is not None:
+        return Matrix(name, shape, word)
+    kind, length, start = _element(head, _after(start, length), order)
+    if kind not in STORED or np.dtype(STORED[kind]).itemsize * math.prod(shape) != length:
+        problem = f"is damaged: {described(shape)} values cannot be {length} bytes of type {kind}; fetch or write the file again"
+    return Matrix(name, shape, word, problem, order + STORED.get(kind, "i1"), start)
 
 
 def _element(head: bytes, at: int, order: str) -> tuple[int, int, int]:

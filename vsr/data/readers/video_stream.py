@@ -16,6 +16,8 @@ import numpy as np
 from vsr.errors import UserError
 
 MAX_PIXELS = 2**28
+# ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
+LOCAL = {"protocol_whitelist": "file", "format_whitelist": "yuv4mpegpipe,mov,matroska,avi"}
 FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
 UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
 
@@ -190,8 +192,7 @@ class VideoStream:
         except ImportError as error:
             raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
         try:
-            # Playlists and network addresses inside a file are not followed.
-            with av.open(str(self.path), options={"protocol_whitelist": "file"}) as container:
+            with av.open(str(self.path), options=LOCAL) as container:
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
                 if not streams:
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
@@ -199,6 +200,8 @@ class VideoStream:
                     size = f"{streams[0].height}x{streams[0].width}"
                     raise UserError(f"{self.path}: frames of {size} pixels are more than {self.limit}; cut them into parts")
                 yield container, streams[0]
+        except av.error.PermissionError as error:
+            raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check its permissions") from error
         except av.FFmpegError as error:
             raise UserError(f"{self.path}: not a readable video, or cut short ({error.strerror})") from error
 
