@@ -140,10 +140,10 @@ def test_nothing_run_is_a_page_too(content: dict[str, Any]) -> None:
     assert "make leaderboard" in block(content)
 
 
-def test_the_readme_has_a_row_per_network(content: dict[str, Any]) -> None:
+def test_the_readme_has_a_row_per_network_that_was_run(content: dict[str, Any]) -> None:
     lines = block(content).splitlines()
-    assert len(lines) == 2 + len(MODELS)
-    assert "| `plain` | fast | 7,700 | 120 | +2.00 | - | - |" in lines
+    assert len(lines) == 2 + 2
+    assert "| `plain` | fast | 7,700 | 120 | +2.00 | - |" in lines
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

@@ -13,15 +13,18 @@ DATA = "tide"
 
 
 def block(content: dict[str, Any]) -> str:
-    """One row per network: its cost, and what it gains over the linear filter at each budget on the default data."""
+    """A row per network that was run: its cost, and what it gains over the linear filter at each budget on the default data."""
     board = Board(content)
     if not board.runs:
         return "Not made yet: `make leaderboard`."
     splits = board.splits(DATA)
-    header = ["model", "preset", "parameters", "frames/s", *(f"over `linear`, {budget}" for budget in board.budgets)]
+    budgets = [budget for budget in board.budgets if any(board.seeds(DATA, budget, model) for model in board.models)]
+    header = ["model", "preset", "parameters", "frames/s", *(f"over `linear`, {budget}" for budget in budgets)]
     rows = []
     for model in board.models:
-        gains = [signed(board.over_linear(DATA, b, model, splits[-1]) if splits else []) for b in board.budgets]
+        if not any(board.seeds(DATA, budget, model) for budget in budgets):
+            continue
+        gains = [signed(board.over_linear(DATA, b, model, splits[-1]) if splits else []) for b in budgets]
         marks = ", ".join(filter(None, (board.presets(budget, model) for budget in board.budgets)))
         cost = [number(board.cost(model, "parameters")), speed(board.cost(model, "frames_per_second"))]
         rows.append([f"`{model}`", marks, *cost, *gains])
