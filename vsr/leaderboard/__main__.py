@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def typed_here(arguments: Sequence[str]) -> str:
     """The command without what changes no number, and without places on this machine."""
     shown = [each for each in arguments if each.partition("=")[0] not in ("out", "page", "jobs", "rates", "speed", "render")]
-    masked = [re.sub(r"(\.path)=.*", r"\1=FILE", each) for each in shown]
+    masked = [re.sub(r"(\.(?:test_)?path)=.*", r"\1=FILE", each) for each in shown]
     return shlex.join(["python", "-m", "vsr.leaderboard", *masked])
 
 
