@@ -45,7 +45,8 @@ class Run:
     @property
     def command(self) -> str:
         """What to type for it, but for the places of files, which are of one machine."""
-        return " ".join(["python train.py", *(re.sub(r"(\.(?:test_)?path)=[^<].*", r"\1=FILE", override) for override in self.overrides)])
+        typed = (re.sub(r"(\.(?:test_)?path)=[^<].*", r"\1=FILE", override) for override in self.overrides)
+        return " ".join(["python train.py", *typed])
 
 
 @dataclass(frozen=True)
