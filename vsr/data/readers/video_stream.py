@@ -17,7 +17,7 @@ from vsr.errors import UserError
 
 MAX_PIXELS = 2**28
 # ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
-LOCAL = {"protocol_whitelist": "file", "format_whitelist": "yuv4mpegpipe,mov,matroska,avi"}
+FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,obu,ivf,flv,ogg,nut,asf,gif,mxf,mjpeg,m4v,dv"
 FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
 UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
 
@@ -192,7 +192,7 @@ class VideoStream:
         except ImportError as error:
             raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
         try:
-            with av.open(str(self.path), options=LOCAL) as container:
+            with av.open(str(self.path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS}) as container:
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
                 if not streams:
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
