@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from vsr.errors import UserError
 from vsr.jobs import Job, run_jobs
-from vsr.pages.runs import ROOT, Placed
+from vsr.pages.runs import ROOT, Placed, results_in
 
 OWN = "own"
 
@@ -36,12 +35,7 @@ class Test:
 
     def results(self) -> dict[str, Any]:
         """What evaluate.py left. Raises UserError for a file that cannot be read."""
-        path = self.folder / "results.json"
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); remove {self.folder} to score it again") from error
-        return found
+        return results_in(self.folder, "score")
 
 
 def score(tests: Sequence[Test], at_once: int, trainer: Sequence[str], heard: Callable[[str], None]) -> int:

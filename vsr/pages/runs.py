@@ -66,12 +66,7 @@ class Placed:
 
     def results(self) -> dict[str, Any]:
         """What the run left. Raises UserError for a file that cannot be read."""
-        path = self.folder / "results.json"
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); remove {self.folder} to run it again") from error
-        return found
+        return results_in(self.folder, "run")
 
     def seconds(self) -> float:
         """What the process took, from start to end."""
@@ -79,6 +74,16 @@ class Placed:
             return float(json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))["seconds"])
         except (OSError, ValueError, KeyError):
             return 0.0
+
+
+def results_in(folder: Path, what: str) -> dict[str, Any]:
+    """The results.json of a folder. Raises UserError for one that cannot be read, with how to "run" or "score" it again."""
+    path = folder / "results.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove {folder} to {what} it again") from error
+    return found
 
 
 def place(runs: Sequence[Run], seeds: int, out: Path) -> dict[tuple[str, int], Placed]:
