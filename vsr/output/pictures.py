@@ -6,7 +6,6 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vsr.data.readers.pictures import MAX_PIXELS, list_pictures, read_picture
+from vsr.data.readers.pictures import PictureFacts, list_pictures, picture_facts, read_alpha, read_picture
 from vsr.errors import UserError
 from vsr.output.base import Journal, Sink, sync, writing
 from vsr.output.video_source import Beside, Source
@@ -25,47 +24,6 @@ LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 ZEROS = np.array([16.0, 128.0, 128.0])
 GREY = np.array([0.299, 0.587, 0.114])
-
-
-@dataclass(frozen=True)
-class PictureFacts:
-    """What a picture's header says: size, depth, grey or colour, transparency, and what goes along with its pixels."""
-
-    height: int
-    width: int
-    deep: bool
-    grey: bool
-    alpha: bool
-    tags: dict[str, bytes]
-
-
-def picture_facts(path: Path) -> PictureFacts:
-    """Read the header. Raises UserError for what is no picture, is of floats, or holds several."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
-    try:
-        with Image.open(path) as image:
-            count = getattr(image, "n_frames", 1)
-            if count > 1:
-                raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
-            if image.mode == "F":
-                raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS}; cut it into parts")
-            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
-            wide = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
-            alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
-            tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
-            if image.mode in ("CMYK", "P", "LAB", "YCbCr"):
-                tags["icc_profile"] = None  # speaks of colours that become R'G'B'
-            return PictureFacts(image.height, image.width, wide, grey, alpha, {k: v for k, v in tags.items() if v})
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture, or damaged") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        detail = (str(error).splitlines() or ["empty"])[0]
-        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
 
 
 class PictureSource(Source):
@@ -103,7 +61,7 @@ class PictureSource(Source):
 
     def _frame(self, number: int) -> np.ndarray:
         file, facts = self.files[number], self.facts[number]
-        beside = [_alpha(file, facts)] if facts.alpha else []
+        beside = [read_alpha(file, facts)] if facts.alpha else []
         values = read_picture(file, "luma" if facts.grey else "rgb").values
         if self.channels == 3:
             values = np.repeat(values, 3, 0) if facts.grey else values
@@ -232,20 +190,6 @@ def _deep_png(whole: np.ndarray, tags: dict[str, bytes]) -> bytes:
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
-
-
-def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
-    """(1, H, W) transparency in 0..255."""
-    from PIL import Image
-
-    if facts.deep and not facts.grey:
-        import av
-
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-            frame = next(container.decode(video=0))
-            return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGBA").getchannel("A"), np.float32)[None]
 
 
 def picture_pair(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from vsr.data.readers.pictures import SUFFIXES as PICTURES
-from vsr.data.readers.video_stream import VideoFacts, VideoStream
+from vsr.data.readers.proxies import IsolatedVideo
+from vsr.data.readers.video_stream import VideoFacts
 from vsr.errors import UserError, suggestion
 from vsr.output.base import Journal, Sink, sync, writing
 from vsr.output.pictures import picture_pair
@@ -46,7 +47,7 @@ class VideoSink(Sink):
     def __init__(
         self,
         path: Path,
-        source: VideoStream,
+        source: IsolatedVideo,
         colours: Colours,
         beside: Beside,
         *,
@@ -173,7 +174,7 @@ def stream_pair(
         raise UserError(
             f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264); type output={output.stem}.mkv"
         )
-    stream, beside = VideoStream(input, frames=frames), Beside()
+    stream, beside = IsolatedVideo(input, frames=frames), Beside()
     layout = stored(stream.facts)
     target = _target(output, layout)
     colours = Colours(layout, target, channels, scale)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vsr.data.readers.video_stream import VideoStream
+from vsr.data.readers.proxies import IsolatedVideo
 from vsr.output.video_planes import Colours
 
 
@@ -74,10 +74,10 @@ class VideoSource(Source):
 
     Args:
         stream: the video. colours: what goes through the network. beside: where the rest waits.
-        known: number and time of a frame that was read by an earlier run (`VideoStream.read`).
+        known: number and time of a frame that was read by an earlier run (`IsolatedVideo.read`).
     """
 
-    def __init__(self, stream: VideoStream, colours: Colours, beside: Beside, known: tuple[int, int] | None) -> None:
+    def __init__(self, stream: IsolatedVideo, colours: Colours, beside: Beside, known: tuple[int, int] | None) -> None:
         self.stream, self.colours, self.beside, self.known = stream, colours, beside, known
         facts = stream.facts
         self.channels = 3 if colours.channels == "rgb" else 1

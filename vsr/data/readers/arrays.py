@@ -15,6 +15,7 @@ import numpy as np
 
 from vsr.data.readers import axes as axis_rules
 from vsr.data.readers.axes import Unspecified
+from vsr.data.readers.proxies import IsolatedSource
 from vsr.data.readers.source import Details, Listing, Source, Variable, bytes_text, described, shown
 from vsr.errors import UserError, suggestion
 
@@ -185,13 +186,13 @@ def _by_content(path: Path) -> Source:
         from vsr.data.readers.hdf5 import HDF5Source, MatlabHDF5Source
 
         if head[124:128] in MATLAB_73:
-            return MatlabHDF5Source(path)
+            return IsolatedSource(MatlabHDF5Source(path))
         if path.suffix.lower() != ".nc":
-            return HDF5Source(path)
+            return IsolatedSource(HDF5Source(path))
     if hdf5 or head[:4] in (b"CDF\x01", b"CDF\x02"):
         from vsr.data.readers.netcdf import NetCDFSource
 
-        return NetCDFSource(path, "h5netcdf" if hdf5 else "scipy")
+        return IsolatedSource(NetCDFSource(path, "h5netcdf" if hdf5 else "scipy"))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         from vsr.data.readers.numpy_files import NpzSource
         from vsr.data.readers.zarr_store import ZarrSource, is_store

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from vsr.data.readers.isolated import run
 from vsr.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -66,6 +67,18 @@ class Picture:
     is_float: bool
 
 
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a picture's header says: size, depth, grey or colour, transparency, and what goes along with its pixels."""
+
+    height: int
+    width: int
+    deep: bool
+    grey: bool
+    alpha: bool
+    tags: dict[str, bytes]
+
+
 def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool = False) -> Picture:
     """(C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float ones.
 
@@ -73,7 +86,7 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     codes as that does for 8-bit pictures. Transparency is left out, palettes and CMYK become RGB. Raises UserError for what is
     not a picture, is damaged, or has more than MAX_PIXELS pixels.
     """
-    values, is_float = _decode(path)
+    values, is_float = run(path, _decode, path, MAX_PIXELS)
     if values.ndim == 2:
         return Picture(np.repeat(values[None], 3 if channels == "rgb" else 1, axis=0), is_float)
     if channels == "rgb":
@@ -84,7 +97,17 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     return Picture((np.floor(luma + 0.5) if rounded else luma).astype(np.float32)[None], is_float)
 
 
-def _decode(path: Path) -> tuple[np.ndarray, bool]:
+def picture_facts(path: Path) -> PictureFacts:
+    """Read the header. Raises UserError for what is no picture, is of floats, or holds several."""
+    return run(path, _facts, path, MAX_PIXELS)
+
+
+def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
+    """(1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
+    return run(path, _alpha, path, facts)
+
+
+def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
     """(H, W) or (H, W, 3) float32, and whether the file holds floats."""
     try:
         from PIL import Image, UnidentifiedImageError
@@ -93,8 +116,8 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UserError(f"{path}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it into smaller pictures")
+            if width * height > limit:
+                raise UserError(f"{path}: {width}x{height} pixels are more than {limit}; cut it into smaller pictures")
             deep = any("16" in str(tile[3]) for tile in image.tile)
             if image.mode == "F":
                 return np.asarray(image, np.float32), True
@@ -108,7 +131,7 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not a picture, or damaged") from error
     except Image.DecompressionBombError as error:  # before its size can be asked for
-        raise UserError(f"{path}: declares more than {MAX_PIXELS} pixels; cut it into smaller pictures") from error
+        raise UserError(f"{path}: declares more than {limit} pixels; cut it into smaller pictures") from error
     except (OSError, SyntaxError, ValueError) as error:
         detail = (str(error).splitlines() or ["empty"])[0]
         raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
@@ -123,3 +146,44 @@ def _decode_deep(path: Path) -> np.ndarray:
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         frame = next(container.decode(video=0))
         return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+
+
+def _facts(path: Path, limit: int) -> PictureFacts:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
+    try:
+        with Image.open(path) as image:
+            count = getattr(image, "n_frames", 1)
+            if count > 1:
+                raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
+            if image.mode == "F":
+                raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
+            if image.width * image.height > limit:
+                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {limit}; cut it into parts")
+            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+            wide = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+            alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+            tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
+            if image.mode in ("CMYK", "P", "LAB", "YCbCr"):
+                tags["icc_profile"] = None  # speaks of colours that become R'G'B'
+            return PictureFacts(image.height, image.width, wide, grey, alpha, {k: v for k, v in tags.items() if v})
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a picture, or damaged") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        detail = (str(error).splitlines() or ["empty"])[0]
+        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
+
+
+def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
+    from PIL import Image
+
+    if facts.deep and not facts.grey:
+        import av
+
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGBA").getchannel("A"), np.float32)[None]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr.data.readers.video_stream import VideoStream
+from vsr.data.readers.proxies import IsolatedVideo
 from vsr.errors import UserError
 
 SUFFIXES = (".y4m", ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
@@ -19,7 +19,7 @@ def read_luma(path: Path, limit: int | None = None) -> np.ndarray:
     Of RGB, its full-range BT.601 luma in float: a conversion by ffmpeg would round. Raises UserError when the file is no video,
     is cut short, changes size, or when PyAV is not installed.
     """
-    stream = VideoStream(path, frames=limit, key="data.frames")
+    stream = IsolatedVideo(path, frames=limit, key="data.frames")
     facts = stream.facts
     frames = []
     for frame in stream:

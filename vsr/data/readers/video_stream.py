@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vsr.data.readers.pulse import beat
 from vsr.errors import UserError
 
 MAX_PIXELS = 2**28
@@ -133,6 +134,7 @@ class VideoStream:
         shown, keys = [], []
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
+                beat()
                 if packet.size and packet.pts is not None and not packet.is_discard:
                     shown.append(packet.pts)
                     if packet.is_keyframe:
@@ -171,6 +173,7 @@ class VideoStream:
             step = max(1, round(1 / (_rate(stream) * stream.time_base)))
             try:
                 for packet in container.demux(stream):
+                    beat()
                     for frame in packet.decode():
                         pts = frame.pts
                         if pts is None or (last is not None and pts <= last):
@@ -212,9 +215,8 @@ def _rate(stream: Any) -> Fraction:
 
 def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
     kind, bits, chroma = _layout(frame, path)
-    name = stream.codec_context.name
     said = frame.color_range or stream.codec_context.color_range
-    rate, base = _rate(stream), stream.base_rate
+    name, rate, base = stream.codec_context.name, _rate(stream), stream.base_rate
     beside = [(s.type, s.codec_context.name) for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context]
     frames, end = _promised(path, container, stream, frame, bits)
     return VideoFacts(
@@ -285,11 +287,10 @@ def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int,
 
 
 def _planes(frame: Any, kind: str, bits: int) -> tuple[np.ndarray, ...]:
-    dtype = np.uint8 if bits == 8 else np.uint16
     if kind == "rgb":
-        name = "rgb24" if bits == 8 else frame.format.name
-        return tuple(np.ascontiguousarray(frame.to_ndarray(format=name).transpose(2, 0, 1)))
-    rows = [np.frombuffer(plane, dtype).reshape(plane.height, -1) for plane in frame.planes]
+        values = frame.to_ndarray(format="rgb24" if bits == 8 else frame.format.name).transpose(2, 0, 1)
+        return tuple(np.ascontiguousarray(values))
+    rows = [np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1) for plane in frame.planes]
     if frame.format.name in ("nv12", "nv21"):
         width = (frame.width + 1) // 2
         pair = [rows[1][:, n : 2 * width : 2] for n in (0, 1)]
