@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+from vsr.data.readers import isolated
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
 # interruptions need it as it is in a terminal.
@@ -43,6 +44,21 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """Have a module that is not installed, here and where files are parsed."""
+
+    def hide(module: str) -> None:
+        folder = tmp_path_factory.mktemp("without")
+        (folder / f"{module}.py").write_text(f"raise ImportError('not here', name={module!r})")
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.syspath_prepend(str(folder))
+        isolated.end()
+
+    yield hide
+    isolated.end()
 
 
 @pytest.fixture

@@ -854,9 +854,9 @@ def test_netcdf_contents_that_are_no_movie(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "extra"), [("xarray", "h.nc", "netcdf"), ("h5netcdf", "h.nc", "netcdf"), ("zarr", "h.zarr", "zarr")]
 )
-def test_missing_extras_are_named(module: str, name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extras_are_named(module: str, name: str, extra: str, tmp_path: Path, without: Callable[[str], None]) -> None:
     path = (write_nc if extra == "netcdf" else write_zarr)(tmp_path / name)
-    monkeypatch.setitem(sys.modules, module, None)
+    without(module)
     with pytest.raises(UserError, match=rf"needs {module}; type: pip install 'vsr\[{extra}\]'"):
         open_movie(path, variable=None, axes="tyx")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -275,14 +276,14 @@ def test_fetching_resumes_checks_and_refuses(tmp_path: Path) -> None:
         fetch("a.y4m", 20, tmp_path / "third", "http://127.0.0.1:1/")
 
 
-def test_wrong_files_and_missing_extras(monkeypatch: pytest.MonkeyPatch, movie: Path, tmp_path: Path) -> None:
+def test_wrong_files_and_missing_extras(without: Callable[[str], None], movie: Path, tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match="not one of .y4m"):
         MovieDataModule(path=str(tmp_path / "a.gif"), **COMMON)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds neither videos"):
         MovieDataModule(path=str(tmp_path / "empty"), **COMMON)
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    without("av")
     with pytest.raises(UserError, match=r"pip install 'vsr\[video\]'"):
         read_luma(movie)
 

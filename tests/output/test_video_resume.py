@@ -27,10 +27,10 @@ from vsr.errors import UserError
 from vsr.output.video import stream_pair
 
 source, target, stop, flush, limit = Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])
-lr, sink = stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
-print(sink.done, flush=True)
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+lr, sink = stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
+print(sink.done, flush=True)
 try:
     for start, frames in lr.blocks(7, sink.done):
         sink.write(start, nearest(frames, 2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import h5py
 import numpy as np
 
 from vsr.data.readers.hdf5 import DAMAGED, open_hdf5, outside, walk
+from vsr.data.readers.isolated import run
 from vsr.data.readers.source import guarded
 from vsr.output.raw import FLOAT
-from vsr.output.surroundings import Contents, Neighbour
+from vsr.output.surroundings import Contents, Neighbour, portable
 from vsr.output.template import DIMS, Template
 
 # A file that every HDF5 since 1.8 reads, and older MATLAB with it.
@@ -82,18 +85,23 @@ def _set(item: h5py.Group | h5py.Dataset, attrs: Mapping[str, Any]) -> None:
         item.attrs[key] = value
 
 
-def attributes(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+def _attributes(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     """Those that numbers or texts can express; HDF5's and NetCDF's own are left out."""
     out: dict[str, Any] = {}
     for key in item.attrs:
         with suppress(Exception):  # of a type that h5py does not read
             if key not in INTERNAL:
                 out[key] = item.attrs[key]
-    return out
+    return portable(out)
 
 
 def contents(path: Path, names: list[str], axes: str) -> Contents:
     """What stands around the arrays `names`. Where only some dimensions have a name, the others get that of their axis."""
+    found = run(path, _contents, path, names, axes)
+    return replace(found, neighbours=[replace(n, read=partial(run, path, _values, path, n.name)) for n in found.neighbours])
+
+
+def _contents(path: Path, names: list[str], axes: str) -> Contents:
     with open_hdf5(path) as file, guarded(str(path), DAMAGED):
         movie = file[names[0]]
         scales = [_scale(dimension) for dimension in movie.dims]
@@ -102,21 +110,21 @@ def contents(path: Path, names: list[str], axes: str) -> Contents:
         if dims is not None and len(set(dims)) < len(dims):
             dims = None
         attached = {scale.name: dims[i] for i, scale in enumerate(scales) if scale is not None and dims is not None}
-        groups = {"": attributes(file)}
+        groups = {"": _attributes(file)}
         for name in names:
             parts = name.split("/")[:-1]
             for depth in range(1, len(parts) + 1):
-                groups["/".join(parts[:depth])] = attributes(file["/".join(parts[:depth])])
+                groups["/".join(parts[:depth])] = _attributes(file["/".join(parts[:depth])])
         neighbours = [
             neighbour
             for name, item, problem in walk(file)
             if problem is None and isinstance(item, h5py.Dataset) and name not in names
-            if (neighbour := _neighbour(path, name, item, attached.get(item.name))) is not None
+            if (neighbour := _neighbour(name, item, attached.get(item.name))) is not None
         ]
-        return Contents(dims, tuple(attributes(file[name]) for name in names), groups, neighbours)
+        return Contents(dims, tuple(_attributes(file[name]) for name in names), groups, neighbours)
 
 
-def _neighbour(path: Path, name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
+def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
     """None for what has no values of its own; `dim`: the dimension of the movie that it is attached to as its scale."""
     kept = item.attrs.get("NAME", b"")
     if item.shape is None or outside(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
@@ -124,13 +132,13 @@ def _neighbour(path: Path, name: str, item: h5py.Dataset, dim: str | None) -> Ne
     dims = tuple(_dim_name(dimension, _scale(dimension)) for dimension in item.dims)
     if dim is not None or (item.is_scale and len(item.shape) == 1):
         dims = (dim or name.rpartition("/")[2],)
+    return Neighbour(name, dims, item.shape, _attributes(item), coordinate=dim is not None)
 
-    def read() -> np.ndarray:
-        with open_hdf5(path) as file, guarded(f"{path}: {name}", DAMAGED):
-            values = file[name]
-            return np.asarray(values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()])
 
-    return Neighbour(name, dims, item.shape, attributes(item), read, coordinate=dim is not None)
+def _values(path: Path, name: str) -> np.ndarray:
+    with open_hdf5(path) as file, guarded(f"{path}: {name}", DAMAGED):
+        values = file[name]
+        return np.asarray(values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()])
 
 
 def _scale(dimension: Any) -> h5py.Dataset | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vsr.data.readers.hdf5 import MatlabHDF5Source
 from vsr.data.readers.matlab import MatlabSource
+from vsr.data.readers.proxies import IsolatedSource
 from vsr.data.readers.source import Source
 from vsr.output.hdf5 import EARLY, contiguous, offsets_of
 from vsr.output.surroundings import Contents, Neighbour
@@ -41,7 +42,8 @@ def create(path: Path, template: Template) -> list[int]:
 
 def contents(path: Path, names: list[str], format_name: str) -> Contents:
     """Single numbers (1x1) are carried over; what other variables mean, the file does not say."""
-    source: Source = MatlabHDF5Source(path) if format_name == "MATLAB 7.3" else MatlabSource(path, int(format_name[-1]))
+    new = format_name == "MATLAB 7.3"
+    source: Source = IsolatedSource(MatlabHDF5Source(path)) if new else MatlabSource(path, int(format_name[-1]))
     found = [v.name for v in source.listing().variables if v.name not in names and v.shape == (1, 1)]
     return Contents(neighbours=[Neighbour(name, (), (), {}, partial(_single, source, name)) for name in found])
 

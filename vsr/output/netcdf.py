@@ -12,12 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from vsr.data.readers.isolated import run
 from vsr.data.readers.netcdf import DAMAGED
 from vsr.data.readers.source import guarded
 from vsr.errors import UserError
 from vsr.output.hdf5 import EARLY, in_one_piece, offsets_of
 from vsr.output.raw import FLOAT
-from vsr.output.surroundings import Contents, Neighbour
+from vsr.output.surroundings import Contents, Neighbour, portable
 from vsr.output.template import DIMS, Template
 
 
@@ -70,6 +71,18 @@ def contents(path: Path, names: list[str], axes: str, engine: str) -> Contents:
 
     A dimension that the file does not name is called by its letter in `axes`.
     """
+    found = run(path, _contents, path, names, axes, engine)
+    near = [replace(n, read=partial(run, path, _values, path, *_place(n.name), engine)) for n in found.neighbours]
+    return replace(found, neighbours=near)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """A variable's group, and its name there."""
+    group, _, key = name.rpartition("/")
+    return group, key
+
+
+def _contents(path: Path, names: list[str], axes: str, engine: str) -> Contents:
     parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
     groups: dict[str, dict[str, Any]] = {}
     neighbours: list[Neighbour] = []
@@ -77,18 +90,17 @@ def contents(path: Path, names: list[str], axes: str, engine: str) -> Contents:
         for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it says what its dimensions are called
             group = "/".join(parts[:depth])
             with _dataset(path, group, engine) as dataset:
-                groups[group] = dict(dataset.attrs)
+                groups[group] = portable(dataset.attrs)
                 if depth == len(parts):
                     found = dataset.variables[last[0]].dims
                     renamed = {d: DIMS[letter] for d, letter in zip(found, axes, strict=True) if d.startswith("phony_dim_")}
                     dims = tuple(renamed.get(d, str(d)) for d in found)
-                    attrs = tuple(dict(dataset.variables[name].attrs) for name in last)
+                    attrs = tuple(portable(dataset.variables[name].attrs) for name in last)
                 for key, array in dataset.variables.items():
                     name = f"{group}/{key}" if group else str(key)
                     if name not in names:
                         own = tuple(renamed.get(d, str(d)) for d in array.dims)
-                        read = partial(_values, path, group, str(key), engine)
-                        neighbours.append(Neighbour(name, own, array.shape, dict(array.attrs), read))
+                        neighbours.append(Neighbour(name, own, array.shape, portable(array.attrs)))
     return Contents(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, decoded=True)
 
 

@@ -21,6 +21,11 @@ STALE = ("GeoTransform", "geospatial_lat_resolution", "geospatial_lon_resolution
 GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees_east", "degree_east")
 
 
+def _unread() -> np.ndarray:
+    """In place of a neighbour's `read` where nobody has said yet how that is done."""
+    raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Neighbour:
     """Another array of the input. `read` gives all of its values as they are stored."""
@@ -29,7 +34,7 @@ class Neighbour:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     attrs: Mapping[str, Any]
-    read: Callable[[], np.ndarray]
+    read: Callable[[], np.ndarray] = _unread
     coordinate: bool = False  # whether the file says so in its own way; CF's ways are looked at here
 
     @property

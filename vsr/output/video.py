@@ -17,7 +17,8 @@ from vsr.errors import UserError, suggestion
 from vsr.output.base import Journal, Sink, sync, writing
 from vsr.output.pictures import picture_pair
 from vsr.output.video_join import MUXERS, Companions, join
-from vsr.output.video_planes import BT709, Colours, Layout, stored
+from vsr.output.video_layout import BT709, Layout, stored
+from vsr.output.video_planes import Colours
 from vsr.output.video_segments import Encoding, Segments, ffmpeg_as_os
 from vsr.output.video_source import Beside, Source, VideoSource
 

@@ -10,9 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vsr.data.readers.isolated import run
 from vsr.errors import UserError
 from vsr.output.video_aspect import write_aspect
-from vsr.output.video_segments import BUFFER, SHIFT, Encoding, packets
+from vsr.output.video_segments import BUFFER, SHIFT, Encoding, ffmpeg_as_os, packets
 
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # Tags that a container writes for itself, or that tell of the input's streams.
@@ -35,80 +36,94 @@ class Companions:
     def __init__(self, path: Path, encoding: Encoding, output: Path, *, audio: bool = True) -> None:
         import av
 
-        self.path, self.encoding = path, encoding
-        self.kept: list[int] = []
-        self.notes: list[str] = []
         if encoding.codec not in av.codec.codecs_available:
-            raise UserError(
-                f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output"
-            )
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-            if (why := self._refused(container, [])) is not None:
-                raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
-            for stream in container.streams:
-                if stream.type == "audio" and not audio:
-                    continue
-                if stream.type not in ("audio", "subtitle") and not (stream.type == "attachment" and encoding.suffix == ".mkv"):
-                    continue
-                codec = stream.codec_context.name if stream.codec_context else stream.name
-                why = self._refused(container, [stream])
-                if why is None:
-                    self.kept.append(stream.index)
-                elif stream.type == "audio":
-                    advice = f"output={output.with_suffix('.mkv')} or audio=false"
-                    if encoding.suffix == ".mkv":
-                        advice = "audio=false"
-                    raise UserError(f"{output}: {encoding.suffix} cannot hold the {codec} audio of {path}; type {advice}")
-                else:
-                    self.notes.append(f"{stream.type} {stream.index} ({codec}) is left out: {encoding.suffix} cannot hold it")
+            raise UserError(f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output")
+        self.path, self.encoding = path, encoding
+        self.kept: list[int]
+        self.notes: list[str]
+        self.kept, self.notes = run(path, _chosen, path, encoding, output, audio)
 
-    def _refused(self, container: Any, streams: list[Any]) -> str | None:
-        """Why a file with the video and these streams cannot begin; None when it can."""
-        import av
 
-        out = av.open(io.BytesIO(), "w", format=MUXERS[self.encoding.suffix])
-        try:
-            self.encoding.stream(out)
-            for stream in streams:
-                out.add_stream_from_template(stream)
-            out.start_encoding()
-        except (ValueError, av.FFmpegError) as error:
-            return str(getattr(error, "strerror", error))
-        finally:
-            with suppress(av.FFmpegError):
-                out.close()
-        return None
+def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
+    """Numbers of the streams that go along, and sentences about those that do not."""
+    import av
+
+    kept: list[int] = []
+    notes: list[str] = []
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        if (why := _refused(container, [], encoding)) is not None:
+            raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
+        for stream in container.streams:
+            if stream.type == "audio" and not audio:
+                continue
+            if stream.type not in ("audio", "subtitle") and not (stream.type == "attachment" and encoding.suffix == ".mkv"):
+                continue
+            codec = stream.codec_context.name if stream.codec_context else stream.name
+            why = _refused(container, [stream], encoding)
+            if why is None:
+                kept.append(stream.index)
+            elif stream.type == "audio":
+                advice = f"output={output.with_suffix('.mkv')} or audio=false"
+                if encoding.suffix == ".mkv":
+                    advice = "audio=false"
+                raise UserError(f"{output}: {encoding.suffix} cannot hold the {codec} audio of {path}; type {advice}")
+            else:
+                notes.append(f"{stream.type} {stream.index} ({codec}) is left out: {encoding.suffix} cannot hold it")
+    return kept, notes
+
+
+def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | None:
+    """Why a file with the video and these streams cannot begin; None when it can."""
+    import av
+
+    out = av.open(io.BytesIO(), "w", format=MUXERS[encoding.suffix])
+    try:
+        encoding.stream(out)
+        for stream in streams:
+            out.add_stream_from_template(stream)
+        out.start_encoding()
+    except (ValueError, av.FFmpegError) as error:
+        return str(getattr(error, "strerror", error))
+    finally:
+        with suppress(av.FFmpegError):
+            out.close()
+    return None
 
 
 def join(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
     """Write the whole file to `output`; how many frames it holds, counted in the file.
 
     comment: a tag of the file. stop: the time in ticks from which on nothing is taken along, None for all.
-    Raises OSError and av.FFmpegError for what the disk refuses.
+    Raises OSError for what the disk refuses, UserError as `vsr.data.readers.isolated.run`.
     """
+    return run(companions.path, _joined, pieces, companions, output, comment, stop)
+
+
+def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
     import av
 
     encoding = companions.encoding
-    with output.open("wb") as file, av.open(str(companions.path), options={"protocol_whitelist": "file"}) as source:
-        muxer = MUXERS[encoding.suffix]
-        with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
-            tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}
-            out.metadata.update(tags | ({"comment": comment} if comment else {}))
-            video = encoding.stream(out)
-            streams = {n: _added(out, source.streams[n]) for n in companions.kept}
-            out.set_chapters(source.chapters())
-            out.start_encoding()
-            pictures = _pictures(pieces, video, encoding)
-            later = max(0, -next(_pictures(pieces[:1], video, encoding)).pts)
-            others = _others(source, streams, None if stop is None else stop * encoding.tick)
-            for packet in heapq.merge(pictures, others, key=_time):
-                if later:
-                    shift = round(later * encoding.tick / packet.time_base)
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                out.mux_one(packet)
-    if encoding.aspect and muxer == "matroska":
-        write_aspect(output, encoding.height, encoding.width, encoding.aspect)
-    return sum(1 for _ in packets(output))
+    with ffmpeg_as_os():
+        with output.open("wb") as file, av.open(str(companions.path), options={"protocol_whitelist": "file"}) as source:
+            muxer = MUXERS[encoding.suffix]
+            with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
+                tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}
+                out.metadata.update(tags | ({"comment": comment} if comment else {}))
+                video = encoding.stream(out)
+                streams = {n: _added(out, source.streams[n]) for n in companions.kept}
+                out.set_chapters(source.chapters())
+                out.start_encoding()
+                pictures = _pictures(pieces, video, encoding)
+                later = max(0, -next(_pictures(pieces[:1], video, encoding)).pts)
+                others = _others(source, streams, None if stop is None else stop * encoding.tick)
+                for packet in heapq.merge(pictures, others, key=_time):
+                    if later:
+                        shift = round(later * encoding.tick / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    out.mux_one(packet)
+        if encoding.aspect and muxer == "matroska":
+            write_aspect(output, encoding.height, encoding.width, encoding.aspect)
+        return sum(1 for _ in packets(output))
 
 
 def _added(out: Any, stream: Any) -> Any:

@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vsr.data.readers.pulse import beat
 from vsr.output.base import sync
-from vsr.output.video_planes import Layout
+from vsr.output.video_layout import Layout
 
 # Times in a piece are later by this many ticks: its container knows no negative ones, and decoding starts before showing.
 SHIFT = 2**32
@@ -186,6 +187,7 @@ def packets(path: Path) -> Iterator[Any]:
 
     with av.open(str(path)) as container:
         for packet in container.demux(container.streams.video[0]):
+            beat()
             if packet.size and not packet.is_corrupt:
                 yield packet
 

@@ -49,7 +49,7 @@ def send(channel: socket.socket, kind: str, value: Any = None) -> None:
     for array, turn in zip(arrays, turned, strict=True):
         values = np.ascontiguousarray(array.T if turn else array)
         if values.nbytes:
-            channel.sendall(memoryview(values.reshape(-1).view(np.uint8)))
+            channel.sendall(values.reshape(-1).view(np.uint8).data)
 
 
 def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
@@ -73,7 +73,7 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
         for (_, _, turn), shape, dtype in zip(heads, shapes, types, strict=True):
             array = np.empty(shape[::-1] if turn else shape, dtype)
             if array.nbytes:
-                _exactly(channel, memoryview(array.reshape(-1).view(np.uint8)))
+                _exactly(channel, array.reshape(-1).view(np.uint8).data)
             arrays.append(array.T if turn else array)
         return str(kind), _unpacked(tree, arrays)
     except (OSError, EOFError, NotUnderstood):

@@ -44,6 +44,12 @@ def run(path: Path, function: Callable[..., Any], *args: Any) -> Any:
     return _child().ask(path, "run", function, args)
 
 
+def end() -> None:
+    """Kill the child, where there is one; the next file starts another."""
+    if _current is not None:
+        _current.end()
+
+
 class Remote:
     """An object of the child, made there by `make(*args)` when it is first asked, and again when the child had to be replaced."""
 
@@ -218,10 +224,5 @@ def _forked() -> None:
     _current = None
 
 
-def _leave() -> None:
-    if _current is not None:
-        _current.end()
-
-
 os.register_at_fork(after_in_child=_forked)
-atexit.register(_leave)
+atexit.register(end)

@@ -292,8 +292,7 @@ def _planes(frame: Any, kind: str, bits: int) -> tuple[np.ndarray, ...]:
         return tuple(np.ascontiguousarray(values))
     rows = [np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1) for plane in frame.planes]
     if frame.format.name in ("nv12", "nv21"):
-        width = (frame.width + 1) // 2
-        pair = [rows[1][:, n : 2 * width : 2] for n in (0, 1)]
+        pair = [rows[1][:, n : frame.width + frame.width % 2 : 2] for n in (0, 1)]
         planes = [rows[0][:, : frame.width], *(pair if frame.format.name == "nv12" else pair[::-1])]
     else:
         planes = [row[:, : plane.width] for row, plane in zip(rows, frame.planes, strict=True)]
