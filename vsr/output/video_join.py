@@ -37,7 +37,9 @@ class Companions:
         import av
 
         if encoding.codec not in av.codec.codecs_available:
-            raise UserError(f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output")
+            raise UserError(
+                f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output"
+            )
         self.path, self.encoding = path, encoding
         self.kept: list[int]
         self.notes: list[str]

@@ -154,7 +154,7 @@ class Child:
             return answer
         except TimeoutError:
             self.end()
-            why = f"{path}: its parser did not answer for {SECONDS:.0f} s"
+            why = f"{path}: its parser did not answer for {SECONDS:g} s"
             raise UserError(f"{why}; the file is damaged, or its disk hangs: copy it to another disk or fetch it again") from None
         except (EOFError, OSError):
             self._ended(path)
