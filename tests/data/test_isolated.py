@@ -28,6 +28,7 @@ from vsr.data.readers.pictures import picture_facts, read_alpha, read_picture
 from vsr.data.readers.proxies import IsolatedSource, IsolatedVideo
 from vsr.data.readers.source import Source, Variable
 from vsr.data.readers.video_stream import VideoStream
+from vsr.data.readers.zarr_store import ZarrSource
 from vsr.errors import UserError
 
 PARSER = str(Path(isolated.__file__).with_name("child.py"))
@@ -92,6 +93,15 @@ def write_nc(path: Path, engine: str) -> Path:
     return path
 
 
+def write_zarr(path: Path) -> Path:
+    zarr = pytest.importorskip("zarr")
+    array = zarr.open_group(str(path), mode="w").create_array(
+        "h", shape=(12, 20, 24), chunks=(5, 20, 24), dtype="f4", fill_value=7
+    )
+    array[:10] = np.random.default_rng(3).normal(size=(10, 20, 24))
+    return path
+
+
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "float32": lambda folder: HDF5Source(write_h5(folder / "a.h5")),
     "big-endian, compressed": lambda folder: HDF5Source(
@@ -100,6 +110,7 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     "int16, one value": lambda folder: HDF5Source(write_h5(folder / "a.h5", shape=(1, 1, 1), kind="<i2")),
     "MATLAB 7.3": lambda folder: MatlabHDF5Source(write_73(folder / "a.mat")),
     "NetCDF-4": lambda folder: NetCDFSource(write_nc(folder / "a.nc", "h5netcdf"), "h5netcdf"),
+    "Zarr": lambda folder: ZarrSource(write_zarr(folder / "a.zarr")),
     "NetCDF classic": lambda folder: NetCDFSource(write_nc(folder / "a.nc", "scipy"), "scipy"),
 }
 
@@ -118,6 +129,16 @@ def test_arrays_come_through_the_child_as_they_are_read_directly(name: str, tmp_
             assert found.shape == expected.shape
             assert found.tobytes() == expected.tobytes()
     assert len(children(os.getpid())) == 1
+
+
+def test_a_long_movie_is_read_in_blocks_of_the_same_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_h5(tmp_path / "a.h5", (2, 23, 8, 9))
+    movie = open_movie(path, variable=None, axes="ctyx")
+    whole = movie.read(0, 1, 22)
+    monkeypatch.setattr("vsr.data.readers.arrays.BLOCK_BYTES", 4 * 2 * 8 * 9 * 5)
+    np.testing.assert_array_equal(movie.read(0, 1, 22), whole)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(whole, file["run/h"][:, 1:22])
 
 
 def test_the_errors_of_a_reader_come_through(tmp_path: Path) -> None:

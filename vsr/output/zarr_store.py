@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vsr.data.readers.isolated import run
 from vsr.data.readers.source import guarded
 from vsr.data.readers.zarr_store import DAMAGED, ZarrSource
 from vsr.errors import UserError
@@ -182,6 +184,11 @@ def _version(template: Template) -> int:
 
 def contents(path: Path, names: list[str], axes: str) -> Contents:
     """What stands around the arrays `names`, in their group and those above it, of a store that the reader has found harmless."""
+    found = run(path, _contents, path, names, axes)
+    return replace(found, neighbours=[replace(n, read=partial(run, path, _values, path, n.name)) for n in found.neighbours])
+
+
+def _contents(path: Path, names: list[str], axes: str) -> Contents:
     source = ZarrSource(path)
     with guarded(str(path), DAMAGED):
         listed = {variable.name: variable for variable in source.listing().variables}
@@ -199,7 +206,7 @@ def contents(path: Path, names: list[str], axes: str) -> Contents:
                 if array.metadata.zarr_format == 2 and array.fill_value is not None:
                     attrs["_FillValue"] = array.fill_value
                 own = listed[name].dims or ("",) * array.ndim
-                neighbours.append(Neighbour(name, own, array.shape, attrs, partial(_read, array)))
+                neighbours.append(Neighbour(name, own, array.shape, attrs))
         storage = {
             "version": first.metadata.zarr_format,
             "compressors": _compressors(first),
@@ -211,8 +218,9 @@ def contents(path: Path, names: list[str], axes: str) -> Contents:
     return Contents(dims, found, groups, neighbours, decoded=dims is not None, storage=storage)
 
 
-def _read(array: Any) -> np.ndarray:
-    return np.asarray(array[...])
+def _values(path: Path, name: str) -> np.ndarray:
+    with guarded(f"{path}: {name}", DAMAGED):
+        return np.asarray(_member(_node(path), name)[...])
 
 
 def _node(path: Path) -> Any:

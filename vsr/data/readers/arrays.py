@@ -22,6 +22,7 @@ from vsr.errors import UserError, suggestion
 __all__ = ["SUFFIXES", "ArrayMovie", "Listing", "Unspecified", "Variable", "list_variables", "open_movie", "scan"]
 
 SUFFIXES = (".mat", ".h5", ".hdf5", ".nc", ".zarr", ".zip", ".npy", ".npz")
+BLOCK_BYTES = 2**28  # of float32 that are read at once: what reading takes besides the values does not grow with a movie
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MATLAB_5, MATLAB_73 = (b"\x00\x01IM", b"\x01\x00MI"), (b"\x00\x02IM", b"\x02\x00MI")
 
@@ -61,6 +62,17 @@ class ArrayMovie:
         """
         if not (0 <= movie < self.shape[0] and 0 <= start < stop <= self.shape[2]):
             raise IndexError(f"{self.name}: frames {start}..{stop} of movie {movie} are not in {self.shape}")
+        _, channels, _, height, width = self.shape
+        step = max(1, BLOCK_BYTES // (4 * channels * height * width))
+        if stop - start <= step:
+            return self._block(movie, start, stop)
+        values = np.empty((channels, stop - start, height, width), np.float32)
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            values[:, first - start : last - start] = self._block(movie, first, last)
+        return values
+
+    def _block(self, movie: int, start: int, stop: int) -> np.ndarray:
         wanted = {"n": slice(movie, movie + 1), "t": slice(start, stop)}
         part = tuple(wanted.get(letter, slice(None)) for letter in self.axes)
         channels = [axis_rules.arranged(self._source.read(name, part), self.axes)[0] for name in self._names]
@@ -163,7 +175,7 @@ def _open_source(path: Path) -> Source:
         raise UserError(f"{path}: an address is not read; download it and give the local file")
     if path.is_dir():
         if is_store(path):
-            return ZarrSource(path)
+            return IsolatedSource(ZarrSource(path))
         raise UserError(f"{path}: a folder without Zarr metadata; give a file or a .zarr folder")
     if not path.exists():
         raise UserError(f"{path}: no such file; type data.path=FILE")
@@ -197,7 +209,7 @@ def _by_content(path: Path) -> Source:
         from vsr.data.readers.numpy_files import NpzSource
         from vsr.data.readers.zarr_store import ZarrSource, is_store
 
-        return ZarrSource(path) if is_store(path) else NpzSource(path)
+        return IsolatedSource(ZarrSource(path)) if is_store(path) else NpzSource(path)
     if head.startswith(b"\x93NUMPY"):
         from vsr.data.readers.numpy_files import NpySource
 
