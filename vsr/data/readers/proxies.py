@@ -10,6 +10,7 @@ import numpy as np
 from vsr.data.readers.isolated import Remote
 from vsr.data.readers.source import Details, Listing, Part, Source
 from vsr.data.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, VideoStream
+from vsr.errors import UserError
 
 
 class IsolatedSource(Source):
@@ -35,6 +36,12 @@ class IsolatedVideo:
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
         self.path, self.frames = Path(path), frames
+        try:  # with this process's rights, which may be fewer than those of a new one
+            self.path.open("rb").close()
+        except PermissionError as error:
+            raise UserError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
+        except OSError:
+            pass  # the reader says it in its own words
         self._remote = Remote(self.path, _video, self.path, frames, limit, key)
         self.facts: VideoFacts = self._remote.ask("facts")
 
