@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vsr.metrics import SCORES
+from vsr.metrics.consistency import ConsistencyScores, Degrade
 from vsr.modules.sr import SRModule
 from vsr.processes import from_first
 from vsr.progress import progress_bar
@@ -155,6 +157,37 @@ class ScoreLog(Callback):
                 file.write(json.dumps({"epoch": trainer.current_epoch + 1, **found}) + "\n")
 
 
+class LRConsistency(Callback):
+    """How far validation frames, degraded again, are from the LR frames that they were made from: val/consistency of every epoch.
+
+    That of the epoch that a checkpoint is of is written into it, so that frames of another kind can be told by it later
+    (`vsr.inference.familiarity`). It is measured before the frames are made to agree with LR.
+
+    Args:
+        degrade: what made the LR frames. scale: as in every network. lost: (y, x) pixels of its border that the network loses.
+    """
+
+    def __init__(self, degrade: Degrade, scale: int, lost: tuple[int, int]) -> None:
+        self.scores, self.lost = ConsistencyScores(degrade, scale, lost), lost
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        assert isinstance(pl_module, SRModule)
+        if pl_module.val_splits[dataloader_idx] == "val":
+            mask = None if batch.mask is None else crop(batch.mask, (0, *self.lost))
+            lr = pl_module.normalizer(crop(batch.lr, (batch.around, 0, 0)))
+            self.scores.to(pl_module.device).update(outputs, lr, mask)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SRModule)
+        value = float(self.scores.compute().get("consistency", torch.nan))
+        self.scores.reset()
+        if math.isfinite(value):
+            pl_module.card["consistency"] = value
+            pl_module.log("val/consistency", value)
+
+
 class StopAt(Callback):
     """End a fit early on purpose: the report's way to leave something for a second network to do.
 
@@ -230,8 +263,7 @@ def panel(module: SRModule, clip: Clip) -> Tensor:
     """One clip in physical units -> (1, H, 5 W) in 0..1: first channel, middle frame, where the network gives pixels."""
     scale = module.network.geometry.scale[1]
     lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
-    around = (lr.shape[2] - truth.shape[2]) // 2
-    lr = lr[:, :, around : lr.shape[2] - around]
+    lr = lr[:, :, clip.around : lr.shape[2] - clip.around]
     sr = module.predict_clip(clip)
     lost = (0, *module.network.geometry.margin[1:])
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from vsr.build import build_baselines, build_consistent, build_data, build_interim, build_scorer, evaluation_window
 from vsr.callbacks import ScoreBar
@@ -23,12 +22,13 @@ from vsr.evaluation.scored import Sample, Scored
 from vsr.evaluation.table import text
 from vsr.evaluation.write import write_all
 from vsr.hardware import alone
+from vsr.inference.familiarity import of_frames
 from vsr.loading import Trained, read_trained
 from vsr.metrics.referee import Facts, Referee
 from vsr.modules.sr import SRModule
 from vsr.naming import method as method_name
 from vsr.nets.base import parameter_count
-from vsr.nets.consistency import separable
+from vsr.nets.consistency import again
 from vsr.progress import progress_bar
 from vsr.provenance import versions
 from vsr.run import described
@@ -73,6 +73,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     seconds = {name: each.seconds for name, each in zip(modules, trained, strict=True)}
     seconds |= {name: each.stage_seconds.get("first", 0.0) for name, each in _interim_of(modules, trained)}
     scored = _score(configs[0], data, candidates, modules, seconds)
+    familiar = {name: _familiar(name, module, data, each) for (name, module), each in zip(modules.items(), trained, strict=True)}
     protocol = described(configs[0], data, next(iter(modules.values())))
     protocol["checkpoints"] = [
         {
@@ -83,6 +84,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "training data sha256": each.facts.get("sha256"),
             "consistency": config.consistency,
             "consistency steps": config.consistency_steps if config.consistency == "backprojection" else None,
+            "familiar": familiar[name],
         }
         for name, each, config in zip(modules, trained, configs, strict=True)
     ]
@@ -220,14 +222,20 @@ def _score(
     return sorted(found, key=lambda row: data.test_splits.index(row.split))
 
 
+def _familiar(name: str, module: SRModule, data: SRDataModule, trained: Trained) -> dict[str, Any]:
+    """By test split, whether its LR frames tell that the network knows their kind; said where they tell that it does not."""
+    found: dict[str, Any] = {}
+    for split in data.test_splits:
+        known = of_frames(module, data.sets[split], data.degradation, trained.consistency, data.ends)
+        if known is not None:
+            found[split] = {**known._asdict(), "strange": known.strange}
+            if known.strange:
+                log.warning("warning   '%s' is unlike what %s was trained on: %s", split, name, known)
+    return found
+
+
 def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, Facts]:
     """What the referee of each test split must know."""
-
-    def degrade(hr: Tensor) -> Tensor:
-        return data.degradation(hr, data.scale)
-
-    # A degradation that is a linear map has one answer to what LR an HR frame would give; noise and codecs have not.
-    linear = not data.degradation.temporal and separable(degrade, data.scale)
     return {
         split: Facts(
             scale=data.scale,
@@ -237,7 +245,7 @@ def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, Facts]:
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
             geostrophic=1.0 if data.geostrophic else None,
-            degrade=degrade if linear else None,
+            degrade=again(data.degradation, data.scale),
         )
         for split in data.test_splits
     }

@@ -22,6 +22,7 @@ TRAINING_PRECISIONS = ("32", "bf16", "16", "auto")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
 PERIODIC = ("none", "x", "y", "xy")
+GUARDS = ("warn", "linear", "off")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 CONSISTENCIES = ("none", "projection", "backprojection")
@@ -86,7 +87,14 @@ def check(cfg: DictConfig) -> None:
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
-    choices_of = {"protocol": PROTOCOLS, "ends": ENDS, "device": DEVICES, "periodic": PERIODIC, "consistency": CONSISTENCIES}
+    choices_of = {
+        "protocol": PROTOCOLS,
+        "ends": ENDS,
+        "device": DEVICES,
+        "periodic": PERIODIC,
+        "consistency": CONSISTENCIES,
+        "guard": GUARDS,
+    }
     choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:

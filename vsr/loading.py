@@ -27,7 +27,7 @@ class Trained:
 
     Attributes:
         path, sha256: the file. config: of its run. facts: the card of the data that it was trained on. seconds, stage_seconds: of
-        its training.
+        its training. consistency: with LR in validation, see `vsr.callbacks.LRConsistency`; None where it was not measured.
     """
 
     path: Path
@@ -37,6 +37,7 @@ class Trained:
     state: dict[str, Any]
     seconds: float
     stage_seconds: dict[str, float]
+    consistency: float | None
 
     @property
     def channels(self) -> int:
@@ -91,12 +92,13 @@ def read_trained(path: Path) -> Trained:
         facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
+        agreed = None if card.get("consistency") is None else float(card["consistency"])
         config.protocol, config.ends = config.get("protocol", "float"), config.get("ends", "replicate")
         config.consistency, config.consistency_steps = config.get("consistency", "none"), config.get("consistency_steps", 3)
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         raise incomplete(path, error) from error
     check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
-    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages)
+    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages, agreed)
 
 
 def _interpolated(value: Any) -> str | None:

@@ -85,6 +85,7 @@ class UpscaleSchema:
     ends: str | None = None
     consistency: str | None = None
     consistency_steps: int | None = None
+    guard: str = "warn"
     tile: int | None = None
     memory: int = 512
     frames: int | None = None

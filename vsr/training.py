@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.build import build_module, build_stage, build_trainer, make
-from vsr.callbacks import History, Overtime, StopAt
+from vsr.callbacks import History, LRConsistency, Overtime, StopAt
 from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
@@ -29,6 +29,7 @@ from vsr.init.report import InitReport
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
 from vsr.nets.combined import Combined
+from vsr.nets.consistency import again
 from vsr.processes import from_first, rank
 from vsr.resume import SECONDS_APART, Keeper, Session, check_same_run, run_fit
 from vsr.tune import Tuning
@@ -132,6 +133,8 @@ def fit(
         first_step = 0
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
+    if (degrade := again(data.degradation, data.scale)) is not None:
+        stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
     suit(module.network, cfg)
     trains, speed, trained = module.trainable and epochs > 0, None, 0.0

@@ -59,6 +59,11 @@ class Clip(NamedTuple):
     follows: bool = False
     part: float = 1.0
 
+    @property
+    def around(self) -> int:
+        """LR frames before, and after, those of HR."""
+        return (self.lr.shape[2] - self.hr.shape[2]) // 2
+
     def one(self, device: torch.device) -> Clip:
         """The first clip alone, on a device."""
         return Clip(self.lr[:1].to(device), self.hr[:1].to(device), self.position[:1].to(device))

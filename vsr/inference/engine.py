@@ -117,10 +117,10 @@ class Engine:
         return beyond(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
-    def __call__(self, lr: Tensor, *, exact: bool = False) -> Tensor:
+    def __call__(self, lr: Tensor, *, exact: bool = False, agreeing: bool = True) -> Tensor:
         """(n + 2 * context, C, h, w) -> (n, C, h * scale, w * scale). Values that are not finite (land, gaps) stay NaN, enlarged.
 
-        exact: in single precision and not compiled, whatever the options say.
+        exact: in single precision and not compiled, whatever the options say. agreeing: False for what the network itself gives.
         """
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_gaps(lr)
         unit = self.module.normalizer(filled.to(self.device))
@@ -128,7 +128,7 @@ class Engine:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             sr = self._ensemble(network, unit) if self.options.ensemble else self._frames(network, unit)
         sr = sr.float()
-        if self.module.consistency is not None:
+        if agreeing and self.module.consistency is not None:
             sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
         out = self.module.normalizer.inverse(sr).cpu()
         if mask is not None:

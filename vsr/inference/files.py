@@ -21,7 +21,8 @@ from vsr.data.readers.video import SUFFIXES as VIDEOS
 from vsr.errors import UserError
 from vsr.hardware import alone
 from vsr.inference.engine import Options, reported
-from vsr.inference.stream import Source, run
+from vsr.inference.guard import Movies, strange
+from vsr.inference.stream import run
 from vsr.inference.upscaler import Upscaler, chosen
 from vsr.loading import read_trained
 from vsr.output.arrays import array_sink, template_of
@@ -52,6 +53,10 @@ class ArraySource:
             values = self.array.read(movie, first, min(first + each, self.array.shape[2]))
             yield from np.moveaxis(values, 1, 0)
 
+    def peek(self, movie: int) -> Iterator[np.ndarray]:
+        """A movie's frames from the first on, to look at."""
+        return self.frames(movie, 0)
+
 
 class PictureSource:
     """The frames of a video or of pictures, frame after frame."""
@@ -65,6 +70,10 @@ class PictureSource:
         """(C, h, w) codes 0..255, from frame `start` on."""
         for _, block in self.blocks.blocks(1, start):
             yield from block
+
+    def peek(self, movie: int) -> Iterator[np.ndarray]:
+        """The frames from the first on, to look at."""
+        return self.blocks.peek()
 
 
 def upscale(settings: UpscaleSchema) -> Path:
@@ -90,7 +99,7 @@ def upscale(settings: UpscaleSchema) -> Path:
         "version": __version__,
         "ends": upscaler.engine.ends,
         **{name: upscaler.config[name] for name in agreeing},
-        **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio")},
+        **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio", "guard")},
         **{name: value for name, value in asdict(options).items() if name not in ("memory", "tile")},
     }
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
@@ -98,10 +107,11 @@ def upscale(settings: UpscaleSchema) -> Path:
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _describe(given, target, source, total, sink, upscaler, notes)
+        instead = {movie: upscaler.linear for movie in strange(source, upscaler, settings.guard)}
         bar = progress_bar(total, "upscaling", "frame", sink.done)
         try:
             with bar:
-                run(source, upscaler.engine, sink, bar.update, lambda lr: _first(lr, upscaler, options))
+                run(source, upscaler.engine, sink, bar.update, lambda lr: _first(lr, upscaler, options), instead)
         except KeyboardInterrupt:
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
@@ -124,7 +134,7 @@ def _beside(given: Path, scale: int) -> Path:
 
 def _open(
     settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, identity: Mapping[str, Any], history: str
-) -> tuple[Source, Sink, list[str]]:
+) -> tuple[Movies, Sink, list[str]]:
     """Input and output, and sentences about what the output will not have. Raises UserError."""
     suffix = given.suffix.lower()
     if suffix in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
@@ -177,7 +187,7 @@ def _is_folder_of_pictures(path: Path) -> bool:
 
 
 def _describe(
-    given: Path, target: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]
+    given: Path, target: Path, source: Movies, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]
 ) -> None:
     """What is about to happen, in a few lines."""
     engine, scale = upscaler.engine, upscaler.scale

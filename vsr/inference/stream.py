@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -72,15 +72,17 @@ def run(
     sink: Sink,
     progress: Callable[[int], None],
     first: Callable[[Tensor], None] | None = None,
+    instead: Mapping[int, Engine] | None = None,
 ) -> int:
     """Compute all frames that the sink has not got yet, finish it and return how many they were.
 
     progress: called with the number of frames of each block that was handed to the writer. first: called with the first block.
+    instead: movie -> a frame network that takes the engine's place there.
     When anything fails or Ctrl-C is pressed, both threads end, what was computed is flushed, and the sink is closed.
     """
     computed = 0
     stop = threading.Event()
-    incoming: queue.Queue[Tensor | BaseException | None] = queue.Queue(AHEAD)
+    incoming: queue.Queue[tuple[int, Tensor] | BaseException | None] = queue.Queue(AHEAD)
     outgoing: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD)
     failed: list[BaseException] = []
 
@@ -121,12 +123,14 @@ def run(
         reader.start()
         writer.start()
         try:
-            while not failed and (window := incoming.get()) is not None:
-                if isinstance(window, BaseException):
-                    raise window
+            while not failed and (item := incoming.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                movie, window = item
                 if first is not None and not computed:
                     first(window)
-                sr = engine(window)
+                other = (instead or {}).get(movie)
+                sr = engine(window) if other is None else other(window[engine.context : len(window) - engine.context])
                 outgoing.put(sr.numpy())
                 computed += len(sr)
                 progress(len(sr))
@@ -147,15 +151,16 @@ def run(
     return computed
 
 
-def _all_windows(source: Source, engine: Engine, done: int) -> Iterator[Tensor]:
-    """The blocks of every movie, from output frame `done` on, counted over all movies."""
+def _all_windows(source: Source, engine: Engine, done: int) -> Iterator[tuple[int, Tensor]]:
+    """The blocks of every movie with its number, from output frame `done` on, counted over all movies."""
     block = engine.block(source.height, source.width)
     for movie, length in enumerate(source.lengths):
         if length is not None and done >= length:
             done -= length
             continue
         base = max(0, done - engine.context)
-        yield from windows(source.frames(movie, base), done, base=base, context=engine.context, block=block, ends=engine.ends)
+        found = windows(source.frames(movie, base), done, base=base, context=engine.context, block=block, ends=engine.ends)
+        yield from ((movie, window) for window in found)
         done = 0
 
 

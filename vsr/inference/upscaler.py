@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,14 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.build import make
+from vsr.build import build_baselines, make
 from vsr.config import CONSISTENCIES
 from vsr.data.frames import Ends
 from vsr.errors import UserError, suggestion
 from vsr.inference.engine import Engine, Options
+from vsr.inference.familiarity import FRAMES, Familiarity, familiarity
 from vsr.inference.labelled import refined
+from vsr.inference.stream import windows
 from vsr.loading import Trained, read_trained
 from vsr.naming import method
+from vsr.nets.consistency import again
 
 Array = TypeVar("Array")  # numpy, torch or xarray: what goes in comes out
 
@@ -64,6 +70,31 @@ class Upscaler:
         name = method(str(self.config.name), self.config.consistency, self.trained.config.consistency)
         return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
+    @cached_property
+    def linear(self) -> Engine:
+        """The linear filter that was fitted to the same training frames, in the same place as the network."""
+        module = build_baselines(self.module, self.channels)["linear"]
+        module.consistency = self.module.consistency
+        return Engine(module, self.engine.options, channels=self.channels, ends=self.engine.ends, device=self.engine.device)
+
+    def familiar(self, movie: Array) -> Familiarity | None:
+        """Whether a movie is of the kind that the network was trained on; of its first frames, None where that cannot be told.
+
+        Takes what `upscale` takes.
+        """
+        frames = self._as_frames(torch.as_tensor(np.asarray(movie), dtype=torch.float32))
+        return self.familiarity((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
+
+    def familiarity(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> Familiarity | None:
+        """The same, of LR frames (C, h, w) in order; `length` of them, None where that is not known, of `size` (h, w)."""
+        degrade, engine = again(make("degradation", self.config.degradation), self.scale), self.engine
+        if degrade is None or self.trained.consistency is None or self.module.reference is None:
+            return None
+        # Of short movies fewer: looking must not take longer than what is looked at.
+        block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
+        clips = islice(windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
+        return familiarity(engine, self.module.reference, degrade, self.trained.consistency, clips)
+
     def upscale(self, movie: Array) -> Array:
         """A movie in physical units, `scale` times finer in y and x; every frame comes out.
 
@@ -82,6 +113,11 @@ class Upscaler:
         raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
 
     def _frames(self, movie: Tensor) -> Tensor:
+        sr = self._movie(self._as_frames(movie))
+        return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+
+    def _as_frames(self, movie: Tensor) -> Tensor:
+        """(T, C, h, w). Raises UserError for a shape that is none of a movie's."""
         expected = "(H, W), (T, H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
         if self.channels == 1 and movie.ndim in (2, 3):
             frames = movie.reshape(-1, 1, *movie.shape[-2:])
@@ -94,8 +130,7 @@ class Upscaler:
             )
         if not frames.numel():
             raise UserError(f"a movie of shape {tuple(movie.shape)} holds no pixel")
-        sr = self._movie(frames)
-        return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+        return frames
 
     def _movie(self, frames: Tensor) -> Tensor:
         """(T, C, h, w) -> (T, C, H, W), a block at a time."""

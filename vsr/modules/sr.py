@@ -14,6 +14,7 @@ from vsr.geometry import Triple
 from vsr.losses import further_terms, loss_function
 from vsr.metrics import SCORES, FrameScores, SequenceScores
 from vsr.metrics.referee import Referee
+from vsr.modules.schedule import scheduled
 from vsr.nets.base import Network, on_clip
 from vsr.nets.consistency import Agreement, agreeing
 from vsr.normalize import Normalizer
@@ -98,13 +99,18 @@ class SRModule(L.LightningModule):
 
     def predict_clip(self, batch: Clip) -> HRClips:
         """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
-        around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
-        lr, (lost, *border) = self.normalizer(batch.lr), self.network.geometry.margin
-        sr = self.super_resolve(self._evaluated[0], crop(lr, (around - self.network.context, 0, 0)))
-        sr = crop(sr, (self.network.context - lost, 0, 0))
+        return self._agreeing(self._network_gives(batch), batch)
+
+    def _network_gives(self, batch: Clip) -> HRClips:
+        context, lost = self.network.context, self.network.geometry.margin[0]
+        seen = crop(self.normalizer(batch.lr), (batch.around - context, 0, 0))
+        return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
+
+    def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
         if self.consistency is None:
             return sr
-        return agreeing(self.consistency, sr, crop(lr, (around, 0, 0)), (border[0], border[1]))
+        lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.around, 0, 0))), self.network.geometry.margin
+        return agreeing(self.consistency, sr, lr, (border[0], border[1]))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Whole frames in physical units as networks are given them."""
@@ -193,26 +199,25 @@ class SRModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam on what requires gradients now or when it thaws, and the recipe's schedule, stepped every batch."""
-        recipe = self.recipe
-        groups = self.tuning.groups(recipe.rate)
+        groups = self.tuning.groups(self.recipe.rate)
         # Lightning clips gradients under mixed precision only where the optimizer is not fused.
-        optimizer = torch.optim.Adam(groups, lr=recipe.rate, fused="mixed" not in str(self.trainer.precision))
-        if recipe.schedule == "constant":
-            return optimizer
-        total = max(1, int(self.trainer.estimated_stepping_batches))
-        scheduler: torch.optim.lr_scheduler.LRScheduler
-        if recipe.schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        else:
-            peaks = [group["lr"] for group in groups]
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=total + 1, pct_start=0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        optimizer = torch.optim.Adam(groups, lr=self.recipe.rate, fused="mixed" not in str(self.trainer.precision))
+        scheduler = scheduled(optimizer, self.recipe.schedule, int(self.trainer.estimated_stepping_batches))
+        return (
+            optimizer
+            if scheduler is None
+            else {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        )
 
     # --- scores -------------------------------------------------------------------------------------------------------
 
-    def score(self, batch: Clip, split: str) -> None:
-        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut)."""
-        sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
+    def score(self, batch: Clip, split: str) -> HRClips:
+        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut).
+
+        Returns what the network gave, in the unit interval, before it was made to agree with LR.
+        """
+        given, truth = self._network_gives(batch), self.normalizer(batch.hr)
+        sr = self._agreeing(given, batch)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
         _, y, x = self.window
@@ -227,20 +232,20 @@ class SRModule(L.LightningModule):
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
         if split in self.referees:
-            around = (batch.lr.shape[2] - batch.hr.shape[2]) // 2
-            lr = self.normalizer(crop(batch.lr, (around, 0, 0)))
+            lr = self.normalizer(crop(batch.lr, (batch.around, 0, 0)))
             self.referees[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
-            return
+            return given
         self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
         if _key(split) in self.sequences:
             self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
+        return given
 
     def on_validation_epoch_start(self) -> None:
         # After the callbacks' hook of this name, which puts the averaged weights in place.
         self._evaluated = (self.network.fold(),)
 
-    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.score(batch, self.val_splits[dataloader_idx])
+    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> HRClips:
+        return self.score(batch, self.val_splits[dataloader_idx])
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":

@@ -206,6 +206,12 @@ def separable(degrade: Degrade, scale: int) -> bool:
     return bool(torch.allclose(degrade(frame), matrix_y @ frame @ matrix_x.T, rtol=0, atol=TOLERANCE))
 
 
+def again(degradation: Degradation, scale: int) -> Degrade | None:
+    """What makes the LR frames of HR frames once more; None for noise and codecs, which have no one answer."""
+    degrade = partial(degradation, scale=scale)
+    return None if degradation.temporal or not separable(degrade, scale) else degrade
+
+
 def invertible(degrade: Degrade, scale: int) -> bool:
     """Whether a degradation is separable and leaves enough of every LR pattern to be inverted in single precision."""
     if not separable(degrade, scale):

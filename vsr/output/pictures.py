@@ -59,7 +59,16 @@ class PictureSource(Source):
             numbers = range(first, min(first + size, len(self.files)))
             yield first, np.stack([self._frame(number) for number in numbers])
 
+    def peek(self) -> Iterator[np.ndarray]:
+        return (self._read(number)[0] for number in range(len(self.files)))
+
     def _frame(self, number: int) -> np.ndarray:
+        values, beside = self._read(number)
+        self.beside.put(number, np.concatenate(beside).astype(np.float32) if beside else None)
+        return values
+
+    def _read(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """What goes through the network, and what waits beside it."""
         file, facts = self.files[number], self.facts[number]
         beside = [read_alpha(file, facts)] if facts.alpha else []
         values = read_picture(file, "luma" if facts.grey else "rgb").values
@@ -68,8 +77,7 @@ class PictureSource(Source):
         elif not facts.grey:
             converted = np.tensordot(TO_YCBCR, values.astype(np.float64), 1) + ZEROS[:, None, None]
             values, beside = converted[:1], [converted[1:], *beside]
-        self.beside.put(number, np.concatenate(beside).astype(np.float32) if beside else None)
-        return values.astype(np.float32)
+        return values.astype(np.float32), beside
 
 
 class PictureSink(Sink):

@@ -68,6 +68,10 @@ class Source(ABC):
         many frames before `Sink.done` as a movie network looks back.
         """
 
+    @abstractmethod
+    def peek(self) -> Iterator[np.ndarray]:
+        """The same frames (C, h, w) from the first on, to look at: nothing is kept for writing them."""
+
 
 class VideoSource(Source):
     """Frames of a video for a network; chroma and times wait beside them.
@@ -108,3 +112,7 @@ class VideoSource(Source):
                 first, block = frame.number + 1, []
         if block:
             yield first, np.stack(block)
+
+    def peek(self) -> Iterator[np.ndarray]:
+        for frame in self.stream.read():
+            yield self.colours.split([self.stream.facts.codes(plane) for plane in frame.planes])[0]
