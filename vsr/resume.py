@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Session:
     Attributes:
         signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
         from, None for the newest one. seconds, steps: between checkpoints in the middle of an epoch, None for none of this kind.
-        saved: the newest moment that was saved, in words, empty before the first.
+        saved: the newest moment that was saved, in words, empty before the first. pending: what is written into the folder once
+        it is sure that the run goes on there, as nothing of it may be there when it is refused.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -46,6 +48,12 @@ class Session:
     seconds: float | None = None
     steps: int | None = None
     saved: str = ""
+    pending: list[Callable[[], None]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Write what is pending. Raises NotWritten."""
+        while self.pending:
+            self.pending.pop(0)()
 
     def source(self, folder: Path) -> Path | None:
         """The checkpoint from which the fit in this folder goes on, None for a fit that begins."""

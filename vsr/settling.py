@@ -56,7 +56,7 @@ def settle(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) 
     if found != before:
         found["differs"] = [name for name, *_ in differences(_plain(asked), _plain(cfg))]
         if rank() == 0:
-            _write(folder, found)
+            session.pending.append(lambda: _write(folder, found))
     if "trial" in found:
         log.info("trial     %s", Choice(**found["trial"]).words())
     if cfg.budget is not None:

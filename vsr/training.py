@@ -130,6 +130,7 @@ def fit(
         log.info("resume    step %d, from %s", first_step, source)
     elif any(folder.glob("events.out.*")):
         first_step = 0
+    session.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
