@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import NotWritten
-from vsr.files import replacing
+from vsr.files import remove_unfinished, replacing
 
 TYPED = ".hydra"
 
@@ -47,6 +47,7 @@ class Notes(logging.Handler):
             "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
         }
         try:
+            remove_unfinished(self.folder / TYPED)
             for name, text in texts.items():
                 with replacing(self.folder / TYPED / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
