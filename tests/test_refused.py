@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,3 +120,68 @@ def test_a_refused_command_leaves_no_folder_of_its_own(warm: Warm, tmp_path: Pat
     done = warm.run(tmp_path, "train", *TRAIN, "recipe.patch=4000", "hydra.run.dir=a/b/c")
     assert done.status == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def written(name: str, content: bytes) -> Callable[[Path], object]:
+    def damage(run: Path) -> object:
+        return (run / name).write_bytes(content)
+
+    return damage
+
+
+def lost_best_epoch(run: Path) -> None:
+    for name in ("results.json", "checkpoints/best.ckpt", "checkpoints/best.ckpt.sha256"):
+        (run / name).unlink()
+
+
+def no_lock(run: Path) -> None:
+    (run / "run.lock").unlink()
+    (run / "run.lock").mkdir()
+
+
+AUTO = [*TRAIN, "precision=auto", "resume=auto", "hydra.run.dir=spoilt"]
+CONTINUED = [*TRAIN, "resume=auto", "hydra.run.dir=spoilt"]
+PLANNED = b'{"settled": {"precision": "%s"}, "differs": ["precision"]}'
+SPOILT = {
+    "results cut short": (
+        "finished",
+        written("results.json", b'{"config": {"se'),
+        "results.json: is damaged; remove it and type",
+    ),
+    "results without a config": ("finished", written("results.json", b'{"rows": []}'), "results.json: is damaged"),
+    "results that are no text": ("finished", written("results.json", b"\xff\xfe"), "results.json: is damaged"),
+    "results nested without end": ("finished", written("results.json", b"[" * 100000), "results.json: is damaged"),
+    "a best epoch that is lost": ("finished", lost_best_epoch, "best.ckpt: no such checkpoint; the best epoch so far was in it"),
+    "a plan that cannot be": ("begun", written("plan.json", PLANNED % b"bf1~"), "plan.json: precision=bf1~"),
+    "a plan of other keys": ("begun", written("plan.json", b'{"settled": {"seed": 3}}'), "plan.json: cannot be read"),
+    "a plan of a trial of nothing": (
+        "begun",
+        written("plan.json", b'{"settled": {}, "trial": {"model": 1}}'),
+        "plan.json: cannot be read",
+    ),
+    "a lock that is a folder": ("begun", no_lock, "run.lock: Is a directory"),
+    "notes that are a file": (
+        "begun",
+        lambda run: (shutil.rmtree(run / ".hydra"), (run / ".hydra").touch()),
+        "cannot be written",
+    ),
+    "a record of something else": ("stopped", written("run.json", b'{"overrides": {"seed=1": 1}}'), "run.json: cannot be read"),
+    "a record nested without end": ("stopped", written("run.json", b"[" * 100000), "run.json: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_what_is_damaged_in_a_run_is_named_in_one_line(name: str, warm: Warm, runs: Path) -> None:
+    source, damage, said = SPOILT[name]
+    run = runs / "spoilt"
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(runs / source, run)
+    damage(run)
+    before = state(run)
+    done = warm.run(runs, "train", *(["resume=spoilt"] if source == "stopped" else AUTO if source == "begun" else CONTINUED))
+    assert done.status == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: "), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert "what came after" not in done.stderr
+    assert state(run) == before

@@ -77,6 +77,8 @@ def launch(script: str, task: Task) -> None:
             if fresh:
                 _forget(folder)
             _fail(str(error))
+        except OSError as error:
+            _fail(_unwritable(error))
         except Stopped as stopped:
             print(stopped.message, file=sys.stderr)
             sys.exit(stopped.status)
@@ -90,9 +92,7 @@ def launch(script: str, task: Task) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         _fail(one_line(error, conf, path.stem))
     except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere")
+        _fail(_unwritable(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -177,6 +177,13 @@ def _forget(folder: Path) -> None:
             if any(parent.iterdir()) or parent == Path.cwd():
                 break
             parent.rmdir()
+
+
+def _unwritable(error: OSError) -> str:
+    """What a file that the system refuses calls for; an error that names no file is not the user's, and is raised again."""
+    if error.filename is None:
+        raise error
+    return f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere"
 
 
 def _fail(message: str) -> NoReturn:

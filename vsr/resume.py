@@ -179,8 +179,11 @@ def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, k
         raise
 
 
-def check_same_run(path: Path, card: dict[str, Any]) -> int:
-    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs."""
+def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
+    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs.
+
+    best: of the checkpoint's run, which must be readable when there was a best epoch; None where that does not matter.
+    """
     content = read_checkpoint(path)
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
@@ -201,6 +204,14 @@ def check_same_run(path: Path, card: dict[str, Any]) -> int:
     for name, (before, now) in versions.items():
         if before != now:
             log.warning("%s: saved with %s %s, now %s; results may differ from an uninterrupted run's", path, name, before, now)
+    if best is not None and any(state.get("best_model_path") for state in content["callbacks"].values()):
+        try:
+            read_checkpoint(best)
+        except UserError as error:
+            raise UserError(
+                f"{error}; the best epoch so far was in it: put a copy back, or type resume={path} to go on in the hope "
+                "of a better one"
+            ) from error
     return int(content["global_step"])
 
 

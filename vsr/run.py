@@ -69,7 +69,8 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
 
     if rank() == 0:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-        session.pending += [write_notes, *([] if (folder / RECORD).exists() else [lambda: record(folder, overrides)])]
+        recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
+        session.pending = [write_notes, *session.pending, *recorded]
     stages = train_all(cfg, folder, data, beginning, session, limits(planned))
     whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})

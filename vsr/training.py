@@ -126,7 +126,7 @@ def fit(
     source = from_first(lambda: session.source(folder))
     first_step = None
     if source is not None:
-        first_step = from_first(lambda: check_same_run(source, module.card))
+        first_step = from_first(lambda: check_same_run(source, module.card, best if session.chosen is None else None))
         log.info("resume    step %d, from %s", first_step, source)
     elif any(folder.glob("events.out.*")):
         first_step = 0
