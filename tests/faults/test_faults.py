@@ -101,7 +101,7 @@ def test_fault(name: str, bench: Bench) -> None:
     after = contents(bench.path)
 
     def kept(found: dict[str, bytes | str]) -> dict[str, bytes | str]:
-        # Notes of how a command was typed are those of the latest one that was carried out; one that goes on in `here` writes there.
+        # Notes of how a command was typed are those of the latest one carried out; one that goes on in `here` writes there.
         ends = ("run.lock", "train.log") if row.writes else ("run.lock",)
         notes = [name for name in found if name.endswith(ends) or (row.writes and "/.hydra/" in name)]
         return {name: found[name] for name in found if name in before and name not in notes and not name.startswith("here")}
