@@ -316,7 +316,7 @@ def explore(bench: Bench, examples: int, steps: int) -> None:
 
 
 def test_a_run_survives_what_happens_to_it_in_any_order(bench: Bench) -> None:
-    explore(bench, examples=4, steps=6)
+    explore(bench, examples=3, steps=6)
 
 
 @pytest.mark.long
