@@ -82,25 +82,30 @@ def counted_kill(work: Callable[[], Any], at: int) -> Callable[[], Any]:
     """The same, killed right before the call number `at` of what changes the disk."""
 
     def killed() -> Any:
-        calls = 0
-
-        def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                nonlocal calls
-                calls += 1
-                if calls == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **options)
-
-            return call
-
-        os.fsync = lambda handle: None  # a kill loses nothing that the operating system has
-        for name in ("fsync", "replace", "unlink", "open"):
-            setattr(os, name, counted(getattr(os, name)))
-        torch.save = counted(torch.save)
+        kill_before_change(at)
         return work()
 
     return killed
+
+
+def kill_before_change(at: int) -> None:
+    """From now on, kill this process right before the call number `at` of what changes the disk."""
+    calls = 0
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        return call
+
+    os.fsync = lambda handle: None  # a kill loses nothing that the operating system has
+    for name in ("fsync", "replace", "unlink", "open"):
+        setattr(os, name, counted(getattr(os, name)))
+    torch.save = counted(torch.save)
 
 
 def outcome(folder: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_a_sweep_in_one_line(script: Script, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_ranks_of_a_job_in_a_sweep_train_what_they_would_alone(script: Script, tmp_path: Path) -> None:
-    ranks = ["+trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "model=fsrcnn_s", *TINY[:-1]]
+    ranks = ["strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "model=fsrcnn_s", *TINY[:-1]]
     done = script("train", "-m", "recipe.rate=1e-3,1e-2", "hydra.sweep.dir=sweep", *ranks)
     assert done.returncode == 0, done.stderr
     alone = script("train", "recipe.rate=1e-2", "hydra.run.dir=alone", *ranks)

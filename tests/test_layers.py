@@ -29,6 +29,7 @@ NO_TORCH = (
     "geometry",
     "torchrun",
     "lock",
+    "notes",
     "signals",
     "rerun",
     "budget",
@@ -38,6 +39,7 @@ NO_TORCH = (
     "compare",
 )
 HYDRA = (
+    "notes",
     "alternative",
     "budget",
     "timing",

@@ -22,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from vsr.budget import PLAN
 from vsr.config import check
 from vsr.errors import UserError, suggestion
-from vsr.lock import FolderInUse
+from vsr.lock import FolderInUse, locked
+from vsr.notes import TYPED, Notes
 from vsr.rerun import RECORD, expanded
 from vsr.schemas import SCHEMAS, register
 from vsr.signals import Stopped
@@ -60,6 +61,8 @@ def launch(script: str, task: Task) -> None:
     @hydra.main(version_base="1.3", config_path=str(conf), config_name=path.stem)
     def main(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
+        fresh = not any(folder.iterdir())
+        Notes(folder, cfg)
         try:
             if HydraConfig.get().mode != RunMode.RUN:
                 raise UserError("hydra.mode: type -m to sweep")
@@ -71,8 +74,11 @@ def launch(script: str, task: Task) -> None:
             _fail(str(error))
         except UserError as error:
             # Here and not outside: Hydra would print a line of its own before ours.
-            _forget(folder)
+            if fresh:
+                _forget(folder)
             _fail(str(error))
+        except OSError as error:
+            _fail(_unwritable(error))
         except Stopped as stopped:
             print(stopped.message, file=sys.stderr)
             sys.exit(stopped.status)
@@ -86,9 +92,7 @@ def launch(script: str, task: Task) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         _fail(one_line(error, conf, path.stem))
     except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere")
+        _fail(_unwritable(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -155,17 +159,31 @@ def _help(script: Path, conf: Path) -> str:
 
 
 def _forget(folder: Path) -> None:
-    """Remove an output folder in which nothing but how it was started has been written, and folders left empty by that."""
+    """Remove an output folder in which nothing but how it was started has been written, and folders left empty by that.
+
+    Unless another process works in it, which has come to the same empty folder since.
+    """
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name in (".hydra", RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
+        and all(entry.name in (TYPED, RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
-        shutil.rmtree(folder)
+        try:
+            with locked(folder):
+                shutil.rmtree(folder)
+        except FolderInUse:
+            return
         for parent in folder.parents[:3]:
             if any(parent.iterdir()) or parent == Path.cwd():
                 break
             parent.rmdir()
+
+
+def _unwritable(error: OSError) -> str:
+    """What a file that the system refuses calls for; an error that names no file is not the user's, and is raised again."""
+    if error.filename is None:
+        raise error
+    return f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere"
 
 
 def _fail(message: str) -> NoReturn:

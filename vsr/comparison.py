@@ -29,6 +29,7 @@ from vsr.modules.sr import SRModule
 from vsr.naming import method as method_name
 from vsr.nets.base import parameter_count
 from vsr.nets.consistency import again
+from vsr.notes import write_notes
 from vsr.progress import progress_bar
 from vsr.provenance import versions
 from vsr.run import described
@@ -93,6 +94,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     command = (
         shlex.join(["python", "evaluate.py", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "python evaluate.py"
     )
+    write_notes()
     rows = write_all(folder, scored, samples, protocol, command=command, field=data.physical, pictures=cfg.report)
     log.info("%s\n%s", text(rows), _closing(folder, cfg.report))
     return {"rows": rows, "protocol": protocol}

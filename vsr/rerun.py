@@ -74,11 +74,11 @@ def read_record(run: Path) -> dict[str, Any]:
     what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))
-        if all(isinstance(each, str) for each in content["overrides"]):
+        if isinstance(content["overrides"], list) and all(isinstance(each, str) for each in content["overrides"]):
             foreign = [each for each in content["overrides"] if FOREIGN.search(each)]
             if not foreign:
                 return dict(content)
             what = f"holds {foreign[0]!r}, which is no part of a run and could run code"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UserError(f"{run / RECORD}: {what}; type the command that started the run with hydra.run.dir={run} resume=auto")

@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Session:
     Attributes:
         signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
         from, None for the newest one. seconds, steps: between checkpoints in the middle of an epoch, None for none of this kind.
-        saved: the newest moment that was saved, in words, empty before the first.
+        saved: the newest moment that was saved, in words, empty before the first. pending: what is written into the folder once
+        it is sure that the run goes on there, as nothing of it may be there when it is refused.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -46,6 +48,12 @@ class Session:
     seconds: float | None = None
     steps: int | None = None
     saved: str = ""
+    pending: list[Callable[[], None]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Write what is pending. Raises NotWritten."""
+        while self.pending:
+            self.pending.pop(0)()
 
     def source(self, folder: Path) -> Path | None:
         """The checkpoint from which the fit in this folder goes on, None for a fit that begins."""
@@ -171,8 +179,11 @@ def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, k
         raise
 
 
-def check_same_run(path: Path, card: dict[str, Any]) -> int:
-    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs."""
+def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
+    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs.
+
+    best: of the checkpoint's run, which must be readable when there was a best epoch; None where that does not matter.
+    """
     content = read_checkpoint(path)
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
@@ -193,6 +204,14 @@ def check_same_run(path: Path, card: dict[str, Any]) -> int:
     for name, (before, now) in versions.items():
         if before != now:
             log.warning("%s: saved with %s %s, now %s; results may differ from an uninterrupted run's", path, name, before, now)
+    if best is not None and any(state.get("best_model_path") for state in content["callbacks"].values()):
+        try:
+            read_checkpoint(best)
+        except UserError as error:
+            raise UserError(
+                f"{error}; the best epoch so far was in it: put a copy back, or type resume={path} to go on in the hope "
+                "of a better one"
+            ) from error
     return int(content["global_step"])
 
 

@@ -22,6 +22,7 @@ from vsr.launch import joined
 from vsr.metrics import SCORES
 from vsr.modules.sr import SRModule
 from vsr.nets.base import parameter_count
+from vsr.notes import write_notes
 from vsr.processes import rank
 from vsr.provenance import peak_memory, provenance, versions
 from vsr.report import comparison_figure, format_table, write_json
@@ -66,8 +67,10 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
     log.info("%s", _summary(cfg, data, module, report))
 
-    if rank() == 0 and not (folder / RECORD).exists():
-        record(folder, list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [])
+    if rank() == 0:
+        overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+        recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
+        session.pending = [write_notes, *session.pending, *recorded]
     stages = train_all(cfg, folder, data, beginning, session, limits(planned))
     whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})

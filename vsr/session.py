@@ -14,7 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.budget import settled
+from vsr.budget import PLAN, settled
+from vsr.config import check
 from vsr.errors import NotWritten, UserError
 from vsr.files import remove_unfinished
 from vsr.lock import locked
@@ -39,6 +40,10 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if session.resume and (plan := from_first(lambda: read_plan(folder))):
         cfg = settled(as_chosen(cfg, plan), plan)
+        try:
+            check(cfg)
+        except UserError as error:
+            raise UserError(f"{folder / PLAN}: {error}; or hydra.run.dir=FOLDER to start another run") from error
     try:
         # Of several processes of one run, the first one holds the folder.
         with locked(folder) if rank() == 0 else nullcontext(), session.signals:
@@ -47,7 +52,7 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
     except NotWritten as error:
-        if not saved(folder):
+        if not session.saved or not saved(folder):
             raise
         lost = f"what came after {session.saved} is lost; make room, then: {_command(folder)}"
         raise UserError(f"{error.what}; {lost}") from error
@@ -68,7 +73,7 @@ def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | No
     if (folder / RESULTS).exists():
         if resume == "never":
             raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
-        results: dict[str, Any] = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        results = _results(folder)
         now: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
         if differing := differences(results["config"], now):
             key, before, _ = differing[0]
@@ -81,6 +86,18 @@ def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | No
             "to write elsewhere"
         )
     return None
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Of a finished run. Raises UserError for what is damaged."""
+    path = folder / RESULTS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found["config"], dict) and isinstance(found["rows"], list):
+            return found
+    except (OSError, ValueError, KeyError, RecursionError):
+        pass
+    raise UserError(f"{path}: is damaged; remove it and type resume={near(folder)}, which writes it again from the checkpoints")
 
 
 def _stopped(signum: int, folder: Path, session: Session) -> str:

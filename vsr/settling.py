@@ -29,6 +29,7 @@ from vsr.trial import Choice, Entrant, compete, trained_on, verdict
 log = logging.getLogger(__name__)
 
 TRIAL = 0.05  # of a budget, for each of two networks
+SETTLED = {"precision", "epochs", "recipe.steps", "init.epochs", "patience"}
 FEWEST = 50  # steps of a trial: fewer tell nothing
 
 
@@ -56,7 +57,7 @@ def settle(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) 
     if found != before:
         found["differs"] = [name for name, *_ in differences(_plain(asked), _plain(cfg))]
         if rank() == 0:
-            _write(folder, found)
+            session.pending.append(lambda: _write(folder, found))
     if "trial" in found:
         log.info("trial     %s", Choice(**found["trial"]).words())
     if cfg.budget is not None:
@@ -162,13 +163,22 @@ def read_plan(folder: Path) -> dict[str, Any]:
     path = folder / PLAN
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found["settled"], dict):
-            return found
+        if _is_plan(found):
+            return dict(found)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UserError(f"{path}: cannot be read; type hydra.run.dir=FOLDER to start another run")
+
+
+def _is_plan(found: Any) -> bool:
+    """Whether it has the form of what `settle` writes; a file from elsewhere must not set other keys of a config."""
+    Choice(**found.get("trial", asdict(Choice("", "", "", {}, "", 0.0))))
+    fits = found.get("fits", {}).values()
+    numbers = [number for fit in fits for number in (fit["epochs"], fit["step"], fit["epoch"])]
+    numbers += [found["seconds"], found["steps"]] if "fits" in found else []
+    return set(found["settled"]) <= SETTLED and all(isinstance(number, int | float) for number in numbers)
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:

@@ -127,10 +127,11 @@ def fit(
     source = from_first(lambda: session.source(folder))
     first_step = None
     if source is not None:
-        first_step = from_first(lambda: check_same_run(source, module.card))
+        first_step = from_first(lambda: check_same_run(source, module.card, best if session.chosen is None else None))
         log.info("resume    step %d, from %s", first_step, source)
     elif any(folder.glob("events.out.*")):
         first_step = 0
+    session.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
     if (degrade := again(data.degradation, data.scale)) is not None:
