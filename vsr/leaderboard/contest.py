@@ -11,7 +11,7 @@ from vsr.data.fetch import fetched
 from vsr.leaderboard.facts import Gathered, facts
 from vsr.leaderboard.order import Order
 from vsr.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, REGIMES, Cell, Choice, presets
-from vsr.leaderboard.rates import Rates
+from vsr.leaderboard.rates import ONE_CORE, Rates
 from vsr.leaderboard.scores import OWN, Test, score
 from vsr.pages.runs import Placed, Run, complete, place
 
@@ -51,7 +51,7 @@ class Contest:
 
     def train(self, heard: Heard) -> None:
         """The chosen runs. Raises UserError naming those that failed."""
-        complete([placed for *_, placed in self._placed(chosen=True)], self.order.jobs, heard)
+        complete([placed for *_, placed in self._placed(chosen=True)], self.order.jobs, heard, ONE_CORE)
 
     def score(self, heard: Heard) -> None:
         """Everything of the chosen runs that is shown. Raises UserError naming what failed."""

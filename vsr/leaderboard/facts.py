@@ -37,7 +37,13 @@ class Gathered:
         found = self.runs.setdefault(cell.data, {}).setdefault(cell.budget, {}).setdefault(cell.model, {})
         found |= {"command": test.placed.run.command, "plan": [plan.epochs, plan.steps]}
         own = [row for row in scored["rows"] if not row["baseline"]]
-        one = {"seed": seed, "train_seconds": round(own[-1]["train_seconds"], 1), "rows": {}, "elsewhere": {}}
+        one = {
+            "seed": seed,
+            "train_seconds": round(own[-1]["train_seconds"], 1),
+            "rows": {},
+            "familiar": familiar(scored),
+            "elsewhere": {},
+        }
         for row in own:  # of several networks in a row, the last
             one["rows"][row["split"]] = short(row)
         found.setdefault("seeds", []).append(one)
@@ -47,10 +53,11 @@ class Gathered:
         found = self.runs[cell.data][cell.budget][cell.model]["seeds"]
         one = next(each for each in found if each["seed"] == seed)
         scores = one["elsewhere"].setdefault(test.where, {})
-        for row in test.results()["rows"]:
+        scored = test.results()
+        for row in scored["rows"]:
             if row["method"] == "linear" or not row["baseline"]:
                 name = "linear" if row["baseline"] else "network"
-                scores.setdefault(row["split"], {})[name] = rounded(row["psnr"])
+                scores.setdefault(row["split"], {"familiar": familiar(scored).get(row["split"])})[name] = rounded(row["psnr"])
 
     def _agree(self, data: str, protocol: dict[str, Any], test: Test) -> None:
         found = {key: protocol[key] for key in SAME}
@@ -61,6 +68,15 @@ class Gathered:
                 f"{test.placed.folder}: not comparable with the others on {data}, {', '.join(different)} differ; "
                 "remove the folder to run it again"
             )
+
+
+def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By split, what LR alone tells of whether the network knows such movies; nothing where it does not tell."""
+    found = scored["protocol"]["checkpoints"][-1].get("familiar", {})
+    return {
+        split: {"coarser": rounded(known["coarser"]), "disagreement": rounded(known["disagreement"]), "strange": known["strange"]}
+        for split, known in found.items()
+    }
 
 
 def short(row: Mapping[str, Any]) -> dict[str, float | None]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from vsr.leaderboard.board import NONE, Board, number, shown, signed
 from vsr.pages.words import mean, table
+
+
+class Gain(NamedTuple):
+    """Over the linear filter of the training, dB, and what LR tells: see `vsr.inference.familiarity`; None where it does not."""
+
+    network: float
+    familiar: Mapping[str, Any] | None
+
+    @property
+    def guarded(self) -> float | None:
+        """With `guard=linear`."""
+        return None if self.familiar is None else 0.0 if self.familiar["strange"] else self.network
 
 
 def families(board: Board) -> str:
     """Train family x test family for the presets' networks: what is gained over the linear filter of the training family."""
     found: dict[str, None] = {}
-    lines: list[tuple[str, str, str, dict[str, list[float]]]] = []
+    lines: list[tuple[str, str, str, dict[str, list[Gain]]]] = []
     for model in presets(board):
         for trained in board.data:
             budget = board.longest(trained, model)
@@ -19,23 +34,50 @@ def families(board: Board) -> str:
             lines.append((model, trained, budget, gains))
     remark = (
         "PSNR over the linear filter of the training family, of frames of the test family (`unseen`), for the networks of the "
-        "presets with the longest budget that was run. Bold: below that filter."
+        "presets with the longest budget that was run. Bold: below that filter. Behind an arrow: with `guard=linear`, which "
+        "takes that filter where LR alone tells that the network does not know such movies ([how](../familiarity.md))."
     )
     if not lines:
         return f"{remark} Not run yet."
-    tested = list(found)
-    below = [(m, a, b) for m, a, _, gains in lines for b in tested if b in gains and mean(gains[b]) < 0]
-    told = "; ".join(f"`{m}` from {a} to {b}" for m, a, b in below)
-    verdict = f"Below linear: {told}." if below else "Never below linear."
     rows = [
-        [f"`{m}`, learned on {a}, {budget}", *(signed(gains.get(b, [])) for b in tested), "no" if _below(gains) else "yes"]
+        [f"`{m}`, learned on {a}, {budget}", *(_shown(gains.get(b, [])) for b in found), _never(gains, 0), _never(gains, 1)]
         for m, a, budget, gains in lines
     ]
-    return f"{remark} {verdict}\n\n{table(['', *tested, 'never below linear'], rows)}"
+    seen = [[f"`{m}`, learned on {a}, {budget}", *(_seen(gains.get(b, [])) for b in found)] for m, a, budget, gains in lines]
+    told = (
+        "What LR told: dB over the linear filter one scale coarser, and the LR consistency error over that of validation. Bold: "
+        "the network does not know such movies."
+    )
+    gained = table(["", *found, "never below linear", "with the guard"], rows)
+    return f"{remark}\n\n{gained}\n\n{told}\n\n{table(['', *found], seen)}"
 
 
-def _below(gains: dict[str, list[float]]) -> bool:
-    return any(mean(values) < 0 for values in gains.values())
+def _shown(gains: list[Gain]) -> str:
+    """The mean over seeds, and behind an arrow what the guard makes of it, where that is something else."""
+    text = signed([gain.network for gain in gains])
+    if not gains or (guarded := _guarded(gains)) is None or guarded == mean([gain.network for gain in gains]):
+        return text
+    return f"{text} → {signed([guarded])}"
+
+
+def _seen(gains: list[Gain]) -> str:
+    """Both numbers, of the first seed."""
+    known = gains[0].familiar if gains else None
+    if known is None:
+        return NONE
+    text = f"{known['coarser']:+.2f}, {known['disagreement']:.1f}x"
+    return f"**{text}**" if known["strange"] else text
+
+
+def _guarded(gains: list[Gain]) -> float | None:
+    found = [gain.guarded for gain in gains if gain.guarded is not None]
+    return mean(found) if len(found) == len(gains) else None
+
+
+def _never(gains: Mapping[str, list[Gain]], which: int) -> str:
+    """Whether no family is below linear, for the network (0) or with the guard (1)."""
+    means = [_guarded(each) if which else mean([gain.network for gain in each]) for each in gains.values()]
+    return NONE if None in means else "no" if any(value < 0 for value in means if value is not None) else "yes"
 
 
 def presets(board: Board) -> list[str]:
@@ -43,18 +85,19 @@ def presets(board: Board) -> list[str]:
     return list(dict.fromkeys(preset["model"] for preset in board.content["presets"].values()))
 
 
-def _gains(board: Board, trained: str, budget: str, model: str) -> dict[str, list[float]]:
-    """By test family, one number per seed; nothing for data that have no families."""
-    gains: dict[str, list[float]] = {}
+def _gains(board: Board, trained: str, budget: str, model: str) -> dict[str, list[Gain]]:
+    """By test family, one for each seed; nothing for data that have no families."""
+    gains: dict[str, list[Gain]] = {}
     seeds = board.seeds(trained, budget, model)
     if not any(seed["elsewhere"] for seed in seeds):
         return {}
     split = board.splits(trained)[-1]
-    gains[trained] = board.over_linear(trained, budget, model, split)
+    own = board.over_linear(trained, budget, model, split)
+    gains[trained] = [Gain(value, seed.get("familiar", {}).get(split)) for value, seed in zip(own, seeds, strict=True)]
     for seed in seeds:
         for family, scores in seed["elsewhere"].items():
             one = scores.get("unseen", scores.get("test"))
-            gains.setdefault(family, []).append(one["network"] - one["linear"])
+            gains.setdefault(family, []).append(Gain(one["network"] - one["linear"], one.get("familiar")))
     return gains
 
 

@@ -72,17 +72,20 @@ def overview(board: Board) -> str:
     data = [name for name in board.data if board.splits(name) and name in ABOUT]
     if not data:
         return ""
-    header = ["PSNR over linear, dB", "preset", "frames/s", *(f"{name}, {budget}" for name in data for budget in board.budgets)]
+    columns = [(name, b) for name in data for b in board.budgets if any(board.seeds(name, b, model) for model in board.models)]
+    header = ["PSNR over linear, dB", "preset", "frames/s", *(f"{name}, {budget}" for name, budget in columns)]
     rows = []
     for model in board.models:
-        cells = [signed(board.over_linear(name, b, model, board.splits(name)[-1])) for name in data for b in board.budgets]
+        cells = [signed(board.over_linear(name, b, model, board.splits(name)[-1])) for name, b in columns]
+        if set(cells) == {NONE}:
+            continue
         marks = ", ".join(filter(None, (board.presets(budget, model) for budget in board.budgets)))
         rows.append([f"`{model}`", marks, speed(board.cost(model, "frames_per_second")), *cells])
     bicubic = []
-    for name in data:
+    for name, _ in columns:
         split = board.splits(name)[-1]
         found, linear = board.baseline(name, "bicubic", split), board.baseline(name, "linear", split)
-        bicubic += [signed([] if found is None or linear is None else [found - linear])] * len(board.budgets)
+        bicubic.append(signed([] if found is None or linear is None else [found - linear]))
     rows.insert(0, ["`bicubic`", "", speed(board.cost("bicubic", "frames_per_second")), *bicubic])
     remark = "Of frames that were not learned from: `unseen` where there is such a split, else `test`. Bold: below linear."
     return f"{remark}\n\n{table(header, rows)}"
@@ -127,16 +130,19 @@ def section(board: Board, data: str, budget: str) -> str:
             more = [number(board.baseline(data, method, last, name), form) for name, (_, form) in SCORES.items()]
             cells += [*scores, gained, *more]
         rows.append(cells + [NONE] * (len(header) - len(cells)))
+    left = [model for model in board.rows(data) if not board.seeds(data, budget, model)]
     for model in board.rows(data):
+        if model in left:
+            continue
         seconds = [seed["train_seconds"] for seed in board.seeds(data, budget, model)]
         cells = [f"`{model}`", board.presets(budget, model), *_costs(board, model), shown(seconds, ".0f")]
-        if seconds:
-            cells += [shown(board.scores(data, budget, model, split, "psnr")) for split in splits]
-            cells.append(signed(board.over_linear(data, budget, model, last)))
-            cells += [shown(board.scores(data, budget, model, last, name), form) for name, (_, form) in SCORES.items()]
-        rows.append(cells + [NONE] * (len(header) - len(cells)))
-    behind = f"\n\nBehind PSNR, scores are of `{last}`." if len(splits) > 1 else ""
-    return f"### {data}, {budget}\n\n{table(header, rows)}{behind}"
+        cells += [shown(board.scores(data, budget, model, split, "psnr")) for split in splits]
+        cells.append(signed(board.over_linear(data, budget, model, last)))
+        cells += [shown(board.scores(data, budget, model, last, name), form) for name, (_, form) in SCORES.items()]
+        rows.append(cells)
+    told = [f"Behind PSNR, scores are of `{last}`."] if len(splits) > 1 else []
+    told += [f"Not run: {', '.join(f'`{model}`' for model in left)}."] if left else []
+    return f"### {data}, {budget}\n\n{table(header, rows)}" + (f"\n\n{' '.join(told)}" if told else "")
 
 
 def _costs(board: Board, model: str) -> list[str]:

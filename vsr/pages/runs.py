@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,10 @@ def _quoted(run: Run) -> list[str]:
     return [re.sub(r"=(<\w+>)$", r"='\1'", override) for override in run.overrides]
 
 
-def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None]) -> int:
+def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None], env: Mapping[str, str] | None = None) -> int:
     """Make the runs that are missing, `at_once` of them at a time, and give their number.
+
+    env: what their environment has besides this process's own.
 
     A run that was interrupted goes on from its newest checkpoint. Raises UserError at the end, naming the runs that failed and
     why; the others stay.
@@ -153,7 +155,7 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
                     continue
                 waiting.remove(each)
                 if each.folder not in failed:
-                    yield _job(each)
+                    yield _job(each, env or {})
                 break
             else:
                 yield None
@@ -172,10 +174,10 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
     return len(missing)
 
 
-def _job(each: Placed) -> Job:
+def _job(each: Placed, env: Mapping[str, str]) -> Job:
     typed = [*each.overrides, "resume=auto", f"hydra.run.dir={each.folder}"]
     command = [sys.executable, str(ROOT / "train.py"), *typed]
-    return Job(name=str(each.folder), command=command, log=each.folder.with_suffix(".log"))
+    return Job(name=str(each.folder), command=command, log=each.folder.with_suffix(".log"), env=env)
 
 
 def _note(outcome: Outcome, each: Placed) -> None:
