@@ -172,7 +172,7 @@ def _fail(message: str) -> NoReturn:
     outside = started()
     if outside is not None and outside.rank > 0:
         time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {UserError(message)}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something that the user gave cannot be used. The message says what, where, and what to type instead."""
+    """Something that the user gave cannot be used. The message says what, where, and what to type instead.
+
+    It is one line whatever it quotes: line breaks, terminal codes and broken text are shown as escapes.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class NotWritten(UserError):

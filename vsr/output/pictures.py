@@ -241,7 +241,7 @@ def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     if facts.deep and not facts.grey:
         import av
 
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             frame = next(container.decode(video=0))
             return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
     with Image.open(path) as image:

@@ -42,7 +42,7 @@ class Companions:
             raise UserError(
                 f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output"
             )
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             if (why := self._refused(container, [])) is not None:
                 raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
             for stream in container.streams:
@@ -89,7 +89,8 @@ def join(pieces: list[Path], companions: Companions, output: Path, comment: str,
     import av
 
     encoding = companions.encoding
-    with output.open("wb") as file, av.open(str(companions.path), options={"protocol_whitelist": "file"}) as source:
+    options = {"protocol_whitelist": "file"}
+    with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
         muxer = MUXERS[encoding.suffix]
         with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
             tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}

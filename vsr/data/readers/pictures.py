@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -91,7 +92,8 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
     except ImportError as error:
         raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
     try:
-        with Image.open(path) as image:
+        # Pillow remarks on tags that nothing here depends on.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UserError(f"{path}: {width}x{height} pixels are more than {MAX_PIXELS}; cut it into smaller pictures")
@@ -120,6 +122,9 @@ def _decode_deep(path: Path) -> np.ndarray:
         import av
     except ImportError as error:
         raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        frame = next(container.decode(video=0))
-        return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error or 'it holds none'}); give it in 8 bits") from error

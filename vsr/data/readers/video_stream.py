@@ -192,9 +192,10 @@ class VideoStream:
         except ImportError as error:
             raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
         try:
-            with av.open(str(self.path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS}) as container:
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-                if not streams:
+                if not streams or streams[0].codec_context is None:  # a stream of an unknown codec has none
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
                 if streams[0].width * streams[0].height > self.limit:
                     size = f"{streams[0].height}x{streams[0].width}"
