@@ -57,8 +57,12 @@ def launch(script: str, task: Task) -> None:
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
+    composed = False
+
     @hydra.main(version_base="1.3", config_path=str(conf), config_name=path.stem)
     def main(cfg: DictConfig) -> None:
+        nonlocal composed
+        composed = True
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             if HydraConfig.get().mode != RunMode.RUN:
@@ -85,6 +89,10 @@ def launch(script: str, task: Task) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(one_line(error, conf, path.stem))
+    except (TypeError, ValueError) as error:  # Hydra's own, of a choice that is no name
+        if composed:
+            raise
+        _fail(_no_choice(conf) or one_line(error, conf, path.stem))
     except OSError as error:
         if error.filename is None:
             raise
@@ -197,6 +205,16 @@ def one_line(error: Exception, conf: Path, script: str) -> str:
     key_line = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0]
     return f"{key_line[1]}: {first}" if key_line else first
+
+
+def _no_choice(conf: Path) -> str | None:
+    """What was typed for a config group that has no such config."""
+    for argument in sys.argv[1:]:
+        group, _, choice = argument.lstrip("+").partition("=")
+        known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
+        if known and choice not in known:
+            return f"{group}={choice}: there is none{suggestion(choice, known)}"
+    return None
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:

@@ -107,7 +107,7 @@ def read_trained(path: Path) -> Trained:
     _check_state(path, content["state_dict"])
     try:
         check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that a schema would not have let pass
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that no schema has refused
         raise incomplete(path, error) from error
     return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages)
 

@@ -21,11 +21,15 @@ import torch
 import xarray  # noqa: F401
 import zarr  # noqa: F401
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 import vsr
 import vsr.inference.upscaler
 import vsr.run
-from tests.fakes import ROOT
-from vsr.cli import launch
+from tests.fakes import CONF, ROOT
+from vsr.cli import launch, one_line
+from vsr.config import check
 from vsr.data import inspect as inspector
 from vsr.data.base import SRDataModule
 from vsr.data.climate import ClimateDataModule
@@ -37,6 +41,7 @@ from vsr.init import Authors, Checkpoint
 from vsr.init.__main__ import main as describe
 from vsr.nets.fsrcnn import FSRCNNOriginal
 from vsr.recipe import Recipe
+from vsr.schemas import SCHEMAS
 
 PIL.Image.init()
 torch.set_num_threads(1)
@@ -111,10 +116,28 @@ def weights(path: str) -> None:
 
 def run(folder: str) -> None:
     """train.py resume=FOLDER, up to the training."""
-    config(f"resume={folder}")
+    config("train", f"resume={folder}")
 
 
-def config(*arguments: str) -> None:
-    """train.py with these arguments, up to the training."""
-    sys.argv = ["train.py", *arguments]
-    launch(str(ROOT / "train.py"), lambda cfg, folder: None)
+def config(script: str, *arguments: str) -> None:
+    """A script with these arguments, up to its work."""
+    sys.argv = [f"{script}.py", *arguments]
+    launch(str(ROOT / f"{script}.py"), lambda cfg, folder: None)
+
+
+def train(script: str, *arguments: str) -> None:
+    """The same with its work."""
+    sys.argv = [f"{script}.py", *arguments]
+    launch(str(ROOT / f"{script}.py"), lambda cfg, folder: print(vsr.run.train(cfg, folder)["rows"]))
+
+
+def whole(script: str, name: str) -> None:
+    """What a script does with a composed config before its work: its types, then the check."""
+    try:
+        cfg = OmegaConf.merge(OmegaConf.structured(SCHEMAS[script]), OmegaConf.load(name))
+        assert isinstance(cfg, DictConfig)
+        check(cfg)
+    except UserError as error:
+        refuse(error)
+    except OmegaConfBaseException as error:
+        refuse(UserError(one_line(error, CONF, script)))
