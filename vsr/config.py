@@ -82,7 +82,7 @@ def check(cfg: DictConfig) -> None:
     window = plain.get("window")
     if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
-    _check_groups(plain)
+    _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint, which has no `resume`, is not what was typed.
     check_budget(plain.get("budget"), typed() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")

@@ -1,4 +1,4 @@
-"""What can happen to bytes and to trees of plain values, as hypothesis strategies; where structure has checksums, they are renewed."""
+"""What can happen to bytes and to trees of plain values, as hypothesis strategies; checksums inside are renewed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Edit = tuple[Any, ...]
 Spans = Sequence[tuple[int, int]]
 
 NUMBERS = (0, 1, -1, 2, 7, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
-WORDS = sorted({struct.pack(f"{end}{kind}", n % 2**bits) for n in NUMBERS for kind, bits in (("H", 16), ("I", 32), ("Q", 64)) for end in "<>"})
+LAYOUTS = [(end + kind, bits) for kind, bits in (("H", 16), ("I", 32), ("Q", 64)) for end in "<>"]
+WORDS = sorted({struct.pack(layout, number % 2**bits) for number in NUMBERS for layout, bits in LAYOUTS})
 NUMERALS = (b"0", b"-1", b"1", b"3", b"65536", b"2147483647", b"9223372036854775808", b"1" + b"0" * 30, b"nan", b"1e999", b"")
 SIZES = st.sampled_from((1, 2, 3, 4, 8, 16, 64, 500, 5000))
 # What a value in a tree becomes: other types, what is too large, not finite or not printable, and what would lead out of a file.
@@ -119,7 +120,11 @@ def around(raw: bytes, payload: bytes) -> Spans:
 
 def trees(value: Any) -> st.SearchStrategy[Any]:
     """A tree of dictionaries and lists with one to three changes: dropped, of another type or value, renamed, doubled."""
-    change = st.tuples(st.integers(0, _count(value) - 1), st.sampled_from(("drop", "put", "put", "rename", "double", "wrap")), st.sampled_from(VALUES))
+    change = st.tuples(
+        st.integers(0, _count(value) - 1),
+        st.sampled_from(("drop", "put", "put", "rename", "double", "wrap")),
+        st.sampled_from(VALUES),
+    )
     changes = st.one_of(st.tuples(change).map(list), st.lists(change, min_size=1, max_size=3))
     return changes.map(lambda changes: edit_tree(value, changes))
 

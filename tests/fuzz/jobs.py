@@ -1,6 +1,6 @@
-"""What a command does with a file, from its first look to the last value: inspecting, reading all that training reads, loading weights.
+"""What commands do with a file, from the first look to the last value that a training step or a score would get.
 
-A job ends well when all that it was given is finite, and exits as the commands do, with status 1 and one line, when it was refused.
+A job ends well when all that it got is finite; refused, it exits as the commands do, with status 1 and one line.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 import av  # noqa: F401
@@ -20,7 +19,6 @@ import scipy.io  # noqa: F401
 import torch
 import xarray  # noqa: F401
 import zarr  # noqa: F401
-
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 

@@ -59,7 +59,9 @@ class Player:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         environment.pop("HYDRA_FULL_ERROR", None)
         command = [sys.executable, "-m", "tests.fuzz.runner"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def play(self, folder: Path, job: str, *arguments: str) -> Played:
         """A job of `tests.fuzz.jobs` in a folder. What does not end as it may is played again in a process of its own."""
@@ -169,7 +171,9 @@ def _serve(requests: IO[str], answers: IO[str], texts: tuple[int, int]) -> None:
             status = 70
         sys.stdout.flush()
         sys.stderr.flush()
-        peak = next(int(text.split()[1]) for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
+        peak = next(
+            int(text.split()[1]) for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM")
+        )
         print(json.dumps({"status": status, "peak_mib": peak / 1024}), file=answers, flush=True)
     os._exit(0)
 

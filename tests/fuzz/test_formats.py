@@ -1,4 +1,4 @@
-"""Damaged files of every format end in finite values or in one line, in bounded time and memory, and change nothing on the disk."""
+"""Damaged files of every format end in finite values or in one line, in bounded time and memory; nothing on the disk changes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+import tests.fuzz.weight_formats  # noqa: F401  adds its own to FORMATS
 from tests.fuzz.formats import FORMATS, Files, Format
 from tests.fuzz.runner import Played, Player
 

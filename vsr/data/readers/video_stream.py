@@ -31,14 +31,13 @@ class VideoFacts:
     """What a video is, as its first frame and its container say.
 
     Attributes:
-        height, width: of the stored frames, before any rotation.
+        height, width: of the stored frames, before any rotation. tick: unit of their times in seconds.
         kind, bits, chroma: what the planes are, their depth, and luma pixels per chroma sample (y, x).
         centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1) and not at the left one (all else).
         full: codes use the full range, not 16..235 of 255.
         matrix, primaries, transfer: in the numbers of ITU-T H.273; 2 where the file does not say.
         aspect: width of a pixel over its height. rotation: degrees counter-clockwise at which a player shows it.
         rate, variable: frames per second on average; whether the container knows that their spacing changes.
-        tick: unit of their times in seconds.
         frames: how many the container promises. end: when the video ends in seconds, where only that is known.
         beside: type and codec of each other stream that lasts: audio, subtitles.
     """
