@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -168,7 +169,7 @@ def zipped(raw: bytes, inside: Callable[[str, bytes], st.SearchStrategy[bytes]])
 
     def rebuilt(changed: dict[int, list[tuple[str, bytes]]]) -> bytes:
         out = io.BytesIO()
-        with zipfile.ZipFile(out, "w") as archive:
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w") as archive:  # it remarks on doubled names
             for number, (info, content) in enumerate(members):
                 for name, new in changed.get(number, [(info.filename, content)]):
                     archive.writestr(name, new, info.compress_type)

@@ -67,10 +67,10 @@ def fuzz(player: Player, folder: Path, name: str, examples: int) -> collections.
     form = FORMATS[name](folder / "made")
     whole = play(player, folder / "example", form, form.valid)
     assert whole.fine, whole
+    assert whole.refused == (name in NEVER_READ), whole
     ends = collections.Counter[str]()
 
-    @QUIET
-    @settings(max_examples=examples)
+    @settings(parent=QUIET, max_examples=examples)
     @given(form.damaged)
     def damage(files: Files) -> None:
         done = play(player, folder / "example", form, files)
@@ -83,8 +83,10 @@ def fuzz(player: Player, folder: Path, name: str, examples: int) -> collections.
         ends["refused" if done.refused else "read"] += 1
 
     damage()
-    assert ends["refused"] >= 0.1 * examples, ends
-    assert name in NEVER_READ or ends["read"] >= 0.03 * examples, ends
+    if examples >= LONG:  # otherwise the few say little
+        assert ends["refused"] >= 0.1 * examples, ends
+        assert name in NEVER_READ or ends["read"] >= 0.03 * examples, ends
+    assert ends["refused"], ends
     return ends
 
 
