@@ -191,6 +191,8 @@ def main() -> None:
         print(json.dumps(worker.play(line)), flush=True)
     if worker is not None:
         worker.close()
+    sys.stdout.flush()
+    os._exit(0)  # tearing down what was imported takes seconds
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +123,6 @@ OWN: dict[str, Any] = {
     "ends": "replicate",
     "protocol": "float",
 }
-
-
-@pytest.fixture(scope="module")
-def player() -> Iterator[Player]:
-    found = Player()
-    yield found
-    found.close()
 
 
 def overrides(script: str) -> st.SearchStrategy[list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ QUIET = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="module")
-def player() -> Iterator[Player]:
-    found = Player()
-    yield found
-    found.close()
 
 
 def write(folder: Path, files: Files) -> None:
