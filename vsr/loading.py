@@ -23,6 +23,7 @@ from vsr.weights.files import form_problem
 
 # Of a run's config, what says nothing about the network: where it started from (that file may be gone) and how it was run.
 FORGOTTEN = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
+NEEDED = ("name", "scale", "model", "degradation", "recipe", "window")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ def read_trained(path: Path) -> Trained:
         facts = dict(card["data"])
         low, high = facts["bounds"]
         facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
+        if facts["channels"] < 1:
+            raise ValueError(f"channels={facts['channels']}")
+        if (missing := next((key for key in NEEDED if config.get(key) is None), None)) is not None:
+            raise KeyError(missing)
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
         config.protocol, config.ends = config.get("protocol", "float"), config.get("ends", "replicate")

@@ -124,6 +124,9 @@ def tensor(form: Callable[[torch.Tensor], Any]) -> Change:
         (put("vsr", "config", "window", value=[0, [4], 4]), "must be three numbers"),
         (put("vsr", "config", "seed", value=[0]), "its description is incomplete"),
         (put("vsr", "config", "recipe", "patch", value="\x1b[31m"), r"\x1b[31m"),
+        (put("vsr", "config", "degradation", value=None), "its description is incomplete (KeyError('degradation'))"),
+        (put("vsr", "data", "channels", value=0.5), "its description is incomplete"),
+        (put("state_dict", "network.std", value=torch.tensor(0.0)), "network.std is not positive"),
         (put("vsr", "config", "tune", value=3), "tune=3: is no config of tune"),
     ],
 )
@@ -150,6 +153,18 @@ def test_whatever_the_unpickler_raises_a_checkpoint_is_refused(content: dict[str
             new.writestr(entry.filename, b"\x80\x02R." if entry.filename.endswith("data.pkl") else old.read(entry))
     with pytest.raises(UserError, match="not a checkpoint, or damaged"):
         read_trained(tmp_path / "b.ckpt")
+
+
+def test_dimensions_of_one_name_are_asked_about_without_remarks(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    raw = FORMATS["netcdf3"](tmp_path / "made").valid["a.nc"]
+    whole = struct.pack(">3i", 0, 1, 2)  # the numbers of the dimensions of h
+    assert raw.count(whole) == 1
+    (tmp_path / "a.nc").write_bytes(raw.replace(whole, struct.pack(">3i", 0, 1, 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="does not say which index"):
+            open_movie(tmp_path / "a.nc", variable=None, axes=None)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
