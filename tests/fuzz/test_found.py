@@ -24,11 +24,14 @@ from tests.fuzz.formats import FORMATS
 from tests.fuzz.weight_formats import trained
 from vsr.cli import launch
 from vsr.config import check
+from vsr.data.images import ImageDataModule
 from vsr.data.readers.arrays import open_movie
 from vsr.data.readers.pictures import read_picture
 from vsr.data.readers.video import read_luma
+from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
 from vsr.loading import read_trained
+from vsr.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,14 @@ def test_remarks_of_the_library_on_a_picture_are_not_shown(tmp_path: Path) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (read_picture(tmp_path / "a.tif", "luma").values == 1).all()
+
+
+def test_pictures_of_a_single_row_are_refused(tmp_path: Path) -> None:
+    for number in range(6):
+        Image.fromarray(np.full((1, 24), number, np.uint8)).save(tmp_path / f"{number}.png")
+    data = ImageDataModule(path=str(tmp_path), scale=2, degradation=Bicubic(), recipe=Recipe(patch=4))
+    with pytest.raises(UserError, match="frames of 1x24 are smaller than scale=2"):
+        data.setup()
 
 
 def test_remarks_of_the_library_on_a_matlab_file_are_not_shown(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
         raise UserError(f"{path}: not a picture, or damaged") from error
     except Image.DecompressionBombError as error:  # before its size can be asked for
         raise UserError(f"{path}: declares more than {MAX_PIXELS} pixels; cut it into smaller pictures") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises nearly every kind there is
         detail = (str(error).splitlines() or ["empty"])[0]
         raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
 
