@@ -59,6 +59,8 @@ def refusing() -> Iterator[None]:
         yield
     except UserError as error:
         refuse(error)
+    except MemoryError:
+        refuse(UserError("out of memory"))
 
 
 def read_all(data: SRDataModule) -> None:
