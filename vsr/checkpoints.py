@@ -131,7 +131,9 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: holds more than tensors and plain values and is not loaded, as that could run code") from error
-    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files zipfile and torch raise nearly every kind there is
         raise UserError(
             f"{path}: not a checkpoint, or damaged ({str(error).splitlines()[0] if str(error) else 'empty'})"
         ) from error

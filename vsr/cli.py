@@ -58,8 +58,12 @@ def launch(script: str, task: Task) -> None:
     # Hydra then raises what it would print over several lines; the lines below make one of it.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
+    composed = False
+
     @hydra.main(version_base="1.3", config_path=str(conf), config_name=path.stem)
     def main(cfg: DictConfig) -> None:
+        nonlocal composed
+        composed = True
         folder = Path(HydraConfig.get().runtime.output_dir)
         fresh = not any(folder.iterdir())
         Notes(folder, cfg)
@@ -91,6 +95,10 @@ def launch(script: str, task: Task) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         _fail(one_line(error, conf, path.stem))
+    except (TypeError, ValueError) as error:  # Hydra's own, of a choice that is no name
+        if composed:
+            raise
+        _fail(_no_choice(conf) or one_line(error, conf, path.stem))
     except OSError as error:
         _fail(_unwritable(error))
     except KeyboardInterrupt:
@@ -190,7 +198,7 @@ def _fail(message: str) -> NoReturn:
     outside = started()
     if outside is not None and outside.rank > 0:
         time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {UserError(message)}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -215,6 +223,16 @@ def one_line(error: Exception, conf: Path, script: str) -> str:
     key_line = re.search(r"full_key: (\S+)", text)
     first = text.strip().splitlines()[0]
     return f"{key_line[1]}: {first}" if key_line else first
+
+
+def _no_choice(conf: Path) -> str | None:
+    """What was typed for a config group that has no such config."""
+    for argument in sys.argv[1:]:
+        group, _, choice = argument.lstrip("+").partition("=")
+        known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
+        if known and choice not in known:
+            return f"{group}={choice}: there is none{suggestion(choice, known)}"
+    return None
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:

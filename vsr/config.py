@@ -51,6 +51,7 @@ SUPPLIED = {
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
 }
 
+GROUPS = ("model", "data", "degradation", "recipe", "init", "tune", "trainer")
 LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
 LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
 MOST_SEED = 2**32 - 1  # of NumPy's generators
@@ -79,8 +80,10 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
     if plain.get("seed") is not None and plain["seed"] > MOST_SEED:
         raise UserError(f"seed={plain['seed']}: must be {MOST_SEED} or less")
-    if plain.get("window") is not None and (len(plain["window"]) != 3 or min(plain["window"]) < 0):
+    window = plain.get("window")
+    if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+    _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint, which has no `resume`, is not what was typed.
     check_budget(plain.get("budget"), typed() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
@@ -106,6 +109,14 @@ def check(cfg: DictConfig) -> None:
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
     if "resume" in plain and (name := check_rival(plain)) is not None:
         check(OmegaConf.create(config_of(name)))
+
+
+def _check_groups(plain: dict[str, Any]) -> None:
+    """What is chosen from a group must name what is made of it, by which its other values are checked."""
+    for key in GROUPS:
+        node = plain.get(key)
+        if node is not None and not (isinstance(node, dict) and "_target_" in node):
+            raise UserError(f"{key}={node}: is no config of {key}; type {key}=NAME of one in conf/{key}")
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:

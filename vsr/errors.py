@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something that the user gave cannot be used. The message says what, where, and what to type instead."""
+    """Something that the user gave cannot be used. The message says what, where, and what to type instead.
+
+    It is one line whatever it quotes: line breaks, terminal codes and broken text are shown as escapes.
+    """
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
 
 
 class NotWritten(UserError):

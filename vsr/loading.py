@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
 
 from vsr.build import build_module, build_network, make
 from vsr.checkpoints import read_checkpoint
 from vsr.config import check
 from vsr.errors import UserError
 from vsr.modules.sr import SRModule
+from vsr.weights.authors import shown
+from vsr.weights.files import form_problem
 
 # Of a run's config, what says nothing about the network: where it started from (that file may be gone) and how it was run.
 FORGOTTEN = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
+NEEDED = ("name", "scale", "model", "degradation", "recipe", "window")
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,19 @@ class Trained:
         return module.eval()
 
     def _check_size(self, config: DictConfig) -> None:
-        """Raise UserError for a network that is larger than what the file holds, before memory is asked for."""
+        """Raise UserError for a network that is larger than what the file holds, before memory and time are spent on it."""
+        held = sum(tensor.numel() for tensor in self.state.values())
+        largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
+        if largest > held:  # a width, a depth or a kernel: each needs a number at least
+            detail = f"{largest} of a part, and the file holds {held} numbers"
+            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})")
         with torch.device("meta"):
             network = build_network(
                 "model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels
             )
-        named, there = (sum(t.numel() for t in state.values()) for state in (network.state_dict(), self.state))
-        if named > there:
-            detail = f"{named} numbers, and the file holds {there}"
+        named = sum(tensor.numel() for tensor in network.state_dict().values())
+        if named > held:
+            detail = f"{named} numbers, and the file holds {held}"
             raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})")
 
 
@@ -90,6 +100,10 @@ def read_trained(path: Path) -> Trained:
         facts = dict(card["data"])
         low, high = facts["bounds"]
         facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
+        if facts["channels"] < 1:
+            raise ValueError(f"channels={facts['channels']}")
+        if (missing := next((key for key in NEEDED if config.get(key) is None), None)) is not None:
+            raise KeyError(missing)
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
         agreed = None if card.get("consistency") is None else float(card["consistency"])
@@ -97,8 +111,31 @@ def read_trained(path: Path) -> Trained:
         config.consistency, config.consistency_steps = config.get("consistency", "none"), config.get("consistency_steps", 3)
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         raise incomplete(path, error) from error
-    check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
+    _check_state(path, content["state_dict"])
+    try:
+        check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that no schema has refused
+        raise incomplete(path, error) from error
     return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages, agreed)
+
+
+def _check_state(path: Path, state: Any) -> None:
+    """Raise UserError unless it is a dictionary of plain tensors."""
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: its state_dict is a {type(state).__name__}, not a dictionary of tensors")
+    for name, tensor in state.items():
+        problem = form_problem(tensor) if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}, not a tensor"
+        if problem is not None:
+            raise UserError(f"{path}: {shown(str(name))} {problem}; it was not written by vsr")
+
+
+def _integers(value: Any) -> Iterator[int]:
+    """All integers in a tree of plain values."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _integers(each)
+    elif isinstance(value, int):
+        yield value
 
 
 def _interpolated(value: Any) -> str | None:

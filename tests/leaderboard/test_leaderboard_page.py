@@ -119,7 +119,7 @@ def test_what_the_guard_makes_of_it_stands_beside(content: dict[str, Any]) -> No
     for number, seed in enumerate(content["runs"]["tide"]["1min"]["plain"]["seeds"]):
         seed["familiar"] = {"unseen": {"coarser": 1.0, "disagreement": 0.94, "strange": False}}
         known = {"coarser": -1.5, "disagreement": 3.0 - 2 * number, "strange": number == 0}
-        seed["elsewhere"]["bores"] = {"unseen": {"network": 21.0 + number, "linear": 22.5, "familiar": known}}
+        seed["elsewhere"] = {"bores": {"unseen": {"network": 21.0 + number, "linear": 22.5, "familiar": known}}}
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
     assert "| `plain`, learned on tide, 1min | +2.00 | **-1.00** → **-0.25** | no | no |" in table
     assert "| `plain`, learned on tide, 1min | +1.00, 0.9x | **-1.50, 3.0x** |" in table

@@ -227,6 +227,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         _, length, height, width = movie.shape
         if length < self.least_frames:
             raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.least_frames} frames")
+        if min(height, width) < self.scale:
+            raise UserError(f"{movie.name}: frames of {height}x{width} are smaller than scale={self.scale}; give larger ones")
         if (height % self.scale or width % self.scale) and not self.crop:
             raise UserError(
                 f"{movie.name}: frames of {height}x{width} are not divisible by scale={self.scale}; "

@@ -83,7 +83,8 @@ def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
 
 def statistics(frames: Frames) -> Statistics:
     """Of a sample of at most SAMPLE frames."""
-    blocks = [frames.read(*run).astype(np.float64) for run in runs(frames)]
+    with np.errstate(invalid="ignore"):  # of NaN that signal
+        blocks = [frames.read(*run).astype(np.float64) for run in runs(frames)]
     values = np.concatenate([block.swapaxes(0, 1) for block in blocks])  # (frames, C, H, W)
     nan, inf = np.isnan(values), np.isinf(values)
     finite = values[~(nan | inf)]

@@ -53,6 +53,8 @@ class Upscaler:
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
+            if name.endswith(".std") and not (values > 0).all():  # what comes in is divided by it
+                raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
         self.engine = Engine(

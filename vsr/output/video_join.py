@@ -52,7 +52,7 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
 
     kept: list[int] = []
     notes: list[str] = []
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+    with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
         if (why := _refused(container, [], encoding)) is not None:
             raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
         for stream in container.streams:
@@ -106,7 +106,8 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
 
     encoding = companions.encoding
     with ffmpeg_as_os():
-        with output.open("wb") as file, av.open(str(companions.path), options={"protocol_whitelist": "file"}) as source:
+        options = {"protocol_whitelist": "file"}
+        with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
             muxer = MUXERS[encoding.suffix]
             with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
                 tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}

@@ -193,8 +193,8 @@ def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
-def _problem(tensor: Tensor) -> str | None:
-    """None for a tensor that can be computed with, else what is wrong with it."""
+def form_problem(tensor: Tensor) -> str | None:
+    """None for a tensor that holds all of its real values in memory, else what it is instead."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
         return "is sparse, quantized, nested or without data, not a plain tensor"
     if tensor.is_complex():
@@ -202,6 +202,13 @@ def _problem(tensor: Tensor) -> str | None:
     # A stride of zero lets a small file declare a tensor that no memory holds.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         return f"declares {tensor.numel()} values, more than the file holds"
+    return None
+
+
+def _problem(tensor: Tensor) -> str | None:
+    """None for a tensor that can be computed with, else what is wrong with it."""
+    if (problem := form_problem(tensor)) is not None:
+        return problem
     if tensor.numel() == 0:
         return "is empty"
     if not torch.isfinite(tensor.double()).all():

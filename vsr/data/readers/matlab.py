@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -124,7 +125,9 @@ def _version_4(path: Path) -> Iterator[Matrix]:
     from scipy.io import whosmat
 
     size = path.stat().st_size
-    for name, shape, kind in whosmat(str(path), appendmat=False):
+    with warnings.catch_warnings(action="ignore"):  # SciPy remarks on what it then refuses
+        found = whosmat(str(path), appendmat=False)
+    for name, shape, kind in found:
         problem = None
         if math.prod(shape) > size:  # before SciPy asks for the memory
             problem = f"is cut short: {described(shape)} values are not in a file of {size} bytes; fetch or write the file again"
@@ -134,7 +137,8 @@ def _version_4(path: Path) -> Iterator[Matrix]:
 def _values_4(path: Path, name: str) -> np.ndarray:
     from scipy.io import loadmat
 
-    return loadmat(str(path), variable_names=[name], appendmat=False)[name]
+    with warnings.catch_warnings(action="ignore"):
+        return loadmat(str(path), variable_names=[name], appendmat=False)[name]
 
 
 def _values_5(path: Path, name: str) -> np.ndarray:

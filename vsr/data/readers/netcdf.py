@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class NetCDFSource(Source):
         groups, options = [""], {}
         if self.engine == "h5netcdf":
             groups, options = self._groups(), {"phony_dims": "sort"}
-        with guarded(str(self.path), DAMAGED):
+        # Its remarks are on damage, which is refused, and on names that occur twice.
+        with guarded(str(self.path), DAMAGED), warnings.catch_warnings(action="ignore"):
             return {
                 group: xarray.open_dataset(
                     str(self.path),

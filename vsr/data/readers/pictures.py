@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -114,7 +115,8 @@ def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
     except ImportError as error:
         raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
     try:
-        with Image.open(path) as image:
+        # Pillow remarks on tags that nothing here depends on.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             width, height = image.size
             if width * height > limit:
                 raise UserError(f"{path}: {width}x{height} pixels are more than {limit}; cut it into smaller pictures")
@@ -132,7 +134,9 @@ def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
         raise UserError(f"{path}: not a picture, or damaged") from error
     except Image.DecompressionBombError as error:  # before its size can be asked for
         raise UserError(f"{path}: declares more than {limit} pixels; cut it into smaller pictures") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises nearly every kind there is
         detail = (str(error).splitlines() or ["empty"])[0]
         raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
 
@@ -143,9 +147,12 @@ def _decode_deep(path: Path) -> np.ndarray:
         import av
     except ImportError as error:
         raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        frame = next(container.decode(video=0))
-        return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error or 'it holds none'}); give it in 8 bits") from error
 
 
 def _facts(path: Path, limit: int) -> PictureFacts:
@@ -182,7 +189,7 @@ def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     if facts.deep and not facts.grey:
         import av
 
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             frame = next(container.decode(video=0))
             return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
     with Image.open(path) as image:

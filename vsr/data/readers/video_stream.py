@@ -32,14 +32,13 @@ class VideoFacts:
     """What a video is, as its first frame and its container say.
 
     Attributes:
-        height, width: of the stored frames, before any rotation.
+        height, width: of the stored frames, before any rotation. tick: unit of their times in seconds.
         kind, bits, chroma: what the planes are, their depth, and luma pixels per chroma sample (y, x).
         centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1) and not at the left one (all else).
         full: codes use the full range, not 16..235 of 255.
         matrix, primaries, transfer: in the numbers of ITU-T H.273; 2 where the file does not say.
         aspect: width of a pixel over its height. rotation: degrees counter-clockwise at which a player shows it.
         rate, variable: frames per second on average; whether the container knows that their spacing changes.
-        tick: unit of their times in seconds.
         frames: how many the container promises. end: when the video ends in seconds, where only that is known.
         beside: type and codec of each other stream that lasts: audio, subtitles.
     """
@@ -195,9 +194,10 @@ class VideoStream:
         except ImportError as error:
             raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
         try:
-            with av.open(str(self.path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS}) as container:
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-                if not streams:
+                if not streams or streams[0].codec_context is None:  # a stream of an unknown codec has none
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
                 if streams[0].width * streams[0].height > self.limit:
                     size = f"{streams[0].height}x{streams[0].width}"

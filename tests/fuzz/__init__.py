@@ -1,0 +1,1 @@
+"""Valid files and configs, damaged in thousands of ways, through the code that commands take."""
