@@ -1,6 +1,6 @@
 """Images per second of training on one CPU process and on two, of one core each, with the same global batch.
 
-python benchmarks/ddp.py [--rounds 5] [--cases default large movie]. Both take turns in one run: a process pinned to the first
+python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the first
 core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie
 network, a clip). Medians of the rounds, and of their ratios, are printed. `apart` is what two processes do that have nothing to
 do with each other, over what one does: as much as these two cores give. `core` is the part of its core's time that the single
@@ -53,6 +53,7 @@ class Case:
 
 CASES = {
     "default": Case("fsrcnn", 16, 16, 1, 150),
+    "doubled": Case("fsrcnn", 16, 32, 1, 100),
     "large": Case("fsrcnn", 32, 64, 1, 20),
     "movie": Case("srnet3d", 16, 4, 7, 20),
 }
