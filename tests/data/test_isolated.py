@@ -209,6 +209,19 @@ def test_pictures_come_through_the_child(tmp_path: Path) -> None:
     assert len(children(os.getpid())) == 1
 
 
+def test_relative_paths_begin_where_this_process_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, level in (("first", 10), ("second", 20)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / name / "a.png")
+    for name, level in (("first", 10), ("second", 20)):
+        monkeypatch.chdir(tmp_path / name)
+        assert read_picture(Path("a.png"), "luma").values.max() == level
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert read_picture(tmp_path / "first" / "a.png", "luma").values.max() == 10
+
+
 def test_videos_come_through_the_child(tmp_path: Path) -> None:
     path = write_y4m(tmp_path / "a.y4m", moving_pattern(9, 32, 48))
     direct, apart = VideoStream(path), IsolatedVideo(path)

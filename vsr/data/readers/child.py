@@ -55,8 +55,11 @@ def main(channel: socket.socket, memory: int) -> None:
             answers.send(channel, *_problem(error))
 
 
-def _done(objects: dict[Any, Any], forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
+def _done(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
     """What a request asks for: run a function, ask an object that is made when it is not there yet, or go on with an iterator."""
+    if here is not None:
+        with suppress(OSError):  # not allowed there: the paths that are asked for will say so
+            os.chdir(here)
     for key in forget:
         objects.pop(key, None)
     if what == "run":

@@ -148,7 +148,7 @@ class Child:
             self._channel.settimeout(SECONDS)
             if not self._ready:
                 self._ready = receive(self._channel, 0)[0] == "ready"
-            self._send((forgotten, *request))
+            self._send((_here(), forgotten, *request))
             while (answer := receive(self._channel, self.memory))[0] == "busy":
                 pass
             return answer
@@ -193,6 +193,14 @@ class Child:
             f"{path}: its parser ran out of memory ({limit}); the file is damaged, or its frames or blocks are too large: "
             f"write it again in smaller ones"
         )
+
+
+def _here() -> str | None:
+    """The folder that relative paths begin in, which may be another one than when the child was started."""
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
 
 
 NO_MEMORY_LEFT = "MemoryError"  # of an interpreter that had not even the memory to say so otherwise
