@@ -1,10 +1,10 @@
 """Images per second of training on one CPU process and on two, of one core each, with the same global batch.
 
 python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
-first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a movie
-network, a clip). Medians of the rounds, and of their ratios, are printed. `apart` is what two processes do that have nothing to
-do with each other, over what one does: as much as these two cores give. `core` is the part of its core's time that the single
-process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratio says little.
+first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
+movie network, a clip). Medians of the rounds, and of their ratios, are printed. `apart` is what two processes do that have
+nothing to do with each other, over what one does: as much as these two cores give. `core` is the part of its core's time that
+the single process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratio says little.
 """
 
 from __future__ import annotations
