@@ -49,8 +49,8 @@ INTRODUCTION = """# Losses and what they keep
 
 The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain_24`, {epochs} epochs of 100 steps;
 `stacked` on clips of 7 frames, which give 3, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no
-training frame is of. Mean ± half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of
-the change between frames ([scores](../scores.md)).
+training frame is of. Mean ± half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that
+of the change between frames ([scores](../scores.md)).
 
 A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
 
