@@ -23,6 +23,8 @@ from vsr.resize import bicubic_up_clips, crop
 from vsr.types import Clip
 
 log = logging.getLogger(__name__)
+CONSISTENCY_FRAMES = 16  # of an epoch's validation that LR consistency is measured on, at least
+BORDER = 2  # LR pixels per side that do not count in it, and those that depend on them
 AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
 
 
@@ -161,28 +163,36 @@ class LRConsistency(Callback):
     """How far validation frames, degraded again, are from the LR frames that they were made from: val/consistency of every epoch.
 
     That of the epoch that a checkpoint is of is written into it, so that frames of another kind can be told by it later
-    (`vsr.inference.familiarity`). It is measured before the frames are made to agree with LR.
+    (`vsr.inference.familiarity`). It is measured on a few frames, in single precision as there, before they are made to agree
+    with LR, and away from the border, where zeros beyond it are most of the error.
 
     Args:
         degrade: what made the LR frames. scale: as in every network. lost: (y, x) pixels of its border that the network loses.
     """
 
     def __init__(self, degrade: Degrade, scale: int, lost: tuple[int, int]) -> None:
-        self.scores, self.lost = ConsistencyScores(degrade, scale, lost), lost
+        self.lost, self.seen = lost, 0
+        self.cut = max(lost[0], BORDER * scale), max(lost[1], BORDER * scale)
+        self.scores = ConsistencyScores(degrade, scale, self.cut)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         assert isinstance(pl_module, SRModule)
-        if pl_module.val_splits[dataloader_idx] == "val":
-            mask = None if batch.mask is None else crop(batch.mask, (0, *self.lost))
+        if pl_module.val_splits[dataloader_idx] != "val" or self.seen >= CONSISTENCY_FRAMES:
+            return
+        mask = None if batch.mask is None else crop(batch.mask, (0, *self.cut))
+        with torch.autocast(pl_module.device.type, enabled=False):
             lr = pl_module.normalizer(crop(batch.lr, (batch.around, 0, 0)))
-            self.scores.to(pl_module.device).update(outputs, lr, mask)
+            more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]
+            self.scores.to(pl_module.device).update(crop(pl_module.network_clip(batch), more), lr, mask)
+        self.seen += batch.hr.shape[0] * batch.hr.shape[2]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, SRModule)
         value = float(self.scores.compute().get("consistency", torch.nan))
         self.scores.reset()
+        self.seen = 0
         if math.isfinite(value):
             pl_module.card["consistency"] = value
             pl_module.log("val/consistency", value)

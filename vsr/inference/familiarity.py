@@ -4,8 +4,8 @@ A network outside of what it has learned may be far below the best linear filter
 questions can be asked without HR frames:
 
 - One scale coarser, LR is the truth. Does the network bring LR back from frames that were made from it as they were made from HR,
-  better than the linear filter does? (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train on
-  such pairs.)
+  clearly better than the linear filter does? (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train
+  on such pairs.)
 - Degraded again, does its result give LR about as well as it did in validation?
 
 A network that fails both is not to be trusted. Measured on all families of the climate data: docs/familiarity.md.
@@ -23,15 +23,18 @@ from torch import Tensor
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
 from vsr.inference.engine import Engine, Options
+from vsr.metrics.tables import ratio
 from vsr.modules.sr import SRModule
 from vsr.nets.base import Network
 from vsr.nets.consistency import Degrade, again
 
-DISAGREES = 1.5  # times the LR consistency error of validation: more than that, and a network below linear is not trusted
+CLEARLY = 0.25  # dB over the linear filter one scale coarser: less than that, and
+DISAGREES = 1.5  # times the LR consistency error of validation: more than that, and the network is not trusted
 SMALLEST = 8  # pixels per side of the coarser frames, below which nothing is said
 FRAMES = 16  # of a movie that are looked at together
 SEGMENTS = 8  # of a split that are looked at
-EDGE = 2  # pixels of the coarser frames per side whose surroundings are made up
+EDGE = 2  # pixels of the coarser frames per side that do not count: their surroundings are made up
+BORDER = 4  # LR pixels per side that do not count in the agreement, for the same reason
 
 
 class Familiarity(NamedTuple):
@@ -43,7 +46,7 @@ class Familiarity(NamedTuple):
     @property
     def strange(self) -> bool:
         """Whether the linear filter is to be preferred."""
-        return self.coarser < 0 and self.disagreement > DISAGREES
+        return self.coarser < CLEARLY and self.disagreement > DISAGREES
 
     def __str__(self) -> str:
         side = "above" if self.coarser >= 0 else "below"
@@ -94,13 +97,14 @@ def _of(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[
         return None
     unit = normalizer(lr.to(engine.device))
     inner = unit[context : len(unit) - context]
-    error = degrade(normalizer(engine(lr, agreeing=False).to(engine.device))) - inner
-    centred = inner - inner.nanmean((2, 3), keepdim=True)
-    agreement = (error.square().nanmean((1, 2, 3)) / centred.square().nanmean((1, 2, 3))).sqrt()
+    middle = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    error = (degrade(normalizer(engine(lr, exact=True, agreeing=False).to(engine.device))) - inner)[middle]
+    centred = inner[middle] - inner[middle].nanmean((2, 3), keepdim=True)
+    agreement = ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
     agreement = agreement[agreement.isfinite()]  # a constant frame has none
     truth = unit[..., :height, :width]
     coarse = degrade(truth)
-    own = normalizer(engine(normalizer.inverse(coarse).cpu(), agreeing=False).to(engine.device))
+    own = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, agreeing=False).to(engine.device))
     filtered = linear(coarse.nan_to_num(0.5)[context : len(unit) - context])
     cut = (..., slice(EDGE * scale, height - EDGE * scale), slice(EDGE * scale, width - EDGE * scale))
     goal = truth[context : len(unit) - context][cut]

@@ -99,9 +99,10 @@ class SRModule(L.LightningModule):
 
     def predict_clip(self, batch: Clip) -> HRClips:
         """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
-        return self._agreeing(self._network_gives(batch), batch)
+        return self._agreeing(self.network_clip(batch), batch)
 
-    def _network_gives(self, batch: Clip) -> HRClips:
+    def network_clip(self, batch: Clip) -> HRClips:
+        """The same as the network gives it, before it is made to agree with LR."""
         context, lost = self.network.context, self.network.geometry.margin[0]
         seen = crop(self.normalizer(batch.lr), (batch.around - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
@@ -211,13 +212,9 @@ class SRModule(L.LightningModule):
 
     # --- scores -------------------------------------------------------------------------------------------------------
 
-    def score(self, batch: Clip, split: str) -> HRClips:
-        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut).
-
-        Returns what the network gave, in the unit interval, before it was made to agree with LR.
-        """
-        given, truth = self._network_gives(batch), self.normalizer(batch.hr)
-        sr = self._agreeing(given, batch)
+    def score(self, batch: Clip, split: str) -> None:
+        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut)."""
+        sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
         _, y, x = self.window
@@ -234,18 +231,17 @@ class SRModule(L.LightningModule):
         if split in self.referees:
             lr = self.normalizer(crop(batch.lr, (batch.around, 0, 0)))
             self.referees[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
-            return given
+            return
         self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
         if _key(split) in self.sequences:
             self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
-        return given
 
     def on_validation_epoch_start(self) -> None:
         # After the callbacks' hook of this name, which puts the averaged weights in place.
         self._evaluated = (self.network.fold(),)
 
-    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> HRClips:
-        return self.score(batch, self.val_splits[dataloader_idx])
+    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self.val_splits[dataloader_idx])
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.state.fn == "fit":
