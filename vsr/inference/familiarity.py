@@ -4,8 +4,8 @@ A network outside of what it has learned may be far below the best linear filter
 questions can be asked without HR frames:
 
 - One scale coarser, LR is the truth. Does the network bring LR back from frames that were made from it as they were made from HR,
-  clearly better than the linear filter does? (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train
-  on such pairs.)
+  clearly better than the linear filter does? (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018,
+  train on such pairs.)
 - Degraded again, does its result give LR about as well as it did in validation?
 
 A network that fails both is not to be trusted. Measured on all families of the climate data: docs/familiarity.md.
