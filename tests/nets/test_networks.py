@@ -247,6 +247,12 @@ def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> Non
     torch.testing.assert_close(wrapped(lr), bicubic_up(lr, 2))
 
 
+@pytest.mark.parametrize(("said", "wrapped"), [(True, True), ("bicubic", True), (False, False), ("none", False)])
+def test_true_and_false_of_old_configs_mean_what_they_did(said: bool | Literal["none", "bicubic"], wrapped: bool) -> None:
+    network = build_network("model", compose_config("train", ["model=fsrcnn"]).model, Recipe(residual=said), scale=2, channels=1)
+    assert isinstance(network, StandardizedResidual) is wrapped
+
+
 def test_srcnn_replicates_its_border() -> None:
     """The authors pad by replication: a constant frame stays constant to its edge."""
     network = SRCNN(act="relu", scale=2).double()

@@ -37,7 +37,7 @@ DROPPED = (
         "the residual over the linear filter, so that a network falls back on it where it has learned nothing",
         "the residual over bicubic",
         "`plain_24`: unseen 45.56 dB against 45.69; of turbulence, after learning on the tide, 34.91 against 34.95, the filter "
-        "alone 41.79",
+        "alone 41.79 ([decision 019](../decisions/019-residual-over-the-linear-filter.md))",
         f"python train.py model=plain_24 recipe.residual=linear epochs=20 recipe.steps=200 {FAST}",
     ),
     Dropped(
@@ -66,6 +66,7 @@ def dropped() -> str:
     """The table in Markdown."""
     rows = [[each.idea, each.instead, each.figures, f"`{each.run}`"] for each in DROPPED]
     remark = (
-        "On the tide at x2, one seed unless more are named: differences below 0.3 dB mean nothing. The run is that of the idea."
+        "On the tide at x2, one seed unless more are named: differences below 0.3 dB mean nothing. The run is that of the idea; "
+        "what is no longer here ran at commit f98d069."
     )
     return f"{remark}\n\n{table(['idea', 'in its place', 'what sank it', 'run'], rows)}"
