@@ -20,7 +20,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "fsrcnn_s": ("model=fsrcnn_s",),
     "fsrcnn_56": ("model=fsrcnn_56",),
     "srcnn": ("model=srcnn",),
-    "span": ("model=span",),
     "edsr": ("model=edsr",),
     "edsr_baseline": ("model=edsr_baseline",),
     "srnet3d": ("model=srnet3d",),
