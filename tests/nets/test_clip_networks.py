@@ -23,7 +23,6 @@ from vsr.nets.edsr import EDSR
 from vsr.nets.plain import Plain
 from vsr.nets.recurrent import in_turn
 from vsr.nets.residual import StandardizedResidual
-from vsr.nets.rrn import RRN
 from vsr.nets.st import ST
 from vsr.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -97,19 +96,6 @@ def test_st_starts_as_the_trained_edsr(tmp_path: Path) -> None:
 # --- recurrent ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("width", "blocks", "scale", "channels", "millions"),
-    [(64, 5, 2, 1, 0.45), (128, 10, 4, 3, 3.36), (128, 10, 4, 1, 3.29), (128, 10, 2, 1, 3.26)],
-)
-def test_parameters_of_rrn(width: int, blocks: int, scale: int, channels: int, millions: float) -> None:
-    phases = channels * scale**2
-    inputs = 2 * channels + width + phases
-    layers = [(inputs, width), *[(width, width)] * (2 * blocks), (width, width), (width, phases)]
-    count = parameter_count(RRN(width=width, blocks=blocks, scale=scale, channels=channels))
-    assert count == sum(9 * a * b + b for a, b in layers)
-    assert abs(count / 1e6 - millions) < 0.01
-
-
 @pytest.mark.parametrize(("blocks", "millions"), [(10, 1.9), (30, 4.85)])
 def test_parameters_of_basicvsr_without_flow(blocks: int, millions: float) -> None:
     """The paper's size, in colour at x4, but for the layer at HR that the paper has more of."""
@@ -142,7 +128,6 @@ def test_every_frame_has_its_own_recursion_of_so_many_frames(frames: int, warmup
 def test_recurrent_networks_see_what_they_say_along_time(warmup: int) -> None:
     torch.manual_seed(0)
     for network, later in (
-        (RRN(width=4, blocks=1, warmup=warmup, scale=2), 0),
         (BasicVSR(width=4, blocks=1, warmup=warmup, scale=2), warmup),
         (BasicVSR(width=4, blocks=1, warmup=warmup, flow="learned", scale=2), warmup),
     ):
@@ -153,9 +138,9 @@ def test_recurrent_networks_see_what_they_say_along_time(warmup: int) -> None:
 
 def test_a_clip_no_longer_than_the_memory_is_one_recursion() -> None:
     """What training costs: a step per frame, not one per frame and frame before."""
-    network = RRN(width=8, blocks=1, warmup=4, scale=2)
-    calls = []
-    network.head.register_forward_hook(lambda *arguments: calls.append(len(arguments[1][0])))
+    network = BasicVSR(width=8, blocks=1, warmup=4, scale=2)
+    calls: list[int] = []
+    network.forwards.head.register_forward_hook(lambda *arguments: calls.append(len(arguments[1][0])))
     network(torch.rand(3, 1, 5, 6, 6))
     assert calls == [3] * 5
     calls.clear()
@@ -164,9 +149,8 @@ def test_a_clip_no_longer_than_the_memory_is_one_recursion() -> None:
 
 
 def test_recurrent_networks_refuse_what_they_cannot_do() -> None:
-    for make in (RRN, BasicVSR):
-        with pytest.raises(UserError, match=r"model.warmup=-1: must be 0 or more; type model.warmup=4"):
-            make(warmup=-1, scale=2)
+    with pytest.raises(UserError, match=r"model.warmup=-1: must be 0 or more; type model.warmup=4"):
+        BasicVSR(warmup=-1, scale=2)
     with pytest.raises(UserError, match=r"model.max_flow=0: must be 1 or more"):
         BasicVSR(max_flow=0, scale=2)
 
@@ -251,7 +235,6 @@ def test_a_network_behind_another_one_starts_as_the_identity(flow: Literal["none
     clip = torch.rand(1, 1, 4, 9, 8)
     for movie in (
         ST(scale=1, width=4, blocks=2),
-        RRN(scale=1, width=4, blocks=1),
         BasicVSR(scale=1, width=4, blocks=1, flow=flow),
     ):
         first = StandardizedResidual(Plain(scale=2))

@@ -23,7 +23,7 @@ from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
 MODELS = [*choices("model"), *VARIANTS]
-RECURRENT = ("rrn", "basicvsr")  # what they see of the past and of the future are no mirror images
+RECURRENT = ("basicvsr",)  # what they see of the past and of the future are no mirror images
 SCALES = (2, 3, 4)
 
 

@@ -66,6 +66,12 @@ DROPPED = (
         f"{MINUTE} +9.01 dB at 26 frames/s against +9.27 at 396",
         f"python train.py model=span epochs=13 recipe.steps=80 {FAST}",
     ),
+    Dropped(
+        "`model=rrn`: recurrent, every frame from those before it (Isobe et al. 2020)",
+        "`stacked`",
+        f"{MINUTE} +9.03 dB at 0.79 frames/s against +13.37 at 54",
+        f"python train.py model=rrn epochs=4 recipe.steps=144 {FAST}",
+    ),
 )
 
 

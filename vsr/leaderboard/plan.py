@@ -28,7 +28,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
     "basicvsr": ("model=basicvsr",),
-    "rrn": ("model=rrn",),
 }
 BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")
