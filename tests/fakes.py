@@ -23,7 +23,6 @@ SMALL = {
     "edsr": ["width=8", "blocks=3"],
     "edsr_baseline": ["width=8", "blocks=4"],
     "st": ["width=6", "blocks=2"],
-    "basicvsr": ["width=6", "blocks=1", "warmup=2"],
     "resnet": ["width=6", "blocks=2"],
     "stacked": ["width=6", "blocks=2"],
 }

@@ -23,7 +23,6 @@ from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
 MODELS = [*choices("model"), *VARIANTS]
-RECURRENT = ("basicvsr",)  # what they see of the past and of the future are no mirror images
 SCALES = (2, 3, 4)
 
 
@@ -94,8 +93,7 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
     weight = lr.grad[0, 0].abs()
     if network.kind == "movie":
         times = torch.arange(len(weight), dtype=torch.float64)
-        if model not in RECURRENT:
-            assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
+        assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
         weight = weight.sum(0)
     grid = torch.arange(31, dtype=torch.float64)
     # The authors' 9x9 deconvolution puts the middle of its kernel on the first pixel of a block, not on the block's middle:

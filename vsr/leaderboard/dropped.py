@@ -72,6 +72,13 @@ DROPPED = (
         f"{MINUTE} +9.03 dB at 0.79 frames/s against +13.37 at 54",
         f"python train.py model=rrn epochs=4 recipe.steps=144 {FAST}",
     ),
+    Dropped(
+        "`model=basicvsr`: recurrent both ways, features aligned by a learned flow or not (Chan et al. 2021)",
+        "`stacked`",
+        f"{MINUTE} +10.11 dB at 3.5 frames/s against +13.37 at 54; on the bores BORES_BASICVSR "
+        "([decision 016](../decisions/016-recurrent-networks-forget.md))",
+        f"python train.py model=basicvsr epochs=10 recipe.steps=84 {FAST}",
+    ),
 )
 
 

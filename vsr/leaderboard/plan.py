@@ -27,7 +27,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "st": ("model=st",),
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
-    "basicvsr": ("model=basicvsr",),
 }
 BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")
