@@ -89,7 +89,7 @@ def pack(run: Path, out: Path) -> Path:
     data, module = build_data(trained.config), trained.module()
     assert isinstance(data, ImageDataModule)
     network = module.network
-    if not isinstance(network, StandardizedResidual) or network.over != "bicubic":
+    if not isinstance(network, StandardizedResidual):
         sys.exit(f"error: {run}: not trained with recipe.residual=bicubic, which these weights are")
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     scores = per_picture(data, module)

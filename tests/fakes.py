@@ -22,10 +22,7 @@ TINY_CLIMATE = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=2
 SMALL = {
     "edsr": ["width=8", "blocks=3"],
     "edsr_baseline": ["width=8", "blocks=4"],
-    "span": ["width=8", "blocks=2"],
     "st": ["width=6", "blocks=2"],
-    "rrn": ["width=6", "blocks=1", "warmup=2"],
-    "basicvsr": ["width=6", "blocks=1", "warmup=2"],
     "resnet": ["width=6", "blocks=2"],
     "stacked": ["width=6", "blocks=2"],
 }

@@ -60,6 +60,11 @@ def test_the_report_recipe_is_the_reports() -> None:
         (["window=[4,4]"], "type window=[0,4,4]"),
         (["window=[0,-1,4]"], "type window=[0,4,4]"),
         (["monitor=val/snr"], "monitor=val/snr; did you mean 'val/psnr'?"),
+        (
+            ["recipe.residual=linear"],
+            "recipe.residual=linear is gone, as it gained nothing (docs/decisions/019); type recipe.residual=",
+        ),
+        (["recipe.residual=cubic"], "recipe.residual=cubic: must be one of none, bicubic, True, False, not str 'cubic'"),
         (["recipe.loss=l3"], "recipe.loss=l3: must be one of mse, l1, charbonnier, not str 'l3'"),
         (["recipe.batch=0"], "recipe.batch=0: must be positive"),
         (["recipe.rate=fast"], "recipe.rate=fast: must be float, not str 'fast'"),

@@ -103,16 +103,6 @@ def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -
     assert said["checkpoint"] == read_trained(checkpoint).sha256
 
 
-@pytest.mark.parametrize(("model", "scale"), [("fsrcnn", 3), ("srnet3d", 2)])
-def test_the_filter_that_a_residual_is_over_is_exported_too(model: str, scale: int, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    checkpoint = saved(tmp_path / "best.ckpt", model, scale, 2, "recipe.residual=linear")
-    assert "filter.weight" in " ".join(read_tensors(checkpoint))
-    session = runtime.InferenceSession(str(export(checkpoint, "onnx").path), providers=["CPUExecutionProvider"])
-    agree(lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0]), checkpoint, 2)
-    agree(torch.jit.load(export(checkpoint, "torchscript").path), checkpoint, 2)
-
-
 @pytest.mark.parametrize(("model", "scale"), [*((model, 2) for model in MODELS), ("fsrcnn", 3), ("fsrcnn", 4)])
 def test_torchscript_gives_what_the_network_gives(model: str, scale: int, tmp_path: Path) -> None:
     _, channels = SIZES.get(model, (2, 1))

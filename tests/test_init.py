@@ -330,6 +330,19 @@ def test_the_residual_of_one_is_not_the_frame_of_another(runs: dict[str, Path], 
         train_here(tmp_path / "c", [*SCORED, *back])
 
 
+def test_a_residual_over_the_linear_filter_is_refused_in_one_line(runs: dict[str, Path], tmp_path: Path) -> None:
+    """As checkpoints of it were: the filter beside the network, its name in the config."""
+    content = read_checkpoint(Path(ckpt(runs["fsrcnn"])))
+    content["vsr"]["config"]["recipe"]["residual"] = "linear"
+    content["state_dict"] |= {"network.filter.weight": torch.zeros(4, 1, 9, 9), "network.filter.bias": torch.zeros(4)}
+    torch.save(content, old := tmp_path / "old.ckpt")
+    gone = r"recipe.residual=linear is gone, as .*type recipe.residual=bicubic, and train anew what was trained with it$"
+    with pytest.raises(UserError, match=f"init.path={old}: {gone}"):
+        train_here(tmp_path / "a", [*SCORED, "init=checkpoint", f"weights={old}"])
+    with pytest.raises(UserError, match=gone):
+        evaluate_here(tmp_path / "b", [f"checkpoint={old}"])
+
+
 def test_what_every_run_computes_itself_cannot_be_brought(runs: dict[str, Path], tmp_path: Path) -> None:
     train_here(tmp_path / "linear", [*SCORED, "model=linear"])
     with pytest.raises(UserError, match="none of its 2 tensors fits this network"):

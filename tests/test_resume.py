@@ -164,6 +164,10 @@ def test_a_recipe_in_the_words_of_before_is_the_same_run(tmp_path: Path) -> None
         UserError, match="was saved with recipe.residual=none, not bicubic; type recipe.residual=none to continue"
     ):
         check_same_run(old, card)
+    recipe["residual"] = "linear"
+    torch.save(content, old)
+    with pytest.raises(UserError, match="old.ckpt: recipe.residual=linear is gone"):
+        check_same_run(old, card)
 
 
 def test_a_run_goes_on_in_a_folder_that_was_moved(steps: Steps, tmp_path: Path) -> None:

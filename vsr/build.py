@@ -121,7 +121,7 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
     }
     network: Network = make(key, own, **built, scale=scale, channels=channels)
     if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
-        network = StandardizedResidual(network, recipe.over)
+        network = StandardizedResidual(network)
     return network
 
 

@@ -12,7 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vsr.alternative import check_rival, config_of
 from vsr.budget import check_budget, typed
-from vsr.errors import UserError, suggestion
+from vsr.errors import LINEAR_GONE, UserError, suggestion
 from vsr.signatures import parameters
 
 SCALES = (2, 3, 4)
@@ -87,6 +87,8 @@ def check(cfg: DictConfig) -> None:
     # The config in a checkpoint, which has no `resume`, is not what was typed.
     check_budget(plain.get("budget"), typed() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
+    if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
+        raise UserError(LINEAR_GONE)
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.nets."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})

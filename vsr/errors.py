@@ -5,6 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LINEAR_GONE = (
+    "recipe.residual=linear is gone, as it gained nothing (docs/decisions/019); type recipe.residual=bicubic, and train anew "
+    "what was trained with it"
+)
+
 
 class UserError(Exception):
     """Something that the user gave cannot be used. The message says what, where, and what to type instead.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from vsr.losses import LossName
 
-Over = Literal["none", "bicubic", "linear"]
+Over = Literal["none", "bicubic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class Recipe:
         patch: side of the training patches in LR pixels; None trains on whole frames.
         steps: steps per epoch; None is one pass over the training clips.
         augment: flips and transposes, one draw per batch, where the data have the symmetry.
-        residual: standardised input, residual over "bicubic" or over the "linear" filter, in units of its rms; "none": the
-            network puts out the frame. Configs from before there was a choice say true for "bicubic" and false for "none".
+        residual: standardised input, residual over "bicubic" in units of its rms; "none": the network puts out the frame. Old
+            configs say true for "bicubic" and false for "none".
         clip: largest norm of the gradient; None for no clipping.
         ema: decay of the averaged weights that are validated and kept; None for none.
     """
@@ -44,7 +44,7 @@ class Recipe:
     patch: int | None = 16
     steps: int | None = 100
     augment: bool = True
-    residual: Literal["none", "bicubic", "linear", True, False] = "bicubic"
+    residual: Literal["none", "bicubic", True, False] = "bicubic"
     ema: float | None = 0.999
     clip: float | None = 1.0
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from vsr.callbacks import AGREE_EVERY, History
 from vsr.checkpoints import PatientCheckpointIO, read_checkpoint
-from vsr.errors import NotWritten, UserError
+from vsr.errors import LINEAR_GONE, NotWritten, UserError
 from vsr.modules.sr import SRModule
 from vsr.recipe import Recipe
 from vsr.signals import Signals, Stopped
@@ -188,7 +188,7 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
     saved = content["vsr"]
-    differing = differences(_filled(saved["config"]), _filled(card["config"]))
+    differing = differences(_filled(path, saved["config"]), _filled(path, card["config"]))
     if differing:
         key, before, now = differing[0]
         raise UserError(
@@ -215,9 +215,11 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
     return int(content["global_step"])
 
 
-def _filled(config: dict[str, Any]) -> dict[str, Any]:
-    """With what a recipe did not say when it was saved, and in today's words."""
+def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """With what a recipe did not say when it was saved, and in today's words. Raises UserError for what has none today."""
     said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
+    if said.get("residual") == "linear":
+        raise UserError(f"{path}: {LINEAR_GONE}")
     recipe = Recipe(**said)
     return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
 

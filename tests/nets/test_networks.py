@@ -23,7 +23,6 @@ from vsr.resize import bicubic_down, bicubic_up, pad_symmetric
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
 MODELS = [*choices("model"), *VARIANTS]
-RECURRENT = ("rrn", "basicvsr")  # what they see of the past and of the future are no mirror images
 SCALES = (2, 3, 4)
 
 
@@ -94,8 +93,7 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
     weight = lr.grad[0, 0].abs()
     if network.kind == "movie":
         times = torch.arange(len(weight), dtype=torch.float64)
-        if model not in RECURRENT:
-            assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
+        assert (weight.sum((1, 2)) @ times / weight.sum()).item() == pytest.approx(network.context, abs=1e-6)
         weight = weight.sum(0)
     grid = torch.arange(31, dtype=torch.float64)
     # The authors' 9x9 deconvolution puts the middle of its kernel on the first pixel of a block, not on the block's middle:
@@ -245,6 +243,12 @@ def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> Non
         for parameter in wrapped.parameters():
             parameter.zero_()
     torch.testing.assert_close(wrapped(lr), bicubic_up(lr, 2))
+
+
+@pytest.mark.parametrize(("said", "wrapped"), [(True, True), ("bicubic", True), (False, False), ("none", False)])
+def test_true_and_false_of_old_configs_mean_what_they_did(said: bool | Literal["none", "bicubic"], wrapped: bool) -> None:
+    network = build_network("model", compose_config("train", ["model=fsrcnn"]).model, Recipe(residual=said), scale=2, channels=1)
+    assert isinstance(network, StandardizedResidual) is wrapped
 
 
 def test_srcnn_replicates_its_border() -> None:

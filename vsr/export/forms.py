@@ -1,11 +1,11 @@
 """The same functions in operations that exporters know, swapped in while a network is exported.
 
-Four functions that networks here are made of do not export as they stand. `pad_symmetric` gathers at indices modulo twice the
+Three functions that networks here are made of do not export as they stand. `pad_symmetric` gathers at indices modulo twice the
 size, which the ONNX exporter cannot translate when the size is dynamic; `bicubic_up` is torch's antialiased interpolation, which
-other runtimes compute in ways of their own; `in_windows` cuts its windows into as many groups as fit into memory, `in_turn` makes
-as many steps as the clip has frames, and a graph has no loop of so many rounds. Each has an equivalent here that is the same
-function (tests compare them), for sizes that are not known yet and without naming a device. Networks find them under the old
-names, so that they need not know of exporting, and a new network of the same pieces exports at once.
+other runtimes compute in ways of their own; `in_windows` cuts its windows into as many groups as fit into memory, and a graph has
+no loop of so many rounds. Each has an equivalent here that is the same function (tests compare them), for sizes that are not
+known yet and without naming a device. Networks find them under the old names, so that they need not know of exporting, and a
+new network of the same pieces exports at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.nets import recurrent, srnet3d
+from vsr.nets import srnet3d
 from vsr.resize import CUBIC_REACH, bicubic_up, pad_symmetric
 
 TAPS = 2 * CUBIC_REACH + 1
@@ -62,19 +62,6 @@ def all_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
     return frames.squeeze(2).unflatten(0, packed.shape[:2]).transpose(1, 2)
 
 
-def all_in_turn(step: recurrent.Step, clip: Tensor, features: int, warmup: int) -> Tensor:
-    """`in_turn` with a recursion of its own for every frame, which stays at nothing until the clip begins."""
-    batch, _, frames, height, width = clip.shape
-    before = (0, 0, 0, 0, warmup, 0)
-    padded = F.pad(clip, before)
-    begun = F.pad(torch.ones_like(clip[:, :1, :, :1, :1]), before)  # (B, 1, warmup + T, 1, 1)
-    state = clip.new_zeros(batch * frames, features, height, width)
-    for k in range(warmup + 1):
-        now, exists = (x[:, :, k : k + frames].transpose(1, 2).flatten(0, 1) for x in (padded, begun))
-        state = step(now, state) * exists
-    return state.unflatten(0, (batch, frames)).transpose(1, 2)
-
-
 @contextmanager
 def exportable(scale: int, cubic: Tensor) -> Iterator[None]:
     """Inside, every module of vsr computes with the forms of this file; `cubic` are the `cubic_phases` of the network's `scale`.
@@ -87,7 +74,7 @@ def exportable(scale: int, cubic: Tensor) -> Iterator[None]:
             return lr
         return enlarged(lr, factor, cubic if factor == scale else cubic_phases(factor, lr.dtype))
 
-    forms = {pad_symmetric: mirrored, bicubic_up: enlarged_by, srnet3d.in_windows: all_windows, recurrent.in_turn: all_in_turn}
+    forms = {pad_symmetric: mirrored, bicubic_up: enlarged_by, srnet3d.in_windows: all_windows}
     found = [
         (module, name, value)
         for module in _modules()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from vsr.errors import UserError
+from vsr.errors import LINEAR_GONE, UserError
 from vsr.init.bring import Mismatch, Part, Supply, bring, chosen, fitted, inner, last_layer, own_tensors, parts
 from vsr.init.report import InitReport, InitRow
 from vsr.init.standardized import Frames, folded, noted
@@ -27,13 +27,8 @@ from vsr.weights.authors import read_authors, shown
 from vsr.weights.files import OWN, WeightFile, read_file
 from vsr.weights.fitting import Inflate, authors_mapping, authors_names, names_by_role
 
-OUTPUT: dict[Over, str] = {
-    "bicubic": "the residual over bicubic",
-    "linear": "the residual over the linear filter",
-    "none": "frames",
-}
+OUTPUT: dict[Over, str] = {"bicubic": "the residual over bicubic", "none": "frames"}
 STATISTICS = ("mean", "std", "rms")  # of the data; every run measures its own
-FILTER = ("filter.weight", "filter.bias")  # of the residual over it, which every run fits itself
 
 
 class Start(Protocol):
@@ -91,9 +86,9 @@ class Authors:
             if self.layers is not None:
                 raise UserError(
                     f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out "
-                    f"{OUTPUT[part.over]}; type recipe.residual=none, or a smaller {key}.layers"
+                    f"{OUTPUT['bicubic']}; type recipe.residual=none, or a smaller {key}.layers"
                 )
-            reason = f"puts out {OUTPUT['none']}, here {OUTPUT[part.over]}; recipe.residual=none loads it"
+            reason = f"puts out {OUTPUT['none']}, here {OUTPUT['bicubic']}; recipe.residual=none loads it"
             left_out |= {f"{prefix}{name}": reason for name in last}
             source = {name: tensor for name, tensor in source.items() if name not in last}
         named = re.search(r"x([234])\.mat$", self.path.name)
@@ -148,9 +143,10 @@ class Checkpoint:
         tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
-        begins = [name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"]
-        residual: dict[str, Over] = {begin: "linear" if begin + FILTER[0] in tensors else "bicubic" for begin in begins}
-        own = {begin + name for begin in begins for name in (*STATISTICS, *FILTER)}
+        residual = {name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"}
+        if any(f"{begin}filter.weight" in tensors for begin in residual):
+            raise UserError(f"{key}.path={self.path}: {LINEAR_GONE}")
+        own = {begin + name for begin in residual for name in STATISTICS}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in own}
         takes = self._takes(network, list(tensors), key)
         left_out = self._of_another_output(network, takes, file, residual, key)
@@ -186,15 +182,15 @@ class Checkpoint:
         return {prefix + name: alike.get(name, name) for name in own}
 
     def _of_another_output(
-        self, network: Network, takes: dict[str, str], file: WeightFile, residual: dict[str, Over], key: str
+        self, network: Network, takes: dict[str, str], file: WeightFile, residual: set[str], key: str
     ) -> dict[str, str]:
-        """Last layers that put out something else than the file's (frames, the residual over a base), with the reason."""
+        """Last layers that put out something else than the file's (frames, the residual over bicubic), with the reason."""
         left_out: dict[str, str] = {}
         for prefix, part in parts(network).items():
-            ours: Over = part.over if isinstance(part, StandardizedResidual) else "none"
+            ours: Over = "bicubic" if isinstance(part, StandardizedResidual) else "none"
             for name in (f"{prefix}{name}" for name in last_layer(part)):
                 begin = takes.get(name, "").partition(".")[0] + "."
-                theirs = residual.get(begin if begin in ("first.", "second.") else "", "none")
+                theirs: Over = "bicubic" if (begin if begin in ("first.", "second.") else "") in residual else "none"
                 # Of a plain state dict without statistics nobody knows.
                 if name not in takes or theirs == ours or (theirs == "none" and file.kind != OWN):
                     continue

@@ -20,6 +20,7 @@ class Dropped(NamedTuple):
 
 
 FAST = "precision=bf16 channels_last=true patience=null"
+MINUTE = "one minute of a core, unseen, over the linear filter:"
 DROPPED = (
     Dropped(
         "ReLU in `plain`",
@@ -37,7 +38,7 @@ DROPPED = (
         "the residual over the linear filter, so that a network falls back on it where it has learned nothing",
         "the residual over bicubic",
         "`plain_24`: unseen 45.56 dB against 45.69; of turbulence, after learning on the tide, 34.91 against 34.95, the filter "
-        "alone 41.79",
+        "alone 41.79 ([decision 019](../decisions/019-residual-over-the-linear-filter.md))",
         f"python train.py model=plain_24 recipe.residual=linear epochs=20 recipe.steps=200 {FAST}",
     ),
     Dropped(
@@ -59,6 +60,25 @@ DROPPED = (
         "under bicubic degradation 1.4 dB below no constraint at all ([agreement with LR](consistency.md))",
         "python benchmarks/consistency.py",
     ),
+    Dropped(
+        "`model=span`: layers that become one each, attention without parameters (Wan et al. 2024)",
+        "`plain`",
+        f"{MINUTE} +9.01 dB at 26 frames/s against +9.27 at 396",
+        f"python train.py model=span epochs=13 recipe.steps=80 {FAST}",
+    ),
+    Dropped(
+        "`model=rrn`: recurrent, every frame from those before it (Isobe et al. 2020)",
+        "`stacked`",
+        f"{MINUTE} +9.03 dB at 0.79 frames/s against +13.37 at 54",
+        f"python train.py model=rrn epochs=4 recipe.steps=144 {FAST}",
+    ),
+    Dropped(
+        "`model=basicvsr`: recurrent both ways, features aligned by a learned flow or not (Chan et al. 2021)",
+        "`stacked`",
+        f"{MINUTE} +10.11 dB at 3.5 frames/s against +13.37 at 54; on the bores BORES_BASICVSR "
+        "([decision 016](../decisions/016-recurrent-networks-forget.md))",
+        f"python train.py model=basicvsr epochs=10 recipe.steps=84 {FAST}",
+    ),
 )
 
 
@@ -66,6 +86,7 @@ def dropped() -> str:
     """The table in Markdown."""
     rows = [[each.idea, each.instead, each.figures, f"`{each.run}`"] for each in DROPPED]
     remark = (
-        "On the tide at x2, one seed unless more are named: differences below 0.3 dB mean nothing. The run is that of the idea."
+        "On the tide at x2, one seed unless more are named: differences below 0.3 dB mean nothing. The run is that of the idea; "
+        "what is no longer here ran at commit f98d069."
     )
     return f"{remark}\n\n{table(['idea', 'in its place', 'what sank it', 'run'], rows)}"

@@ -20,7 +20,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "fsrcnn_s": ("model=fsrcnn_s",),
     "fsrcnn_56": ("model=fsrcnn_56",),
     "srcnn": ("model=srcnn",),
-    "span": ("model=span",),
     "edsr": ("model=edsr",),
     "edsr_baseline": ("model=edsr_baseline",),
     "srnet3d": ("model=srnet3d",),
@@ -28,8 +27,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "st": ("model=st",),
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
-    "basicvsr": ("model=basicvsr",),
-    "rrn": ("model=rrn",),
 }
 BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")

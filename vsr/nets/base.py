@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Literal, Self
 
 from torch import Tensor, nn
@@ -49,7 +48,7 @@ class Network(nn.Module):
         return other
 
 
-def on_clip(network: Callable[[Tensor], Tensor], kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
+def on_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
     """A network of either kind on (B, C, T, h, w): for a frame network time goes into the batch and comes back."""
     if kind == "movie":
         return network(clip)

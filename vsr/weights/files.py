@@ -101,8 +101,7 @@ def architecture(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of a network of vsr with these tensors, by their names and shapes; None for any other."""
     if {"mean", "std", "rms"} <= tensors.keys():
         inner = architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
-        over = " over the linear filter" if "filter.weight" in tensors else ""
-        return inner and f"{inner}, standardized residual{over}"
+        return inner and f"{inner}, standardized residual"
     sizes = {name.removesuffix(".weight"): tuple(t.shape) for name, t in tensors.items() if t.ndim == 4}
     features = [f"features.{2 * i}" for i in range(sum(name.startswith("features.") for name in sizes))]
     layers = [f"body.{2 * i}" for i in range(len(sizes))]
