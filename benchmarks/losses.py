@@ -2,7 +2,7 @@
 
     python benchmarks/losses.py runs/losses [--epochs 40] [--movie-epochs 8] [--seeds 2]
 
-trains a network (`plain`, 24 wide, 4 deep; `st` for what has to do with time) on the tide with each loss, scores it with
+trains a network (`plain`, 24 wide, 4 deep; `stacked` for what has to do with time) on the tide with each loss, scores it with
 evaluate.py on the frames of other trajectories, and writes the page. Runs that are in the folder already are not run again.
 """
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results"
 SPLIT = "unseen"
 FRAME = ("model=plain", "model.width=24", "model.depth=4")
-MOVIE = ("model=st",)
+MOVIE = ("model=stacked", "recipe=movie")  # of whose clips it makes three frames each
 BASE = "mse"
 LOSSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mse": (FRAME, ()),
@@ -35,8 +35,8 @@ LOSSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mse + gradient": (FRAME, ("recipe.gradient=1",)),
     "mse + spectral": (FRAME, ("recipe.spectral=0.1",)),
     "l1, finetune": (FRAME, ("recipe.loss=l1", "recipe.finetune=0.2")),
-    "st, mse": (MOVIE, ()),
-    "st, mse + temporal": (MOVIE, ("recipe.temporal=1",)),
+    "stacked, mse": (MOVIE, ()),
+    "stacked, mse + temporal": (MOVIE, ("recipe.temporal=1",)),
 }
 # Key in results.json -> (title, form, whether more is better).
 SCORES: dict[str, tuple[str, str, bool]] = {
@@ -49,9 +49,9 @@ SCORES: dict[str, tuple[str, str, bool]] = {
 INTRODUCTION = """# Losses and what they keep
 
 The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain` (24 wide, 4 deep), {epochs} epochs
-of 100 steps; `st`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of. Mean ±
-half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change between frames
-([scores](../scores.md)).
+of 100 steps; `stacked`, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no training frame is of.
+Mean ± half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that of the change
+between frames ([scores](../scores.md)).
 
 A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
 
@@ -65,7 +65,7 @@ python benchmarks/losses.py runs/losses --epochs {epochs} --movie-epochs {movie_
 
 def base_of(name: str) -> str:
     """The loss that another one is compared with: the squared error with the same network."""
-    return f"st, {BASE}" if name.startswith("st,") else BASE
+    return f"stacked, {BASE}" if name.startswith("stacked,") else BASE
 
 
 def run(folder: Path, overrides: Sequence[str]) -> dict[str, float]:

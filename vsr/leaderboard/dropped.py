@@ -79,6 +79,12 @@ DROPPED = (
         "([decision 016](../decisions/016-recurrent-networks-forget.md))",
         f"python train.py model=basicvsr epochs=10 recipe.steps=84 {FAST}",
     ),
+    Dropped(
+        "`model=st`: `edsr` with layers along time, all frames of a clip at once (Tran et al. 2018)",
+        "`stacked`, or `resnet` frame by frame",
+        f"{MINUTE} +11.66 dB at 1.7 frames/s against +13.37 at 54 and +12.83 at 59; on the bores BORES_ST",
+        f"python train.py model=st epochs=12 recipe.steps=95 {FAST}",
+    ),
 )
 
 
