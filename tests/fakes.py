@@ -22,7 +22,6 @@ TINY_CLIMATE = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=2
 SMALL = {
     "edsr": ["width=8", "blocks=3"],
     "edsr_baseline": ["width=8", "blocks=4"],
-    "st": ["width=6", "blocks=2"],
     "resnet": ["width=6", "blocks=2"],
     "stacked": ["width=6", "blocks=2"],
 }

@@ -125,7 +125,7 @@ def test_the_last_steps_are_those_of_the_whole_fit_by_number(tmp_path: Path, mon
 
 
 def test_a_movie_network_learns_changes_in_time(tmp_path: Path) -> None:
-    movie = ["model=st", "model.width=6", "model.blocks=2", "recipe.temporal=1"]
+    movie = ["model=stacked", "model.width=6", "model.blocks=2", "recipe.frames=7", "recipe.temporal=1"]
     found = train_here(tmp_path, [*QUICK, *movie])
     assert found["config"]["recipe"]["temporal"] == 1
 
@@ -137,7 +137,7 @@ def test_a_two_stage_run_has_its_single_frames_without_the_temporal_term(tmp_pat
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        (["recipe.temporal=1"], "recipe.temporal=1: .*trained on single frames.*type model=st"),
+        (["recipe.temporal=1"], "recipe.temporal=1: .*trained on single frames.*type model=stacked recipe.frames=7"),
         (["model=srnet3d", "recipe.temporal=1", "recipe.frames=5"], "recipe.frames=5 .*type recipe.frames=6 or more"),
         (["recipe.gradient=-1"], "recipe.gradient=-1: must be 0 or more"),
         (["recipe.finetune=1.5"], "recipe.finetune=1.5: must be 0 or more, and 1 at most"),

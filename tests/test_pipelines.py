@@ -195,7 +195,7 @@ def test_the_same_prediction_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch
     """A movie scored in short pieces gives the frames that it gives in one."""
     from vsr.data.loaders import ClipLoader
 
-    for model in ("srnet3d", "srnet3d model.windows=false", "st", "stacked", "joint", "movie_then_frame"):
+    for model in ("srnet3d", "srnet3d model.windows=false", "stacked", "joint", "movie_then_frame"):
         name, *more = model.split()
         cfg = compose_config("train", [*QUICK, *small(name), *more])
         data = build_data(cfg)

@@ -130,7 +130,7 @@ def _check_temporal(network: Network, recipe: Recipe) -> None:
     if network.kind == "frame":
         raise UserError(
             f"recipe.temporal={recipe.temporal:g}: a frame network is trained on single frames, which have no change in time; "
-            "type model=st (or another movie network), or recipe.temporal=0"
+            "type model=stacked recipe.frames=7 (or another movie network), or recipe.temporal=0"
         )
     lost = 2 * network.geometry.margin[0]
     if recipe.frames < lost + 2:

@@ -81,7 +81,7 @@ def test_tiles_cover_a_frame_once_and_see_all_within_reach(
     assert (given_count == 1).all()
 
 
-@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "st", "stacked", "two_stage", "movie_then_frame"])
+@pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "stacked", "two_stage", "movie_then_frame"])
 def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(model: str) -> None:
     module, lr = module_of(model), movie(9, 24, 20)
     engine = Engine(module, Options(), channels=1)

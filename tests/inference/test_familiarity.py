@@ -27,7 +27,7 @@ QUICK = ["recipe.patch=8", "recipe.steps=2"]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of a few steps, the linear filter, and a movie network."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, overrides in {"plain": [], "linear": [], "st": ["recipe.batch=1"]}.items():
+    for name, overrides in {"plain": [], "linear": [], "stacked": ["recipe.batch=1"]}.items():
         train_here(folder / name, [*TINY_CLIMATE, *QUICK, f"model={name}", *overrides])
     return folder
 
@@ -51,7 +51,7 @@ def fields(seed: int = 0, frames: int = 24) -> np.ndarray:
     return (2 + np.sin(rng.standard_normal((frames, 24, 32)).cumsum(1).cumsum(2) / 6)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["plain", "st"])
+@pytest.mark.parametrize("name", ["plain", "stacked"])
 def test_the_checkpoint_tells_how_well_validation_frames_agree(name: str, runs: Path) -> None:
     """Against the frames themselves, degraded by hand."""
     from tests.fakes import compose_config

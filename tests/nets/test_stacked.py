@@ -5,14 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.nets.test_clip_networks import used_frames
 from tests.nets.test_networks import randomize
 from vsr.errors import UserError
-from vsr.nets.base import on_clip, parameter_count
+from vsr.nets.base import Network, on_clip, parameter_count
+from vsr.nets.combined import Combined
 from vsr.nets.cost import multiply_adds
 from vsr.nets.edsr import EDSR
+from vsr.nets.plain import Plain
+from vsr.nets.residual import StandardizedResidual
 from vsr.nets.resnet import ResNet
 from vsr.nets.stacked import Stacked
+
+
+def used_frames(network: Network, frames: int, at: int) -> list[int]:
+    """Which frames of a clip an output frame depends on."""
+    clip = torch.rand(1, 1, frames, 6, 6, dtype=torch.float64).requires_grad_()
+    network(clip)[:, :, at].sin().sum().backward()
+    return (clip.grad.abs().amax((0, 1, 3, 4)) > 0).nonzero().flatten().tolist()
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5])
@@ -60,6 +69,18 @@ def test_one_frame_stacked_is_the_frame_network() -> None:
     stacked.load_state_dict(frame.state_dict())
     clip = torch.rand(2, 1, 3, 6, 5, dtype=torch.float64)
     torch.testing.assert_close(stacked(clip), on_clip(frame, "frame", clip))
+
+
+def test_a_network_behind_another_one_starts_as_the_identity() -> None:
+    torch.manual_seed(0)
+    clip = torch.rand(1, 1, 6, 9, 8)
+    first = StandardizedResidual(Plain(scale=2))
+    network = Combined(first=first, second=StandardizedResidual(Stacked(scale=1, width=4, blocks=2)), scale=2)
+    torch.testing.assert_close(network(clip), on_clip(first, "frame", clip)[:, :, 2:-2])
+    for frame in (EDSR(scale=1, width=4, blocks=1), ResNet(scale=1, width=4, blocks=1), Plain(scale=1)):
+        front = StandardizedResidual(Stacked(scale=2, width=4, blocks=2))
+        network = Combined(first=front, second=StandardizedResidual(frame), scale=2)
+        torch.testing.assert_close(network(clip), front(clip))
 
 
 @pytest.mark.parametrize("blocks", [2, 6])

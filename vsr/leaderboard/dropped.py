@@ -75,9 +75,29 @@ DROPPED = (
     Dropped(
         "`model=basicvsr`: recurrent both ways, features aligned by a learned flow or not (Chan et al. 2021)",
         "`stacked`",
-        f"{MINUTE} +10.11 dB at 3.5 frames/s against +13.37 at 54; on the bores BORES_BASICVSR "
-        "([decision 016](../decisions/016-recurrent-networks-forget.md))",
+        f"{MINUTE} +10.11 dB at 3.5 frames/s against +13.37 at 54; on the bores, after five minutes, +13.64 "
+        "against +17.67, and `resnet` +14.76 ([decision 016](../decisions/016-recurrent-networks-forget.md))",
         f"python train.py model=basicvsr epochs=10 recipe.steps=84 {FAST}",
+    ),
+    Dropped(
+        "`model=st`: `edsr` with layers along time, all frames of a clip at once (Tran et al. 2018)",
+        "`stacked`, or `resnet` frame by frame",
+        f"{MINUTE} +11.66 dB at 1.7 frames/s against +13.37 at 54 and +12.83 at 59; on the bores, after "
+        "five minutes, +16.95 against +17.67",
+        f"python train.py model=st epochs=12 recipe.steps=95 {FAST}",
+    ),
+    Dropped(
+        "nine frames in place of five for `stacked`",
+        "five",
+        "bores, five minutes of a core: unseen 58.20 dB against 58.10",
+        f"python train.py model=stacked model.frames=9 recipe.frames=9 data.family=bores epochs=60 recipe.steps=355 {FAST}",
+    ),
+    Dropped(
+        "clips played backwards as further training frames",
+        "the symmetries that the data have: bores break forwards only",
+        "`stacked` of nine frames, bores: 56.37 dB in validation after 33 of 60 epochs, against 57.54; ended there",
+        "python train.py model=stacked model.frames=9 recipe.frames=9 recipe.patch=32 recipe.batch=4 data.family=bores "
+        f"epochs=60 recipe.steps=355 {FAST}",
     ),
 )
 

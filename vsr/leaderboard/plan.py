@@ -24,7 +24,6 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "edsr_baseline": ("model=edsr_baseline",),
     "srnet3d": ("model=srnet3d",),
     "srnet3d_kim": ("model=srnet3d_kim",),
-    "st": ("model=st",),
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
 }

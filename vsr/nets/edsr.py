@@ -81,7 +81,7 @@ def start_small_(network: nn.Module) -> None:
     So the blocks start near the identity, however many there are, and the network near what is added to its output.
     """
     he_normal_(network)
-    convolutions = {name: m for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))}
+    convolutions = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     *_, last = convolutions
     for name, layer in convolutions.items():
         if name.endswith("conv2") or name == last:
