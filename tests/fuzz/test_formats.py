@@ -13,7 +13,7 @@ import tests.fuzz.weight_formats  # noqa: F401  adds its own to FORMATS
 from tests.fuzz.formats import FORMATS, Files, Format
 from tests.fuzz.runner import Played, Player
 
-SHORT, LONG = 12, 2000  # examples of each format
+SHORT, LONG = 24, 2000  # examples of each format
 PEAK = 2600  # MiB that none may take: what is imported, and the runner's ROOM
 NEVER_READ = ("mat4",)
 QUIET = settings(
