@@ -27,7 +27,7 @@ from vsr.config import check
 from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.stored import StoredFrames
-from vsr.processes import share, whole_shares
+from vsr.processes import share, wait_for_all, whole_shares
 
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "~logger", "patience=null"]
@@ -79,7 +79,7 @@ def process(rank: int, folder: str) -> None:
         check(cfg)
         told = run(cfg, Path(folder) / f"two-{case}")
         assert bool(told) == (rank == 0)
-    dist.barrier()  # gloo may abort a process that leaves while the other one, which writes the results, is still at work
+    wait_for_all()
     dist.destroy_process_group()
 
 

@@ -253,3 +253,22 @@ def test_killed_at_thirty_random_moments_and_at_every_change_of_the_disk(argumen
     done = kills(str(tmp_path), *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "all the same"
+
+
+def test_the_weights_that_a_run_began_with_may_not_get_lost(steps: Steps, tmp_path: Path) -> None:
+    """Where no epoch betters them they are the result."""
+    train_here(tmp_path / "first", QUICK)
+    weights = tmp_path / "first" / "checkpoints" / "best.ckpt"
+    worse = [*QUICK, "init=checkpoint", f"weights={weights}", "recipe.rate=0.3", "recipe.ema=null"]
+    steps.count, steps.at = 0, 8
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        train_here(run, worse)
+    steps.at = -1
+    (run / "checkpoints" / "start.ckpt").rename(tmp_path / "kept.ckpt")
+    with pytest.raises(UserError, match=r"start.ckpt: is gone, with the weights that the run began with"):
+        train_here(run, [*worse, f"resume={run}"])
+    (tmp_path / "kept.ckpt").rename(run / "checkpoints" / "start.ckpt")
+    results = train_here(run, [*worse, f"resume={run}"])
+    assert results["history"][0]["val/psnr"] == max(row["val/psnr"] for row in results["history"])
+    assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] == 0

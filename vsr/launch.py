@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import UserError
 from vsr.hardware import Placement, check_hardware
 from vsr.jobs import cores
-from vsr.processes import from_first
+from vsr.processes import from_first, wait_for_all
 from vsr.signals import Stopped
 from vsr.torchrun import started
 
@@ -61,6 +61,7 @@ def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
         others = _start(cfg, folder, placed)
     try:
         yield Path(from_first(lambda: str(folder)))
+        wait_for_all()
     except RuntimeError as error:
         if any(sign in str(error) for sign in LOST):
             raise UserError(f"process {dist.get_rank()} lost another one of this run, whose own error stands above") from error
@@ -123,6 +124,7 @@ def _other(number: int, config: dict[str, Any], folder: str, port: int, world: i
 
     try:
         run(OmegaConf.create(config), Path(from_first(lambda: folder)))
+        wait_for_all()
     except UserError as error:
         time.sleep(ALIKE)
         print(f"error: {error} (process {number})", file=sys.stderr, flush=True)

@@ -49,6 +49,11 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def wait_for_all() -> None:
+    """Return when all processes are here: one that leaves while others still work may be aborted by gloo, or abort them."""
+    total(torch.zeros(1))
+
+
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace gradients by their means over all processes."""

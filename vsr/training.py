@@ -161,7 +161,13 @@ def fit(
                 move_checkpoint(start, best)
             else:
                 remove_checkpoint(start)
-        return read_checkpoint(best)
+        content = read_checkpoint(best)
+        if (brought or not trains) and content["global_step"] > 0 and _is_best(history.rows, 0, cfg.monitor):
+            raise UserError(
+                f"{start}: is gone, with the weights that the run began with, which no epoch has bettered; put a copy back and "
+                f"resume the run, or type hydra.run.dir=FOLDER to start another one"
+            )
+        return content
 
     # The folder is the first process's: other nodes need not see it.
     content = from_first(chosen)

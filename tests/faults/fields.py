@@ -52,6 +52,14 @@ def _(bench: Bench) -> list[str]:
     return upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={bench.here}/b.npy")
 
 
+@fault("10-values-that-overflow-in-the-network", "frame 3: the network makes infinite values or NaN", "NaN where there is none")
+def _(bench: Bench) -> list[str]:
+    values = flow()
+    values[3, 4:7, 5:8] = np.finfo(np.float32).max
+    np.save(bench.path / "a.npy", values)
+    return upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={bench.here}/b.npy")
+
+
 @fault("11-constant", "every value is 3; a constant field")
 def _(bench: Bench) -> list[str]:
     return npy(bench, np.full((12, 24, 32), 3, np.float32))

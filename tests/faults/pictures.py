@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from tests.fakes import moving_pattern, write_video, write_y4m
 from tests.faults.bench import (
@@ -17,6 +20,7 @@ from tests.faults.bench import (
     upscale,
     video,
 )
+from vsr.data.readers.proxies import IsolatedVideo
 
 
 def pictures(bench: Bench, images: Mapping[str, np.ndarray | Image.Image | bytes]) -> list[str]:
@@ -136,6 +140,39 @@ def _(bench: Bench) -> list[str]:
     return video(write_y4m(bench.path / "a.y4m", moving_pattern(20, 31, 48)))
 
 
+def unevenly(path: Path, times: list[int]) -> Path:
+    """A video whose frames are shown at these times, in ms."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "gray"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for image, time in zip(moving_pattern(len(times), 32, 48), times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="gray")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+UNEVEN = [40 * k + (300 if k > 8 else 0) for k in range(20)]
+
+
+@fault("19-variable-frame-rate", "a.mkv: frames are 0.04 to 0.34 s apart", "evenly spaced", status=0)
+def _(bench: Bench) -> list[str]:
+    return video(unevenly(bench.path / "a.mkv", UNEVEN))
+
+
+@fault("19-variable-frame-rate-upscaled", "result", status=0)
+def _(bench: Bench) -> list[str]:
+    def kept(bench: Bench) -> None:
+        assert IsolatedVideo(bench.here / "b.mkv").times()[0] == UNEVEN
+
+    bench.after = kept
+    return upscale(bench, unevenly(bench.path / "a.mkv", UNEVEN), f"output={bench.here}/b.mkv")
+
+
 @fault("19-text", "a.mp4: not a readable video")
 def _(bench: Bench) -> list[str]:
     (bench.path / "a.mp4").write_text("not a video")
@@ -209,3 +246,15 @@ def _(bench: Bench) -> list[str]:
     for copy in "bcd":
         shutil.copy(bench.path / "clips" / "a.y4m", bench.path / "clips" / f"{copy}.y4m")
     return train("data=movies", f"data.path={bench.path}/clips")
+
+
+@fault("20-copies-that-were-encoded-again", "2 of 3 frames look like training frames", "p7.jpg and", "remove them", status=0)
+def _(bench: Bench) -> list[str]:
+    (bench.path / "pictures").mkdir()
+    images = [gaussian_filter(np.random.default_rng(k).uniform(0, 255, (48, 48)), 3) for k in range(8)]
+    images = [np.uint8(np.clip((image - image.mean()) * 5 + 128, 0, 255)) for image in images]
+    for k, image in enumerate(images):
+        Image.fromarray(image).save(bench.path / "pictures" / f"p{k}.png")
+    for k in (0, 1):
+        Image.fromarray(images[k]).resize((40, 44)).save(bench.path / "pictures" / f"p{7 + k}.jpg", quality=50)
+    return train("data=images", f"data.path={bench.path}/pictures", "data.learn=7", "data.test=3")

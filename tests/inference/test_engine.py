@@ -13,7 +13,7 @@ from tests.fakes import choices, compose_config, small
 from vsr.build import build_network
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.errors import UserError
-from vsr.inference.engine import Engine, Options
+from vsr.inference.engine import Engine, Options, Overflow
 from vsr.inference.tiles import tiles
 from vsr.modules.combined import CombinedSR
 from vsr.modules.frame import FrameSR
@@ -47,6 +47,13 @@ def movie(frames: int, height: int, width: int, channels: int = 1) -> torch.Tens
 
 def whole(engine: Engine, lr: torch.Tensor) -> torch.Tensor:
     return engine(lr[engine.window(0, len(lr), len(lr))])
+
+
+def test_finite_values_become_finite_ones_or_an_error() -> None:
+    lr = movie(5, 12, 16)
+    lr[3, 0, 4:7, 5:8] = torch.finfo(torch.float32).max
+    with pytest.raises(Overflow, match=r"frame 3: the network makes infinite values or NaN of values from .* to 3.403e\+38"):
+        whole(Engine(module_of("fsrcnn"), Options(), channels=1), lr)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

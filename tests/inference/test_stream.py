@@ -61,6 +61,9 @@ class Memory(Sink):
     def close(self) -> None:
         self.log.append("close")
 
+    def discard(self) -> None:
+        self.log.append("discard")
+
 
 @given(st.integers(1, 14), st.integers(0, 5), st.integers(1, 6), st.sampled_from(["replicate", "reflect"]), st.data())
 def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: int, ends: Ends, data: st.DataObject) -> None:

@@ -12,7 +12,7 @@ import torch
 from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
-from vsr.data.scan import check_leak, scan
+from vsr.data.scan import check_alike, check_leak, scan
 from vsr.data.splits import Segment, Split
 from vsr.data.stored import StoredFrames
 from vsr.degradations import Degradation
@@ -109,7 +109,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         for name, found in splits.items():
             low, high, seen = scan(found, digest, self.mask)
             if name not in ("train", "val"):
-                check_leak(f"{self.name}: the split '{name}'", found[0][0].name, seen, learned)
+                said = f"{self.name}: the split '{name}'"
+                if not check_leak(said, found[0][0].name, seen, learned) and not self.physical:
+                    check_alike(said, splits["train"], found, self.bounds or (low, high))
             learned |= set(seen) if name == "train" else set()
             if name == "train":
                 if low == high:

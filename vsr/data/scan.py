@@ -1,4 +1,4 @@
-"""What is found out about all frames before anything is trained: their range, gaps, copies, and a hash of them."""
+"""What is found out about all frames before anything is trained: their range, gaps, copies, look-alikes, and a hash of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from vsr.data.splits import Segment
 from vsr.errors import UserError
@@ -16,10 +18,14 @@ from vsr.types import Movie
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
+THUMBNAIL = 16  # pixels per side of what is compared to find look-alikes
+ALIKE = 0.995  # correlation of thumbnails: of JPEG copies of a photograph at least 0.999, of two photographs below 0.98
+FLAT = 0.01  # of the largest value: thumbnails that vary less say nothing
+LOOKED_AT = 4096  # frames of a split, evenly spread
 
 
-def check_leak(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -> None:
-    """Tell of test frames that were learned from, bit by bit; refuse when they are most of the split."""
+def check_leak(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -> bool:
+    """Whether test frames were learned from, bit by bit: told where they are few, refused where they are most of the split."""
     same = [frame in learned for frame in seen]
     if 2 * sum(same) > len(same):
         raise UserError(
@@ -28,6 +34,50 @@ def check_leak(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -
         )
     if any(same):
         log.warning("%s: %d of %d frames are also training frames", split, sum(same), len(same))
+    return any(same)
+
+
+def check_alike(
+    split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: tuple[float, float]
+) -> None:
+    """Tell of test frames that look like training frames of another file: encoded again, enlarged, or brightened copies.
+
+    Only for files that are wholly in the test: later frames of a movie always look like its earlier ones. Crops and mirrored
+    copies are not found.
+    """
+    learned = {movie.name for movie, _ in train}
+    apart = [(movie, part) for movie, part in tested if movie.name not in learned]
+    if not apart or not train:
+        return
+    (names, known), (mine, seen) = _thumbnails(train, bounds), _thumbnails(apart, bounds)
+    if not len(known) or not len(seen):
+        return
+    best, which = (seen @ known.T).max(dim=1)
+    found = (best > ALIKE).nonzero().flatten().tolist()
+    if found:
+        first = found[0]
+        log.warning(
+            "%s: %d of %d frames look like training frames, the first are %s and %s; scores of copies say little, remove them",
+            split,
+            len(found),
+            len(mine),
+            mine[first],
+            names[int(which[first])],
+        )
+
+
+def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float]) -> tuple[list[str], Tensor]:
+    """Names of frames, and their thumbnails (N, P) of mean 0 and length 1; without flat ones."""
+    step = max(1, -(-sum(part.stop - part.start for _, part in parts) // LOOKED_AT))
+    names, found = [], []
+    for movie, part in parts:
+        for at in range(part.start, part.stop, step):
+            small = F.adaptive_avg_pool2d(movie.read(at, at + 1)[:, 0].mean(0, keepdim=True), THUMBNAIL).flatten()
+            small = small - small.mean()
+            if float(small.std()) > FLAT * (bounds[1] - bounds[0]):
+                names.append(movie.name if movie.shape[1] == 1 else f"{movie.name}, frame {at}")
+                found.append(small / small.norm())
+    return names, torch.stack(found) if found else torch.empty(0, THUMBNAIL**2)
 
 
 def scan(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:

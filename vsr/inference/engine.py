@@ -53,6 +53,10 @@ class Options:
     memory: int = 512
 
 
+class Overflow(UserError):
+    """The network made infinite values or NaN of finite ones."""
+
+
 class Engine:
     """LR frames -> SR frames, both (T, C, height, width) in physical units, float32 on the CPU.
 
@@ -117,10 +121,11 @@ class Engine:
         return beyond(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
-    def __call__(self, lr: Tensor, *, exact: bool = False, agreeing: bool = True) -> Tensor:
+    def __call__(self, lr: Tensor, *, exact: bool = False, agreeing: bool = True, first: int = 0) -> Tensor:
         """(n + 2 * context, C, h, w) -> (n, C, h * scale, w * scale). Values that are not finite (land, gaps) stay NaN, enlarged.
 
         exact: in single precision and not compiled, whatever the options say. agreeing: False for what the network itself gives.
+        first: number of the first of the n frames, for errors. Raises Overflow where finite values become others.
         """
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_gaps(lr)
         unit = self.module.normalizer(filled.to(self.device))
@@ -131,6 +136,9 @@ class Engine:
         if agreeing and self.module.consistency is not None:
             sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
         out = self.module.normalizer.inverse(sr).cpu()
+        finite = out.isfinite()
+        if not bool(finite.all()):
+            raise Overflow(self._overflow(first + int((~finite).flatten(1).any(1).nonzero()[0]), filled, exact))
         if mask is not None:
             inner = mask[self.context : len(mask) - self.context]
             out = out.masked_fill(F.interpolate(inner, scale_factor=self.scale, mode="nearest") == 0, math.nan)
@@ -144,6 +152,15 @@ class Engine:
         rms = float(difference.square().mean().sqrt())
         psnr = 20 * math.log10((high - low) / rms) if rms else math.inf
         return {"rms": rms, "max": float(difference.abs().max()), "psnr": psnr}
+
+    def _overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
+        low, high = self.module.normalizer.bounds
+        reduced = not exact and self.options.precision != "fp32"
+        return (
+            f"frame {frame}: the network makes infinite values or NaN of values from {float(lr.min()):.4g} to "
+            f"{float(lr.max()):.4g}, it was trained on {low:.4g} to {high:.4g}; give values in the same units, NaN where "
+            f"there is none{', or type precision=fp32' if reduced else ''}"
+        )
 
     def _ensemble(self, network: nn.Module, unit: Tensor) -> Tensor:
         total: Tensor | float = 0.0

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import Ends, beyond
-from vsr.inference.engine import Engine
+from vsr.inference.engine import Engine, Overflow
 from vsr.output.base import Sink
 
 AHEAD = 2  # blocks that wait between two threads
@@ -78,9 +78,10 @@ def run(
 
     progress: called with the number of frames of each block that was handed to the writer. first: called with the first block.
     instead: movie -> a frame network that takes the engine's place there.
-    When anything fails or Ctrl-C is pressed, both threads end, what was computed is flushed, and the sink is closed.
+    When anything fails or Ctrl-C is pressed, both threads end, what was computed is flushed, and the sink is closed; where the
+    network overflows, what was computed is deleted.
     """
-    computed = 0
+    computed, before = 0, sink.done
     stop = threading.Event()
     incoming: queue.Queue[tuple[int, Tensor] | BaseException | None] = queue.Queue(AHEAD)
     outgoing: queue.Queue[np.ndarray | None] = queue.Queue(AHEAD)
@@ -130,7 +131,9 @@ def run(
                 if first is not None and not computed:
                     first(window)
                 other = (instead or {}).get(movie)
-                sr = engine(window) if other is None else other(window[engine.context : len(window) - engine.context])
+                frame = before + computed  # counted over all movies
+                inner = window[engine.context : len(window) - engine.context]
+                sr = engine(window, first=frame) if other is None else other(inner, first=frame)
                 outgoing.put(sr.numpy())
                 computed += len(sr)
                 progress(len(sr))
@@ -142,6 +145,9 @@ def run(
         if failed:
             raise failed[0]
         sink.finish()
+    except Overflow:  # as would any later run
+        sink.discard()
+        raise
     except BaseException:
         if not failed:
             sink.flush()

@@ -104,7 +104,7 @@ class Upscaler:
         out float32. xarray.DataArray: dimensions by name (time, lat, lon, y, x, ...), further ones are movies of their own;
         coordinates are refined, attributes kept. NaN stays NaN.
 
-        Raises UserError for a shape that is none of these.
+        Raises UserError for a shape that is none of these, and for values that the network makes infinite ones of.
         """
         if isinstance(movie, Tensor):
             return self._frames(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
@@ -138,7 +138,8 @@ class Upscaler:
         """(T, C, h, w) -> (T, C, H, W), a block at a time."""
         length, block = len(frames), self.engine.block(*frames.shape[-2:])
         starts = range(0, length, block)
-        return torch.cat([self.engine(frames[self.engine.window(a, min(a + block, length), length)]) for a in starts])
+        engine = self.engine
+        return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first=a) for a in starts])
 
     def _plain(self, frames: np.ndarray) -> np.ndarray:
         sr = self._movie(torch.from_numpy(np.ascontiguousarray(frames)))

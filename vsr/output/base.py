@@ -53,6 +53,10 @@ class Sink(ABC):
     def close(self) -> None:
         """Give up handles and lock. What was flushed stays for a later run, unless `finish` was called; may be called twice."""
 
+    @abstractmethod
+    def discard(self) -> None:
+        """Close, and delete what was written: it is worth nothing to a later run."""
+
     def __enter__(self) -> Self:
         return self
 

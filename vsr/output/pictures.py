@@ -137,6 +137,10 @@ class PictureSink(Sink):
     def close(self) -> None:
         self.journal.close()
 
+    def discard(self) -> None:
+        self.close()
+        self.journal.start_over()
+
     def _pixels(self, sr: np.ndarray, beside: np.ndarray | None, facts: PictureFacts) -> np.ndarray:
         """(H, W, channels) codes 0..255 of what the picture is: grey or R'G'B', and transparency."""
         enlarged = np.empty((0, *sr.shape[1:]))

@@ -149,6 +149,10 @@ class ContiguousSink(Sink):
         self._release()
         self._journal.close()
 
+    def discard(self) -> None:
+        self.close()
+        self._journal.start_over()
+
     def _release(self) -> None:
         if self._handle is not None:
             os.close(self._handle)

@@ -127,6 +127,10 @@ class VideoSink(Sink):
         self.segments.abandon()
         self.journal.close()
 
+    def discard(self) -> None:
+        self.close()
+        self.journal.start_over()
+
     def _complete(self) -> None:
         if self.segments.open:
             self.segments.complete()

@@ -120,6 +120,10 @@ class ZarrSink(Sink):
     def close(self) -> None:
         self._journal.close()
 
+    def discard(self) -> None:
+        self.close()
+        self._journal.start_over()
+
 
 def chunk_sizes(template: Template) -> dict[str, int]:
     """Pixels of a chunk by letter of axis: one movie; frames up to CHUNK bytes; a large frame in bands of rows."""
