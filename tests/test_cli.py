@@ -106,7 +106,7 @@ def test_a_real_video(script: Script, movie: Path) -> None:
         (["model=srcnn,fsrcnn"], ["model=srcnn,fsrcnn: more than one value; type -m"]),
         (["data=movies", "data.path=none.mp4"], ["data.path=none.mp4: no such file"]),
         (["hydra.run.dir=a=b"], ["hydra.run.dir=a=b: cannot be parsed; type \"hydra.run.dir='a=b'\""]),
-        (["model=linear", "model.size=8", *TINY], ["model: size must be odd, not 8"]),
+        (["model=linear", "model.size=8", *TINY], ["model.size=8: must be odd"]),
         (["hydra.run.dir=/dev/null/x"], ["/dev/null", "type hydra.run.dir=FOLDER"]),
         (["strategy=gpu", *TINY[:-1]], ["strategy=gpu: no GPU here", "type strategy=cpu"]),
         (["+trainer.foo=1", *TINY], ["trainer: ", "foo"]),

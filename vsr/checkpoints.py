@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import time
+import warnings
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -128,7 +129,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         verify_zip(path)
         check_checksum(path)
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
+            content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: holds more than tensors and plain values and is not loaded, as that could run code") from error
     except UserError:

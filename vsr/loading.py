@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,9 @@ class Trained:
         """The network in its harness, with its weights; `config` when parts of its own were replaced. Raises UserError."""
         config = config if config is not None else self.config
         try:
-            self._check_size(config)
-            module = build_module(config, self.facts, test_splits)
+            with warnings.catch_warnings(action="ignore"):  # torch remarks on empty tensors
+                self._check_size(config)
+                module = build_module(config, self.facts, test_splits)
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
             raise incomplete(self.path, error) from error
         try:

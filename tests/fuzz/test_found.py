@@ -7,6 +7,7 @@ import struct
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
 from vsr.loading import read_trained
 from vsr.recipe import Recipe
+from vsr.weights.files import read_file
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,7 @@ def tensor(form: Callable[[torch.Tensor], Any]) -> Change:
         (tensor(lambda t: t.tolist()), "not a tensor"),
         (put("state_dict", value=[1]), "its state_dict is a list"),
         (put("vsr", "config", "model", "m", value=2**63), "9223372036854775808 of a part"),
+        (put("vsr", "config", "model", "s", value=0), "model.s=0: must be 1 or more"),
         (put("vsr", "config", "window", value=[0, [4], 4]), "must be three numbers"),
         (put("vsr", "config", "seed", value=[0]), "its description is incomplete"),
         (put("vsr", "config", "recipe", "patch", value="\x1b[31m"), r"\x1b[31m"),
@@ -155,13 +158,27 @@ def test_a_checkpoint_that_was_tampered_with_is_refused_at_once(
     assert time.monotonic() - began < 5
 
 
-def test_whatever_the_unpickler_raises_a_checkpoint_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
-    import zipfile
-
+def test_remarks_of_torch_on_a_checkpoint_are_not_shown(
+    content: dict[str, Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     torch.save(content, tmp_path / "a.ckpt")
-    with zipfile.ZipFile(tmp_path / "a.ckpt") as old, zipfile.ZipFile(tmp_path / "b.ckpt", "w") as new:
+    rewrite_pickle(tmp_path / "a.ckpt", tmp_path / "b.ckpt", lambda raw: b"\x80q" + raw[2:])  # protocol 113
+    vsr.load(tmp_path / "b.ckpt", device="cpu")
+    read_file(tmp_path / "b.ckpt")
+    assert not recwarn.list
+
+
+def rewrite_pickle(source: Path, target: Path, change: Callable[[bytes], bytes]) -> None:
+    """The same file of torch with another data.pkl."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.infolist():
-            new.writestr(entry.filename, b"\x80\x02R." if entry.filename.endswith("data.pkl") else old.read(entry))
+            raw = old.read(entry)
+            new.writestr(entry.filename, change(raw) if entry.filename.endswith("data.pkl") else raw)
+
+
+def test_whatever_the_unpickler_raises_a_checkpoint_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "a.ckpt")
+    rewrite_pickle(tmp_path / "a.ckpt", tmp_path / "b.ckpt", lambda _: b"\x80\x02R.")
     with pytest.raises(UserError, match="not a checkpoint, or damaged"):
         read_trained(tmp_path / "b.ckpt")
 

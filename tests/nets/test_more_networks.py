@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
-from tests.fakes import TINY_CLIMATE, train_here
+from tests.fakes import TINY_CLIMATE, choices, compose_config, train_here
+from vsr.build import build_network, make
 from vsr.errors import UserError
 from vsr.nets.base import Network, parameter_count
 from vsr.nets.cost import multiply_adds
@@ -18,6 +20,8 @@ from vsr.nets.plain import Plain
 from vsr.nets.residual import StandardizedResidual
 from vsr.nets.srcnn import SRCNN
 from vsr.nets.srnet3d import SRNet3DKim
+
+MODELS = choices("model")
 
 
 def convolution(inputs: int, outputs: int, k: int = 3) -> int:
@@ -96,7 +100,7 @@ def test_networks_without_layers_are_refused() -> None:
         EDSR(blocks=0, scale=2)
     with pytest.raises(UserError, match=r"model.width=-1: must be 1 or more"):
         EDSR(width=-1, scale=2)
-    with pytest.raises(UserError, match=r"model.width=0, model.depth=3: must be 1 or more"):
+    with pytest.raises(UserError, match=r"model.width=0: must be 1 or more; type model.width=16"):
         Plain(width=0, scale=2)
 
 
@@ -108,3 +112,15 @@ def test_edsr_of_x2_starts_those_of_other_scales(tmp_path: Path) -> None:
     for scale, layer in ((3, "enlarge.0"), (4, "enlarge.2")):
         rows = train_here(tmp_path / f"x{scale}", [*quick, f"scale={scale}", *start])["init"]
         assert {row["tensor"] for row in rows if row["status"] != "loaded"} == {f"{layer}.weight", f"{layer}.bias"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sizes_that_make_no_network_are_refused_by_their_name(model: str) -> None:
+    cfg = compose_config("train", [f"model={model}"])
+    for name in [name for name, value in cfg.model.items() if isinstance(value, int) and not isinstance(value, bool)]:
+        for value in (-1, 0):
+            node = OmegaConf.merge(cfg.model, {name: value})
+            if (model, name, value) in {("fsrcnn_s", "m", 0), ("fsrcnn_56", "m", 0)}:  # no mapping layer
+                continue
+            with pytest.raises(UserError, match=rf"^model.{name}={value}: must be"):
+                build_network("model", node, make("recipe", cfg.recipe), scale=2, channels=1)

@@ -271,7 +271,7 @@ def test_srcnn_has_three_layers_at_least() -> None:
 
 
 def test_even_filters_are_refused() -> None:
-    with pytest.raises(ValueError, match="odd"):
+    with pytest.raises(UserError, match="model.size=8: must be odd"):
         Linear(size=8, scale=2)
 
 

@@ -12,6 +12,7 @@ from vsr.pages.words import table
 ABOUT = {
     "tide": "Tidal flow over hills: hydraulic jumps. `test` are later frames, `unseen` other hills.",
     "bores": "Falling columns of water whose bores collide: sharp and fast.",
+    "more_bores": "The same with five times the frames to learn from (`data.learn=600`): what networks gain by that.",
     "turbulence": "Rotating eddies in balance: smooth, the control, where a linear filter is nearly all there is to gain.",
     "phantom": "The moving Shepp-Logan phantom: edges, and nothing between them.",
     "movie": "Real movies (`movies.path`), or a synthetic camera over photographs where there are none.",

@@ -32,6 +32,7 @@ BUDGETS = ("1min", "5min", "30min")
 FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, learned from and tested on
 REGIMES = ("strong_tide", "thin_bores")  # only tested on: another forcing, another depth ratio
 PHOTOGRAPHS = ("fsrcnn", "edsr", "resnet")
+MORE = ("plain", "resnet", "stacked")  # the presets' networks, on more training frames
 
 
 class Preset(NamedTuple):
@@ -63,6 +64,7 @@ class Source:
 
 DATA = {
     **{family: Source("climate", ("data=climate", f"data.family={family}"), "climate") for family in FAMILIES},
+    "more_bores": Source("climate", ("data=climate", "data.family=bores", "data.learn=600"), "climate", MORE),
     "phantom": Source("phantom", ("data=phantom",), "phantom"),
     "movie": Source("movies", ("data=movies",), "movies"),
     "photographs": Source("images", ("data=images", "protocol=classical"), "photographs", PHOTOGRAPHS),

@@ -7,7 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vsr.errors import UserError
+
 Activation = Literal["prelu", "relu"]
+
+
+def refuse_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
+    """Raise UserError for a size of a network, (given, usual) by its name in the config, below `least`."""
+    for name, (value, usual) in sizes.items():
+        if value < least:
+            raise UserError(f"model.{name}={value}: must be {least} or more; type model.{name}={usual}")
 
 
 def activation(kind: Activation, channels: int, slope: float) -> nn.Module:

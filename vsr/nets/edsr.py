@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.nets.blocks import he_normal_
+from vsr.nets.blocks import he_normal_, refuse_sizes
 from vsr.types import HRFrames, LRFrames
 
 SMALL = 0.1  # what a layer that adds to something starts as, in units of He's
@@ -29,7 +28,7 @@ class EDSR(Network):
 
     def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_no_layers(width, blocks)
+        refuse_sizes(width=(width, 32), blocks=(blocks, 8))
         self.geometry = Geometry.frame(scale)
         self.reach = 1 + 2 * blocks + 1 + tail_reach(scale)
         self.head = nn.Conv2d(channels, width, 3, padding=1)
@@ -86,10 +85,3 @@ def start_small_(network: nn.Module) -> None:
     for name, layer in convolutions.items():
         if name.endswith("conv2") or name == last:
             layer.weight.mul_(SMALL)
-
-
-def refuse_no_layers(width: int, blocks: int) -> None:
-    """Raise UserError for a width or a number of blocks below 1."""
-    for name, value, typed in (("width", width, 32), ("blocks", blocks, 8)):
-        if value < 1:
-            raise UserError(f"model.{name}={value}: must be 1 or more; type model.{name}={typed}")

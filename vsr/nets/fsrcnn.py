@@ -20,6 +20,7 @@ from vsr.nets.blocks import (
     deconvolution_as_phases,
     deconvolution_reach,
     he_normal_,
+    refuse_sizes,
     shuffled_prelu,
 )
 from vsr.types import HRFrames, LRFrames
@@ -102,6 +103,8 @@ class FSRCNNOriginal(Network):
         output_act: an activation behind the deconvolution too; the authors have none.
         border: what every layer sees beyond the frame: "replicate" its edge, as in the authors' code, or "zero".
         scale, channels: as in every network.
+
+    Raises UserError for a d or s below 1, and an m below 0.
     """
 
     def __init__(
@@ -118,6 +121,8 @@ class FSRCNNOriginal(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
+        refuse_sizes(d=(d, 56), s=(s, 12))
+        refuse_sizes(0, m=(m, 4))
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
 from vsr.resize import pad_symmetric
@@ -20,14 +21,16 @@ class Linear(Network):
     Args:
         size: K, odd.
         scale, channels: as in every network.
+
+    Raises UserError for a size that is not odd.
     """
 
     chunk = 1 << 17  # LR pixels per block of the normal equations: bounds the memory that prepare() takes
 
     def __init__(self, *, size: int = 9, scale: int, channels: int = 1) -> None:
         super().__init__()
-        if size % 2 == 0:
-            raise ValueError(f"size must be odd, not {size}")
+        if size < 1 or size % 2 == 0:
+            raise UserError(f"model.size={size}: must be odd, a pixel stands in the middle; type model.size=9")
         self.size, self.scale, self.channels = size, scale, channels
         self.geometry = Geometry.frame(scale)
         self.reach = size // 2

@@ -6,10 +6,9 @@ from typing import Literal
 
 from torch import nn
 
-from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.nets.blocks import activation, he_normal_
+from vsr.nets.blocks import activation, he_normal_, refuse_sizes
 from vsr.types import HRFrames, LRFrames
 
 
@@ -39,8 +38,7 @@ class Plain(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise UserError(f"model.width={width}, model.depth={depth}: must be 1 or more; type model.width=16 model.depth=3")
+        refuse_sizes(width=(width, 16), depth=(depth, 3))
         self.geometry = Geometry.frame(scale)
         self.reach = depth + 2
         layers: list[nn.Module] = []

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.nets.blocks import he_normal_
-from vsr.nets.edsr import SMALL, refuse_no_layers
+from vsr.nets.blocks import he_normal_, refuse_sizes
+from vsr.nets.edsr import SMALL
 from vsr.types import HRFrames, LRFrames
 
 
@@ -28,7 +28,7 @@ class ResNet(Network):
 
     def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_no_layers(width, blocks)
+        refuse_sizes(width=(width, 32), blocks=(blocks, 6))
         self.geometry = Geometry.frame(scale)
         self.reach = layers_reach(blocks)
         self.layers = Layers(channels, width, blocks, channels, scale)

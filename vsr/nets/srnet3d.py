@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.nets.blocks import Activation, activation, he_normal_
+from vsr.nets.blocks import Activation, activation, he_normal_, refuse_sizes
 from vsr.resize import CUBIC_REACH, bicubic_up_clips, crop
 from vsr.types import HRClips, LRClips
 
@@ -91,6 +91,8 @@ class SRNet3DKim(Network):
         width: channels inside, 64 in the paper.
         windows: run each window of five frames by itself.
         scale, channels: as in every network.
+
+    Raises UserError for a width below 1.
     """
 
     kind = "movie"
@@ -102,6 +104,7 @@ class SRNet3DKim(Network):
         self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
         self.context = REACH if windows else REACH + 4
         self.reach = 6
+        refuse_sizes(width=(width, 64))
         layers: list[nn.Module] = []
         for i in range(5):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)

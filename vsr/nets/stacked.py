@@ -5,7 +5,7 @@ from __future__ import annotations
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.nets.base import Network
-from vsr.nets.edsr import refuse_no_layers
+from vsr.nets.blocks import refuse_sizes
 from vsr.nets.resnet import Layers, layers_reach
 from vsr.types import HRClips, LRClips
 
@@ -30,7 +30,7 @@ class Stacked(Network):
 
     def __init__(self, *, frames: int = 5, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_no_layers(width, blocks)
+        refuse_sizes(width=(width, 32), blocks=(blocks, 6))
         if frames < 1 or frames % 2 == 0:
             raise UserError(f"model.frames={frames}: must be odd, an HR frame stands in the middle; type model.frames=5")
         self.frames, self.context = frames, frames // 2
