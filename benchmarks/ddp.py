@@ -1,10 +1,11 @@
-"""Images per second of training on one CPU process and on two, of one core each, with the same global batch.
+"""Images per second of training on one CPU process and on two, of one core each.
 
 python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
 first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
-movie network, a clip). Medians of the rounds, and of their ratios, are printed. `apart` is what two processes do that have
-nothing to do with each other, over what one does: as much as these two cores give. `core` is the part of its core's time that
-the single process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratio says little.
+movie network, a clip). Medians of the rounds, and of their ratios to one process, are printed: `shared`, two processes share the
+batch of the one, so that nothing but time changes; `each`, both have as large a batch as the one; `apart`, two processes have
+nothing to do with each other, which is as much as these two cores give. `core` is the part of its core's time that the single
+process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratios say little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import statistics
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
@@ -146,22 +147,20 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         one, two, apart = start(1, cores, folder), start(2, cores, folder), start(1, cores[1:], folder)
         print(f"cores {cores}, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds, medians")
-        print("case     network   patch  batch    1 process  2 processes   ratio  apart  core  each")
+        print("case     network   patch  batch    1 process   2, shared     2, each  shared   each  apart  core  rounds, shared")
         for name in options.cases:
             case = CASES[name]
-            rounds = [[measure(ends, case) for ends in (one, two, one + apart)] for _ in range(options.rounds + 1)][1:]
-            alone, together = ([found[i][0][0] for found in rounds] for i in (0, 1))
-            independent = [sum(rate for rate, _ in found[2]) for found in rounds]
-            ratios = [b / a for a, b in zip(alone, together, strict=True)]
-            most = statistics.median(c / a for a, c in zip(alone, independent, strict=True))
+            turns = ((one, case), (two, case), (two, replace(case, batch=2 * case.batch)), (one + apart, case))
+            rounds = [[measure(ends, each) for ends, each in turns] for _ in range(options.rounds + 1)][1:]
+            rates = [[found[i][0][0] for found in rounds] for i in range(3)]
+            rates.append([sum(rate for rate, _ in found[3]) for found in rounds])
+            ratios = [[b / a for a, b in zip(rates[0], other, strict=True)] for other in rates[1:]]
             core = statistics.median(found[0][0][1] for found in rounds)
-            each = " ".join(f"{ratio:.2f}" for ratio in ratios)
-            side = 2 * case.patch
-            print(
-                f"{name:<8} {case.network:<8} {side:>6} {case.batch:>6} {statistics.median(alone):>10.1f}/s "
-                f"{statistics.median(together):>10.1f}/s {statistics.median(ratios):>7.2f} {most:>6.2f} {core:>5.2f}  {each}",
-                flush=True,
-            )
+            seconds = "".join(f"{statistics.median(rate):>10.1f}/s" for rate in rates[:3])
+            over = "".join(f"{statistics.median(ratio):>7.2f}" for ratio in ratios)
+            shown = " ".join(f"{ratio:.2f}" for ratio in ratios[0])
+            line = f"{name:<8} {case.network:<8} {2 * case.patch:>6} {case.batch:>6} {seconds} {over} {core:>5.2f}  {shown}"
+            print(line, flush=True)
         for end in (*one, *two, *apart):
             end.send(None)
 
