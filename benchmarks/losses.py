@@ -71,7 +71,7 @@ def run(folder: Path, overrides: Sequence[str]) -> dict[str, float]:
     """Train and evaluate in processes of their own, unless that was done. Exits when one fails."""
     scored = folder / "evaluation"
     if not (folder / "results.json").is_file():
-        call("train.py", *overrides, f"hydra.run.dir={folder}")
+        call("train.py", *overrides, "resume=auto", f"hydra.run.dir={folder}")
     if not (scored / "results.json").is_file():
         call("evaluate.py", f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}", "report=false", f"hydra.run.dir={scored}")
     rows = json.loads((scored / "results.json").read_text(encoding="utf-8"))["rows"]

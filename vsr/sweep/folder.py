@@ -119,7 +119,9 @@ class SweepFolder:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise UserError(f"{self.path}: another sweep is at work here; wait for its end") from None
+                        raise UserError(
+                            f"{self.path}: another sweep is at work here; wait for its end, or type hydra.sweep.dir=FOLDER"
+                        ) from None
                     time.sleep(0.2)
             try:
                 yield file.fileno()
