@@ -245,7 +245,7 @@ def test_killed_while_training_and_inside_checkpoints_it_resumes_to_the_same_bit
         ["--kills", "30", "--chain", "2"],
         ["--kills", "0", "--moments", "1", "400", "1", "epochs=2", "recipe.steps=6"],
         ["--kills", "10", "--chain", "3", "model=joint", "init=two_stage", "init.epochs=2", "epochs=2", "recipe.batch=2"],
-        ["--kills", "10", "--chain", "3", "model=srnet3d", "recipe.batch=2", "tune.freeze=[blocks.0]", "tune.freeze_epochs=2"],
+        ["--kills", "10", "--chain", "3", "model=srnet3d", "recipe.batch=2", "tune.freeze=[body.0]", "tune.freeze_epochs=2"],
     ],
     ids=["thirty", "every moment", "stages", "movie"],
 )
@@ -272,3 +272,14 @@ def test_the_weights_that_a_run_began_with_may_not_get_lost(steps: Steps, tmp_pa
     results = train_here(run, [*worse, f"resume={run}"])
     assert results["history"][0]["val/psnr"] == max(row["val/psnr"] for row in results["history"])
     assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] == 0
+
+
+def test_a_checkpoint_that_a_kill_left_without_its_checksum_gets_one(tmp_path: Path) -> None:
+    train_here(tmp_path, [*QUICK, "epochs=1"])
+    (tmp_path / "results.json").unlink()
+    before = {path: path.read_text() for path in tmp_path.rglob("*.sha256")}
+    assert len(before) == 2
+    for path in before:
+        path.unlink()
+    train_here(tmp_path, [*QUICK, "epochs=1", f"resume={tmp_path}"])
+    assert {path: path.read_text() for path in tmp_path.rglob("*.sha256")} == before

@@ -144,6 +144,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return content
 
 
+def complete_checkpoint(path: Path) -> None:
+    """Give a checkpoint that was read, and that a kill has left without its checksum, another one."""
+    if not checksum_file(path).is_file():
+        with suppress(OSError):
+            write_checksum(path, sha256(path))
+
+
 def move_checkpoint(source: Path, target: Path) -> None:
     """Give a checkpoint another name in its folder, its checksum with it."""
     digest = sha256(source)

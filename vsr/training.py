@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vsr.build import build_module, build_stage, build_trainer, make
 from vsr.callbacks import History, LRConsistency, Overtime, StopAt
-from vsr.checkpoints import PatientCheckpointIO, move_checkpoint, read_checkpoint, remove_checkpoint
+from vsr.checkpoints import PatientCheckpointIO, complete_checkpoint, move_checkpoint, read_checkpoint, remove_checkpoint
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.files import remove_unfinished
@@ -129,6 +129,8 @@ def fit(
     if source is not None:
         first_step = from_first(lambda: check_same_run(source, module.card, best if session.chosen is None else None))
         log.info("resume    step %d, from %s", first_step, source)
+        if rank() == 0 and source == last:
+            complete_checkpoint(last)
     elif any(folder.glob("events.out.*")):
         first_step = 0
     session.begin()
@@ -162,6 +164,7 @@ def fit(
             else:
                 remove_checkpoint(start)
         content = read_checkpoint(best)
+        complete_checkpoint(best)
         if (brought or not trains) and content["global_step"] > 0 and _is_best(history.rows, 0, cfg.monitor):
             raise UserError(
                 f"{start}: is gone, with the weights that the run began with, which no epoch has bettered; put a copy back and "

@@ -111,6 +111,7 @@ def test_help_needs_no_torch() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_the_whole_command_on_a_file_twice(tmp_path: Path) -> None:
     """Every run, every figure and the page, of a .mat file in place of the report's."""
     field = np.cumsum(np.random.default_rng(0).normal(size=(60, 32, 32)), axis=0).astype(np.float32)

@@ -118,13 +118,16 @@ def photographs(board: Board) -> str:
         found = [number(board.baseline(data, method, split), ".2f") for split in splits]
         rows.append([method, "", *found, "", "", number(board.baseline(data, method, last, "ssim"), ".4f")])
     bicubic = board.baseline(data, "bicubic", last)
+    left: dict[str, None] = {}
     for budget in board.budgets:
         for model in board.rows(data):
-            values = board.scores(data, budget, model, last, "psnr") if board.seeds(data, budget, model) else []
-            if not values or bicubic is None:
-                rows.append([f"`{model}`", budget, *[NONE] * (len(header) - 2)])
+            if not board.seeds(data, budget, model):
+                left[budget] = None
                 continue
+            values = board.scores(data, budget, model, last, "psnr")
             psnr = [shown(board.scores(data, budget, model, split, "psnr")) for split in splits]
-            gains = [signed([value - bicubic for value in values]), signed(board.over_linear(data, budget, model, last))]
+            over = [] if bicubic is None else [value - bicubic for value in values]
+            gains = [signed(over), signed(board.over_linear(data, budget, model, last))]
             rows.append([f"`{model}`", budget, *psnr, *gains, shown(board.scores(data, budget, model, last, "ssim"), ".4f")])
-    return f"{remark}\n\n{table(header, rows)}"
+    told = f"\n\nNot run, or not all: {', '.join(left)}." if left else ""
+    return f"{remark}\n\n{table(header, rows)}{told}"
