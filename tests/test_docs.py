@@ -72,3 +72,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if not target.startswith(("http", "mailto"))]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+def test_losses_are_as_their_runs() -> None:
+    facts = kept("losses")
+    shown = {row[0]: row[1:] for row in tables(RESULTS / "losses.md", "loss")[0]}
+    assert shown.keys() == facts["losses"].keys()
+    forms = {"psnr": ".2f", "ssim": ".4f", "lsd": ".2f", "gradient_rmse": ".4f", "change_error": ".3f"}
+    for name, seeds in facts["losses"].items():
+        assert len(seeds) == facts["seeds"]
+        assert shown[name] == [spread([seed[key] for seed in seeds], form) for key, form in forms.items()], name
+    said = dict(re.findall(r"^- \*\*(.+?)\*\* (.+)$", (RESULTS / "losses.md").read_text(encoding="utf-8"), re.M))
+    assert said.keys() == {name for name in facts["losses"] if name not in ("mse", "stacked, mse")}
+    for name, sentence in said.items():
+        both = [facts["losses"][each] for each in (name, "stacked, mse" if name.startswith("stacked") else "mse")]
+        means = [{key: sum(seed[key] for seed in seeds) / len(seeds) for key in forms} for seeds in both]
+        differences = {f"{means[0][key] - means[1][key]:+{form}}" for key, form in forms.items()}
+        assert set(re.findall(r"\(([+-][\d.]+)\)", sentence)) <= differences, name
