@@ -136,7 +136,8 @@ def test_photographs_have_the_gain_over_bicubic(content: dict[str, Any]) -> None
     content["runs"]["photographs"] = {"1min": {"edsr": {"command": "c", "plan": [1, 1], "seeds": seeds}}}
     table = render(content).split("## Photographs")[1].split("\n## ")[0]
     assert "| `edsr` | 1min | 31.50 | +3.50 | +2.50 | 0.9000 |" in table
-    assert "| `fsrcnn` | 5min | - | - | - | - |" in table
+    assert "Not run: `fsrcnn`, `resnet` at 1min; 5min; 30min." in table
+    assert "| `fsrcnn`" not in table
     assert "plain" not in table
 
 

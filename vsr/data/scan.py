@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
 THUMBNAIL = 16  # pixels per side of what is compared to find look-alikes
-# Correlation of thumbnails. Of 108 photographs (T91 and those of scikit-image) no two different ones have more than 0.82; copies of
-# two thirds of the size, JPEG of quality 10, have 0.958 or more.
+# Correlation of thumbnails. Of 108 photographs (T91 and those of scikit-image) no two different ones have more than 0.82; copies
+# of two thirds of the size, JPEG of quality 10, have 0.958 or more.
 ALIKE = 0.95
 FLAT = 0.01  # of the largest value: thumbnails that vary less say nothing
 LOOKED_AT = 4096  # frames of a split, evenly spread

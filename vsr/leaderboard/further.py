@@ -118,16 +118,18 @@ def photographs(board: Board) -> str:
         found = [number(board.baseline(data, method, split), ".2f") for split in splits]
         rows.append([method, "", *found, "", "", number(board.baseline(data, method, last, "ssim"), ".4f")])
     bicubic = board.baseline(data, "bicubic", last)
-    left: dict[str, None] = {}
+    left = []
     for budget in board.budgets:
+        missing = [model for model in board.rows(data) if not board.seeds(data, budget, model)]
+        if missing:
+            left.append(budget if missing == board.rows(data) else f"{', '.join(f'`{model}`' for model in missing)} at {budget}")
         for model in board.rows(data):
-            if not board.seeds(data, budget, model):
-                left[budget] = None
+            if model in missing:
                 continue
             values = board.scores(data, budget, model, last, "psnr")
             psnr = [shown(board.scores(data, budget, model, split, "psnr")) for split in splits]
             over = [] if bicubic is None else [value - bicubic for value in values]
             gains = [signed(over), signed(board.over_linear(data, budget, model, last))]
             rows.append([f"`{model}`", budget, *psnr, *gains, shown(board.scores(data, budget, model, last, "ssim"), ".4f")])
-    told = f"\n\nNot run, or not all: {', '.join(left)}." if left else ""
+    told = f"\n\nNot run: {'; '.join(left)}." if left else ""
     return f"{remark}\n\n{table(header, rows)}{told}"
