@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import ROOT
+from tests.fakes import ROOT, compose_config
+from vsr.build import build_network, make
 from vsr.errors import UserError
 from vsr.leaderboard import dropped as ideas
 from vsr.leaderboard.board import Board
 from vsr.leaderboard.figures import front, over_budget, over_speed
 from vsr.leaderboard.page import render
-from vsr.leaderboard.plan import DATA, MODELS
+from vsr.leaderboard.plan import DATA, MODELS, MOVIES
 from vsr.leaderboard.readme import block, replaced
 
 FACTS = ROOT / "docs" / "results" / "leaderboard.json"
@@ -127,6 +128,28 @@ def test_what_the_guard_makes_of_it_stands_beside(content: dict[str, Any]) -> No
         seed["elsewhere"]["bores"]["unseen"]["familiar"]["strange"] = True
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
     assert "| +2.00 | **-1.00** → +0.00 | no | yes |" in table
+
+
+def test_neighbouring_frames_against_the_best_single_one(content: dict[str, Any]) -> None:
+    def table() -> str:
+        return render(content).split("## What neighbouring frames are worth")[1].split("\n## ")[0]
+
+    assert "Not run yet." in table()
+    runs = content["runs"]["tide"]
+    for model, psnr in (("resnet", 33.0), ("stacked", 35.5), ("srnet3d", 31.0)):
+        runs["1min"][model] = {"command": "c", "plan": [4, 10], "seeds": [one(psnr)]}
+    assert "| tide | 1min | `resnet` +4.50 | `stacked` +7.00 | +2.50 |" in table()
+    assert "| tide | 5min" not in table(), "one of the two is missing"
+    runs["1min"]["stacked"]["seeds"] = [one(32.0)]
+    assert "| tide | 1min | `resnet` +4.50 | `stacked` +3.50 | **-1.00** |" in table()
+
+
+def test_movie_networks_are_known_as_such() -> None:
+    def kind(model: str) -> str:
+        cfg = compose_config("train", [f"model={model}"])
+        return build_network("model", cfg.model, make("recipe", cfg.recipe), scale=2, channels=1).kind
+
+    assert [model for model in MODELS if kind(model) == "movie"] == list(MOVIES)
 
 
 def test_photographs_have_the_gain_over_bicubic(content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Tables beside the leaderboard: other families than those of the training, and photographs."""
+"""Tables beside the leaderboard: other families than those of the training, neighbouring frames, and photographs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vsr.leaderboard.board import NONE, Board, number, shown, signed
+from vsr.leaderboard.plan import MOVIES
 from vsr.pages.words import mean, table
 
 
@@ -99,6 +100,28 @@ def _gains(board: Board, trained: str, budget: str, model: str) -> dict[str, lis
             one = scores.get("unseen", scores.get("test"))
             gains.setdefault(family, []).append(Gain(one["network"] - one["linear"], one.get("familiar")))
     return gains
+
+
+def neighbours(board: Board) -> str:
+    """The best network that sees neighbouring frames against the best one that does not, at equal budgets."""
+    rows = []
+    for data in board.data:
+        for budget in board.budgets:
+            split = board.splits(data)[-1] if board.splits(data) else ""
+            gains = {m: mean(board.over_linear(data, budget, m, split)) for m in board.rows(data) if board.seeds(data, budget, m)}
+            several, single = ({m: gain for m, gain in gains.items() if (m in MOVIES) is wanted} for wanted in (True, False))
+            if several and single:
+                best = [max(found, key=lambda m: gains[m]) for found in (single, several)]
+                shown_both = [f"`{m}` {gains[m]:+.2f}" for m in best]
+                rows.append([data, budget, *shown_both, signed([gains[best[1]] - gains[best[0]]])])
+    remark = (
+        "The best network that sees neighbouring frames against the best one for single frames, at the same budget: PSNR over "
+        "linear of frames that were not learned from. Bold: neighbours cost. They are worth more to weaker networks, as the "
+        "report's ([movie pipelines](pipelines.md)): what a network finds out from one frame, it need not look for in others."
+    )
+    if not rows:
+        return f"{remark} Not run yet."
+    return f"{remark}\n\n{table(['data', 'budget', 'one frame', 'several', 'gained, dB'], rows)}"
 
 
 def photographs(board: Board) -> str:

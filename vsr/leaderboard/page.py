@@ -6,7 +6,7 @@ from typing import Any
 
 from vsr.leaderboard.board import NONE, Board, number, shown, signed, speed
 from vsr.leaderboard.dropped import dropped
-from vsr.leaderboard.further import families, photographs
+from vsr.leaderboard.further import families, neighbours, photographs
 from vsr.pages.words import table
 
 ABOUT = {
@@ -32,6 +32,7 @@ def render(content: dict[str, Any]) -> str:
         if left := [budget for budget in board.budgets if budget not in run]:
             parts.append(f"Not run yet: {', '.join(left)}.")
     parts += ["## Trained on one family, tested on another", families(board)]
+    parts += ["## What neighbouring frames are worth", neighbours(board)]
     parts += ["## Photographs", photographs(board)]
     parts += ["## Ideas that did not earn their place", dropped(), "## How it was made", _how(board)]
     return "\n\n".join(part for part in parts if part) + "\n"

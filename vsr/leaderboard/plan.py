@@ -27,6 +27,7 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
 }
+MOVIES = ("srnet3d", "srnet3d_kim", "stacked")  # those that see neighbouring frames
 BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")
 FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, learned from and tested on
