@@ -116,8 +116,8 @@ def neighbours(board: Board) -> str:
                 rows.append([data, budget, *shown_both, signed([gains[best[1]] - gains[best[0]]])])
     remark = (
         "The best network that sees neighbouring frames against the best one for single frames, at the same budget: PSNR over "
-        "linear of frames that were not learned from. Bold: neighbours cost. They are worth more to weaker networks, as the "
-        "report's ([movie pipelines](pipelines.md)): what a network finds out from one frame, it need not look for in others."
+        "linear of frames that were not learned from. Bold: neighbours cost. The report's networks: "
+        "[movie pipelines](pipelines.md)."
     )
     if not rows:
         return f"{remark} Not run yet."
