@@ -14,7 +14,7 @@ from vsr.pages.drawing import save
 from vsr.pages.words import mean
 
 COLUMNS = 3
-LINES = ("-", "--")  # of the first ten networks and of the others
+STYLES = (("-", "o"), ("--", "s"))  # lines and marks of the first ten networks and of the others
 Point = tuple[float, float, str]  # frames per second, PSNR, label
 
 
@@ -59,13 +59,14 @@ def over_budget(board: Board, path: Path) -> None:
     timed = all(seconds.values())
     for axis, data in zip(axes, _shown(board), strict=True):
         split = board.splits(data)[-1]
-        for number, model in enumerate(board.rows(data)):
+        for model in board.rows(data):
+            number = board.models.index(model)  # the same colour in every panel
             there = [budget for budget in board.budgets if board.seeds(data, budget, model)]
             values = [mean(board.scores(data, budget, model, split, "psnr")) for budget in there]
             at = [seconds[budget] / 60 if timed else board.budgets.index(budget) for budget in there]
             if there:
-                style = LINES[number // 10 % 2]
-                axis.plot(at, values, marker="o", markersize=4, label=model, color=f"C{number % 10}", linestyle=style)
+                line, mark = STYLES[number // 10 % 2]
+                axis.plot(at, values, marker=mark, markersize=4, label=model, color=f"C{number % 10}", linestyle=line)
         _lines(board, axis, data, split)
         if timed:
             axis.set_xscale("log")
