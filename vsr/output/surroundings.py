@@ -23,7 +23,7 @@ GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees
 
 def _unread() -> np.ndarray:
     """In place of a neighbour's `read` where nobody has said yet how that is done."""
-    raise NotImplementedError
+    raise ValueError("it has not been said how the values of this array are read")
 
 
 @dataclass(frozen=True)
