@@ -13,6 +13,7 @@ import pickle
 import re
 import resource
 import select
+import signal
 import socket
 import struct
 import sys
@@ -119,11 +120,13 @@ def _request(channel: socket.socket) -> bytes:
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when the parent's end of the pipe closes, whatever a library is doing at that time.
+    """Have the system kill this process when the parent's end of the pipe closes, whatever a library is doing at that time.
 
-    By SIGIO, whose default action that is. A thread that listens would need the interpreter, which a library that hangs holds;
-    and Linux's signal for the death of a parent comes when the thread ends that started this process.
+    A thread that listens would need the interpreter, which a library that hangs holds; Linux's signal for the death of a parent
+    comes when the thread ends that started this process; the pipe's own signal, SIGIO, does not end a process that is stopped.
     """
+    if hasattr(fcntl, "F_SETSIG"):  # Linux; elsewhere SIGIO, whose default action is the end as well
+        fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([0], [], [], 0)[0]:  # gone before
