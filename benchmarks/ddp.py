@@ -3,9 +3,10 @@
 python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
 first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
 movie network, a clip). Medians of the rounds, and of their ratios to one process, are printed: `shared`, two processes share the
-batch of the one, so that nothing but time changes; `each`, both have as large a batch as the one; `apart`, two processes have
-nothing to do with each other, which is as much as these two cores give. `core` is the part of its core's time that the single
-process had. Where `apart` is far from 2, or `core` from 1, others were at work, and the ratios say little.
+batch of the one, so that nothing but time changes; `as is`, the same with gloo's thread as gloo starts it (`vsr.processes.meet`);
+`each`, both have as large a batch as the one; `apart`, two processes have nothing to do with each other, which is as much as
+these two cores give. `core` is the part of its core's time that the single process had. Where `apart` is far from 2, or `core`
+from 1, others were at work, and the ratios say little.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import statistics
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -35,6 +37,7 @@ from vsr.nets.fsrcnn import FSRCNN
 from vsr.nets.residual import StandardizedResidual
 from vsr.nets.srnet3d import SRNet3D
 from vsr.normalize import Normalizer
+from vsr.processes import meet
 from vsr.recipe import Recipe
 from vsr.resize import bicubic_down
 
@@ -106,26 +109,26 @@ def images_per_second(case: Case, processes: int) -> tuple[float, float]:
     return clock.steps * case.batch / clock.seconds, clock.busy / clock.seconds
 
 
-def process(rank: int, processes: int, core: int, folder: str, orders: Connection) -> None:
-    """Measure what is ordered until told to stop."""
+def process(rank: int, processes: int, core: int, folder: str, orders: Connection, join: Callable[..., None]) -> None:
+    """Measure what is ordered until told to stop; `join` makes the group of several."""
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     quiet_lightning()
     os.environ["LOCAL_RANK"] = str(rank)
     if processes > 1:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
+        join("gloo", init_method=f"file://{folder}/{join.__name__}", rank=rank, world_size=processes)
     while (case := orders.recv()) is not None:
         orders.send(images_per_second(case, processes))
 
 
-def start(processes: int, cores: list[int], folder: str) -> list[Connection]:
+def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = meet) -> list[Connection]:
     """As many processes, on a core each; the ends of their pipes."""
     context = get_context("spawn")
     ends = []
     for rank in range(processes):
         mine, theirs = context.Pipe()
-        context.Process(target=process, args=(rank, processes, cores[rank], folder, theirs), daemon=True).start()
+        context.Process(target=process, args=(rank, processes, cores[rank], folder, theirs, join), daemon=True).start()
         ends.append(mine)
     return ends
 
@@ -146,22 +149,24 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     with TemporaryDirectory() as folder:
         one, two, apart = start(1, cores, folder), start(2, cores, folder), start(1, cores[1:], folder)
+        as_is = start(2, cores, folder, dist.init_process_group)
         print(f"cores {cores}, load {os.getloadavg()[0]:.1f}, {options.rounds} rounds, medians")
-        print("case     network   patch  batch    1 process   2, shared     2, each  shared   each  apart  core  rounds, shared")
+        print("case     network   patch  batch    1 process   2, shared       as is     2, each", end="")
+        print("  shared  as is   each  apart  core  rounds, shared")
         for name in options.cases:
             case = CASES[name]
-            turns = ((one, case), (two, case), (two, replace(case, batch=2 * case.batch)), (one + apart, case))
+            turns = ((one, case), (two, case), (as_is, case), (two, replace(case, batch=2 * case.batch)), (one + apart, case))
             rounds = [[measure(ends, each) for ends, each in turns] for _ in range(options.rounds + 1)][1:]
-            rates = [[found[i][0][0] for found in rounds] for i in range(3)]
-            rates.append([sum(rate for rate, _ in found[3]) for found in rounds])
+            rates = [[found[i][0][0] for found in rounds] for i in range(4)]
+            rates.append([sum(rate for rate, _ in found[4]) for found in rounds])
             ratios = [[b / a for a, b in zip(rates[0], other, strict=True)] for other in rates[1:]]
             core = statistics.median(found[0][0][1] for found in rounds)
-            seconds = "".join(f"{statistics.median(rate):>10.1f}/s" for rate in rates[:3])
+            seconds = "".join(f"{statistics.median(rate):>10.1f}/s" for rate in rates[:4])
             over = "".join(f"{statistics.median(ratio):>7.2f}" for ratio in ratios)
             shown = " ".join(f"{ratio:.2f}" for ratio in ratios[0])
             line = f"{name:<8} {case.network:<8} {2 * case.patch:>6} {case.batch:>6} {seconds} {over} {core:>5.2f}  {shown}"
             print(line, flush=True)
-        for end in (*one, *two, *apart):
+        for end in (*one, *two, *as_is, *apart):
             end.send(None)
 
 

@@ -27,7 +27,7 @@ from vsr.config import check
 from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.stored import StoredFrames
-from vsr.processes import share, wait_for_all, whole_shares
+from vsr.processes import meet, share, wait_for_all, whole_shares
 
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "~logger", "patience=null"]
@@ -119,6 +119,20 @@ def test_two_processes_train_and_score_as_one_does(case: str, folder: Path) -> N
             assert mine == pytest.approx(theirs, abs=1e-5)
     assert len(alone["history"]) > 2 or case == "stored"
     assert case != "stopped" or len(alone["history"]) < 9
+
+
+def test_the_thread_that_waits_for_the_network_does_not_take_the_core_from_the_others() -> None:
+    def policies(name: str) -> list[int]:
+        threads = Path("/proc/self/task").glob("*")
+        return [os.sched_getscheduler(int(each.name)) for each in threads if (each / "comm").read_text().strip() == name]
+
+    meet("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert policies("gloo_tcp_loop") == [os.SCHED_BATCH]
+        assert policies("pt_gloo_runloop") == [os.SCHED_OTHER] * len(policies("pt_gloo_runloop")) != []
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    finally:
+        dist.destroy_process_group()
 
 
 # --- the laws of sharing ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import UserError
 from vsr.hardware import Placement, check_hardware
 from vsr.jobs import cores
-from vsr.processes import from_first, wait_for_all
+from vsr.processes import from_first, meet, wait_for_all
 from vsr.signals import Stopped
 from vsr.torchrun import started
 
@@ -56,7 +56,7 @@ def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
         _go_with(os.getppid())
         if outside.rank > 0:
             _quiet()
-        dist.init_process_group(_backend(placed), timeout=PATIENCE)
+        meet(_backend(placed), timeout=PATIENCE)
     else:
         others = _start(cfg, folder, placed)
     try:
@@ -91,7 +91,7 @@ def _start(cfg: DictConfig, folder: Path, placed: Placement) -> list[BaseProcess
         process.start()
     os.environ["LOCAL_RANK"] = "0"  # so that Lightning starts no others
     _set_threads(placed.world)
-    dist.init_process_group(backend, store=store, rank=0, world_size=placed.world, timeout=PATIENCE)
+    meet(backend, store=store, rank=0, world_size=placed.world, timeout=PATIENCE)
     return others
 
 
@@ -119,7 +119,7 @@ def _other(number: int, config: dict[str, Any], folder: str, port: int, world: i
     os.environ["LOCAL_RANK"] = str(number)
     _set_threads(world)
     store = dist.TCPStore(HOST, port, world, is_master=False, timeout=PATIENCE)
-    dist.init_process_group(backend, store=store, rank=number, world_size=world, timeout=PATIENCE)
+    meet(backend, store=store, rank=number, world_size=world, timeout=PATIENCE)
     from vsr.run import run
 
     try:

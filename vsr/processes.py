@@ -5,8 +5,11 @@ Without a process group there is one process, and everything here does nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +26,20 @@ def rank() -> int:
 def world() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def meet(backend: str, **where: Any) -> None:
+    """Make the process group, by `torch.distributed.init_process_group`.
+
+    On Linux, gloo's thread that waits for the network then no longer takes the core from others of this process (the policy
+    SCHED_BATCH). When it woke while another one held the lock that it needs, it asked for it in a loop until its time slice of
+    some 3 ms was used up: with one core for each process, that was added to many steps (benchmarks/ddp.py).
+    """
+    dist.init_process_group(backend, **where)
+    for thread in Path("/proc/self/task").glob("*"):
+        with suppress(OSError):  # it has ended, or this system does not allow it
+            if (thread / "comm").read_text().strip() == "gloo_tcp_loop":
+                os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
 def share(count: int, rank: int, world: int) -> tuple[int, int]:
