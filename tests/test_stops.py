@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,8 @@ def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> Non
     if unshare is None or subprocess.run([unshare, "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
         pytest.skip("no small file system can be mounted here")
     script = tmp_path / "full.py"
-    script.write_text(FULL)
+    # Processes that generate data load it as well.
+    script.write_text("if __name__ == '__main__':\n" + textwrap.indent(FULL, "    "))
     command = [unshare, "-rm", "sh", "-c", f"{mount} && exec {sys.executable} {script} {small} {tmp_path}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=200, env=environment)
