@@ -38,13 +38,13 @@ test-all: $(VENV)/.installed lint
 	$(RUN) -m pytest
 
 movies: $(VENV)/.installed
-	$(RUN) -m vsr.data.fetch movies
+	$(RUN) -m vsr fetch movies
 
 tables: $(VENV)/.installed
-	$(RUN) -m vsr.tables $(TABLES)
+	$(RUN) -m benchmarks.reproduction $(TABLES)
 
 leaderboard: $(VENV)/.installed
-	$(RUN) -m vsr.leaderboard $(LEADERBOARD)
+	$(RUN) -m benchmarks.leaderboard $(LEADERBOARD)
 
 pretrained: $(VENV)/.installed
 	$(RUN) benchmarks/pretrain.py

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vsr.cli import launch
+from vsr.commands.app import launch
 
 
 def task(cfg: DictConfig, folder: Path) -> None:
     """Imports torch only once the config is known to be right."""
-    from vsr.comparison import evaluate
+    from vsr.evaluation.evaluate import evaluate
 
     evaluate(cfg, folder)
 

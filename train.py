@@ -4,12 +4,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vsr.cli import launch
+from vsr.commands.app import launch
 
 
 def task(cfg: DictConfig, folder: Path) -> None:
     """Imports torch only once the config is known to be right."""
-    from vsr.run import train
+    from vsr.training.run import train
 
     train(cfg, folder)
 

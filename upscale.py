@@ -5,13 +5,13 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.cli import launch
-from vsr.schemas import UpscaleSchema
+from vsr.commands.app import launch
+from vsr.config.schema import UpscaleSchema
 
 
 def task(cfg: DictConfig, folder: Path) -> None:
     """Imports torch only once the config is known to be right."""
-    from vsr.inference.files import upscale
+    from vsr.inference.upscale_file import upscale
 
     upscale(cast(UpscaleSchema, OmegaConf.to_object(cfg)))
 

@@ -22,17 +22,17 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor
-from vsr.tables.words import table
 
-from vsr.build import build_baselines, build_data, build_scorer, evaluation_window
-from vsr.files import replacing
-from vsr.loading import Trained, read_trained
-from vsr.metrics.referee import Facts, Referee
-from vsr.modules.sr import SRModule
-from vsr.nets.consistency import Agreement, agreement
-from vsr.report import write_json
-from vsr.run import quiet_warnings
-from vsr.training import serve
+from benchmarks.reproduction.words import table
+from vsr.degradations.consistency import Agreement, agreement
+from vsr.inference.trained import Trained, read_trained
+from vsr.metrics.collection import Facts, Referee
+from vsr.system.files import replacing
+from vsr.training.build import build_baselines, build_data, build_scorer, evaluation_window
+from vsr.training.fit import serve
+from vsr.training.modules.base import SRModule
+from vsr.training.report import write_json
+from vsr.training.run import quiet_warnings
 
 CONSTRAINTS = ("none", "backprojection", "projection", "block means")
 ROWS = ("bicubic", "linear")

@@ -21,10 +21,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
-from vsr.build import build_data, build_module
+from vsr.config.schema import register
 from vsr.data.base import SRDataModule
-from vsr.run import score_rows
-from vsr.schemas import register
+from vsr.training.build import build_data, build_module
+from vsr.training.run import score_rows
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "data"
@@ -36,7 +36,7 @@ PAGES: list[tuple[str, str, str, list[tuple[str, list[str], str]]]] = [
     (
         "climate",
         "Climate data: shallow-water flows",
-        "`data=climate` without `data.path` runs a shallow-water solver of our own (`vsr/physics/`), once, and caches the "
+        "`data=climate` without `data.path` runs a shallow-water solver of our own (`vsr/data/simulation/`) once and caches the "
         "result. `data.family` chooses the flow. Depths are stored in (-10, 10) by a fixed affine map per family and become "
         "(0, 1) by (x + 10) / 20. `u`, `v` and the bed are kept beside the depth in the cached file. Frames are 72x72 "
         "(`data.size`), every third cell (`data.sampling`) of a 216x216 grid; 120 frames to learn from (a fifth of them for "

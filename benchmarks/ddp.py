@@ -3,7 +3,7 @@
 python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
 first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
 movie network, a clip). Medians of the rounds, and of their ratios to one process, are printed: `shared`, two processes share the
-batch of the one, so that nothing but time changes; `as is`, the same with gloo's thread as gloo starts it (`vsr.processes.meet`);
+batch of the one, so that only time changes; `as is`, the same with gloo's thread as gloo starts it (`vsr.system.ranks.meet`);
 `each`, both have as large a batch as the one; `apart`, two processes have nothing to do with each other, which is as much as
 these two cores give. `core` is the part of its core's time that the single process had. Where `apart` is far from 2, or `core`
 from 1, others were at work, and the ratios say little.
@@ -29,17 +29,17 @@ import torch.distributed as dist
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from vsr.build import MODULES, quiet_lightning
-from vsr.callbacks import EMA
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.data.loaders import PatchLoader
-from vsr.nets.fsrcnn import FSRCNN
-from vsr.nets.residual import StandardizedResidual
-from vsr.nets.srnet3d import SRNet3D
-from vsr.normalize import Normalizer
-from vsr.processes import meet
+from vsr.degradations.resize import bicubic_down
+from vsr.models.fsrcnn import FSRCNN
+from vsr.models.normalize import Normalizer
+from vsr.models.residual import StandardizedResidual
+from vsr.models.srnet3d import SRNet3D
 from vsr.recipe import Recipe
-from vsr.resize import bicubic_down
+from vsr.system.ranks import meet
+from vsr.training.build import MODULES, quiet_lightning
+from vsr.training.callbacks import EMA
 
 FRAMES, SIZE = 96, 144
 

@@ -25,15 +25,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from vsr.build import build_data, build_module, build_scorer, quiet_lightning
-from vsr.callbacks import EMA
-from vsr.config import check
+from vsr.config.check import check
+from vsr.config.schema import register
 from vsr.errors import UserError
-from vsr.hardware import PRECISIONS, Placement, check_hardware, placement, set_arithmetic, suit, unsuit
 from vsr.inference.engine import Engine, Options
-from vsr.modules.sr import SRModule
-from vsr.schemas import register
-from vsr.training import quiet_warnings, serve
+from vsr.training.build import build_data, build_module, build_scorer, quiet_lightning
+from vsr.training.callbacks import EMA
+from vsr.training.fit import quiet_warnings, serve
+from vsr.training.hardware import PRECISIONS, Placement, check_hardware, placement, set_arithmetic, suit, unsuit
+from vsr.training.modules.base import SRModule
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]

@@ -1,4 +1,4 @@
-"""The picture of docs/upscale.md: `python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png`.
+"""The picture of docs/guides/upscale.md: `python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png`.
 
 Frames of a tide that the network has not seen are degraded and written as NetCDF, go through upscale.py, and are drawn beside
 what they were before.
@@ -14,11 +14,11 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from vsr.data.climate import ClimateDataModule
+from vsr.config.schema import UpscaleSchema
+from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.degradations import Bicubic
-from vsr.inference.files import upscale
+from vsr.inference.upscale_file import upscale
 from vsr.recipe import Recipe
-from vsr.schemas import UpscaleSchema
 
 FRAME = 20
 

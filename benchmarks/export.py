@@ -18,9 +18,9 @@ from pathlib import Path
 import onnxruntime
 import torch
 
-from vsr.export.run import export
 from vsr.inference.engine import Engine, Options
-from vsr.loading import read_trained
+from vsr.inference.export.run import export
+from vsr.inference.trained import read_trained
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from vsr.nets.base import Network
-from vsr.nets.fsrcnn import FSRCNN, FSRCNNOriginal
+from vsr.models.base import Network
+from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 
 
 def seconds(network: torch.nn.Module, lr: torch.Tensor, frames: int) -> float:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vsr.files import replacing
-from vsr.pages.words import half_range, mean, spread, table
-from vsr.provenance import commit
+from benchmarks.common.words import half_range, mean, spread, table
+from vsr.system.files import replacing
+from vsr.system.provenance import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results"

@@ -16,12 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from vsr.nets.base import Network, on_clip
-from vsr.nets.combined import Combined
-from vsr.nets.fsrcnn import FSRCNN
-from vsr.nets.residual import StandardizedResidual
-from vsr.nets.srcnn import SRCNN
-from vsr.nets.srnet3d import SRNet3D, SRNet3DKim
+from vsr.models.base import Network, on_clip
+from vsr.models.cascade import Combined
+from vsr.models.fsrcnn import FSRCNN
+from vsr.models.residual import StandardizedResidual
+from vsr.models.srcnn import SRCNN
+from vsr.models.srnet3d import SRNet3D, SRNet3DKim
 
 ROUNDS = 7
 

@@ -1,4 +1,4 @@
-"""Train the weights that come with the package, and write each with its card into vsr/weights/pretrained/: make pretrained.
+"""Train the weights that come with the package (make pretrained), into vsr/models/weights/pretrained_files/, each with its card.
 
     python benchmarks/pretrain.py [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
 
@@ -19,18 +19,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from vsr.build import build_data
-from vsr.data.images import ImageDataModule
-from vsr.export.function import described
-from vsr.files import replacing
-from vsr.init.bring import inner, last_layer, own_tensors
-from vsr.init.pretrained import FOLDER
-from vsr.loading import read_trained
+from vsr.data.datamodules.images import ImageDataModule
+from vsr.degradations.resize import bicubic_up_clips, crop
+from vsr.inference.export.function import described
+from vsr.inference.trained import read_trained
 from vsr.metrics import MSE_FLOOR
-from vsr.modules.sr import SRModule
-from vsr.nets.residual import StandardizedResidual
-from vsr.resize import bicubic_up_clips, crop
-from vsr.weights.files import architecture
+from vsr.models.residual import StandardizedResidual
+from vsr.models.weights.files import architecture
+from vsr.models.weights.pretrained import FOLDER
+from vsr.models.weights.transfer import inner, last_layer, own_tensors
+from vsr.system.files import replacing
+from vsr.training.build import build_data
+from vsr.training.modules.base import SRModule
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("srcnn", "fsrcnn", "fsrcnn_s", "fsrcnn_56")
@@ -222,8 +222,8 @@ def index(out: Path) -> str:
         [
             "# Weights that come with vsr",
             "",
-            "Trained by `make pretrained` on photographs, read by `init=pretrained` (docs/transfer.md).",
-            "`python -m vsr.init FILE` shows what is in one. The files hold float32 tensors and plain text, no code.",
+            "Trained by `make pretrained` on photographs, read by `init=pretrained` (docs/guides/transfer.md).",
+            "`python -m vsr weights FILE` shows what is in one. The files hold float32 tensors and plain text, no code.",
             "",
             "| card | size | bicubic | linear | network |",
             "|---|---|---|---|---|",

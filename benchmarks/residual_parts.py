@@ -15,12 +15,12 @@ import lightning as L
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from vsr.build import build_data, build_module
-from vsr.config import check
-from vsr.nets.residual import StandardizedResidual
-from vsr.run import score_rows
-from vsr.schemas import register
-from vsr.training import fit
+from vsr.config.check import check
+from vsr.config.schema import register
+from vsr.models.residual import StandardizedResidual
+from vsr.training.build import build_data, build_module
+from vsr.training.fit import fit
+from vsr.training.run import score_rows
 from vsr.types import TrainingFrames
 
 CONF = Path(__file__).resolve().parent.parent / "conf"

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from vsr.nets.base import Network
-from vsr.nets.plain import Plain
-from vsr.nets.residual import StandardizedResidual
-from vsr.nets.resnet import ResNet
+from vsr.models.base import Network
+from vsr.models.plain import Plain
+from vsr.models.residual import StandardizedResidual
+from vsr.models.resnet import ResNet
 
 MODELS: dict[str, Callable[[], Network]] = {
     "plain": lambda: Plain(scale=2),

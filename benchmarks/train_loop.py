@@ -15,16 +15,16 @@ from typing import Any
 import lightning as L
 import torch
 
-from vsr.build import quiet_lightning
-from vsr.callbacks import EMA, RunBar
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.data.loaders import PatchLoader
-from vsr.modules.frame import FrameSR
-from vsr.nets.fsrcnn import FSRCNN
-from vsr.nets.residual import StandardizedResidual
-from vsr.normalize import Normalizer
+from vsr.degradations.resize import bicubic_down
+from vsr.models.fsrcnn import FSRCNN
+from vsr.models.normalize import Normalizer
+from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
-from vsr.resize import bicubic_down
+from vsr.training.build import quiet_lightning
+from vsr.training.callbacks import EMA, RunBar
+from vsr.training.modules.frame import FrameSR
 
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 

@@ -20,8 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vsr.compare.runs import COMPARED, read_run
-from vsr.compare.table import mean_and_spread
+from vsr.evaluation.compare.runs import COMPARED, read_run
+from vsr.evaluation.compare.table import mean_and_spread
 
 STARTS = {"Random": "random", "Authors": "authors", "Pretrained": "pretrained"}
 COLOURS = {"random": "tab:grey", "authors": "tab:orange", "pretrained": "tab:blue"}

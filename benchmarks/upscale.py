@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import vsr
-from vsr.inference.files import upscale
-from vsr.schemas import UpscaleSchema
+from vsr.config.schema import UpscaleSchema
+from vsr.inference.upscale_file import upscale
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH, ROUNDS = 540, 960, 3
@@ -71,7 +71,7 @@ def in_onnx_runtime(checkpoint: Path, folder: Path, threads: int) -> Callable[[]
     except ImportError:
         return None
     path = folder / "network.onnx"
-    command = [sys.executable, "-m", "vsr.export", f"checkpoint={checkpoint}", "format=onnx", f"output={path}"]
+    command = [sys.executable, "-m", "vsr", "export", f"checkpoint={checkpoint}", "format=onnx", f"output={path}"]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
-from vsr.data.readers import isolated
+from vsr.io.readers.isolated import parent as isolated
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
 # interruptions need it as it is in a terminal.

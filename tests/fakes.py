@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.naming import method
-from vsr.schemas import register
+from vsr.config.schema import register
+from vsr.models.parameter_names import method
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -55,8 +55,8 @@ def compose_config(script: str, overrides: list[str]) -> DictConfig:
 
 def train_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """train.py in this process."""
-    from vsr.config import check
-    from vsr.run import train
+    from vsr.config.check import check
+    from vsr.training.run import train
 
     cfg = compose_config("train", [*TINY_RUN, *overrides])
     check(cfg)
@@ -74,8 +74,8 @@ def assert_same_scores(evaluated: list[dict[str, Any]], trained: list[dict[str, 
 
 def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """evaluate.py in this process."""
-    from vsr.comparison import evaluate
-    from vsr.config import check
+    from vsr.config.check import check
+    from vsr.evaluation.evaluate import evaluate
 
     cfg = compose_config("evaluate", ["trainer.accelerator=cpu", "report=false", *overrides])
     check(cfg)
@@ -84,8 +84,8 @@ def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 def upscale_here(overrides: list[str]) -> Path:
     """upscale.py in this process; overrides in Hydra's own grammar."""
-    from vsr.config import check
-    from vsr.inference.files import upscale
+    from vsr.config.check import check
+    from vsr.inference.upscale_file import upscale
 
     cfg = compose_config("upscale", overrides)
     check(cfg)

@@ -58,8 +58,8 @@ def forked(work: Callable[[], Any], kill_after: float | None = None) -> int:
 def runner(overrides: list[str], silent: bool = True) -> Callable[[Path], Callable[[], Any]]:
     """folder -> a run in it that goes on where an earlier one was killed."""
     from tests.fakes import compose_config
-    from vsr.config import check
-    from vsr.run import train
+    from vsr.config.check import check
+    from vsr.training.run import train
 
     cfg = compose_config("train", [*overrides, "resume=auto"])
     check(cfg)
@@ -110,7 +110,7 @@ def kill_before_change(at: int) -> None:
 
 def outcome(folder: Path) -> dict[str, Any]:
     """All that must be the same: results and every checkpoint, without seconds and without the folder's name."""
-    from vsr.checkpoints import read_checkpoint
+    from vsr.training.resume.checkpoints import read_checkpoint
 
     found: dict[str, Any] = {"results": without_times(json.loads((folder / "results.json").read_text()), folder)}
     for path in sorted(folder.rglob("*.ckpt")):

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.errors import suggestion
-from vsr.files import replacing
 from vsr.geometry import Geometry
-from vsr.losses import loss_function
-from vsr.normalize import Normalizer
+from vsr.models.normalize import Normalizer
+from vsr.system.files import replacing
+from vsr.training.modules.losses import loss_function
 
 triples = st.tuples(*[st.integers(0, 5)] * 3)
 scales = st.tuples(*[st.integers(1, 4)] * 3)

@@ -134,9 +134,9 @@ def main() -> None:
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
-    import vsr.comparison
-    import vsr.inference.files
-    import vsr.run  # noqa: F401
+    import vsr.evaluation.evaluate
+    import vsr.inference.upscale_file
+    import vsr.training.run  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(_serve(json.loads(line))), flush=True)

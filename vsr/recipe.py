@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vsr.losses import LossName
+from vsr.training.modules.losses import LossName
 
 Over = Literal["none", "bicubic"]
 
@@ -17,7 +17,7 @@ class Recipe:
     Attributes:
         loss: what is minimised, in the unit interval (divided by the rms of what `residual` leaves).
         gradient, spectral, temporal: weights of what else is to be right, in the same loss: differences of neighbours, amplitudes
-            of waves, differences of frames (of movie networks); see `vsr.losses.further_terms`.
+            of waves, differences of frames (of movie networks); see `vsr.training.modules.losses.further_terms`.
         finetune: share of the planned steps, the last ones, that minimise the squared error alone.
         rate: Adam's learning rate, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).

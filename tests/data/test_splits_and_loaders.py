@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
+from vsr.data.lazy_frames import StoredFrames
 from vsr.data.loaders import FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
 from vsr.data.splits import Split
-from vsr.data.stored import StoredFrames
+from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.resize import bicubic_down
 
 
 @given(

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.evaluation.synthetic import BASELINES, NASTY, sample, scored
+from vsr.evaluation.report.write import write_all
 from vsr.evaluation.scored import Sample, Scored
-from vsr.evaluation.write import write_all
 
 
 class Written(NamedTuple):

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import choices, compose_config, small
-from vsr.build import build_network
 from vsr.data.frames import MemoryFrames, Pair
+from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
 from vsr.inference.engine import Engine, Options, Overflow
 from vsr.inference.tiles import tiles
-from vsr.modules.combined import CombinedSR
-from vsr.modules.frame import FrameSR
-from vsr.modules.movie import MovieSR
-from vsr.modules.sr import SRModule
-from vsr.nets.combined import Combined
-from vsr.normalize import Normalizer
+from vsr.models.cascade import Combined
+from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.resize import bicubic_up
+from vsr.training.build import build_network
+from vsr.training.modules.base import SRModule
+from vsr.training.modules.cascade import CombinedSR
+from vsr.training.modules.frame import FrameSR
+from vsr.training.modules.movie import MovieSR
 
 MODELS = choices("model")
 

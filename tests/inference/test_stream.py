@@ -17,7 +17,7 @@ from vsr.data.frames import Ends, beyond
 from vsr.errors import UserError
 from vsr.inference.engine import Engine, Options
 from vsr.inference.stream import run, windows
-from vsr.output.base import Sink
+from vsr.io.writers.base import Sink
 
 
 class Movies:

@@ -13,9 +13,9 @@ from vsr.degradations.base import Degradation
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
 from vsr.degradations.compression import JPEG
+from vsr.degradations.resize import bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.metrics import Facts, Referee
-from vsr.resize import bicubic_up
 
 BLURRED = Chain(steps={"blur": GaussianBlur(3.0), "subsample": Subsample(1)})
 

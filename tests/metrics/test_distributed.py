@@ -10,9 +10,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from vsr.degradations.resize import bicubic_down
 from vsr.metrics import Facts, Referee
 from vsr.metrics.definitions import DEFINITIONS
-from vsr.resize import bicubic_down
 
 Told = dict[str, dict[str, np.ndarray]]
 # Of one process: segments of several lengths and sizes, one of them masked, one in pieces.

@@ -9,12 +9,12 @@ from typing import Any
 import lightning as L
 import torch
 
+from vsr.data.checks import check_alike, check_leak, scan
 from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
+from vsr.data.lazy_frames import StoredFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
-from vsr.data.scan import check_alike, check_leak, scan
 from vsr.data.splits import Segment, Split
-from vsr.data.stored import StoredFrames
 from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple

@@ -19,9 +19,9 @@ import h5py
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.files import replacing
-from vsr.jobs import cores
-from vsr.progress import progress_bar
+from vsr.system.files import replacing
+from vsr.system.jobs import cores
+from vsr.system.progress import progress_bar
 
 _done: Any = None  # in a worker: frames made so far, over all workers
 _stop: Any = None  # in a worker: set when the others should not finish either

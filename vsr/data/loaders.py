@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
-from vsr.processes import rank, share, whole_shares, world
+from vsr.system.ranks import rank, share, whole_shares, world
 from vsr.types import Clip
 
 # Flips and the transpose are mirrors; what turns in one sense only (a flow on a rotating plane) has the turns alone.

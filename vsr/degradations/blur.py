@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from vsr.degradations.base import Bounds, Frames, SameSize, short
+from vsr.degradations.resize import pad_symmetric
 from vsr.errors import UserError
-from vsr.resize import pad_symmetric
 
 TRUNCATE = 4.0  # standard deviations at which the kernel ends, as in scipy: 13 taps for sigma = 1.6
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 
 from vsr.degradations.base import Bounds
+from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.resize import bicubic_down
 from vsr.types import HRFrames, LRFrames
 
 

@@ -16,8 +16,8 @@ from vsr.data.frames import Ends, beyond
 from vsr.data.masks import fill_gaps
 from vsr.errors import UserError
 from vsr.inference.tiles import tiles
-from vsr.modules.sr import SRModule
-from vsr.nets.base import on_clip
+from vsr.models.base import on_clip
+from vsr.training.modules.base import SRModule
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vsr.data.frames import Ends, beyond
 from vsr.inference.engine import Engine, Overflow
-from vsr.output.base import Sink
+from vsr.io.writers.base import Sink
 
 AHEAD = 2  # blocks that wait between two threads
 FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block under way)

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.build import build_baselines, make
-from vsr.config import CONSISTENCIES
+from vsr.config.check import CONSISTENCIES
 from vsr.data.frames import Ends
+from vsr.degradations.consistency import again
 from vsr.errors import UserError, suggestion
 from vsr.inference.engine import Engine, Options
-from vsr.inference.familiarity import FRAMES, Familiarity, familiarity
-from vsr.inference.labelled import refined
+from vsr.inference.labelled_arrays import refined
+from vsr.inference.out_of_distribution import FRAMES, Familiarity, familiarity
 from vsr.inference.stream import windows
-from vsr.loading import Trained, read_trained
-from vsr.naming import method
-from vsr.nets.consistency import again
+from vsr.inference.trained import Trained, read_trained
+from vsr.models.parameter_names import method
+from vsr.training.build import build_baselines, make
 
 Array = TypeVar("Array")  # numpy, torch or xarray: what goes in comes out
 

@@ -1,8 +1,8 @@
 """Scores of frames and movies against the truth. Names and definitions are in `vsr.metrics.definitions`."""
 
-from vsr.metrics.frames import MSE_FLOOR, SCORES, SSIM_RADIUS, FrameScores, frame_scores
-from vsr.metrics.referee import Facts, Referee
-from vsr.metrics.sequences import SEQUENCE_SCORES, SequenceScores
+from vsr.metrics.collection import Facts, Referee
+from vsr.metrics.motion import SEQUENCE_SCORES, SequenceScores
+from vsr.metrics.psnr_ssim import MSE_FLOOR, SCORES, SSIM_RADIUS, FrameScores, frame_scores
 
 __all__ = [
     "MSE_FLOOR",

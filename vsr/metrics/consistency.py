@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vsr.metrics.tables import FrameTable, frames_of, ratio, unmasked
-from vsr.resize import pad_symmetric
+from vsr.degradations.resize import pad_symmetric
+from vsr.metrics.base import FrameTable, frames_of, ratio, unmasked
 from vsr.types import HRClips, LRClips
 
 SMALLEST = 4  # LR pixels per side, below which there is no score

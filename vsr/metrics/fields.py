@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.frames import MSE_FLOOR, SCORES, frame_scores
-from vsr.metrics.tables import FrameTable, frames_of, ratio
+from vsr.metrics.base import FrameTable, frames_of, ratio
+from vsr.metrics.psnr_ssim import MSE_FLOOR, SCORES, frame_scores
 from vsr.types import HRClips, HRFrames
 
 ERRORS = ("rmse", "max_error", "vrmse", "gradient_rmse", "sharpness")

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.spectra import MODES, POSITION, Power, PowerTable, coherence, log_distance, nearest
-from vsr.metrics.tables import FrameTable, frames_of, unmasked
+from vsr.metrics.base import FrameTable, frames_of, unmasked
+from vsr.metrics.power import MODES, POSITION, Power, PowerTable, coherence, log_distance, nearest
 from vsr.types import HRClips
 
 BANDS = ("band_low", "band_mid", "band_high")

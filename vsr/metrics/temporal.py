@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.frames import MSE_FLOOR
-from vsr.metrics.spectra import MODES, Power, PowerTable, log_distance
+from vsr.metrics.base import Table, unmasked
+from vsr.metrics.power import MODES, Power, PowerTable, log_distance
+from vsr.metrics.psnr_ssim import MSE_FLOOR
 from vsr.metrics.spectrum import power_of
-from vsr.metrics.tables import Table, unmasked
 from vsr.types import HRClips
 
 BLOCK = 64  # frames per block of Welch's method: long movies are averaged, and kept in bounded memory

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.tables import FrameTable, frames_of, ratio, unmasked
+from vsr.metrics.base import FrameTable, frames_of, ratio, unmasked
 from vsr.types import HRClips, HRFrames
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks, the leaderboard and the reproduction of the report; not installed."""

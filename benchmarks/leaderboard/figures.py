@@ -1,0 +1,115 @@
+"""PSNR over what it costs: frames per second, and the training budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullFormatter
+
+from benchmarks.common.drawing import save
+from benchmarks.common.words import mean
+from benchmarks.leaderboard.board import Board
+
+COLUMNS = 3
+STYLES = (("-", "o"), ("--", "s"))  # lines and marks of the first ten networks and of the others
+Point = tuple[float, float, str]  # frames per second, PSNR, label
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other one beats in both, the fastest first."""
+    found: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point[0], -point[1])):
+        if not found or point[1] > found[-1][1]:
+            found.append(point)
+    return found
+
+
+def over_speed(board: Board, path: Path) -> None:
+    """A panel per kind of data: PSNR over frames per second, a colour per budget, with the front of each budget."""
+    figure, axes = _panels(board)
+    for axis, data in zip(axes, _shown(board), strict=True):
+        split = board.splits(data)[-1]
+        for number, budget in enumerate(board.budgets):
+            points = [point for model in board.rows(data) if (point := _point(board, data, budget, model, split))]
+            if not points:
+                continue
+            colour = f"C{number}"
+            axis.scatter([x for x, *_ in points], [y for _, y, _ in points], color=colour, s=16, label=budget)
+            best = front(points)
+            axis.plot([x for x, *_ in best], [y for _, y, _ in best], color=colour, linewidth=0.9, alpha=0.7)
+            if number == _last(board, data):
+                for x, y, label in points:
+                    axis.annotate(label, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6.5)
+        _lines(board, axis, data, split)
+        axis.set_xscale("log")
+        axis.margins(x=0.15)  # room for the labels
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        axis.set_xlabel("frames per second")
+    save(figure, path)
+
+
+def over_budget(board: Board, path: Path) -> None:
+    """A panel per kind of data: PSNR over the training budget, a line per network."""
+    figure, axes = _panels(board)
+    seconds = {budget["name"]: budget["seconds"] for budget in board.content["budgets"]}
+    timed = all(seconds.values())
+    for axis, data in zip(axes, _shown(board), strict=True):
+        split = board.splits(data)[-1]
+        for model in board.rows(data):
+            number = board.models.index(model)  # the same colour in every panel
+            there = [budget for budget in board.budgets if board.seeds(data, budget, model)]
+            values = [mean(board.scores(data, budget, model, split, "psnr")) for budget in there]
+            at = [seconds[budget] / 60 if timed else board.budgets.index(budget) for budget in there]
+            if there:
+                line, mark = STYLES[number // 10 % 2]
+                axis.plot(at, values, marker=mark, markersize=4, label=model, color=f"C{number % 10}", linestyle=line)
+        _lines(board, axis, data, split)
+        if timed:
+            axis.set_xscale("log")
+        axis.set_xticks([seconds[budget] / 60 if timed else at for at, budget in enumerate(board.budgets)], board.budgets)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("training budget")
+    save(figure, path)
+
+
+def _panels(board: Board) -> tuple[Figure, list[Axes]]:
+    count = len(_shown(board))
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.8 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.axis("off")
+    return figure, axes[:count]
+
+
+def _shown(board: Board) -> list[str]:
+    return [data for data in board.data if board.splits(data)]
+
+
+def _last(board: Board, data: str) -> int:
+    """The longest budget that anything was run with."""
+    return max(i for i, budget in enumerate(board.budgets) if any(board.seeds(data, budget, m) for m in board.rows(data)))
+
+
+def _point(board: Board, data: str, budget: str, model: str, split: str) -> Point | None:
+    fast = board.cost(model, "frames_per_second")
+    if fast is None or not board.seeds(data, budget, model):
+        return None
+    values = board.scores(data, budget, model, split, "psnr")
+    return (fast, mean(values), model) if values else None
+
+
+def _lines(board: Board, axis: Axes, data: str, split: str) -> None:
+    for method, style in (("linear", "--"), ("bicubic", ":")):
+        value = board.baseline(data, method, split)
+        if value is not None:
+            axis.axhline(value, color="grey", linestyle=style, linewidth=0.9, label=method)
+    axis.set_title(f"{data}, {split}", fontsize=10)
+    axis.set_ylabel("PSNR (dB)")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=6.5)

@@ -1,0 +1,177 @@
+"""The tables of the report, each with our figures beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.common.words import gain, mean, spread, table
+from benchmarks.reproduction.reported import CHAINS, INPUT, TRAINED, Three
+
+TITLES = {
+    "table1": "Table 1: the 2D network, 100 epochs",
+    "table2": "Table 2: the 2D network, 150 epochs",
+    "table3": "Table 3: the 3D network on raw climate data",
+    "table4": "Table 4: the 3D network on real movies of 64x64 pixels",
+    "table5": "Table 5: the 3D network behind that of Table 1, patience 5",
+    "table6": "Table 6: the 3D network behind that of Table 2, patience 5",
+    "table7": "Table 7: the networks of Tables 2 and 3 one behind the other",
+    "table8": "Table 8: the networks of Tables 2 and 6 one behind the other",
+}
+CODES = 255.0**2  # MSE of Table 4 is in code values, ours in units of the range
+SCORES = ("mse", "ssim", "psnr")
+FORMS = {"mse": ".3e", "ssim": ".4f", "psnr": ".2f"}
+
+
+class Facts:
+    """Access to what `benchmarks.reproduction.facts.gather` collected: lists with one number per seed."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+        self.runs: dict[str, Any] = content["runs"]
+
+    def epoch(self, run: str, which: str, split: str, score: str) -> list[float]:
+        """Of the frames of training or validation, before training ("first") or at the end ("last")."""
+        return [seed[which][split][score] for seed in self.runs[run]["seeds"]]
+
+    def row(self, run: str, split: str, score: str = "psnr", method: str = "network") -> list[float]:
+        """Of a test split."""
+        return [seed["rows"][split][method][score] for seed in self.runs[run]["seeds"]]
+
+    def splits(self, run: str) -> list[str]:
+        """The test splits."""
+        return list(self.runs[run]["seeds"][0]["rows"])
+
+    def farthest(self, run: str) -> str:
+        """The split that is least like what was learned from: `unseen` where there is one."""
+        return self.splits(run)[-1]
+
+    def epochs(self, run: str) -> str:
+        """How many there were, as text; several where seeds stopped at different ones."""
+        found = sorted({seed["epochs"] for seed in self.runs[run]["seeds"]})
+        return "/".join(map(str, found))
+
+    def seconds(self, run: str) -> list[float]:
+        """Of each process from start to end."""
+        return [seed["process_seconds"] for seed in self.runs[run]["seeds"]]
+
+
+def baselines(name: str) -> dict[str, str]:
+    """The runs that have the baselines' scores on a table's frames."""
+    return {method: f"movies_{method}" if name == "table4" else method for method in ("bicubic", "linear")}
+
+
+def trained(facts: Facts, name: str) -> str:
+    """Tables 1 to 6: before training and at the end, train and validation, as the report has them; test frames below."""
+    unit = CODES if name == "table4" else 1.0
+    rows = [_reported(epoch, scores.train, scores.val) for epoch, scores in TRAINED[name].items()]
+    for method, run in baselines(name).items():
+        rows.append([method, *_ours(facts, run, "first", unit)])
+    controls = {"table2": "as_reported", "table3": "as_reported_3d"}
+    rows.append(["ours, epoch 0", *_ours(facts, name, "first", unit)])
+    rows.append([f"**ours, epoch {facts.epochs(name)}**", *_ours(facts, name, "last", unit)])
+    if name in controls and controls[name] in facts.runs:
+        rows.append([f"trained as reported, epoch {facts.epochs(controls[name])}", *_ours(facts, controls[name], "last", unit)])
+    header = ["", *(f"{split} {score.upper()}" for split in ("train", "val") for score in SCORES)]
+    return "\n\n".join([table(header, rows), _held_out(facts, name, controls.get(name)), _seconds(facts, name)])
+
+
+def _reported(epoch: int, *splits: Three) -> list[str]:
+    cells = [f"{three.mse:.4g}" if three.mse > 1 else f"{three.mse:.3e}" for three in splits]
+    rest = [[f"{three.ssim:.4f}", f"{three.psnr:.2f}"] for three in splits]
+    return [f"report, epoch {epoch}", cells[0], *rest[0], cells[1], *rest[1]]
+
+
+def _ours(facts: Facts, run: str, which: str, unit: float) -> list[str]:
+    cells = []
+    for split in ("train", "val"):
+        for score in SCORES:
+            values = facts.epoch(run, which, split, score)
+            if score == "mse" and unit != 1:
+                cells.append(spread([value * unit for value in values], ".1f"))
+            else:
+                cells.append(spread(values, FORMS[score]))
+    return cells
+
+
+def _held_out(facts: Facts, name: str, control: str | None) -> str:
+    """What the report does not have: frames that neither training nor the choice of the epoch has seen."""
+    rows = []
+    for split in facts.splits(name):
+        base = {method: facts.row(name, split, method=method) for method in ("bicubic", "linear")}
+        found = facts.row(name, split)
+        cells = [split, spread(base["bicubic"][:1]), spread(base["linear"][:1]), spread(found)]
+        cells += [gain(found, base["bicubic"]), gain(found, base["linear"])]
+        if control is not None:
+            cells.append(spread(facts.row(control, split)) if control in facts.runs else "")
+        rows.append(cells)
+    header = ["PSNR on frames not learned from", "bicubic", "linear", "ours", "over bicubic", "over linear"]
+    return table([*header, "trained as reported"] if control is not None else header, rows)
+
+
+def _seconds(facts: Facts, name: str) -> str:
+    command = facts.runs[name]["command"]
+    return f"`{command}`, {mean(facts.seconds(name)):.0f} s per seed with everything."
+
+
+def chained(facts: Facts, name: str) -> str:
+    """Tables 7 and 8: the frames between the networks and behind them."""
+    run = "table6" if name == "table8" else name
+    names = {"2D network": "2D network", "after repacking": "after repacking", "network": "3D network"}
+    rows = []
+    for key, label in names.items():
+        three = CHAINS[name][key]
+        rows.append([f"report, {label}", "", f"{three.mse:.3e}", f"{three.ssim:.4f}", f"{three.psnr:.2f}"])
+    for split in facts.splits(run):
+        for key in ("bicubic", "linear", *names):
+            cells = [spread(facts.row(run, split, score, key), FORMS[score]) for score in SCORES]
+            rows.append([f"**ours, {names[key]}**" if key == "network" else names.get(key, key), split, *cells])
+    return "\n\n".join([table(["", "frames", "MSE", "SSIM", "PSNR"], rows), _seconds(facts, run)])
+
+
+def summary(facts: Facts) -> str:
+    """One line per table: the last epoch's PSNR, and what the network adds to what it was given."""
+    rows = []
+    for name in (*TRAINED, "table7", "table8"):
+        number = name.removeprefix("table")
+        rows.append([number, TITLES[name].partition(": ")[2], *(_summed(facts, name))])
+    header = [
+        "Table",
+        "what",
+        "report: PSNR",
+        "ours: PSNR",
+        "bicubic",
+        "linear",
+        "report: gain",
+        "ours: gain",
+        "ours is above in",
+    ]
+    return table(header, rows)
+
+
+def _summed(facts: Facts, name: str) -> list[str]:
+    if name in CHAINS:
+        run = "table6" if name == "table8" else name
+        split = facts.farthest(run)
+        found, given = facts.row(run, split), facts.row(run, split, method="after repacking")
+        theirs, before = CHAINS[name]["network"].psnr, CHAINS[name]["after repacking"].psnr
+        base = [mean(facts.row(run, split, method=method)) for method in ("bicubic", "linear")]
+    else:
+        found, given = facts.epoch(name, "last", "val", "psnr"), facts.epoch(name, "first", "val", "psnr")
+        theirs = list(TRAINED[name].values())[-1].val.psnr
+        before = INPUT.get(name)  # type: ignore[assignment]
+        base = [mean(facts.epoch(run, "first", "val", "psnr")) for run in baselines(name).values()]
+        if name not in ("table5", "table6"):
+            given = facts.epoch(baselines(name)["bicubic"], "first", "val", "psnr")
+    over = [a - b for a, b in zip(found, given * len(found) if len(given) == 1 else given, strict=True)]
+    above = ["PSNR"] if mean(found) > theirs else []
+    if before is not None and mean(over) > theirs - before:
+        above.append("gain")
+    report_gain = "not given" if before is None else f"{theirs - before:+.2f}"
+    return [
+        f"{theirs:.2f}",
+        spread(found),
+        *(f"{value:.2f}" for value in base),
+        report_gain,
+        gain(found, given),
+        " and ".join(above) or "nothing",
+    ]

@@ -1,0 +1,223 @@
+"""The inspector: what it says of a file, and that the command it prints gives back the same file."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from tests.fakes import ROOT, moving_pattern, write_y4m
+from vsr.commands.inspect import Decoded, argument, main, runs, statistics
+
+
+def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
+    """float64 (T, H, W) that changes slowly in time and quickly in space."""
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    return np.sin(0.9 * y + 0.02 * t) * np.cos(0.8 * x) + np.sin(0.7 * (x + y) - 0.03 * t)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert not err
+    return out
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    assert caught.value.code == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_is_fast_and_light() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "vsr", "inspect", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "--picture" in done.stdout
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "vsr.io.readers.open" in modules
+    assert not modules & {"torch", "lightning", "hydra", "matplotlib", "h5py", "scipy", "xarray", "zarr"}
+
+
+def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    data = xarray.Dataset({"h": (("time", "lat", "lon"), waves(), {"units": "m"})}, {"lat": np.arange(12)})
+    data.to_netcdf(tmp_path / "h.nc", engine="h5netcdf")
+    out = said(capsys, tmp_path / "h.nc")
+    assert "format: NetCDF (HDF5-based)" in out
+    assert "h  40x12x16  float64  (time, lat, lon)  [m]" in out
+    assert "movie: 40 frames of 12x16\nsample: 40 of 40 frames" in out
+    assert f"train: python train.py model=fsrcnn data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx\n" in out
+    assert "warning" not in out
+
+
+def test_axes_must_be_given_where_the_file_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "a.npz", u=waves(), words=np.array(["a"]))
+    out = said(capsys, tmp_path / "a.npz")
+    assert "u  40x12x16  float64\n  words  is string, not real numbers" in out
+    assert "movie: not opened;" in out
+    assert "type e.g. data.axes=tyx" in out
+    assert "train:" not in out
+    out = said(capsys, tmp_path / "a.npz", "--axes", "tyx")
+    assert "data.variable=u data.axes=tyx" in out
+    assert "warning" not in out
+    assert "no such array" in failed(capsys, tmp_path / "a.npz", "--variable", "v", "--axes", "tyx")
+    assert "twice" in failed(capsys, tmp_path / "a.npz", "--axes", "tyy")
+
+
+def test_wrong_axes_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", waves())
+    assert "warning: neighbouring frames are less alike" in said(capsys, tmp_path / "a.npy", "--axes", "ytx")
+    assert "warning" not in said(capsys, tmp_path / "a.npy", "--axes", "tyx")
+
+
+def test_several_variables_and_movies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    many = np.stack([waves(20), waves(20) + 1])
+    np.savez(tmp_path / "a.npz", u=many, v=-many)
+    out = said(capsys, tmp_path / "a.npz", "--variable", "u,v", "--axes", "ntyx")
+    assert "movie: 20 frames of 12x16, 2 movies, 2 channels\nsample: 40 of 40 frames" in out
+    assert '"data.variable=[u,v]" data.axes=ntyx' in out
+
+
+def test_missing_values_and_odd_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = waves(10, 13, 15)
+    values[3, :2, 0] = np.nan
+    values[5, 0, 0] = np.inf
+    np.save(tmp_path / "a.npy", values)
+    out = said(capsys, tmp_path / "a.npy", "--axes", "tyx")
+    assert "NaN: 2 values in 1 frames; Inf: 1 values in 1 frames" in out
+    assert "data.axes=tyx data.mask=true data.crop=true" in out
+    np.save(tmp_path / "a.npy", np.full((4, 6, 6), np.nan))
+    assert "min nan" in said(capsys, tmp_path / "a.npy", "--axes", "tyx")
+    np.save(tmp_path / "a.npy", np.zeros((1, 1, 1)))
+    assert "movie: 1 frames of 1x1" in said(capsys, tmp_path / "a.npy", "--axes", "tyx")
+
+
+def test_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    luma = moving_pattern(12, 32, 46)
+    path = write_y4m(tmp_path / "my clip.y4m", luma)
+    out = said(capsys, path)
+    assert "movie: 12 frames of 32x46" in out
+    assert f"min {luma.min()}  max {luma.max()}  mean {luma.mean():.6g}" in out
+    assert f"train: python train.py model=fsrcnn data=movies \"data.path='{path}'\"\n" in out
+    assert "no such file" in failed(capsys, tmp_path / "none.mkv")
+
+
+def test_bad_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.h5").write_text("words")
+    assert "text (words ...), not arrays" in failed(capsys, tmp_path / "a.h5")
+    assert "no such file" in failed(capsys, tmp_path / "none.h5")
+    np.save(tmp_path / "flat.npy", np.zeros((3, 4)))
+    assert "flat is 3x4" in failed(capsys, tmp_path / "flat.npy")
+    np.savez(tmp_path / "flat.npz", words=np.array(["a"]))
+    assert "words is string" in failed(capsys, tmp_path / "flat.npz")
+
+
+def test_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = waves()
+    values[0] = np.nan
+    np.save(tmp_path / "$a$.npy", values)
+    said(capsys, tmp_path / "$a$.npy", "--axes", "tyx", "--picture", tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in failed(
+        capsys, tmp_path / "$a$.npy", "--axes", "tyx", "--picture", tmp_path / "file" / "out.png"
+    )
+
+
+def test_names_the_terminal_cannot_show(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"wärme": waves(), "evil\x1b[2J": waves()})
+    done = subprocess.run(
+        [sys.executable, "-m", "vsr", "inspect", str(tmp_path / "a.npz"), "--variable", "wärme", "--axes", "tyx"],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
+    )
+    assert rb"w\xe4rme" in done.stdout
+    assert b"\x1b" not in done.stdout
+
+
+class Counted(Decoded):
+    """Counts the frames that are read."""
+
+    count = 0
+
+    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
+        self.count += stop - start
+        return super().read(movie, start, stop)
+
+
+def test_statistics_of_known_values() -> None:
+    frames = Counted(np.arange(1000, dtype=np.float32)[:, None, None] * np.ones((1, 4, 6), np.float32))
+    found = statistics(frames)
+    assert frames.count == found.frames == 64
+    assert (found.low, found.high, found.whole) == (0, 999, 1000)
+    assert found.mean == pytest.approx(499.5, abs=1)
+    assert found.change == pytest.approx(1 / found.std)
+    few = Decoded(waves(10))
+    found = statistics(few)
+    assert list(runs(few)) == [(0, 0, 10)]
+    assert found.std == pytest.approx(waves(10).std())
+    pairs = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(waves(10)[:-1], waves(10)[1:], strict=True)]
+    assert found.along["t"] == pytest.approx(np.median(pairs))
+
+
+def test_sample_spans_all_movies() -> None:
+    frames = Decoded(waves(50))
+    frames.shape = (10, 1, 50, 12, 16)
+    chosen = list(runs(frames))
+    assert {movie for movie, _, _ in chosen} == set(range(10))
+    assert all(0 <= start < stop <= 50 for _, start, stop in chosen)
+    assert sum(stop - start for _, start, stop in chosen) == 64
+
+
+ODD = st.text(st.sampled_from("ab1. '\"\\$${}[](),=:;~!#&|*?<>äß-_/@%+`"), min_size=1, max_size=12)
+
+
+def understood(line: str) -> object:
+    """What Hydra makes of it after the shell."""
+    words = shlex.split(line)
+    assert len(words) == 1
+    override = OverridesParser.create().parse_override(words[0])
+    return OmegaConf.to_container(OmegaConf.create({"value": override.value()}), resolve=True)["value"]  # type: ignore[index,call-overload]
+
+
+@given(ODD)
+@settings(max_examples=400, deadline=None)
+@example("null").via("taken for a constant")
+@example("1e5").via("taken for a number")
+@example("a b.nc")
+@example("it's ${HOME} \\")
+@example("\\'${a}\\\\")
+@example("C:\\data\\h.nc")
+def test_commands_survive_shell_and_hydra(text: str) -> None:
+    assert understood(argument("data.path", text)) == text
+    assert understood(argument("data.variable", [text, "b"])) == [text, "b"]
+
+
+def test_the_shell_agrees(tmp_path: Path) -> None:
+    for text in ("a b.nc", "it's", "$HOME", "`id`", "a\\b", "h!.nc", 'say "x"', "plain/h.nc", "*"):
+        line = argument("data.path", text)
+        done = subprocess.run(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert OverridesParser.create().parse_override(done.stdout).value() == text
+    assert argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
+    assert argument("data.path", "run/h.nc") == "data.path=run/h.nc"

@@ -1,0 +1,160 @@
+"""The user's own fields: every format trains, lands upright, and files beyond memory are read in blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from tests.fakes import assert_same_scores, evaluate_here, train_here
+from tests.io.readers.test_open import REAL, write_matlab73
+from vsr.data.datamodules.climate import ClimateDataModule
+from vsr.data.frames import MemoryFrames
+from vsr.data.lazy_frames import StoredFrames
+from vsr.degradations import Bicubic, Chain
+from vsr.errors import UserError
+from vsr.recipe import Recipe
+
+QUICK = ["data=climate", "recipe.patch=8", "recipe.steps=3"]
+COMMON = {"scale": 2, "degradation": Bicubic(), "recipe": Recipe(patch=6)}
+
+
+def flow(frames: int = 12, height: int = 24, width: int = 32, seed: int = 0) -> np.ndarray:
+    """(T, Y, X) float32: a tilted, moving front whose values tell the axes apart: mean grows along y, twice as fast along x."""
+    rng = np.random.default_rng(seed)
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    phase = rng.uniform(0, 6)
+    return (0.1 * y + 0.2 * x + np.tanh((x - y + 2 * t - 10) / 2) + np.sin(0.5 * y + 0.2 * t + phase)).astype(np.float32)
+
+
+def write(path: Path, kind: str, values: np.ndarray) -> list[str]:
+    """Write (T, Y, X) values in a format; the overrides that read them."""
+    yxt = values.transpose(1, 2, 0)
+    if kind == "v5":
+        savemat(path, {"H": yxt})
+        return ["data.axes=yxt"]
+    if kind == "v7.3":
+        write_matlab73(path, "H", yxt)
+        return ["data.axes=yxt"]
+    if kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("H", data=values, chunks=(1, *values.shape[1:]), compression="gzip")
+        return ["data.axes=tyx"]
+    if kind == "npz":
+        np.savez(path, H=values.transpose(2, 1, 0))
+        return ["data.axes=xyt"]
+    if kind == "npy":
+        np.save(path, values)
+        return ["data.axes=tyx"]
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        zarr.save_group(str(path), H=values)
+        return ["data.axes=tyx"]
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    dims = {"time": np.arange(len(values)), "lat": np.arange(values.shape[1]), "lon": np.arange(values.shape[2])}
+    xarray.DataArray(values, dims, tuple(dims), name="H").to_netcdf(path, engine="h5netcdf")
+    return []
+
+
+@pytest.mark.parametrize("kind", ["v5", "v7.3", "h5", "npz", "npy", "zarr", "nc"])
+def test_every_format_trains_and_is_upright(kind: str, tmp_path: Path) -> None:
+    values = flow()
+    path = tmp_path / f"field.{kind if kind not in ('v5', 'v7.3') else 'mat'}"
+    axes = write(path, kind, values)
+    results = train_here(tmp_path / "run", [*QUICK, f"data.path={path}", *axes])
+    assert results["protocol"]["data"]["size"] == [24, 32]
+    assert results["protocol"]["data"]["frames"] == {"train": 6, "val": 2, "test": 4}
+    assert results["protocol"]["data"]["bounds"] == [float(values[:6].min()), float(values[:6].max())]
+    data = ClimateDataModule(path=str(path), axes=axes[0].partition("=")[2] if axes else None, **COMMON)
+    data.setup()
+    np.testing.assert_array_equal(data.sets["test"].pair.hr[:, 0].numpy(), values[8:])
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])
+    assert_same_scores(again["rows"], results["rows"])
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the real climate file is not here")
+def test_a_real_climate_file_trains(tmp_path: Path) -> None:
+    results = train_here(tmp_path, [*QUICK, f"data.path={REAL.resolve()}", "data.crop=true"])
+    assert results["protocol"]["data"]["size"] == [36, 48]
+    assert results["protocol"]["data"]["frames"] == {"train": 134, "val": 34, "test": 72}
+    low, high = results["protocol"]["data"]["bounds"]
+    assert 200 < low < high < 330  # kelvin
+
+
+def test_bounds_of_the_checkpoint_are_used_on_other_files(tmp_path: Path) -> None:
+    write(tmp_path / "a.npy", "npy", flow())
+    write(tmp_path / "b.npy", "npy", flow(seed=3) * 2)
+    run = [f"data.path={tmp_path}/a.npy", "data.axes=tyx"]
+    first = train_here(tmp_path / "run", [*QUICK, *run])
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    other = evaluate_here(tmp_path / "b", [checkpoint, "data=climate", f"data.path={tmp_path}/b.npy", "data.axes=tyx"])
+    assert other["protocol"]["data"]["bounds"] == first["protocol"]["data"]["bounds"]
+    given = [checkpoint, "data=climate", f"data.path={tmp_path}/b.npy", "data.axes=tyx", "data.bounds=[-5,20]"]
+    assert evaluate_here(tmp_path / "c", given)["protocol"]["data"]["bounds"] == [-5.0, 20.0]
+
+
+def test_several_variables_are_channels_and_several_movies_are_split_whole(tmp_path: Path) -> None:
+    np.savez(tmp_path / "uvh.npz", **{name: flow(seed=i) for i, name in enumerate("huv")})
+    results = train_here(tmp_path / "a", [*QUICK, f"data.path={tmp_path}/uvh.npz", "data.variable=[h,u,v]", "data.axes=tyx"])
+    assert results["protocol"]["data"]["channels"] == 3
+    np.save(tmp_path / "n.npy", np.stack([flow(6, seed=i) for i in range(5)]))
+    data = ClimateDataModule(path=str(tmp_path / "n.npy"), axes="ntyx", **COMMON)
+    data.setup()
+    assert data.card["frames"] == {"train": 12, "val": 6, "test": 6}
+
+
+def test_land_is_refused_or_masked(tmp_path: Path) -> None:
+    values = flow()
+    values[:, :10, :12] = np.nan
+    np.save(tmp_path / "sea.npy", values)
+    run = [*QUICK, f"data.path={tmp_path}/sea.npy", "data.axes=tyx"]
+    with pytest.raises(UserError, match=r"6 of the frames 0 to 5 hold NaN.*the first is frame 0.*type data.mask=true"):
+        train_here(tmp_path / "a", run)
+    results = train_here(tmp_path / "b", [*run, "data.mask=true", "model=bicubic"])
+    data = ClimateDataModule(path=str(tmp_path / "sea.npy"), axes="tyx", mask=True, **COMMON)
+    data.setup()
+    pair = data.sets["test"].pair
+    assert torch.isfinite(pair.hr).all()
+    from vsr.degradations.resize import bicubic_up
+
+    low, high = data.bounds
+    error = ((bicubic_up(pair.lr, 2) - pair.hr) / (high - low))[:, 0, 4:-4, 4:-4].double().numpy()
+    sea = ~np.isnan(values[8:, 4:-4, 4:-4])
+    row = next(row for row in results["rows"] if row["method"] == "bicubic")
+    assert row["mae"] == pytest.approx(abs(error)[sea].mean(), rel=1e-4)
+    train_here(tmp_path / "c", [*run, "data.mask=true"])
+
+
+def test_a_file_beyond_memory_gives_the_same_frames_and_scores(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", "h5", flow(40))
+    options = {"path": str(tmp_path / "a.h5"), "axes": "tyx", **COMMON}
+    inside, outside = ClimateDataModule(**options), ClimateDataModule(memory=0.01, **options)
+    inside.setup()
+    outside.setup()
+    assert isinstance(inside.sets["train"], MemoryFrames)
+    assert isinstance(outside.sets["train"], StoredFrames)
+    assert inside.card == outside.card
+    for name in inside.sets:
+        pairs = list(outside.sets[name].pairs())
+        torch.testing.assert_close(torch.cat([pair.lr for pair in pairs]), inside.sets[name].pair.lr)
+        torch.testing.assert_close(torch.cat([pair.hr for pair in pairs]), inside.sets[name].pair.hr)
+    run = [*QUICK, f"data.path={tmp_path}/a.h5", "data.axes=tyx", "model=linear"]
+    a, b = (train_here(tmp_path / str(m), [*run, f"data.memory={m}"])["rows"] for m in (0.01, 100))
+    for row, other in zip(a, b, strict=True):
+        assert row["psnr"] == pytest.approx(other["psnr"], abs=1e-3)
+    train_here(tmp_path / "net", [*run, "model=fsrcnn", "data.memory=0.01"])
+
+
+def test_codecs_need_whole_clips(tmp_path: Path) -> None:
+    from vsr.degradations import H264
+
+    write(tmp_path / "a.h5", "h5", flow(40))
+    codec = Chain(steps={"bicubic": Bicubic(), "h264": H264()})
+    options = {**COMMON, "degradation": codec, "path": str(tmp_path / "a.h5"), "axes": "tyx"}
+    with pytest.raises(UserError, match=r"bicubic\+h264\(23\) needs whole clips in memory"):
+        ClimateDataModule(memory=0.01, **options).setup()

@@ -1,0 +1,214 @@
+"""consistency=projection and backprojection: results that, degraded, are the LR frames they were made from."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vsr
+from tests.fakes import TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
+from tests.test_docs import kept, tables
+from vsr.config.check import check
+from vsr.degradations.blur import GaussianBlur
+from vsr.degradations.chain import Chain
+from vsr.degradations.consistency import BackProjection, Projection, agreement, along
+from vsr.degradations.resize import bicubic_up
+from vsr.degradations.scaling import Area, Bicubic, Subsample
+from vsr.errors import UserError
+from vsr.inference.export.run import export
+
+QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=3"]
+BLURRED = Chain(steps={"blur": GaussianBlur(1.6), "subsample": Subsample()})
+LINEAR = [Bicubic(), Area(), Subsample(), BLURRED]
+
+
+def name_of(degradation: Any) -> str:
+    return str(degradation.name)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that were trained with a consistency, and one without."""
+    folder = tmp_path_factory.mktemp("runs")
+    what = {
+        "none": ["model=fsrcnn_s"],
+        "projection": ["model=fsrcnn_s", "consistency=projection"],
+        # Loses two frames per side in time and two pixels in space, fewer than the window cuts.
+        "movie": ["model=srnet3d", "recipe.batch=1", "consistency=projection"],
+    }
+    for name, overrides in what.items():
+        train_here(folder / name, [*QUICK, *overrides])
+    return {name: folder / name for name in what}
+
+
+def best(run: Path) -> Path:
+    return run / "checkpoints" / "best.ckpt"
+
+
+def of(rows: list[dict[str, Any]], method: str, split: str = "unseen") -> dict[str, Any]:
+    [row] = [row for row in rows if (row["method"], row["split"]) == (method, split)]
+    return row
+
+
+@given(
+    degradation=st.sampled_from(LINEAR),
+    scale=st.sampled_from([2, 3, 4]),
+    h=st.integers(4, 41),
+    w=st.integers(4, 41),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_projected_frame_agrees_exactly_and_comes_no_further_from_the_truth(
+    degradation: Any, scale: int, h: int, w: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hr = torch.rand(1, 2, h * scale, w * scale, generator=generator)
+    lr, guess = degradation(hr, scale), torch.rand(hr.shape, generator=generator)
+    project = Projection(partial(degradation, scale=scale), scale)
+    found = project(guess, lr)
+    torch.testing.assert_close(degradation(found, scale), lr, rtol=0, atol=1e-5)
+    # Once is enough; dividing by what a blur leaves makes rounding errors larger.
+    torch.testing.assert_close(project(found, lr), found, rtol=0, atol=1e-4)
+    # The correction is orthogonal to what is left (Pythagoras).
+    before, after, moved = ((a - b).double().square().sum() for a, b in ((guess, hr), (found, hr), (found, guess)))
+    assert after <= before
+    assert float(after + moved) == pytest.approx(float(before), rel=1e-3)
+
+
+@pytest.mark.parametrize("degradation", LINEAR, ids=name_of)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_backprojection_comes_closer_with_every_step(degradation: Any, scale: int) -> None:
+    lr = degradation(torch.rand(1, 1, 13 * scale, 18 * scale, generator=torch.Generator().manual_seed(0)), scale)
+    errors = []
+    for steps in (1, 2, 4, 8):
+        found = BackProjection(partial(degradation, scale=scale), scale, steps)(bicubic_up(lr, scale), lr)
+        errors.append(float((degradation(found, scale) - lr).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def test_the_matrix_of_a_large_frame_is_made_of_a_small_ones() -> None:
+    class Uneven(Area):
+        """Weights that change across the frame: a small one says nothing of it."""
+
+        def __call__(self, hr: torch.Tensor, scale: int, **_: Any) -> torch.Tensor:
+            share = torch.linspace(0, 1, hr.shape[-1] // scale, dtype=hr.dtype)
+            return super().__call__(hr, scale) * (1 - share) + hr[..., ::scale, ::scale] * share
+
+    drawn = torch.rand(1, 1, 2, 402, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    row = drawn[:, :, :1].expand_as(drawn)
+    for degradation in (Bicubic(), BLURRED, Uneven()):
+        matrix = along(partial(degradation, scale=2), 402, -1, 2)
+        assert matrix.shape == (201, 402)
+        torch.testing.assert_close(matrix @ drawn[0, 0, 0], degradation(row, 2)[0, 0, 0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["projection", "backprojection"])
+@pytest.mark.parametrize("degradation", ["noise", "jpeg", "h264"])
+def test_lr_frames_with_errors_of_their_own_are_not_agreed_with(kind: str, degradation: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"consistency={kind}: under degradation=bicubic.*noise, compression.*consistency=none"):
+        train_here(tmp_path, [*QUICK, f"degradation={degradation}", f"consistency={kind}"])
+
+
+def test_what_cannot_be_inverted_in_single_precision_is_only_projected_back(tmp_path: Path) -> None:
+    wide = ["degradation=blur", "degradation.steps.blur.sigma=4.0"]
+    with pytest.raises(UserError, match=r"degradation=blur\(4\).*type consistency=backprojection"):
+        train_here(tmp_path, [*QUICK, *wide, "consistency=projection"])
+    strong = Chain(steps={"blur": GaussianBlur(4.0), "subsample": Subsample()})
+    assert isinstance(agreement("backprojection", strong, 2, 3), BackProjection)
+
+
+def test_the_choice_is_checked_before_anything_is_read() -> None:
+    with pytest.raises(UserError, match="consistency=projecton.*projection"):
+        check(compose_config("train", ["consistency=projecton"]))
+    with pytest.raises(UserError, match="consistency_steps=0: must be 1 or more"):
+        check(compose_config("train", ["consistency_steps=0"]))
+
+
+def test_a_run_with_projection_scores_frames_that_agree(runs: dict[str, Path], tmp_path: Path) -> None:
+    for run, name in (("projection", "fsrcnn_s"), ("movie", "srnet3d")):
+        trained = json.loads((runs[run] / "results.json").read_text())
+        assert trained["consistency"] == "projection"
+        found = evaluate_here(tmp_path / run, [f"checkpoint={best(runs[run])}"])
+        assert_same_scores(found["rows"], trained["rows"])
+        assert of(found["rows"], f"{name}+projection")["consistency"] < 1e-5
+        assert of(found["rows"], "linear")["consistency"] > 1e-4  # baselines stay what they are
+        assert found["protocol"]["checkpoints"][0]["consistency"] == "projection"
+
+
+def test_evaluate_may_choose_another_consistency(runs: dict[str, Path], tmp_path: Path) -> None:
+    listed = f"checkpoint=['{best(runs['none'])}','{best(runs['projection'])}']"
+    as_trained = evaluate_here(tmp_path / "a", [listed])["rows"]
+    off = evaluate_here(tmp_path / "b", [listed, "consistency=none"])["rows"]
+    on = evaluate_here(tmp_path / "c", [listed, "consistency=projection"])["rows"]
+    back = evaluate_here(tmp_path / "d", [listed, "consistency=backprojection", "consistency_steps=6"])
+    # Training steps are the same in both runs; what differs is what is done with their frames.
+    plain, projected = of(as_trained, "fsrcnn_s"), of(as_trained, "fsrcnn_s+projection")
+    assert plain["psnr"] < projected["psnr"]
+    assert of(off, "fsrcnn_s (projection)")["psnr"] == of(off, "fsrcnn_s (none)")["psnr"] == plain["psnr"]
+    assert of(on, "fsrcnn_s+projection (none)")["psnr"] == projected["psnr"]
+    method = "fsrcnn_s+backprojection (none)"
+    assert projected["consistency"] < of(back["rows"], method)["consistency"] < 0.2 * plain["consistency"]
+    assert back["protocol"]["checkpoints"][1]["consistency steps"] == 6
+    with pytest.raises(UserError, match="type consistency=none"):
+        evaluate_here(tmp_path / "e", [f"checkpoint={best(runs['projection'])}", "degradation=noise"])
+
+
+@pytest.mark.parametrize("run", ["projection", "movie"])
+def test_tiles_and_blocks_agree_as_whole_frames_do(runs: dict[str, Path], tmp_path: Path, run: str) -> None:
+    drawn = torch.randn(7, 1, 10, 12, generator=torch.Generator().manual_seed(0))
+    lr = bicubic_up(drawn, 4)[:, 0, :37, :45].numpy()
+    whole = vsr.load(best(runs[run]), tile=0).upscale(lr)
+    spread = float(whole.std())
+    np.testing.assert_allclose(vsr.load(best(runs[run]), tile=20).upscale(lr), whole, rtol=0, atol=1e-4 * spread)
+    again = Bicubic()(torch.from_numpy(whole)[:, None], 2)[:, 0].numpy()
+    np.testing.assert_allclose(again, lr, rtol=0, atol=1e-5 * spread)
+    without = vsr.load(best(runs[run]), consistency="none").upscale(lr)
+    assert np.abs(Bicubic()(torch.from_numpy(without)[:, None], 2)[:, 0].numpy() - lr).max() > 1e-3 * spread
+    np.save(tmp_path / "lr.npy", lr)
+    made = upscale_here([f"checkpoint={best(runs[run])}", f"input={tmp_path / 'lr.npy'}", "axes=tyx", "tile=24"])
+    np.testing.assert_allclose(np.load(made), whole, rtol=0, atol=1e-4 * spread)
+
+
+def test_gaps_stay_gaps_and_reduced_precision_agrees_too(runs: dict[str, Path]) -> None:
+    lr = np.random.default_rng(0).standard_normal((2, 24, 24)).cumsum(-1).astype(np.float32)
+    fast = vsr.load(best(runs["projection"]), precision="bf16").upscale(lr)
+    spread = float(fast.std())
+    np.testing.assert_allclose(Bicubic()(torch.from_numpy(fast)[:, None], 2)[:, 0].numpy(), lr, rtol=0, atol=1e-5 * spread)
+    lr[:, 3:6, 7:9] = np.nan
+    gaps = np.isnan(vsr.load(best(runs["projection"])).upscale(lr))
+    np.testing.assert_array_equal(gaps, np.isnan(lr).repeat(2, 1).repeat(2, 2))
+
+
+def test_what_does_not_go_with_upscaling_is_refused(runs: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="periodic=x: .*consistency=none"):
+        vsr.load(best(runs["projection"]), periodic="x")
+    with pytest.raises(UserError, match="consistency=projecton.*projection"):
+        vsr.load(best(runs["none"]), consistency="projecton")
+    vsr.load(best(runs["projection"]), periodic="x", consistency="none")
+
+
+def test_an_exported_file_is_the_network_alone_and_says_so(runs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"consistency=projection, which format=torchscript .*type consistency=none"):
+        export(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript")
+    assert export(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript", consistency="none").path.exists()
+
+
+def test_the_page_of_results_is_as_it_was_measured() -> None:
+    found = kept("consistency")
+    shown = tables(ROOT / "docs" / "results" / "consistency.md", "method")
+    assert len(shown) == len(found) == 2
+    for rows, each in zip(shown, found.values(), strict=True):
+        assert [row[0].strip("`") for row in rows] == list(each["rows"])
+        for row, scores in zip(rows, each["rows"].values(), strict=True):
+            expected = [text for c in scores.values() for text in (f"{c['psnr']:.2f}", f"{c['consistency']:.1e}")]
+            assert row[1:] == expected
+            assert scores["projection"]["consistency"] < 1e-5

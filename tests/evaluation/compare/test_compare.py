@@ -1,0 +1,236 @@
+"""Runs side by side: what sets them apart, spreads over seeds, refusals, and a page that asks nobody for anything."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import ROOT
+from vsr.commands.compare import main
+from vsr.errors import UserError
+from vsr.evaluation.compare.axes import axis
+from vsr.evaluation.compare.plots import Point, parallel, scatter
+from vsr.evaluation.compare.runs import columns, find_runs
+from vsr.evaluation.compare.table import table
+
+NASTY = '<img src=x onerror="alert(1)">|a\u202eb'
+
+
+def write(folder: Path, *, seed: int = 0, psnr: float = 30.0, typed: bool = True, **config: Any) -> Path:
+    """A run's folder, as train.py leaves it, with the scores given; config keys with dots written as __."""
+    full: dict[str, Any] = {"name": "fsrcnn", "seed": seed, "monitor": "val/psnr", "recipe": {"rate": 1e-3, "batch": 16}}
+    full["data"] = {"_target_": "vsr.data.datamodules.phantom.PhantomDataModule", "size": 24}
+    given = {key.replace("__", "."): value for key, value in config.items()}
+    for key, value in given.items():
+        group, _, name = key.rpartition(".")
+        (full[group] if group else full)[name] = value
+    scores = {"frames": 5, "mae": 0.1, "mse": 0.01, "ssim": 0.9, "change_error": None, "flicker": None}
+    rows = [
+        {"split": split, "method": method, **scores, "psnr": value, "parameters": 10, "train_seconds": 1.5}
+        for split in ("test", "unseen")
+        for method, value in (("bicubic", 28.0), (full["name"], psnr))
+    ]
+    protocol = {"data": {"name": "phantom", "size": [full["data"]["size"]] * 2, "sha256": str(full["data"])}}
+    protocol |= {"degradation": "bicubic", "scale": 2, "window": [0, 4, 4], "ends": "replicate", "range": [0.0, 1.0]}
+    protocol |= {"protocol": "float", "psnr": "mean over frames", "ssim": "11x11"}
+    history = [{"epoch": 0, "val/psnr": 20.0}, {"epoch": 1, "val/psnr": psnr - 1}]
+    folder.mkdir(parents=True)
+    results = {"config": full, "rows": rows, "protocol": protocol, "history": history}
+    (folder / "results.json").write_text(json.dumps(results))
+    if typed:
+        (folder / ".hydra").mkdir()
+        lines = [f"{key}={value}" for key, value in {"seed": seed, **given}.items()]
+        (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(lines))
+        (folder / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"choices": {"hydra/job": "x"}}}}))
+    return folder
+
+
+class Page(HTMLParser):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.content = path.read_text(encoding="utf-8")
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(self.content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_runs_that_differ_in_their_seed_are_one_line_with_their_spread(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, psnr in enumerate((30.0, 30.5, 31.0)):
+        write(tmp_path / "runs" / f"low{seed}", seed=seed, psnr=psnr, recipe__rate=1e-3)
+    write(tmp_path / "runs" / "high", seed=0, psnr=33.0, recipe__rate=1e-2)
+    main([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert cells[0] == [
+        "run",
+        "recipe.rate",
+        "seeds",
+        "best val/psnr",
+        "PSNR (dB)",
+        "SSIM",
+        "over bicubic (dB)",
+        "parameters",
+        "train s",
+    ]
+    assert cells[2][1:6] == ["0.01", "1", "32.00", "33.00", "0.9000"]
+    assert cells[3][1:] == ["0.001", "3", "29.50 ± 0.50", "30.50 ± 0.50", "0.9000 ± 0.0000", "2.50 ± 0.50", "10", "2"]
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
+    assert len(rows) == 8
+    assert {(row["seed"], row["psnr"]) for row in rows if row["recipe.rate"] == "0.001"} == {
+        ("0", "30.0"),
+        ("1", "30.5"),
+        ("2", "31.0"),
+    }
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_sets_runs_apart_is_found(tmp_path: Path, typed: bool) -> None:
+    folders = [
+        write(tmp_path / "a", typed=typed, recipe__rate=1e-3),
+        write(tmp_path / "b", typed=typed, recipe__rate=1e-2, recipe__batch=8),
+        write(tmp_path / "c", typed=typed, seed=3, recipe__rate=1e-2, recipe__batch=16),
+    ]
+    assert sorted(columns(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
+
+
+def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None:
+    one, other = write(tmp_path / "a"), write(tmp_path / "b")
+    results = json.loads((other / "results.json").read_text())
+    results["config"]["recipe"]["batch"] = 32
+    (other / "results.json").write_text(json.dumps(results))
+    assert columns(find_runs([one, other])) == ["recipe.batch"]
+    assert [entry.values for entry in table(find_runs([one, other])).entries] == [("16",), ("32",)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("degradation", "area", "degradation is bicubic and area"),
+        ("scale", 3, "scale is 2 and 3"),
+        ("window", [0, 8, 8], r"window is \[0, 4, 4\] and \[0, 8, 8\]"),
+        ("range", [0.0, 2.0], "range is"),
+        ("protocol", "classical", "protocol is float and classical"),
+        ("data", {"name": "tide", "size": [24, 24]}, "data.name is phantom and tide"),
+    ],
+)
+def test_incomparable_runs_are_refused_with_what_differs(tmp_path: Path, key: str, value: Any, named: str) -> None:
+    one, other = write(tmp_path / "a"), write(tmp_path / "b")
+    results = json.loads((other / "results.json").read_text())
+    results["protocol"][key] = value
+    (other / "results.json").write_text(json.dumps(results))
+    done = subprocess.run(
+        [sys.executable, "-m", "vsr", "compare", str(one), str(other)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert re.match(f"error: {one} and {other} are not comparable: {named}.*; type --apart for a table of each", line)
+
+
+def test_sets_that_are_not_comparable_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for size in (24, 48):
+        for rate in (1e-3, 1e-2):
+            write(tmp_path / "runs" / f"{size}-{rate}", data__size=size, recipe__rate=rate, psnr=30 + rate)
+    main([str(tmp_path / "runs"), "--apart", "--output", str(tmp_path / "out")])
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("##")] == [
+        "## data.size=24",
+        "## data.size=48",
+    ]
+    page = Page(tmp_path / "out" / "summary.html")
+    assert [attrs["id"] for tag, attrs in page.tags if tag == "section"] == ["set0", "set1", "again"]
+    assert "data.size" not in [text for text in page.texts if not text.startswith("data.size=")]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda folder: None, "no such folder"),
+        (lambda folder: folder.mkdir(), "holds no training run"),
+        (lambda folder: (folder.mkdir(), (folder / "results.json").write_text("{")), "results.json: cannot be read"),
+        (lambda folder: (folder.mkdir(), (folder / "results.json").write_text('{"rows": []}')), "is not of a training run"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path: Path, prepare: Any, message: str) -> None:
+    prepare(tmp_path / "x")
+    with pytest.raises(UserError, match=message):
+        find_runs([tmp_path / "x"])
+    run = write(tmp_path / "run")
+    with pytest.raises(UserError, match="is given twice"):
+        find_runs([run, run])
+
+
+def test_the_page_asks_nobody_for_anything_and_shows_names_as_they_are(tmp_path: Path) -> None:
+    for seed, rate in enumerate((1e-3, 1e-2, 1e-1)):
+        write(tmp_path / "runs" / f"r{seed}", seed=seed, psnr=30 + seed, name=NASTY if seed else "b", recipe__rate=rate)
+    record = {"about": {}, "jobs": []}
+    for number in range(3):
+        (tmp_path / "runs" / f"r{number}").rename(tmp_path / "runs" / str(number))
+        record["jobs"].append({"number": number, "state": "ok", "values": [], "error": "", "config": {}})  # type: ignore[attr-defined]
+    record["jobs"].append({"number": 3, "state": "failed", "values": [f"name={NASTY}"], "error": NASTY, "config": {}})  # type: ignore[attr-defined]
+    (tmp_path / "runs" / "sweep.json").write_text(json.dumps(record))
+    main([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    page = Page(tmp_path / "out" / "summary.html")
+    for tag, attrs in page.tags:
+        assert tag not in ("img", "link", "iframe", "object", "embed", "base", "form", "image", "use")
+        for name, value in attrs.items():
+            assert not name.startswith("on"), (tag, name)
+            assert name not in ("src", "srcset", "action", "xlink:href", "style")
+            assert name != "href" or str(value).startswith("#")
+    assert not re.search(r"https?:|//[a-z]+\.|url\(|@import", page.content)
+    policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'")
+    assert "\u202e" not in page.content
+    assert sum(NASTY.partition("|")[0] in text for text in page.texts) >= 4
+    kinds = [tag for tag, _ in page.tags]
+    assert kinds.count("polyline") == 3
+    # Over the rate, the name and the seed.
+    assert kinds.count("circle") == 9
+    assert kinds.count("table") == 2
+
+
+def test_axes_hold_every_value() -> None:
+    rates = axis(["0.0001", "0.003", "0.1"])
+    assert (rates.kind, rates.at("0.0001"), rates.at("0.1")) == ("log", 0.0, 1.0)
+    assert rates.at("0.003") == pytest.approx(0.4924, abs=1e-4)
+    assert [text for _, text in rates.ticks()] == ["0.0001", "0.003", "0.1"]
+    wide = axis([10.0**-k for k in range(8)] + [3e-4])
+    assert [text for _, text in wide.ticks()][:2] == ["1e-07", "1e-06"] or len(wide.ticks()) <= 8
+    words = axis(["srcnn", "fsrcnn", "3"])
+    assert (words.kind, words.at("3"), words.at("srcnn")) == ("words", pytest.approx(1 / 6), pytest.approx(5 / 6))
+    assert axis(["5", "5"]).ticks() == [(0.5, "5")]
+    assert axis([31.4159, 31.4159]).ticks() == [(0.5, "31.42")]
+    linear = axis([20.123, 20.9, 20.5, 20.51])
+    assert all(0 <= place <= 1 for place, _ in linear.ticks())
+    assert [text for _, text in linear.ticks()] == ["20.2", "20.4", "20.6", "20.8"]
+
+
+def test_plots_put_the_best_where_the_axis_says() -> None:
+    points = [Point({"rate": str(10.0**-k), "model": "ab"[k % 2]}, 30.0 + k, f"run {k}") for k in range(3)]
+    drawn = parallel(points, ["rate", "model"], "val/psnr", True)
+    # The last one drawn is the best: lowest rate, at the bottom of its axis, highest score, at the top.
+    best = re.findall(r'points="([^"]+)"', drawn)[-1].split()
+    assert "run 2" in drawn.rpartition("<polyline")[2].partition("</polyline>")[0]
+    assert [float(pair.split(",")[1]) for pair in (best[0], best[-1])] == [280.0, 40.0]
+    assert parallel(points[:1], ["rate"], "val/psnr", True) == ""
+    dots = scatter(points, "rate", "val/mse", False)
+    [first] = re.findall(r'class="dot first"[^>]*><title>([^<]+)', dots)
+    assert first == "run 0"

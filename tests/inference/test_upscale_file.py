@@ -1,0 +1,261 @@
+"""upscale.py as a user runs it: files in, sharper files of the same kind out, one line for each mistake."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vsr
+from tests.fakes import ROOT, TINY_CLIMATE, moving_pattern, train_here, upscale_here, write_video, write_y4m
+from vsr.errors import UserError
+
+xarray = pytest.importorskip("xarray")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    movie = folder / "colours.y4m"
+    write_y4m(movie, moving_pattern(16))
+    quick = ["recipe.patch=8", "recipe.steps=2"]
+    what = {
+        "fields": [*TINY_CLIMATE, *quick, "model=fsrcnn"],
+        "movie": [*TINY_CLIMATE, *quick, "model=srnet3d", "recipe.batch=1"],
+        "luma": ["data=movies", f"data.path={movie}", *quick, "model=fsrcnn_s"],
+        "shifted": [*TINY_CLIMATE, *quick, "model=linear", "degradation=subsample"],
+    }
+    for name, overrides in what.items():
+        train_here(folder / name, overrides)
+    return {name: folder / name / "checkpoints" / "best.ckpt" for name in what}
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "upscale.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for part in parts:
+        assert part in last
+
+
+def fields(frames: int = 9, height: int = 14, width: int = 20) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (5 * np.sin(rng.standard_normal((frames, height, width)).cumsum(1).cumsum(2) / 4)).astype(np.float32)
+
+
+def labelled(path: Path) -> None:
+    coords = {"time": np.arange(9) * 0.5, "lat": np.linspace(-39, 39, 14), "lon": np.linspace(0, 95, 20)}
+    array = xarray.DataArray(fields(), coords, ["time", "lat", "lon"], name="h", attrs={"units": "m"})
+    array.to_dataset().assign_attrs(title="a flow").to_netcdf(path, engine="h5netcdf")
+
+
+def test_a_netcdf_file_becomes_a_finer_one(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    labelled(tmp_path / "a=b, c.nc")
+    done = run(tmp_path, f"checkpoint={checkpoints['movie']}", "input=a=b, c.nc")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a=b, c.nc", "a=b, c_x2.nc"]
+    assert "9 frames, 14x20 to 28x40" in done.stdout
+    with xarray.open_dataset(tmp_path / "a=b, c_x2.nc") as found, xarray.open_dataset(tmp_path / "a=b, c.nc") as given:
+        np.testing.assert_allclose(found.lat, np.linspace(-39 - 1.5, 39 + 1.5, 28))
+        np.testing.assert_array_equal(found.time, given.time)
+        assert found.h.attrs["units"] == "m"
+        assert found.attrs["title"] == "a flow"
+        assert "srnet3d x2 (checkpoint " in found.attrs["history"]
+        expected = vsr.load(checkpoints["movie"]).upscale(given.h)
+        xarray.testing.assert_allclose(found.h, expected, atol=1e-5)
+        assert expected.dims == given.h.dims
+        np.testing.assert_allclose(expected.lon, found.lon)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".h5", ".zarr"])
+def test_every_kind_of_array_file(checkpoints: dict[str, Path], tmp_path: Path, suffix: str) -> None:
+    import h5py
+    import scipy.io
+    import zarr
+
+    movie, path = fields(), tmp_path / f"movie{suffix}"
+    if suffix == ".npy":
+        np.save(path, movie)
+    elif suffix == ".npz":
+        np.savez(path, h=movie)
+    elif suffix == ".mat":
+        scipy.io.savemat(path, {"h": movie})
+    elif suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["h"] = movie
+    else:
+        zarr.create_array(store=str(path), name="h", data=movie)
+    made = upscale_here([f"checkpoint={checkpoints['fields']}", f"input={path}", "axes=tyx"])
+    assert made == tmp_path / f"movie_x2{suffix}"
+    from vsr.io.readers.open import open_movie
+
+    found = open_movie(made, variable=None, axes="tyx").read(0, 0, 9)[0]
+    np.testing.assert_allclose(found, vsr.load(checkpoints["fields"]).upscale(movie), atol=1e-5)
+
+
+def test_numpy_torch_and_xarray_give_the_same(checkpoints: dict[str, Path]) -> None:
+    upscaler = vsr.load(checkpoints["fields"], device="cpu")
+    movie = fields()
+    expected = upscaler.upscale(movie)
+    assert isinstance(expected, np.ndarray)
+    assert expected.shape == (9, 28, 40)
+    tensor = upscaler.upscale(torch.from_numpy(movie))
+    assert torch.equal(tensor, torch.from_numpy(expected))
+    np.testing.assert_allclose(upscaler.upscale(movie[0]), expected[0], atol=1e-5)
+    array = xarray.DataArray(np.stack([movie, movie[::-1]]).transpose(2, 0, 3, 1), dims=["y", "member", "x", "time"])
+    found = upscaler.upscale(array)
+    assert found.dims == array.dims
+    np.testing.assert_allclose(found.sel(member=0).transpose("time", "y", "x"), expected, atol=1e-5)
+    np.testing.assert_allclose(found.sel(member=1).transpose("time", "y", "x"), expected[::-1], atol=1e-5)
+    with pytest.raises(UserError, match="1 channel"):
+        upscaler.upscale(movie[None, None])
+    with pytest.raises(UserError, match="rename"):
+        upscaler.upscale(xarray.DataArray(movie, dims=["time", "a", "b"]))
+    with pytest.raises(UserError, match="not list"):
+        upscaler.upscale([1.0])  # type: ignore[type-var]
+    with pytest.raises(UserError, match="no such option"):
+        vsr.load(checkpoints["fields"], ensembel=True)
+
+
+def test_a_video_keeps_its_colours_and_a_picture_its_kind(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    import av
+    from PIL import Image
+
+    write_video(tmp_path / "film.mkv", moving_pattern(6), "ffv1", "yuv420p")
+    upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/film.mkv"])
+    with av.open(str(tmp_path / "film_x2.mkv")) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert np.stack(frames).shape == (6, 96, 96)  # 64 rows of luma, 32 of chroma
+    luma = moving_pattern(6).astype(np.float32)
+    expected = vsr.load(checkpoints["luma"]).upscale(luma).clip(0, 255).round()
+    assert np.abs(np.stack(frames)[:, :64].astype(np.float32) - expected).max() <= 1
+    assert (np.stack(frames)[:, 64:] == 128).all()
+
+    Image.fromarray(moving_pattern(1)[0]).save(tmp_path / "p.png")
+    upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/p.png", f"output={tmp_path}/sharper.png"])
+    assert Image.open(tmp_path / "sharper.png").size == (96, 64)
+
+
+KILLED = """
+import os, runpy, signal, sys
+import vsr.inference.stream as stream
+from vsr.inference.engine import Engine
+
+stream.FLUSH_SECONDS = 0.0
+compute, calls = Engine.__call__, []
+
+def dying(self, lr, **options):
+    calls.append(len(lr))
+    if sum(calls) > 300:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return compute(self, lr, **options)
+
+Engine.__call__ = dying
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("kind", ["movie.h5", "film.mkv"])
+def test_a_killed_run_goes_on_and_gives_the_same(
+    checkpoints: dict[str, Path], tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import av
+    import h5py
+
+    frames, path = 400, tmp_path / kind
+    if kind == "film.mkv":
+        write_video(path, moving_pattern(frames), "ffv1", "yuv420p")
+    else:
+        with h5py.File(path, "w") as file:
+            file["h"] = fields(frames)
+    checkpoint = checkpoints["luma" if kind == "film.mkv" else "movie"]
+    options = [f"checkpoint={checkpoint}", f"input={path}", "memory=1", *(["axes=tyx"] if kind == "movie.h5" else [])]
+    whole, target = (tmp_path / f"{name}{path.suffix}" for name in ("whole", "part"))
+    upscale_here([*options, f"output={whole}"])
+    command = [sys.executable, "-c", KILLED, str(ROOT / "upscale.py"), *options, f"output={target}"]
+    died = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert not target.exists()
+    assert (tmp_path / f".{target.name}.part").exists()
+    with pytest.raises(UserError, match="another ensemble"):
+        upscale_here([*options, f"output={target}", "ensemble=true"])
+    with pytest.raises(UserError, match="another consistency"):
+        upscale_here([*options, f"output={target}", "consistency=backprojection"])
+    with caplog.at_level(logging.INFO):
+        upscale_here([*options, f"output={target}"])
+    assert "frames are there already" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([kind, whole.name, target.name])
+    if kind == "movie.h5":
+        assert target.read_bytes() == whole.read_bytes()
+        return
+    pictures = []
+    for film in (whole, target):
+        with av.open(str(film)) as container:
+            pictures.append(np.stack([frame.to_ndarray() for frame in container.decode(video=0)]))
+    assert pictures[0].shape == (frames, 96, 96)
+    assert np.array_equal(*pictures)
+
+
+def test_each_mistake_is_one_line(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", fields())
+    np.save(tmp_path / "two.npy", np.stack([fields(), fields()], 1))
+    fine, movie = f"checkpoint={checkpoints['fields']}", [f"input={tmp_path}/a.npy", "axes=tyx"]
+    (tmp_path / "a_x2.npy").write_bytes(b"mine")
+    for overrides, said in (
+        ([f"input={tmp_path}/a.npy"], "a.npy.*axes=tyx"),
+        ([f"input={tmp_path}/b.npy"], "b.npy: no such file; did you mean 'a.npy'"),
+        ([f"input={tmp_path}/two.npy", "axes=tcyx"], r"2 channel\(s\).*trained on 1"),
+        ([*movie, f"output={tmp_path}/a.npy"], "is the input"),
+        ([*movie, f"output={tmp_path}/b.xyz"], "b.xyz|xyz"),
+        ([*movie, f"output={tmp_path}/no.mp4"], "mp4"),
+        ([*movie, "precision=fp16"], "precision=bf16"),
+        ([*movie, "precision=half"], "precision=half; known: bf16, fp16, fp32"),
+        ([*movie, "device=tpu"], "device=tpu; did you mean 'cpu'"),
+        (movie, "a_x2.npy: exists.*overwrite=true"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            upscale_here([fine, *overrides])
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="ensemble=true"):
+        upscale_here([f"checkpoint={checkpoints['shifted']}", *movie, "ensemble=true"])
+    assert (tmp_path / "a_x2.npy").read_bytes() == b"mine"
+    upscale_here([fine, *movie, "overwrite=true"])
+    assert np.load(tmp_path / "a_x2.npy").shape == (9, 28, 40)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "a_x2.npy", "two.npy"]
+    refused(run(tmp_path, fine, "input=a.npy", "axes=tyx"), "a_x2.npy: exists", "overwrite=true")
+
+
+def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", fields())
+    code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv = sys.argv[1:]; "
+    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    options = [f"checkpoint={checkpoints['fields']}", "input=a.npy", "axes=tyx"]
+    command = [sys.executable, "-c", code, str(ROOT / "upscale.py"), *options]
+    refused(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False), "a_x2.npy", "disk is full")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]  # nothing takes up the room that is missing
+
+
+def test_options_are_reported(checkpoints: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "a.npy", 30 + fields(3))
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"checkpoint={checkpoints['movie']}", f"input={tmp_path}/a.npy", "axes=tyx", "precision=bf16"])
+    said = caplog.text
+    assert "precision bf16 against fp32" in said
+    assert "trained on -10 to 10" in said
+    assert "what lies beyond the ends is made up" in said

@@ -1,0 +1,308 @@
+"""Videos through a network to videos: pictures, times, colours and audio of the result, and refusal at the start."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.io.writers.video.fakes import Planes, decoded, enlarge, flat, nearest, noise, packets, write
+from vsr.errors import UserError
+from vsr.io.writers.video.sink import stream_pair
+
+HEIGHT, WIDTH = 21, 35  # odd: chroma is rounded up
+
+
+def keys(distance: np.ndarray) -> np.ndarray:
+    d = abs(distance)
+    return np.where(d <= 1, 1.5 * d**3 - 2.5 * d**2 + 1, np.where(d < 2, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2, 0))
+
+
+def enlarged_chroma(plane: np.ndarray, shape: tuple[int, ...], scale: int, chroma: tuple[int, int]) -> np.ndarray:
+    """Cubic interpolation between the places of the samples; columns of 4:2:x lie on every other luma pixel."""
+    out = plane.astype(np.float64)
+    for axis, every, first in ((0, chroma[0], chroma[0] / 2), (1, chroma[1], 0.5)):
+        # Wide mirrored surroundings instead of folded indices.
+        wide = np.pad(out, [(8, 8) if a == axis else (0, 0) for a in (0, 1)], mode="symmetric")
+        old = (np.arange(wide.shape[axis]) - 8) * every + first
+        new = (np.arange(shape[axis]) * every + first) / scale
+        weights = keys((new[:, None] - old[None]) / every)
+        out = np.tensordot(weights, wide, (1, axis))
+        out = out if axis == 0 else out.T
+    return out
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le", "gray", "gray10le"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_lossless_luma_is_the_network_s_and_chroma_is_bicubic(pixels: str, scale: int, tmp_path: Path) -> None:
+    frames = noise(pixels, HEIGHT, WIDTH, 5)
+    source = write(tmp_path / "in.mkv", frames, pixels)
+    enlarge(source, tmp_path / "out.mkv", scale=scale, block=2)
+    top = 1023 if "10" in pixels else 255
+    result = decoded(tmp_path / "out.mkv")
+    assert len(result) == 5
+    chroma = {"0": (2, 2), "2": (1, 2), "4": (1, 1)}.get(pixels[5:6], (1, 1))
+    for (_, planes), lr in zip(result, frames, strict=True):
+        np.testing.assert_array_equal(planes[0], nearest(lr[0], scale))
+        for got, small in zip(planes[1:], lr[1:], strict=True):
+            expected = enlarged_chroma(small, got.shape, scale, chroma).clip(0, top)
+            assert abs(got - expected).max() < 0.51
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        stream = file.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", pixels)
+        assert (stream.height, stream.width) == (HEIGHT * scale, WIDTH * scale)
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
+def test_rate_times_colours_and_shape_are_the_input_s(name: str, tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "in.mp4",
+        noise("yuv420p", 24, 32, 70, low=0.3, high=0.7),
+        "yuv420p",
+        "libx264",
+        rate=Fraction(30000, 1001),
+        colours=(2, 9, 9, 16),
+        aspect=Fraction(8, 9),
+        rotation=90,
+        audio="aac",
+    )
+    enlarge(source, tmp_path / name, comment="made by fsrcnn")
+    with av.open(str(tmp_path / name)) as out, av.open(str(source)) as file:
+        stream, sound = out.streams.video[0], out.streams.audio[0]
+        assert stream.average_rate == Fraction(30000, 1001)
+        assert abs(stream.sample_aspect_ratio / Fraction(8, 9) - 1) < 0.01  # Matroska: in whole pixels of the screen
+        assert sound.metadata["language"] == "eng"
+        tags = {key.lower(): value for key, value in out.metadata.items()}
+        assert (tags["title"], tags["comment"]) == ("ducks", "made by fsrcnn")
+        for new, old in zip(out.decode(video=0), file.decode(video=0), strict=True):
+            assert (new.color_range, new.colorspace, new.color_primaries, new.color_trc) == (2, 9, 9, 16)
+            assert new.rotation == 90
+            # Matroska counts milliseconds, and its first packet, which is of audio, stands at 0.
+            assert abs(new.time - old.time) < (0.03 if name == "out.mkv" else 1e-9)
+    assert packets(tmp_path / name, "audio") == packets(source, "audio")
+
+
+@pytest.mark.parametrize(("audio", "name"), [("pcm_s16le", "out.mkv"), ("aac", "out.mp4"), ("flac", "out.mkv")])
+def test_audio_packets_are_the_same_bytes_at_the_same_times(audio: str, name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 30), "yuv420p", audio=audio)
+    enlarge(source, tmp_path / name)
+    assert packets(tmp_path / name, "audio") == packets(source, "audio")
+    times = []
+    for path in (source, tmp_path / name):
+        with av.open(str(path)) as file:
+            times.append([float(packet.pts * packet.time_base) for packet in file.demux(audio=0) if packet.size])
+    np.testing.assert_allclose(times[1], times[0], atol=0.002)
+    enlarge(source, tmp_path / "silent.mkv", audio=False)
+    with av.open(str(tmp_path / "silent.mkv")) as file:
+        assert [stream.type for stream in file.streams] == ["video"]
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_a_variable_frame_rate_stays_as_it_is(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.integers(1, 200, 300)).tolist()
+    frames = noise("yuv420p", 16, 16, 300, low=0.4, high=0.6)
+    source = write(tmp_path / "in.mkv", frames, "yuv420p", tick=Fraction(1, 1000), times=times)
+    enlarge(source, tmp_path / name, block=64)
+    assert [round(time * 1000) for time, _ in decoded(tmp_path / name)] == times
+
+
+def test_h264_is_close_and_reorders_frames_across_no_piece(tmp_path: Path) -> None:
+    wave = [np.add.outer(np.arange(24), 3 * np.arange(32)) + 2 * n for n in range(300)]
+    frames: list[Planes] = [
+        [np.uint8(60 + y % 120), np.full((12, 16), 90, np.uint8), np.full((12, 16), 170, np.uint8)] for y in wave
+    ]
+    enlarge(write(tmp_path / "in.mkv", frames, "yuv420p"), tmp_path / "out.mp4", crf=1)
+    result = decoded(tmp_path / "out.mp4")
+    assert [time for time, _ in result] == [Fraction(n, 25) for n in range(300)]
+    for (_, planes), lr in zip(result, frames, strict=True):
+        assert abs(planes[0].astype(float) - nearest(lr[0], 2)).mean() < 1.5
+        assert abs(planes[1].astype(float) - 90).max() <= 2
+        assert abs(planes[2].astype(float) - 170).max() <= 2
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        order = [(packet.dts, packet.pts, packet.is_keyframe) for packet in file.demux(video=0) if packet.size]
+    assert [pts for _, pts, _ in order] != sorted(pts for _, pts, _ in order)
+    assert all(before[0] < after[0] for before, after in pairwise(order))
+    assert all(dts <= pts for dts, pts, _ in order)
+    assert order[256][2]  # the second piece stands alone
+
+
+def test_ten_bits_to_mp4_are_announced(tmp_path: Path) -> None:
+    frames = flat("yuv420p10le", 16, 16, 3, (400, 600, 440))
+    source = write(tmp_path / "in.mkv", frames, "yuv420p10le", colours=(1, 1, 1, 1))
+    notes = enlarge(source, tmp_path / "out.mp4", crf=1)
+    assert any("10 bits become 8" in note for note in notes)
+    for _, planes in decoded(tmp_path / "out.mp4"):
+        for plane, code in zip(planes, (100, 150, 110), strict=True):
+            assert abs(plane.astype(int) - code).max() <= 1
+
+
+def test_unsaid_colours_are_said_as_players_guess_them_for_the_input(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("yuv420p", 288, 352, 1), "yuv420p")
+    enlarge(source, tmp_path / "out.mkv", scale=4)  # 1152 lines would be taken for BT.709
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        assert next(file.decode(video=0)).colorspace == 6
+
+
+@pytest.mark.parametrize(("pixels", "name"), [("bgr0", "out.mkv"), ("gbrp10le", "out.mkv"), ("bgr0", "out.mp4")])
+@pytest.mark.parametrize("channels", ["luma", "rgb"])
+def test_colours_of_rgb_video_stay(pixels: str, name: str, channels: str, tmp_path: Path) -> None:
+    codes = (200, 100, 50) if pixels == "bgr0" else (800, 400, 200)
+    frames = flat("gbrp" if pixels == "bgr0" else pixels, 16, 24, 2, codes)
+    source = write(tmp_path / "in.mkv", frames, pixels)
+    enlarge(source, tmp_path / name, channels=channels, crf=1)
+    with av.open(str(tmp_path / name)) as file:
+        for frame in file.decode(video=0):
+            if name == "out.mkv":
+                planes = frame.to_ndarray(format="rgb24" if pixels == "bgr0" else pixels)
+                assert (planes == np.array(codes)).all()
+            else:
+                shown = frame.to_ndarray(format="rgb24").astype(int)
+                assert abs(shown - np.array(codes)).max() <= 3
+
+
+@pytest.mark.parametrize("colours", [(1, 1, 1, 1), (2, 6, 6, 6), (1, 9, 9, 14)])
+def test_colours_of_yuv_video_stay_through_an_rgb_network(colours: tuple[int, int, int, int], tmp_path: Path) -> None:
+    codes = (120, 100, 150)
+    source = write(tmp_path / "in.mkv", flat("yuv420p", 16, 24, 2, codes), "yuv420p", colours=colours)
+    lr, sink = stream_pair(source, tmp_path / "out.mkv", scale=2, channels="rgb", identity={})
+    with sink:
+        for start, block in lr.blocks(8):
+            assert block.shape == (2, 3, 16, 24)
+            assert np.ptp(block.mean((0, 2, 3))) > 20  # R', G' and B', not three greys
+            sink.write(start, nearest(block, 2))
+        sink.finish()
+    for _, planes in decoded(tmp_path / "out.mkv"):
+        assert [(int(plane.min()), int(plane.max())) for plane in planes] == [(code, code) for code in codes]
+
+
+def test_subtitles_go_where_the_container_holds_them(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 10), "yuv420p", subtitles=True)
+    assert packets(source, "subtitles") == [b"word 0", b"word 1"]
+    assert enlarge(source, tmp_path / "out.mkv") == []
+    assert packets(tmp_path / "out.mkv", "subtitles") == [b"word 0", b"word 1"]
+    notes = enlarge(source, tmp_path / "out.mp4")
+    assert notes == ["subtitle 1 (srt) is left out: .mp4 cannot hold it"]
+
+
+def test_chapters_and_fonts_go_along(tmp_path: Path) -> None:
+    plain = write(tmp_path / "plain.mkv", noise("yuv420p", 16, 16, 10), "yuv420p", audio="pcm_s16le")
+    source = tmp_path / "in.mkv"
+    with av.open(str(plain)) as file, av.open(str(source), "w") as out:
+        streams = [out.add_stream_from_template(stream, opaque=True) for stream in file.streams]
+        out.add_attachment("a.ttf", "font/ttf", b"letters")
+        chapter = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000), "metadata": {"title": "first"}}
+        out.set_chapters([chapter])
+        for packet in file.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    enlarge(source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        (font,) = file.streams.attachments
+        assert (font.name, font.mimetype, font.data) == ("a.ttf", "font/ttf", b"letters")
+        assert [chapter["metadata"]["title"] for chapter in file.chapters()] == ["first"]
+    assert packets(tmp_path / "out.mkv", "audio") == packets(plain, "audio")
+
+
+def test_grey_video_to_mp4_has_no_colour(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", flat("gray", 16, 16, 3, (77,)), "gray")
+    enlarge(source, tmp_path / "out.mp4", crf=1)
+    for _, planes in decoded(tmp_path / "out.mp4"):
+        for plane, code in zip(planes, (77, 128, 128), strict=True):
+            assert abs(plane.astype(int) - code).max() <= 1
+
+
+def test_interlaced_video_is_announced(tmp_path: Path) -> None:
+    options = {"x264-params": "interlaced=1"}
+    source = write(tmp_path / "in.mp4", noise("yuv420p", 32, 32, 3), "yuv420p", "libx264", options=options)
+    assert any("interlaced" in note for note in enlarge(source, tmp_path / "out.mkv"))
+
+
+def test_only_the_first_frames_and_their_audio(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 50), "yuv420p", audio="pcm_s16le")
+    enlarge(source, tmp_path / "out.mkv", frames=25)
+    assert len(decoded(tmp_path / "out.mkv")) == 25
+    sound = packets(tmp_path / "out.mkv", "audio")
+    assert sound == packets(source, "audio")[: len(sound)]
+    assert sum(map(len, sound)) / (48000 * 4) == pytest.approx(1.0, abs=0.05)  # 16 bits, two channels
+
+
+def test_reading_and_writing_in_threads_of_their_own(tmp_path: Path) -> None:
+    frames = noise("yuv420p", 16, 24, 60)
+    source = write(tmp_path / "in.mkv", frames, "yuv420p")
+    enlarge(source, tmp_path / "plain.mkv")
+    lr, sink = stream_pair(source, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
+    read: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(2)
+    ready: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(2)
+
+    def reader() -> None:
+        for block in lr.blocks(7):
+            read.put(block)
+        read.put(None)
+
+    def writer() -> None:
+        while (block := ready.get()) is not None:
+            sink.write(*block)
+
+    threads = [threading.Thread(target=work) for work in (reader, writer)]
+    for thread in threads:
+        thread.start()
+    while (block := read.get()) is not None:
+        ready.put((block[0], nearest(block[1], 2)))
+    ready.put(None)
+    for thread in threads:
+        thread.join()
+    with sink:
+        sink.finish()
+    for (_, got), (_, expected) in zip(decoded(tmp_path / "out.mkv"), decoded(tmp_path / "plain.mkv"), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = noise("yuv420p", 16, 16, 3)
+    source = write(tmp_path / "in.mkv", frames, "yuv420p", audio="pcm_u8")
+    lossless = write(tmp_path / "flac.mkv", frames, "yuv420p", audio="flac")
+    odd = write(tmp_path / "odd.mkv", noise("yuv420p", 15, 16, 3), "yuv420p")
+    (tmp_path / "there.mkv").write_text("a film")
+    cases: list[tuple[Path, str, dict[str, object], str]] = [
+        (source, "out.mp4", {}, r"\.mp4 cannot hold the pcm_u8 audio of .*in\.mkv; type output=.*out\.mkv or audio=false"),
+        (lossless, "out.mov", {}, r"cannot hold the flac audio"),
+        (odd, "out.mp4", {"scale": 3}, r"even sizes, SR is 45x48; type output=out\.mkv"),
+        (source, "out.avi", {}, r"written to \.mkv .* \.mp4 or \.mov .* type output=out\.mkv"),
+        (source, "in.mkv", {"overwrite": True}, r"is the input"),
+        (source, "there.mkv", {}, r"exists; type overwrite=true"),
+        (source, "out.mkv", {"crf": 60}, r"crf=60: must lie between 0"),
+        (source, "out.mkv", {"preset": "fastr"}, r"preset=fastr; did you mean 'faste?r?"),
+        (tmp_path / "missing.mp4", "out.mkv", {}, r"no such file"),
+    ]
+    for path, name, options, expected in cases:
+        with pytest.raises(UserError, match=expected) as caught:
+            enlarge(path, tmp_path / name, **options)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(av.codec, "codecs_available", {"ffv1"})
+    with pytest.raises(UserError, match="no libx264; type pip install"):
+        enlarge(lossless, tmp_path / "out.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "flac.mkv", "odd.mkv", "there.mkv"}
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 3), (5, 7), (33, 101)])
+def test_odd_sizes_that_ffv1_cannot_cut_evenly(height: int, width: int, tmp_path: Path) -> None:
+    frames = noise("yuv420p", height, width, 2)
+    enlarge(write(tmp_path / "in.avi", frames, "yuv420p", "rawvideo"), tmp_path / "out.mkv", scale=3)
+    for (_, planes), lr in zip(decoded(tmp_path / "out.mkv"), frames, strict=True):
+        np.testing.assert_array_equal(planes[0], nearest(lr[0], 3))
+
+
+def test_an_existing_file_is_replaced_when_that_is_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("gray", 16, 16, 3), "gray")
+    (tmp_path / "out.mkv").write_text("a film")
+    enlarge(source, tmp_path / "out.mkv", overwrite=True)
+    assert len(decoded(tmp_path / "out.mkv")) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "out.mkv"}

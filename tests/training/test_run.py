@@ -1,0 +1,233 @@
+"""Whole runs in this process: every model trains, scores, is saved, and scores the same when read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, compose_config, evaluate_here, small, train_here
+from vsr.errors import UserError
+from vsr.training.build import build_data, build_module
+from vsr.training.resume.checkpoints import read_checkpoint
+
+QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=4"]
+BASELINES = ["nearest", "bilinear", "bicubic", "linear"]
+SMALLER = {  # what takes long, shorter
+    "srnet3d_kim": ["model.width=8"],
+    "two_stage": ["init.epochs=1", "recipe.batch=2"],
+    "movie_then_frame": ["init.epochs=1", "recipe.batch=2"],
+    "joint": ["recipe.batch=2"],
+}
+PACKED = ["2D network", "after repacking"]
+INTERIM = {"two_stage": PACKED, "joint": PACKED, "movie_then_frame": ["3D network"]}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale: int, tmp_path: Path) -> None:
+    patch = [f"recipe.patch={24 // scale // 2}"]
+    results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])
+    rows = results["rows"]
+    methods = list(dict.fromkeys([*BASELINES, *INTERIM.get(model, []), model]))  # a baseline that is run takes its row's place
+    assert [(row["split"], row["method"]) for row in rows] == [(split, m) for split in ("test", "unseen") for m in methods]
+    assert all(math.isfinite(row[score]) for row in rows for score in ("mae", "mse", "psnr", "ssim"))
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])
+    assert_same_scores(again["rows"], rows)
+    assert results["protocol"].items() <= again["protocol"].items()
+
+
+@pytest.mark.parametrize("recipe", choices("recipe"))
+@pytest.mark.parametrize("loss", ["mse", "l1", "charbonnier"])
+def test_recipes_and_losses_reduce_the_error(recipe: str, loss: str, tmp_path: Path) -> None:
+    overrides = [*TINY_CLIMATE, f"recipe={recipe}", f"recipe.loss={loss}", "epochs=3", "patience=null"]
+    if recipe != "report":
+        overrides += ["recipe.patch=8", "recipe.steps=30"]
+    history = train_here(tmp_path, overrides)["history"]
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    assert history[-1]["train/mae"] < history[0]["train/mae"]
+    assert {f"{split}/{score}" for split in ("train", "val") for score in ("mae", "mse", "psnr", "ssim")} <= set(history[0])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_schedules_reach_the_optimizer(schedule: str, tmp_path: Path) -> None:
+    history = train_here(tmp_path, [*QUICK, f"recipe.schedule={schedule}", "epochs=4"])["history"]
+    rates = [row["train/rate"] for row in history[1:]]
+    peak = 4e-3
+    if schedule == "constant":
+        assert rates == pytest.approx([peak] * 4)
+    else:
+        assert rates[-1] < 0.1 * peak
+        assert rates[0] == pytest.approx(max(rates))
+
+
+def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
+    results = train_here(tmp_path, [*QUICK, "epochs=2"])
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["rows"] == results["rows"]
+    assert written["protocol"]["window"] == [0, 4, 4]
+    assert written["protocol"]["degradation"] == "bicubic"
+    assert len(written["protocol"]["data"]["sha256"]) == 64
+    assert written["config"]["recipe"]["rate"] == 4e-3
+    assert {row["status"] for row in written["init"]} == {"fresh"}
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+        f"{name}.ckpt{ending}" for name in ("best", "last") for ending in ("", ".sha256")
+    }
+    content = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")
+    assert content["vsr"]["config"]["scale"] == 2
+    assert content["state_dict"]["normalizer.low"] == -10
+    assert "reference.weight" in content["state_dict"]
+    assert {name.partition(".")[0] for name in content["state_dict"]} == {"network", "normalizer", "reference"}
+    with pytest.raises(UserError, match="holds a run already"):
+        train_here(tmp_path, QUICK)
+
+
+def test_the_dashboard_is_there(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_here(tmp_path, [*QUICK, "epochs=3", "callbacks.panels.every=2"])
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    assert {"train/psnr", "val/psnr", "train/loss", "train/rate", "test/psnr", "unseen/ssim"} <= set(tags["scalars"])
+    assert events.Scalars("val/psnr")[0].step == 0  # before training
+    assert len(events.Scalars("val/psnr")) == 4
+    [panel] = tags["images"]
+    assert [event.step for event in events.Images(panel)] == [1, 2, 3]
+    assert "custom_scalars__config__" in tags["tensors"]
+
+
+def test_the_table_is_the_mean_over_the_frames_of_the_window(tmp_path: Path) -> None:
+    """The bicubic row against numpy on the data themselves."""
+    results = train_here(tmp_path, [*QUICK, "model=bicubic", "window=[0,3,5]"])
+    cfg = compose_config("train", [*QUICK, "model=bicubic"])
+    data = build_data(cfg)
+    from vsr.degradations.resize import bicubic_up
+
+    found = data.sets["unseen"]
+    error = ((bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
+    row = next(r for r in results["rows"] if r["split"] == "unseen" and r["method"] == "bicubic")
+    assert row["frames"] == 10
+    assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10((error**2).mean((1, 2)))), abs=1e-4)
+    assert row["mae"] == pytest.approx(abs(error).mean(), rel=1e-5)
+
+
+def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    """A learning rate that ruins the weights: no epoch after the first is better."""
+    overrides = [*QUICK, "epochs=30", "patience=2", "recipe.schedule=constant", "recipe.rate=0.3", "recipe.ema=null"]
+    results = train_here(tmp_path, overrides)
+    scores = [row["val/psnr"] for row in results["history"][1:]]
+    assert len(scores) < 30
+    assert len(scores) - 1 - int(np.argmax(scores)) == 2
+    content = read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")
+    assert content["epoch"] == int(np.argmax(scores))
+    [score] = {float(s["best_model_score"]) for s in content["callbacks"].values() if s.get("monitor") == "val/psnr"}
+    assert score == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_patience_null_trains_to_the_end(tmp_path: Path) -> None:
+    results = train_here(tmp_path, [*QUICK, "epochs=5", "patience=null", "recipe.rate=0.3", "recipe.schedule=constant"])
+    assert len(results["history"]) == 6
+
+
+def test_a_monitor_that_should_fall_is_minimised(tmp_path: Path) -> None:
+    results = train_here(tmp_path, [*QUICK, "epochs=4", "monitor=val/mse"])
+    scores = [row["val/mse"] for row in results["history"][1:]]
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["epoch"] == int(np.argmin(scores))
+
+
+def test_the_same_seed_gives_the_same_run_another_another(tmp_path: Path) -> None:
+    first, again, other = (train_here(tmp_path / str(i), [*QUICK, f"seed={seed}"])["rows"] for i, seed in enumerate((0, 0, 1)))
+
+    def without_seconds(rows: list[dict]) -> list[dict]:
+        return [{key: value for key, value in row.items() if key != "train_seconds"} for row in rows]
+
+    assert without_seconds(first) == without_seconds(again)
+    assert first[-1]["psnr"] != other[-1]["psnr"]
+    assert first[2]["psnr"] == other[2]["psnr"]  # bicubic: the data are the same
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vsr.training.modules import base as sr
+
+    calls = {"n": 0}
+    real = sr.loss_function
+
+    def breaking(kind: str, a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        calls["n"] += 1
+        return real(kind, a, b, mask) * (float("nan") if calls["n"] > 6 else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sr, "loss_function", breaking)
+    with pytest.raises(UserError, match=r"the loss is nan in epoch 2, step 3: training stopped.*recipe.rate than 0.004"):
+        train_here(tmp_path, [*QUICK, "epochs=5"])
+    content = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    assert content["epoch"] == 0
+    assert all(torch.isfinite(tensor).all() for tensor in content["state_dict"].values())
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_init_from_a_checkpoint_brings_the_weights_and_only_them(tmp_path: Path) -> None:
+    train_here(tmp_path / "a", [*QUICK, "epochs=3"])
+    path = f"{tmp_path}/a/checkpoints/best.ckpt"
+    start = train_here(tmp_path / "b", [*QUICK, "init=checkpoint", f"init.path={path}", "epochs=0"])
+    first = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert [row["psnr"] for row in start["rows"]] == [row["psnr"] for row in first["rows"]]
+    assert {row["status"] for row in start["init"]} == {"loaded"}
+
+    with pytest.raises(UserError, match=r"tensors do not fit.*type init.mismatch=overlap to load what both have, or =fresh"):
+        train_here(tmp_path / "c", [*QUICK, "scale=3", "recipe.patch=4", "init=checkpoint", f"init.path={path}"])
+    partly = train_here(
+        tmp_path / "d", [*QUICK, "scale=3", "recipe.patch=4", "init=checkpoint", f"init.path={path}", "init.mismatch=fresh"]
+    )
+    refused = {row["tensor"]: row["reason"] for row in partly["init"] if row["status"] != "loaded"}
+    assert refused == {"enlarge.weight": "made for x2, here x3", "enlarge.bias": "without its kernel"}
+    with pytest.raises(UserError, match="none of its"):
+        train_here(tmp_path / "e", [*QUICK, "model=srcnn", "init=checkpoint", f"init.path={path}", "init.mismatch=fresh"])
+
+
+def test_evaluate_on_other_data_uses_their_units(tmp_path: Path, movie: Path) -> None:
+    train_here(tmp_path / "a", QUICK)
+    checkpoint = f"checkpoint={tmp_path}/a/checkpoints/best.ckpt"
+    on_movie = evaluate_here(tmp_path / "b", [checkpoint, "data=movies", f"data.path={movie}"])
+    assert on_movie["protocol"]["data"]["bounds"] == [0.0, 255.0]
+    assert {row["split"] for row in on_movie["rows"]} == {"test"}
+    alone = train_here(tmp_path / "c", ["data=movies", f"data.path={movie}", "model=bicubic", "recipe.patch=8"])
+    bicubic = [row["psnr"] for row in on_movie["rows"] if row["method"] == "bicubic"]
+    assert bicubic == [alone["rows"][2]["psnr"]]
+
+
+def test_a_window_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"window=\[0, 8, 8\] leaves 8x8 of frames of 24x24"):
+        train_here(tmp_path, [*QUICK, "window=[0,8,8]"])
+
+
+def test_a_network_that_loses_more_than_the_window_is_refused() -> None:
+    from vsr.geometry import Geometry
+    from vsr.models.interpolation import Interpolation
+    from vsr.models.normalize import Normalizer
+    from vsr.recipe import Recipe
+    from vsr.training.modules.frame import FrameSR
+
+    network = Interpolation(method="bicubic", scale=2)
+    network.geometry = Geometry((1, 2, 2), (0, 6, 6))
+    with pytest.raises(UserError, match=r"loses \(6, 6\) \(y,x\).*cuts only \(4, 4\); type window=\[0,6,6\]"):
+        FrameSR(network, normalizer=Normalizer(0.0, 1.0), recipe=Recipe(), window=(0, 4, 4))
+
+
+def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> None:
+    cfg = compose_config("train", QUICK)
+    OmegaConf.set_struct(cfg, False)
+    data = build_data(cfg)
+    module = build_module(cfg, data.card, data.test_splits)
+    clip = data.sets["test"].pair.lr[:4].transpose(0, 1).unsqueeze(0)  # (1, C, 4, h, w)
+    together = module(clip)
+    single = torch.cat([module(clip[:, :, t : t + 1]) for t in range(4)], dim=2)
+    torch.testing.assert_close(together, single)
+    assert together.shape == (1, 1, 4, 24, 24)

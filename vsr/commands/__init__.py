@@ -1,0 +1,1 @@
+"""The commands of vsr, one file each."""

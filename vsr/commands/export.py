@@ -1,0 +1,89 @@
+"""Write a trained network for other programs: `python -m vsr export checkpoint=FILE format=onnx`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsr.errors import UserError, suggestion
+from vsr.inference.export import FORMATS, Format
+
+KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
+HELP = """\
+Write a trained network for other programs: python -m vsr export checkpoint=FILE format=FORMAT
+
+Keys (key=value):
+  checkpoint: ???    # a checkpoint of vsr
+  format: ???        # onnx, safetensors (weights alone), torchscript
+  output: null       # null: the checkpoint's name with .onnx, .safetensors or .torchscript
+  overwrite: false   # replace a file that is there
+  consistency: null  # none: the network alone, of a checkpoint that was trained with consistency=...
+
+What is written takes LR frames and gives SR frames, both in physical units. It is compared with the network before.
+Needs: pip install 'vsr[export]'"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed."""
+
+    checkpoint: Path
+    format: Format
+    output: Path | None
+    overwrite: bool
+    consistency: str | None
+
+
+def parsed(arguments: Sequence[str]) -> Order:
+    """The keys and values of a command line. Raises UserError, with what to type instead."""
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key not in KEYS:
+            raise UserError(f"{key}: unknown key{suggestion(key, KEYS)}" if equals else f"{argument}: type KEY=VALUE")
+        if not value:
+            raise UserError(f"{key}: needs a value; type {key}=VALUE")
+        if key in given:
+            raise UserError(f"{key}: given twice; type it once")
+        given[key] = value
+    for key in ("checkpoint", "format"):
+        if key not in given:
+            raise UserError(f"{key}: needed; type {key}={'FILE' if key == 'checkpoint' else '|'.join(FORMATS)}")
+    known: dict[str, Format] = {name: name for name in FORMATS}
+    if given["format"] not in known:
+        raise UserError(f"format={given['format']}{suggestion(given['format'], FORMATS)}")
+    overwrite = given.get("overwrite", "false")
+    if overwrite not in ("true", "false"):
+        raise UserError(f"overwrite={overwrite}: type overwrite=true or overwrite=false")
+    checkpoint = Path(given["checkpoint"]).expanduser()
+    if not checkpoint.is_file():
+        raise UserError(f"checkpoint={checkpoint}: no such file")
+    consistency = None if given.get("consistency", "null") == "null" else given["consistency"]
+    if consistency not in (None, "none"):
+        raise UserError(f"consistency={consistency}: a file holds the network alone; type consistency=none")
+    output = None if given.get("output", "null") == "null" else Path(given["output"]).expanduser()
+    return Order(checkpoint, known[given["format"]], output, overwrite == "true", consistency)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the file and print what it is. Exits with status 1 and one line when that cannot be done."""
+    typed = sys.argv[1:] if arguments is None else arguments
+    if {"--help", "-h"} & set(typed):
+        print(HELP)
+        return
+    try:
+        order = parsed(typed)
+        from vsr.inference.export.run import export  # torch only now
+
+        report = export(order.checkpoint, order.format, order.output, overwrite=order.overwrite, consistency=order.consistency)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    # To a terminal that may not know every letter of a name.
+    encoding = sys.stdout.encoding or "utf-8"
+    print("\n".join(report.lines).encode(encoding, "backslashreplace").decode(encoding))

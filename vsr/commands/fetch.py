@@ -1,0 +1,87 @@
+"""Fetch the report's two movies, akiyo and container, from the xiph derf collection: python -m vsr fetch [FOLDER].
+
+Downloads resume; a file counts only when it is complete and decodable; its sha256 is written beside it at the first download and
+checked ever after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from vsr.errors import UserError
+from vsr.io.readers.video import read_luma
+from vsr.system.progress import progress_bar
+
+SOURCE = "https://media.xiph.org/video/derf/y4m/"
+MOVIES = {"akiyo_cif.y4m": 300, "container_cif.y4m": 300}  # name -> frames
+FOLDER = Path("movies")
+BLOCK = 1 << 20
+
+
+def fetched() -> list[str]:
+    """Overrides of data=movies for what `make movies` fetched, as many frames as make the report's 236 windows; else none."""
+    return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
+
+
+def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
+    """Bring one file to `folder`, or check the one that is there. Raises UserError saying what is wrong with it."""
+    path, mark = folder / name, folder / f"{name}.sha256"
+    part = path.with_name(f"{path.stem}.part{path.suffix}")  # keeps the suffix, for the reader
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _download(source + name, part)
+        try:
+            found = len(read_luma(part))
+            if found != frames:
+                raise UserError(f"{source}{name}: holds {found} frames, {frames} were expected")
+        except UserError:
+            part.unlink()  # a download that is complete and yet wrong does not get better by continuing it
+            raise
+        part.rename(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not mark.exists():
+        mark.write_text(digest + "\n", encoding="ascii")
+    elif mark.read_text(encoding="ascii").strip() != digest:
+        raise UserError(f"{path}: is not the file that was first downloaded ({mark.name} differs); delete both to fetch it again")
+    return path
+
+
+def _download(url: str, part: Path) -> None:
+    """Append what is missing to `part`. Raises UserError when it does not come to its end."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            resumed = answer.status == 206
+            total = int(answer.headers.get("Content-Length") or 0) + (done if resumed else 0)
+            with part.open("ab" if resumed else "wb") as file, progress_bar(total, part.stem, "B", file.tell()) as bar:
+                while block := answer.read(BLOCK):
+                    file.write(block)
+                    bar.update(len(block))
+                size = file.tell()
+    except urllib.error.HTTPError as error:
+        if done and error.code == 416:  # all of it is there already
+            return
+        raise UserError(f"{url}: {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(f"{url}: cannot be fetched ({error}); what came is kept, the same command continues") from error
+    if size < total:
+        raise UserError(f"{url}: the connection ended after {size} of {total} bytes; the same command continues")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fetch both movies into the folder given, `FOLDER` by default."""
+    folder = Path(arguments[0]) if arguments else FOLDER
+    try:
+        for name, frames in MOVIES.items():
+            print(f"{fetch(name, frames, folder)}: {frames} frames")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"next: python train.py data=movies data.path={folder}")

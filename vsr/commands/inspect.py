@@ -1,0 +1,270 @@
+"""What is in a data file, and what to type to train on it: python -m vsr inspect FILE [--variable V --axes A]."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.base import bytes_text, described, shown
+from vsr.io.readers.open import Unspecified, open_movie, scan
+from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
+from vsr.io.readers.video import read_luma
+
+SAMPLE = 64  # frames
+SLICES = 64  # neighbours that are compared along each axis
+
+
+class Frames(Protocol):
+    """What can be looked at: `ArrayMovie`, or a decoded video."""
+
+    shape: tuple[int, int, int, int, int]
+
+    def read(self, movie: int, start: int, stop: int) -> np.ndarray: ...
+
+
+class Decoded:
+    """A video in memory. luma: (T, H, W)."""
+
+    def __init__(self, luma: np.ndarray) -> None:
+        self._frames = luma[None]
+        self.shape: tuple[int, int, int, int, int] = (1, *self._frames.shape)
+
+    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
+        return self._frames[:, start:stop]
+
+
+@dataclass
+class Statistics:
+    """Of a sample of frames, in physical units.
+
+    Attributes:
+        frames: in the sample; whole: in the file.
+        low, high, mean, std: of the finite values; NaN when there are none.
+        nan, inf: how many values; nan_frames, inf_frames: how many frames hold some.
+        change: rms of the difference of neighbouring frames over std.
+        along: median correlation of neighbours along t, y and x.
+    """
+
+    frames: int
+    whole: int
+    low: float
+    high: float
+    mean: float
+    std: float
+    nan: int
+    nan_frames: int
+    inf: int
+    inf_frames: int
+    change: float
+    along: dict[str, float]
+
+
+def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
+    """(movie, start, stop) of at most SAMPLE frames: everything, or pairs of neighbours spread evenly over the movies."""
+    movies, length = frames.shape[0], frames.shape[2]
+    if movies * length <= SAMPLE:
+        yield from ((movie, 0, length) for movie in range(movies))
+        return
+    pair = min(2, length)
+    starts = movies * (length - pair + 1)
+    for position in np.unique(np.linspace(0, starts - 1, SAMPLE // 2).astype(int)).tolist():
+        movie, start = divmod(position, length - pair + 1)
+        yield movie, start, start + pair
+
+
+def statistics(frames: Frames) -> Statistics:
+    """Of a sample of at most SAMPLE frames."""
+    with np.errstate(invalid="ignore"):  # of NaN that signal
+        blocks = [frames.read(*run).astype(np.float64) for run in runs(frames)]
+    values = np.concatenate([block.swapaxes(0, 1) for block in blocks])  # (frames, C, H, W)
+    nan, inf = np.isnan(values), np.isinf(values)
+    finite = values[~(nan | inf)]
+    low, high, mean, std = (
+        (float(finite.min()), float(finite.max()), float(finite.mean()), float(finite.std())) if finite.size else (np.nan,) * 4
+    )
+    with np.errstate(invalid="ignore"):
+        steps = np.concatenate([np.diff(block, axis=1).ravel() for block in blocks])
+    steps = steps[np.isfinite(steps)]
+    change = float(np.sqrt(np.mean(steps**2)) / std) if steps.size and std else np.nan
+    stacks = [block[0] for block in blocks]  # the first channel
+    return Statistics(
+        frames=len(values),
+        whole=frames.shape[0] * frames.shape[2],
+        low=low,
+        high=high,
+        mean=mean,
+        std=std,
+        nan=int(nan.sum()),
+        nan_frames=int(nan.any(axis=(1, 2, 3)).sum()),
+        inf=int(inf.sum()),
+        inf_frames=int(inf.any(axis=(1, 2, 3)).sum()),
+        change=change,
+        along={
+            "t": _median([c for stack in stacks for c in _neighbours(stack)]),
+            "y": _median(_neighbours(values[:, 0].swapaxes(0, 1))),
+            "x": _median(_neighbours(values[:, 0].transpose(2, 0, 1))),
+        },
+    )
+
+
+def _neighbours(slices: np.ndarray) -> list[float]:
+    """Correlations of neighbouring slices (along the first axis), of at most SLICES pairs spread evenly."""
+    found: list[float] = []
+    if len(slices) < 2:
+        return found
+    for k in np.unique(np.linspace(0, len(slices) - 2, SLICES).astype(int)):
+        a, b = slices[k].ravel(), slices[k + 1].ravel()
+        both = np.isfinite(a) & np.isfinite(b)
+        a, b = a[both], b[both]
+        if a.size > 1 and np.ptp(a) > 0 and np.ptp(b) > 0:
+            a, b = a - a.mean(), b - b.mean()
+            found.append(float(a @ b / np.sqrt((a @ a) * (b @ b))))
+    return found
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else np.nan
+
+
+def argument(key: str, value: str | Sequence[str]) -> str:
+    """key=value, quoted so that the shell and then Hydra give back `value`."""
+    text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
+    full = f"{key}={text}"
+    if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
+        return full
+    return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
+
+
+def _hydra(value: str) -> str:
+    """As Hydra writes this text: bare when it is a plain word that cannot be taken for a number, a constant or a list."""
+    if re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII) and not re.fullmatch(
+        r"(null|true|false|inf|nan|[.\d][\d_.eE-]*)", value, re.I
+    ):
+        return value
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", value) + "'"
+
+
+def command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
+    """The whole line to train on this file."""
+    words = [argument(f"data.{key}", value) for key, value in choices.items()]
+    if found.nan and data == "climate":
+        words.append("data.mask=true")
+    if frames.shape[3] % 2 or frames.shape[4] % 2:
+        words.append("data.crop=true")
+    return " ".join(["python train.py model=fsrcnn", f"data={data}", *words])
+
+
+def report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
+    """The lines about a movie; with a warning when `check_time` and frames are much less alike than rows or columns."""
+    movies, channels, length, height, width = frames.shape
+    several = (f", {movies} movies" if movies > 1 else "") + (f", {channels} channels" if channels > 1 else "")
+    lines = [
+        f"movie: {length} frames of {height}x{width}{several}",
+        f"sample: {found.frames} of {found.whole} frames",
+        f"  min {found.low:.6g}  max {found.high:.6g}  mean {found.mean:.6g}  std {found.std:.6g}",
+        f"  NaN: {found.nan} values in {found.nan_frames} frames; Inf: {found.inf} values in {found.inf_frames} frames",
+        f"  change from frame to frame (rms / std): {found.change:.3g}",
+        "  correlation of neighbours: " + ", ".join(f"along {axis} {value:.4f}" for axis, value in found.along.items()),
+    ]
+    # Twice as unlike: along the true axes of a real movie the three are often nearly the same.
+    if check_time and 1 - found.along["t"] > 2 * (1 - np.nanmax([found.along["y"], found.along["x"], -1.0])):
+        lines.append(
+            "warning: neighbouring frames are less alike than neighbouring rows or columns; "
+            "check that t stands at the right place in --axes"
+        )
+    return lines
+
+
+def picture(frames: Frames, path: Path, title: str) -> None:
+    """A PNG of the first, middle and last frame of the first movie, first channel. Raises UserError when it cannot be written."""
+    from matplotlib.figure import Figure
+
+    from vsr.system.files import replacing
+
+    last = frames.shape[2] - 1
+    chosen = sorted({0, last // 2, last})
+    images = [frames.read(0, k, k + 1)[0, 0] for k in chosen]
+    values = np.concatenate([image[np.isfinite(image)] for image in images])
+    low, high = (values.min(), values.max()) if values.size else (0, 1)
+    figure = Figure(figsize=(4 * len(chosen) + 1, 4), layout="constrained")
+    axes: Any = figure.subplots(1, len(chosen), squeeze=False)[0]
+    for place, image, k in zip(axes, images, chosen, strict=True):
+        drawn = place.imshow(image, vmin=low, vmax=high)
+        place.set_title(f"frame {k}")
+    figure.colorbar(drawn, ax=list(axes))
+    figure.suptitle(title, parse_math=False)
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); type --picture FILE in a folder of yours") from error
+
+
+def contents(path: Path) -> list[str]:
+    """The lines about a file of arrays: its format, every array, and what else there is."""
+    listing = scan(path)
+    size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
+    lines = [f"format: {listing.format}{size}"]
+    for found in listing.variables:
+        dims = f"  ({', '.join(map(shown, found.dims))})" if found.dims else ""
+        units = f"  [{shown(found.units)}]" if found.units else ""
+        lines.append(f"  {shown(found.name)}  {described(found.shape)}  {found.dtype}{dims}{units}")
+    return lines + [f"  {shown(name)}  {problem}" for name, problem in listing.refused.items()]
+
+
+def inspect(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
+    """Print everything about one file. Raises UserError."""
+    choices: dict[str, str | Sequence[str]] = {"path": str(path)}
+    frames: Frames
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a file of arrays or a video")
+        frames, data = Decoded(read_luma(path)), "movies"
+        _print([shown(str(path)), "format: video (luma, code values 0 to 255)"])
+    else:
+        _print([shown(str(path)), *contents(path)])
+        try:
+            frames = movie = open_movie(path, variable=variable, axes=axes)
+        except Unspecified as error:
+            _print([f"movie: not opened; {error}"])
+            return
+        choices |= {"variable": movie.meta["variable"], "axes": movie.axes}
+        data = "climate"
+    found = statistics(frames)
+    lines = report(frames, found, check_time=axes is not None and data == "climate")
+    _print([*lines, f"train: {command(data, choices, frames, found)}"])
+    if image is not None:
+        picture(frames, image, path.name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print what is in a file. Exits with status 1 and one line when it cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m vsr inspect", description=__doc__.partition(":")[0] + ".")
+    parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
+    parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
+    parser.add_argument("--axes", metavar="A", help="meaning of each index, from n (movies), c (channels), t, y, x; e.g. tyx")
+    parser.add_argument("--picture", metavar="PNG", type=Path, help="write the first, middle and last frame to this file")
+    given = parser.parse_args(arguments)
+    variable = given.variable.split(",") if given.variable and "," in given.variable else given.variable
+    try:
+        inspect(given.file, variable, given.axes, given.picture)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print(lines: Sequence[str]) -> None:
+    """To a terminal that may not know every letter of a name."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))

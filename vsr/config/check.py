@@ -1,0 +1,251 @@
+"""The check of a config, all of it, before anything is imported, opened or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from vsr.config.alternative_model import check_rival, config_of
+from vsr.config.signatures import parameters
+from vsr.errors import LINEAR_GONE, UserError, suggestion
+from vsr.training.budget.plan import check_budget, typed
+
+SCALES = (2, 3, 4)
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("fp32", "bf16", "fp16")
+TRAINING_PRECISIONS = ("32", "bf16", "16", "auto")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
+PERIODIC = ("none", "x", "y", "xy")
+GUARDS = ("warn", "linear", "off")
+PROTOCOLS = ("float", "classical")
+ENDS = ("replicate", "reflect")
+CONSISTENCIES = ("none", "projection", "backprojection")
+MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
+
+# Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
+OWN_MODULES = (
+    "vsr.models.",
+    "vsr.data.",
+    "vsr.degradations.",
+    "vsr.recipe.",
+    "vsr.models.weights.init.",
+    "vsr.training.finetune.",
+    "vsr.training.callbacks.",
+    "vsr.training.tensorboard.",
+)
+FOREIGN = (
+    "lightning.pytorch.Trainer",
+    "lightning.pytorch.callbacks.EarlyStopping",
+    "lightning.pytorch.callbacks.ModelCheckpoint",
+    "lightning.pytorch.loggers.TensorBoardLogger",
+)
+# Arguments that build.py gives, so that they cannot disagree with the rest: what to set instead.
+SUPPLIED = {
+    "model": {"scale": "scale", "channels": "the data's channels"},
+    "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
+}
+
+GROUPS = ("model", "data", "degradation", "recipe", "init", "tune", "trainer")
+LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
+LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
+MOST_SEED = 2**32 - 1  # of NumPy's generators
+MOST_WEIGHT = 1e9  # of a term of the loss
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse what cannot work: unknown targets and arguments, wrong types, values out of range, missing files.
+
+    Raises UserError naming the key and what to type instead.
+    """
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        if isinstance(error, MissingMandatoryValue):
+            raise UserError(f"{key}: needed; type {key}=VALUE") from error
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    if "scale" in plain and plain["scale"] not in SCALES:
+        raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
+    if "monitor" in plain and plain["monitor"] not in MONITORS:
+        raise UserError(f"monitor={plain['monitor']}{suggestion(plain['monitor'], MONITORS)}")
+    for key, least in LEAST.items():
+        if plain.get(key) is not None and plain[key] < least:
+            raise UserError(f"{key}={plain[key]}: must be {least} or more")
+    if plain.get("seed") is not None and plain["seed"] > MOST_SEED:
+        raise UserError(f"seed={plain['seed']}: must be {MOST_SEED} or less")
+    window = plain.get("window")
+    if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
+        raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+    _check_groups({str(key): node for key, node in plain.items()})
+    # The config in a checkpoint, which has no `resume`, is not what was typed.
+    check_budget(plain.get("budget"), typed() if "resume" in plain else set())
+    _check_starts(plain.get("init"), "init")
+    if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
+        raise UserError(LINEAR_GONE)
+    for path, node in _nodes(plain, ()):
+        nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
+        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
+    choices_of = {
+        "protocol": PROTOCOLS,
+        "ends": ENDS,
+        "device": DEVICES,
+        "periodic": PERIODIC,
+        "consistency": CONSISTENCIES,
+        "guard": GUARDS,
+    }
+    choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
+    for key, choices in choices_of.items():
+        if plain.get(key) is not None and str(plain[key]) not in choices:
+            told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else suggestion(str(plain[key]), choices)
+            raise UserError(f"{key}={plain[key]}{told}")
+    _check_trainer(plain.get("trainer") or {})
+    _check_recipe(plain.get("recipe") or {})
+    _check_tune(plain.get("tune") or {})
+    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
+    if "resume" in plain and (name := check_rival(plain)) is not None:
+        check(OmegaConf.create(config_of(name)))
+
+
+def _check_groups(plain: dict[str, Any]) -> None:
+    """What is chosen from a group must name what is made of it, by which its other values are checked."""
+    for key in GROUPS:
+        node = plain.get(key)
+        if node is not None and not (isinstance(node, dict) and "_target_" in node):
+            raise UserError(f"{key}={node}: is no config of {key}; type {key}=NAME of one in conf/{key}")
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    """Where it runs, as far as that can be told without torch."""
+    for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
+        if trainer.get(key, "auto") not in choices:
+            raise UserError(f"trainer.{key}={trainer[key]}{suggestion(str(trainer[key]), choices)}")
+    if "precision" in trainer:
+        raise UserError("trainer.precision: follows from precision and is not set here; type precision=bf16")
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    each = devices if isinstance(devices, list) else [devices]
+    numbered = isinstance(devices, list)
+    right = all(isinstance(number, int) and number >= (not numbered) for number in each) and each
+    if devices != "auto" and (not right or len(set(each)) < len(each)):
+        raise UserError(
+            f"trainer.devices={devices}: must be how many, or which GPUs; type trainer.devices=2 or trainer.devices=[0,1]"
+        )
+    if not isinstance(nodes, int) or nodes < 1:
+        raise UserError(f"trainer.num_nodes={nodes}: must be 1 or more; type trainer.num_nodes=1")
+
+
+def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:
+    """The files that are to be read."""
+    checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
+    named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
+    for key, value in named + [("checkpoint", each) for each in checkpoints]:
+        if value is not None and not _there(path := Path(str(value)).expanduser()):
+            raise UserError(f"{key}={value}: {_nearby(path)}")
+    for each in filter(None, checkpoints):
+        if Path(str(each)).expanduser().is_dir():
+            best = Path(str(each)) / "checkpoints" / "best.ckpt"
+            raise UserError(f"checkpoint={each}: is a folder; type checkpoint={best}")
+
+
+def _check_starts(init: Any, key: str) -> None:
+    """The files that weights are to come from."""
+    if not isinstance(init, dict):
+        return
+    for part in ("first", "second"):
+        _check_starts(init.get(part), f"{key}.{part}")
+    if "path" not in init:
+        if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
+            raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")
+        return
+    if (value := init["path"]) is None:
+        raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
+    if not _there(path := Path(str(value)).expanduser()):
+        raise UserError(f"{key}.path={value}: {_nearby(path)}")
+    if path.is_dir():
+        raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")
+
+
+def _check_tune(tune: dict[str, Any]) -> None:
+    for name, factor in (tune.get("rates") or {}).items():
+        if factor <= 0:
+            raise UserError(f"tune.rates.{name}={factor}: must be positive; type tune.freeze=[{name}] to keep it as it is")
+    if tune.get("l2sp", 0) < 0:
+        raise UserError(f"tune.l2sp={tune['l2sp']}: must be 0 or more")
+    if tune.get("freeze_epochs") is not None:
+        if tune["freeze_epochs"] < 1:
+            raise UserError(f"tune.freeze_epochs={tune['freeze_epochs']}: must be 1 or more, or null for all epochs")
+        if not tune.get("freeze"):
+            raise UserError(f"tune.freeze_epochs={tune['freeze_epochs']}: of no effect without tune.freeze=[MODULE]")
+
+
+def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every mapping that names a target, with its path."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _nodes(value, (*path, str(key)))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _nodes(value, (*path, str(i)))
+
+
+def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) -> None:
+    target = node["_target_"]
+    if odd := [key for key in node if str(key).startswith("_") and key != "_target_"]:
+        raise UserError(f"{where}.{odd[0]}: only _target_ is understood here; remove it")
+    if target in FOREIGN:
+        return
+    if not isinstance(target, str) or not target.startswith(OWN_MODULES):
+        raise UserError(f"{where}._target_={target}: not a class that a config may name (vsr's own, {', '.join(FOREIGN)})")
+    known = parameters(target)
+    if known is None:
+        raise UserError(f"{where}._target_={target}: there is no such class")
+    for key, value in node.items():
+        if key == "_target_":
+            continue
+        if key in supplied:
+            raise UserError(f"{where}.{key}: follows from {supplied[key]} and is not set here")
+        if key not in known:
+            raise UserError(f"{where}.{key}: unknown{suggestion(str(key), set(known) - set(supplied))}")
+        if not (isinstance(value, dict) and "_target_" in value) and not known[key].accepts(value):
+            raise UserError(f"{where}.{key}={value}: must be {known[key].text}, not {type(value).__name__} {value!r}")
+    missing = [name for name, parameter in known.items() if parameter.required and name not in node and name not in supplied]
+    if missing and not where.startswith("callbacks"):
+        raise UserError(f"{where}.{missing[0]}: needed by {target}; type {where}.{missing[0]}=VALUE")
+
+
+def _check_recipe(recipe: dict[str, Any]) -> None:
+    for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
+        if recipe.get(key) is not None and not 0 < recipe[key] < float("inf"):
+            raise UserError(f"recipe.{key}={recipe[key]}: must be positive{'' if recipe[key] <= 0 else ' and finite'}")
+    for key in ("gradient", "spectral", "temporal", "finetune"):
+        if not 0 <= recipe.get(key, 0) <= (1 if key == "finetune" else MOST_WEIGHT):
+            raise UserError(f"recipe.{key}={recipe[key]}: must be 0 or more{', and 1 at most' * (key == 'finetune')}")
+    if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:
+        raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
+
+
+def _there(path: Path) -> bool:
+    """Whether it exists; a name that the system cannot take does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _nearby(path: Path) -> str:
+    """What there is instead of a file that is not there."""
+    folder = path.parent
+    while not os.path.isdir(folder):
+        folder = folder.parent
+    if folder != path.parent:
+        return f"no such file (there is no folder {path.parent}; {folder} exists)"
+    names = [entry.name for entry in folder.iterdir()]
+    return f"no such file{suggestion(path.name, names) if names else ''}" if len(names) < 30 else f"no such file in {folder}"

@@ -1,0 +1,84 @@
+"""Which run a folder holds, and with which arguments it was started, so that `resume=FOLDER` is all there is to type."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from vsr.errors import NotWritten, UserError
+from vsr.system.files import replacing
+
+RECORD = "run.json"
+RESULTS = "results.json"
+MODES = ("auto", "never")
+# Options, and keys of Hydra itself, whose callbacks, launchers and log handlers are classes of any package.
+FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
+
+
+def expanded(arguments: list[str]) -> list[str]:
+    """Arguments of the command line, `resume=RUN` preceded by those that the run was started with, in its folder.
+
+    What else is typed comes later and counts. Raises UserError where there is nothing to resume.
+    """
+    given = [argument for argument in arguments if argument.startswith("resume=")]
+    value = given[-1].partition("=")[2].strip("'\"") if given else "never"
+    if value in MODES:
+        return arguments
+    if {"-m", "--multirun"} & set(arguments):
+        raise UserError(
+            f"{given[-1]}: goes on with one run; to go on with a sweep type resume=auto and its hydra.sweep.dir=FOLDER"
+        )
+    run = run_folder(value)
+    recorded = read_record(run)["overrides"]
+    quote = '"' if "'" in str(run) else "'"
+    return [*recorded, f"hydra.run.dir={quote}{run}{quote}", *(each for each in arguments if each not in given), given[-1]]
+
+
+def run_folder(value: str) -> Path:
+    """The folder of the unfinished run that `resume=value` names by its folder or by a checkpoint in it. Raises UserError."""
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise UserError(f"resume={value}: there is no such folder or checkpoint; type resume=auto, never, or the folder of a run")
+    run = path.parent.parent if path.is_file() and path.parent.name == "checkpoints" else path
+    if run.name in ("first", "second") and (run.parent / RECORD).exists():
+        raise UserError(f"resume={value}: is one stage of a run; type resume={run.parent}")
+    if not (run / RECORD).exists():
+        said = "is no checkpoint in the folder of a run" if path.is_file() else "holds no run"
+        raise UserError(f"resume={value}: {said}, there is nothing to resume; init=checkpoint weights=FILE brings weights only")
+    if (run / RESULTS).exists():
+        raise UserError(f"resume={value}: the run is finished, there is nothing to resume; see {run / RESULTS}")
+    if path == run and not saved(run):
+        raise UserError(f"resume={value}: was stopped before its first checkpoint, there is nothing to resume; start it again")
+    return run
+
+
+def saved(run: Path) -> bool:
+    """Whether a run has left a checkpoint to go on from, in any of its stages."""
+    return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
+
+
+def record(run: Path, overrides: list[str]) -> None:
+    """Write down how a run is started. Raises NotWritten when that cannot be written."""
+    content = {"overrides": [each for each in overrides if each.partition("=")[0] != "resume"]}
+    try:
+        with replacing(run / RECORD) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise NotWritten(f"{run / RECORD}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What `record` wrote. Raises UserError, also for what it never writes: a folder from elsewhere must not bring code."""
+    what = "cannot be read"
+    try:
+        content = json.loads((run / RECORD).read_text(encoding="utf-8"))
+        if isinstance(content["overrides"], list) and all(isinstance(each, str) for each in content["overrides"]):
+            foreign = [each for each in content["overrides"] if FOREIGN.search(each)]
+            if not foreign:
+                return dict(content)
+            what = f"holds {foreign[0]!r}, which is no part of a run and could run code"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UserError(f"{run / RECORD}: {what}; type the command that started the run with hydra.run.dir={run} resume=auto")

@@ -1,0 +1,103 @@
+"""The top level of the configs of the three scripts: keys, their types and what they are where none is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from vsr.models.parameter_names import method
+
+
+@dataclass
+class TrainSchema:
+    """Types of train.yaml; groups are checked against the classes that they name."""
+
+    name: str = MISSING
+    scale: int = 2
+    seed: int = 0
+    epochs: int = MISSING
+    patience: int | None = None
+    monitor: str = "val/psnr"
+    budget: str | None = None
+    alternative: str | None = None
+    window: tuple[int, int, int] = (0, 4, 4)
+    ends: str = "replicate"
+    protocol: str = "float"
+    consistency: str = "none"
+    consistency_steps: int = 3
+    weights: str | None = None
+    resume: str = "never"
+    checkpoint_seconds: float | None = 60.0
+    checkpoint_steps: int | None = None
+    prelu: dict[str, Any] = field(default_factory=dict)
+    model: Any = MISSING
+    data: Any = MISSING
+    degradation: Any = MISSING
+    recipe: Any = MISSING
+    init: Any = MISSING
+    tune: Any = None
+    trainer: Any = MISSING
+    precision: Any = 32
+    compile: bool = False
+    tf32: bool = False
+    channels_last: bool = False
+    deterministic: bool = False
+    callbacks: Any = None
+    logger: Any = None
+    hparams_search: Any = None
+
+
+@dataclass
+class EvaluateSchema:
+    """Types of evaluate.yaml; what is null is as in the training. `checkpoint`: one file or a list of them."""
+
+    checkpoint: Any = MISSING
+    window: tuple[int, int, int] | None = None
+    protocol: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
+    report: bool = True
+    data: Any = None
+    degradation: Any = None
+    trainer: Any = MISSING
+
+
+@dataclass
+class UpscaleSchema:
+    """Types of upscale.yaml."""
+
+    checkpoint: str = MISSING
+    input: str = MISSING
+    output: str | None = None
+    overwrite: bool = False
+    variable: Any = None
+    axes: str | None = None
+    max_bytes: int = 2**40
+    device: str = "auto"
+    precision: str = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    ensemble: bool = False
+    periodic: str = "none"
+    ends: str | None = None
+    consistency: str | None = None
+    consistency_steps: int | None = None
+    guard: str = "warn"
+    tile: int | None = None
+    memory: int = 512
+    frames: int | None = None
+    crf: int | None = None
+    audio: bool = True
+
+
+SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleSchema}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    for script, schema in SCHEMAS.items():
+        ConfigStore.instance().store(f"schema_{script}", schema)
+    OmegaConf.register_new_resolver("method", method, replace=True)

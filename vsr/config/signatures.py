@@ -1,0 +1,132 @@
+"""What a class accepts, read from its source: configs are checked in milliseconds, before torch is imported.
+
+Understands the annotations that constructors here use: int, float, str, bool, None, Literal, unions, tuple, list and dict; any
+other annotation accepts everything.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from vsr.config import PACKAGE
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constructor argument."""
+
+    name: str
+    annotation: ast.expr | None
+    required: bool
+    module: str
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a plain value (as YAML gives it) fits the annotation."""
+        return self.annotation is None or _accepts(self.annotation, value, self.module)
+
+    @property
+    def text(self) -> str:
+        """The annotation as the user would read it, aliases of Literals written out."""
+        return "anything" if self.annotation is None else _text(self.annotation, self.module)
+
+
+@cache
+def parameters(target: str) -> dict[str, Parameter] | None:
+    """Constructor parameters of `vsr.module.Class` by name; None when there is no such class in the package's source."""
+    module, _, name = target.rpartition(".")
+    for node in _source(module):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                    return _of_function(item, module)
+            fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+            if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+                return {f.target.id: Parameter(f.target.id, f.annotation, f.value is None, module) for f in fields}  # type: ignore[union-attr]
+            return {}
+    return None
+
+
+def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]:
+    arguments = function.args
+    positional = arguments.args[1:]
+    required = len(positional) - len(arguments.defaults)
+    found = {a.arg: Parameter(a.arg, a.annotation, i < required, module) for i, a in enumerate(positional)}
+    for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        found[a.arg] = Parameter(a.arg, a.annotation, default is None, module)
+    return found
+
+
+@cache
+def _source(module: str) -> list[ast.stmt]:
+    """Top-level statements of a module of this package; empty when there is none."""
+    parts = module.split(".")
+    if parts[0] != PACKAGE.name or not all(part.isidentifier() for part in parts):
+        return []
+    path = PACKAGE.joinpath(*parts[1:])
+    path = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    return ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+
+
+def _alias(name: str, module: str) -> tuple[ast.expr, str] | None:
+    """What a module-level name stands for, through imports within the package."""
+    for node in _source(module):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+            return node.value, module
+        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
+            original = next(a.name for a in node.names if (a.asname or a.name) == name)
+            return _alias(original, node.module)
+    return None
+
+
+def _resolved(annotation: ast.expr, module: str) -> ast.expr:
+    if isinstance(annotation, ast.Name) and (alias := _alias(annotation.id, module)) is not None:
+        return _resolved(*alias)
+    return annotation
+
+
+def _text(annotation: ast.expr, module: str) -> str:
+    annotation = _resolved(annotation, module)
+    if isinstance(annotation, ast.BinOp):
+        return f"{_text(annotation.left, module)} or {_text(annotation.right, module)}"
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return "null"
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Literal":
+        choices = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        return "one of " + ", ".join(str(c.value) for c in choices if isinstance(c, ast.Constant))
+    return ast.unparse(annotation)
+
+
+def _accepts(annotation: ast.expr, value: Any, module: str) -> bool:
+    annotation = _resolved(annotation, module)
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return value is None
+    if isinstance(annotation, ast.BinOp):
+        return _accepts(annotation.left, value, module) or _accepts(annotation.right, value, module)
+    if isinstance(annotation, ast.Name):
+        is_bool = isinstance(value, bool)
+        plain = {
+            "int": isinstance(value, int) and not is_bool,
+            "float": isinstance(value, (int, float)) and not is_bool,
+            "str": isinstance(value, str),
+            "bool": is_bool,
+        }
+        return plain.get(annotation.id, True)
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
+        inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        if annotation.value.id == "Literal":
+            return any(isinstance(i, ast.Constant) and i.value == value and type(i.value) is type(value) for i in inner)
+        if annotation.value.id in ("tuple", "list"):
+            if not isinstance(value, (list, tuple)):
+                return False
+            repeated = annotation.value.id == "list" or (len(inner) == 2 and ast.unparse(inner[1]) == "...")
+            if repeated:
+                return all(_accepts(inner[0], item, module) for item in value)
+            return len(value) == len(inner) and all(_accepts(a, v, module) for a, v in zip(inner, value, strict=True))
+        if annotation.value.id == "dict":
+            return isinstance(value, dict) and all(
+                _accepts(inner[0], key, module) and _accepts(inner[1], item, module) for key, item in value.items()
+            )
+    return True

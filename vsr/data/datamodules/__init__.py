@@ -1,0 +1,1 @@
+"""A LightningDataModule per kind of data."""

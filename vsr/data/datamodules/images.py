@@ -1,0 +1,88 @@
+"""Real stills: a folder of pictures, or the photographs inside scikit-image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vsr.data.base import SRDataModule
+from vsr.data.splits import Split
+from vsr.degradations import Degradation
+from vsr.errors import UserError
+from vsr.io.readers.pictures import list_pictures, offline_photographs, read_picture
+from vsr.recipe import Recipe
+from vsr.types import Movie
+
+
+class ImageDataModule(SRDataModule):
+    """Pictures of any size and kind, each a movie of one frame; patches for training, whole pictures for testing.
+
+    Args:
+        path: a folder (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the photographs inside
+            scikit-image, always in the same split.
+        test_path: a folder to test on; None for a share of `path`.
+        channels: "luma" (BT.601, 16..235) or "rgb".
+        learn, test: pictures or shares (below 1) to learn from and to test on, in natural order of their names; val: share of the
+            learning pictures.
+        scale, degradation, recipe, crop: as in `SRDataModule`; pictures are cut to a multiple of the scale unless crop is false.
+
+    Code values 0..255 become 0..1; float pictures take the least and largest value of the training pictures. Raises UserError
+    for files that cannot be used.
+    """
+
+    bounds: tuple[float, float] | None = (0.0, 255.0)
+    physical = False
+    least_frames = 1
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        test_path: str | None = None,
+        channels: Literal["luma", "rgb"] = "luma",
+        learn: float = 0.765,
+        test: float = 0.235,
+        val: float = 0.2,
+        scale: int,
+        degradation: Degradation,
+        recipe: Recipe,
+        draw: int = 0,
+        crop: bool = True,
+    ) -> None:
+        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        self.kind: Literal["luma", "rgb"] = channels
+        self.files = offline_photographs() if path is None else list_pictures(_folder("data.path", path))
+        self.test_files = None if test_path is None else list_pictures(_folder("data.test_path", test_path))
+        self.name = "photographs" if path is None else Path(path).expanduser().name
+        learned, tested = (learn, test) if self.test_files is None else (len(self.files), 0)
+        self.split = Split(by="trajectory", learn=learned, test=tested, val=val)
+
+    def movies(self) -> list[Movie]:
+        """One movie of one frame per picture."""
+        return self._read(self.files)
+
+    def further_tests(self) -> dict[str, list[Movie]]:
+        """With `test_path`: its pictures, under the folder's name."""
+        if self.test_files is None:
+            return {}
+        return {self.test_files[0].parent.name: self._read(self.test_files)}
+
+    def _read(self, files: list[Path]) -> list[Movie]:
+        rounded = self.protocol == "classical"
+        pictures = [read_picture(file, self.kind, rounded=rounded) for file in files]
+        floats = {picture.is_float for picture in pictures}
+        if len(floats) > 1:
+            raise UserError(f"{files[0].parent}: holds float pictures and others; give a folder of one kind")
+        if floats == {True}:
+            self.bounds = None
+        movies = [torch.from_numpy(picture.values).unsqueeze(1) for picture in pictures]
+        return [Movie(values, str(file), {}) for values, file in zip(movies, files, strict=True)]
+
+
+def _folder(key: str, path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{key}={path}: not a folder; give the folder that holds the pictures")
+    return folder

@@ -1,0 +1,159 @@
+"""Real movies: the luma of video files or of folders of frames; without a path, a synthetic camera over photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vsr.data.base import SRDataModule
+from vsr.data.datamodules.camera import camera_movie
+from vsr.data.splits import Split
+from vsr.degradations import Degradation
+from vsr.errors import UserError
+from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.pictures import list_pictures, natural_order, offline_photographs, read_picture
+from vsr.io.readers.video import SUFFIXES as VIDEOS
+from vsr.io.readers.video import read_luma
+from vsr.recipe import Recipe
+from vsr.types import Movie
+
+CAMERA_CLIPS, CAMERA_FRAMES, CAMERA_SIZE = 10, 20, 96
+
+
+class MovieDataModule(SRDataModule):
+    """The luma of movies, code values 0..255.
+
+    Args:
+        path: a video (y4m, mp4, mkv, avi, mov, webm), a folder of videos, a folder of numbered frames, or a folder of such
+            folders. None for ten clips of a synthetic camera over the photographs of scikit-image.
+        frames: use only the first so many of each clip; None for all, which also checks that a file is complete.
+        size: side in pixels of a square from the middle of each frame; None for whole frames.
+        by: "time" cuts each clip into train, val and test, "clip" gives whole clips (scenes, where there are cuts) to each, None
+            for "clip" where there are at least four clips and "time" otherwise.
+        learn, test: frames or shares below 1 to learn from and to test on; val: share of the learning frames.
+        gap: frames left out between train, val and test of a clip.
+        cuts: find scene cuts and treat scenes as movies of their own, so that no window crosses one.
+        scale, degradation, recipe, crop: as in `SRDataModule`.
+
+    Raises UserError for files that cannot be used.
+    """
+
+    bounds: tuple[float, float] | None = (0.0, 255.0)
+    physical = False
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        frames: int | None = None,
+        size: int | None = None,
+        by: Literal["time", "clip"] | None = None,
+        learn: float = 0.7,
+        test: float = 0.3,
+        val: float = 0.2,
+        gap: int = 0,
+        cuts: bool = True,
+        scale: int,
+        degradation: Degradation,
+        recipe: Recipe,
+        draw: int = 0,
+        crop: bool = False,
+    ) -> None:
+        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        self.limit, self.size, self.cuts = frames, size, cuts
+        if path is None:
+            self.clips: list[Path] = offline_photographs()[:CAMERA_CLIPS]
+            self.name = "camera"
+        else:
+            self.clips = list_clips(Path(path).expanduser())
+            self.name = Path(path).expanduser().resolve().name
+        self.synthetic = path is None
+        whole = by == "clip" or (by is None and len(self.clips) >= 4)
+        self.split = Split(by="trajectory" if whole else "time", learn=learn, test=test, val=val, gap=gap)
+
+    def movies(self) -> list[Movie]:
+        """One movie per scene of each clip."""
+        found: list[Movie] = []
+        for number, clip in enumerate(self.clips):
+            if self.synthetic:
+                rng = np.random.default_rng((7, number))
+                picture = read_picture(clip, "luma").values[0]
+                movie = camera_movie(picture, size=self.size or CAMERA_SIZE, frames=self.limit or CAMERA_FRAMES, rng=rng)
+                found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
+                continue
+            luma = torch.from_numpy(read_luma(clip, self.limit) if clip.is_file() else read_frames(clip, self.limit))
+            luma = luma if self.size is None else middle(luma, self.size, clip)
+            edges = scene_cuts(luma) if self.cuts else []
+            if len(luma) < 2 or not edges:
+                found.append(Movie(luma.unsqueeze(0), str(clip)))
+                continue
+            for start, stop in zip([0, *edges], [*edges, len(luma)], strict=True):
+                if stop - start >= self.least_frames:  # a scene of one frame has no neighbour to learn from
+                    found.append(Movie(luma[start:stop].unsqueeze(0), f"{clip}, frames {start} to {stop - 1}"))
+        return found
+
+
+def list_clips(path: Path) -> list[Path]:
+    """Videos and folders of frames at `path`, in natural order. Raises UserError when there are none."""
+    if path.is_file():
+        if path.suffix.lower() not in VIDEOS:
+            raise UserError(f"{path}: not one of {', '.join(VIDEOS)}")
+        return [path]
+    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_order)
+    videos = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEOS]
+    if not videos and any(p.suffix.lower() in PICTURES for p in inside):
+        return [path]
+    folders = [p for p in inside if p.is_dir() and any(q.suffix.lower() in PICTURES for q in p.iterdir())]
+    if not videos and not folders:
+        raise UserError(f"{path}: holds neither videos ({', '.join(VIDEOS)}) nor frames ({', '.join(PICTURES)})")
+    return videos + folders
+
+
+def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
+    """(T, H, W) float32 luma of numbered pictures. Raises UserError for gaps in the numbers and for frames of several sizes."""
+    files = list_pictures(folder)
+    numbers = [[part[1] for part in natural_order(file) if part[0] == 0][-1:] for file in files]
+    if all(numbers):
+        flat = [number[0] for number in numbers]
+        for before, after, file in zip(flat, flat[1:], files[1:], strict=False):
+            if after != before + 1:
+                raise UserError(
+                    f"{folder}: frames {before + 1} to {after - 1} are missing before {file.name}; number them without gaps"
+                )
+    images = [read_picture(file, "luma").values[0] for file in files[:limit]]
+    for file, image in zip(files, images, strict=False):
+        if image.shape != images[0].shape:
+            raise UserError(
+                f"{file}: is {image.shape[0]}x{image.shape[1]}, {files[0].name} is {images[0].shape[0]}x{images[0].shape[1]}"
+            )
+    return np.stack(images)
+
+
+def middle(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
+    """The square of `size` pixels in the middle of (T, H, W) frames. Raises UserError for smaller frames."""
+    height, width = luma.shape[1:]
+    if size > min(height, width):
+        raise UserError(f"data.size={size}: {clip} has {height}x{width}; type data.size={min(height, width)} or less")
+    top, left = (height - size) // 2, (width - size) // 2
+    return luma[:, top : top + size, left : left + size].contiguous()
+
+
+def scene_cuts(luma: torch.Tensor) -> list[int]:
+    """First frames of new scenes in (T, H, W) code values.
+
+    A cut changes the picture by far more than its neighbours do (8 times their median, 12 codes at least) and for good: the
+    frames before and after it differ as much as the two at it. Motion, flashes and noise fail one of the three.
+    """
+    if len(luma) < 4:
+        return []
+    change = (luma[1:] - luma[:-1]).abs().mean((1, 2))
+    cuts = []
+    for k in range(len(change)):
+        around = torch.cat([change[max(0, k - 5) : k], change[k + 1 : k + 6]])
+        lasting = (luma[min(k + 2, len(luma) - 1)] - luma[max(k - 1, 0)]).abs().mean()
+        if change[k] > max(12.0, 8 * float(around.median())) and lasting > 0.7 * change[k]:
+            cuts.append(k + 1)
+    return cuts

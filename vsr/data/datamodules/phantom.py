@@ -1,0 +1,92 @@
+"""The moving Shepp-Logan phantom: sharp edges, nothing between them, motion below a pixel. Rendered anew in each run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from vsr.data.base import SRDataModule
+from vsr.data.simulation.phantom import BOUNDS, LARGEST_MOTION, phantom_movie
+from vsr.data.splits import Split
+from vsr.degradations import Degradation
+from vsr.errors import UserError
+from vsr.recipe import Recipe
+from vsr.system.progress import progress_bar
+from vsr.types import Movie
+
+
+class PhantomDataModule(SRDataModule):
+    """One movie of a moving head phantom, cut in time, and a second test split, `unseen`, of another head and other motion.
+
+    Args:
+        variant: "modified" (Toft 1996, levels 0 to 1) or "original" (Shepp & Logan 1974, 0 to 2, faint inside the skull).
+        size: pixels per side of a frame.
+        seed: of both movies.
+        motion: amplitude as a fraction of the size, 0 to 0.05; speed: 1 is a period of about 33 frames.
+        variety: how far, 0 to 1, a head differs from the published one; 0 leaves `unseen` only other motion.
+        learn, test: frames to learn from (a fifth of them for validation) and to test on; `unseen` has as many as `test`.
+        scale, degradation, recipe, crop: as in `SRDataModule`.
+
+    Raises UserError for values out of range.
+    """
+
+    # Nothing in the motion prefers left or right, and a head is nearly its own mirror image; but its chin is below.
+    symmetries = ("flip_x",)
+
+    def __init__(
+        self,
+        *,
+        variant: Literal["original", "modified"] = "modified",
+        size: int = 120,
+        seed: int = 0,
+        motion: float = 0.02,
+        speed: float = 1.0,
+        variety: float = 0.5,
+        learn: int = 120,
+        test: int = 50,
+        scale: int,
+        degradation: Degradation,
+        recipe: Recipe,
+        draw: int = 0,
+        crop: bool = False,
+    ) -> None:
+        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        self.name, self.bounds = f"phantom-{variant}", BOUNDS[variant]
+        for name, value, low, high in (("motion", motion, 0, LARGEST_MOTION), ("variety", variety, 0, 1)):
+            if not low <= value <= high:
+                raise UserError(f"data.{name}={value}: must lie between {low} and {high}; type data.{name}={high}")
+        for name, number, least in (("size", size, 16), ("learn", learn, 2), ("test", test, 2), ("seed", seed, 0)):
+            if number < least:
+                raise UserError(f"data.{name}={number}: must be {least} or more; type data.{name}={least}")
+        self.variant, self.size, self.phantom_seed = variant, size, seed
+        self.motion, self.speed, self.variety = motion, speed, variety
+        self.split = Split(learn=learn, test=test)
+        self.lengths = {"main": learn + test, "unseen": test}
+        self._made: dict[str, Movie] = {}
+
+    def movies(self) -> list[Movie]:
+        """The movie that is split into train, val and test."""
+        return [self._rendered()["main"]]
+
+    def further_tests(self) -> dict[str, list[Movie]]:
+        """`unseen`: a movie of another seed."""
+        return {"unseen": [self._rendered()["unseen"]]}
+
+    def _rendered(self) -> dict[str, Movie]:
+        if not self._made:
+            with progress_bar(sum(self.lengths.values()), f"rendering {self.name}", "frame") as bar:
+                for number, (part, frames) in enumerate(self.lengths.items()):
+                    movie = phantom_movie(
+                        variant=self.variant,
+                        size=self.size,
+                        frames=frames,
+                        seed=(self.phantom_seed, number),
+                        motion=self.motion,
+                        speed=self.speed,
+                        variety=self.variety,
+                        tick=bar.update,
+                    )
+                    name = f"{self.name}, seed {self.phantom_seed}, {part}"
+                    self._made[part] = Movie(torch.from_numpy(movie).unsqueeze(0), name, {"units": "1", "periodic": False})
+        return self._made

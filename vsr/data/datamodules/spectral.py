@@ -1,0 +1,105 @@
+"""Other equations: a scalar that two-dimensional turbulence stirs, or its vorticity, generated once and cached."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+
+from vsr.data.base import SRDataModule
+from vsr.data.cache import cache_path, cached, in_parallel
+from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_scalar
+from vsr.data.splits import Split
+from vsr.degradations import Degradation
+from vsr.errors import UserError
+from vsr.recipe import Recipe
+from vsr.types import Movie
+
+VERSION = 1  # of the generator: raise it when the same parameters give other values, so that no stale cache is read
+TRAJECTORIES = 2  # in each part
+
+
+class SpectralDataModule(SRDataModule):
+    """Statistically steady two-dimensional turbulence, with a second test split of other seeds, `unseen`.
+
+    Args:
+        field: "scalar" (stirred against a mean gradient along y: plateaus and cliffs) or "vorticity", in the solver's units.
+        size: pixels per side of a frame.
+        sampling: the solver has size * sampling cells per side and each sampling-th one is kept.
+        seed: of all trajectories.
+        learn, test: frames to learn from (a fifth of them for validation) and to test on, over two trajectories that are cut in
+            time; `unseen` has as many as `test`.
+        cache: folder of generated files; None is $VSR_CACHE or ~/.cache/vsr.
+        scale, degradation, recipe, crop: as in `SRDataModule`.
+
+    Raises UserError for a size or number of frames that cannot be generated.
+    """
+
+    def __init__(
+        self,
+        *,
+        field: Literal["scalar", "vorticity"] = "scalar",
+        size: int = 72,
+        sampling: int = 3,
+        seed: int = 0,
+        learn: int = 120,
+        test: int = 50,
+        cache: str | None = None,
+        scale: int,
+        degradation: Degradation,
+        recipe: Recipe,
+        draw: int = 0,
+        crop: bool = False,
+    ) -> None:
+        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        self.name, self.field = f"spectral-{field}", field
+        self.bounds = BOUNDS[field]
+        # A mirror turns the vorticity's sign, and one across x also that of the scalar's gradient: only flip_x of the scalar is
+        # left. (Turning by 180 degrees is a symmetry of the vorticity but not one of two independent flips.)
+        self.symmetries = ("flip_x",) if field == "scalar" else ()
+        if size < 16 or sampling < 1 or size * sampling < LEAST_CELLS:
+            raise UserError(
+                f"data.size={size} with data.sampling={sampling}: frames need 16 px, the solver {LEAST_CELLS} cells per side; "
+                f"type data.size=72 data.sampling=3"
+            )
+        if learn < 1 or test < 1 or learn % TRAJECTORIES or test % TRAJECTORIES:
+            raise UserError(
+                f"data.learn={learn}, data.test={test}: both must be positive and even; type data.learn=120 data.test=50"
+            )
+        if seed < 0:
+            raise UserError(f"data.seed={seed}: must be 0 or more; type data.seed=0")
+        self.split = Split(learn=learn, test=test)
+        lengths = {"main": (learn + test) // TRAJECTORIES, "unseen": test // TRAJECTORIES}
+        self.calls = {
+            f"{part}/{k}": ((seed, number, k), size * sampling, sampling, lengths[part])
+            for number, part in enumerate(lengths)
+            for k in range(TRAJECTORIES)
+        }
+        self.path = cache_path(cache, f"{self.name}-{size}px", {"version": VERSION, "field": field, "calls": self.calls})
+        self._made: dict[str, Movie] = {}
+
+    def movies(self) -> list[Movie]:
+        """The trajectories that are split into train, val and test."""
+        return self._part("main")
+
+    def further_tests(self) -> dict[str, list[Movie]]:
+        """`unseen`: trajectories of other seeds."""
+        return {"unseen": self._part("unseen")}
+
+    def _part(self, part: str) -> list[Movie]:
+        if not self._made:
+            meta: dict[str, Any] = {"units": "1", "dt": INTERVAL, "periodic": True}
+            arrays = cached(self.path, list(self.calls), self._generate)
+            self._made = {
+                name: Movie(torch.from_numpy(values).unsqueeze(0), f"{self.path}:{name}", meta) for name, values in arrays.items()
+            }
+        return [movie for name, movie in self._made.items() if name.startswith(part)]
+
+    def _generate(self) -> list[Any]:
+        frames = sum(call[-1] for call in self.calls.values())
+        try:
+            simulate = partial(simulate_scalar, field=self.field)
+            return in_parallel(simulate, list(self.calls.values()), frames, f"generating turbulence ({self.field})")
+        except FloatingPointError as error:
+            raise UserError(f"{self.name}: {error}; type another data.seed") from error

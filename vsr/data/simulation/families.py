@@ -1,0 +1,158 @@
+"""Named families of shallow-water flows, from nearly linear to shock-dominated: what they start from and what drives them.
+
+A family turns (seed, cells per side) into a flow and says when its frames are due. How hard each is to super-resolve is
+measured in docs/reference/data/climate.md; in short: sharp moving fronts (tide, bores) need a non-linear network, the smooth
+height of balanced eddies (turbulence) is nearly recovered by the best linear filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vsr.data.simulation.shallow_water import ShallowWater
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to start a flow and when to look at it. Units: domain side 1, gravity 1.
+
+    Args:
+        start: (seeded generator, cells per side) -> the flow at t = 0.
+        spin_up: time of the first frame; interval: time between frames.
+        courant: time step in units of the cell size (waves here travel at up to 3).
+        range: depths that are stored as -10 and 10, a fixed affine map for every seed.
+        movies, frames: how many trajectories of how many frames make the 170 frames that the report learned from and
+            tested on.
+        split: "time" cuts each trajectory, "trajectory" gives whole ones to each part.
+        symmetries: of the frames' statistics, for augmentation. Where the plane rotates a mirror image is no solution: cyclones
+            and anticyclones differ. (The tide turns in one sense too, but what a frame shows of that is within the noise.)
+    """
+
+    start: Callable[[np.random.Generator, int], ShallowWater]
+    spin_up: float
+    interval: float
+    courant: float
+    range: tuple[float, float]
+    movies: int
+    frames: int
+    split: Literal["time", "trajectory"]
+    symmetries: tuple[str, ...] = ("flip_y", "flip_x", "transpose")
+
+
+def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """(y, x) of the cell centres, each (cells, cells)."""
+    y, x = (np.mgrid[:cells, :cells] + 0.5) / cells
+    return y, x
+
+
+def ring_spectrum(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
+    """Periodic Gaussian random field of zero mean and unit variance, (cells, cells).
+
+    Energy lies on a ring of `wavenumber` waves per side with relative width `width`. The noise is drawn on wavenumbers, not
+    on cells, so that one seed gives the same field at each resolution.
+    """
+    reach = int(np.ceil(wavenumber * (1 + 4 * width)))
+    if reach >= cells // 2:
+        raise ValueError(f"{cells} cells cannot carry {reach} waves")
+    k = np.arange(-reach, reach + 1)
+    radius = np.hypot(k[:, None], k[None, :])
+    noise = rng.standard_normal((2, k.size, k.size))
+    weight = np.exp(-0.5 * ((radius - wavenumber) / (width * wavenumber)) ** 2)
+    weight[radius == 0] = 0
+    spectrum = np.zeros((cells, cells), complex)
+    spectrum[np.ix_(k % cells, k % cells)] = weight * (noise[0] + 1j * noise[1])
+    field = np.fft.ifft2(spectrum).real
+    return (field - field.mean()) / field.std()
+
+
+def tide(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
+    """Tidal flow over random hills, near the critical speed: hydraulic jumps come and go, statistically steady.
+
+    The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
+    """
+    hills = 0.15 * ring_spectrum(rng, cells, wavenumber=4, width=0.4)
+    bed = np.minimum(hills - hills.min(), 0.9)
+    h = np.maximum(1.6 - bed, 0.2)
+
+    def pull(flow: ShallowWater) -> tuple[float, float]:
+        h, hu, hv = (float(a.mean(dtype=np.float64)) for a in flow.state)
+        angle = 2 * np.pi * flow.time / 3
+        return 6 * (momentum * np.cos(angle) - hu) / h, 6 * (momentum * np.sin(angle) - hv) / h
+
+    return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body=pull)
+
+
+def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
+    """Three columns of water (discs and turned boxes), 2 deep, fall into water that is `shallow`; their bores collide.
+
+    No forcing: restart often.
+    """
+    y, x = _grid(cells)
+    h = np.full((cells, cells), shallow)
+    for k in range(3):
+        cy, cx = rng.uniform(0, 1, 2)
+        dy, dx = (y - cy + 0.5) % 1 - 0.5, (x - cx + 0.5) % 1 - 0.5
+        angle = rng.uniform(0, np.pi)
+        radius = rng.uniform(0.05, 0.13)
+        half = rng.uniform((0.03, 0.05), (0.12, 0.20))
+        if k % 2 == 0:
+            inside = np.hypot(dx, dy) < radius
+        else:
+            along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+            inside = (abs(along) < half[0]) & (abs(across) < half[1])
+        h[inside] = 2.0
+    return ShallowWater(h, np.zeros_like(h), np.zeros_like(h))
+
+
+def turbulence(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), their energy held by linear forcing.
+
+    The forcing is Lundgren's (2003): an acceleration along the momentum that keeps the mean kinetic energy at its start.
+    """
+    coriolis = 1 / 0.03
+    psi = ring_spectrum(rng, cells, wavenumber=12, width=0.3)
+    k = np.fft.fftfreq(cells, 1 / cells) * 2 * np.pi
+    spectrum = np.fft.fft2(psi)
+    u = np.fft.ifft2(-1j * k[:, None] * spectrum).real
+    v = np.fft.ifft2(1j * k[None, :] * spectrum).real
+    amplitude = 0.15 / np.sqrt(np.mean(u * u + v * v))
+    return EnergyHeld(1 + coriolis * amplitude * psi, amplitude * u, amplitude * v, coriolis=coriolis)
+
+
+class EnergyHeld(ShallowWater):
+    """A flow whose kinetic energy is brought back to its start after every step by scaling the velocity."""
+
+    def step(self, dt: float) -> None:
+        if not hasattr(self, "_energy"):
+            self._energy = self._kinetic()
+        super().step(dt)
+        self.state[1:] *= np.sqrt(self._energy / self._kinetic())
+
+    def _kinetic(self) -> float:
+        h, hu, hv = self.state
+        return float(np.mean((hu * hu + hv * hv) / h, dtype=np.float64))
+
+
+# Other regimes of the same equations, to be tested on: supercritical flow, and a depth ratio of 8 in place of 3.3.
+def strong_tide(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`tide`, driven beyond the critical speed."""
+    return tide(rng, cells, momentum=1.8)
+
+
+def thin_bores(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`bores` over thinner water: steeper, faster fronts."""
+    return bores(rng, cells, shallow=0.25)
+
+
+TURNS = ("half_turn", "quarter_turn")
+FAMILIES: dict[str, Family] = {
+    "tide": Family(tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
+    "bores": Family(bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
+    "strong_tide": Family(strong_tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
+    "thin_bores": Family(thin_bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
+    "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
+}

@@ -1,0 +1,177 @@
+"""Rows over seeds: the mean of runs that differ in nothing else and how far they lie apart, as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vsr.evaluation.compare.runs import SEED, Run, columns, higher
+from vsr.evaluation.report.escape import plain
+
+BASELINES = ("nearest", "bilinear", "bicubic", "linear")
+SPREAD = "half of the range over seeds"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of numbers: the key of a row, how it is called, its decimals, and whether more is better."""
+
+    key: str
+    label: str
+    digits: int
+    higher: bool | None
+
+
+SCORES = (
+    Score("best", "", 2, True),  # of validation, called by its name
+    Score("psnr", "PSNR (dB)", 2, True),
+    Score("ssim", "SSIM", 4, True),
+    Score("mae", "MAE", 5, False),
+    Score("mse", "MSE", 6, False),
+    Score("over bicubic", "over bicubic (dB)", 2, True),
+    Score("over linear", "over linear (dB)", 2, True),
+    Score("change_error", "change error", 4, False),
+    Score("flicker", "flicker", 4, None),
+    Score("parameters", "parameters", 0, None),
+    Score("train_seconds", "train s", 0, None),
+)
+_BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a table: runs that differ in their seed only, or a baseline."""
+
+    values: tuple[str, ...]
+    runs: tuple[Run, ...]
+    method: str | None = None  # a baseline's
+
+    def scores(self, split: str, monitor: str, key: str) -> list[float]:
+        """One number per run that has it."""
+        found = [score_of(run, split, monitor, key, self.method) for run in self.runs]
+        return [value for value in found if value is not None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Comparable runs: the keys that tell them apart, their lines from the best on, and the splits that they were tested on."""
+
+    keys: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    baselines: tuple[Entry, ...]
+    splits: tuple[str, ...]
+    monitor: str
+
+    def scores(self) -> list[Score]:
+        """The columns that have a number in any line."""
+        lines = [(entry, split) for entry in self.entries for split in self.splits]
+        return [one for one in SCORES if any(entry.scores(split, self.monitor, one.key) for entry, split in lines)]
+
+    def numeric(self) -> list[bool]:
+        """For each key, whether all of its values are numbers."""
+        return [all(_is_number(entry.values[at]) for entry in self.entries) for at in range(len(self.keys))]
+
+    def label(self, score: Score) -> str:
+        """A column's heading."""
+        return score.label or f"best {self.monitor}"
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
+    """A number of a run; of a baseline of its table, when that is named. None where there is none."""
+    row = run.row(split, method)
+    if key == "best":
+        return run.best(monitor) if method is None else None
+    if row is None:
+        return None
+    if key.startswith("over "):
+        base = run.row(split, key.removeprefix("over "))
+        return None if base is None else float(row["psnr"] - base["psnr"])
+    if key == "train_seconds" and method is not None:
+        return None
+    return None if row.get(key) is None else float(row[key])
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """The table of comparable runs."""
+    keys = tuple(columns(runs))
+    monitors = {run.monitor for run in runs}
+    monitor = monitors.pop() if len(monitors) == 1 else "val/psnr"
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.value(key) for key in keys), []).append(run)
+    entries = [Entry(values, tuple(group)) for values, group in groups.items()]
+    splits = tuple(dict.fromkeys(row["split"] for run in runs for row in run.results["rows"]))
+
+    def rank(entry: Entry) -> tuple[bool, float]:
+        found = entry.scores(splits[0], monitor, "best")
+        mean = sum(found) / len(found) if found else 0.0
+        return not found, -mean if higher(monitor) else mean
+
+    own = {run.results["config"]["name"] for run in runs}
+    first = runs[0]
+    known = [name for name in BASELINES if name not in own and first.row(splits[0], name) is not None]
+    return Table(keys, tuple(sorted(entries, key=rank)), tuple(Entry((), (first,), name) for name in known), splits, monitor)
+
+
+def mean_and_spread(values: Sequence[float], digits: int) -> str:
+    """ "31.20 ± 0.03", the mean and half of the range; "-" for no value. Whole numbers that are the same have no spread."""
+    if not values:
+        return "-"
+    half = (max(values) - min(values)) / 2
+    spread = len(values) > 1 and (digits > 0 or half > 0)
+    return f"{sum(values) / len(values):.{digits}f}" + (f" ± {half:.{digits}f}" if spread else "")
+
+
+def markdown(one: Table, *, brief: bool = False) -> str:
+    """A table per split, columns aligned so that it reads in a terminal too, for which `brief` leaves some out."""
+    scores = [score for score in one.scores() if not brief or score.key in _BRIEF]
+    several = any(len(entry.runs) > 1 for entry in one.entries)
+    parts = []
+    for split in one.splits:
+        head = ["run", *one.keys, *(["seeds"] if several else []), *(one.label(score) for score in scores)]
+        lines = [head]
+        for entry in (*one.entries, *one.baselines):
+            cells = [entry.method or runs_of(entry), *(entry.values or [""] * len(one.keys))]
+            cells += [str(len(entry.runs)) if entry.method is None else ""] if several else []
+            lines.append(cells + [mean_and_spread(entry.scores(split, one.monitor, score.key), score.digits) for score in scores])
+        lines = [[plain(cell).replace("|", "\\|") for cell in line] for line in lines]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        texts = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
+        parts.append("\n".join([f"Split {split}:", "", texts[0], rule, *texts[1:]]))
+    return "\n\n".join(parts)
+
+
+def runs_of(entry: Entry) -> str:
+    """The labels of its runs."""
+    return " ".join(run.label for run in entry.runs)
+
+
+def as_csv(runs: Sequence[Run]) -> str:
+    """Every run and split in full: labels, state, what sets it apart, seed, scores; empty where there is none."""
+    ended = [run for run in runs if run.state == "ok"]
+    keys = columns(runs)
+    names = list(
+        dict.fromkeys(key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method"))
+    )
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(["run", "folder", "state", "error", *keys, SEED, "split", *names, "monitor", "best"])
+    for run in runs:
+        start = [run.label, str(run.folder), run.state, run.error, *(run.value(key) for key in keys), run.value(SEED)]
+        if run.state != "ok":
+            out.writerow(start)
+        for split in dict.fromkeys(row["split"] for row in run.results.get("rows", [])):
+            row = run.row(split) or {}
+            out.writerow([*start, split, *(row.get(name) for name in names), run.monitor, run.best(run.monitor)])
+    return text.getvalue()

@@ -1,0 +1,43 @@
+"""The files of a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vsr.errors import UserError
+from vsr.evaluation.compare.page import apart, page
+from vsr.evaluation.compare.runs import Run, comparable
+from vsr.evaluation.compare.table import as_csv, markdown, table
+from vsr.system.files import replacing
+
+FILES = ("summary.html", "summary.md", "summary.csv")
+
+
+def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) -> str:
+    """Write summary.html, .md and .csv, a table for each set of comparable runs; gives the tables for a terminal.
+
+    Raises UserError when a file cannot be written.
+    """
+    sets = comparable(runs)
+    tables = [table(found) for found in sets]
+    names = apart(sets) if sets else []
+
+    def text(brief: bool) -> str:
+        heads = [f"## {name}\n\n" if len(sets) > 1 else "" for name in names]
+        return "\n\n".join(head + markdown(one, brief=brief) for head, one in zip(heads, tables, strict=True))
+
+    lost = [f"- {run.label} {' '.join(run.typed)}: {run.error}" for run in runs if run.state != "ok"]
+    listed = "\n".join(["", "", "Without a result:", "", *lost]) if lost else ""
+    contents = {
+        "summary.html": page(title, runs, list(zip(sets, tables, strict=True)), command),
+        "summary.md": f"# {title}\n\n{text(False)}{listed}\n",
+        "summary.csv": as_csv(runs),
+    }
+    for name, content in contents.items():
+        try:
+            with replacing(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{folder / name}: cannot be written ({error.strerror})") from error
+    return text(True)

@@ -1,0 +1,161 @@
+"""Figures of one split: what a frame looks like, spectra, and scores over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vsr.evaluation.report.style import ERROR, Look, busiest, inside, label, lines
+from vsr.evaluation.scored import Sample, Scored
+from vsr.metrics import MSE_FLOOR
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CELL = 2.1  # inches
+_MANY = 60  # segment borders that can still be told apart
+
+
+def panels(sample: Sample, *, field: bool) -> Figure:
+    """The middle frame: LR, every method, HR; below, the busiest region of it; below that, the errors, all on one scale.
+
+    `field` as in Look. The errors' titles are the PSNR of this frame inside the evaluation window.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    at, look = len(sample.hr) // 2, Look(sample, field=field)
+    truth, low = sample.hr[at], sample.lr[at]
+    (_, height, width), scale = truth.shape, truth.shape[1] // low.shape[1]
+    side = max(scale, min(max(16, min(height, width) // 4), height, width) // scale * scale)
+    y, x = (corner // scale * scale for corner in busiest(truth, side, sample.window))
+    frames = {name: made[at] for name, made in sample.methods.items()}
+    ratio = height / width
+    figure = Figure(figsize=(_CELL * (len(frames) + 2), _CELL * (2 * ratio + 1) + 0.9), layout="constrained")
+    axes = figure.subplots(3, len(frames) + 2, height_ratios=(ratio, 1, ratio), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    pixels = _CELL * 110
+    for column, (name, frame) in enumerate([("LR", low), *frames.items(), ("HR", truth)]):
+        step = scale if name == "LR" and column == 0 else 1
+        _show(axes[0, column], look.picture(frame), pixels, box=(y / step, x / step, side / step))
+        axes[0, column].set_title(label(name), fontsize=11)
+        zoom = frame[:, y // step : (y + side) // step, x // step : (x + side) // step]
+        _show(axes[1, column], look.picture(zoom), pixels)
+        if 0 < column <= len(frames):
+            _show(axes[2, column], look.error(frame, truth), pixels)
+            mse = float(np.mean(np.square(inside(frame - truth, sample.window), dtype=np.float64)))
+            axes[2, column].set_title(f"error, {-10 * np.log10(max(mse, MSE_FLOOR)):.2f} dB", fontsize=10)
+    colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
+    bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
+    bar.set_label("error (1 = the data range)", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    figure.suptitle(f"{label(sample.split, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
+    return figure
+
+
+def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
+    """Radially averaged power of HR and of every method and their coherence with HR; the power in time when it was measured.
+
+    `methods` are those of one split; `scale` marks the LR Nyquist wavenumber. None when nothing has a spectrum.
+    """
+    from matplotlib.figure import Figure
+
+    space = {name: one.curves["spectrum"] for name, one in methods.items() if "spectrum" in one.curves}
+    time = {name: one.curves["temporal_spectrum"] for name, one in methods.items() if "temporal_spectrum" in one.curves}
+    if not space and not time:
+        return None
+    styles = lines(methods, {name for name, one in methods.items() if one.baseline})
+    figure = Figure(figsize=(5.2 * bool(space) + 5.2 * bool(time) + 1.8, 5.4), layout="constrained")
+    grid = figure.add_gridspec(2, bool(space) + bool(time), height_ratios=(2, 1))
+    first: Axes | None = None
+    if space:
+        power = first = figure.add_subplot(grid[0, 0])
+        coherence = figure.add_subplot(grid[1, 0], sharex=power)
+        _power(power, space, "wavenumber", styles)
+        power.set_ylabel("power")
+        power.tick_params(labelbottom=False)
+        for name, curve in space.items():
+            if "coherence" in curve:
+                coherence.plot(curve["wavenumber"], curve["coherence"], **styles[name])
+        coherence.axhline(0.5, color="0.8", linewidth=0.8, zorder=0)
+        coherence.set(ylim=(-0.02, 1.04), ylabel="coherence with HR", xlabel="wavenumber (cycles per HR pixel)")
+        if scale is not None:
+            for axis in (power, coherence):
+                axis.axvline(0.5 / scale, color="0.6", linewidth=0.9, zorder=0)
+            power.annotate(
+                "LR Nyquist ", (0.5 / scale, 0.03), xycoords=("data", "axes fraction"), ha="right", fontsize=8, color="0.4"
+            )
+    if time:
+        axis = figure.add_subplot(grid[:, -1])
+        first = first or axis
+        _power(axis, time, "frequency", styles)
+        axis.set(ylabel="power in time", xlabel="frequency (cycles per frame)")
+    assert first is not None
+    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "PSNR (dB)") -> Figure | None:
+    """A score of every frame of one split, per method; borders between segments are marked. None when there is none.
+
+    Lines stop at borders; pictures, which have no neighbours in time, are points.
+    """
+    from matplotlib.figure import Figure
+
+    shown = {name: one for name, one in methods.items() if score in one.frames}
+    if not shown:
+        return None
+    segment_of = next(iter(shown.values())).segment_of
+    borders = np.flatnonzero(np.diff(segment_of)) + 1
+    joined = len(borders) + 1 <= len(segment_of) / 2
+    frames = np.insert(np.arange(len(segment_of), dtype=float), borders, borders - 0.5)
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    styles = lines(methods, {name for name, one in methods.items() if one.baseline})
+    for name, one in shown.items():
+        style = styles[name] if joined else {"color": styles[name]["color"], "linestyle": "none", "marker": ".", "markersize": 4}
+        axis.plot(frames, np.insert(one.frames[score], borders, np.nan), label=label(name), **style)
+    if joined and len(borders) <= _MANY:
+        for border in borders:
+            axis.axvline(border - 0.5, color="0.85", linewidth=1, zorder=0)
+    axis.set(xlabel="frame", ylabel=unit)
+    axis.margins(x=0.01)
+    axis.grid(axis="y", color="0.93")
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def _show(axis: Axes, picture: np.ndarray, pixels: float, box: tuple[float, float, float] | None = None) -> None:
+    """An image as it is: pixels stay squares, unless it has more of them than there is room for. `box` is y, x, side."""
+    from matplotlib.patches import Rectangle
+
+    axis.imshow(picture, interpolation="nearest" if picture.shape[1] <= pixels else "antialiased")
+    if box is not None:
+        y, x, side = box
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor="black", linewidth=2.2))
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), side, side, fill=False, edgecolor="white", linewidth=1.0))
+
+
+def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: str, styles: Mapping[str, dict]) -> None:
+    """Power of HR and of every method against wavenumber or frequency, both logarithmic."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    def visible(values: np.ndarray) -> np.ndarray:
+        return np.where(np.asarray(values) > 0, values, np.nan)
+
+    truth = next(iter(curves.values()))
+    axis.plot(visible(truth[along]), visible(truth["hr"]), color="black", linewidth=2.2, label="HR")
+    for name, curve in curves.items():
+        axis.plot(visible(curve[along]), visible(curve["sr"]), label=label(name), **styles[name])
+    axis.set(xscale="log", yscale="log")
+    # Less than two decades: powers of ten alone would be one or two labels.
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(color="0.93")

@@ -1,0 +1,46 @@
+"""An HTML page in one file that opens from disk, asks no network for anything and runs nothing but its own lines."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.page_style import SCRIPT, STYLE
+
+Section = tuple[str, str, str]  # id, title, content; one without content is left out
+
+
+def document(title: str, heading: str, lead: str, sections: Sequence[Section], *, style: str = "") -> str:
+    """The page as text; `title` is any text, `heading`, `lead` and the sections are HTML, `style` comes after the common one.
+
+    Its policy names the hashes of its style and its script, and lets nothing else in but data inside the page.
+    """
+    sections = [section for section in sections if section[2]]
+    links = "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
+    body = "".join(f'<section id="{key}"><h2>{name}</h2>{content}</section>\n' for key, name, content in sections)
+    style = STYLE + style
+    policy = (
+        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; script-src '{_hash(SCRIPT)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{one_line(title)}</title>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n<header><h1>{heading}</h1><p>{lead}</p>"
+        f'<nav aria-label="Sections">{links}</nav></header>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
+    )
+
+
+def one_line(value: Any) -> str:
+    """Anything as one line of escaped text."""
+    return escape(plain(str(value)))
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

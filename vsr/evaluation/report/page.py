@@ -1,0 +1,199 @@
+"""report.html: everything in one file that opens from disk, asks no network for anything and runs nothing but its own lines.
+
+Names and paths come from other people's files, so every text is escaped; the page's policy names the hashes of its style and
+its script, and lets nothing else in but data inside the page.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+from vsr.evaluation.report.columns import Block, Column, blocks
+from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.html import document, one_line
+from vsr.evaluation.report.tables import INTERVALS
+from vsr.evaluation.rows import Row
+
+EMBEDDED = 3_600_000  # bytes of figures and movies in the page; in base64 they take a third more
+_OPEN = 14  # facts that a card shows at once
+_TITLES = {"headline": "Headline scores", "error": "Error", "structure": "Structure", "spectrum": "Spectrum"}
+_TITLES |= {"physics": "Physics", "extremes": "Extremes", "time": "Motion in time"}
+
+
+class Shown(NamedTuple):
+    """A figure or movie of a split: its file beside the page, media type and content; what it shows, in a word and in full."""
+
+    split: str
+    file: str
+    media: str
+    content: bytes
+    alt: str
+    caption: str
+
+
+def page(
+    rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
+) -> str:
+    """The page as text. `protocol` may nest plain values in any way; `notes` are lines on what is not there, and why."""
+    found = blocks(rows)
+    names = list(dict.fromkeys(row["split"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
+    lead = f"{_list(methods) or 'Baselines'} on {_list(names)}, every row on the same frames and pixels."
+    sections = [
+        ("compared", "What was compared", _protocol(protocol)),
+        ("scores", "Scores", _tables(found[:1]) + _legend()),
+        ("figures", "Figures", _figures(names, shown, notes)),
+        ("further", "Further scores", _tables(found[1:])),
+        ("definitions", "Definitions", _definitions(found)),
+        ("again", "How to reproduce", _again(command)),
+    ]
+    return document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(f"<b>{one_line(name)}</b>" for name in names)
+
+
+def _tables(found: Sequence[Block]) -> str:
+    """As many side by side as there is room for."""
+    return f'<div class="tables">{"".join(f"<div>{_table(block)}</div>" for block in found)}</div>' if found else ""
+
+
+def _table(block: Block) -> str:
+    title = _TITLES.get(block.title, block.title)
+    rows = block.rows
+    best = {column: column.best(rows) for column in block.columns}
+    heads = '<th scope="col"><button type="button" title="sort by name">method</button></th>' + "".join(map(_head, block.columns))
+    bodies = []
+    for split in dict.fromkeys(row["split"] for row in rows):
+        at = [i for i, row in enumerate(rows) if row["split"] == split]
+        frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
+        size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
+        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(block.columns) + 1}">{one_line(split)}: {size}</th></tr>'
+        lines = []
+        for i in at:
+            kind = ' class="baseline"' if rows[i]["baseline"] else ""
+            name = one_line(rows[i]["method"])
+            cells = "".join(_cell(column, rows[i], best[column][i]) for column in block.columns)
+            lines.append(f'<tr{kind}><th scope="row" title="{name}">{name}</th>{cells}</tr>')
+        bodies.append(f"<tbody>{first}{''.join(lines)}</tbody>")
+    return (
+        f'<h3>{one_line(title)}</h3><div class="scroll" role="region" aria-label="{one_line(title)}" tabindex="0">'
+        f'<table class="sortable"><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
+    )
+
+
+def _head(column: Column) -> str:
+    first = "descending" if column.better == "high" else "ascending"
+    title = one_line(column.explained())
+    return (
+        f'<th scope="col" data-first="{first}"><button type="button" title="{title}">{one_line(column.heading())}</button></th>'
+    )
+
+
+def _cell(column: Column, row: Row, best: bool) -> str:
+    value, interval = row[column.key], column.interval(row)
+    small = f"<small>{one_line(interval)}</small>" if interval else ""
+    kind = ' class="best"' if best else ""
+    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{one_line(column.show(value))}{small}</td>'
+
+
+def _legend() -> str:
+    return (
+        f'<p class="muted">Tinted and bold: best of the split. {one_line(INTERVALS.capitalize())}; none with fewer than three '
+        "segments, too narrow with few. A click on a heading sorts within each split; headings explain themselves when "
+        "pointed at.</p>"
+    )
+
+
+def _protocol(protocol: Mapping[str, Any]) -> str:
+    """A card for what has parts, and one for all that has none."""
+    plain_facts = {key: value for key, value in protocol.items() if not _nested(value)}
+    cards = [_card("protocol", [_facts(plain_facts)])] if plain_facts else []
+    for key, value in protocol.items():
+        if isinstance(value, Mapping):
+            cards.append(_card(str(key), [_facts(value)]))
+        elif _nested(value):
+            cards.append(_card(str(key), [_facts(one if isinstance(one, Mapping) else {"": one}) for one in value]))
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+def _nested(value: Any) -> bool:
+    """Whether it is shown as a card of its own."""
+    listed = isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value)
+    return isinstance(value, Mapping) or listed
+
+
+def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """Nested plain values as (name, text), names of what is inside joined by dots."""
+    if isinstance(value, Mapping):
+        inside = [_facts(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()]
+        return [fact for facts in inside for fact in facts]
+    if isinstance(value, list | tuple):
+        if any(isinstance(one, Mapping) for one in value):
+            return [fact for i, one in enumerate(value) for fact in _facts(one, f"{path}[{i}]")]
+        return [(path, ", ".join(str(one) for one in value) or "none")]
+    return [(path, "-" if value is None else str(value))]
+
+
+def _card(title: str, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
+    lists = "".join(
+        f"<dl>{''.join(f'<dt>{one_line(name)}</dt><dd>{one_line(value)}</dd>' for name, value in facts)}</dl>"
+        for facts in groups
+        if facts
+    )
+    if sum(len(facts) for facts in groups) > _OPEN:
+        return f'<details class="card"><summary>{one_line(title)}</summary>{lists}</details>'
+    return f'<div class="card"><h3>{one_line(title)}</h3>{lists}</div>'
+
+
+def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str]) -> str:
+    """Per split; what would make the page too large is named instead."""
+    left, parts = EMBEDDED, [f'<p class="muted">{one_line(note)}</p>' for note in notes]
+    for split in names:
+        own = [one for one in shown if one.split == split]
+        parts += [f"<h3>{one_line(split)}</h3>"] if own else []
+        for one in own:
+            fits = len(one.content) <= left
+            left -= len(one.content) * fits
+            parts.append(
+                _figure(one) if fits else f"<p>{one_line(one.alt)}: <code>{one_line(one.file)}</code>, beside this page</p>"
+            )
+    return "".join(parts)
+
+
+def _figure(one: Shown) -> str:
+    source, alt = f"data:{one.media};base64,{base64.b64encode(one.content).decode()}", one_line(one.alt)
+    if one.media.startswith("video/"):
+        content = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'
+    else:
+        content = f'<img alt="{alt}" src="{source}">'
+    label = f'role="region" aria-label="{alt}" tabindex="0"'
+    caption = f"{one_line(one.caption)} <code>{one_line(one.file)}</code>"
+    return f'<figure><div class="scroll" {label}>{content}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def _definitions(found: Sequence[Block]) -> str:
+    terms = "".join(
+        f"<dt>{one_line(column.label)}</dt><dd>{one_line(column.explained())}{_source(column)}</dd>"
+        for block in found
+        for column in block.columns
+    )
+    return f'<p class="muted">p is what a method gave, y the truth (HR), x LR.</p><dl class="terms">{terms}</dl>'
+
+
+def _source(column: Column) -> str:
+    return "" if column.source == "-" else f' <span class="muted">({one_line(column.source)})</span>'
+
+
+def _again(command: str) -> str:
+    lines = "\n".join(escape(plain(line)) for line in command.splitlines())
+    return (
+        f"<pre><code>{lines}</code></pre>"
+        "<p>Beside this page: <code>results.json</code> (these rows, and how each mean is taken), "
+        "<code>frames.csv</code> and <code>segments.csv</code> (every score they were taken from), <code>table.md</code>, "
+        "<code>table.tex</code> and the figures.</p>"
+    )

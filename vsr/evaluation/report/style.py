@@ -1,0 +1,107 @@
+"""How frames, errors and methods look in every figure and movie: the same colours for the same thing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from vsr.evaluation.report.escape import plain
+from vsr.evaluation.scored import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIELD, ERROR = "viridis", "RdBu_r"
+REFERENCE = "bicubic"
+_NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind: Okabe & Ito
+_BASELINES = ((":", "#9a9a9a"), ("-.", "#9a9a9a"), ("--", "#777777"), ((0, (6, 1)), "#444444"))
+
+
+class Look:
+    """Turns frames of a sample into colours: one scale for all its frames and methods, so that nothing flickers or is flattered.
+
+    Fields get a perceptually uniform colour map between the extremes of HR in the sample; grey and RGB movies are shown as they
+    are, 0 to 1. Of fields with several channels the first is shown.
+    """
+
+    def __init__(self, sample: Sample, *, field: bool) -> None:
+        self.field, self.rgb = field, sample.hr.shape[1] == 3 and not field
+        self.low, self.high = float(sample.hr[:, 0].min()), float(sample.hr[:, 0].max())
+        self.limit = _error_limit(sample)
+
+    def picture(self, frames: np.ndarray) -> np.ndarray:
+        """(..., C, H, W) in the unit interval -> (..., H, W, 3) uint8."""
+        if self.field:
+            return _coloured(frames[..., 0, :, :], FIELD, self.low, self.high)
+        levels = np.round(np.clip(np.moveaxis(frames, -3, -1), 0, 1) * 255).astype(np.uint8)
+        return levels if self.rgb else levels[..., :1].repeat(3, axis=-1)
+
+    def error(self, frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """The same for the difference of both, between -limit and limit; the mean over the channels of RGB."""
+        difference = frames - truth
+        shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
+        return _coloured(shown, ERROR, -self.limit, self.limit)
+
+
+def busiest(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
+    """(C, H, W) -> (y, x), the corner of the square of that side, inside the window, in which gradients are strongest."""
+    gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
+    density = uniform_filter(gradient, side, mode="constant")
+    # The filter stands at the middle of its square.
+    corners = density[side // 2 :, side // 2 :][: frame.shape[1] - side + 1, : frame.shape[2] - side + 1]
+    y, x = (min(cut, (size - 1) // 2) for cut, size in zip(window, corners.shape, strict=True))
+    inner = corners[y : corners.shape[0] - y, x : corners.shape[1] - x]
+    at = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(at[0]) + y, int(at[1]) + x
+
+
+def inside(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    """The pixels of (..., H, W) that count in the scores."""
+    y, x = window
+    return frames[..., y : frames.shape[-2] - y, x : frames.shape[-1] - x]
+
+
+def lines(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each method is drawn: baselines grey and broken, what is asked about in colour."""
+    found: dict[str, dict[str, Any]] = {}
+    networks = simple = 0
+    for method in methods:
+        if method in baselines:
+            style, colour = _BASELINES[simple % len(_BASELINES)]
+            found[method] = {"linestyle": style, "color": colour, "linewidth": 1.2}
+            simple += 1
+        else:
+            found[method] = {"linestyle": "-", "color": _NETWORKS[networks % len(_NETWORKS)], "linewidth": 1.6}
+            networks += 1
+    return found
+
+
+def label(name: str, length: int = 24) -> str:
+    """A name as matplotlib shows it as it is: $ starts no formula, a leading _ does not hide it from the legend."""
+    name = plain(name, length).replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
+
+
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
+
+
+def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
+    from matplotlib import colormaps
+
+    unit = (values.astype(np.float64) - low) / max(high - low, 1e-12)
+    return colormaps[name](unit, bytes=True)[..., :3]
+
+
+def _error_limit(sample: Sample) -> float:
+    """What 99% of the errors of bicubic stay below: the scale is for what is to be seen and not for a few pixels."""
+    shown = [sample.methods[REFERENCE]] if REFERENCE in sample.methods else list(sample.methods.values())
+    errors = [np.abs(inside(one - sample.hr, sample.window)) for one in shown]
+    return max(float(np.quantile(errors, 0.99)), 1e-6) if errors else 1.0

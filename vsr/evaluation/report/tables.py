@@ -1,0 +1,123 @@
+"""Tables of rows for the terminal, for Markdown and for LaTeX. Names in them come from other people's files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from vsr.evaluation.bootstrap import LEVEL
+from vsr.evaluation.report.columns import Block, Column, blocks
+from vsr.evaluation.report.escape import plain
+from vsr.evaluation.rows import Row
+
+WIDTH = 150
+_NAME = 36  # characters of a name in the terminal
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after the end of a row it would be an argument
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+}
+INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement"
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The rows for a terminal: headline scores first, then further blocks by group, no line above 150 characters."""
+    parts = []
+    for number, block in enumerate(blocks(rows)):
+        own = block.rows
+        cells = {column: [column.label, *(_with_interval(column, row) for row in own)] for column in block.columns}
+        names = [[key, *(plain(row[key], _NAME) for row in own)] for key in ("split", "method")]
+        left = [_justified(cell, str.ljust) for cell in names]
+        room = WIDTH - sum(len(cell[0]) + 2 for cell in left)
+        for chunk in _chunks([_justified(cell, str.rjust) for cell in cells.values()], room):
+            lines = ["  ".join(line) for line in zip(*left, *chunk, strict=True)]
+            starts = {i + 1 for i, row in enumerate(own) if not i or row["split"] != own[i - 1]["split"]}
+            ruled = [f"{'-' * len(lines[0])}\n{line}" if i in starts else line for i, line in enumerate(lines)]
+            parts.append("\n".join([*([block.title] if number else []), *ruled]))
+    if any("psnr" in row["intervals"] for row in rows):
+        parts.append(INTERVALS)
+    return "\n\n".join(parts)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table per block, best values of each split in bold, with what each score is below."""
+    parts = []
+    for block in blocks(rows):
+        grid = _grid(block, _markdown_name, lambda cell, best: f"**{cell}**" if best else cell)
+        heads = [_markdown_name(column.heading()) for column in block.columns]
+        lines = [["split", "method", *heads], ["---", "---", *["---:"] * len(heads)], *grid]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        terms = "\n".join(f"- {_markdown_name(c.label)}: {_markdown_name(c.explained())}" for c in block.columns)
+        parts.append(f"### {block.title}\n\n{body}\n\n{terms}")
+    return "\n\n".join([*parts, f"Bold: best of the split; {INTERVALS}."]) + "\n"
+
+
+def latex(rows: Sequence[Row]) -> str:
+    r"""A tabular per block, best values of each split in bold; needs \usepackage{booktabs} and nothing else."""
+
+    def number(cell: str, best: bool) -> str:
+        if cell == "-":
+            return "--"
+        value, _, interval = cell.partition(" ")
+        base, _, exponent = value.partition("e")
+        value = rf"{base}\cdot10^{{{int(exponent)}}}" if exponent else base
+        value = rf"$\mathbf{{{value}}}$" if best else f"${value}$"
+        return rf"{value} {{\scriptsize ${interval}$}}" if interval else value
+
+    parts = [r"% \usepackage{booktabs}"]
+    for block in blocks(rows):
+        grid = _grid(block, _latex_name, number)
+        heads = ["split", "method", *(_latex_name(column.heading()) for column in block.columns)]
+        lines = [f"% {block.title}", rf"\begin{{tabular}}{{@{{}}ll{'r' * len(block.columns)}@{{}}}}", r"\toprule"]
+        lines += [" & ".join(heads) + r" \\", r"\midrule"]
+        for i, line in enumerate(grid):
+            if i and block.rows[i]["split"] != block.rows[i - 1]["split"]:
+                lines.append(r"\midrule")
+            lines.append(" & ".join(line) + r" \\")
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _with_interval(column: Column, row: Row) -> str:
+    """The number; with its interval for PSNR, where every table has room for it."""
+    shown = column.show(row[column.key])
+    interval = column.interval(row) if column.key == "psnr" else ""
+    return f"{shown} {interval}".rstrip()
+
+
+def _grid(block: Block, name: Callable[[str], str], cell: Callable[[str, bool], str]) -> list[list[str]]:
+    """Cells of the rows: split, method, then the block's numbers as `cell(number, is best)`."""
+    best = {column: column.best(block.rows) for column in block.columns}
+    return [
+        [name(row["split"]), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]
+        for i, row in enumerate(block.rows)
+    ]
+
+
+def _justified(cells: list[str], how: Callable[[str, int], str]) -> list[str]:
+    width = max(len(cell) for cell in cells)
+    return [how(cell, width) for cell in cells]
+
+
+def _chunks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
+    """The columns in as few groups as fit, each at most `room` wide."""
+    found: list[list[list[str]]] = [[]]
+    for column in columns:
+        if found[-1] and sum(len(one[0]) + 2 for one in (*found[-1], column)) > room:
+            found.append([])
+        found[-1].append(column)
+    return found
+
+
+def _markdown_name(name: str) -> str:
+    escaped = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", plain(name))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _latex_name(name: str) -> str:
+    return "".join(_LATEX.get(mark, mark) for mark in plain(name))

@@ -1,0 +1,128 @@
+"""Writes down an evaluation: numbers, tables, figures, movies and a page, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsr.errors import UserError
+from vsr.evaluation.report.csv_json import FRAMES, SEGMENTS, frames_csv, jsonable, results, segments_csv
+from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.figures import over_time, panels, spectra
+from vsr.evaluation.report.movie import movie
+from vsr.evaluation.report.page import Shown, page
+from vsr.evaluation.report.style import png
+from vsr.evaluation.report.tables import latex, markdown
+from vsr.evaluation.rows import Row, splits, summary
+from vsr.evaluation.scored import Sample, Scored
+from vsr.system.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+
+def write_all(
+    folder: Path,
+    scored: Sequence[Scored],
+    samples: Sequence[Sample],
+    protocol: Mapping[str, Any],
+    *,
+    command: str,
+    field: bool,
+    pictures: bool = True,
+) -> list[Row]:
+    """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html into `folder`.
+
+    `protocol` says what was compared, in plain nested values; `command` makes it again; `field` whether the data are fields, to
+    be shown in colours, or pictures, shown as they are; without `pictures` no figures and no page. What is there is replaced.
+    The rows of the table are returned.
+    Raises UserError when the folder cannot be written, ValueError as `summary` does.
+    """
+    rows = summary(scored)
+    content = results(scored, protocol, rows) | {"command": command}
+    shown, notes = _shown(scored, samples, field) if pictures else ([], [])
+    files: dict[str, bytes] = {one.file: one.content for one in shown}
+    texts = {
+        "results.json": json.dumps(content, indent=1, allow_nan=False),
+        FRAMES: frames_csv(scored),
+        SEGMENTS: segments_csv(scored),
+        "table.md": markdown(rows),
+        "table.tex": latex(rows),
+    }
+    if pictures:
+        texts["report.html"] = page(rows, jsonable(protocol), shown, command=command, notes=notes)
+    files |= {name: text.encode("utf-8", errors="replace") for name, text in texts.items()}
+    for name, data in files.items():
+        try:
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            raise UserError(
+                f"{folder / name}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere"
+            ) from error
+    return rows
+
+
+def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
+    """Everything to look at, split by split, and lines on what is missing."""
+    shown: list[Shown] = []
+    notes: list[str] = []
+    named = _namer()
+    for split, methods in splits(scored).items():
+        own = [sample for sample in samples if sample.split == split]
+        baselines = {name for name, one in methods.items() if one.baseline}
+        for sample in own:
+            shown.append(_panels(sample, named, field))
+            try:
+                found = movie(sample, field=field, baselines=baselines)
+            except ImportError:
+                notes.append(f"{plain(split)}: no movie, as neither av nor pillow is installed; pip install 'vsr[video]'")
+                continue
+            if found is not None:
+                file = f"figures/{named(f'movie-{split}')}{found.suffix}"
+                caption = f"{found.note[0].upper()}{found.note[1:]}, on one scale."
+                shown.append(Shown(split, file, found.media, found.content, f"movie of {plain(split)}", caption))
+        scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
+        drawn: dict[str, tuple[Figure | None, str]] = {
+            "spectra": (spectra(methods, scale), "Power and coherence with HR against wavenumber, means over the split."),
+            "psnr": (over_time(methods), "PSNR of every frame; lines between segments."),
+        }
+        for kind, (figure, caption) in drawn.items():
+            if figure is not None:
+                file = f"figures/{named(f'{kind}-{split}')}.png"
+                shown.append(Shown(split, file, "image/png", png(figure), f"{kind} of {plain(split)}", caption))
+    for note in notes:
+        log.info("%s", note)
+    return shown, notes
+
+
+def _panels(sample: Sample, named: Callable[[str], str], field: bool) -> Shown:
+    caption = (
+        f"A frame of {plain(sample.split)}: LR, every method, HR; the busiest region of it, enlarged; the errors, all on "
+        "one scale, with the PSNR of this frame inside the evaluation window."
+    )
+    file = f"figures/{named(f'frame-{sample.split}')}.png"
+    content = png(panels(sample, field=field))
+    return Shown(sample.split, file, "image/png", content, f"a frame of {plain(sample.split)}", caption)
+
+
+def _namer() -> Callable[[str], str]:
+    """Gives file names that are safe everywhere and differ even where case does not count."""
+    taken: set[str] = set()
+
+    def named(text: str) -> str:
+        base = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60]
+        name, number = base, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        return name
+
+    return named

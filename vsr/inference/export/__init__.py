@@ -1,0 +1,6 @@
+"""Trained networks as files for other programs: `python -m vsr export checkpoint=FILE format=onnx`."""
+
+from typing import Literal, get_args
+
+Format = Literal["onnx", "safetensors", "torchscript"]
+FORMATS: tuple[Format, ...] = get_args(Format)

@@ -1,0 +1,1 @@
+"""Movie files: readers and writers."""

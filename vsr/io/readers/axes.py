@@ -1,0 +1,123 @@
+"""Which index of an array is movie, channel, time, row and column: checked when given, taken from names, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.base import Variable, described, shown
+
+ORDER = "nctyx"
+MEANING = {"n": "movies", "c": "channels", "t": "frames", "y": "rows", "x": "columns"}
+
+NAMES = {
+    "n": "n member members ensemble ens realization realisation number sample samples trajectory movie run",
+    "c": "c channel channels variable var band bands",
+    "t": "t time times valid_time frame frames nt ntime",
+    "y": "y lat latitude nlat rlat yc ny south_north grid_latitude projection_y_coordinate row rows",
+    "x": "x lon long longitude nlon rlon xc nx west_east grid_longitude projection_x_coordinate col column columns",
+}
+BY_NAME = {name: letter for letter, names in NAMES.items() for name in names.split()}
+STANDARD_NAMES = {name: BY_NAME[name] for name in BY_NAME if len(name) > 3}
+UNITS = {"degrees_north": "y", "degree_north": "y", "degrees_east": "x", "degree_east": "x"}
+# Orders that occur in practice, to be listed; any other order of these letters works as well.
+USUAL = {4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "nctyx", "ntyxc", "xytcn", "yxtcn")}
+
+
+class Unspecified(UserError):
+    """The file is fine, but the variable or the order of its axes must be given."""
+
+
+def check(axes: str, variable: Variable, where: str) -> str:
+    """`axes` in small letters. Raises UserError when it does not describe this array."""
+    letters, rank = axes.strip().lower(), len(variable.shape)
+    example = f"; type e.g. data.axes={usual(rank)[0]}"
+    if unknown := sorted(set(letters) - set(ORDER)):
+        raise UserError(
+            f"{where}: data.axes={shown(axes)}: unknown letter '{shown(unknown[0])}', known are n, c, t, y, x{example}"
+        )
+    if len(set(letters)) < len(letters):
+        raise UserError(f"{where}: data.axes={letters}: a letter occurs twice{example}")
+    if missing := [letter for letter in "tyx" if letter not in letters]:
+        raise UserError(f"{where}: data.axes={letters}: {', '.join(missing)} is missing{example}")
+    if len(letters) != rank:
+        raise UserError(
+            f"{where}: data.axes={letters} has {len(letters)} letters, the array {rank} dimensions "
+            f"({described(variable.shape)}){example}"
+        )
+    return letters
+
+
+def usual(rank: int, matlab: bool = False) -> list[str]:
+    """Orders of `rank` letters to be listed, the likeliest first."""
+    if rank == 3:
+        orders = ["".join(order) for order in permutations("tyx")]
+        return sorted(orders, key=("yxt", "xyt").__contains__, reverse=True) if matlab else orders
+    listed = list(USUAL.get(rank, ("tyx",)))
+    return sorted(listed, key=lambda order: order[-2:] in ("tn", "cn"), reverse=True) if matlab else listed
+
+
+def meaning(axes: str, shape: Sequence[int]) -> str:
+    """("yxt", (5, 6, 7)) -> "7 frames of 5x6"."""
+    size = dict(zip(axes, shape, strict=True))
+    extra = "".join(f", {size[letter]} {MEANING[letter]}" for letter in "cn" if letter in size)
+    return f"{size['t']} frames of {size['y']}x{size['x']}{extra}"
+
+
+def infer(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, where: str, matlab: bool) -> str:
+    """The axes that the names of the dimensions tell. Raises Unspecified, with all choices, when they do not."""
+    letters = _from_names(variable, coordinates) if variable.dims else None
+    if letters is not None:
+        return letters
+    choices = usual(len(variable.shape), matlab)
+    listed = "; ".join(f"{axes} is {meaning(axes, variable.shape)}" for axes in choices)
+    named = f", dimensions {', '.join(map(shown, variable.dims))}" if variable.dims else ""
+    rest = "" if len(variable.shape) == 3 else "; any other order works too"
+    raise Unspecified(
+        f"{where}: the file does not say which index of {described(variable.shape)}{named} is time; "
+        f"type e.g. data.axes={choices[0]} ({listed}{rest})"
+    )
+
+
+def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """None unless every dimension has one meaning and t, y and x are there."""
+    assert variable.dims is not None
+    letters: list[str | None] = []
+    for i, name in enumerate(variable.dims):
+        found = meanings(name, coordinates[i] if coordinates else {})
+        if len(found) > 1:
+            return None
+        letters.append(found.pop() if found else None)
+    # An unknown dimension of length 1 (a single level, say) changes nothing, whatever it is called.
+    spare = [letter for letter in "cn" if letter not in letters]
+    for i, letter in enumerate(letters):
+        if letter is None and variable.shape[i] == 1 and spare:
+            letters[i] = spare.pop(0)
+    axes = "".join(letter or "" for letter in letters)
+    complete = len(axes) == len(variable.shape) == len(set(axes)) and set("tyx") <= set(axes)
+    return axes if complete else None
+
+
+def meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
+    """What the CF attributes of a dimension's coordinate, or else its name, say that it is."""
+    axis = str(attrs.get("axis", "")).lower()
+    found = {axis} if axis in ("t", "y", "x") else set()
+    for key, table in (("standard_name", STANDARD_NAMES), ("units", UNITS)):
+        if (letter := table.get(str(attrs.get(key, "")).lower())) is not None:
+            found.add(letter)
+    if (letter := BY_NAME.get(name.lower())) is not None:
+        found.add(letter)
+    return found
+
+
+def arranged(values: np.ndarray, axes: str) -> np.ndarray:
+    """float32 (N, C, T, H, W) of values whose indices are `axes`; a missing n or c gets length 1."""
+    present = [letter for letter in ORDER if letter in axes]
+    values = values.transpose([axes.index(letter) for letter in present])
+    values = values[tuple(slice(None) if letter in axes else np.newaxis for letter in ORDER)]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is counted as such
+        return np.ascontiguousarray(values, dtype=np.float32)

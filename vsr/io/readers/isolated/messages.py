@@ -1,0 +1,146 @@
+"""What a reader answers, as JSON and the bytes of arrays: nothing that the receiver would have to run, as a pickle would.
+
+The process that answers may have been taken over by the file that it reads: names of classes are looked up in a closed list,
+sizes are checked before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import math
+import socket
+import struct
+from dataclasses import MISSING, fields, is_dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+CLASSES = (
+    "vsr.io.readers.pictures:PictureFacts",
+    "vsr.io.readers.base:Details",
+    "vsr.io.readers.base:Listing",
+    "vsr.io.readers.base:Variable",
+    "vsr.io.readers.video_stream:VideoFacts",
+    "vsr.io.readers.video_stream:VideoFrame",
+    "vsr.io.writers.metadata:Contents",
+    "vsr.io.writers.metadata:Neighbour",
+)
+KINDS = "biufcSUVMm"  # of NumPy's types, those whose values are bytes
+MAX_TEXT = 2**28  # bytes of JSON in one answer
+_LENGTH = struct.Struct("<Q")
+
+
+class NotUnderstood(Exception):
+    """What came is no answer of a reader in its right mind."""
+
+
+def send(channel: socket.socket, kind: str, value: Any = None) -> None:
+    """One answer. Raises TypeError for a value of a kind that answers do not have, OSError when nobody listens."""
+    arrays: list[np.ndarray] = []
+    tree = _packed(value, arrays)
+    # What is stored column by column (MATLAB's order) is sent as it lies, without being sorted first.
+    turned = [array.flags.f_contiguous and not array.flags.c_contiguous for array in arrays]
+    heads = [[array.dtype.str, array.shape, turn] for array, turn in zip(arrays, turned, strict=True)]
+    text = json.dumps([kind, tree, heads]).encode()
+    channel.sendall(_LENGTH.pack(len(text)) + text)
+    for array, turn in zip(arrays, turned, strict=True):
+        values = np.ascontiguousarray(array.T if turn else array)
+        if values.nbytes:
+            channel.sendall(values.reshape(-1).view(np.uint8).data)
+
+
+def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
+    """Kind and value of one answer, whose arrays hold at most `limit` bytes.
+
+    Raises EOFError when the other side is gone, TimeoutError when nothing comes for as long as the channel's timeout, and
+    NotUnderstood for anything that `send` does not send.
+    """
+    (length,) = _LENGTH.unpack(_exactly(channel, bytearray(_LENGTH.size)))
+    if length > MAX_TEXT:
+        raise NotUnderstood(f"{length} bytes of text")
+    text = _exactly(channel, bytearray(length))
+    try:
+        kind, tree, heads = json.loads(bytes(text))
+        shapes = [tuple(map(int, shape)) for _, shape, _ in heads]
+        types = [np.dtype(str(name)) for name, _, _ in heads]
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(shapes, types, strict=True)]
+        if any(dtype.kind not in KINDS for dtype in types) or any(n < 0 for s in shapes for n in s) or sum(sizes) > limit:
+            raise NotUnderstood(f"arrays of {types}, {shapes}")
+        arrays = []
+        for (_, _, turn), shape, dtype in zip(heads, shapes, types, strict=True):
+            array = np.empty(shape[::-1] if turn else shape, dtype)
+            if array.nbytes:
+                _exactly(channel, array.reshape(-1).view(np.uint8).data)
+            arrays.append(array.T if turn else array)
+        return str(kind), _unpacked(tree, arrays)
+    except (OSError, EOFError, NotUnderstood):
+        raise
+    except Exception as error:
+        raise NotUnderstood(str(error)) from error
+
+
+def _exactly(channel: socket.socket, buffer: bytearray | memoryview) -> bytearray | memoryview:
+    rest = memoryview(buffer)
+    while rest:
+        count = channel.recv_into(rest)
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return buffer
+
+
+def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
+    """Plain values as they are, all others as a list that begins with a letter."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, bytes):
+        return ["b", base64.b64encode(value).decode()]
+    if isinstance(value, Fraction):
+        return ["f", value.numerator, value.denominator]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        return ["o", list(value.shape), *(_packed(item, arrays) for item in value.flat)]
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS and not value.dtype.hasobject:
+        arrays.append(np.asarray(value))
+        return ["a" if isinstance(value, np.ndarray) else "g", len(arrays) - 1]
+    if isinstance(value, list | tuple):
+        return ["l" if isinstance(value, list) else "t", *(_packed(item, arrays) for item in value)]
+    if isinstance(value, dict):
+        return ["d", *([_packed(key, arrays), _packed(item, arrays)] for key, item in value.items())]
+    name = f"{type(value).__module__}:{type(value).__qualname__}"
+    if is_dataclass(value) and name in CLASSES:
+        known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+        defaults = {entry.name: entry.default for entry in fields(value) if entry.default is not MISSING}
+        # What has its default stays away: it may be a function.
+        return ["c", name, _packed({k: v for k, v in known.items() if not (k in defaults and v is defaults[k])}, arrays)]
+    if isinstance(value, str | int | float):  # subclasses: enumerations, texts that a library marks
+        return _packed(next(kind(value) for kind in (str, int, float) if isinstance(value, kind)), arrays)
+    raise TypeError(f"{name} is not sent")
+
+
+def _unpacked(tree: Any, arrays: list[np.ndarray]) -> Any:
+    if not isinstance(tree, list):
+        return tree
+    letter, *rest = tree
+    if letter == "b":
+        return base64.b64decode(rest[0])
+    if letter == "f":
+        return Fraction(*rest)
+    if letter == "o":
+        out = np.empty(tuple(rest[0]), object)
+        for number, item in enumerate(rest[1:]):
+            out.flat[number] = _unpacked(item, arrays)
+        return out
+    if letter in ("a", "g"):
+        return arrays[rest[0]] if letter == "a" else arrays[rest[0]][()]
+    if letter in ("l", "t"):
+        items = [_unpacked(item, arrays) for item in rest]
+        return items if letter == "l" else tuple(items)
+    if letter == "d":
+        return {_unpacked(key, arrays): _unpacked(item, arrays) for key, item in rest}
+    if letter == "c" and rest[0] in CLASSES:
+        module, _, name = rest[0].partition(":")
+        return getattr(importlib.import_module(module), name)(**_unpacked(rest[1], arrays))
+    raise NotUnderstood(f"{letter!r}")

@@ -1,0 +1,236 @@
+"""Parsing of foreign files in a child process: what breaks a C library there becomes one line here.
+
+One child serves all files that this process reads. It is started at the first of them and ends with this process, however that
+ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import pickle
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vsr.errors import UserError
+from vsr.io.readers.base import bytes_text, shown
+from vsr.io.readers.isolated import child
+from vsr.io.readers.isolated.messages import NotUnderstood, receive
+
+MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
+SECONDS = 120.0  # within which there must be an answer or a sign of life
+DAMAGED = "the file is damaged, or was made to do that; fetch or write it again, or give another one"
+_numbers = itertools.count()
+
+
+def run(path: Path, function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, which parses the file `path`, in the child.
+
+    The function is one of a module, its arguments can be pickled, its value is of the kinds that `answers` knows. OSError comes
+    through; UserError is raised when the function raises it, for all other errors, and when the parser crashes, takes too much
+    memory or does not answer.
+    """
+    return _child().ask(path, "run", function, args)
+
+
+def end() -> None:
+    """Kill the child, where there is one; the next file starts another."""
+    if _current is not None:
+        _current.end()
+
+
+class Remote:
+    """An object of the child, made there by `make(*args)` when it is first asked, and again when the child had to be replaced."""
+
+    def __init__(self, path: Path, make: Callable[..., Any], *args: Any) -> None:
+        self.path, self._make = path, (make, args)
+        self._key = os.getpid(), next(_numbers)
+        weakref.finalize(self, _forget, self._key).atexit = False
+
+    def __reduce__(self) -> Any:
+        return Remote, (self.path, self._make[0], *self._make[1])
+
+    def ask(self, name: str, *args: Any) -> Any:
+        """Its attribute `name`, called with `args` when it is a method. Raises as `run`."""
+        return _child().ask(self.path, "object", self._key, self._make, name, args, None)
+
+    def each(self, name: str, *args: Any) -> Iterator[Any]:
+        """What the iterator `name(*args)` gives, one by one. Raises as `run`."""
+        asked, key = _child(), (os.getpid(), next(_numbers))
+        asked.ask(self.path, "object", self._key, self._make, name, args, key)
+        try:
+            while (answer := asked.answer(self.path, "next", key))[0] != "end":
+                yield answer[1]
+        finally:
+            asked.forget(key)
+
+
+class Child:
+    """The process, and one request at a time to it."""
+
+    def __init__(self) -> None:
+        self.memory = min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+        self._lock = threading.Lock()
+        self._forgotten: list[Any] = []
+        self._ready = False
+        self._said: Any = tempfile.TemporaryFile()  # noqa: SIM115 - by libraries in distress; it would come between the user's lines
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            # A group of its own: Ctrl-C in a terminal is for this process.
+            self.process = subprocess.Popen(
+                [sys.executable, child.__file__, str(theirs.fileno()), str(self.memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        self._send(sys.path)
+
+    def ask(self, path: Path, *request: Any) -> Any:
+        """The value that the child answers with. Raises as `run`."""
+        return self.answer(path, *request)[1]
+
+    def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
+        """ "value" and a value, or "end" behind the last of an iterator. Raises as `run`."""
+        with self._lock:
+            kind, value = self._exchange(path, request)
+        if kind == "memory":
+            raise self._too_much(path)
+        if kind == "user":
+            raise UserError(value)
+        if kind == "os":
+            raise OSError(*value)
+        if kind == "other":
+            name, text, trace = value
+            first = shown((text.strip().splitlines() or [""])[0])
+            raise UserError(f"{path}: cannot be read ({name}: {first}); {DAMAGED}") from RuntimeError(trace)
+        return kind, value
+
+    def forget(self, key: Any) -> None:
+        """Let an object of the child go, now or before its next answer: this may be called while a request is under way."""
+        self._forgotten.append(key)
+        if self.alive and self._ready and self._lock.acquire(blocking=False):
+            try:
+                with suppress(UserError):
+                    self._exchange(Path(), ("forget",))
+            finally:
+                self._lock.release()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._channel.fileno() >= 0 and self.process.poll() is None
+
+    def end(self) -> None:
+        """Kill it."""
+        self._channel.close()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self._said.close()
+
+    def _exchange(self, path: Path, request: tuple[Any, ...]) -> tuple[str, Any]:
+        forgotten, self._forgotten = self._forgotten, []
+        try:
+            self._channel.settimeout(SECONDS)
+            if not self._ready:
+                self._ready = receive(self._channel, 0)[0] == "ready"
+            self._send((_here(), forgotten, *request))
+            while (answer := receive(self._channel, self.memory))[0] == "busy":
+                pass
+            return answer
+        except TimeoutError:
+            self.end()
+            why = f"{path}: its parser did not answer for {SECONDS:g} s"
+            raise UserError(f"{why}; the file is damaged, or its disk hangs: copy it to another disk or fetch it again") from None
+        except (EOFError, OSError):
+            self._ended(path)
+        except NotUnderstood as error:
+            self.end()
+            raise UserError(f"{path}: its parser went wrong ({error}); {DAMAGED}") from error
+        except BaseException:  # Ctrl-C: what would be read next is the answer to this request
+            self.end()
+            raise
+
+    def _send(self, request: Any) -> None:
+        data = pickle.dumps(request)
+        self._channel.sendall(struct.pack("<Q", len(data)) + data)
+
+    def _ended(self, path: Path) -> NoReturn:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        status = self.process.poll()
+        said = ""
+        if not self._said.closed:  # by another thread, whose request ended the child
+            self._said.seek(0)
+            said = self._said.read().decode("utf-8", "replace").strip()
+        self.end()
+        if not self._ready:
+            raise RuntimeError(f"the process that reads files did not start (status {status}): {said}")
+        if status == -signal.SIGKILL:
+            raise UserError(f"{path}: its parser was killed, as when memory runs out; free some, or give a smaller file")
+        if "bad_alloc" in said or NO_MEMORY_LEFT in said:
+            raise self._too_much(path)
+        name = signal.Signals(-status).name if status is not None and -status in set(signal.Signals) else f"status {status}"
+        raise UserError(f"{path}: its parser crashed ({name}); {DAMAGED}")
+
+    def _too_much(self, path: Path) -> UserError:
+        limit = bytes_text(self.memory)
+        return UserError(
+            f"{path}: its parser ran out of memory ({limit}); the file is damaged, or its frames or blocks are too large: "
+            f"write it again in smaller ones"
+        )
+
+
+def _here() -> str | None:
+    """The folder that relative paths begin in, which may be another one than when the child was started."""
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
+NO_MEMORY_LEFT = "MemoryError"  # of an interpreter that had not even the memory to say so otherwise
+_guard = threading.Lock()
+_current: Child | None = None
+
+
+def _child() -> Child:
+    global _current
+    with _guard:
+        if _current is None or not _current.alive:
+            if _current is not None:
+                _current.end()
+            _current = Child()
+        return _current
+
+
+def _forget(key: Any) -> None:
+    if _current is not None:
+        _current.forget(key)
+
+
+def _forked() -> None:
+    """A forked process has a child of its own: two that talk to one would take each other's answers."""
+    global _current, _guard
+    _guard = threading.Lock()
+    if _current is not None:
+        _current.process.returncode = 0  # not ours to wait for
+    _current = None
+
+
+os.register_at_fork(after_in_child=_forked)
+atexit.register(end)

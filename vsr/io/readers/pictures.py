@@ -1,0 +1,196 @@
+"""Still pictures of any common kind as float arrays. Needs the extra `images` (Pillow, scikit-image)."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.isolated.parent import run
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 178_956_970  # beyond which Pillow refuses, too
+
+# Photographs that the scikit-image wheel holds, in the order of the default split: 10 train, 3 val, 4 test.
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "coffee.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "moon.png",
+    "page.png",
+    "clock_motion.png",
+    "cell.png",
+    "chelsea.png",
+    "coins.png",
+    "rocket.jpg",
+)
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key under which img2 comes before img10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order; hidden files are left out. Raises UserError when there are none."""
+    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    if not found:
+        raise UserError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
+    return sorted(found, key=natural_order)
+
+
+def offline_photographs() -> list[Path]:
+    """The photographs inside the scikit-image wheel. Raises UserError when it is not installed."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr[images]'")
+    return [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """values: (C, H, W) float32; is_float: whether they are the file's own floats and not code values."""
+
+    values: np.ndarray
+    is_float: bool
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a picture's header says: size, depth, grey or colour, transparency, and what goes along with its pixels."""
+
+    height: int
+    width: int
+    deep: bool
+    grey: bool
+    alpha: bool
+    tags: dict[str, bytes]
+
+
+def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool = False) -> Picture:
+    """(C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float ones.
+
+    "luma" is the Y of ITU-R BT.601 with 16..235 (MATLAB's rgb2ycbcr), and grey pictures as they are; `rounded` rounds it to whole
+    codes as that does for 8-bit pictures. Transparency is left out, palettes and CMYK become RGB. Raises UserError for what is
+    not a picture, is damaged, or has more than MAX_PIXELS pixels.
+    """
+    values, is_float = run(path, _decode, path, MAX_PIXELS)
+    if values.ndim == 2:
+        return Picture(np.repeat(values[None], 3 if channels == "rgb" else 1, axis=0), is_float)
+    if channels == "rgb":
+        return Picture(np.ascontiguousarray(values.transpose(2, 0, 1)), is_float)
+    red, green, blue = values.astype(np.float64).transpose(2, 0, 1)
+    # In MATLAB's order of operations, and with its rounding of halves away from zero: flat areas can lie on a half.
+    luma = 65.481 / 255 * red + 128.553 / 255 * green + 24.966 / 255 * blue + 16
+    return Picture((np.floor(luma + 0.5) if rounded else luma).astype(np.float32)[None], is_float)
+
+
+def picture_facts(path: Path) -> PictureFacts:
+    """Read the header. Raises UserError for what is no picture, is of floats, or holds several."""
+    return run(path, _facts, path, MAX_PIXELS)
+
+
+def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
+    """(1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
+    return run(path, _alpha, path, facts)
+
+
+def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
+    """(H, W) or (H, W, 3) float32, and whether the file holds floats."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
+    try:
+        # Pillow remarks on tags that nothing here depends on.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            width, height = image.size
+            if width * height > limit:
+                raise UserError(f"{path}: {width}x{height} pixels are more than {limit}; cut it into smaller pictures")
+            deep = any("16" in str(tile[3]) for tile in image.tile)
+            if image.mode == "F":
+                return np.asarray(image, np.float32), True
+            if image.mode.startswith("I"):
+                return np.asarray(image, np.float32) / np.float32(257), False
+            if deep and image.mode in ("RGB", "RGBA"):
+                return _decode_deep(path), False
+            if image.mode in ("L", "LA", "1"):
+                return np.asarray(image.convert("L"), np.float32), False
+            return np.asarray(image.convert("RGB"), np.float32), False
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a picture, or damaged") from error
+    except Image.DecompressionBombError as error:  # before its size can be asked for
+        raise UserError(f"{path}: declares more than {limit} pixels; cut it into smaller pictures") from error
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises nearly every kind there is
+        detail = (str(error).splitlines() or ["empty"])[0]
+        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
+
+
+def _decode_deep(path: Path) -> np.ndarray:
+    """16-bit colour, which Pillow cuts to 8 bits: through PyAV."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error or 'it holds none'}); give it in 8 bits") from error
+
+
+def _facts(path: Path, limit: int) -> PictureFacts:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
+    try:
+        with Image.open(path) as image:
+            count = getattr(image, "n_frames", 1)
+            if count > 1:
+                raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
+            if image.mode == "F":
+                raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
+            if image.width * image.height > limit:
+                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {limit}; cut it into parts")
+            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+            wide = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+            alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+            tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
+            if image.mode in ("CMYK", "P", "LAB", "YCbCr"):
+                tags["icc_profile"] = None  # speaks of colours that become R'G'B'
+            return PictureFacts(image.height, image.width, wide, grey, alpha, {k: v for k, v in tags.items() if v})
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a picture, or damaged") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        detail = (str(error).splitlines() or ["empty"])[0]
+        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
+
+
+def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
+    from PIL import Image
+
+    if facts.deep and not facts.grey:
+        import av
+
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            frame = next(container.decode(video=0))
+            return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGBA").getchannel("A"), np.float32)[None]

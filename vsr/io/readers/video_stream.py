@@ -1,0 +1,300 @@
+"""Videos frame by frame: the decoder's own planes and times, in memory that does not grow with the length. Needs PyAV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.heartbeat import beat
+
+MAX_PIXELS = 2**28
+# ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
+FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,obu,ivf,flv,ogg,nut,asf,gif,mxf,mjpeg,m4v,dv"
+FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
+UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
+
+_YUV = re.compile(r"yuvj?(420|422|444)p(?:(9|10|12|14|16)le)?")
+_GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
+_SUBSAMPLED = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a video is, as its first frame and its container say.
+
+    Attributes:
+        height, width: of the stored frames, before any rotation. tick: unit of their times in seconds.
+        kind, bits, chroma: what the planes are, their depth, and luma pixels per chroma sample (y, x).
+        centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1) and not at the left one (all else).
+        full: codes use the full range, not 16..235 of 255.
+        matrix, primaries, transfer: in the numbers of ITU-T H.273; 2 where the file does not say.
+        aspect: width of a pixel over its height. rotation: degrees counter-clockwise at which a player shows it.
+        rate, variable: frames per second on average; whether the container knows that their spacing changes.
+        frames: how many the container promises. end: when the video ends in seconds, where only that is known.
+        beside: type and codec of each other stream that lasts: audio, subtitles.
+    """
+
+    height: int
+    width: int
+    kind: Literal["yuv", "gray", "rgb"]
+    bits: int
+    chroma: tuple[int, int]
+    centred: bool
+    full: bool
+    matrix: int
+    primaries: int
+    transfer: int
+    aspect: Fraction | None
+    rotation: int
+    interlaced: bool
+    rate: Fraction
+    variable: bool
+    tick: Fraction
+    frames: int | None
+    end: float | None
+    beside: tuple[tuple[str, str], ...]
+
+    def codes(self, plane: np.ndarray) -> np.ndarray:
+        """Stored integers as float32 of the 8-bit scale, 0..255, whatever the depth."""
+        values = plane.astype(np.float32)
+        return values if self.bits == 8 else values * np.float32(255 / (2**self.bits - 1))
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame. pts: its time in ticks. planes: (y,), (y, u, v) or (r, g, b), uint8 or uint16 codes of `VideoFacts.bits`."""
+
+    number: int
+    pts: int
+    planes: tuple[np.ndarray, ...]
+
+
+class VideoStream:
+    """A video to be read once from its start, or from any frame on; each iteration opens the file for itself.
+
+    Args:
+        path: a file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
+        frames: use only the first so many, and do not ask whether the rest is complete.
+        limit: pixels per frame beyond which nothing is decoded. key: of the config for `frames`, for errors.
+
+    Raises UserError for what is not a video, is cut short, changes its size or has a pixel format of another kind.
+    """
+
+    def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
+        self.path, self.frames, self.limit, self.key = Path(path), frames, limit, key
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such file; type input=PATH of a video")
+        with self._opened() as (container, stream):
+            first = next(container.decode(stream), None)
+            if first is None:
+                raise UserError(f"{path}: no frame can be decoded; not a video, or cut short")
+            self.facts = _facts(self.path, container, stream, first)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self.read()
+
+    def read(self, start: int = 0, known: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
+        """Frames from number `start` on, each the same as if all had been read.
+
+        known: number and time of a frame that was read before. Where the container's times agree with it, decoding starts at a
+        keyframe shortly before `start`; otherwise at the first frame, so that no number can shift.
+        """
+        number, decoded = self._sought(start, known) if start and known else (0, self._decoded())
+        facts, pts = self.facts, known[1] if known else 0
+        size = facts.height, facts.width
+        for pts, frame in decoded if self.frames is None else islice(decoded, max(0, self.frames - number)):
+            if (frame.height, frame.width) != size or _layout(frame, self.path)[:2] != (facts.kind, facts.bits):
+                raise UserError(
+                    f"{self.path}: frame {number} is {frame.height}x{frame.width} {frame.format.name}, the first is "
+                    f"{size[0]}x{size[1]}; type {self.key}={number} to use what comes before it"
+                )
+            if number >= start:
+                yield VideoFrame(number, pts, _planes(frame, facts.kind, facts.bits))
+            number += 1
+        if self.frames is not None and number >= self.frames:
+            return
+        # Ends are rounded to the container's unit: one frame of tolerance.
+        early = facts.end is not None and float(pts * facts.tick + 2 / facts.rate) + 0.002 < facts.end
+        if early or number < (facts.frames or 0):
+            wanted = f"{number} of {facts.frames} frames" if facts.frames else f"{number} frames"
+            raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
+
+    def times(self) -> tuple[list[int], list[int]]:
+        """Times of all frames and of the keyframes in ticks, each sorted: what the container says, without decoding."""
+        shown, keys = [], []
+        with self._opened() as (container, stream):
+            for packet in container.demux(stream):
+                beat()
+                if packet.size and packet.pts is not None and not packet.is_discard:
+                    shown.append(packet.pts)
+                    if packet.is_keyframe:
+                        keys.append(packet.pts)
+        return sorted(shown), sorted(keys)
+
+    def _sought(self, start: int, known: tuple[int, int]) -> tuple[int, Iterator[tuple[int, Any]]]:
+        """The number of a frame not after `start`, and what is decoded from it on."""
+        times, keys = self.times()
+        number = {time: n for n, time in enumerate(times)}
+        agreed = len(number) == len(times) and number.get(known[1]) == known[0]
+        if agreed and start >= len(times):
+            return len(times), iter(())
+        before = [key for key in keys if agreed and key <= times[start]]
+        # The last keyframe but one: a picture that refers back beyond a keyframe is whole again by the next one.
+        if len(before) > 2:
+            decoded = self._decoded(before[-2], number[before[-2]])
+            found = next(decoded, None)
+            for here in range(number[before[-2]], start):
+                if found is None or found[0] != times[here]:
+                    break
+                found = next(decoded, None)
+            if found is not None and found[0] == times[start]:
+                return start, chain([found], decoded)
+        return 0, self._decoded()
+
+    def _decoded(self, seek: int | None = None, number: int = 0) -> Iterator[tuple[int, Any]]:
+        """Strictly rising times in ticks, and frames; from the keyframe at the time `seek` on, which is frame `number`."""
+        import av
+
+        begin, last = number, None
+        with self._opened() as (container, stream):
+            stream.thread_type = "AUTO"
+            if seek is not None:
+                container.seek(seek, stream=stream)
+            step = max(1, round(1 / (_rate(stream) * stream.time_base)))
+            try:
+                for packet in container.demux(stream):
+                    beat()
+                    for frame in packet.decode():
+                        pts = frame.pts
+                        if pts is None or (last is not None and pts <= last):
+                            pts = 0 if last is None else last + step
+                        last = pts
+                        yield pts, frame
+                        number += 1
+            except av.FFmpegError as error:
+                if number == begin:
+                    raise
+                why = f"damaged or cut short after {number} frames ({error.strerror})"
+                raise UserError(f"{self.path}: {why}; type {self.key}={number} to use these") from error
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        """A container and its first stream of moving pictures."""
+        try:
+            import av
+        except ImportError as error:
+            raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
+        try:
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8
+                streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+                if not streams or streams[0].codec_context is None:  # a stream of an unknown codec has none
+                    raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
+                if streams[0].width * streams[0].height > self.limit:
+                    size = f"{streams[0].height}x{streams[0].width}"
+                    raise UserError(f"{self.path}: frames of {size} pixels are more than {self.limit}; cut them into parts")
+                yield container, streams[0]
+        except av.error.PermissionError as error:
+            raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check its permissions") from error
+        except av.FFmpegError as error:
+            raise UserError(f"{self.path}: not a readable video, or cut short ({error.strerror})") from error
+
+
+def _rate(stream: Any) -> Fraction:
+    return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
+    kind, bits, chroma = _layout(frame, path)
+    said = frame.color_range or stream.codec_context.color_range
+    name, rate, base = stream.codec_context.name, _rate(stream), stream.base_rate
+    beside = [(s.type, s.codec_context.name) for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context]
+    frames, end = _promised(path, container, stream, frame, bits)
+    return VideoFacts(
+        height=frame.height,
+        width=frame.width,
+        kind=kind,
+        bits=bits,
+        chroma=chroma,
+        centred=name in ("mjpeg", "mpeg1video") or (path.suffix.lower() == ".y4m" and b"mpeg2" not in _first_line(path)),
+        full=said == FULL_RANGE or frame.format.name.startswith("yuvj") or (kind != "yuv" and not said),
+        matrix=int(frame.colorspace),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or None,
+        rotation=int(frame.rotation),
+        interlaced=bool(frame.interlaced_frame),
+        rate=rate,
+        variable=bool(base) and abs(base / rate - 1) > Fraction(1, 1000),
+        tick=stream.time_base,
+        frames=frames,
+        end=end,
+        beside=tuple(beside),
+    )
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(1000)
+
+
+def _promised(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:
+    """How many frames the container says it holds, or when it says they end; None for what it does not say."""
+    if path.suffix.lower() == ".y4m":
+        # No count in the header, but frames of one size: a remainder is a frame cut short.
+        with path.open("rb") as file:
+            header, mark = len(file.readline()), len(file.readline())
+        pixels = sum(c.width * c.height for c in frame.format.components)
+        return -(-(path.stat().st_size - header) // (mark + pixels * (1 if bits == 8 else 2))), None
+    if stream.frames:
+        # The count of MP4 has frames that its edit list hides; the index that ffmpeg makes of both has not.
+        shown = sum(not entry.is_discard for entry in stream.index_entries) if "mov" in container.format.name else stream.frames
+        return shown, None
+    if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = said.groups()
+        return None, 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.duration and len(container.streams) == 1 and "matroska" in container.format.name:
+        return None, (container.start_time or 0) / 1e6 + container.duration / 1e6
+    return None, None
+
+
+def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int, tuple[int, int]]:
+    """Kind of planes, bits, luma pixels per chroma sample. Raises UserError for other pixel formats."""
+    name = frame.format.name
+    if yuv := _YUV.fullmatch(name):
+        return "yuv", int(yuv[2] or 8), _SUBSAMPLED[yuv[1]]
+    if name in ("nv12", "nv21"):
+        return "yuv", 8, (2, 2)
+    if gray := _GRAY.fullmatch(name):
+        return "gray", int(gray[1] or 8), (1, 1)
+    if name == "pal8":
+        return "rgb", 8, (1, 1)
+    alpha = any(component.is_alpha for component in frame.format.components)
+    bits = max(component.bits for component in frame.format.components)
+    if frame.format.is_rgb and not alpha and (bits == 8 or (name.startswith(("gbrp", "rgb48le")) and name.endswith("le"))):
+        return "rgb", bits, (1, 1)
+    why = "carries transparency, which would be lost" if alpha else "is not supported"
+    raise UserError(f"{path}: pixel format {name} {why}; convert the video to yuv420p, for example: ffmpeg -pix_fmt yuv420p")
+
+
+def _planes(frame: Any, kind: str, bits: int) -> tuple[np.ndarray, ...]:
+    if kind == "rgb":
+        values = frame.to_ndarray(format="rgb24" if bits == 8 else frame.format.name).transpose(2, 0, 1)
+        return tuple(np.ascontiguousarray(values))
+    rows = [np.frombuffer(plane, np.uint8 if bits == 8 else np.uint16).reshape(plane.height, -1) for plane in frame.planes]
+    if frame.format.name in ("nv12", "nv21"):
+        pair = [rows[1][:, n : frame.width + frame.width % 2 : 2] for n in (0, 1)]
+        planes = [rows[0][:, : frame.width], *(pair if frame.format.name == "nv12" else pair[::-1])]
+    else:
+        planes = [row[:, : plane.width] for row, plane in zip(rows, frame.planes, strict=True)]
+    # Copies: the decoder uses its memory again.
+    return tuple(np.array(plane) for plane in planes)

@@ -1,0 +1,239 @@
+"""Zarr, versions 2 and 3, as a local folder or .zip (extra `zarr`).
+
+The metadata are read and checked here; only a store that uses known compressions and lies wholly in its folder reaches the
+library, whose codecs include one that unpickles.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.base import (
+    MAX_CHUNK,
+    Details,
+    Listing,
+    Part,
+    Source,
+    Variable,
+    check_chunk,
+    guarded,
+    kind_problem,
+    plain,
+    shape_problem,
+    shown,
+    units_of,
+)
+from vsr.io.readers.numpy_files import member_problem
+
+DAMAGED = "the store is damaged; write or fetch it again"
+FILES = (".zarray", ".zgroup", "zarr.json")
+CODECS = (
+    "bytes transpose endian gzip zlib bz2 lzma blosc zstd lz4 crc32 crc32c adler32 fletcher32 shuffle delta "
+    "fixedscaleoffset quantize bitround sharding_indexed"
+)
+LEADING_OUT = ("kvstore", "url", "uri", "refs", "templates", "storage_transformers")
+MAX_METADATA = 2**24  # bytes of one metadata file
+
+
+class ZarrSource(Source):
+    """Arrays are named by their path in the store, a single one at its top by the store's own name.
+
+    Arrays with named dimensions are decoded as xarray does: missing is NaN.
+    """
+
+    format = "Zarr"
+
+    def _open(self) -> dict[str, tuple[dict[str, Any], Any]]:
+        """(metadata, opened array) by name, of arrays that have been opened."""
+        return {}
+
+    def listing(self) -> Listing:
+        variables: list[Variable] = []
+        refused: dict[str, str] = {}
+        with guarded(str(self.path), DAMAGED):
+            for name, meta in self._arrays():
+                problem = _problem(meta)
+                if problem is None:
+                    shape, dims = tuple(map(int, meta["shape"])), _dims(meta)
+                    variables.append(Variable(name, shape, str(np.dtype(_dtype(meta))), dims, units_of(meta["attributes"])))
+                else:
+                    refused[name] = problem
+        return Listing(self.format, tuple(variables), refused)
+
+    def details(self, name: str) -> Details:
+        where = f"{self.path}: {shown(name)}"
+        _library()
+        arrays = dict(self._arrays())
+        with guarded(where, DAMAGED):
+            meta = arrays[name]
+            check_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
+            group = name.rpartition("/")[0]
+            beside = [arrays.get(f"{group}/{d}".lstrip("/"), {"attributes": {}}) for d in _dims(meta) or ()]
+            return Details(plain(meta["attributes"]), tuple(plain(x["attributes"]) for x in beside) or None)
+
+    def read(self, name: str, part: Part) -> np.ndarray:
+        with guarded(f"{self.path}: {shown(name)}", DAMAGED):
+            if name not in self.handle:
+                self.handle[name] = self._opened(name)
+            meta, array = self.handle[name]
+            return _decoded(np.asarray(array[part]), meta)
+
+    def _opened(self, name: str) -> tuple[dict[str, Any], Any]:
+        zarr = _library()
+        # Checked again: the store may have changed since it was listed, or this is another process.
+        meta = dict(self._arrays())[name]
+        if (problem := _problem(meta)) is not None:
+            raise UserError(f"{self.path}: {shown(name)} {problem}")
+        local = self.path.is_dir()
+        store = zarr.storage.LocalStore(self.path, read_only=True) if local else zarr.storage.ZipStore(self.path, mode="r")
+        return meta, zarr.open_array(store=store, path=meta["folder"], mode="r", zarr_format=meta["zarr_format"])
+
+    def _arrays(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(name, metadata) of every array. Raises UserError when any metadata or file of the store leads out of it."""
+        with guarded(str(self.path), DAMAGED):
+            files = self._metadata_files()
+            for path, text in sorted(files.items()):
+                folder, _, kind = path.rpartition("/")
+                meta = json.loads(text)
+                self._check_inside(path, meta)
+                if kind == ".zarray" or (kind == "zarr.json" and meta.get("node_type") == "array"):
+                    attrs = json.loads(files.get(f"{folder}/.zattrs".lstrip("/"), "{}")) if kind == ".zarray" else None
+                    attrs = meta.get("attributes", {}) if attrs is None else attrs
+                    yield folder or self.path.name.split(".")[0], {**meta, "folder": folder, "attributes": attrs}
+
+    def _metadata_files(self) -> dict[str, str]:
+        """The texts of all metadata files by their path in the store."""
+        wanted = (*FILES, ".zattrs", ".zmetadata")
+        files: dict[str, str] = {}
+        if self.path.is_dir():
+            root = os.path.realpath(self.path)
+            for folder, folders, names in os.walk(self.path):
+                for name in (*folders, *names):
+                    full = os.path.join(folder, name)
+                    if os.path.islink(full) and not os.path.realpath(full).startswith(root + os.sep):
+                        raise UserError(f"{full}: a link out of the store, which is not followed; put the file itself there")
+                for name in set(wanted) & set(names):
+                    full = os.path.join(folder, name)
+                    if os.path.getsize(full) <= MAX_METADATA:
+                        files[os.path.relpath(full, self.path).replace(os.sep, "/")] = Path(full).read_text(encoding="utf-8")
+        else:
+            with zipfile.ZipFile(self.path) as archive:
+                for info in archive.infolist():
+                    problem = member_problem(info)
+                    if problem is None and info.file_size > MAX_CHUNK:
+                        problem = f"unpacks to more than {MAX_CHUNK} bytes"
+                    if problem is not None:
+                        raise UserError(f"{self.path}: {shown(info.filename)} {problem}")
+                    if info.filename.rpartition("/")[2] in wanted and info.file_size <= MAX_METADATA:
+                        files[info.filename] = archive.read(info).decode("utf-8")
+        return files
+
+    def _check_inside(self, path: str, meta: Any) -> None:
+        if not isinstance(meta, dict):
+            raise UserError(f"{self.path}: {shown(path)} is not Zarr metadata; {DAMAGED}")
+        if path.endswith(".zattrs"):
+            return
+        for key in LEADING_OUT:
+            if meta.get(key):
+                raise UserError(f"{self.path}: {shown(path)} refers elsewhere ({key}); only whole local stores are read")
+        consolidated = meta.get("metadata") or (meta.get("consolidated_metadata") or {}).get("metadata") or {}
+        for name in consolidated:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise UserError(f"{self.path}: {shown(path)} refers to {shown(name)}, outside of the store; {DAMAGED}")
+
+
+def _library() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise UserError("reading Zarr needs zarr; type: pip install 'vsr[zarr]'") from error
+    return zarr
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder or zip file holds Zarr metadata at its top."""
+    if path.is_dir():
+        return any((path / name).is_file() for name in FILES)
+    with guarded(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
+        return not {*FILES}.isdisjoint(archive.namelist())
+
+
+def _problem(meta: Mapping[str, Any]) -> str | None:
+    """Why an array cannot be used; None for one that can be."""
+    try:
+        dtype = np.dtype(_dtype(meta))
+    except (TypeError, ValueError):
+        return f"is of type {shown(str(_dtype(meta)))}, not real numbers"
+    if (problem := kind_problem(dtype) or shape_problem(meta["shape"])) is not None:
+        return problem
+    codecs = [*(meta.get("codecs") or ()), *(meta.get("filters") or ()), meta.get("compressor") or "bytes"]
+    if unknown := sorted({name for name in _codec_names(codecs) if name.removeprefix("numcodecs.") not in CODECS.split()}):
+        return f"is encoded by '{shown(unknown[0])}', which is not among the known compressions; write it again with zstd or gzip"
+    grid, key = meta.get("chunk_grid", {}), meta.get("chunk_key_encoding", {})
+    separator = meta.get("dimension_separator") or (key.get("configuration") or {}).get("separator", ".")
+    if grid.get("name", "regular") != "regular" or key.get("name", "v2") not in ("default", "v2") or separator not in ("/", "."):
+        return "has an unknown arrangement of chunks; write it again with a regular grid"
+    return None
+
+
+def _codec_names(codecs: list[Any]) -> Iterator[str]:
+    """Names of codecs, and of those inside of shards."""
+    for codec in codecs:
+        name = codec if isinstance(codec, str) else str(codec.get("name", codec.get("id")))
+        yield name
+        inner = {} if isinstance(codec, str) else codec.get("configuration") or {}
+        yield from _codec_names([*inner.get("codecs", ()), *inner.get("index_codecs", ())])
+
+
+def _dtype(meta: Mapping[str, Any]) -> Any:
+    dtype = meta.get("data_type", meta.get("dtype"))
+    # A list is a struct, a mapping an extension: neither are numbers, and NumPy would read them its own way.
+    return dtype if isinstance(dtype, str) else str(dtype)
+
+
+def _chunks(meta: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, meta["chunks"] if "chunks" in meta else meta["chunk_grid"]["configuration"]["chunk_shape"]))
+
+
+def _dims(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = meta.get("dimension_names") or meta["attributes"].get("_ARRAY_DIMENSIONS")
+    named = isinstance(names, list) and len(names) == len(meta["shape"]) and all(isinstance(x, str) and x for x in names)
+    return tuple(names) if named and names else None
+
+
+def _decoded(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+    """xarray's conventions, for arrays with named dimensions: missing values become NaN, packed ones are unpacked."""
+    attrs = meta["attributes"]
+    if _dims(meta) is None:
+        return values
+    missing = [attrs.get("_FillValue"), attrs.get("missing_value")]
+    if meta["zarr_format"] == 2:
+        missing.append(meta.get("fill_value"))
+    numbers = {number for number in (_number(x, values.dtype) for x in missing) if number is not None}
+    scale, offset = attrs.get("scale_factor", 1), attrs.get("add_offset", 0)
+    masks = [values == number for number in numbers]
+    if masks or (scale, offset) != (1, 0):
+        values = values.astype(np.float64) * scale + offset
+        for mask in masks:
+            values[mask] = np.nan
+    return values
+
+
+def _number(value: Any, dtype: np.dtype) -> float | None:
+    """A fill value from JSON: a number, or (floats in version 3) base64 of a little-endian double; None and NaN need no mask."""
+    if isinstance(value, str):
+        if value in ("NaN", "Infinity", "-Infinity"):
+            return None if value == "NaN" else float(value)
+        raw = base64.standard_b64decode(value)
+        value = struct.unpack("<d", raw)[0] if dtype.kind == "f" and len(raw) == 8 else None
+    return None if value is None or value != value else value

@@ -1,0 +1,234 @@
+"""Files whose pixels lie in one piece at a known place: everything else is written once, then pixels go straight to theirs.
+
+No library has the file open while pixels are written, so a kill cannot damage what makes it readable, and a run that was killed
+and continued gives the same bytes as one that was not. The price is that the pixels are not compressed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.base import bytes_text
+from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.template import ITEM, Template
+
+FLOAT = np.dtype("<f4")
+BAND = 2**24  # bytes that are rewritten together where the values of a frame are strewn over the file
+RUN = 2**12  # bytes in one piece from which on it is written on its own
+METADATA = 2**20  # bytes that a file may need besides pixels and fields, on the safe side
+
+
+class ContiguousSink(Sink):
+    """Of .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3.
+
+    Frames lie together in the file, and writing is as fast as the disk, where time comes before rows and columns in the order of
+    storage. Where it does not (HDF5 and NetCDF with axes such as "yxt"), each block of frames touches the whole file.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        template: Template,
+        order: str,
+        create: Callable[[Path, Template], Sequence[int]],
+        pack: Callable[[Path, Path, Template], None] | None = None,
+    ) -> None:
+        """Continue the partial of the journal, or create one with its full size on the disk.
+
+        Args:
+            journal: of the target; belongs to the sink from now on.
+            template: what the file holds.
+            order: the axes of an array in the order of storage, the last one fastest.
+            create: writes the file without its pixels and returns the byte offset of each array.
+            pack: makes the final file (second argument) of the complete partial (first argument), for .npz.
+
+        Raises UserError when the disk has no room for the file.
+        """
+        self._journal, self._template, self._order, self._pack = journal, template, order, pack
+        self._handle: int | None = None
+        try:
+            if journal.resumed and not self._intact():
+                journal.start_over()
+            if not journal.resumed:
+                self._create(create)
+            with writing(journal.target):
+                self._handle = os.open(journal.partial, os.O_RDWR | os.O_CLOEXEC)
+        except BaseException:
+            if not journal.state:  # never complete: it would only take up the room that may be what is missing
+                with suppress(UserError):
+                    journal.start_over()
+            self.close()
+            raise
+        self.done: int = journal.done
+        self._offsets: list[int] = journal.state["offsets"]
+
+    def _intact(self) -> bool:
+        partial, state = self._journal.partial, self._journal.state
+        return partial.is_file() and partial.stat().st_size in (state.get("size"), state.get("packed"))
+
+    def _create(self, create: Callable[[Path, Template], Sequence[int]]) -> None:
+        partial, target = self._journal.partial, self._journal.target
+        fields = sum(entry.values.nbytes for entry in self._template.fields)
+        copies = 2 if self._pack is not None else 1
+        with writing(target):
+            _check_room(partial, copies * (self._template.data_bytes + 2 * fields) + METADATA, 2 * fields + METADATA)
+            offsets = [int(offset) for offset in create(partial, self._template)]
+            end = max(offsets) + self._template.data_bytes // len(offsets)
+            with partial.open("r+b") as file:
+                size = max(end, partial.stat().st_size)
+                _reserve(file.fileno(), size)
+                os.fsync(file.fileno())
+        self._journal.record(0, offsets=offsets, size=size)
+
+    def write(self, start: int, frames: np.ndarray) -> None:
+        self._template_fits(start, frames)
+        length = self._template.shape[2]
+        while len(frames):
+            movie, first = divmod(start, length)
+            part = frames[: length - first]
+            with writing(self._journal.target, self._journal.done):
+                self._write_movie(movie, first, part)
+            start, frames = start + len(part), frames[len(part) :]
+        self.done = start
+
+    def _template_fits(self, start: int, frames: np.ndarray) -> None:
+        _, channels, _, height, width = self._template.shape
+        if start != self.done or frames.ndim != 4 or frames.shape[1:] != (channels, height, width):
+            raise ValueError(f"frames {frames.shape} at {start}, expected (t, {channels}, {height}, {width}) at {self.done}")
+        if start + len(frames) > self._template.frames:
+            raise ValueError(f"{start + len(frames)} frames for a file of {self._template.frames}")
+
+    def _write_movie(self, movie: int, first: int, frames: np.ndarray) -> None:
+        assert self._handle is not None
+        sizes = self._template.sizes
+        wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
+        part = [wanted.get(letter, slice(0, sizes[letter])) for letter in self._order]
+        pieces = [frames] if len(self._offsets) == 1 else [frames[:, i : i + 1] for i in range(len(self._offsets))]
+        for offset, piece in zip(self._offsets, pieces, strict=True):
+            values = ordered(piece, self._order)
+            place(self._handle, offset, [sizes[letter] for letter in self._order], part, values)
+
+    def flush(self) -> None:
+        if self._handle is not None and self.done > self._journal.done:
+            with writing(self._journal.target, self._journal.done):
+                os.fsync(self._handle)
+            self._journal.record(self.done)
+
+    def finish(self) -> None:
+        if self.done != self._template.frames:
+            raise ValueError(f"{self.done} of {self._template.frames} frames are written")
+        self.flush()
+        if not self._intact():
+            raise UserError(
+                f"{self._journal.partial}: is no longer {self._journal.state['size']} bytes long, another program changed it; "
+                f"type the same command again to start over"
+            )
+        if self._pack is not None and self._journal.partial.stat().st_size != self._journal.state.get("packed"):
+            self._pack_up(self._pack)
+        self._release()
+        self._journal.finish()
+
+    def _pack_up(self, pack: Callable[[Path, Path, Template], None]) -> None:
+        partial, spare = self._journal.partial, self._journal.spare
+        with writing(self._journal.target, self.done):
+            pack(partial, spare, self._template)
+            sync(spare)
+            # Said before it is so: a kill right after the move must not make the result look like a damaged partial.
+            self._journal.record(self.done, packed=spare.stat().st_size)
+            os.replace(spare, partial)
+
+    def close(self) -> None:
+        self._release()
+        self._journal.close()
+
+    def discard(self) -> None:
+        self.close()
+        self._journal.start_over()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def ordered(frames: np.ndarray, order: str) -> np.ndarray:
+    """(t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1, a c that is not wanted must be 1 long."""
+    letters = [letter for letter in order if letter != "n"]
+    values = frames if "c" in letters else frames[:, 0]
+    have = "tcyx" if "c" in letters else "tyx"
+    values = values.transpose([have.index(letter) for letter in letters])
+    if "n" in order:
+        values = np.expand_dims(values, order.index("n"))
+    return np.ascontiguousarray(values, dtype=FLOAT)
+
+
+def place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice], values: np.ndarray) -> None:
+    """Write values to a part of the float32 array of `sizes` whose first byte is at `offset` of an open file.
+
+    Pieces that are long enough are written each on its own. Short ones are put into a copy of the stretch of the file that they
+    lie in, of at most BAND bytes (or one index of the first axis), which is written back: no page of the file stays in memory.
+    Raises OSError.
+    """
+    stride = ITEM * math.prod(sizes[1:])
+    first = offset + part[0].start * stride
+    whole = [p == slice(0, n) for p, n in zip(part, sizes, strict=True)]
+    if all(whole[1:]):
+        _write(handle, values, first)
+    elif stride > BAND or _run(whole, values) >= RUN:
+        for i, inner in enumerate(values):
+            place(handle, first + i * stride, sizes[1:], part[1:], inner)
+    else:
+        step = BAND // stride
+        for i in range(0, len(values), step):
+            piece = values[i : i + step]
+            stretch = np.zeros((len(piece), *sizes[1:]), FLOAT)
+            _read(handle, stretch, first + i * stride)
+            stretch[(slice(None), *part[1:])] = piece
+            _write(handle, stretch, first + i * stride)
+
+
+def _run(whole: Sequence[bool], values: np.ndarray) -> int:
+    """Bytes of the values that lie together in the file."""
+    last = max(i for i, complete in enumerate(whole) if not complete)
+    return ITEM * math.prod(values.shape[last:])
+
+
+def _write(handle: int, values: np.ndarray, at: int) -> None:
+    view = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    while view:  # the operating system takes at most 2 GiB at once
+        count = os.pwrite(handle, view, at)
+        view, at = view[count:], at + count
+
+
+def _read(handle: int, into: np.ndarray, at: int) -> None:
+    view = into.reshape(-1).view(np.uint8).data
+    while view and (count := os.preadv(handle, [view], at)):
+        view, at = view[count:], at + count
+
+
+def _check_room(path: Path, size: int, metadata: int) -> None:
+    """Raise OSError or UserError before a library, which may crash instead, meets a full disk or a limit."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise UserError(
+            f"{path.parent}: {bytes_text(free)} are free, {path.name.removeprefix('.').removesuffix('.part')} needs "
+            f"{bytes_text(size)}; free space, or type output=PATH on another disk"
+        )
+    with path.open("wb") as file:
+        os.ftruncate(file.fileno(), size)
+        _reserve(file.fileno(), metadata)
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give the file its size, and its room on the disk where the operating system can."""
+    os.ftruncate(handle, size)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)

@@ -1,0 +1,230 @@
+"""Pictures in, pictures out: folders of frames of a movie, or one picture; colour and transparency beside the network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from vsr.degradations.resize import bicubic_up
+from vsr.errors import UserError
+from vsr.io.readers.pictures import PictureFacts, list_pictures, picture_facts, read_alpha, read_picture
+from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.video.source import Beside, Source
+
+LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
+# MATLAB's rgb2ycbcr, as the luma of training data (`read_picture`): codes 0..255 -> Y in 16..235, Cb and Cr in 16..240.
+TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+ZEROS = np.array([16.0, 128.0, 128.0])
+GREY = np.array([0.299, 0.587, 0.114])
+
+
+class PictureSource(Source):
+    """Pictures of one size as frames; chroma, transparency and what the header says wait beside them.
+
+    Args:
+        files: in order. channels: what the network is for; "luma" of colour is BT.601's as `read_picture` gives it, grey stays.
+        beside: where the rest waits.
+
+    Raises UserError for pictures of several sizes and those that `picture_facts` refuses.
+    """
+
+    def __init__(self, files: list[Path], channels: Literal["luma", "rgb"], beside: Beside) -> None:
+        self.files, self.beside = files, beside
+        self.facts = [picture_facts(file) for file in files]
+        first = self.facts[0]
+        for file, facts in zip(files, self.facts, strict=True):
+            if (facts.height, facts.width) != (first.height, first.width):
+                raise UserError(
+                    f"{file}: is {facts.height}x{facts.width}, {files[0].name} is {first.height}x{first.width}; "
+                    f"put pictures of each size into a folder of their own"
+                )
+        self.channels = 3 if channels == "rgb" else 1
+        self.height, self.width = first.height, first.width
+        self.notes = []
+
+    @property
+    def length(self) -> int:
+        return len(self.files)
+
+    def blocks(self, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        for first in range(start, len(self.files), size):
+            numbers = range(first, min(first + size, len(self.files)))
+            yield first, np.stack([self._frame(number) for number in numbers])
+
+    def peek(self) -> Iterator[np.ndarray]:
+        return (self._read(number)[0] for number in range(len(self.files)))
+
+    def _frame(self, number: int) -> np.ndarray:
+        values, beside = self._read(number)
+        self.beside.put(number, np.concatenate(beside).astype(np.float32) if beside else None)
+        return values
+
+    def _read(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """What goes through the network, and what waits beside it."""
+        file, facts = self.files[number], self.facts[number]
+        beside = [read_alpha(file, facts)] if facts.alpha else []
+        values = read_picture(file, "luma" if facts.grey else "rgb").values
+        if self.channels == 3:
+            values = np.repeat(values, 3, 0) if facts.grey else values
+        elif not facts.grey:
+            converted = np.tensordot(TO_YCBCR, values.astype(np.float64), 1) + ZEROS[:, None, None]
+            values, beside = converted[:1], [converted[1:], *beside]
+        return values.astype(np.float32), beside
+
+
+class PictureSink(Sink):
+    """SR frames as PNG or TIFF, one file each, of the depth of the input's; or one picture alone.
+
+    A folder appears as a whole; until then it is `.NAME.part`, and `done` says how many of its files are durable.
+
+    Args:
+        path: the folder or file to appear. source: whose frames come. scale: of the network.
+        identity, overwrite: as of `Journal`. A folder that holds other files than those to be written is never replaced.
+
+    Raises UserError as `Journal`, and for files of other kinds.
+    """
+
+    def __init__(
+        self, path: Path, source: PictureSource, scale: int, *, identity: Mapping[str, Any], overwrite: bool, folder: bool
+    ) -> None:
+        self.path, self.source, self.scale, self.folder = path, source, scale, folder
+        names = [file.stem + (file.suffix if file.suffix.lower() in LOSSLESS else ".png") for file in source.files]
+        self.names = names if folder else [path.name]
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{source.files[0].parent}: two pictures would become {twice}; rename one of them")
+        if folder and path.is_dir() and (others := {p.name for p in path.iterdir()} - set(self.names)):
+            raise UserError(f"{path}: holds other files, {min(others)} for example; type output=PATH of a folder of its own")
+        self.journal = Journal(path, identity, overwrite=overwrite, folder=folder)
+        self.done = self.journal.done
+        if folder:
+            with writing(path):
+                self.journal.partial.mkdir(exist_ok=True)
+        source.beside.begin(self.done)
+
+    def write(self, start: int, frames: np.ndarray) -> None:
+        """SR (t, C, H, W) in codes 0..255. Durable when it returns."""
+        if start != self.done:
+            raise ValueError(f"frame {start} cannot follow {self.done - 1}")
+        with writing(self.path, self.journal.done):
+            for sr in frames:
+                facts, beside = self.source.facts[self.done], self.source.beside.take(self.done)
+                pixels = self._pixels(sr.astype(np.float64), beside, facts)
+                file = self.journal.partial / self.names[self.done] if self.folder else self.journal.partial
+                file.write_bytes(encoded(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts))
+                sync(file)
+                self.done += 1
+            if self.folder:
+                sync(self.journal.partial)
+        self.journal.record(self.done)
+
+    def flush(self) -> None:
+        """Nothing is left to do."""
+
+    def finish(self) -> None:
+        if self.done != len(self.names):
+            raise ValueError(f"{self.done} of {len(self.names)} pictures were written")
+        self.journal.finish()
+
+    def close(self) -> None:
+        self.journal.close()
+
+    def discard(self) -> None:
+        self.close()
+        self.journal.start_over()
+
+    def _pixels(self, sr: np.ndarray, beside: np.ndarray | None, facts: PictureFacts) -> np.ndarray:
+        """(H, W, channels) codes 0..255 of what the picture is: grey or R'G'B', and transparency."""
+        enlarged = np.empty((0, *sr.shape[1:]))
+        if beside is not None:
+            enlarged = bicubic_up(torch.from_numpy(beside)[None], self.scale)[0].numpy().astype(np.float64)
+        if facts.grey:
+            colours = sr if len(sr) == 1 else np.tensordot(GREY[None], sr, 1)
+        elif len(sr) == 3:
+            colours = sr
+        else:
+            ycbcr, enlarged = np.concatenate([sr, enlarged[:2]]) - ZEROS[:, None, None], enlarged[2:]
+            colours = np.tensordot(np.linalg.inv(TO_YCBCR), ycbcr, 1)
+        return np.concatenate([colours, enlarged]).transpose(1, 2, 0)
+
+
+def encoded(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
+    """A file of (H, W, channels) codes 0..255, rounded once to 8 or 16 bits: "png" or "tiff"."""
+    from PIL import Image
+
+    top = 65535 if facts.deep else 255
+    whole = np.ascontiguousarray(np.rint(pixels * (top / 255)).clip(0, top).astype(np.uint16 if facts.deep else np.uint8))
+    out = io.BytesIO()
+    if whole.shape[2] == 1 or not facts.deep:
+        Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole).save(out, kind, **facts.tags)
+        return out.getvalue()
+    if kind == "tiff":
+        import tifffile  # comes with scikit-image
+
+        extra = [2] if whole.shape[2] in (2, 4) else []  # transparency that the colours are not multiplied with
+        photometric = "minisblack" if whole.shape[2] < 3 else "rgb"
+        profile = facts.tags.get("icc_profile")
+        tifffile.imwrite(out, whole, photometric=photometric, extrasamples=extra, planarconfig=1, iccprofile=profile)
+        return out.getvalue()
+    return _deep_png(whole, facts.tags)
+
+
+def _deep_png(whole: np.ndarray, tags: dict[str, bytes]) -> bytes:
+    """16-bit colour, which Pillow does not write: by PyAV, with its tags put behind the header."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
+    height, width, channels = whole.shape
+    encoder: Any = av.CodecContext.create("png", "w")
+    pixels = {2: "ya16be", 3: "rgb48be", 4: "rgba64be"}[channels]
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, pixels, Fraction(1, 25)
+    frame = av.VideoFrame(width, height, pixels)
+    rows = np.frombuffer(memoryview(frame.planes[0]), ">u2").reshape(height, -1)
+    rows[:, : width * channels] = whole.reshape(height, -1)
+    data = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+    chunks = b""
+    if "icc_profile" in tags:
+        chunks += _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(tags["icc_profile"]))
+    if "exif" in tags:
+        chunks += _chunk(b"eXIf", tags["exif"].removeprefix(b"Exif\0\0"))
+    header = 8 + 25  # the signature and IHDR
+    return data[:header] + chunks + data[header:]
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+
+def picture_pair(
+    input: Path,
+    output: Path,
+    *,
+    scale: int,
+    channels: Literal["luma", "rgb"],
+    identity: Mapping[str, Any],
+    overwrite: bool = False,
+    frames: int | None = None,
+) -> tuple[PictureSource, PictureSink]:
+    """As `stream_pair`: a folder of pictures to a folder of the same names (.png but for TIFF), or a picture to a picture."""
+    folder = input.is_dir()
+    if not input.exists():
+        raise UserError(f"{input}: no such file or folder; type input=PATH")
+    if not folder and output.suffix.lower() not in LOSSLESS:
+        raise UserError(f"{output}: a picture is written to .png or .tif, without loss; type output={output.stem}.png")
+    if folder and output.suffix.lower() in (*LOSSLESS, ".mkv", ".mp4", ".mov"):
+        raise UserError(f"{output}: the pictures of a folder are written to a folder; type output={output.stem}")
+    files = list_pictures(input)[:frames] if folder else [input]
+    source = PictureSource(files, channels, Beside())
+    listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    about = [str(input), hashlib.sha256(repr(listing).encode()).hexdigest()]
+    sink = PictureSink(output, source, scale, identity={**identity, "input": about}, overwrite=overwrite, folder=folder)
+    return source, sink

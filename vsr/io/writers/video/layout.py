@@ -1,0 +1,84 @@
+"""How the colours of a video are stored, and what its codes mean. Imports no torch: the child that joins videos needs it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vsr.io.readers.video_stream import UNSAID, VideoFacts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Kr and Kb of the matrices of ITU-T H.273 by their number: BT.709, FCC, BT.601 (twice), SMPTE 240M, BT.2020.
+LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+BT709, BT601_625, BT601_525 = 1, 5, 6
+
+Kind = Literal["yuv", "gray", "rgb"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How colours are stored.
+
+    Attributes:
+        kind, bits, chroma, centred, full: as of `VideoFacts`.
+        matrix, primaries, transfer: numbers of H.273, 2 where unsaid.
+    """
+
+    kind: Kind
+    bits: int = 8
+    chroma: tuple[int, int] = (1, 1)
+    centred: bool = False
+    full: bool = False
+    matrix: int = UNSAID
+    primaries: int = UNSAID
+    transfer: int = UNSAID
+
+    @property
+    def luma_weights(self) -> tuple[float, float]:
+        """Kr, Kb; those of BT.601 for R'G'B' and what is unknown."""
+        return LUMA.get(self.matrix, LUMA[BT601_525])
+
+    def plane_size(self, height: int, width: int, plane: int) -> tuple[int, int]:
+        """Rows and columns of a plane of a frame; chroma of odd sizes is rounded up."""
+        y, x = self.chroma if plane else (1, 1)
+        return -(-height // y), -(-width // x)
+
+    def signal(self, codes: Tensor, plane: int) -> Tensor:
+        """Codes of the 8-bit scale (0..255 at any depth) -> 0..1 for luma and R'G'B', -0.5..0.5 for chroma."""
+        native = codes * ((2**self.bits - 1) / 255)
+        low, span = self._span(plane)
+        return (native - low) / span
+
+    def codes(self, signal: Tensor, plane: int) -> np.ndarray:
+        """The inverse as integers: rounded once, cut only where the depth ends, so that overshoot beyond 16..235 stays."""
+        low, span = self._span(plane)
+        return self.rounded(signal * span + low)
+
+    def rounded(self, native: Tensor) -> np.ndarray:
+        """Values in units of this depth's codes as uint8 or uint16."""
+        whole = native.round().clamp(0, 2**self.bits - 1)
+        return whole.int().numpy().astype(np.uint8 if self.bits == 8 else np.uint16)
+
+    def _span(self, plane: int) -> tuple[float, float]:
+        unit, top = 2.0 ** (self.bits - 8), 2.0**self.bits - 1
+        chroma = self.kind == "yuv" and plane > 0
+        if self.full or self.kind == "rgb":
+            return (128 * unit if chroma else 0.0), top
+        return (128 * unit, 224 * unit) if chroma else (16 * unit, 219 * unit)
+
+
+def stored(facts: VideoFacts) -> Layout:
+    """The layout of a video, with what players assume where it says nothing.
+
+    They judge by the number of lines, and SR has more of them: unsaid, the colours of a small video would change by enlarging it.
+    """
+    matrix, primaries = UNSAID, facts.primaries
+    if facts.kind == "yuv":
+        assumed = BT709 if facts.width >= 1280 or facts.height > 576 else BT601_625 if facts.height == 576 else BT601_525
+        matrix = assumed if facts.matrix == UNSAID else facts.matrix
+        primaries = assumed if primaries == UNSAID else primaries
+    return Layout(facts.kind, facts.bits, facts.chroma, facts.centred, facts.full, matrix, primaries, facts.transfer)

@@ -1,0 +1,179 @@
+"""The pieces of a video and what goes with it from the input, put together without encoding anything again."""
+
+from __future__ import annotations
+
+import heapq
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vsr.errors import UserError
+from vsr.io.readers.isolated.parent import run
+from vsr.io.writers.video.aspect import write_aspect
+from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_as_os, packets
+
+MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
+# Tags that a container writes for itself, or that tell of the input's streams.
+OWN_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration", "comment")
+STREAM_TAGS = ("language", "title", "filename", "mimetype")
+
+
+class Companions:
+    """What goes with the pictures from the input to the output as it is: audio, subtitles, fonts, chapters, tags.
+
+    Args:
+        path: the input. encoding: of the output. audio: whether to take any of it.
+
+    Attributes:
+        kept: numbers of the streams that go along. notes: what does not, a sentence each.
+
+    Raises UserError for audio that the output cannot hold, and for a video that it cannot.
+    """
+
+    def __init__(self, path: Path, encoding: Encoding, output: Path, *, audio: bool = True) -> None:
+        import av
+
+        if encoding.codec not in av.codec.codecs_available:
+            raise UserError(
+                f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output"
+            )
+        self.path, self.encoding = path, encoding
+        self.kept: list[int]
+        self.notes: list[str]
+        self.kept, self.notes = run(path, _chosen, path, encoding, output, audio)
+
+
+def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
+    """Numbers of the streams that go along, and sentences about those that do not."""
+    import av
+
+    kept: list[int] = []
+    notes: list[str] = []
+    with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        if (why := _refused(container, [], encoding)) is not None:
+            raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
+        for stream in container.streams:
+            if stream.type == "audio" and not audio:
+                continue
+            if stream.type not in ("audio", "subtitle") and not (stream.type == "attachment" and encoding.suffix == ".mkv"):
+                continue
+            codec = stream.codec_context.name if stream.codec_context else stream.name
+            why = _refused(container, [stream], encoding)
+            if why is None:
+                kept.append(stream.index)
+            elif stream.type == "audio":
+                advice = f"output={output.with_suffix('.mkv')} or audio=false"
+                if encoding.suffix == ".mkv":
+                    advice = "audio=false"
+                raise UserError(f"{output}: {encoding.suffix} cannot hold the {codec} audio of {path}; type {advice}")
+            else:
+                notes.append(f"{stream.type} {stream.index} ({codec}) is left out: {encoding.suffix} cannot hold it")
+    return kept, notes
+
+
+def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | None:
+    """Why a file with the video and these streams cannot begin; None when it can."""
+    import av
+
+    out = av.open(io.BytesIO(), "w", format=MUXERS[encoding.suffix])
+    try:
+        encoding.stream(out)
+        for stream in streams:
+            out.add_stream_from_template(stream)
+        out.start_encoding()
+    except (ValueError, av.FFmpegError) as error:
+        return str(getattr(error, "strerror", error))
+    finally:
+        with suppress(av.FFmpegError):
+            out.close()
+    return None
+
+
+def join(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
+    """Write the whole file to `output`; how many frames it holds, counted in the file.
+
+    comment: a tag of the file. stop: the time in ticks from which on nothing is taken along, None for all.
+    Raises OSError for what the disk refuses, UserError as `vsr.io.readers.isolated.parent.run`.
+    """
+    return run(companions.path, _joined, pieces, companions, output, comment, stop)
+
+
+def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
+    import av
+
+    encoding = companions.encoding
+    with ffmpeg_as_os():
+        options = {"protocol_whitelist": "file"}
+        with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
+            muxer = MUXERS[encoding.suffix]
+            with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
+                tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}
+                out.metadata.update(tags | ({"comment": comment} if comment else {}))
+                video = encoding.stream(out)
+                streams = {n: _added(out, source.streams[n]) for n in companions.kept}
+                out.set_chapters(source.chapters())
+                out.start_encoding()
+                pictures = _pictures(pieces, video, encoding)
+                later = max(0, -next(_pictures(pieces[:1], video, encoding)).pts)
+                others = _others(source, streams, None if stop is None else stop * encoding.tick)
+                for packet in heapq.merge(pictures, others, key=_time):
+                    if later:
+                        shift = round(later * encoding.tick / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    out.mux_one(packet)
+        if encoding.aspect and muxer == "matroska":
+            write_aspect(output, encoding.height, encoding.width, encoding.aspect)
+        return sum(1 for _ in packets(output))
+
+
+def _added(out: Any, stream: Any) -> Any:
+    copy = out.add_stream_from_template(stream)
+    copy.metadata.update({key: value for key, value in stream.metadata.items() if key.lower() in STREAM_TAGS})
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _time(packet: Any) -> Fraction:
+    return Fraction(packet.dts * packet.time_base)
+
+
+def _pictures(pieces: list[Path], video: Any, encoding: Encoding) -> Iterator[Any]:
+    """The video's packets with the times that their frames were given.
+
+    Times of decoding: those of showing, in order, so much earlier that no frame is shown before it is decoded. That is how far
+    the encoder says that it reorders; the first ones lie before the first frame.
+    """
+    ahead = video.codec_context.reorder_depth
+    step = max(1, round(1 / (encoding.rate * encoding.tick)))
+    before: list[int] | None = None
+    for piece in pieces:
+        times: list[int] = sorted(_ticks(packet, encoding) for packet in packets(piece))
+        if before is None:
+            before = [times[0] - n * step for n in range(ahead, 0, -1)]
+        queue = before + times
+        before = queue[len(times) :]
+        for packet, dts in zip(packets(piece), queue, strict=False):
+            packet.pts = _ticks(packet, encoding)
+            packet.dts, packet.duration, packet.time_base = dts, step, encoding.tick
+            packet.stream = video
+            yield packet
+
+
+def _ticks(packet: Any, encoding: Encoding) -> int:
+    return int(packet.pts * packet.time_base / encoding.tick) - SHIFT
+
+
+def _others(source: Any, streams: dict[int, Any], stop: Fraction | None) -> Iterator[Any]:
+    """Packets of the input's other streams as they are, up to a time in seconds."""
+    wanted = [source.streams[n] for n in streams if source.streams[n].type != "attachment"]
+    for packet in source.demux(wanted) if wanted else ():
+        if not packet.size or packet.pts is None:
+            continue
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if stop is None or packet.pts * packet.time_base < stop:
+            packet.stream = streams[packet.stream_index]
+            yield packet

@@ -1,0 +1,133 @@
+"""What stands beside luma: chroma resampled to where a player looks for it, R'G'B' and back, codes and their one rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.io.writers.video.layout import Layout
+
+
+def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
+    """`count` values along `dim` (-2, -1), the k-th at index offset + k * step: cubic (a = -0.5), antialiased, symmetric border.
+
+    Keys, "Cubic convolution interpolation", 1981; equal to `bicubic_up` and `bicubic_down` where those apply.
+    """
+    if step == 1 and offset == 0 and count == x.shape[dim]:
+        return x
+    if dim == -1:  # whole rows are gathered several times as fast
+        return resample(x.mT.contiguous(), -2, count, step, offset).mT.contiguous()
+    wide = max(1.0, step)
+    at = offset + step * torch.arange(count, dtype=torch.float64)
+    index = (at - 2 * wide).floor()[:, None] + torch.arange(1, 2 + int(np.ceil(4 * wide)))
+    d = ((index - at[:, None]) / wide).abs()
+    weights = torch.where(d <= 1, (1.5 * d - 2.5) * d**2 + 1, torch.where(d < 2, ((-0.5 * d + 2.5) * d - 4) * d + 2, 0.0))
+    weights = (weights / weights.sum(1, keepdim=True)).to(x.dtype)
+    size = x.shape[-2]
+    folded = index.long() % (2 * size)
+    folded = torch.minimum(folded, 2 * size - 1 - folded)
+    out = x.new_zeros(*x.shape[:-2], count, x.shape[-1])
+    for taps, weight in zip(folded.T, weights.T, strict=True):
+        if weight.any():
+            out.addcmul_(x.index_select(-2, taps), weight[:, None])
+    return out
+
+
+def chroma_to(planes: Tensor, source: Layout, target: Layout, size: tuple[int, int], scale: int = 1) -> Tensor:
+    """Chroma (..., rows, columns) of a frame -> those of a frame `scale` times as large of `size`, where the target has them."""
+    rows, columns = target.plane_size(*size, 1)
+    for dim, count, axis in ((-2, rows, 0), (-1, columns, 1)):
+        old, new = source.chroma[axis], target.chroma[axis]
+        # Where the first sample lies, in luma pixels from the border: in the middle of those it is for, or at the first one.
+        middle_old, middle_new = (
+            old / 2 if axis == 0 or source.centred else 0.5,
+            new / 2 if axis == 0 or target.centred else 0.5,
+        )
+        planes = resample(planes, dim, count, new / (scale * old), (middle_new / scale - middle_old) / old)
+    return planes
+
+
+def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tensor:
+    """Signals (..., rows, columns) of luma and of both chroma planes, all of one size -> (..., 3, rows, columns) R'G'B'."""
+    red_share, blue_share = layout.luma_weights
+    blue = y + 2 * (1 - blue_share) * chroma[0]
+    red = y + 2 * (1 - red_share) * chroma[1]
+    green = (y - red_share * red - blue_share * blue) / (1 - red_share - blue_share)
+    return torch.stack([red, green, blue], -3)
+
+
+def from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    """(..., 3, rows, columns) -> luma (..., rows, columns), chroma (2, ..., rows, columns)."""
+    red_share, blue_share = layout.luma_weights
+    red, green, blue = rgb.unbind(-3)
+    y = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
+    return y, torch.stack([(blue - y) / (2 * (1 - blue_share)), (red - y) / (2 * (1 - red_share))])
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What of a frame goes through the network, what goes beside it, and how both become planes again.
+
+    Attributes:
+        source, target: the layouts of LR and SR.
+        channels: what the network is for.
+        scale: of the network.
+    """
+
+    source: Layout
+    target: Layout
+    channels: Literal["luma", "rgb"]
+    scale: int
+
+    def split(self, planes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Planes of codes 0..255 -> float32 (C, h, w) for the network in 0..255, and chroma signals to keep (2, rows, columns).
+
+        Luma of R'G'B' is that of BT.601 in the full range, as the readers of training data have it.
+        """
+        source = self.source
+        if self.channels == "rgb":
+            if source.kind != "yuv":
+                return np.stack(planes if source.kind == "rgb" else [planes[0]] * 3), None
+            y, chroma = source.signal(torch.from_numpy(planes[0]), 0), self._chroma(planes)
+            chroma = chroma_to(chroma, source, Layout("yuv"), (y.shape[0], y.shape[1]))
+            return (to_rgb(y, chroma, source) * 255).numpy(), None
+        if source.kind == "rgb":
+            y, chroma = from_rgb(torch.from_numpy(np.stack(planes)) / 255, source)
+            return (y * 255).numpy()[None], chroma.numpy()
+        return planes[0][None], self._chroma(planes).numpy() if source.kind == "yuv" else None
+
+    def join(self, sr: np.ndarray, beside: np.ndarray | None) -> list[np.ndarray]:
+        """SR (C, H, W) in 0..255 and the chroma of its LR frame -> integer planes of the target."""
+        source, target = self.source, self.target
+        values, size = torch.from_numpy(np.ascontiguousarray(sr, np.float32)), (sr.shape[1], sr.shape[2])
+        chroma = None if beside is None else torch.from_numpy(beside)
+        if self.channels == "luma" and source.kind != "rgb":
+            if (source.bits, source.full) == (target.bits, target.full):
+                luma = target.rounded(values[0] * ((2**target.bits - 1) / 255))
+            else:
+                luma = target.codes(source.signal(values[0], 0), 0)
+            if target.kind == "gray":
+                return [luma]
+            if chroma is None:
+                chroma = torch.zeros(2, *target.plane_size(*size, 1))
+            else:
+                chroma = chroma_to(chroma, source, target, size, self.scale)
+            return [luma, *(target.codes(plane, n) for n, plane in enumerate(chroma, 1))]
+        rgb = values / 255
+        if chroma is not None:
+            rgb = to_rgb(values[0] / 255, chroma_to(chroma, source, Layout("rgb"), size, self.scale), source)
+        if target.kind == "rgb":
+            return [target.codes(plane, n) for n, plane in enumerate(rgb)]
+        y, chroma = from_rgb(rgb, target)
+        if target.kind == "gray":
+            return [target.codes(y, 0)]
+        chroma = chroma_to(chroma, Layout("yuv"), target, size)
+        return [target.codes(plane, n) for n, plane in enumerate([y, *chroma])]
+
+    def _chroma(self, planes: Sequence[np.ndarray]) -> Tensor:
+        return torch.stack([self.source.signal(torch.from_numpy(plane), 1) for plane in planes[1:]])

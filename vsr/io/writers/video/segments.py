@@ -1,0 +1,205 @@
+"""A video encoded piece by piece, so that a kill costs one piece, and the pieces put together without encoding again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vsr.io.readers.heartbeat import beat
+from vsr.io.writers.base import sync
+from vsr.io.writers.video.layout import Layout
+
+# Times in a piece are later by this many ticks: its container knows no negative ones, and decoding starts before showing.
+SHIFT = 2**32
+BUFFER = 2**20
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How SR frames are stored.
+
+    Attributes:
+        suffix: .mkv (FFV1, lossless), .mp4 or .mov (H.264).
+        height, width, layout: of the frames. rate, tick, aspect, rotation: as of `VideoFacts`.
+        crf, preset: x264's.
+    """
+
+    suffix: str
+    height: int
+    width: int
+    layout: Layout
+    rate: Fraction
+    tick: Fraction
+    aspect: Fraction | None
+    rotation: int
+    crf: int
+    preset: str
+
+    @property
+    def codec(self) -> str:
+        return "ffv1" if self.suffix == ".mkv" else "libx264"
+
+    @property
+    def lossless(self) -> bool:
+        return self.codec == "ffv1"
+
+    @property
+    def pixels(self) -> str:
+        """The pixel format as ffmpeg names it."""
+        layout, deep = self.layout, f"{self.layout.bits}le" if self.layout.bits > 8 else ""
+        if layout.kind == "rgb":
+            return f"gbrp{deep}" if deep else "bgr0"
+        subsampled = {(2, 2): "420", (1, 2): "422", (1, 1): "444"}[layout.chroma]
+        return f"gray{deep}" if layout.kind == "gray" else f"yuv{subsampled}p{deep}"
+
+    def stream(self, container: Any) -> Any:
+        """Add the video to a container, in the same way to a piece and to the whole, so that their headers agree."""
+        stream = container.add_stream(self.codec, rate=self.rate)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt, context.time_base = self.width, self.height, self.pixels, self.tick
+        context.color_range = 2 if self.layout.full else 1
+        context.colorspace = 0 if self.layout.kind == "rgb" else self.layout.matrix
+        context.color_primaries, context.color_trc = self.layout.primaries, self.layout.transfer
+        if self.aspect:
+            context.sample_aspect_ratio = self.aspect
+        if self.rotation:
+            stream.set_display_rotation(self.rotation)
+        if self.lossless:
+            context.options = dict(_ffv1(self.width, self.height, self.pixels))
+            context.thread_count = min(16, os.cpu_count() or 1)
+        else:
+            # What x264 decides must not differ between a run and its continuation: neither by the number of its threads nor by
+            # its macroblock tree, which (in the x264 of PyAV 18) reads memory that nobody wrote.
+            context.options = {"crf": str(self.crf), "preset": self.preset, "mbtree": "0"}
+            context.thread_count = 8
+        return stream
+
+    def frame(self, planes: Sequence[np.ndarray], pts: int) -> Any:
+        """Integer planes in the layout's order as a frame of ffmpeg's."""
+        import av
+
+        frame = av.VideoFrame(self.width, self.height, self.pixels)
+        if self.pixels == "bgr0":
+            empty = np.zeros_like(planes[0])
+            planes = [np.stack([*planes[::-1], empty], -1).reshape(self.height, -1)]
+        elif self.layout.kind == "rgb":
+            planes = [planes[1], planes[2], planes[0]]
+        for plane, values in zip(frame.planes, planes, strict=True):
+            rows = np.frombuffer(memoryview(plane), values.dtype).reshape(plane.height, -1)
+            rows[:, : values.shape[1]] = values
+        frame.pts, frame.time_base = pts, self.tick
+        return frame
+
+
+@cache
+def _ffv1(width: int, height: int, pixels: str) -> dict[str, str]:
+    """Options of FFV1: every frame for itself, in parts with a checksum and a thread each.
+
+    Not every number of parts suits every odd size; where none does, its first version knows no parts and no checksums.
+    """
+    import av
+
+    counts = sorted({rows * columns for rows in range(1, 9) for columns in range(rows, 2 * rows + 1)})
+    wanted = 16 if width * height > 2**19 else 4
+    for count in sorted(counts, key=lambda count: abs(count - wanted)):
+        options = {"level": "3", "g": "1", "slicecrc": "1", "slices": str(count)}
+        context: Any = av.CodecContext.create("ffv1", "w")
+        context.width, context.height, context.pix_fmt, context.time_base = width, height, pixels, Fraction(1, 25)
+        context.options = dict(options)
+        with suppress(av.FFmpegError):
+            context.open()
+            return options
+    return {"level": "1", "g": "1"}
+
+
+class Segments:
+    """Pieces of a video in a folder, each a file that appears when it is complete.
+
+    Args:
+        folder: where. encoding: how. count: pieces that are there already; others are deleted.
+    """
+
+    def __init__(self, folder: Path, encoding: Encoding, count: int) -> None:
+        self.folder, self.encoding, self.count = folder, encoding, count
+        self.open = 0  # frames in the piece that is being written
+        self._file: BinaryIO | None = None
+        self._container: Any = None
+        self._stream: Any = None
+        folder.mkdir(exist_ok=True)
+        known = {path.name for path in self.paths()}
+        for path in folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+    def paths(self) -> list[Path]:
+        """The complete pieces in order."""
+        return [self.folder / f"{number:06}.nut" for number in range(self.count)]
+
+    def add(self, planes: Sequence[np.ndarray], pts: int) -> None:
+        """The next frame. Raises OSError and av.FFmpegError."""
+        import av
+
+        if self._file is None:
+            self._file = (self.folder / "open.part").open("wb")
+            self._container = av.open(self._file, "w", format="nut", buffer_size=BUFFER)
+            self._stream = self.encoding.stream(self._container)
+        self._container.mux(self._stream.encode(self.encoding.frame(planes, pts + SHIFT)))
+        self.open += 1
+
+    def complete(self) -> None:
+        """Make the piece that is being written durable. Raises OSError and av.FFmpegError."""
+        if self._file is None:
+            return
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        written = sum(1 for _ in packets(self.folder / "open.part"))
+        if written != self.open:
+            raise OSError(f"{written} of {self.open} frames were stored")
+        os.replace(self.folder / "open.part", self.folder / f"{self.count:06}.nut")
+        sync(self.folder)
+        self._file, self._container, self._stream, self.open = None, None, None, 0
+        self.count += 1
+
+    def abandon(self) -> None:
+        """Leave the piece that is being written."""
+        if self._file is not None:
+            # Nobody needs what closing it would still write.
+            with suppress(Exception):
+                self._container.close()
+            self._file.close()
+            self._file, self._container, self._stream, self.open = None, None, None, 0
+
+
+def packets(path: Path) -> Iterator[Any]:
+    """The video's packets in a file, in the order of decoding."""
+    import av
+
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            beat()
+            if packet.size and not packet.is_corrupt:
+                yield packet
+
+
+@contextmanager
+def ffmpeg_as_os() -> Iterator[None]:
+    """Errors that ffmpeg has with files as OSError."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(error.errno, error.strerror) from error

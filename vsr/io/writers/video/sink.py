@@ -1,0 +1,223 @@
+"""Videos and pictures in, videos and pictures out: `stream_pair`, and the sink that writes a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vsr.errors import UserError, suggestion
+from vsr.io.readers.isolated.proxies import IsolatedVideo
+from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.video_stream import VideoFacts
+from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.pictures import picture_pair
+from vsr.io.writers.video.layout import BT709, Layout, stored
+from vsr.io.writers.video.mux import MUXERS, Companions, join
+from vsr.io.writers.video.planes import Colours
+from vsr.io.writers.video.segments import Encoding, Segments, ffmpeg_as_os
+from vsr.io.writers.video.source import Beside, Source, VideoSource
+
+PIECE_BYTES = 2**28
+SHORTEST_PIECE, LONGEST_PIECE = 64, 256
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+
+
+class VideoSink(Sink):
+    """SR frames of a video as a video: with the input's times, audio, subtitles, colours and shape of pixels.
+
+    .mkv is FFV1: lossless, subsampling and depth as the input's. .mp4 and .mov are H.264, 4:2:0 of 8 bits. Frames are encoded in
+    pieces of 64 to 256, each a file in the folder `.NAME.part`; a kill costs the piece in work. `flush` completes a lossless
+    piece early; one of H.264 stays open, so that an interruption leaves no trace in the result, and `done` may be behind.
+
+    Args:
+        path: the file to appear. source: the video that the frames come from.
+        colours: how SR and what is in `beside` become planes.
+        identity: all that the frames depend on; how they are encoded is added.
+        overwrite: as of `Journal`. crf: quality of H.264, 0 (lossless) to 51. preset: of x264.
+        audio: take audio along. comment: a tag of the file.
+
+    `write`, `flush`, `finish` and `close` belong to one thread, which may be another one than the source's.
+    Raises UserError where the container cannot hold the video or its audio, for odd sizes in H.264, and as `Journal`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: IsolatedVideo,
+        colours: Colours,
+        beside: Beside,
+        *,
+        identity: Mapping[str, Any],
+        overwrite: bool = False,
+        crf: int = 16,
+        preset: str = "medium",
+        audio: bool = True,
+        comment: str = "",
+    ) -> None:
+        import av
+
+        self.path, self.source, self.colours, self.beside, self.comment = path, source, colours, beside, comment
+        self.encoding = _encoding(path, source.facts, colours, crf, preset)
+        self.companions = Companions(source.path, self.encoding, path, audio=audio)
+        self.notes = self.companions.notes
+        encoded = {
+            "encoder": [self.encoding.codec, *av.library_versions["libavcodec"]],
+            "pixels": self.encoding.pixels,
+            "quality": None if self.encoding.lossless else [crf, preset],
+        }
+        self.journal = Journal(path, {**identity, **encoded}, overwrite=overwrite)
+        try:
+            with self._guarded():
+                self.segments = Segments(self.journal.partial, self.encoding, self.journal.state.get("pieces", 0))
+                if not all(piece.is_file() for piece in self.segments.paths()):
+                    self.journal.start_over()
+                    self.segments = Segments(self.journal.partial, self.encoding, 0)
+        except BaseException:
+            self.journal.close()
+            raise
+        self.done = self.journal.done
+        self.known: tuple[int, int] | None = (self.done - 1, self.journal.state["last"]) if self.done else None
+        self.beside.begin(self.done)
+        size = self.encoding.height * self.encoding.width * 3 * (1 if self.encoding.layout.bits == 8 else 2)
+        self.piece = min(LONGEST_PIECE, max(SHORTEST_PIECE, PIECE_BYTES // size))
+        self._last = 0
+
+    def write(self, start: int, frames: np.ndarray) -> None:
+        """SR (t, C, H, W) in codes 0..255."""
+        if start != self.done:
+            raise ValueError(f"frame {start} cannot follow {self.done - 1}")
+        with self._guarded():
+            for sr in frames:
+                self._last, beside = self.beside.take(self.done)
+                self.segments.add(self.colours.join(sr, beside), self._last)
+                self.done += 1
+                if self.segments.open == self.piece:
+                    self._complete()
+
+    def flush(self) -> None:
+        """As of `Sink` where the video is lossless; of H.264 only whole pieces are durable."""
+        if self.encoding.lossless:
+            with self._guarded():
+                self._complete()
+
+    def finish(self) -> None:
+        with self._guarded():
+            self._complete()
+            if not self.done:
+                raise ValueError("no frame was written")
+            whole = self.journal.partial / f"whole{self.encoding.suffix}"
+            stop = None
+            if self.source.frames is not None:
+                stop = self.journal.state["last"] + round(1 / (self.encoding.rate * self.encoding.tick))
+            count = join(self.segments.paths(), self.companions, whole, self.comment, stop)
+            if count != self.done:
+                raise ValueError(f"{whole}: {count} of {self.done} frames arrived")
+            sync(whole)
+            whole.replace(self.path)
+            sync(self.path.parent)
+        self.journal.start_over()
+        self.close()
+
+    def close(self) -> None:
+        self.segments.abandon()
+        self.journal.close()
+
+    def discard(self) -> None:
+        self.close()
+        self.journal.start_over()
+
+    def _complete(self) -> None:
+        if self.segments.open:
+            self.segments.complete()
+            self.journal.record(self.done, pieces=self.segments.count, last=self._last)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with writing(self.path, self.journal.done), ffmpeg_as_os():
+            yield
+
+
+def stream_pair(
+    input: Path,
+    output: Path,
+    *,
+    scale: int,
+    channels: Literal["luma", "rgb"],
+    identity: Mapping[str, Any],
+    overwrite: bool = False,
+    frames: int | None = None,
+    crf: int = 16,
+    preset: str = "medium",
+    audio: bool = True,
+    comment: str = "",
+) -> tuple[Source, Sink]:
+    """Open what is to be enlarged and where the result goes: a video, a folder of pictures, or one picture, each to its kind.
+
+    The source gives LR blocks (t, C, h, w) of codes 0..255, the sink takes SR (t, C, h * scale, w * scale) from `sink.done` on;
+    what does not go through the network (chroma, transparency, times) goes from one to the other by itself. Each of the two may
+    have a thread of its own. Together they hold the frames between reading and writing, and one piece's look-ahead.
+
+    Args:
+        input, output: paths; the output's suffix says how it is stored (`VideoSink`, `PictureSink`).
+        scale, channels: of the network; "luma" leaves colour to bicubic interpolation.
+        identity: all that the frames depend on; the input's name, size and date are added.
+        frames: use only the first so many.
+        overwrite, crf, preset, audio, comment: as of `VideoSink`; pictures know `overwrite` alone.
+
+    Raises UserError for what cannot be read, written or kept.
+    """
+    if input.exists() and output.exists() and input.samefile(output):
+        raise UserError(f"{output}: is the input; type another output=PATH")
+    if input.is_dir() or input.suffix.lower() in PICTURES:
+        return picture_pair(input, output, scale=scale, channels=channels, identity=identity, overwrite=overwrite, frames=frames)
+    if output.suffix.lower() not in MUXERS:
+        raise UserError(
+            f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264); type output={output.stem}.mkv"
+        )
+    stream, beside = IsolatedVideo(input, frames=frames), Beside()
+    layout = stored(stream.facts)
+    target = _target(output, layout)
+    colours = Colours(layout, target, channels, scale)
+    about = input.stat()
+    sink = VideoSink(
+        output,
+        stream,
+        colours,
+        beside,
+        identity={**identity, "input": [str(input), about.st_size, about.st_mtime_ns], "frames": frames},
+        overwrite=overwrite,
+        crf=crf,
+        preset=preset,
+        audio=audio,
+        comment=comment,
+    )
+    source = VideoSource(stream, colours, beside, sink.known)
+    source.notes += sink.notes
+    if target.bits < layout.bits:
+        source.notes.append(f"{output}: {layout.bits} bits become {target.bits}; type output={output.stem}.mkv to keep them")
+    return source, sink
+
+
+def _target(path: Path, source: Layout) -> Layout:
+    """How SR is stored: lossless as it comes, H.264 as 4:2:0 of 8 bits."""
+    if path.suffix.lower() == ".mkv":
+        return replace(source, centred=False)
+    if source.kind == "rgb":
+        return Layout("yuv", chroma=(2, 2), matrix=BT709)
+    return replace(source, kind="yuv", bits=8, chroma=(2, 2), centred=False)
+
+
+def _encoding(path: Path, facts: VideoFacts, colours: Colours, crf: int, preset: str) -> Encoding:
+    height, width, suffix = facts.height * colours.scale, facts.width * colours.scale, path.suffix.lower()
+    if not 0 <= crf <= 51:
+        raise UserError(f"crf={crf}: must lie between 0 (lossless) and 51; type crf=16")
+    if preset not in PRESETS:
+        raise UserError(f"preset={preset}{suggestion(preset, PRESETS)}")
+    if suffix != ".mkv" and (height % 2 or width % 2):
+        raise UserError(f"{path}: H.264 in 4:2:0 needs even sizes, SR is {height}x{width}; type output={path.stem}.mkv")
+    return Encoding(suffix, height, width, colours.target, facts.rate, facts.tick, facts.aspect, facts.rotation, crf, preset)

@@ -1,0 +1,259 @@
+"""Zarr folders, version 2 or 3: compressed chunks of whole frames, each written once, under a temporary name at first."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsr.errors import UserError
+from vsr.io.readers.base import guarded
+from vsr.io.readers.isolated.parent import run
+from vsr.io.readers.zarr_store import DAMAGED, ZarrSource
+from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.contiguous import FLOAT, ordered
+from vsr.io.writers.metadata import Contents, Neighbour
+from vsr.io.writers.template import ITEM, Template
+
+CHUNK = 2**23  # bytes of frames that are compressed together
+LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
+NAMED = "_ARRAY_DIMENSIONS"
+
+
+class ZarrSink(Sink):
+    """Frames are kept until they fill a chunk along time: `flush` makes durable what is in complete chunks."""
+
+    def __init__(self, journal: Journal, template: Template) -> None:
+        """Continue the partial of the journal, or create a store without pixels. Raises UserError when that is impossible."""
+        self._journal, self._template = journal, template
+        self._pending: list[np.ndarray] = []
+        self._unsynced: list[tuple[int, int, int]] = []  # movie, first and last + 1 frame
+        try:
+            with writing(journal.target):
+                if journal.resumed and not journal.partial.is_dir():
+                    journal.start_over()
+                if not journal.resumed:
+                    _create(journal.partial, template, chunk_sizes(template))
+                    _sync_tree(journal.partial)
+                for left in journal.partial.rglob("*.partial"):  # what the library was writing when it was killed
+                    left.unlink()
+                store = _library().open_group(str(journal.partial), mode="r+", zarr_format=_version(template))
+                self._arrays: list[Any] = [store[name] for name in template.names]
+                self._chunk = dict(zip(template.axes, self._arrays[0].chunks, strict=True))
+            if not journal.resumed:
+                journal.record(0)
+        except BaseException:
+            self.close()
+            raise
+        self._stored = journal.done
+        self.done: int = journal.done
+
+    def write(self, start: int, frames: np.ndarray) -> None:
+        _, channels, length, height, width = self._template.shape
+        if start != self.done or frames.ndim != 4 or frames.shape[1:] != (channels, height, width):
+            raise ValueError(f"frames {frames.shape} at {start}, expected (t, {channels}, {height}, {width}) at {self.done}")
+        if start + len(frames) > self._template.frames:
+            raise ValueError(f"{start + len(frames)} frames for a file of {self._template.frames}")
+        while len(frames):
+            frame = self.done % length
+            end = min(frame - frame % self._chunk["t"] + self._chunk["t"], length)
+            part = frames[: end - frame]
+            self._pending.append(np.array(part, np.float32))  # the caller may use its memory again
+            self.done += len(part)
+            frames = frames[len(part) :]
+            if frame + len(part) == end:
+                self._store()
+
+    def _store(self) -> None:
+        """All pending frames: a chunk along time."""
+        movie, first = divmod(self._stored, self._template.shape[2])
+        frames = np.concatenate(self._pending)
+        wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
+        part = tuple(wanted.get(letter, slice(None)) for letter in self._template.axes)
+        pieces = [frames] if len(self._arrays) == 1 else [frames[:, i : i + 1] for i in range(len(self._arrays))]
+        with writing(self._journal.target, self._journal.done):
+            for array, piece in zip(self._arrays, pieces, strict=True):
+                array[part] = ordered(piece, self._template.axes)
+        self._unsynced.append((movie, first, first + len(frames)))
+        self._stored += len(frames)
+        self._pending = []
+
+    def flush(self) -> None:
+        if self._stored == self._journal.done:
+            return
+        folders: set[Path] = set()
+        with writing(self._journal.target, self._journal.done):
+            for file in self._chunk_files():
+                if file.exists():  # a chunk of missing values alone is not stored
+                    sync(file)
+                    folders |= {folder for folder in file.parents if folder.is_relative_to(self._journal.partial)}
+            for folder in folders:
+                sync(folder)
+        self._journal.record(self._stored)
+        self._unsynced = []
+
+    def _chunk_files(self) -> list[Path]:
+        files: list[Path] = []
+        sizes = self._template.sizes
+        for movie, first, last in self._unsynced:
+            places = {letter: range(math.ceil(size / self._chunk[letter])) for letter, size in sizes.items()}
+            places |= {"n": range(movie, movie + 1), "t": range(first // self._chunk["t"], math.ceil(last / self._chunk["t"]))}
+            for place in product(*(places[letter] for letter in self._template.axes)):
+                for name, array in zip(self._template.names, self._arrays, strict=True):
+                    files.append(self._journal.partial / name / array.metadata.encode_chunk_key(place))
+        return files
+
+    def finish(self) -> None:
+        if self.done != self._template.frames:
+            raise ValueError(f"{self.done} of {self._template.frames} frames are written")
+        self.flush()
+        self._journal.finish()
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def discard(self) -> None:
+        self.close()
+        self._journal.start_over()
+
+
+def chunk_sizes(template: Template) -> dict[str, int]:
+    """Pixels of a chunk by letter of axis: one movie; frames up to CHUNK bytes; a large frame in bands of rows."""
+    sizes = template.sizes
+    frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
+    single = ITEM * sizes["y"] * sizes["x"]
+    chunk = {"n": 1, "c": sizes.get("c", 1) if frame <= CHUNK else 1, "x": sizes["x"]}
+    chunk["y"] = math.ceil(sizes["y"] / math.ceil(single / LARGE))
+    chunk["t"] = min(sizes["t"], max(1, CHUNK // frame), template.storage.get("frames", sizes["t"]))
+    return chunk
+
+
+def _create(path: Path, template: Template, chunk: Mapping[str, int]) -> None:
+    zarr, version = _library(), _version(template)
+    store = zarr.storage.LocalStore(path)
+    root = zarr.open_group(store, mode="w", zarr_format=version)
+    for group, attrs in template.group_attrs.items():
+        (root.require_group(group) if group else root).attrs.update(_json(attrs))
+    for entry in template.fields:
+        attrs = dict(entry.attrs)
+        # In version 2 the fill value of an array is CF's _FillValue; a default one would declare real zeros missing.
+        fill = attrs.pop("_FillValue", None) if version == 2 else None
+        values = entry.values
+        options: dict[str, Any] = {"fill_value": fill, "chunks": tuple(max(1, n) for n in values.shape)}
+        _array(root, version, entry.name, values.shape, values.dtype, entry.dims, attrs, **options)[...] = values
+    for i, name in enumerate(template.names):
+        options = {"fill_value": np.nan, "chunks": tuple(chunk[letter] for letter in template.axes)}
+        if "compressors" in template.storage:
+            options["compressors"] = template.storage["compressors"]
+        _array(root, version, name, template.array_shape, FLOAT, template.dims, template.attrs_of(i), **options)
+    if version == 2 or template.storage.get("consolidated", True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in version 3 only libraries other than this one and xarray do not know it
+            zarr.consolidate_metadata(store, zarr_format=version)
+
+
+def _array(
+    root: Any, version: int, name: str, shape: tuple[int, ...], dtype: Any, dims: Any, attrs: dict[str, Any], **options: Any
+) -> Any:
+    names: dict[str, Any] = {}
+    if dims is not None and version == 2:
+        attrs = {**attrs, NAMED: list(dims)}
+    elif dims is not None:
+        names["dimension_names"] = tuple(dims)
+    return root.create_array(name, shape=shape, dtype=dtype, attributes=_json(attrs), **names, **options)
+
+
+def _json(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value for key, value in attrs.items()}
+
+
+def _sync_tree(path: Path) -> None:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(Path(folder) / name)
+        sync(Path(folder))
+
+
+def _version(template: Template) -> int:
+    return int(template.storage.get("version", 3))
+
+
+def contents(path: Path, names: list[str], axes: str) -> Contents:
+    """What stands around the arrays `names`, in their group and those above it, of a store that the reader has found harmless."""
+    found = run(path, _contents, path, names, axes)
+    return replace(found, neighbours=[replace(n, read=partial(run, path, _values, path, n.name)) for n in found.neighbours])
+
+
+def _contents(path: Path, names: list[str], axes: str) -> Contents:
+    source = ZarrSource(path)
+    with guarded(str(path), DAMAGED):
+        listed = {variable.name: variable for variable in source.listing().variables}
+        top = _node(path)
+        arrays = {name: _member(top, name) for name in listed}
+        first = arrays[names[0]]
+        parts = names[0].split("/")[:-1]
+        above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+        groups = {group: _attrs(_member(top, group)) for group in above} if hasattr(top, "group_keys") else {}
+        neighbours: list[Neighbour] = []
+        for name, array in arrays.items():
+            if name not in names and name.rpartition("/")[0] in above:
+                source.details(name)  # raises for chunks that must not be unpacked
+                attrs = _attrs(array)
+                if array.metadata.zarr_format == 2 and array.fill_value is not None:
+                    attrs["_FillValue"] = array.fill_value
+                own = listed[name].dims or ("",) * array.ndim
+                neighbours.append(Neighbour(name, own, array.shape, attrs))
+        storage = {
+            "version": first.metadata.zarr_format,
+            "compressors": _compressors(first),
+            "consolidated": getattr(getattr(top, "metadata", None), "consolidated_metadata", None) is not None,
+            "frames": (first.shards or first.chunks)[axes.index("t")],
+        }
+        found = tuple(_attrs(arrays[name]) for name in names)
+        dims = listed[names[0]].dims
+    return Contents(dims, found, groups, neighbours, decoded=dims is not None, storage=storage)
+
+
+def _values(path: Path, name: str) -> np.ndarray:
+    with guarded(f"{path}: {name}", DAMAGED):
+        return np.asarray(_member(_node(path), name)[...])
+
+
+def _node(path: Path) -> Any:
+    zarr = _library()
+    store = zarr.storage.LocalStore(path, read_only=True) if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
+    return zarr.open(store, mode="r")
+
+
+def _member(top: Any, name: str) -> Any:
+    """An array or a group of the store; the store itself when it is a single array."""
+    return top[name] if name and hasattr(top, "group_keys") else top
+
+
+def _attrs(item: Any) -> dict[str, Any]:
+    return {key: value for key, value in item.attrs.asdict().items() if key != NAMED}
+
+
+def _compressors(array: Any) -> list[dict[str, Any]] | None:
+    """Those of the array as plain values. Filters depend on the type that is stored and are not taken over."""
+    out = [codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() for codec in array.compressors]
+    for codec in out:
+        if "typesize" in codec.get("configuration", {}):
+            codec["configuration"]["typesize"] = ITEM
+    return out or None
+
+
+def _library() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise UserError("writing Zarr needs zarr; type: pip install 'vsr[zarr]'") from error
+    return zarr

@@ -1,0 +1,164 @@
+"""FSRCNN: the work is done at LR, a deconvolution enlarges (Dong et al., "Accelerating the super-resolution ...", 2016).
+
+`FSRCNN` is the report's variant, `FSRCNNOriginal` the authors'. Both can be folded: deconvolution and what follows it are
+most of the time at HR, and the same function can be computed at LR, four (nine, sixteen) phases at once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from vsr.errors import UserError
+from vsr.geometry import Geometry
+from vsr.models.base import Network
+from vsr.models.blocks import (
+    Activation,
+    activation,
+    convolution_between_phases,
+    deconvolution_as_phases,
+    deconvolution_reach,
+    he_normal_,
+    refuse_sizes,
+    shuffled_prelu,
+)
+from vsr.types import HRFrames, LRFrames
+
+
+class FSRCNN(Network):
+    """The report's own (its section 2): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, 1@5x5, PReLU in between.
+
+    The report enlarges by 2. Its 2x2 kernel at stride 2 neither overlaps nor leaves holes, and so does a scale x scale kernel
+    at stride `scale`, which is what is built for 3 and 4.
+
+    Args:
+        kernel: side of the deconvolution's kernel, `scale` or an even number more; None for `scale`. The report says that large
+            ones are hard to train.
+        act: "prelu" (the report's) or "relu".
+        slope: where the PReLU's slopes start; 0 in the report.
+        output_act: an activation behind the last layer too, as the report says of "all layers".
+        scale, channels: as in every network.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: int | None = None,
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        k = scale if kernel is None else kernel
+        if k < scale or (k - scale) % 2:
+            wrong = "leaves holes between pixels" if k < scale else "shifts the frame by half a pixel"
+            sides = f"{scale} or {scale + 2}, {scale + 4}, ..."
+            raise UserError(f"model.kernel={kernel}: {wrong} at x{scale}; type model.kernel={sides}")
+        padding = (k - scale) // 2  # the kernel's middle on that of the scale x scale block of its pixel
+        self.scale = scale
+        self.geometry = Geometry.frame(scale)
+        self.reach = 2 + 1 + deconvolution_reach(k, scale, padding) + -(-2 // scale)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2),  # feature extraction
+            activation(act, 32, slope),
+            nn.Conv2d(32, 8, 1),  # shrinking
+            activation(act, 8, slope),
+            nn.Conv2d(8, 8, 3, padding=1),  # mapping
+            activation(act, 8, slope),
+            nn.Conv2d(8, 32, 1),  # expanding
+            activation(act, 32, slope),
+        )
+        self.enlarge = nn.ConvTranspose2d(32, 32, k, stride=scale, padding=padding)  # (N, 32, H, W)
+        self.enlarge_act = activation(act, 32, slope)
+        self.out = nn.Conv2d(32, channels, 5, padding=2)
+        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        he_normal_(self)
+
+    def forward(self, lr: LRFrames) -> HRFrames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        return self.out_act(self.out(self.enlarge_act(self.enlarge(self.features(lr)))))
+
+    def fold(self) -> nn.Module:
+        """The same function with all convolutions at LR."""
+        act = self.enlarge_act
+        return nn.Sequential(
+            self.features,
+            deconvolution_as_phases(self.enlarge),
+            shuffled_prelu(act, self.scale) if isinstance(act, nn.PReLU) else act,
+            convolution_between_phases(self.out, self.scale),
+            nn.PixelShuffle(self.scale),
+            self.out_act,
+        )
+
+
+class FSRCNNOriginal(Network):
+    """FSRCNN(d, s, m): d@5x5, s@1x1, m times s@3x3, d@1x1, deconvolution 9x9; PReLU behind all but the last.
+
+    Args:
+        d, s, m: 56, 12, 4 is the paper's FSRCNN; 32, 5, 1 its FSRCNN-s.
+        act, slope: as in `FSRCNN`.
+        output_act: an activation behind the deconvolution too; the authors have none.
+        border: what every layer sees beyond the frame: "replicate" its edge, as in the authors' code, or "zero".
+        scale, channels: as in every network.
+
+    Raises UserError for a d or s below 1, and an m below 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        d: int = 56,
+        s: int = 12,
+        m: int = 4,
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        border: Literal["zero", "replicate"] = "zero",
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        refuse_sizes(d=(d, 56), s=(s, 12))
+        refuse_sizes(0, m=(m, 4))
+        self.scale, self.border = scale, border
+        self.geometry = Geometry.frame(scale)
+        beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
+        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), activation(act, d, slope)]
+        layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
+        for _ in range(m):
+            layers += [nn.Conv2d(s, s, 3, padding=1, padding_mode=beyond), activation(act, s, slope)]
+        layers += [nn.Conv2d(s, d, 1), activation(act, d, slope)]
+        self.features = nn.Sequential(*layers)
+        # The output padding makes the output exactly scale times the input. At x3 the authors' script takes its result from one
+        # pixel further up and left: a padding less by one, which puts the kernel's middle on that of its block of 3 x 3.
+        padding = 3 if scale == 3 else 4
+        more = scale + 2 * padding - 9
+        self._border = deconvolution_reach(9, scale, padding)  # LR pixels beyond the frame that the deconvolution looks at
+        self.reach = 2 + m + self._border
+        self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
+        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        he_normal_(self)
+
+    def forward(self, lr: LRFrames) -> HRFrames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        if self.border == "zero":
+            return self.out_act(self.enlarge(self.features(lr)))
+        made_up = self._border * self.scale
+        inner = slice(made_up, -made_up)
+        return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
+
+    def _padded(self) -> nn.Sequential:
+        """The features with `_border` pixels of replicated border, added before the expanding layer: few channels there.
+
+        That layer and its activation look at single pixels: it is the same to pad before them and behind them.
+        """
+        return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._border), self.features[-2:])
+
+    def fold(self) -> nn.Module:
+        """The same function with the deconvolution at LR."""
+        padded = self.border == "replicate"
+        phases = deconvolution_as_phases(self.enlarge, padded=padded)
+        return nn.Sequential(self._padded() if padded else self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

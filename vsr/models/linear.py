@@ -1,0 +1,75 @@
+"""The least-squares optimal linear filter: what a network must beat before it may be said to have learned anything."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vsr.degradations.resize import pad_symmetric
+from vsr.errors import UserError
+from vsr.geometry import Geometry
+from vsr.models.base import Network
+from vsr.types import HRFrames, LRFrames, TrainingFrames
+
+
+class Linear(Network):
+    """One K x K filter and an offset per sub-pixel phase, solved in closed form on the training frames.
+
+    Before `prepare` it is nearest-neighbour interpolation. All channels share the filters.
+
+    Args:
+        size: K, odd.
+        scale, channels: as in every network.
+
+    Raises UserError for a size that is not odd.
+    """
+
+    chunk = 1 << 17  # LR pixels per block of the normal equations: bounds the memory that prepare() takes
+
+    def __init__(self, *, size: int = 9, scale: int, channels: int = 1) -> None:
+        super().__init__()
+        if size < 1 or size % 2 == 0:
+            raise UserError(f"model.size={size}: must be odd, a pixel stands in the middle; type model.size=9")
+        self.size, self.scale, self.channels = size, scale, channels
+        self.geometry = Geometry.frame(scale)
+        self.reach = size // 2
+        weight = torch.zeros(scale * scale, 1, size, size)
+        weight[:, :, size // 2, size // 2] = 1
+        # Parameters, so that they are counted and saved like any other; never trained by gradients.
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(scale * scale), requires_grad=False)
+
+    def forward(self, lr: LRFrames) -> HRFrames:
+        """(N, C, h, w) -> (N, C, H, W); the border is mirrored."""
+        n, c = lr.shape[:2]
+        padded = pad_symmetric(lr, self.size // 2).flatten(0, 1).unsqueeze(1)
+        phases = F.conv2d(padded, self.weight, self.bias)  # (N C, s s, h, w)
+        return F.pixel_shuffle(phases, self.scale).unflatten(0, (n, c)).squeeze(2)
+
+    @torch.no_grad()
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Minimise the mean squared error over all pixels of the frames; LR pixels that are partly masked are left out."""
+        taps = self.size * self.size + 1
+        device = frames[0][0].device
+        normal = torch.zeros(taps, taps, dtype=torch.float64, device=device)
+        right = torch.zeros(taps, self.scale**2, dtype=torch.float64, device=device)
+        for lr, hr, mask in frames:
+            block = max(1, self.chunk // (lr.shape[-1] * lr.shape[-2]))
+            whole = None if mask is None else F.pixel_unshuffle(mask.expand_as(hr).flatten(0, 1).unsqueeze(1), self.scale)
+            planes_lr, planes_hr = (x.flatten(0, 1).unsqueeze(1) for x in (lr, hr))
+            for i in range(0, len(planes_lr), block):
+                x, y = planes_lr[i : i + block], planes_hr[i : i + block]
+                patches = F.unfold(pad_symmetric(x, self.size // 2), self.size).transpose(1, 2).flatten(0, 1).double()
+                patches = torch.cat([patches, torch.ones_like(patches[:, :1])], dim=1)
+                target = F.pixel_unshuffle(y, self.scale).flatten(2).transpose(1, 2).flatten(0, 1).double()
+                if whole is not None:
+                    kept = whole[i : i + block].flatten(2).transpose(1, 2).flatten(0, 1).all(dim=1)
+                    patches, target = patches[kept], target[kept]
+                normal += patches.T @ patches
+                right += patches.T @ target
+        # Smooth fields make the columns nearly dependent; a ridge of a rounding error's size picks the small solution.
+        ridge = 1e-12 * normal.diagonal().mean() * torch.eye(taps, dtype=torch.float64, device=device)
+        solution = torch.linalg.solve(normal + ridge, right)
+        self.weight.copy_(solution[:-1].T.reshape(self.weight.shape))
+        self.bias.copy_(solution[-1])

@@ -1,0 +1,75 @@
+"""A network made to predict what bicubic misses, in units in which that is of order one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vsr.degradations.resize import CUBIC_REACH, bicubic_up, bicubic_up_clips, crop
+from vsr.models.base import Network
+from vsr.types import TrainingFrames
+
+
+class StandardizedResidual(Network):
+    """sr = bicubic(lr) + rms * network((lr - mean) / std).
+
+    mean and std are those of the training LR frames, rms is that of (HR - bicubic), all one number per data set: a field
+    whose spread is a tenth of its range, and whose residual is a hundredth, otherwise gives a network gradients too small to
+    learn from in its time. At scale 1 bicubic is the input itself: a second network corrects what the first one put out.
+
+    Args:
+        network: any network.
+    """
+
+    mean: Tensor
+    std: Tensor
+    rms: Tensor
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        network.residual = False  # the sum is made here
+        self.network = network
+        self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
+        self.scale = network.geometry.scale[1]
+        self.reach = max(network.reach, CUBIC_REACH if self.scale > 1 else 0)
+        for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
+            self.register_buffer(name, torch.tensor(value))
+
+    @property
+    def error_unit(self) -> Tensor:
+        """The rms of what bicubic misses."""
+        return self.rms
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, H, W), or clips (B, C, T, h, w) -> (B, C, T', H', W')."""
+        return torch.addcmul(self._enlarged(lr), self.network((lr - self.mean) / self.std), self.rms)
+
+    def _enlarged(self, lr: Tensor) -> Tensor:
+        if self.kind == "frame":
+            return bicubic_up(lr, self.scale)
+        lost, y, x = self.geometry.margin
+        return crop(bicubic_up_clips(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
+
+    @torch.no_grad()
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Measure mean, std and rms on whole training frames; masked pixels do not count in the rms."""
+        count = sum(lr.numel() for lr, _, _ in frames)
+        mean = sum(lr.double().sum() for lr, _, _ in frames) / count
+        variance = sum((lr.double() - mean).square().sum() for lr, _, _ in frames) / max(1, count - 1)
+        errors, weights = 0.0, 0.0
+        for lr, hr, mask in frames:
+            for i in range(0, len(lr), 16):
+                squares = (hr[i : i + 16] - bicubic_up(lr[i : i + 16], self.scale)).square()
+                weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
+                errors += float((squares * weight).sum(dtype=torch.float64))
+                weights += float(weight.sum(dtype=torch.float64))
+        # A constant field has no spread to divide by; it is refused by the data modules, this keeps the buffers finite.
+        tiny = torch.finfo(torch.float32).tiny
+        self.mean.fill_(float(mean))
+        self.std.fill_(max(float(variance) ** 0.5, tiny))
+        self.rms.fill_(max((errors / max(weights, 1.0)) ** 0.5, tiny))
+        self.network.prepare([((lr - self.mean) / self.std, hr, mask) for lr, hr, mask in frames])
+
+    def fold(self) -> nn.Module:
+        """The same with the inner network folded."""
+        return self.with_modules(network=self.network.fold())

@@ -1,0 +1,59 @@
+"""SRCNN: three convolutions on the bicubic-enlarged frame (Dong et al., "Image super-resolution using deep ...", 2014/2016)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vsr.degradations.resize import CUBIC_REACH, bicubic_up
+from vsr.errors import UserError
+from vsr.geometry import Geometry
+from vsr.models.base import Network
+from vsr.models.blocks import Activation, activation, he_normal_
+from vsr.types import HRFrames, LRFrames
+
+
+class SRCNN(Network):
+    """64 @ k1 x k1, 32 @ k2 x k2, C @ k3 x k3, 'same' with a replicated border as in the authors' code.
+
+    Args:
+        kernels: (k1, k2, k3), odd: 9-1-5 in the report and the first paper, 9-3-5 and 9-5-5 in the second. More than three are
+            more mapping layers of 32 filters: 9-1-1-5 of the second paper's section on depth.
+        act: "prelu" is the report's, "relu" the authors'.
+        slope: where the PReLU's slopes start; 0 in the report.
+        output_act: an activation behind the last layer too, as the report says of "all layers"; the authors have none.
+        scale, channels: as in every network.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernels: tuple[int, ...] = (9, 1, 5),
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        if len(kernels) < 3 or any(k < 1 or k % 2 == 0 for k in kernels):
+            raise UserError(f"model.kernels={list(kernels)}: must be three or more odd sides; type model.kernels=[9,1,5]")
+        self.scale = scale
+        self.geometry = Geometry.frame(scale)
+        self.reach = -(-sum(k // 2 for k in kernels) // scale) + (CUBIC_REACH if scale > 1 else 0)
+        first, *mapping, last = kernels
+        layers: list[nn.Module] = [_same(channels, 64, first), activation(act, 64, slope)]  # patch extraction
+        width = 64
+        for k in mapping:  # non-linear mapping
+            layers += [_same(width, 32, k), activation(act, 32, slope)]
+            width = 32
+        layers += [_same(32, channels, last), activation(act, channels, slope) if output_act else nn.Identity()]  # reconstruction
+        self.body = nn.Sequential(*layers)
+        he_normal_(self.body)
+
+    def forward(self, lr: LRFrames) -> HRFrames:
+        """(N, C, h, w) -> (N, C, H, W)."""
+        return self.body(bicubic_up(lr, self.scale))
+
+
+def _same(inputs: int, outputs: int, k: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, k, padding=k // 2, padding_mode="replicate")

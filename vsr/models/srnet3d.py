@@ -1,0 +1,134 @@
+"""3D networks over five frames: the report's (its section 3) and the one that it grew out of (Kim et al., 3DSRnet, 2018).
+
+Both see two frames before and two after the one that they sharpen: T frames in, T - 4 out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsr.degradations.resize import CUBIC_REACH, bicubic_up_clips, crop
+from vsr.geometry import Geometry
+from vsr.models.base import Network
+from vsr.models.blocks import Activation, activation, he_normal_, refuse_sizes
+from vsr.types import HRClips, LRClips
+
+WINDOW = 5
+REACH = WINDOW // 2
+WINDOW_PIXELS = 1 << 20  # of all windows that are evaluated at once, frames and pixels counted
+
+
+class SRNet3D(Network):
+    """The report's: 32@5x5x3, 8@1x1x3, 8@3x3x3 twice, 32@3x3x3 'same'; 32@3x3x3 twice 'valid'; 1@5x5 (y, x, t).
+
+    It works at HR, on frames enlarged by bicubic interpolation. The two valid layers take five frames to one and two pixels off
+    each side. The five layers before them see zeros beyond the ends of the clip. In the report every clip is a window of five
+    frames, so each window has such ends of its own (`windows`); otherwise the layers run over the whole clip once, which is 2.6
+    times less work per frame, and the ends are those of the clip.
+
+    Args:
+        act: "prelu" (the report's) or "relu"; slope: where the PReLU's slopes start, 0 in the report.
+        output_act: an activation behind the last layer too, as the report says of "all layers".
+        windows: run each window of five frames by itself.
+        scale, channels: as in every network.
+    """
+
+    kind = "movie"
+
+    def __init__(
+        self,
+        *,
+        act: Activation = "prelu",
+        slope: float = 0.25,
+        output_act: bool = False,
+        windows: bool = False,
+        scale: int,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.scale, self.windows = scale, windows
+        self.geometry = Geometry((1, scale, scale), (REACH, 2, 2))
+        self.context = REACH if windows else REACH + 5
+        self.reach = -(-9 // scale) + (CUBIC_REACH if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
+        self.body = nn.Sequential(
+            nn.Conv3d(channels, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
+            activation(act, 32, slope),
+            nn.Conv3d(32, 8, (3, 1, 1), padding=(1, 0, 0)),  # shrinking
+            activation(act, 8, slope),
+            nn.Conv3d(8, 8, 3, padding=1),  # mapping
+            activation(act, 8, slope),
+            nn.Conv3d(8, 8, 3, padding=1),
+            activation(act, 8, slope),
+            nn.Conv3d(8, 32, 3, padding=1),  # expanding
+            activation(act, 32, slope),
+            nn.Conv3d(32, 32, 3),  # five frames to three
+            activation(act, 32, slope),
+            nn.Conv3d(32, 32, 3),  # three to one
+            activation(act, 32, slope),
+            nn.Conv3d(32, channels, (1, 5, 5), padding=(0, 2, 2)),
+            activation(act, channels, slope) if output_act else nn.Identity(),
+        )
+        he_normal_(self)
+        _channels_last(self)
+
+    def forward(self, lr: LRClips) -> HRClips:
+        """(B, C, T, h, w) -> (B, C, T - 4, H - 4, W - 4)."""
+        hr = bicubic_up_clips(lr, self.scale)
+        return in_windows(self.body, hr) if self.windows else self.body(hr)
+
+
+class SRNet3DKim(Network):
+    """3DSRnet of Kim et al.: six 3x3x3 layers of 64 channels at LR, added to the bicubic middle frame after a pixel shuffle.
+
+    The first four layers keep the frames (zeros beyond the ends), the last two take five to one. The authors' own frames come
+    in windows of five; see `SRNet3D` for `windows`.
+
+    Args:
+        width: channels inside, 64 in the paper.
+        windows: run each window of five frames by itself.
+        scale, channels: as in every network.
+
+    Raises UserError for a width below 1.
+    """
+
+    kind = "movie"
+    residual = True
+
+    def __init__(self, *, width: int = 64, windows: bool = False, scale: int, channels: int = 1) -> None:
+        super().__init__()
+        self.scale, self.windows = scale, windows
+        self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
+        self.context = REACH if windows else REACH + 4
+        self.reach = 6
+        refuse_sizes(width=(width, 64))
+        layers: list[nn.Module] = []
+        for i in range(5):
+            padding = (1, 1, 1) if i < 4 else (0, 1, 1)
+            layers += [nn.Conv3d(channels if i == 0 else width, width, 3, padding=padding), nn.ReLU()]
+        self.body = nn.Sequential(*layers, nn.Conv3d(width, channels * scale**2, 3, padding=(0, 1, 1)))
+        he_normal_(self)
+        _channels_last(self)
+
+    def forward(self, lr: LRClips) -> HRClips:
+        """(B, C, T, h, w) -> (B, C, T - 4, H, W)."""
+        phases = in_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
+        detail = F.pixel_shuffle(phases.transpose(1, 2), self.scale).transpose(1, 2)
+        return detail + bicubic_up_clips(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
+
+
+def in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+    """A five-to-one network on every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+    packed = clip.unfold(2, WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
+    windows = packed.flatten(0, 1)
+    each = len(windows) if torch.is_grad_enabled() else max(1, WINDOW_PIXELS // windows[0, 0].numel())
+    frames = torch.cat([body(part) for part in windows.split(each)])  # (B (T - 4), C', 1, H', W')
+    return frames.squeeze(2).unflatten(0, packed.shape[:2]).transpose(1, 2)
+
+
+def _channels_last(network: Network) -> None:
+    """The memory format in which 3D convolutions take a third less time; results and checkpoints do not change."""
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -1,0 +1,278 @@
+"""How the tensors of one network become those of another: what is copied, what is adapted, what stays as it was, and why.
+
+Kernels are (out, in, [t,] k, k), those of transposed convolutions (in, out, [t,] k, k); biases and PReLU slopes are (out,).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vsr.errors import UserError
+from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
+from vsr.models.srcnn import SRCNN
+from vsr.models.srnet3d import SRNet3D
+from vsr.models.weights.authors import AuthorsWeights
+
+Inflate = Literal["centre", "average"]
+Status = Literal["loaded", "overlap", "fresh", "refused"]
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """What became of one tensor of the network.
+
+    source: the tensor that it was taken from, or was to be; None where the file has none. status: "loaded" when every value is
+    from the source; "overlap" when the leading part is, as the widths differ; "fresh" when it stays as it was; "refused" when it
+    stays as it was although the file has a tensor for it, which does not fit or must be asked for.
+    """
+
+    tensor: str
+    source: str | None
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Options:
+    inflate: Inflate | None
+    overlap: bool
+    scales: tuple[int, int] | None
+
+
+class _Unfit(Exception):
+    """Why a source cannot become the target. fresh: whether `overlap` lets the target stay as it was."""
+
+    def __init__(self, reason: str, *, fresh: bool = False) -> None:
+        super().__init__(reason)
+        self.fresh = fresh
+
+
+def fit(
+    target: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    *,
+    inflate: Inflate | None = None,
+    overlap: bool = False,
+    names: Mapping[str, str] | None = None,
+    transposed: Collection[str] = (),
+    scales: tuple[int, int] | None = None,
+) -> tuple[dict[str, Tensor], list[FitRow]]:
+    """New values for the tensors of `target`, none of them changed in place, and a row for each, in order.
+
+    Args:
+        target, source: tensors by name; those of the source get the dtype and device of the target's.
+        inflate: how a 2D kernel becomes a 3D one of t frames: "centre" puts it into the middle frame and zeros into the others,
+            so that on a clip each frame gives what the 2D network gives for it; "average" divides it among all, which is the
+            same on a still clip away from its ends. None refuses it.
+        overlap: load what has another width, too. A source of one channel is spread over several: input kernels are divided by
+            their number, so that a grey frame gives the same, outputs are repeated. Of other widths the leading filters and
+            channels that both have are copied. Of PReLU slopes one for all is taken from one for each as their mean. Kernels of
+            another size or scale stay fresh instead of being refused.
+        names: target name -> source name, where they differ.
+        transposed: the target's names that are kernels of transposed convolutions; see `transposed_weights`.
+        scales: (source's, target's). When they differ, transposed convolutions and layers in front of a pixel shuffle (known by
+            scale**2 outputs per channel) mean something else and stay fresh.
+
+    One PReLU slope is repeated for several channels without being asked, as that is the same function.
+    """
+    options = _Options(inflate, overlap, scales)
+    values: dict[str, Tensor] = {}
+    rows: list[FitRow] = []
+    for name, own in target.items():
+        key = (names or {}).get(name, name)
+        values[name] = own.detach().clone()
+        if key not in source:
+            rows.append(FitRow(name, None, "fresh", "not in the file"))
+            continue
+        try:
+            value, status, reason = _fitted(name, own.detach(), source[key].detach(), options, name in transposed)
+        except _Unfit as error:
+            rows.append(FitRow(name, key, "fresh" if overlap and error.fresh else "refused", str(error)))
+        else:
+            values[name] = value
+            rows.append(FitRow(name, key, status, reason))
+    return values, rows
+
+
+def transposed_weights(network: nn.Module) -> frozenset[str]:
+    """The names of the kernels that have their inputs first."""
+    kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
+
+
+def authors_mapping(
+    network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
+) -> dict[str, Tensor]:
+    """The authors' tensors under the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `fit`.
+
+    Layers meet by what they do (extraction, shrinking, mapping, expanding, deconvolution), not by number: where one network has
+    more mapping layers than the other, the first ones meet. A ReLU of the authors is a slope of zero in a network with PReLU,
+    and no activation a slope of one, so that the function is the authors'.
+
+    Args:
+        network: the network itself, not its standardized residual.
+        layers: only the first so many that both have; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        key: of the config, for errors.
+
+    Raises UserError for a network of another kind, for an impossible `layers`, and for a ReLU in place of the authors' PReLU.
+    """
+    places = _places(network)
+    kind = "srcnn" if isinstance(network, SRCNN) else "fsrcnn"
+    if not places or weights.kind != kind:
+        raise UserError(f"{weights.path}: {weights.architecture} has no layer in common with a {type(network).__name__}")
+    common = [layer for layer in weights.layers if layer.name in places]
+    if layers is not None and not 1 <= layers <= len(common):
+        raise UserError(
+            f"{key}.layers={layers}: {type(network).__name__} and {weights.architecture} have {len(common)} layers in common; "
+            f"type a number from 1 to {len(common)}, or null for all"
+        )
+    source: dict[str, Tensor] = {}
+    for layer in common[:layers]:
+        convolution, activation = places[layer.name]
+        source |= {f"{convolution}.weight": layer.weight, f"{convolution}.bias": layer.bias}
+        slope = torch.ones_like(layer.bias[:1]) if layer.slope is None else layer.slope
+        module = network.get_submodule(activation)
+        if isinstance(module, nn.PReLU):
+            source[f"{activation}.weight"] = slope
+        elif isinstance(module, nn.ReLU) and slope.item() != 0:
+            theirs, key = ("none", "model.output_act=false") if layer.slope is None else ("a PReLU", "model.act=prelu")
+            raise UserError(f"{weights.path}: behind {layer.name} the network has a ReLU, the authors have {theirs}; type {key}")
+    return source
+
+
+def authors_names(network: nn.Module) -> dict[str, str]:
+    """The network's tensor -> what it is in a file of the authors, as `vsr.models.weights.files.describe` shows it."""
+    found: dict[str, str] = {}
+    for layer, (convolution, activation) in _places(network).items():
+        found |= {f"{convolution}.{kind}": f"{layer}, {kind}" for kind in ("weight", "bias")}
+        found[f"{activation}.weight"] = f"{layer}, slope"
+    return found
+
+
+def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Where the names in a file are those of an FSRCNN: the network's tensor -> the file's of the layer that does the same.
+
+    By their numbers alone the expanding layer of one would meet a mapping layer of another that is deeper. "" for a layer that
+    the file does not have; nothing for other networks and other files.
+    """
+    numbers = [int(found[1]) for name in names if (found := re.fullmatch(r"features\.(\d+)\.weight", name))]
+    if not numbers or isinstance(network, SRCNN):
+        return {}
+    theirs = _features(max(numbers) // 2 + 1)
+    pairs = {role: zip(places, theirs.get(role, ("", "")), strict=True) for role, places in _places(network).items()}
+    return {
+        f"{ours}.{kind}": their and f"{their}.{kind}"
+        for role, places in pairs.items()
+        if role != "deconvolution"
+        for ours, their in places
+        for kind in ("weight", "bias")
+    }
+
+
+def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
+    """Name of a layer of the authors -> names of the convolution and of the activation that do this here."""
+    if isinstance(network, SRCNN):
+        deeper = (f"mapping {i}" for i in range(2, len(network.body) // 2 - 1))  # which the authors' three layers do not have
+        return _numbered("body", ("extraction", "mapping", *deeper, "reconstruction"))
+    if isinstance(network, SRNet3D):
+        return _numbered("body", ("extraction", "shrinking", "mapping 1", "mapping 2", "expanding"))
+    if not isinstance(network, FSRCNN | FSRCNNOriginal):
+        return {}
+    places = _features(len(network.features) // 2)
+    # The report's FSRCNN enlarges in another way: two layers, of which none is the authors' 9x9 deconvolution.
+    return places if isinstance(network, FSRCNN) else {**places, "deconvolution": ("enlarge", "out_act")}
+
+
+def _features(count: int) -> dict[str, tuple[str, str]]:
+    """The layers of an FSRCNN that has so many before it enlarges."""
+    return _numbered("features", ("extraction", "shrinking", *(f"mapping {i + 1}" for i in range(count - 3)), "expanding"))
+
+
+def _numbered(module: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    return {name: (f"{module}.{2 * i}", f"{module}.{2 * i + 1}") for i, name in enumerate(names)}
+
+
+def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed: bool) -> tuple[Tensor, Status, str]:
+    """(value, status, reason) for one tensor. Raises _Unfit."""
+    if not (own.is_floating_point() and found.is_floating_point()):
+        if own.dtype == found.dtype and own.shape == found.shape:
+            return found.to(own.device, copy=True), "loaded", ""
+        raise _Unfit(f"{_short(found.dtype)} in the file, {_short(own.dtype)} here")
+    value = found.to(own.device, own.dtype, copy=True)
+    if not torch.isfinite(value).all():
+        raise _Unfit(f"holds values that {_short(own.dtype)} cannot hold")
+    shapes = f"{tuple(found.shape)} in the file, {tuple(own.shape)} here"
+    if options.scales is not None and _bound_to_scale(own, found, options.scales, transposed):
+        raise _Unfit(f"made for x{options.scales[0]}, here x{options.scales[1]}", fresh=True)
+    if own.shape == value.shape:
+        return value, "loaded", ""
+    if own.ndim == value.ndim == 1 and name.endswith("weight") and 1 in (len(own), len(value)):  # slopes; biases end otherwise
+        if len(value) == 1:
+            return value.repeat(len(own)), "loaded", f"one slope for all {len(own)} channels"
+        if options.overlap:
+            return value.mean().reshape(1), "loaded", f"the mean of {len(value)} slopes"
+        raise _Unfit(shapes)
+    notes: list[str] = []
+    if own.ndim == 5 and value.ndim == 4:
+        value = _inflated(value, own.shape[2], options.inflate, shapes)
+        notes.append(f"2D kernel, {options.inflate} of {own.shape[2]} frames")
+    if own.ndim != value.ndim:
+        raise _Unfit(shapes)
+    if own.shape[2:] != value.shape[2:]:
+        raise _Unfit(f"kernels of another size: {shapes}", fresh=True)
+    if own.shape == value.shape:
+        return value, "loaded", ", ".join(notes)
+    if not options.overlap:
+        raise _Unfit(shapes)
+    return _widened(own, value, transposed, notes, shapes)
+
+
+def _bound_to_scale(own: Tensor, found: Tensor, scales: tuple[int, int], transposed: bool) -> bool:
+    theirs, ours = scales
+    if theirs == ours:
+        return False
+    phases = own.ndim > 0 < found.ndim and own.shape != found.shape and len(own) * theirs**2 == len(found) * ours**2
+    return transposed or (phases and len(own) % ours**2 == 0)
+
+
+def _inflated(value: Tensor, frames: int, inflate: Inflate | None, shapes: str) -> Tensor:
+    """(o, i, k, k) -> (o, i, frames, k, k)."""
+    if inflate is None:
+        raise _Unfit(f"a 2D kernel for a 3D one is not asked for: {shapes}")
+    if inflate == "average":
+        return (value / frames).unsqueeze(2).repeat(1, 1, frames, 1, 1)
+    if frames % 2 == 0:
+        raise _Unfit(f"{frames} frames have no centre: {shapes}")
+    inflated = value.new_zeros(*value.shape[:2], frames, *value.shape[2:])
+    inflated[:, :, frames // 2] = value
+    return inflated
+
+
+def _widened(own: Tensor, value: Tensor, transposed: bool, notes: list[str], shapes: str) -> tuple[Tensor, Status, str]:
+    """Spread single channels, then copy what both have of the axes (out, in) or (out,)."""
+    inputs = 0 if transposed else 1
+    for axis in range(min(2, own.ndim)):
+        if value.shape[axis] == 1 < own.shape[axis]:
+            many = own.shape[axis]
+            repeats = [many if i == axis else 1 for i in range(own.ndim)]
+            value = value.repeat(repeats)
+            if axis == inputs and own.ndim > 1:
+                value = value / many
+            notes.append(f"one channel spread over {many}")
+    if own.shape == value.shape:
+        return value, "loaded", ", ".join(notes)
+    common = tuple(slice(min(a, b)) for a, b in zip(own.shape[:2], value.shape[:2], strict=True))
+    mixed = own.clone()
+    mixed[common] = value[common]
+    leading = tuple(s.stop for s in common)
+    return mixed, "overlap", ", ".join([*notes, f"leading {leading if len(leading) > 1 else leading[0]}: {shapes}"])
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

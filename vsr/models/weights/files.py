@@ -1,0 +1,241 @@
+"""Files of tensors (.ckpt, .pt, .pth, .safetensors): read without running anything in them, and shown as a table."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vsr.errors import UserError
+from vsr.models.weights.authors import read_authors, shown
+from vsr.system.files import check_checksum
+
+PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
+OWN = "checkpoint of vsr"
+EXPORTED = {"version": "vsr", "run": "name", "scale": "scale", "data": "data"}  # our fact -> the key in an exported header
+ADVICE = "give a .ckpt, .pt, .pth or .safetensors file"
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFile:
+    """The tensors of a file. kind: what it is, for people; facts: what else is known of it, for `describe`."""
+
+    kind: str
+    tensors: dict[str, Tensor]
+    facts: dict[str, str]
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint (of Lightning: its `state_dict`), of a plain state dict, or of a safetensors file, on the CPU.
+
+    Of a checkpoint of vsr only the network's, without their prefix; what belongs to the harness (normalizer, reference) is left
+    out. Raises UserError for a file that is missing, damaged, of another kind, or would run code, and for what is no tensor of
+    finite numbers. A changed bit is noticed in zip files, which have checksums; safetensors have none.
+    """
+    return read_file(path).tensors
+
+
+def read_file(path: str | Path) -> WeightFile:
+    """Any file of tensors, known by its first bytes, with what else it says of them; see `read_tensors`."""
+    path = Path(path)
+    head = _head(path)
+    if not head:
+        raise UserError(f"{path}: empty; {ADVICE}")
+    if head.startswith((b"MATLAB", b"\x89HDF")):
+        raise UserError(f"{path}: a MATLAB or HDF5 file; {ADVICE} here")
+    if head.startswith(b"PK\x03\x04"):
+        file = _read_zip(path)
+    elif head[8:9] == b"{":
+        file = _read_safetensors(path)
+    elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise UserError(
+            f"{path}: a bare pickle, or torch's format from before 1.6, and not loaded, as that could run code; {ADVICE}"
+        )
+    else:
+        raise UserError(f"{path}: not a file of tensors, or damaged; {ADVICE}")
+    if not file.tensors:
+        raise UserError(f"{path}: holds no tensor")
+    for name, tensor in file.tensors.items():
+        if (problem := _problem(tensor)) is not None:
+            raise UserError(f"{path}: {shown(name)} {problem}; it is of no use as weights")
+    return file
+
+
+def describe(path: str | Path) -> str:
+    """A table of what a weight file holds, the authors' .mat files included. Raises UserError as their readers do."""
+    path = Path(path)
+    if _head(path).startswith((b"MATLAB", b"\x89HDF")):
+        weights = read_authors(path)
+        parts = [(f"{n.name}, {part}", getattr(n, part)) for n in weights.layers for part in ("weight", "bias", "slope")]
+        tensors = {name: tensor for name, tensor in parts if tensor is not None}
+        file, known = WeightFile("weights of the authors (MATLAB 5)", tensors, {}), weights.architecture
+    else:
+        file = read_file(path)
+        known = architecture(file.tensors) or "not recognised"
+    numbers = sum(tensor.numel() for tensor in file.tensors.values())
+    facts = {"kind": file.kind, "architecture": known, **file.facts, "tensors": f"{len(file.tensors)} with {numbers:,} numbers"}
+    rows = [("tensor", "shape", "dtype", "mean", "std")]
+    for name, tensor in file.tensors.items():
+        std, mean = (f"{x.item():.4g}" for x in torch.std_mean(tensor.double(), correction=0))
+        shape = "x".join(map(str, tensor.shape)) or "1"
+        rows.append((shown(name), shape, str(tensor.dtype).removeprefix("torch."), mean, std))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [str(path), *(f"  {key:<14}{value}" for key, value in facts.items()), ""]
+    for row in rows:
+        texts = [
+            cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "  ".join(texts)).rstrip())
+    return "\n".join(lines)
+
+
+def architecture(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a network of vsr with these tensors, by their names and shapes; None for any other."""
+    if {"mean", "std", "rms"} <= tensors.keys():
+        inner = architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
+        return inner and f"{inner}, standardized residual"
+    sizes = {name.removesuffix(".weight"): tuple(t.shape) for name, t in tensors.items() if t.ndim == 4}
+    features = [f"features.{2 * i}" for i in range(sum(name.startswith("features.") for name in sizes))]
+    layers = [f"body.{2 * i}" for i in range(len(sizes))]
+    if len(layers) >= 3 and sizes.keys() == set(layers):
+        return "SRCNN " + "-".join(str(sizes[layer][-1]) for layer in layers)
+    if len(features) == 4 and sizes.keys() == {*features, "enlarge", "out"}:
+        side = sizes["enlarge"][-1]
+        return f"FSRCNN of the report, {f'x{side}' if side <= 4 else f'deconvolution {side}x{side}'}"
+    if len(features) > 3 and sizes.keys() == {*features, "enlarge"}:
+        return f"FSRCNN({sizes['features.0'][0]},{sizes['features.2'][0]},{len(features) - 3})"
+    return None
+
+
+def verify_zip(path: Path) -> None:
+    """Raise zipfile.BadZipFile when the container is cut, an entry is packed (torch packs none), or a checksum is wrong."""
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("not a zip container, or cut short")
+    with zipfile.ZipFile(path) as container:
+        for entry in container.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile(f"packed entry {shown(entry.filename)}")
+        if (bad := container.testzip()) is not None:
+            raise zipfile.BadZipFile(f"wrong CRC in {shown(bad)}")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; {ADVICE}") from error
+
+
+def _read_zip(path: Path) -> WeightFile:
+    """A checkpoint, or a state dict saved by torch.save."""
+    try:
+        verify_zip(path)
+        check_checksum(path)
+        with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: holds more than tensors and plain values and is not loaded, as that could run code; "
+            "ask whoever made it for the state dict alone"
+        ) from error
+    except Exception as error:  # on damaged files zipfile and torch raise nearly every kind there is
+        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: not a file of torch, or damaged ({shown(detail)}); {ADVICE}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors; {ADVICE}")
+    if not isinstance(content.get("state_dict"), dict):
+        return WeightFile("state dict (torch)", _tensors(path, content), {})
+    tensors = _tensors(path, content["state_dict"])
+    if any(name.startswith(PREFIX) for name in tensors):
+        tensors = {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
+    if not isinstance(content.get("vsr"), dict):
+        return WeightFile("checkpoint (Lightning)", tensors, {})
+    return WeightFile(OWN, tensors, _facts(content))
+
+
+def _read_safetensors(path: Path) -> WeightFile:
+    """With what vsr.inference.export wrote into the header."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+        tensors = dict(sorted(load_file(path, device="cpu").items(), key=_natural))
+        facts = {fact: shown(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said}
+        return WeightFile("safetensors", tensors, facts)
+    except Exception as error:  # its own error class, and those of torch for types that it does not know
+        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: not a safetensors file, or damaged ({shown(detail)}); {ADVICE}") from error
+
+
+def _natural(item: tuple[str, Tensor]) -> list[tuple[int, str]]:
+    """Sort key under which features.2 comes before features.10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in item[0].split(".")]
+
+
+def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
+    """The dictionary if it has nothing but tensors under names. Raises UserError."""
+    for name, value in content.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path}: has tensors under {shown(str(name))}, which is not a name; save a state dict")
+        if not isinstance(value, Tensor):
+            what = type(value).__name__
+            raise UserError(f"{path}: {shown(name)} is of type {what}, not a tensor; save the state dict alone")
+    return {name: tensor.detach() for name, tensor in content.items()}
+
+
+def form_problem(tensor: Tensor) -> str | None:
+    """None for a tensor that holds all of its real values in memory, else what it is instead."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+        return "is sparse, quantized, nested or without data, not a plain tensor"
+    if tensor.is_complex():
+        return "is complex, not real numbers"
+    # A stride of zero lets a small file declare a tensor that no memory holds.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"declares {tensor.numel()} values, more than the file holds"
+    return None
+
+
+def _problem(tensor: Tensor) -> str | None:
+    """None for a tensor that can be computed with, else what is wrong with it."""
+    if (problem := form_problem(tensor)) is not None:
+        return problem
+    if tensor.numel() == 0:
+        return "is empty"
+    if not torch.isfinite(tensor.double()).all():
+        return f"holds {int((~torch.isfinite(tensor.double())).sum())} NaN or infinite values"
+    return None
+
+
+def _facts(content: dict[str, Any]) -> dict[str, str]:
+    """What a checkpoint of vsr says of its run; what is missing or of another type is left out."""
+    card = content["vsr"]
+    found = {
+        "version": _plain(card, "version"),
+        "run": _plain(card, "config", "name"),
+        "scale": _plain(card, "config", "scale"),
+        "data": _plain(card, "data", "name"),
+        "epochs": _plain(card, "config", "epochs"),
+        "steps": _plain(content, "global_step"),
+    }
+    epoch = content.get("epoch")
+    if found["epochs"] is not None and isinstance(epoch, int):
+        # Lightning counts from zero, and a checkpoint without a step is of no epoch.
+        found["epochs"] = f"{epoch + (found['steps'] not in (None, '0'))} of {found['epochs']}"
+    return {key: shown(text) for key, text in found.items() if text is not None}
+
+
+def _plain(value: Any, *keys: str) -> str | None:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return str(value) if isinstance(value, str | int | float) else None

@@ -1,0 +1,131 @@
+"""The folder of a sweep: which jobs there are, what became of them, and that two sweeps do not work in it at once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vsr.errors import UserError
+from vsr.system.files import replacing
+from vsr.system.supervisor import GRACE
+from vsr.training.budget.plan import same_as_asked
+
+RECORD = "sweep.json"
+PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
+
+
+@dataclass
+class Slot:
+    """A job and its folder, by number. `state`: waiting, ok, failed, stopped (`error` says why); `values`: what was swept."""
+
+    number: int
+    values: list[str]
+    config: dict[str, Any]
+    state: str = "waiting"
+    error: str = ""
+    seconds: float = 0.0
+
+
+class SweepFolder:
+    """The record in `sweep.json`, written whole after every change.
+
+    Raises UserError for a folder that cannot be written or that holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.slots: list[Slot] = []
+        self.about: dict[str, Any] = {}
+        if (path / RECORD).exists():
+            try:
+                content = json.loads((path / RECORD).read_text(encoding="utf-8"))
+                self.about, self.slots = content["about"], [Slot(**slot) for slot in content["jobs"]]
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{path / RECORD}: cannot be read ({error}); type hydra.sweep.dir=FOLDER") from error
+        elif path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+            raise UserError(f"{path}: holds something that is not a sweep; type hydra.sweep.dir=FOLDER to write elsewhere")
+
+    def save(self) -> None:
+        """Write the record."""
+        content = {"about": self.about, "jobs": [asdict(slot) for slot in self.slots]}
+        try:
+            with replacing(self.path / RECORD) as temporary:
+                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
+
+    def slot(self, values: list[str], config: dict[str, Any], number: int | None = None) -> Slot:
+        """The job with that config, which may have been there before; otherwise a new one, of that number if it is given."""
+        for slot in self.slots:
+            if slot.config == config and number in (None, slot.number):
+                return slot
+        taken = {slot.number for slot in self.slots}
+        found = Slot(number if number is not None else max(taken, default=-1) + 1, values, config)
+        self.slots.append(found)
+        return found
+
+    def folder(self, slot: Slot) -> Path:
+        """Where its run is."""
+        return self.path / str(slot.number)
+
+    def log(self, slot: Slot) -> Path:
+        """What its process printed; beside the runs, since a run that is refused leaves no folder."""
+        return self.path / "logs" / f"{slot.number}.log"
+
+    def results(self, slot: Slot) -> dict[str, Any] | None:
+        """What its run left as results.json; None when it did not come to its end, or has another config."""
+        try:
+            found = json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and same_as_asked(found, slot.config) else None
+
+    def finished(self, slot: Slot) -> bool:
+        """Whether there is nothing left to do: it ended well, or its results are there (what ran it was killed then)."""
+        if slot.state != "ok" and "config" in (self.results(slot) or {}):
+            slot.state, slot.error = "ok", ""
+        return slot.state == "ok"
+
+    def clear(self, slot: Slot) -> None:
+        """Remove what a run left that did not come to its end, so that it can start anew."""
+        folder = self.folder(slot)
+        if folder.is_dir() and slot in self.slots:
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Work in it alone; gives the lock's file descriptor, which jobs hold too while they run.
+
+        A sweep that was killed leaves jobs that take some seconds to end: they are waited for. Raises UserError when another
+        sweep works here.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
+        with file:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise UserError(
+                            f"{self.path}: another sweep is at work here; wait for its end, or type hydra.sweep.dir=FOLDER"
+                        ) from None
+                    time.sleep(0.2)
+            try:
+                yield file.fileno()
+            finally:
+                # What was refused before it began leaves nothing behind.
+                if [entry.name for entry in self.path.iterdir()] == [".lock"]:
+                    shutil.rmtree(self.path)

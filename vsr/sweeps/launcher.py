@@ -1,0 +1,76 @@
+"""Jobs through a launcher of Hydra's plugins (joblib, Slurm): it says where a job runs, the job is a fresh process there too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.config import PACKAGE
+from vsr.errors import UserError
+from vsr.sweeps.command_line import Asked, Composer
+from vsr.sweeps.folder import Slot, SweepFolder
+from vsr.sweeps.job import job_of, note, quoted
+from vsr.system.jobs import run_jobs
+
+
+@dataclass
+class FreshProcess:
+    """What a launcher calls for each job, wherever that is: not the run itself but a process for it.
+
+    A worker of a launcher may serve several jobs one after the other, and would pass on what one of them left in it.
+    """
+
+    script: Path
+    asked: Asked
+    folder: Path
+
+    def __call__(self, cfg: DictConfig) -> dict[str, Any]:
+        """The outcome as plain values."""
+        number = int(HydraConfig.get().sweep.subdir)
+        place = SweepFolder(self.folder)
+        job = job_of(self.script, self.asked, place, next(slot for slot in place.slots if slot.number == number))
+        # Slurm starts a copy of the job for each rank: the log of the first one is that which is read.
+        if rank := int(os.environ.get("SLURM_PROCID", "0")):
+            job = replace(job, log=job.log.with_suffix(f".{rank}.log"))
+        [outcome] = run_jobs([job], total=1, label=f"#{number}")
+        return {"state": "ok" if outcome.ok else "failed", "error": outcome.error, "seconds": outcome.seconds}
+
+
+def launch(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, slots: list[Slot]) -> None:
+    """Run the jobs and write down what became of them.
+
+    Raises UserError when the launcher itself failed; jobs that had ended by then are known by their results the next time.
+    """
+    # Workers import vsr from where it was imported here.
+    root = str(PACKAGE.parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    folder = place.path.resolve()
+    OmegaConf.update(whole, "hydra.sweep.dir", str(folder))
+    HydraConfig.instance().set_config(whole)
+    jobs = [
+        [*asked.fixed, *slot.values, f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={slot.number}"] for slot in slots
+    ]
+    try:
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks(whole)),
+            task_function=FreshProcess(composer.script, asked, folder),
+            config=whole,
+        )
+        returned = launcher.launch(jobs, 0)
+    except Exception as error:
+        name = whole.hydra.runtime.choices["hydra/launcher"]
+        text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UserError(f"hydra/launcher={name}: {text}; type the same again for what is missing") from error
+    for slot, job in zip(slots, returned, strict=True):
+        try:
+            note(place, slot, **job.return_value)
+        except Exception as error:  # what the job raised where it ran, before the run itself
+            note(place, slot, "failed", (str(error).strip().splitlines() or [type(error).__name__])[-1], 0.0)

@@ -1,0 +1,205 @@
+"""A search: trials that an Optuna study draws, in fresh processes; hopeless ones are ended, a killed search is taken up again."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from vsr.errors import UserError
+from vsr.evaluation.compare.runs import COURSE, higher
+from vsr.sweeps.command_line import Asked, Composer, Interval
+from vsr.sweeps.folder import Slot, SweepFolder
+from vsr.sweeps.job import job_of, note, title
+from vsr.sweeps.search_space import Plan, read_plan
+from vsr.system.jobs import Job, Outcome, run_jobs
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "trials.journal"
+# Makes a run write its scores down as they come.
+WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++callbacks.scores.file={COURSE}"]
+
+
+def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
+    """Run the trials that are left; gives a line when nothing came of any. Raises UserError for a plan that cannot work."""
+    plan = read_plan(whole.hparams_search, asked)
+    launcher = whole.hydra.runtime.choices["hydra/launcher"]
+    if launcher != "basic":
+        raise UserError(
+            f"hydra/launcher={launcher}: a search decides from trial to trial and runs them here; type jobs=N instead"
+        )
+    about = {"script": composer.script.stem, "fixed": asked.fixed, "space": plan.described(), "monitor": whole.monitor}
+    about = json.loads(json.dumps(about))
+    for key in about:
+        if place.slots and place.about.get(key) != about[key]:
+            raise UserError(
+                f"{place.path}: holds a search with another {key} ({place.about.get(key)}, not {about[key]}); "
+                "type hydra.sweep.dir=FOLDER for a new one"
+            )
+    hunt = Search(composer, asked, plan, place, str(whole.monitor), int(whole.seed))
+    place.about = about
+    place.save()
+    before = hunt.done()
+    taken = f", {before} done before" if before else ""
+    print(f"search    {place.path}: {plan.trials} trials{taken}; {asked.jobs} at a time, each in a fresh process", flush=True)
+    left = max(0, plan.trials - before)
+    for outcome in run_jobs(hunt.jobs(), asked.jobs, total=left, label="search", watch=hunt.watch, hold=[lock]):
+        hunt.take(outcome)
+    return hunt.closing()
+
+
+class Search:
+    """The study beside the folder's record: the record says what has been done, the study what to try next."""
+
+    def __init__(self, composer: Composer, asked: Asked, plan: Plan, place: SweepFolder, monitor: str, seed: int) -> None:
+        self.composer, self.asked, self.plan, self.place, self.monitor = composer, asked, plan, place, monitor
+        self.running: dict[str, tuple[optuna.Trial, Slot, int]] = {}
+        self.optuna = _import_optuna()
+        self.study = self._study(seed)
+        self._take_up()
+
+    def done(self) -> int:
+        """Trials that have ended, well or not."""
+        return sum(slot.state != "waiting" for slot in self.place.slots)
+
+    def jobs(self) -> Iterator[Job]:
+        """Trials, each drawn when there is room for it."""
+        while self.done() + len(self.running) < self.plan.trials:
+            trial = self.study.ask()
+            values = [f"{key}={self._draw(trial, key)}" for key in self.plan.space]
+            number = trial.user_attrs.get("slot", trial.number)
+            try:
+                config = self.composer.config([*self.asked.fixed, *values, *WATCHED])
+            except UserError as error:
+                slot = self.place.slot(values, {}, number)
+                note(self.place, slot, "failed", str(error), 0.0)
+                self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
+                continue
+            slot = self.place.slot(values, config, number)
+            self.place.clear(slot)
+            self.place.save()
+            job = job_of(self.composer.script, self.asked, self.place, slot, WATCHED)
+            self.running[job.name] = trial, slot, 0
+            yield job
+
+    def watch(self, job: Job) -> str | None:
+        """Tell the study of epochs that have ended; why the trial is not worth going on with, if it is not."""
+        trial, slot, seen = self.running[job.name]
+        for epoch, score in _scores(self.place.folder(slot) / COURSE, self.monitor, seen):
+            self.running[job.name] = trial, slot, epoch
+            trial.report(score, epoch)
+            if epoch < slot.config["epochs"] and trial.should_prune():
+                return f"ended after epoch {epoch} with {self.monitor} {score:.4g} ({self.plan.pruner})"
+        return None
+
+    def take(self, outcome: Outcome) -> None:
+        """Write down what became of a trial, first in the record."""
+        trial, slot, _ = self.running.pop(outcome.job.name)
+        state, error = "stopped" if outcome.stopped else "failed", outcome.error
+        if self._value(slot) is not None:  # of one that was to be stopped, too, when it was faster
+            state, error = "ok", ""
+        elif outcome.ok:
+            error = f"{self.monitor} was never a number"
+        note(self.place, slot, state, error, outcome.seconds)
+        self._tell(trial.number, slot)
+
+    def closing(self) -> list[str]:
+        """Say how it went; a line when nothing came of it."""
+        by_state = {state: [slot for slot in self.place.slots if slot.state == state] for state in ("ok", "stopped", "failed")}
+        ok, stopped, failed = by_state.values()
+        if not ok:
+            first = next(iter(failed), None)
+            return [f"no trial of {self.done()} came to its end" + (f"; the first failed: {first.error}" if first else "")]
+        best = (max if higher(self.monitor) else min)(ok, key=lambda slot: self._value(slot) or 0.0)
+        print(f"trials    {len(ok)} to their end, {len(stopped)} ended early, {len(failed)} failed")
+        for slot in failed:
+            tqdm.write(f"failed    {title(slot)}: {slot.error}", file=sys.stdout)
+        print(f"best      {title(best)}: {self.monitor} {self._value(best):.6g}")
+        return []
+
+    def _study(self, seed: int) -> optuna.Study:
+        optuna = self.optuna
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        path = self.place.path / JOURNAL
+        # Whoever held it was killed: this sweep has the folder to itself.
+        Path(f"{path}.lock").unlink(missing_ok=True)
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        pruners: dict[str, Any] = {
+            "median": lambda: optuna.pruners.MedianPruner(self.plan.startup, n_warmup_steps=self.plan.warmup),
+            "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=max(1, self.plan.warmup)),
+            "none": optuna.pruners.NopPruner,
+        }
+        study = optuna.create_study(
+            storage=storage,
+            study_name="search",
+            direction="maximize" if higher(self.monitor) else "minimize",
+            pruner=pruners[self.plan.pruner](),
+            load_if_exists=True,
+        )
+        # Another seed when it is taken up, or the same values would be drawn again.
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed + len(study.trials), n_startup_trials=self.plan.startup, constant_liar=self.asked.jobs > 1
+        )
+        return study
+
+    def _take_up(self) -> None:
+        """Settle trials that were under way when a search was killed: those that had ended are told, the others tried again."""
+        states = self.optuna.trial.TrialState
+        slots = {slot.number: slot for slot in self.place.slots}
+        for trial in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+            slot = slots.get(trial.user_attrs.get("slot", trial.number))
+            if slot is not None and (slot.state != "waiting" or self.place.finished(slot)):
+                self._tell(trial.number, slot)
+                continue
+            self.study.tell(trial.number, state=states.FAIL)
+            if slot is not None:
+                self.study.enqueue_trial(trial.params, user_attrs={"slot": slot.number})
+
+    def _tell(self, number: int, slot: Slot) -> None:
+        states = self.optuna.trial.TrialState
+        if slot.state == "ok":
+            self.study.tell(number, self._value(slot))
+        else:
+            self.study.tell(number, state=states.PRUNED if slot.state == "stopped" else states.FAIL)
+
+    def _draw(self, trial: optuna.Trial, key: str) -> str:
+        one = self.plan.space[key]
+        if not isinstance(one, Interval):
+            return str(trial.suggest_categorical(key, one))
+        if all(isinstance(number, int) for number in (one.low, one.high, one.step or 1)):
+            return str(trial.suggest_int(key, int(one.low), int(one.high), log=one.log, step=int(one.step or 1)))
+        return f"{trial.suggest_float(key, one.low, one.high, log=one.log, step=one.step):.6g}"
+
+    def _value(self, slot: Slot) -> float | None:
+        """The best score of the run's epochs; None without one."""
+        history = (self.place.results(slot) or {}).get("history", [])
+        found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
+        return (max if higher(self.monitor) else min)(found) if found else None
+
+
+def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:
+    """The score of every epoch after the ones seen, as far as it is written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        row = json.loads(line)
+        if row["epoch"] > seen and math.isfinite(row.get(monitor, math.nan)):
+            yield int(row["epoch"]), float(row[monitor])
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError(f"hparams_search=optuna needs {error.name or 'optuna'}; type: pip install 'vsr[sweep]'") from error
+    return optuna

@@ -1,0 +1,98 @@
+"""What a search is to try, and how: the group hparams_search, checked, and what the command line adds to its space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.errors import UserError, suggestion
+from vsr.sweeps.command_line import Asked, Interval
+
+PRUNERS = ("median", "hyperband", "none")
+_LEAST = {"trials": 1, "startup": 0, "warmup": 0}
+_KEYS = (*_LEAST, "pruner", "space")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search: `space` by key of the config, each a list of values as they are typed, or an interval."""
+
+    trials: int
+    startup: int
+    warmup: int
+    pruner: str
+    space: dict[str, list[str] | Interval]
+
+    def described(self) -> dict[str, Any]:
+        """The space as plain values."""
+        return {key: vars(one) if isinstance(one, Interval) else one for key, one in self.space.items()}
+
+
+def read_plan(node: Any, asked: Asked) -> Plan:
+    """The plan of a config. Raises UserError naming the key that is wrong."""
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
+    if not isinstance(plain, dict):
+        raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
+    for key in map(str, plain):
+        if key not in _KEYS:
+            raise UserError(f"hparams_search.{key}: unknown{suggestion(key, _KEYS)}")
+    numbers: dict[str, int] = {}
+    for key, least in _LEAST.items():
+        value = plain.get(key, {"trials": 20, "startup": 5, "warmup": 5}[key])
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"hparams_search.{key}={value}: must be a whole number of {least} or more")
+        numbers[key] = value
+    pruner = str(plain.get("pruner", "median"))
+    if pruner not in PRUNERS:
+        raise UserError(f"hparams_search.pruner={pruner}{suggestion(pruner, PRUNERS)}")
+    given = plain.get("space") or {}
+    if not isinstance(given, dict):
+        raise UserError("hparams_search.space: must be a mapping from keys to lists or ranges")
+    space = {str(key): _dimension(str(key), value) for key, value in given.items()}
+    for line in asked.fixed:
+        # A value typed on the command line is that of every trial.
+        space.pop(line.partition("=")[0], None)
+    space |= {**asked.choices, **asked.intervals}
+    if not space:
+        raise UserError("hparams_search.space: is empty; type KEY=VALUE,VALUE or 'KEY=interval(LOW,HIGH)'")
+    return Plan(**numbers, pruner=pruner, space=space)
+
+
+def _dimension(key: str, value: Any) -> list[str] | Interval:
+    where = f"hparams_search.space.{key}"
+    if isinstance(value, list) and value:
+        return [typed(one) for one in value]
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
+        raise UserError(f"{where}={value}: must be a list of values, or a range as {{low: 1e-4, high: 1e-2, log: true}}")
+    found = Interval(value["low"], value["high"], bool(value.get("log", False)), value.get("step"))
+    check_interval(where, found)
+    return found
+
+
+def check_interval(where: str, one: Interval) -> None:
+    """Raise UserError for a range that nothing can be drawn from."""
+    numbers = [one.low, one.high, *([] if one.step is None else [one.step])]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+        raise UserError(f"{where}: low, high and step must be numbers, not {numbers}")
+    if one.low >= one.high:
+        raise UserError(f"{where}: low={one.low} must be below high={one.high}")
+    if one.log and (one.low <= 0 or one.step is not None):
+        raise UserError(f"{where}: log: true needs low above 0 and no step")
+    if one.step is not None and one.step <= 0:
+        raise UserError(f"{where}: step={one.step} must be above 0")
+
+
+def typed(value: Any) -> str:
+    """A plain value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{typed(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(typed(one) for one in value) + "]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, str) and not value.replace("_", "").isalnum():
+        return "'" + value.replace("'", "\\'") + "'"
+    return str(value)

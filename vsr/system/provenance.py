@@ -1,0 +1,87 @@
+"""Where results come from: command, versions, commit, hardware, and what they cost."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr import __version__
+from vsr.system.jobs import cores
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "h5py")
+
+
+def versions() -> dict[str, str | None]:
+    """Of what computed the scores."""
+    found: dict[str, str | None] = {"vsr": __version__, "commit": commit(), "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def provenance() -> dict[str, Any]:
+    """The command line, the machine and the moment, as plain values."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """What the process ran on; memory in GiB."""
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "gpus": [{"name": gpu.name, "memory": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
+        "system": platform.platform(terse=True),
+    }
+
+
+def peak_memory() -> dict[str, float]:
+    """The largest memory of this process so far and of the tensors on its GPU, MiB."""
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    found = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
+    if torch.cuda.is_available():
+        found["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return found
+
+
+def cpu_name() -> str:
+    """By what Linux says, else by what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def commit() -> str | None:
+    """The commit of the working tree, "+" behind it when something is changed; None outside a git checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

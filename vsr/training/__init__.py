@@ -1,0 +1,1 @@
+"""Training: modules, callbacks, budgets, resume."""

@@ -1,0 +1,154 @@
+"""How long training takes here, measured by training: real steps of a copy of the module that nothing is kept of."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vsr.data.base import SRDataModule
+from vsr.models.cascade import Combined
+from vsr.models.weights.init import TwoStage
+from vsr.system.ranks import from_first, rank
+from vsr.training.budget.plan import Rate, measure
+from vsr.training.build import build_data, build_trainer, evaluation_window
+from vsr.training.callbacks import History
+from vsr.training.fit import begun, own_values, quiet_warnings, ready, stage_of, stages_before
+from vsr.training.hardware import alone, set_arithmetic, suit, unsuit, with_precision
+from vsr.training.modules.base import SRModule
+from vsr.training.resume.checkpoints import PatientCheckpointIO
+from vsr.training.resume.state import Keeper, Session, random_states, restore_random_states, run_fit
+
+WARM = 3  # timings left out: buffers are allocated, and code may be compiled
+SECONDS = 2.0  # that steps are timed for
+FEWEST, MOST = 5, 200  # timings
+TOGETHER = 10  # steps of an accelerator between two moments at which it is waited for
+STILL = 1e-3  # factor on the learning rate: a schedule of so few steps must not blow the copy's weights up
+
+
+class Clock(Callback):
+    """Times steps until it has enough, ends the epoch there, and times what comes after its last step."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.epoch = 0.0
+        self._begun = self._mark = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._mark = _now(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        each = 1 if pl_module.device.type == "cpu" else TOGETHER
+        if (batch_idx + 1) % each:
+            return
+        now = _now(pl_module)
+        self.steps.append((now - self._mark) / each)
+        if len(self.steps) == WARM:
+            self._begun = now
+        enough = len(self.steps) >= WARM + FEWEST and now - self._begun >= SECONDS
+        if len(self.steps) > WARM and from_first(lambda: enough):
+            trainer.should_stop = True
+        self._mark = _now(pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epoch = _now(pl_module) - self._mark
+
+    @property
+    def rate(self) -> Rate:
+        """The median step, and what was seen to follow an epoch."""
+        return Rate(median(self.steps[WARM:]), self.epoch)
+
+
+def _now(module: L.LightningModule) -> float:
+    if module.device.type == "cuda":
+        torch.cuda.synchronize(module.device)
+    return time.perf_counter()
+
+
+def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, session: Session | None = None) -> dict[str, Rate]:
+    """The rate of each fit of a run, by its name: "first", "second" (stages), "whole"; empty where nothing is trained.
+
+    Every process of a distributed run takes part, and the first one's figures count. Checkpoints and curves of the copies go to a
+    folder in `folder`, on the disk that the run's will be on, and are removed. Random states are left as they were.
+    """
+    kept = random_states()
+    cfg = with_precision(cfg)
+    place = Path(tempfile.mkdtemp()) if folder is None or rank() > 0 else folder / ".timing"
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        start = begun(cfg, data)
+        module, found = start.module, {}
+        if isinstance(start.start, TwoStage) and start.start.epochs > 0:
+            assert isinstance(module.network, Combined)
+            for name in stages_before(module.network):
+                stage = stage_of(module, name, start.start)
+                values = own_values(start.values, name)
+                found[name] = _fit_rate(cfg, data, stage, values, place / name, session)
+                module.network.first.requires_grad_(module.network.trains == "both")
+        if cfg.epochs > 0 and module.trainable:
+            found["whole"] = _fit_rate(cfg, data, module, start.values, place / "whole", session)
+        return from_first(lambda: found)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        restore_random_states(kept)
+
+
+def _fit_rate(
+    cfg: DictConfig,
+    data: SRDataModule,
+    module: SRModule,
+    values: Mapping[str, Tensor],
+    place: Path,
+    session: Session | None,
+) -> Rate:
+    recipe = module.recipe
+    each = TOGETHER if torch.cuda.is_available() else 1
+    module.recipe = replace(recipe, steps=(WARM + MOST) * each, rate=recipe.rate * STILL)
+    ready(data, module, values)
+    clock, history, files = Clock(), History(), PatientCheckpointIO(0.0)
+    own = Session(signals=session.signals) if session is not None else Session()
+    keeper = Keeper(place / "checkpoints" / "last.ckpt", own, history, files)
+    trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), keeper, None, files)
+    if trainer.progress_bar_callback is not None:
+        trainer.progress_bar_callback.disable()
+    suit(module.network, cfg)
+    run_fit(trainer, module, data, keeper, None)
+    module.tuning.release()
+    unsuit(module.network)
+    module.recipe = recipe
+    return clock.rate
+
+
+def weights(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
+    """Epochs of each fit for one of the whole: stages keep the ratio of init.epochs to epochs that the config has."""
+    return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
+
+
+def together(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
+    """One rate for all fits of a run: that of an epoch of the whole with the stages' share of theirs."""
+    parts = weights(cfg, found)
+    return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
+
+
+def rate_of(cfg: DictConfig) -> Rate:
+    """The same for a checked config by itself, as `train` would begin with it. Raises UserError."""
+    alone("vsr budget", cfg.trainer)
+    quiet_warnings()
+    set_arithmetic(cfg.tf32)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build_data(cfg)
+    data.check_window(evaluation_window(cfg))
+    return measure(cfg, data)

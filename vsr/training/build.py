@@ -1,0 +1,291 @@
+"""From a checked config to the objects of a run; the only place that instantiates what configs name."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig, OmegaConf
+
+from vsr import __version__
+from vsr.data.base import SRDataModule
+from vsr.degradations import Degradation
+from vsr.degradations.consistency import Agreement, agreement
+from vsr.errors import UserError
+from vsr.geometry import Triple
+from vsr.models.base import Network
+from vsr.models.cascade import Combined, Repacked
+from vsr.models.interpolation import Interpolation
+from vsr.models.linear import Linear
+from vsr.models.normalize import Normalizer
+from vsr.models.residual import StandardizedResidual
+from vsr.recipe import Recipe
+from vsr.training.callbacks import EMA, History, RunBar
+from vsr.training.finetune import Tune
+from vsr.training.hardware import PRECISIONS, placement
+from vsr.training.modules.base import SRModule
+from vsr.training.modules.cascade import CombinedSR
+from vsr.training.modules.frame import FrameSR
+from vsr.training.modules.movie import MovieSR
+from vsr.training.resume.checkpoints import AtomicCheckpointIO
+
+MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
+BASELINES = ("nearest", "bilinear", "bicubic")
+
+
+def make(key: str, node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a checked node of the config. Raises UserError, naming the key, for what the constructor refuses."""
+    try:
+        # "object": lists stay lists and the Recipe that is handed on stays one, instead of turning into config nodes.
+        return instantiate(node, **arguments, _convert_="object")
+    except InstantiationException as error:
+        # Hydra wraps what a constructor raises; the constructor's own first line says what does not fit.
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(f"{key}: {str(error.__cause__ or error).splitlines()[0]}") from error
+
+
+def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
+    """The data module, read and degraded; `bounds`, those of the networks to be scored, for data that declare none.
+
+    Raises UserError for data that cannot be used, and when networks of several bounds leave the range open.
+    """
+    degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
+    agreement(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
+    data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
+    if data.bounds is None and len(set(bounds)) > 1:
+        several = " and ".join(map(str, dict.fromkeys(bounds)))
+        raise UserError(
+            f"{data.name}: declares no bounds, and the networks work in {several}: PSNR would have several ranges; "
+            f"type data.bounds=[LOW,HIGH]"
+        )
+    data.bounds = data.bounds or (bounds[0] if bounds else None)
+    data.protocol, data.ends, data.trains = cfg.protocol, cfg.ends, not bounds
+    data.setup()
+    return data
+
+
+def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
+    """A data module and, first, those that it is made of: all have the same scale, degradation and recipe."""
+    parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
+    built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
+    own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
+    return make(key, own, **built, **shared)
+
+
+def evaluation_window(cfg: DictConfig) -> Triple:
+    """(t, y, x) cut per side before scoring: the config's, or `scale` pixels under the classical protocol."""
+    return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
+
+
+def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
+    """The network of the config in the harness of its kind, with the linear filter beside it; nothing is fitted yet.
+
+    `facts` is the data module's card; with the config it goes into the checkpoints, so that they can be used by themselves.
+    """
+    recipe: Recipe = make("recipe", cfg.recipe)
+    channels = facts["channels"]
+    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
+    if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
+        _check_temporal(network, recipe)
+    return _module_of(network)(
+        network,
+        normalizer=Normalizer(*facts["bounds"]),
+        recipe=recipe,
+        window=evaluation_window(cfg),
+        quantize=cfg.protocol == "classical",
+        test_splits=test_splits,
+        tune=make("tune", cfg.tune) if cfg.get("tune") else Tune(),
+        reference=Linear(scale=cfg.scale, channels=channels),
+        card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
+        consistency=agreement(cfg.consistency, make("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps),
+    )
+
+
+def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int) -> Network:
+    """A network and, first, the two that it may be made of: the second one works on the HR frames of the first one."""
+    parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
+    own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
+    built = {
+        name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
+        for name, child in parts.items()
+    }
+    network: Network = make(key, own, **built, scale=scale, channels=channels)
+    if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
+        network = StandardizedResidual(network)
+    return network
+
+
+def _check_temporal(network: Network, recipe: Recipe) -> None:
+    """Raise UserError for a network whose training clips have no two frames to compare."""
+    if network.kind == "frame":
+        raise UserError(
+            f"recipe.temporal={recipe.temporal:g}: a frame network is trained on single frames, which have no change in time; "
+            "type model=stacked recipe.frames=7 (or another movie network), or recipe.temporal=0"
+        )
+    lost = 2 * network.geometry.margin[0]
+    if recipe.frames < lost + 2:
+        raise UserError(
+            f"recipe.temporal={recipe.temporal:g}: clips of recipe.frames={recipe.frames} leave this network fewer than two "
+            f"frames; type recipe.frames={lost + 2} or more"
+        )
+
+
+def _module_of(network: Network) -> type[SRModule]:
+    return CombinedSR if isinstance(network, Combined) else MODULES[network.kind]
+
+
+def build_stage(module: SRModule, name: str) -> SRModule:
+    """A part of a combined pipeline as a module of its own, in the same harness: "first", or "second" behind a fixed first."""
+    network = module.network
+    assert isinstance(network, Combined)
+    # The config that goes into the stage's checkpoints is its own, so that evaluate.py scores them by themselves.
+    config = copy.deepcopy(module.card["config"])
+    if name == "first":
+        stage: Network = network.first.requires_grad_(True)
+        config |= {"model": config["model"]["first"], "name": f"{config['name']}, first stage"}
+    else:
+        stage = Combined(first=network.first, second=network.second, trains="second", scale=network.scale)
+        config["model"]["trains"] = "second"
+        config["name"] = f"{config['name']}, second stage"
+    tune = module.tune.of_stage(name)
+    card = {**module.card, "config": config}
+    return _like(module, stage, tune=tune, reference=module.reference, card=card, consistency=module.consistency)
+
+
+def build_interim(module: SRModule) -> dict[str, SRModule]:
+    """Rows for what a combined pipeline has between its networks; none for other networks."""
+    network = module.network
+    if not isinstance(network, Combined):
+        return {}
+    if network.first.kind == "movie":
+        return {"3D network": _like(module, network.first)}
+    return {"2D network": _like(module, network.first), "after repacking": _like(module, Repacked(network))}
+
+
+def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
+    """Another network in the same harness."""
+    return _module_of(network)(
+        network,
+        normalizer=module.normalizer,
+        recipe=module.recipe,
+        window=module.window,
+        quantize=module.quantize,
+        test_splits=module.test_splits,
+        **more,
+    )
+
+
+def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
+    """The rows that every table has, in the same harness: nearest, bilinear, bicubic and the linear filter of `module`."""
+    scale = module.network.geometry.scale[1]
+    networks: dict[str, Network] = {
+        name: Interpolation(method=name, scale=scale, channels=channels)  # type: ignore[arg-type]
+        for name in BASELINES
+    }
+    assert module.reference is not None
+    networks["linear"] = module.reference
+    return {name: _like(module, network) for name, network in networks.items()}
+
+
+def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
+    """The row for bicubic made to agree with its LR frames; None where the degradation cannot be inverted exactly."""
+    try:
+        found: Agreement | None = agreement("projection", degradation, scale, steps=1)
+    except UserError:
+        return None
+    return _like(bicubic, bicubic.network, consistency=found)
+
+
+def build_trainer(
+    cfg: DictConfig,
+    folder: Path,
+    recipe: Recipe,
+    epochs: int,
+    history: History,
+    stops: Sequence[Callback] = (),
+    keeper: Callback | None = None,
+    first_step: int | None = None,
+    checkpoints: AtomicCheckpointIO | None = None,
+) -> L.Trainer:
+    """The Trainer for fitting, with the callbacks and the logger of the config, and `stops` that may end it.
+
+    `first_step`: of a run that goes on.
+    """
+    mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
+    callbacks: list[Callback] = [RunBar()]
+    if recipe.ema is not None:
+        callbacks.append(EMA(recipe.ema))
+    for node in (cfg.callbacks or {}).values():
+        target = node["_target_"]
+        if target.endswith("EarlyStopping"):
+            if cfg.patience is not None:
+                callbacks.append(make("callbacks", node, mode=mode, verbose=False))
+        elif target.endswith("ModelCheckpoint"):
+            kind = {"mode": mode} if "monitor" in node else {}
+            callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
+        else:
+            callbacks.append(make("callbacks", node))
+    callbacks += stops
+    # Last, so that a row of the history has what the others logged.
+    callbacks += [history] if keeper is None else [history, keeper]
+    place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
+    logger = make("logger", cfg.logger, **place) if cfg.logger else False
+    return _trainer(
+        cfg.trainer,
+        precision=PRECISIONS[str(cfg.precision)],
+        deterministic=cfg.deterministic,
+        max_epochs=epochs,
+        gradient_clip_val=recipe.clip,
+        callbacks=callbacks,
+        logger=logger,
+        plugins=[checkpoints or AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+    )
+
+
+def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
+    """A Trainer that only tests, in single precision: rows of one table do not differ in how they were computed."""
+    return _trainer(
+        cfg.trainer,
+        precision="32-true",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
+    quiet_lightning()
+    placed = placement(node)
+    if placed.world > 1:
+        # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
+        # wait to send them.
+        environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+        arguments["strategy"] = DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
+    else:
+        arguments["strategy"] = "auto"
+    arguments |= {"accelerator": placed.accelerator, "devices": placed.devices, "num_nodes": placed.nodes}
+    return make("trainer", node, **arguments)
+
+
+def quiet_lightning() -> None:
+    """Lightning announces what the run's own lines say better, twice under Hydra; warnings still come through once."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
+        logger.propagate = True

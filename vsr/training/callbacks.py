@@ -1,0 +1,288 @@
+"""What happens beside training: the progress bar, averaged weights, the dashboard, the history of scores."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from vsr.degradations.resize import bicubic_up_clips, crop
+from vsr.metrics import SCORES
+from vsr.metrics.consistency import ConsistencyScores, Degrade
+from vsr.system.progress import progress_bar
+from vsr.system.ranks import from_first
+from vsr.training.modules.base import SRModule
+from vsr.types import Clip
+
+log = logging.getLogger(__name__)
+CONSISTENCY_FRAMES = 16  # of an epoch's validation that LR consistency is measured on, at least
+BORDER = 2  # LR pixels per side that do not count in it, and those that depend on them
+AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
+
+
+class ScoreBar(Callback):
+    """Moves a bar on by the HR frames of every batch that is scored."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, *_: Any) -> None:
+        self.bar.update(batch.hr.shape[0] * batch.hr.shape[2])
+
+
+class RunBar(ProgressBar):
+    """One bar over all steps of the run, with the time left and the latest scores.
+
+    Lightning's own bar starts anew each epoch, and drawing it takes a tenth of the time of these networks' steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Any = None
+        self._enabled = True
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._enabled:
+            total = int(trainer.estimated_stepping_batches)
+            self._bar = progress_bar(total, "training", "step", trainer.global_step)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._bar is not None:
+            found = trainer.callback_metrics
+            shown = {key: f"{float(found[key]):.{digits}f}" for key, digits in (("val/psnr", 2), ("val/ssim", 4)) if key in found}
+            self._bar.set_postfix({"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}", **shown}, refresh=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of the weights, validated and kept in place of the last ones.
+
+    The decay starts low, as min(decay, (1 + n) / (10 + n)) after n steps, so that the average forgets the random start.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=False)
+        self.decay = decay
+        self._pairs: tuple[list[Tensor], ...] = ()  # averaged and current parameters, averaged and current buffers
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._pairs = ()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Once, on the device of the training: walking through the modules at every step takes longer than a small network's step
+        # can spare.
+        assert self._average_model is not None
+        both = (self._average_model.module, pl_module)
+        self._pairs = (
+            *([x.detach() for x in module.parameters()] for module in both),
+            *([x.detach() for x in module.buffers()] for module in both),
+        )
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step <= self._latest_update_step:
+            return
+        assert self._average_model is not None
+        averaged, current, averaged_buffers, current_buffers = self._pairs
+        n = int(self._average_model.n_averaged)
+        if n == 0:
+            torch._foreach_copy_(averaged, current)
+        else:
+            torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + n) / (10 + n)))
+        if averaged_buffers:
+            torch._foreach_copy_(averaged_buffers, current_buffers)
+        self._average_model.n_averaged += 1
+        self._latest_update_step = trainer.global_step
+
+
+class History(Callback):
+    """The scores of every epoch, epoch 0 being the network before training."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def start(self, scores: dict[str, float]) -> None:
+        """Take the scores before training."""
+        self.rows = [{"epoch": 0, **scores}]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
+        self.rows.append({"epoch": trainer.current_epoch + 1, **found})
+
+
+class ScoreLog(Callback):
+    """The scores of every epoch as a line of JSON, written when it is over, for whoever watches the run from outside.
+
+    Args:
+        file: its name, in the folder that the checkpoints' folder is in.
+    """
+
+    def __init__(self, *, file: str = "scores.jsonl") -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folders = [
+            Path(each.dirpath) for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.dirpath
+        ]
+        if trainer.is_global_zero and folders:
+            found = {key: float(value) for key, value in trainer.callback_metrics.items() if "/" in key}
+            folders[0].parent.mkdir(parents=True, exist_ok=True)
+            with (folders[0].parent / self.file).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"epoch": trainer.current_epoch + 1, **found}) + "\n")
+
+
+class LRConsistency(Callback):
+    """How far validation frames, degraded again, are from the LR frames that they were made from: val/consistency of every epoch.
+
+    That of the epoch that a checkpoint is of is written into it, so that frames of another kind can be told by it later
+    (`vsr.inference.out_of_distribution`). Measured on a few frames, in single precision as there, before they are made to agree
+    with LR, and away from the border, where zeros beyond it are most of the error.
+
+    Args:
+        degrade: what made the LR frames. scale: as in every network. lost: (y, x) pixels of its border that the network loses.
+    """
+
+    def __init__(self, degrade: Degrade, scale: int, lost: tuple[int, int]) -> None:
+        self.lost, self.seen = lost, 0
+        self.cut = max(lost[0], BORDER * scale), max(lost[1], BORDER * scale)
+        self.scores = ConsistencyScores(degrade, scale, self.cut)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        assert isinstance(pl_module, SRModule)
+        if pl_module.val_splits[dataloader_idx] != "val" or self.seen >= CONSISTENCY_FRAMES:
+            return
+        mask = None if batch.mask is None else crop(batch.mask, (0, *self.cut))
+        with torch.autocast(pl_module.device.type, enabled=False):
+            lr = pl_module.normalizer(crop(batch.lr, (batch.around, 0, 0)))
+            more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]
+            self.scores.to(pl_module.device).update(crop(pl_module.network_clip(batch), more), lr, mask)
+        self.seen += batch.hr.shape[0] * batch.hr.shape[2]
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SRModule)
+        value = float(self.scores.compute().get("consistency", torch.nan))
+        self.scores.reset()
+        self.seen = 0
+        if math.isfinite(value):
+            pl_module.card["consistency"] = value
+            pl_module.log("val/consistency", value)
+
+
+class StopAt(Callback):
+    """End a fit early on purpose: the report's way to leave something for a second network to do.
+
+    Args:
+        epoch: the last epoch; None for no limit.
+        psnr: stop as soon as the validation PSNR (dB) reaches it; None for no limit.
+    """
+
+    def __init__(self, epoch: int | None, psnr: float | None) -> None:
+        self.epoch, self.psnr = epoch, psnr
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        reached = self.psnr is not None and float(trainer.callback_metrics["val/psnr"]) >= self.psnr
+        if reached or (self.epoch is not None and trainer.current_epoch + 1 >= self.epoch):
+            trainer.should_stop = True
+
+
+class Overtime(Callback):
+    """End a fit that takes much longer than it was planned to, after the step at work; the epoch's scores still count.
+
+    The time is that of training, in all processes that the fit went on in, not between them. The schedule stays as it is.
+
+    Args:
+        seconds: the fit is ended after.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.should_stop or (trainer.world_size > 1 and trainer.global_step % AGREE_EVERY):
+            return
+        assert isinstance(pl_module, SRModule)
+        if from_first(lambda: pl_module.trained_seconds() > self.seconds):
+            trainer.should_stop = True
+            log.warning(
+                "budget    %.3g s are over, one and a half times what was planned, in epoch %d of %s: training ends here, before "
+                "the end of its schedule; the best epoch is kept",
+                self.seconds,
+                trainer.current_epoch + 1,
+                trainer.max_epochs,
+            )
+
+
+class ImagePanels(Callback):
+    """LR, bicubic, SR, HR and the error of a validation frame, in TensorBoard, and the layout of its scalars.
+
+    Args:
+        every: epochs between panels; the first and the last epoch have one too.
+    """
+
+    def __init__(self, *, every: int = 10) -> None:
+        self.every = every
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if isinstance(trainer.logger, TensorBoardLogger):
+            both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in SCORES}
+            course = {"loss": ["Multiline", ["train/loss$"]], "learning rate": ["Multiline", ["train/rate$"]]}
+            trainer.logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = epoch == 1 or epoch % self.every == 0 or epoch == trainer.max_epochs
+        if due and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+            assert isinstance(pl_module, SRModule)
+            batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
+            image = panel(pl_module, batch.one(pl_module.device))
+            trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
+
+
+@torch.no_grad()
+def panel(module: SRModule, clip: Clip) -> Tensor:
+    """One clip in physical units -> (1, H, 5 W) in 0..1: first channel, middle frame, where the network gives pixels."""
+    scale = module.network.geometry.scale[1]
+    lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
+    lr = lr[:, :, clip.around : lr.shape[2] - clip.around]
+    sr = module.predict_clip(clip)
+    lost = (0, *module.network.geometry.margin[1:])
+
+    def middle(x: Tensor) -> Tensor:
+        return crop(x[:, :1], lost)[:, :, x.shape[2] // 2]
+
+    low, high = middle(truth).min(), middle(truth).max()
+    nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    frames = [middle(nearest), middle(bicubic_up_clips(lr, scale)), sr[:, :1, sr.shape[2] // 2], middle(truth)]
+    shown = [(frame - low) / (high - low) for frame in frames]
+    shown.append((frames[2] - frames[3]).abs() * 10 / (high - low))
+    return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

@@ -1,0 +1,130 @@
+"""How weights that were brought are tuned: what stays frozen, what learns more slowly, what is pulled back to its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsr.errors import UserError
+from vsr.models.parameter_names import canonical, require, within
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Modules are named as in the init report; all that is inside the named one is meant.
+
+    Attributes:
+        freeze: modules whose weights stay as they are, in evaluation mode.
+        freeze_epochs: thaw them after so many epochs; None for never. The learning rate's schedule goes on as it would.
+        rates: module -> factor on its learning rate; the longest name counts. None for none.
+        l2sp: a of a/2 |w - w0|^2 in the loss, over the weights that were brought from elsewhere, w0 being what they were then
+            (Li et al., "Explicit inductive bias for transfer learning ...", 2018, without its decay of the new weights).
+    """
+
+    freeze: list[str] = field(default_factory=list)
+    freeze_epochs: int | None = None
+    rates: dict[str, float] | None = None
+    l2sp: float = 0.0
+
+    def check(self, network: nn.Module) -> None:
+        """Raise UserError for modules that the network does not have, and when nothing could be trained in the first epoch."""
+        trained = {canonical(name): tensor.requires_grad for name, tensor in network.named_parameters()}
+        require("tune.freeze", self.freeze, trained)
+        require("tune.rates", self.rates or {}, trained)
+        free = [name for name, trains in trained.items() if trains and not self.freezes(name)]
+        if not free and self.freeze and self.freeze_epochs is not None:
+            raise UserError(
+                f"tune.freeze={self.freeze}: leaves nothing to train in the first {self.freeze_epochs} epochs; freeze less, or "
+                "type tune.freeze_epochs=null to score the network as it is"
+            )
+
+    def of_stage(self, stage: str) -> Tune:
+        """For a part of a combined network that is trained by itself: what is said of all of it is for the time after its stage.
+
+        The stage "first" has the first network alone, without the beginning of its names; "second" has both.
+        """
+        cut = "first." if stage == "first" else ""
+
+        def kept(name: str) -> bool:
+            return name.startswith(cut) and name != stage
+
+        rates = {name.removeprefix(cut): factor for name, factor in (self.rates or {}).items() if kept(name)}
+        return replace(self, freeze=[name.removeprefix(cut) for name in self.freeze if kept(name)], rates=rates)
+
+    def freezes(self, name: str) -> bool:
+        """Whether a tensor or module is frozen."""
+        return any(within(name, module) for module in self.freeze)
+
+    def factor(self, name: str) -> float:
+        """On the learning rate of a tensor."""
+        rates = self.rates or {}
+        found = [module for module in rates if within(name, module)]
+        return rates[max(found, key=len)] if found else 1.0
+
+
+class Tuning:
+    """A `Tune` at work on a network, from the start of a fit until `release`.
+
+    Args:
+        tune: what to do.
+        network: what is trained; its frozen parameters stop requiring gradients at once.
+        brought: name -> 1 where values came from elsewhere, of the tensor's shape.
+    """
+
+    def __init__(self, tune: Tune, network: nn.Module, brought: Mapping[str, Tensor] | None = None) -> None:
+        self.tune, self.network, self.brought = tune, network, brought or {}
+        named = {canonical(name): tensor for name, tensor in network.named_parameters()}
+        self.frozen = [tensor for name, tensor in named.items() if tensor.requires_grad and tune.freezes(name)]
+        self._later = [] if tune.freeze_epochs is None else list(self.frozen)
+        self.thawed: list[Tensor] = []  # what trains now and did not at the start
+        # Now and not when training begins: the weights of an interrupted run come in between.
+        self._start: list[tuple[Tensor, Tensor, Tensor]] = []
+        if tune.l2sp > 0:
+            pulled = [(tensor, self.brought[name]) for name, tensor in named.items() if name in self.brought]
+            self._start = [(tensor, tensor.detach().clone(), mask) for tensor, mask in pulled]
+        for tensor in self.frozen:
+            tensor.requires_grad_(False)
+
+    def groups(self, rate: float) -> list[dict[str, Any]]:
+        """The optimizer's groups, one per learning rate, of what trains now or later."""
+        found: dict[float, list[nn.Parameter]] = {1.0: []}  # first, so that the rate that is logged is the recipe's
+        later = {id(tensor) for tensor in self._later}
+        for name, tensor in self.network.named_parameters():
+            if tensor.requires_grad or id(tensor) in later:
+                found.setdefault(self.tune.factor(canonical(name)), []).append(tensor)
+        return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
+
+    def begin(self) -> None:
+        """Take what the weights are pulled to where they are."""
+        self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Thaw when it is time, epochs counted from 0; keep what does not train in evaluation mode."""
+        if self.tune.freeze_epochs is not None and epoch >= self.tune.freeze_epochs:
+            self._thaw()
+            self.thawed = list(self._later)
+        for module in self.network.modules():
+            if tensors := list(module.parameters()):
+                module.train(any(tensor.requires_grad for tensor in tensors))
+
+    def penalty(self) -> Tensor | float:
+        """The pull's share of the loss."""
+        if not self._start:
+            return 0.0
+        squares = [((tensor - start) * mask).square().sum() for tensor, start, mask in self._start]
+        return 0.5 * self.tune.l2sp * torch.stack(squares).sum()
+
+    def release(self) -> None:
+        """Leave the network as it was before: what was frozen requires gradients, all is in training mode."""
+        self._thaw()
+        self.thawed = []
+        self.network.train()
+
+    def _thaw(self) -> None:
+        for tensor in self.frozen:
+            tensor.requires_grad_(True)
+        self.frozen = []

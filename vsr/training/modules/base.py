@@ -1,0 +1,297 @@
+"""Training, validation and scoring, once for all pipelines: what differs between them is how they make and judge an output."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from vsr.degradations.consistency import Agreement, agreeing
+from vsr.degradations.resize import crop
+from vsr.errors import UserError
+from vsr.geometry import Triple
+from vsr.metrics import SCORES, FrameScores, SequenceScores
+from vsr.metrics.collection import Referee
+from vsr.models.base import Network, on_clip
+from vsr.models.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.system.ranks import average_gradients, copy_first, total, world
+from vsr.training.finetune import Tune, Tuning
+from vsr.training.modules.losses import further_terms, loss_function
+from vsr.training.modules.schedule import scheduled
+from vsr.types import Clip, HRClips, LRClips, TrainingFrames
+
+FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
+
+
+class SRModule(L.LightningModule):
+    """A network in its training harness. Batches are in physical units, everything inside is in the unit interval.
+
+    Args:
+        network: what is trained.
+        normalizer: physical units -> unit interval; a part of the checkpoint.
+        recipe: how it is trained.
+        window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
+        quantize: score what an 8-bit file would hold, clamped and rounded to 256 codes of the unit interval.
+        val_splits, test_splits: names of the data module's validation and test loaders, in order.
+        tune: what is frozen, learns more slowly or is pulled back to its start; None for nothing of the kind.
+        reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
+        card: plain values for the checkpoint: config, data, scale, ...
+        consistency: what makes whole frames agree with their LR frames before they are scored or written; None for nothing. No
+            part of the training step, whose patches see only a part of what their LR depends on.
+
+    Raises UserError when the network loses more of the border than the window cuts.
+    """
+
+    kind: ClassVar[Literal["frame", "movie"]]
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        normalizer: Normalizer,
+        recipe: Recipe,
+        window: Triple,
+        quantize: bool = False,
+        val_splits: tuple[str, ...] = ("train", "val"),
+        test_splits: tuple[str, ...] = ("test",),
+        tune: Tune | None = None,
+        reference: Network | None = None,
+        card: dict[str, Any] | None = None,
+        consistency: Agreement | None = None,
+    ) -> None:
+        super().__init__()
+        # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
+        needed = (window[0], *network.geometry.margin[1:])
+        if not network.geometry.fits((network.geometry.margin[0], *window[1:])):
+            raise UserError(
+                f"{type(network).__name__} loses {network.geometry.margin[1:]} (y,x) of its output's border, the evaluation "
+                f"window cuts only {window[1:]}; type window=[{','.join(map(str, needed))}] or larger"
+            )
+        self.network, self.normalizer, self.reference = network, normalizer, reference
+        self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
+        self.val_splits, self.test_splits = val_splits, test_splits
+        self.tune, self.consistency = tune or Tune(), consistency
+        self.tuning = Tuning(Tune(), network)  # at work during a fit
+        self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
+        self.sequences = nn.ModuleDict({_key(name): SequenceScores() for name in test_splits})
+        # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
+        self._evaluated: tuple[nn.Module] = (network,)
+        self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
+        self.referees: dict[str, Referee] = {}  # split -> who scores a test in detail, instead of the scores above
+        self._loss_sum: Tensor | float = 0.0
+        self._part = 1.0  # of the batch, see Clip
+        self._steps = 0  # of the fit
+        self._started: float | None = None
+        self._spent = 0.0  # seconds, in the processes that this fit was interrupted in
+        self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
+
+    def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
+        """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
+        return on_clip(network, self.kind, lr)
+
+    def forward(self, lr: LRClips) -> HRClips:
+        """LR clips (B, C, T, h, w) -> SR clips, both in physical units; a movie network gives fewer frames than it gets."""
+        return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
+
+    def predict_clip(self, batch: Clip) -> HRClips:
+        """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
+        return self._agreeing(self.network_clip(batch), batch)
+
+    def network_clip(self, batch: Clip) -> HRClips:
+        """The same as the network gives it, before it is made to agree with LR."""
+        context, lost = self.network.context, self.network.geometry.margin[0]
+        seen = crop(self.normalizer(batch.lr), (batch.around - context, 0, 0))
+        return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
+
+    def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
+        if self.consistency is None:
+            return sr
+        lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.around, 0, 0))), self.network.geometry.margin
+        return agreeing(self.consistency, sr, lr, (border[0], border[1]))
+
+    def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
+        """Whole frames in physical units as networks are given them."""
+        return [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
+
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Fit what is not trained by gradients to whole training frames in physical units."""
+        unit = self.in_unit_interval(frames)
+        for network in (self.network, self.reference):
+            if network is not None:
+                network.prepare(unit)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything for gradients to do."""
+        return any(p.requires_grad for p in self.network.parameters())
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """What was drawn, read or measured is that of the first process: machines may differ in the last bit."""
+        copy_first([*self.parameters(), *self.buffers()])
+
+    def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
+        """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
+        self._part = batch.part
+        loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
+        value = loss.detach()
+        if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
+            raise UserError(
+                f"the loss is {value.item()} in epoch {self.current_epoch + 1}, step {batch_idx + 1}: training stopped, the "
+                f"checkpoints of earlier epochs are kept; try a lower recipe.rate than {self.recipe.rate:g}"
+            )
+        self._loss_sum = self._loss_sum + value
+        return loss
+
+    def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
+        """Of clips of equal length in the unit interval."""
+        return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
+
+    def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
+        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error."""
+        if any(network.geometry.margin):
+            hr = crop(hr, network.geometry.margin)
+            mask = None if mask is None else crop(mask, network.geometry.margin)
+        sr, hr, recipe = sr / network.error_unit, hr / network.error_unit, self.recipe
+        if self.finetuning:
+            return self._part_of(loss_function("mse", sr, hr, mask), mask)
+        loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)
+        weights = {"gradient": recipe.gradient, "spectral": recipe.spectral, "temporal": recipe.temporal}
+        for weight, p, y, counts in further_terms(sr, hr, mask, **weights):
+            loss = loss + weight * self._part_of(loss_function(recipe.loss, p, y, counts), counts)
+        return loss
+
+    @property
+    def finetuning(self) -> bool:
+        """Whether these are the last steps of the fit, `recipe.finetune` of all: it follows from the step's number alone."""
+        return self.recipe.finetune > 0 and self.trainer.global_step >= (1 - self.recipe.finetune) * self._steps
+
+    def _part_of(self, loss: Tensor, mask: Tensor | None) -> Tensor:
+        """A mean over this process's clips, where `mask` is 1, as its part of the mean over the whole batch.
+
+        The mean over processes of these, and so of their gradients, is that of one process that has all of the batch, also where
+        shares or masks differ.
+        """
+        if world() == 1:
+            return loss
+        if mask is None:
+            return loss * self._part
+        pixels = mask.sum() * (self._part > 0)
+        return loss * pixels * world() / total(pixels).clamp_min(1)
+
+    def on_after_backward(self) -> None:
+        # DDP averages the gradients of what required them at the start of the fit.
+        average_gradients(self.tuning.thawed)
+
+    def on_train_start(self) -> None:
+        self._started = time.perf_counter()
+        self._steps = int(self.trainer.estimated_stepping_batches)
+        self.tuning.begin()
+        self.tuning.begin_epoch(self.current_epoch)  # a fit that goes on in the middle of an epoch does not begin it
+
+    def on_train_epoch_start(self) -> None:
+        self._loss_sum = 0.0
+        self.tuning.begin_epoch(self.current_epoch)
+
+    def configure_optimizers(self) -> Any:
+        """Adam on what requires gradients now or when it thaws, and the recipe's schedule, stepped every batch."""
+        groups = self.tuning.groups(self.recipe.rate)
+        # Lightning clips gradients under mixed precision only where the optimizer is not fused.
+        optimizer = torch.optim.Adam(groups, lr=self.recipe.rate, fused="mixed" not in str(self.trainer.precision))
+        scheduler = scheduled(optimizer, self.recipe.schedule, int(self.trainer.estimated_stepping_batches))
+        return (
+            optimizer
+            if scheduler is None
+            else {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        )
+
+    # --- scores -------------------------------------------------------------------------------------------------------
+
+    def score(self, batch: Clip, split: str) -> None:
+        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut)."""
+        sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
+        if self.quantize:
+            sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
+        _, y, x = self.window
+        _, lost_y, lost_x = self.network.geometry.margin
+        sr, truth = crop(sr, (0, y - lost_y, x - lost_x)), crop(truth, (0, y, x))
+        mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
+        # A frame without a score would only drop out of the mean, which flatters what gave it.
+        if split in self.test_splits and not bool(torch.isfinite(sr).all()):
+            name = self.card.get("config", {}).get("name", type(self.network).__name__)
+            raise UserError(
+                f"{name}: puts out values that are not finite in frames {int(batch.position[0])} and on of '{split}'; "
+                f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
+            )
+        if split in self.referees:
+            lr = self.normalizer(crop(batch.lr, (batch.around, 0, 0)))
+            self.referees[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
+            return
+        self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
+        if _key(split) in self.sequences:
+            self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
+
+    def on_validation_epoch_start(self) -> None:
+        # After the callbacks' hook of this name, which puts the averaged weights in place.
+        self._evaluated = (self.network.fold(),)
+
+    def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self.val_splits[dataloader_idx])
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            # Once per epoch, and here, where callbacks still see it: logging every step costs more than a step does.
+            steps = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # an epoch may be ended early
+            self.log("train/loss", float(self._loss_sum) / max(1, steps), sync_dist=True)
+            self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        for split in self.val_splits:
+            means = self.scores[_key(split)].compute()  # type: ignore[operator]
+            self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)
+            self.scores[_key(split)].reset()  # type: ignore[operator]
+        self._evaluated = (self.network,)
+
+    def on_test_start(self) -> None:
+        self.network.eval()
+        self._evaluated = (self.network.fold(),)
+        self.scored = {}
+
+    def test_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.score(batch, self.test_splits[dataloader_idx])
+
+    def on_test_epoch_end(self) -> None:
+        for split in (name for name in self.test_splits if name not in self.referees):
+            frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
+            with frames.sync_context():  # type: ignore[operator]
+                columns = frames.per_frame().cpu().double()  # type: ignore[operator]
+            self.scored[split] = {name: columns[:, i] for i, name in enumerate(SCORES)} | sequences.compute()  # type: ignore[operator]
+            frames.reset()  # type: ignore[operator]
+            sequences.reset()  # type: ignore[operator]
+
+    def on_test_end(self) -> None:
+        self._evaluated = (self.network,)
+
+    # --- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def trained_seconds(self) -> float:
+        """Of this fit until now, without the time between the processes that it went on in."""
+        return self._spent + (time.perf_counter() - self._started if self._started else 0.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        spent = self.trained_seconds()
+        seconds = sum(self.stage_seconds.values()) + spent
+        checkpoint["vsr"] = {**self.card, "seconds": seconds, "stage_seconds": self.stage_seconds}
+        checkpoint["vsr_progress"] = {"loss_sum": self._loss_sum, "spent": spent}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._loss_sum = checkpoint["vsr_progress"]["loss_sum"]
+        self._spent = checkpoint["vsr_progress"]["spent"]
+
+
+def _key(split: str) -> str:
+    """A ModuleDict key: 'train' and 'val' would shadow attributes."""
+    return f"split_{split}"

@@ -1,0 +1,25 @@
+"""The combined pipelines: frames then movie, or movie then frames."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vsr.models.cascade import Combined
+from vsr.training.modules.base import SRModule
+from vsr.types import HRClips, LRClips
+
+
+class CombinedSR(SRModule):
+    """Super-resolution of clips by two networks in a row; the first one's own error may be part of the loss."""
+
+    kind = "movie"
+    network: Combined
+
+    def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
+        """The error of the result, and `interim` times that of the first network when it is trained."""
+        network = self.network
+        interim, sr = network.stages(lr)
+        loss = self.error(sr, hr, mask, network)
+        if network.trains == "both" and network.interim > 0:
+            loss = loss + network.interim * self.error(interim, hr, mask, network.first)
+        return loss

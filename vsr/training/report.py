@@ -1,0 +1,106 @@
+"""What a run leaves for people: the table, results.json and the figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr.data.frames import Ends, FrameSet
+from vsr.degradations.resize import bicubic_up
+from vsr.errors import NotWritten
+from vsr.metrics import MSE_FLOOR, SEQUENCE_SCORES
+from vsr.system.files import replacing
+from vsr.training.modules.base import SRModule
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """The rows of a run as text, one block per split, with the gain in PSNR over bicubic."""
+    header = (
+        *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
+        *("change err", "flicker", "parameters", "train s"),
+    )
+    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
+    body = []
+    for row in rows:
+        split = row["split"]
+        gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
+        scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
+        cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
+        moves = ["-" if row[score] is None else f"{row[score]:.4f}" for score in SEQUENCE_SCORES]
+        body.append([split, row["method"], *scores, *gains, *moves, *cost])
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    lines: list[str] = []
+    for line in (header, *body):
+        if lines and line[0] != lines[-1].split()[0]:
+            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
+        cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all. Raises NotWritten naming the path when it cannot be written."""
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a NotWritten naming the path when it cannot be written."""
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise NotWritten(
+            f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
+        ) from error
+
+
+@torch.no_grad()
+def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
+    """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each.
+
+    Raises NotWritten naming the path when it cannot be written.
+    """
+    from matplotlib.figure import Figure  # imported here: it takes a third of a second
+
+    at = len(frames) // 2
+    clip = frames.clip(at, at + 1, module.network.context, ends).one(module.device)
+    unit_lr, truth = module.normalizer(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
+    assert module.reference is not None
+    _, lost_y, lost_x = module.network.geometry.margin
+    made = {
+        "bicubic": bicubic_up(unit_lr, frames.scale)[0, 0],
+        "linear": module.reference(unit_lr)[0, 0],
+        # The border that the network does not give is shown without error.
+        name: truth.clone(),
+    }
+    height, width = truth.shape
+    made[name][lost_y : height - lost_y, lost_x : width - lost_x] = module.predict_clip(clip)[0, 0, 0]
+    low, high = float(truth.min()), float(truth.max())
+    error = max(float((made["bicubic"] - truth).abs().max()), 1e-12)
+    _, y, x = module.window
+    inner = (slice(y, truth.shape[0] - y), slice(x, truth.shape[1] - x))
+    figure = Figure(figsize=(15.6, 6.2), layout="constrained")
+    axes = figure.subplots(2, 5)
+    for column, (label, image) in enumerate([("LR", unit_lr[0, 0]), *made.items(), ("HR", truth)]):
+        top, bottom = axes[:, column]
+        top.imshow(image.cpu().numpy(), cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        top.set_title(label)
+        if label in made:
+            difference = image - truth
+            psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(MSE_FLOOR))
+            drawn = bottom.imshow(difference.cpu().numpy(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
+            bottom.set_title(f"error, {float(psnr):.2f} dB in this frame", fontsize=10)
+        for axis in (top, bottom):
+            axis.axis("off")
+    bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))
+    bar.set_label("error (1 = the data range)")
+    figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
+    with written(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -1,0 +1,176 @@
+"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pickle
+import time
+import warnings
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from vsr.errors import NotWritten, UserError
+from vsr.models.weights.files import verify_zip
+from vsr.system.files import check_checksum, checksum_file, forget_checksum, replacing, sha256, sync_folder, write_checksum
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files through a temporary name in the same folder: verified, then moved into place.
+
+    Lightning's own way goes through $TMPDIR and leaves a cut file under the final name when the disk is full. The previous file
+    stays until the new one was read back. Beside it comes its SHA-256; a kill at any moment leaves a checkpoint with its own
+    checksum or with none, never with another one's.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write, sync, check the CRCs, read back, replace.
+
+        Raises NotWritten naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
+        """
+        path = Path(path)
+        content = plain(checkpoint, "checkpoint")
+        try:
+            with replacing(path) as temporary:
+                written = io.BytesIO()  # torch, writing files itself, does not say that the disk is full
+                torch.save(content, written)
+                temporary.write_bytes(written.getbuffer())
+                verify_zip(temporary)
+                torch.load(temporary, map_location="cpu", weights_only=True)
+                digest = sha256(temporary)
+                forget_checksum(path)
+        except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+            kept = f"; the previous one, of {_moment(path)}, is kept" if path.exists() else ""
+            what = f"{path}: the checkpoint cannot be written ({error.strerror if isinstance(error, OSError) else error}){kept}"
+            raise NotWritten(what, "make room, or type hydra.run.dir=FOLDER to write elsewhere") from error
+        with suppress(OSError):  # a checkpoint without its checksum is still one: it has CRCs inside
+            write_checksum(path, digest)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """As `read_checkpoint`; `weights_only` is ignored, it is always true."""
+        return read_checkpoint(Path(path), map_location or "cpu")
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint and its checksum."""
+        super().remove_checkpoint(path)
+        checksum_file(Path(path)).unlink(missing_ok=True)
+
+
+class PatientCheckpointIO(AtomicCheckpointIO):
+    """The same, except that `best.ckpt` waits when it was written a moment ago, until `flush`.
+
+    Epochs of a tiny network take less than writing does. Nothing is lost to a kill: a run goes on from `last.ckpt`, before which
+    what waits is written, and finds later best epochs again.
+
+    Args:
+        apart: seconds between two writings.
+    """
+
+    def __init__(self, apart: float) -> None:
+        super().__init__()
+        self.apart, self._written = apart, float("-inf")
+        self._waiting: tuple[dict[str, Any], Path] | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write, or keep a copy to be written. Raises as `AtomicCheckpointIO` does."""
+        if Path(path).name != "best.ckpt":
+            super().save_checkpoint(checkpoint, path)
+        elif time.monotonic() - self._written < self.apart:
+            self._waiting = copy.deepcopy(checkpoint), Path(path)
+        else:
+            self._waiting = None
+            super().save_checkpoint(checkpoint, path)
+            self._written = time.monotonic()
+
+    def flush(self) -> None:
+        """Write what waits. Raises as `AtomicCheckpointIO` does."""
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            super().save_checkpoint(*waiting)
+            self._written = time.monotonic()
+
+
+def plain(value: Any, where: str) -> Any:
+    """The same in tensors and plain Python values, which is all that is read back without running code.
+
+    numpy's scalars become Python's. Raises TypeError, naming the place, for everything else.
+    """
+    if isinstance(value, np.generic):  # before float, which np.float64 is, too
+        return plain(value.item(), where)
+    if isinstance(value, Tensor) or type(value) in PLAIN:
+        return value
+    if type(value) in (dict, OrderedDict):
+        found = {plain(key, f"{where}, a key"): plain(item, f"{where}.{key}") for key, item in value.items()}
+        return value if all(found[key] is value[key] for key in value) else found
+    if type(value) in (list, tuple, set):
+        return type(value)(plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    raise TypeError(f"{where}: a {type(value).__module__}.{type(value).__qualname__} would make the checkpoint unreadable")
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The contents of a checkpoint of this project: tensors and plain values.
+
+    Raises UserError for a missing, truncated or damaged file (torch itself ignores the CRCs), for one that is not what the
+    checksum beside it says, for one that would run code, and for one that vsr did not write.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        verify_zip(path)
+        check_checksum(path)
+        with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
+            content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: holds more than tensors and plain values and is not loaded, as that could run code") from error
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files zipfile and torch raise nearly every kind there is
+        raise UserError(
+            f"{path}: not a checkpoint, or damaged ({str(error).splitlines()[0] if str(error) else 'empty'})"
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content or "vsr" not in content:
+        raise UserError(f"{path}: not a checkpoint of vsr (it lacks the keys state_dict and vsr)")
+    return content
+
+
+def complete_checkpoint(path: Path) -> None:
+    """Give a checkpoint that was read, and that a kill has left without its checksum, another one."""
+    if not checksum_file(path).is_file():
+        with suppress(OSError):
+            write_checksum(path, sha256(path))
+
+
+def move_checkpoint(source: Path, target: Path) -> None:
+    """Give a checkpoint another name in its folder, its checksum with it."""
+    digest = sha256(source)
+    forget_checksum(target)
+    os.replace(source, target)
+    sync_folder(target.parent)
+    with suppress(OSError):
+        write_checksum(target, digest)
+    checksum_file(source).unlink(missing_ok=True)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint and its checksum, if they are there."""
+    checksum_file(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _moment(path: Path) -> str:
+    """Of a checkpoint, in words."""
+    try:
+        return f"step {read_checkpoint(path)['global_step']}"
+    except (UserError, KeyError):
+        return "earlier"

@@ -1,0 +1,260 @@
+"""Continuing an interrupted run so that it ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+
+from vsr.errors import LINEAR_GONE, NotWritten, UserError
+from vsr.recipe import Recipe
+from vsr.system.signals import Signals, Stopped
+from vsr.training.callbacks import AGREE_EVERY, History
+from vsr.training.modules.base import SRModule
+from vsr.training.resume.checkpoints import PatientCheckpointIO, read_checkpoint
+
+log = logging.getLogger(__name__)
+
+# Of the config, what may differ between the parts of a run: how often it is saved, where it is shown, what it runs on.
+MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
+GRACE = 5.0  # seconds after a signal that a validation may take to its end, where the newest checkpoint is
+SECONDS_APART = 5.0  # between checkpoints at the ends of epochs, at least; epochs may take less time than these do
+
+
+@dataclass
+class Session:
+    """One process's part of a run.
+
+    Attributes:
+        signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
+        from, None for the newest one. seconds, steps: between checkpoints in the middle of an epoch, None for none of this kind.
+        saved: the newest moment that was saved, in words, empty before the first. pending: what is written into the folder once
+        it is sure that the run goes on there, as nothing of it may be there when it is refused.
+    """
+
+    signals: Signals = field(default_factory=Signals)
+    resume: bool = False
+    chosen: Path | None = None
+    seconds: float | None = None
+    steps: int | None = None
+    saved: str = ""
+    pending: list[Callable[[], None]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Write what is pending. Raises NotWritten."""
+        while self.pending:
+            self.pending.pop(0)()
+
+    def source(self, folder: Path) -> Path | None:
+        """The checkpoint from which the fit in this folder goes on, None for a fit that begins."""
+        if self.chosen is not None and self.chosen.parent == folder / "checkpoints":
+            return self.chosen
+        last = folder / "checkpoints" / "last.ckpt"
+        return last if self.resume and last.exists() else None
+
+
+class Keeper(Checkpoint):
+    """Saves what a fit needs to go on, often enough, and stops it when a signal came.
+
+    It saves at the ends of epochs and in the middle of long ones, after every callback that has a state, but not after an epoch's
+    last step: the validation that follows belongs to it. A checkpoint's key `resume` holds the random states, the loader's
+    position, the history and whether training had to stop. (Lightning calls a `Checkpoint` after all other callbacks.)
+
+    Args:
+        path: of the checkpoint. session: when to save, and where signals are noted. history: its rows are a part of it.
+        files: what writes checkpoints; a best one that waits there comes before each of these.
+    """
+
+    def __init__(self, path: Path, session: Session, history: History, files: PatientCheckpointIO) -> None:
+        self.path, self.session, self.history, self.files = path, session, history, files
+        self._restored: dict[str, Any] = {}
+        self._saved = self._begun = 0.0  # time.monotonic() of the newest checkpoint and of this process's first step
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        loader: Any = trainer.train_dataloader
+        place = None if loader is None else loader.state_dict()
+        if place is not None and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            place["done"] = len(loader)  # also where trainer.limit_train_batches ends epochs early
+        checkpoint["resume"] = {
+            "random": random_states(),
+            "loader": place,
+            "should_stop": trainer.should_stop,
+            "history": json.dumps(self.history.rows),  # as text: many small values take long to read back
+        }
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._restored = checkpoint["resume"]
+        self.history.rows = json.loads(self._restored["history"])
+        trainer.should_stop = self._restored["should_stop"]  # by patience: the fit then ends before its first step
+        self.session.saved = f"step {checkpoint['global_step']}"
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            state = checkpoint["callbacks"].get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state is not None:
+                _settle(callback, state)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved = time.monotonic() if self._restored else float("-inf")
+        self._begun = time.monotonic()
+        self.session.signals.listen()  # Lightning has put its own handlers first, which stop where nothing is saved
+        if self._restored.get("loader") is not None:
+            # Lightning restores a loader in the middle of an epoch only; it has not been asked for a batch yet.
+            trainer.train_dataloader.load_state_dict(self._restored["loader"])  # type: ignore[union-attr]
+        self.finish()
+
+    def finish(self) -> None:
+        """Put the random states back; at the end of a fit, for one that had nothing left to do."""
+        if self._restored:
+            restore_random_states(self._restored["random"])
+            self._restored = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        # The last one too where a callback ends the epoch with this step.
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop:
+            return
+        if trainer.world_size == 1 or trainer.global_step % AGREE_EVERY == 0:
+            session, elapsed = self.session, time.monotonic() - max(self._saved, self._begun)
+            due = session.steps is not None and trainer.global_step % session.steps == 0
+            self._save_or_stop(trainer, due or (session.seconds is not None and elapsed >= session.seconds))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        self._save_or_stop(trainer, final or time.monotonic() - self._saved >= SECONDS_APART)
+
+    def _save_or_stop(self, trainer: L.Trainer, due: bool) -> None:
+        signals = self.session.signals
+        due, stop = due or signals.save_now, signals.received
+        if trainer.world_size > 1:
+            due, stop = trainer.strategy.broadcast((due, stop))
+        if due or stop is not None:
+            signals.save_now = False
+            self.files.flush()
+            trainer.save_checkpoint(self.path)
+            self._saved, self.session.saved = time.monotonic(), f"step {trainer.global_step}"
+        if stop is not None:
+            raise Stopped(stop)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, (Stopped, NotWritten)):
+            self.files.flush()
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        signals = self.session.signals
+        if trainer.world_size == 1 and signals.received is not None and time.monotonic() > signals.since + GRACE:
+            signals.check()
+
+
+def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
+    """Let a ModelCheckpoint take over what Lightning would leave out: the latest score, and all of it in a folder that moved."""
+    callback.current_score = state["current_score"]
+
+    def here(path: str) -> str:
+        return str(Path(str(callback.dirpath)) / Path(path).name) if path else path
+
+    state["dirpath"] = callback.dirpath
+    state["best_k_models"] = {here(path): score for path, score in state["best_k_models"].items()}
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = here(state[name])
+
+
+def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, keeper: Keeper, source: Path | None) -> None:
+    """Train from the beginning or, given a checkpoint, from there. Raises Stopped when a signal came."""
+    try:
+        with keeper.session.signals.deferred():
+            trainer.fit(module, datamodule=data, ckpt_path=source)
+            keeper.finish()
+    except SystemExit:
+        # Lightning turns Ctrl-C into exit status 1; outside the main thread, where signals are not handled here.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
+    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs.
+
+    best: of the checkpoint's run, which must be readable when there was a best epoch; None where that does not matter.
+    """
+    content = read_checkpoint(path)
+    if "resume" not in content:
+        raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
+    saved = content["vsr"]
+    differing = differences(_filled(path, saved["config"]), _filled(path, card["config"]))
+    if differing:
+        key, before, now = differing[0]
+        raise UserError(
+            f"{path}: was saved with {key}={before}, not {now}; type {key}={before} to continue, or resume=never "
+            "hydra.run.dir=FOLDER to start another run"
+        )
+    if saved["data"] != card["data"]:
+        raise UserError(
+            f"{path}: the data have changed since (saved with {saved['data'].get('sha256', '')[:12]}, now "
+            f"{card['data'].get('sha256', '')[:12]}); type resume=never hydra.run.dir=FOLDER to start another run"
+        )
+    versions = {name: (before, card["versions"].get(name)) for name, before in saved.get("versions", {}).items()}
+    for name, (before, now) in versions.items():
+        if before != now:
+            log.warning("%s: saved with %s %s, now %s; results may differ from an uninterrupted run's", path, name, before, now)
+    if best is not None and any(state.get("best_model_path") for state in content["callbacks"].values()):
+        try:
+            read_checkpoint(best)
+        except UserError as error:
+            raise UserError(
+                f"{error}; the best epoch so far was in it: put a copy back, or type resume={path} to go on in the hope "
+                "of a better one"
+            ) from error
+    return int(content["global_step"])
+
+
+def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """With what a recipe did not say when it was saved, and in today's words. Raises UserError for what has none today."""
+    said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
+    if said.get("residual") == "linear":
+        raise UserError(f"{path}: {LINEAR_GONE}")
+    recipe = Recipe(**said)
+    return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Keys of two configs with their values where these differ, without those that may differ."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys((*before, *now)):
+        name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and name != "logger":
+            found += differences(a, b, f"{name}.")
+        elif a != b and name.partition(".")[0] not in MAY_DIFFER:
+            found.append((name, a, b))
+    return found
+
+
+def random_states() -> dict[str, Any]:
+    """Of all global generators, as tensors and plain values."""
+    # The global generator: not used here, but what a config brings in may draw from it.
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    version, words, spare = random.getstate()
+    return {
+        "python": [version, torch.tensor(words), spare],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put back what `random_states` gave."""
+    version, words, spare = states["python"]
+    random.setstate((version, tuple(words.tolist()), spare))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == (torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        torch.cuda.set_rng_state_all(states["cuda"])

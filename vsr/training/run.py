@@ -1,0 +1,196 @@
+"""A run from start to end: score, train, score again against the baselines, write down."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.config.command_log import write_notes
+from vsr.config.run_record import RECORD, RESULTS, record
+from vsr.data.base import SRDataModule
+from vsr.metrics import SCORES
+from vsr.models.base import parameter_count
+from vsr.models.weights.report import InitReport, markdown, summary, table
+from vsr.system.provenance import peak_memory, provenance, versions
+from vsr.system.ranks import rank
+from vsr.training.budget.resolve import limits, settle
+from vsr.training.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
+from vsr.training.distributed import joined
+from vsr.training.fit import begun, quiet_warnings, train_all
+from vsr.training.hardware import set_arithmetic
+from vsr.training.modules.base import SRModule
+from vsr.training.report import comparison_figure, format_table, write_json
+from vsr.training.resume.state import Session
+from vsr.training.run_folder import in_session, near
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`.
+
+    Every process of a distributed run calls it; the first one's folder counts, and only that one writes results. With `resume`,
+    go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
+    folder that cannot be used, Stopped when a signal ended the run.
+    """
+    with joined(cfg, folder) as folder:
+        return run(cfg, folder)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """What each process of a run does, once they are together."""
+    return in_session(cfg, folder, _train)
+
+
+def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
+    began = time.perf_counter()
+    quiet_warnings()
+    set_arithmetic(cfg.tf32)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build_data(cfg)
+    data.check_window(evaluation_window(cfg))
+    cfg, planned = settle(cfg, folder, data, session)
+    beginning = begun(cfg, data)
+    module, report = beginning.module, beginning.report
+    axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    module.card |= {"plan": planned} if planned else {}
+    module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
+    log.info("%s", _summary(cfg, data, module, report))
+
+    if rank() == 0:
+        overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+        recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
+        session.pending = [write_notes, *session.pending, *recorded]
+    stages = train_all(cfg, folder, data, beginning, session, limits(planned))
+    whole = stages.pop("whole")
+    rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    if rank() > 0:
+        return {}
+    results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
+    results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
+    results |= {"plan": planned} if planned else {}
+    trained = sum(found.trained for found in (whole, *stages.values()))
+    cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
+    cost["images_per_second"] = whole.images_per_second
+    results["provenance"] = provenance() | {"cost": cost}
+    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
+    _log_run(whole.trainer, cfg, data, module, rows, report)
+    write_json(folder / RESULTS, results)  # last: with it the run is finished
+    log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
+    return results
+
+
+def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
+    rows: list[dict[str, Any]] = []
+    set_arithmetic(tf32=False)
+    scorer = build_scorer(cfg)
+    interim = build_interim(module)
+    for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
+        scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
+        for split, scored in candidate.scored.items():
+            row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
+            means = {name: float(values.nanmean()) for name, values in scored.items()}
+            row |= {name: None if math.isnan(mean) else mean for name, mean in means.items()}
+            row["parameters"] = parameter_count(candidate.network)
+            seconds = card.get("seconds", 0.0) if candidate is module else 0.0
+            row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
+            rows.append(row)
+    return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
+
+
+def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
+    """What the rows of a table are of and how they came about: all that scores depend on."""
+    return {
+        "data": data.card,
+        "degradation": data.degradation.name,
+        "scale": int(cfg.scale),
+        "window": list(module.window),
+        "ends": data.ends,
+        "range": [0.0, 1.0],
+        "protocol": cfg.protocol,
+        "psnr": f"mean over frames, float32, {'rounded to 8 bits' if module.quantize else 'not clamped or rounded'}",
+        "ssim": "11x11 Gaussian, sigma 1.5, without 5 border pixels",
+    }
+
+
+def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    config = OmegaConf.to_container(cfg, resolve=True)
+    found = {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
+    return found | {"consistency": cfg.consistency}  # of the network: baselines have none, so it is not in the protocol
+
+
+def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
+    """What is about to be trained, on what, from where."""
+    frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
+    height, width = data.card["size"]
+    lines = [
+        f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}",
+        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}"
+        + ("" if module.consistency is None else f"; whole frames agree with LR by {cfg.consistency}"),
+    ]
+    if any(row.brought for row in report):
+        lines.append(table(report))
+    else:
+        if cfg.weights is not None:
+            lines[-1] += f" (weights={cfg.weights} is not read by it)"
+        if module.tune.l2sp > 0:
+            lines.append("tune      l2sp has nothing to pull to: no weights were brought")
+    if module.tune.freeze:
+        until = "" if module.tune.freeze_epochs is None else f" for {module.tune.freeze_epochs} epochs"
+        lines.append(f"tune      frozen{until}: {', '.join(module.tune.freeze)}")
+    return "\n".join(lines)
+
+
+def _closing(history: list[dict[str, float]], folder: Path) -> str:
+    """The first and the last epoch, as in the report's tables, and where things are."""
+    lines = []
+    for row in dict.fromkeys((0, len(history) - 1)):
+        found = history[row]
+        scores = "; ".join(
+            f"{split} MSE {found[f'{split}/mse']:.4e} SSIM {found[f'{split}/ssim']:.4f} PSNR {found[f'{split}/psnr']:.2f}"
+            for split in ("train", "val")
+        )
+        lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
+    folder = near(folder)
+    lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
+    lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
+def _log_run(
+    trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: InitReport
+) -> None:
+    """Show the init report in TensorBoard and fill its HPARAMS tab: what people sweep, the scores on each test split."""
+    if not isinstance(trainer.logger, TensorBoardLogger):
+        return
+    trainer.logger.experiment.add_text("init", markdown(report))
+    swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
+    swept["init"] = cfg.init["_target_"].rpartition(".")[2]
+    swept |= asdict(module.recipe)
+    swept |= {key: value for key, value in _typed(cfg).items() if key.removeprefix("recipe.") not in swept}
+    scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
+    trainer.logger.log_hyperparams(swept, scores)
+    trainer.logger.finalize("success")
+
+
+def _typed(cfg: DictConfig) -> dict[str, Any]:
+    """What was typed for this run, by key: what a sweep is over is among it."""
+    if not HydraConfig.initialized():
+        return {}
+    found: dict[str, Any] = {}
+    for line in HydraConfig.get().overrides.task:
+        key, _, text = line.lstrip("+~").partition("=")
+        value = OmegaConf.select(cfg, key)
+        found[key] = value if isinstance(value, bool | int | float | str) else text
+    return found

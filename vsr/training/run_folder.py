@@ -1,0 +1,120 @@
+"""A run's folder: one run at a time, one that is finished or unfinished, and the command that goes on with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.config.check import check
+from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
+from vsr.errors import NotWritten, UserError
+from vsr.system.files import remove_unfinished
+from vsr.system.lock import locked
+from vsr.system.ranks import from_first, rank
+from vsr.system.signals import Stopped, requeue
+from vsr.training.budget.plan import PLAN, settled
+from vsr.training.budget.resolve import as_chosen, read_plan
+from vsr.training.resume.state import Session, differences
+
+log = logging.getLogger(__name__)
+Work = Callable[[DictConfig, Path, Session], dict[str, Any]]
+
+
+def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
+    """Do the work of a run in its folder, as far as it is not done; the results of a finished run are returned as they are.
+
+    Raises UserError for a folder that cannot be used, Stopped when a signal ended the run.
+    """
+    resume = str(cfg.get("resume", "never"))
+    # Not a property of the run, and so not in its results and checkpoints.
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
+    session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
+    if session.resume and (plan := from_first(lambda: read_plan(folder))):
+        cfg = settled(as_chosen(cfg, plan), plan)
+        try:
+            check(cfg)
+        except UserError as error:
+            raise UserError(f"{folder / PLAN}: {error}; or hydra.run.dir=FOLDER to start another run") from error
+    try:
+        # Of several processes of one run, the first one holds the folder.
+        with locked(folder) if rank() == 0 else nullcontext(), session.signals:
+            finished = _look_into(folder, resume, cfg, session)
+            return finished if finished is not None else work(cfg, folder, session)
+    except Stopped as stopped:
+        raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
+    except NotWritten as error:
+        if not session.saved or not saved(folder):
+            raise
+        lost = f"what came after {session.saved} is lost; make room, then: {_command(folder)}"
+        raise UserError(f"{error.what}; {lost}") from error
+
+
+def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> dict[str, Any] | None:
+    """The results of a finished run that need not be trained again. Raises UserError for what `resume` does not allow."""
+    if resume not in MODES:
+        if run_folder(resume).resolve() != folder.resolve():
+            raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
+        session.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
+    return from_first(lambda: _finished(folder, resume, cfg))
+
+
+def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | None:
+    """The same, for the one process that looks."""
+    remove_unfinished(folder)
+    if (folder / RESULTS).exists():
+        if resume == "never":
+            raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
+        results = _results(folder)
+        now: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        if differing := differences(results["config"], now):
+            key, before, _ = differing[0]
+            raise UserError(f"{folder}: holds a finished run with {key}={before}; type hydra.run.dir=FOLDER to write elsewhere")
+        log.info("finished  %s", folder / RESULTS)
+        return results
+    if resume == "never" and ((folder / RECORD).exists() or (folder / "checkpoints").exists()):
+        raise UserError(
+            f"{folder}: holds a run already, an unfinished one; type resume={folder} to go on with it, or hydra.run.dir=FOLDER "
+            "to write elsewhere"
+        )
+    return None
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Of a finished run. Raises UserError for what is damaged."""
+    path = folder / RESULTS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found["config"], dict) and isinstance(found["rows"], list):
+            return found
+    except (OSError, ValueError, KeyError, RecursionError):
+        pass
+    raise UserError(f"{path}: is damaged; remove it and type resume={near(folder)}, which writes it again from the checkpoints")
+
+
+def _stopped(signum: int, folder: Path, session: Session) -> str:
+    """What a signal has ended, and the command that goes on."""
+    text = f"stopped by {signal.Signals(signum).name}"
+    if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
+        text += f"; {requeue()}"
+    if saved(folder):
+        return f"{text}; saved at {session.saved}; to continue: {_command(folder)}"
+    return f"{text} before the first checkpoint; start it again with hydra.run.dir={shlex.quote(str(near(folder)))} resume=auto"
+
+
+def _command(folder: Path) -> str:
+    """The one that goes on with a run, as typed in a shell."""
+    return shlex.join(["python", "train.py", f"resume={near(folder)}"])
+
+
+def near(folder: Path) -> Path:
+    """As one would type it from here."""
+    return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
