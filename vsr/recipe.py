@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vsr.training.modules.losses import LossName
+from vsr.types import LossName
 
 Over = Literal["none", "bicubic"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,9 @@ HRFrames = Float[Tensor, "N C H W"]
 LRClips = Float[Tensor, "B C T h w"]
 HRClips = Float[Tensor, "B C F H W"]  # movie networks give fewer frames than they get
 
+
+# The training losses on frames, see vsr.training.modules.losses.
+LossName = Literal["mse", "l1", "charbonnier"]
 
 # Whole training frames for closed-form fits: (lr, hr, mask or None) of equal size each, mask (N, 1, H, W).
 TrainingFrames = Sequence[tuple[Tensor, Tensor, Tensor | None]]

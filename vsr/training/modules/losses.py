@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-LossName = Literal["mse", "l1", "charbonnier"]
+from vsr.types import LossName
+
 SPECTRAL_FLOOR = 1e-2  # of the power of a mode, in units of the error's: what lies below is not worth a loss
 
 # A weight, and what the loss is to compare: (weight, of the prediction, of the truth, mask).
