@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from vsr.config.monitor import SCORE_LOG, higher_is_better
 from vsr.errors import UserError
-from vsr.evaluation.compare.runs import COURSE, higher
 from vsr.sweeps.command_line import Asked, Composer, Interval
 from vsr.sweeps.folder import Slot, SweepFolder
 from vsr.sweeps.job import job_of, note, title
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "trials.journal"
 # Makes a run write its scores down as they come.
-WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++callbacks.scores.file={COURSE}"]
+WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++callbacks.scores.file={SCORE_LOG}"]
 
 
 def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
@@ -93,7 +93,7 @@ class Search:
     def watch(self, job: Job) -> str | None:
         """Tell the study of epochs that have ended; why the trial is not worth going on with, if it is not."""
         trial, slot, seen = self.running[job.name]
-        for epoch, score in _scores(self.place.folder(slot) / COURSE, self.monitor, seen):
+        for epoch, score in _scores(self.place.folder(slot) / SCORE_LOG, self.monitor, seen):
             self.running[job.name] = trial, slot, epoch
             trial.report(score, epoch)
             if epoch < slot.config["epochs"] and trial.should_prune():
@@ -118,7 +118,7 @@ class Search:
         if not ok:
             first = next(iter(failed), None)
             return [f"no trial of {self.done()} came to its end" + (f"; the first failed: {first.error}" if first else "")]
-        best = (max if higher(self.monitor) else min)(ok, key=lambda slot: self._value(slot) or 0.0)
+        best = (max if higher_is_better(self.monitor) else min)(ok, key=lambda slot: self._value(slot) or 0.0)
         print(f"trials    {len(ok)} to their end, {len(stopped)} ended early, {len(failed)} failed")
         for slot in failed:
             tqdm.write(f"failed    {title(slot)}: {slot.error}", file=sys.stdout)
@@ -140,7 +140,7 @@ class Search:
         study = optuna.create_study(
             storage=storage,
             study_name="search",
-            direction="maximize" if higher(self.monitor) else "minimize",
+            direction="maximize" if higher_is_better(self.monitor) else "minimize",
             pruner=pruners[self.plan.pruner](),
             load_if_exists=True,
         )
@@ -182,7 +182,7 @@ class Search:
         """The best score of the run's epochs; None without one."""
         history = (self.place.results(slot) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
-        return (max if higher(self.monitor) else min)(found) if found else None
+        return (max if higher_is_better(self.monitor) else min)(found) if found else None
 
 
 def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:

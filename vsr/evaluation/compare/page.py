@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.plots import STYLE, Point, parallel, scatter
-from vsr.evaluation.compare.runs import Run, columns, higher, shown
+from vsr.evaluation.compare.runs import Run, columns, shown
 from vsr.evaluation.compare.table import SPREAD, Entry, Score, Table, mean_and_spread, runs_of, score_of
 from vsr.evaluation.report.html import document, one_line
 
@@ -65,7 +66,7 @@ def _table(one: Table) -> str:
     heads = ["run", *one.keys, *(["seeds"] if several else [])]
     cells = "".join(f'<th scope="col"><button type="button">{one_line(head)}</button></th>' for head in heads)
     for score in scores:
-        more = higher(one.monitor) if score.key == "best" else score.higher
+        more = higher_is_better(one.monitor) if score.key == "best" else score.higher
         first = "descending" if more else "ascending"
         label = one_line(one.label(score))
         cells += f'<th scope="col" data-first="{first}"><button type="button">{label}</button></th>'
@@ -102,7 +103,7 @@ def _line(one: Table, split: str, entry: Entry, scores: Sequence[Score], several
 
 def _best(one: Table, split: str, score: Score) -> float | None:
     """The best mean of a column in a split; None where there is nothing to win."""
-    more = higher(one.monitor) if score.key == "best" else score.higher
+    more = higher_is_better(one.monitor) if score.key == "best" else score.higher
     found = [entry.scores(split, one.monitor, score.key) for entry in (*one.entries, *one.baselines)]
     means = [sum(values) / len(values) for values in found if values]
     if more is None or len({f"{mean:.{score.digits}f}" for mean in means}) < 2:
@@ -126,7 +127,7 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
         points.append(Point(values, score, text, early=not run.results))
     ended = [point for point in points if not point.early]
     names = [*one.keys, *(["seed"] if len({point.values["seed"] for point in ended}) > 1 else [])]
-    more = higher(one.monitor)
+    more = higher_is_better(one.monitor)
     drawn = parallel(points, names, one.monitor, more)
     lines = f'<h3>All keys at once</h3><div class="scroll wide">{drawn}</div>' if drawn else ""
     costs = [cost for cost in COSTS if len({point.values[cost] for point in ended}) > 1]

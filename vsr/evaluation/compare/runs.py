@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from vsr.config.monitor import SCORE_LOG, higher_is_better
 from vsr.errors import UserError
 
 # What must be the same in rows of one table.
@@ -20,7 +21,6 @@ COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol
 # Of a config, what says nothing about how a run came about, and the key whose values are a spread.
 _APART = ("hparams_search", "callbacks", "logger")
 SEED = "seed"
-COURSE = "scores.jsonl"  # of a run that is watched, a line per epoch
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Run:
     def best(self, monitor: str) -> float | None:
         """The best value of a score over its epochs, before training included."""
         found = [row[monitor] for row in self.results.get("history", self.course) if math.isfinite(row.get(monitor, math.nan))]
-        return (max if higher(monitor) else min)(found) if found else None
+        return (max if higher_is_better(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
         """A row of its table, by default that of what it trained."""
@@ -69,11 +69,6 @@ class Run:
             return shown(self.config[key])
         given = [line.partition("=")[2] for line in self.typed if bare(line) == key]
         return given[-1] if given else "-"
-
-
-def higher(score: str) -> bool:
-    """Whether more of a score is better."""
-    return score.endswith(("psnr", "ssim"))
 
 
 def bare(override: str) -> str:
@@ -156,7 +151,7 @@ def sweep_runs(path: Path) -> list[Run]:
 def _course(folder: Path) -> tuple[dict[str, float], ...]:
     """The epochs that a run of a search had ended before it was stopped."""
     try:
-        lines = (folder / COURSE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / SCORE_LOG).read_text(encoding="utf-8").splitlines()
         return tuple(json.loads(line) for line in lines)
     except (OSError, ValueError):
         return ()

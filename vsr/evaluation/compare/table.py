@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsr.evaluation.compare.runs import SEED, Run, columns, higher
+from vsr.config.monitor import higher_is_better
+from vsr.evaluation.compare.runs import SEED, Run, columns
 from vsr.evaluation.report.escape import plain
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
@@ -115,7 +116,7 @@ def table(runs: Sequence[Run]) -> Table:
     def rank(entry: Entry) -> tuple[bool, float]:
         found = entry.scores(splits[0], monitor, "best")
         mean = sum(found) / len(found) if found else 0.0
-        return not found, -mean if higher(monitor) else mean
+        return not found, -mean if higher_is_better(monitor) else mean
 
     own = {run.results["config"]["name"] for run in runs}
     first = runs[0]
