@@ -7,8 +7,6 @@ Sources: Dong et al. 2014/2016 (SRCNN), 2016 (FSRCNN), and their MATLAB code; Ma
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,16 +16,22 @@ import torch
 from torch import Tensor
 
 from vsr.errors import UserError
+from vsr.system.matlab5 import DAMAGE, Matrix, list_matrices, read_entries, read_numbers
 
 MAX_BYTES = 2**26  # of a file, and of what a variable unpacks to; the largest of the authors' files unpacks to half a megabyte
-CLASSES = (
-    *("cell", "struct", "object", "char", "sparse", "float64", "float32"),
-    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "function", "opaque"),
-)
-STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
-COMPLEX, LOGICAL = 0x0800, 0x0200
 ADVICE = "give a file that the authors of SRCNN or FSRCNN released"
+
+KINDS = {
+    "cell": "a cell array",
+    "struct": "a struct",
+    "object": "an object",
+    "opaque": "an object",
+    "function": "a function",
+    "char": "a char",
+    "sparse": "a sparse matrix",
+    "logical": "logical (true or false)",
+    "complex": "complex",
+}
 
 # A variable: its numbers as float64, the contents of a cell array in order, or in words what it is instead.
 Value = np.ndarray | list["Value"] | str
@@ -71,7 +75,7 @@ def read_authors(path: str | Path) -> AuthorsWeights:
     numbers of the shapes that the networks have.
     """
     path = Path(path)
-    variables = _variables(path)
+    variables = _read_variables(path)
     if "weights_conv1" in variables:
         return _srcnn(path, variables)
     if "weights_conv" in variables:
@@ -201,98 +205,38 @@ def _listed(variables: dict[str, Value]) -> str:
     return ", ".join(map(shown, list(variables)[:8])) + (", ..." if len(variables) > 8 else "")
 
 
-# --- the format -----------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------------------------------
 
 
-def _variables(path: Path) -> dict[str, Value]:
-    """Every variable of the file. Raises UserError for what is not of version 5, too large, or damaged."""
+def _read_variables(path: Path) -> dict[str, Value]:
+    """Every variable of the file. Raises UserError for a file that is not of version 5, too large, or damaged."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UserError(f"{path}: {size} bytes are more than any of the authors' files has; {ADVICE}")
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(128)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; {ADVICE}") from error
-    if raw.startswith((b"MATLAB 7.3", b"\x89HDF")):
+    if head.startswith((b"MATLAB 7.3", b"\x89HDF")):
         raise UserError(f"{path}: is MATLAB 7.3 (HDF5); save it again in MATLAB with save(..., '-v7')")
-    if not raw.startswith(b"MATLAB 5.0") or raw[126:128] not in (b"IM", b"MI"):
+    if not head.startswith(b"MATLAB 5.0") or head[126:128] not in (b"IM", b"MI"):
         raise UserError(f"{path}: not a MATLAB 5 file; {ADVICE}")
-    order = "<" if raw[126:128] == b"IM" else ">"
     found: dict[str, Value] = {}
     try:
-        at = 128
-        while at < len(raw):
-            kind, body, at = _element(raw, at, order, padded=False)
-            if kind == COMPRESSED:
-                unpacking = zlib.decompressobj()
-                unpacked = unpacking.decompress(body, MAX_BYTES)
-                if not unpacking.eof:
-                    raise ValueError("a variable that is cut short or too large")
-                kind, body, _ = _element(unpacked, 0, order)
-            if kind != MATRIX:
-                raise ValueError(f"an element of type {kind} where a variable is expected")
-            name, value = _matrix(body, order)
-            if name in found:
-                raise ValueError(f"{shown(name)} occurs twice")
-            if name:  # MATLAB's own workspace has none
-                found[name] = value
-    except (ValueError, struct.error, zlib.error) as error:
+        for matrix in list_matrices(path):
+            if matrix.name in found:
+                raise ValueError(f"{shown(matrix.name)} occurs twice")
+            if matrix.size > MAX_BYTES:
+                raise ValueError(f"{shown(matrix.name)} is too large, {matrix.size} bytes")
+            found[matrix.name] = _read_value(path, matrix)
+    except DAMAGE as error:
         raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
     return found
 
 
-def _element(data: bytes, at: int, order: str, *, padded: bool = True) -> tuple[int, bytes, int]:
-    """(type, contents, where the next begins) of the element at `at`. Raises ValueError when it is longer than the data."""
-    word, length = struct.unpack_from(order + "2I", data, at)
-    if word >> 16:  # a short one: both numbers in one word, the contents behind it
-        kind, length, start, after = word & 0xFFFF, word >> 16, at + 4, at + 8
-        length = length if length <= 4 else len(data)
-    else:
-        kind, start = word, at + 8
-        after = start + (-(-length // 8) * 8 if padded else length)
-    if start + length > len(data):
-        raise ValueError("an element that goes beyond its end")
-    return kind, data[start : start + length], after
-
-
-def _matrix(data: bytes, order: str, *, inside: bool = False) -> tuple[str, Value]:
-    """(name, value) from the contents of an element. Raises ValueError or struct.error for what is damaged."""
-    if inside and not data:
-        return "", np.zeros((1, 0))  # how MATLAB stores an empty entry of a cell array
-    kind, flags, at = _element(data, 0, order)
-    bits = struct.unpack(order + "I", flags[:4])[0]
-    number = bits & 0xFF
-    if (kind, len(flags)) != (UINT32, 8) or not 1 <= number <= len(CLASSES):
-        raise ValueError("a variable without a class")
-    word = CLASSES[number - 1]
-    if word == "opaque":  # an object of a class: its name stands where others have their shape
-        return _element(data, at, order)[1].decode("latin-1"), "an object"
-    kind, sizes, at = _element(data, at, order)
-    if kind != INT32 or len(sizes) % 4 or not 8 <= len(sizes) <= 32:
-        raise ValueError("a variable without a shape")
-    shape = struct.unpack(f"{order}{len(sizes) // 4}i", sizes)
-    kind, raw, at = _element(data, at, order)
-    if kind != INT8 or min(shape) < 0:
-        raise ValueError("a variable without a name or with an impossible shape")
-    name = raw.decode("latin-1")
-    if word == "cell":
-        return name, "a cell array" if inside else _entries(data, at, order, math.prod(shape))
-    if not word.startswith(("float", "int", "uint")):
-        return name, "an object" if word == "object" else f"a {word}{' matrix' if word == 'sparse' else ''}"
-    if bits & (COMPLEX | LOGICAL):
-        return name, "complex" if bits & COMPLEX else "logical (true or false)"
-    kind, raw, _ = _element(data, at, order)
-    if kind not in STORED or np.dtype(STORED[kind]).itemsize * math.prod(shape) != len(raw):
-        raise ValueError(f"{len(raw)} bytes of type {kind} for {'x'.join(map(str, shape))} values")
-    return name, np.frombuffer(raw, order + STORED[kind]).astype(np.float64).reshape(shape, order="F")
-
-
-def _entries(data: bytes, at: int, order: str, count: int) -> list[Value]:
-    """The entries of a cell array; a cell array among them is named, not read."""
-    entries: list[Value] = []
-    for _ in range(count):
-        kind, body, at = _element(data, at, order)
-        if kind != MATRIX:
-            raise ValueError(f"an entry of a cell array of type {kind}")
-        entries.append(_matrix(body, order, inside=True)[1])
-    return entries
+def _read_value(path: Path, matrix: Matrix) -> Value:
+    if matrix.kind == "cell":
+        entries = read_entries(path, matrix)
+        return [entry.astype(np.float64) if isinstance(entry, np.ndarray) else KINDS[entry.kind] for entry in entries]
+    return KINDS[matrix.kind] if matrix.kind in KINDS else read_numbers(path, matrix).astype(np.float64)

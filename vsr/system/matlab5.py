@@ -1,0 +1,206 @@
+"""Parser of MATLAB 5 files: headers of the variables, their numbers, the entries of their cell arrays.
+
+SciPy is not used: its reader crashes the process on one damaged file in a few hundred. No value is read before its size has
+been compared with the size of the file, and no code in a file is run. Source: MathWorks, "MAT-file format", version 5.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+DAMAGE = (ValueError, struct.error, zlib.error)  # everything that a damaged file raises
+
+CLASSES = (  # in MATLAB's numbering, from 1
+    *("cell", "struct", "object", "char", "sparse", "float64", "float32"),
+    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "function", "opaque"),
+)
+NUMBER_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+INT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 5, 6, 14, 15
+NUMERIC = ("float", "int", "uint")  # beginnings of the classes of real numbers
+TAG_BYTES = 8
+COMPLEX, LOGICAL = 0x0800, 0x0200
+HEADER_BYTES = 2**16  # within these the values of a matrix must begin
+BLOCK_BYTES = 1 << 20  # unpacked at once
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The header of a variable.
+
+    Args:
+        name: as in the file, not yet safe to print.
+        shape: in MATLAB's index order.
+        kind: a NumPy dtype, or one of cell, struct, object, char, sparse, logical, complex, function, opaque.
+        problem: why the values cannot be read, or None.
+        size: bytes of the unpacked matrix, without its tag.
+        start: bytes of the unpacked matrix before the values or entries.
+        dtype: the type of the numbers in the file, with its byte order; empty where there are no numbers.
+        offset, length: where the matrix stands in the file, in bytes.
+        compressed: the matrix stands in the file as a zlib stream.
+        order: "<" or ">".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    size: int
+    start: int = 0
+    problem: str | None = None
+    dtype: str = ""
+    offset: int = 0
+    length: int = 0
+    compressed: bool = False
+    order: str = "<"
+
+
+def list_matrices(path: Path) -> Iterator[Matrix]:
+    """Yield the header of every variable of a file, without reading its values.
+
+    Raises:
+        DAMAGE: the file is damaged or cut short.
+    """
+    file_size = path.stat().st_size
+    with path.open("rb") as file:
+        order = "<" if file.read(128)[126:128] == b"IM" else ">"
+        while tag := file.read(8):
+            kind, length = struct.unpack(order + "2I", tag) if len(tag) == 8 else (0, file_size)
+            offset = file.tell()
+            if offset + length > file_size:
+                raise ValueError(f"{file_size} bytes of at least {offset + length}")
+            head = file.read(min(length, HEADER_BYTES))
+            compressed, size = kind == COMPRESSED, length
+            if compressed:
+                head = zlib.decompressobj().decompress(head, HEADER_BYTES)
+                kind, size = struct.unpack_from(order + "2I", head)
+                head = head[8:]
+            if kind != MATRIX:
+                raise ValueError(f"an element of type {kind} where a variable is expected")
+            matrix = _parse_header(head, size, order)
+            if matrix.name:  # MATLAB's own workspace has none
+                yield replace(matrix, offset=offset, length=length, compressed=compressed)
+            file.seek(offset + length)
+
+
+def read_numbers(path: Path, matrix: Matrix) -> np.ndarray:
+    """Read the values of a matrix of real numbers, in the type and the index order of the file.
+
+    Raises:
+        DAMAGE: the file is damaged or cut short, or the matrix holds no real numbers.
+    """
+    return _numbers(_content(path, matrix), matrix)
+
+
+def read_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray]:
+    """Read the entries of a cell array in column-major order: arrays of real numbers, and headers of everything else.
+
+    Raises:
+        DAMAGE: the file is damaged or cut short.
+    """
+    content, at = _content(path, matrix), matrix.start
+    entries: list[Matrix | np.ndarray] = []
+    for _ in range(math.prod(matrix.shape)):
+        kind, length, start = _parse_tag(content, at, matrix.order)
+        if kind != MATRIX or start + length > len(content):
+            raise ValueError(f"an entry of a cell array of type {kind} and {length} bytes")
+        entries.append(_entry(content[start : start + length], matrix.order))
+        at = _aligned(start + length)
+    return entries
+
+
+def _entry(content: memoryview, order: str) -> Matrix | np.ndarray:
+    if not content:
+        return np.zeros((1, 0))  # how MATLAB stores an empty entry
+    matrix = _parse_header(content, len(content), order)
+    return _numbers(content, matrix) if matrix.kind.startswith(NUMERIC) else matrix
+
+
+def _numbers(content: memoryview, matrix: Matrix) -> np.ndarray:
+    """The values of a matrix, given its unpacked bytes without the tag."""
+    if matrix.problem is not None:
+        raise ValueError(matrix.problem)
+    if not matrix.kind.startswith(NUMERIC) or min(matrix.shape) < 0:
+        raise ValueError(f"no numbers but {matrix.kind} of shape {matrix.shape}")
+    count = math.prod(matrix.shape)
+    values = np.frombuffer(content, matrix.dtype, count, matrix.start) if count else np.zeros(0, matrix.kind)
+    return values.reshape(matrix.shape, order="F")
+
+
+def _content(path: Path, matrix: Matrix) -> memoryview:
+    """The unpacked bytes of a matrix, without its tag."""
+    with path.open("rb") as file:
+        file.seek(matrix.offset)
+        if matrix.compressed:
+            return memoryview(_unpack(file, matrix.length, TAG_BYTES + matrix.size))[TAG_BYTES:]
+        content = bytearray(matrix.size)
+        file.readinto(content)
+        return memoryview(content)
+
+
+def _unpack(file: IO[bytes], length: int, size: int) -> bytearray:
+    """`size` bytes that zlib has packed into the next `length` bytes, and up to 7 bytes of padding. Raises ValueError."""
+    unpacker, raw = zlib.decompressobj(), bytearray()
+    while length and not unpacker.eof:
+        piece = file.read(min(length, BLOCK_BYTES))
+        length -= len(piece)
+        # One byte more than allowed: a stream longer than declared is not unpacked to its end.
+        raw += unpacker.decompress(piece, max(1, size + 8 - len(raw)))
+        if len(raw) >= size + 8 or not piece:
+            break
+    if not unpacker.eof or len(raw) < size:
+        raise ValueError(f"unpacks to {'more' if len(raw) >= size else 'less'} than the {size} bytes that it declares")
+    return raw
+
+
+def _parse_header(content: bytes | memoryview, size: int, order: str) -> Matrix:
+    """The header of a matrix of `size` bytes, from its first bytes after the tag. Raises DAMAGE."""
+    kind, length, start = _parse_tag(content, 0, order)
+    flags = struct.unpack_from(order + "I", content, start)[0]
+    number = flags & 0xFF
+    if (kind, length) != (UINT32, 8) or not 1 <= number <= len(CLASSES):
+        raise ValueError("a matrix without a class")
+    word = CLASSES[number - 1]
+    kind, length, start = _parse_tag(content, start + 8, order)
+    if word == "opaque":  # an object of a class: its name stands where others have their shape
+        return Matrix(str(content[start : start + length], "latin-1"), (), word, size)
+    if kind != INT32 or length % 4 or not 8 <= length <= 128:
+        raise ValueError("a matrix without a shape")
+    shape = struct.unpack_from(f"{order}{length // 4}i", content, start)
+    kind, length, start = _parse_tag(content, _aligned(start + length), order)
+    if kind != INT8 or start + length > len(content):
+        raise ValueError("a matrix without a name")
+    name = str(content[start : start + length], "latin-1")
+    if flags & (LOGICAL | COMPLEX):
+        word = "logical" if flags & LOGICAL else "complex"
+    matrix = Matrix(name, shape, word, size, _aligned(start + length), order=order)
+    if not word.startswith(NUMERIC) or min(shape) < 1:
+        return matrix
+    kind, length, start = _parse_tag(content, matrix.start, order)
+    dtype = np.dtype(order + NUMBER_TYPES.get(kind, "V1"))
+    problem = None
+    if kind not in NUMBER_TYPES or dtype.itemsize * math.prod(shape) != length or start + length > size:
+        sizes = "x".join(map(str, shape))
+        problem = f"is damaged: {sizes} values cannot be {length} bytes of type {kind}"
+    return replace(matrix, start=start, problem=problem, dtype=dtype.str)
+
+
+def _parse_tag(content: bytes | memoryview, at: int, order: str) -> tuple[int, int, int]:
+    """(type, bytes, where the bytes begin) of an element; a short element has type and size in one word, its bytes behind."""
+    word, length = struct.unpack_from(order + "2I", content, at)
+    if not word >> 16:
+        return word, length, at + TAG_BYTES
+    if word >> 16 > 4:
+        raise ValueError("a short element of more than 4 bytes")
+    return word & 0xFFFF, word >> 16, at + 4
+
+
+def _aligned(at: int) -> int:
+    """Where the next element begins: at a multiple of 8 bytes."""
+    return -(-at // 8) * 8
