@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from benchmarks.reproduction.words import table
+from benchmarks.common.markdown import table
 from vsr.degradations.consistency import Agreement, agreement
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import Facts, Referee
@@ -49,8 +49,8 @@ HEAD = """\
 
 `python benchmarks/consistency.py` writes this page; its head says which two networks it takes. Rows are scored on the `{split}`
 split of {data}, x{scale}, window {window}, one seed: PSNR as mean over frames, in dB, and the LR consistency error of
-[scores](../scores.md), RMS(D p - x) / RMS(x - mean x). Weights are the same in all columns; `backprojection` takes {steps} steps.
-A test compares the tables with [consistency.json](consistency.json); [consistency](../consistency.md) explains the constraints.
+[scores](../reference/metrics.md), RMS(D p - x) / RMS(x - mean x). Weights are the same in all columns; `backprojection` takes {steps} steps.
+A test compares the tables with [consistency.json](consistency.json); [consistency](../guides/consistency.md) explains the constraints.
 """
 FOOT = """\
 `block means` is the constraint of the literature on downscaling (Harder et al. 2023): block means equal the LR pixels. That is

@@ -1,4 +1,4 @@
-"""Write docs/data/: a card for each source, with pictures and measured difficulty.
+"""Write docs/reference/data/: a card for each source, with pictures and measured difficulty.
 
 python train.py -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
 python benchmarks/data_card.py runs/card
@@ -27,7 +27,7 @@ from vsr.training.build import build_data, build_module
 from vsr.training.run import score_rows
 
 ROOT = Path(__file__).parent.parent
-OUT = ROOT / "docs" / "data"
+OUT = ROOT / "docs" / "reference" / "data"
 METHODS = ("nearest", "bilinear", "bicubic", "linear")
 SCALES = (2, 3, 4)
 

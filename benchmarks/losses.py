@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.words import half_range, mean, spread, table
+from benchmarks.common.markdown import half_range, mean, spread, table
 from vsr.system.files import replacing
 from vsr.system.provenance import commit
 
@@ -50,7 +50,7 @@ INTRODUCTION = """# Losses and what they keep
 The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain_24`, {epochs} epochs of 100 steps;
 `stacked` on clips of 7 frames, which give 3, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no
 training frame is of. Mean ± half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that
-of the change between frames ([scores](../scores.md)).
+of the change between frames ([scores](../reference/metrics.md)).
 
 A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.common.words import spread
+from benchmarks.common.markdown import spread
 from tests.fakes import ROOT
 
 RESULTS = ROOT / "docs" / "results"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.common.words import mean, spread
+from benchmarks.common.markdown import mean, spread
 
 NONE = "-"
 

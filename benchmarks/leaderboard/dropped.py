@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchmarks.common.words import table
+from benchmarks.common.markdown import table
 
 
 class Dropped(NamedTuple):
@@ -38,7 +38,7 @@ DROPPED = (
         "the residual over the linear filter, so that a network falls back on it where it has learned nothing",
         "the residual over bicubic",
         "`plain_24`: unseen 45.56 dB against 45.69; of turbulence, after learning on the tide, 34.91 against 34.95, the filter "
-        "alone 41.79 ([decision 019](../decisions/019-residual-over-the-linear-filter.md))",
+        "alone 41.79 ([decision 019](../design/decisions/019-residual-over-the-linear-filter.md))",
         f"python train.py model=plain_24 recipe.residual=linear epochs=20 recipe.steps=200 {FAST}",
     ),
     Dropped(
@@ -76,7 +76,7 @@ DROPPED = (
         "`model=basicvsr`: recurrent both ways, features aligned by a learned flow or not (Chan et al. 2021)",
         "`stacked`",
         f"{MINUTE} +10.11 dB at 3.5 frames/s against +13.37 at 54; on the bores, after five minutes, +13.64 "
-        "against +17.67, and `resnet` +14.76 ([decision 016](../decisions/016-recurrent-networks-forget.md))",
+        "against +17.67, and `resnet` +14.76 ([decision 016](../design/decisions/016-recurrent-networks-forget.md))",
         f"python train.py model=basicvsr epochs=10 recipe.steps=84 {FAST}",
     ),
     Dropped(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
 
 from benchmarks.common.drawing import save
-from benchmarks.common.words import mean
+from benchmarks.common.markdown import mean
 from benchmarks.leaderboard.board import Board
 
 COLUMNS = 3

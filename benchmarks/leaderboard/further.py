@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.common.words import mean, table
+from benchmarks.common.markdown import mean, table
 from benchmarks.leaderboard.board import NONE, Board, number, shown, signed
 from benchmarks.leaderboard.plan import MOVIES
 
@@ -36,7 +36,7 @@ def families(board: Board) -> str:
     remark = (
         "PSNR over the linear filter of the training family, of frames of the test family (`unseen`), for the networks of the "
         "presets with the longest budget that was run. Bold: below that filter. Behind an arrow: with `guard=linear`, which "
-        "takes that filter where LR alone tells that the network does not know such movies ([how](../familiarity.md))."
+        "takes that filter where LR alone tells that the network does not know such movies ([how](../guides/out-of-distribution.md))."
     )
     if not lines:
         return f"{remark} Not run yet."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.common.words import table
+from benchmarks.common.markdown import table
 from benchmarks.leaderboard.board import NONE, Board, number, shown, signed, speed
 from benchmarks.leaderboard.dropped import dropped
 from benchmarks.leaderboard.further import families, neighbours, photographs
@@ -54,7 +54,7 @@ def _opening(board: Board) -> str:
         f"trained with `precision={precision}`. Gains are over the best linear filter, fitted to the same frames. Frames per "
         f"second: {costs['frame']}x{costs['frame']} to {2 * (costs['frame'] or 0)}x{2 * (costs['frame'] or 0)} pixels, single "
         f"precision, {costs['threads']} threads, all networks in turn in one process, medians. Multiplications with an addition "
-        "each, per output pixel, in the form that is evaluated. `-`: not run. Scores are defined in [scores](../scores.md)."
+        "each, per output pixel, in the form that is evaluated. `-`: not run. Scores are defined in [scores](../reference/metrics.md)."
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.common.markdown import table
 from benchmarks.common.marks import replaced as marked
-from benchmarks.common.words import table
 from benchmarks.leaderboard.board import Board, number, signed, speed
 
 BEGIN = "<!-- written by make leaderboard from docs/results/leaderboard.json -->"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.common.words import gain, half_range, mean, spread, table
+from benchmarks.common.markdown import gain, half_range, mean, spread, table
 from benchmarks.reproduction.plan import KERNELS, STOPS
 from benchmarks.reproduction.reported import CEILING
 from benchmarks.reproduction.sections import Facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.common.words import half_range, mean
+from benchmarks.common.markdown import half_range, mean
 from benchmarks.reproduction.claims import all_claims
 from benchmarks.reproduction.reported import CHAINS, INPUT, TRAINED
 from benchmarks.reproduction.sections import TITLES, Facts, chained, summary, trained

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.common.markdown import gain, mean, spread, table
 from benchmarks.common.marks import replaced as marked
-from benchmarks.common.words import gain, mean, spread, table
 from benchmarks.reproduction.sections import Facts
 
 BEGIN = "<!-- written by make tables from docs/results/report.json -->"

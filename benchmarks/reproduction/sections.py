@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.common.words import gain, mean, spread, table
+from benchmarks.common.markdown import gain, mean, spread, table
 from benchmarks.reproduction.reported import CHAINS, INPUT, TRAINED, Three
 
 TITLES = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.common.words import gain, spread, table
+from benchmarks.common.markdown import gain, spread, table
 from benchmarks.reproduction.claims import verdict
 from benchmarks.reproduction.page import render
 from benchmarks.reproduction.readme import replaced
