@@ -28,7 +28,8 @@ from torch import Tensor
 from vsr.config.check import check
 from vsr.config.schema import register
 from vsr.errors import UserError
-from vsr.inference.engine import Engine, Options
+from vsr.inference.engine import Engine
+from vsr.inference.options import UpscaleOptions
 from vsr.training.build import build_data, build_module, build_scorer, quiet_lightning
 from vsr.training.callbacks import EMA
 from vsr.training.fit import quiet_warnings, serve
@@ -140,10 +141,9 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
 
 def upscaled(variant: Variant, module: SRModule, lr: Tensor, placed: Placement) -> tuple[float, float]:
     """Frames per second, and the largest difference from the CPU in fp32, as a part of the data range."""
-    options = Options(precision=ENGINE[variant.precision], compile=variant.compiled)  # type: ignore[arg-type]
-    device = torch.device(placed.accelerator)
-    engine = Engine(copy.deepcopy(module), options, channels=1, device=device)
-    exact = Engine(copy.deepcopy(module), Options(), channels=1)
+    chosen: dict[str, Any] = {"precision": ENGINE[variant.precision], "device": placed.accelerator}
+    engine = Engine(copy.deepcopy(module), UpscaleOptions(compile=variant.compiled, **chosen), channels=1)
+    exact = Engine(copy.deepcopy(module), UpscaleOptions(device="cpu"), channels=1)
     made = engine(lr[:1])
     start = time.perf_counter()
     for frame in lr:

@@ -18,8 +18,9 @@ from pathlib import Path
 import onnxruntime
 import torch
 
-from vsr.inference.engine import Engine, Options
+from vsr.inference.engine import Engine
 from vsr.inference.export.run import export
+from vsr.inference.options import UpscaleOptions
 from vsr.inference.trained import read_trained
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     lr = low + (high - low) * torch.rand(1, channels, options.height, options.width)
 
     def engine(**chosen: int | bool) -> Callable[[], object]:
-        made = Engine(trained.module(), Options(**chosen), channels=channels)  # type: ignore[arg-type]
+        made = Engine(trained.module(), UpscaleOptions(device="cpu", **chosen), channels=channels)  # type: ignore[arg-type]
         return lambda: made(lr)
 
     with tempfile.TemporaryDirectory() as folder:

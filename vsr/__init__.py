@@ -1,20 +1,22 @@
-"""vsr: super-resolution of movies, of simulations first. Importing it costs nothing; its parts import torch where they use it."""
+"""Super-resolution of movies, of simulations first.
+
+`vsr.load(path)` loads a trained network, see `vsr.inference.upscaler.load`. `import vsr` alone does not import torch.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vsr.inference.upscaler import Upscaler
+    from vsr.inference.upscaler import load
 
+__all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 
-def load(
-    path: str | Path, *, device: str = "auto", ends: Literal["replicate", "reflect"] | None = None, **options: Any
-) -> Upscaler:
-    """The network of a checkpoint, ready for `upscale(movie)`; see `vsr.inference.upscaler.load` for arguments and errors."""
-    from vsr.inference.upscaler import load as load_checkpoint
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from vsr.inference.upscaler import load
 
-    return load_checkpoint(path, device=device, ends=ends, **options)
+        return load
+    raise AttributeError(f"module 'vsr' has no attribute {name!r}")

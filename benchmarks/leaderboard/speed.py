@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks.common.drawing import composed
-from vsr.inference.engine import Engine, Options
+from vsr.inference.engine import Engine
+from vsr.inference.options import UpscaleOptions
 from vsr.models.base import parameter_count
 from vsr.models.cost import multiply_adds
 from vsr.system.jobs import cores
@@ -74,7 +75,7 @@ def work(module: SRModule) -> float:
 
 def frames_per_second(modules: Mapping[str, SRModule], side: int) -> dict[str, float]:
     """Of upscaling as upscale.py does it, in single precision: medians of rounds in which every network has its turn."""
-    engines = {label: Engine(module, Options(), channels=1) for label, module in modules.items()}
+    engines = {label: Engine(module, UpscaleOptions(device="cpu"), channels=1) for label, module in modules.items()}
     movie = torch.rand(FRAMES, 1, side, side, generator=torch.Generator().manual_seed(0))
     taken: dict[str, list[float]] = {label: [] for label in engines}
     with progress_bar(ROUNDS * len(engines), "timing", "movie") as bar:

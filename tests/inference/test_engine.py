@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from tests.fakes import choices, compose_config, small
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
-from vsr.inference.engine import Engine, Options, Overflow
-from vsr.inference.tiles import tiles
+from vsr.inference.engine import Engine, NonFiniteOutput
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.tiles import split_into_tiles
 from vsr.models.cascade import Combined
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -41,6 +43,10 @@ def module_of(model: str, scale: int = 2, channels: int = 1, **bounds: float) ->
     return kind(network, normalizer=normalizer, recipe=recipe, window=(0, 8, 8))
 
 
+def engine_of(module: SRModule, channels: int = 1, **options: Any) -> Engine:
+    return Engine(module, UpscaleOptions(device="cpu", **options), channels=channels)
+
+
 def movie(frames: int, height: int, width: int, channels: int = 1) -> torch.Tensor:
     return torch.randn(frames, channels, height, width, generator=torch.Generator().manual_seed(2))
 
@@ -52,8 +58,8 @@ def whole(engine: Engine, lr: torch.Tensor) -> torch.Tensor:
 def test_finite_values_become_finite_ones_or_an_error() -> None:
     lr = movie(5, 12, 16)
     lr[3, 0, 4:7, 5:8] = torch.finfo(torch.float32).max
-    with pytest.raises(Overflow, match=r"frame 3: the network makes infinite values or NaN of values from .* to 3.403e\+38"):
-        whole(Engine(module_of("fsrcnn"), Options(), channels=1), lr)
+    with pytest.raises(NonFiniteOutput, match=r"frame 3: the network makes infinite values or NaN of .* to 3.403e\+38"):
+        whole(engine_of(module_of("fsrcnn")), lr)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -61,12 +67,12 @@ def test_finite_values_become_finite_ones_or_an_error() -> None:
 def test_tiles_show_no_seam(model: str, scale: int) -> None:
     module = module_of(model, scale, channels=2)
     lr = movie(2, 37, 53, channels=2)
-    untiled = Engine(module, Options(tile=0), channels=2)
+    untiled = engine_of(module, tile=0, channels=2)
     expected = whole(untiled, lr)
     assert expected.shape == (2, 2, 37 * scale, 53 * scale)
     for tile in (24, 40):
-        engine = Engine(module, Options(tile=tile), channels=2)
-        assert len(list(tiles(37, 53, engine.reach, engine.area, engine.border))) > 1
+        engine = engine_of(module, tile=tile, channels=2)
+        assert len(list(split_into_tiles(37, 53, engine.reach, engine.tile_area, engine.border))) > 1
         spread = expected.std().item()
         torch.testing.assert_close(whole(engine, lr), expected, rtol=0, atol=1e-4 * spread)
 
@@ -80,7 +86,7 @@ def test_tiles_cover_a_frame_once_and_see_all_within_reach(
     h: int, w: int, reach: int, area: int, border: tuple[int, int]
 ) -> None:
     given_count = torch.zeros(h, w, dtype=torch.int)
-    for tile in tiles(h, w, reach, area, border):
+    for tile in split_into_tiles(h, w, reach, area, border):
         given_count[slice(*tile.y), slice(*tile.x)] += 1
         for (a, b), (c, d), size, n in ((tile.y, tile.seen_y, h, border[0]), (tile.x, tile.seen_x, w, border[1])):
             assert c == max(0, a + n - reach)
@@ -91,7 +97,7 @@ def test_tiles_cover_a_frame_once_and_see_all_within_reach(
 @pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "stacked", "two_stage", "movie_then_frame"])
 def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(model: str) -> None:
     module, lr = module_of(model), movie(9, 24, 20)
-    engine = Engine(module, Options(), channels=1)
+    engine = engine_of(module)
     blocks = [engine(lr[engine.window(a, b, 9)]) for a, b in ((0, 1), (1, 4), (4, 9))]
     joined = torch.cat(blocks)
     rounding = 1e-4 * joined.std().item()
@@ -113,7 +119,7 @@ def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(mode
 def test_a_periodic_field_may_begin_anywhere(model: str) -> None:
     module, lr = module_of(model), movie(3, 18, 22)
     for periodic, shift in (("xy", (5, -7)), ("x", (0, 9)), ("y", (-4, 0))):
-        engine = Engine(module, Options(periodic=periodic), channels=1)  # type: ignore[arg-type]
+        engine = engine_of(module, periodic=periodic)
         moved = whole(engine, lr.roll(shift, (-2, -1)))
         expected = whole(engine, lr).roll((2 * shift[0], 2 * shift[1]), (-2, -1))
         torch.testing.assert_close(moved, expected, rtol=0, atol=1e-4 * expected.std().item())
@@ -123,8 +129,8 @@ def test_a_periodic_field_may_begin_anywhere(model: str) -> None:
 
 def test_the_ensemble_is_the_mean_over_eight_views() -> None:
     module, lr = module_of("fsrcnn"), movie(2, 12, 17)
-    plain = Engine(module, Options(), channels=1)
-    found = whole(Engine(module, Options(ensemble=True), channels=1), lr)
+    plain = engine_of(module)
+    found = whole(engine_of(module, ensemble=True), lr)
     views = [
         (lambda x, a=axes, t=transposed: (x.transpose(-2, -1) if t else x).flip(a))
         for transposed in (False, True)
@@ -138,12 +144,12 @@ def test_the_ensemble_is_the_mean_over_eight_views() -> None:
     expected = torch.stack([back(whole(plain, view(lr))) for view, back in zip(views, backs, strict=True)]).mean(0)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     # It belongs to no direction: a flipped movie gives the flipped result.
-    flipped = whole(Engine(module, Options(ensemble=True), channels=1), lr.flip(-1))
+    flipped = whole(engine_of(module, ensemble=True), lr.flip(-1))
     torch.testing.assert_close(flipped.flip(-1), found, rtol=1e-4, atol=1e-4)
 
 
 def test_gaps_stay_gaps_and_do_not_spread() -> None:
-    engine = Engine(module_of("bicubic"), Options(), channels=1)
+    engine = engine_of(module_of("bicubic"))
     lr = movie(2, 10, 12)
     lr[:, :, 2:5, 3:6] = math.nan
     out = whole(engine, lr)
@@ -155,35 +161,35 @@ def test_gaps_stay_gaps_and_do_not_spread() -> None:
 
 def test_baselines_are_themselves_in_physical_units() -> None:
     lr = movie(2, 9, 11)
-    found = whole(Engine(module_of("bicubic", scale=3), Options(), channels=1), lr)
+    found = whole(engine_of(module_of("bicubic", scale=3)), lr)
     torch.testing.assert_close(found, bicubic_up(lr, 3), rtol=1e-5, atol=1e-5)
 
 
 def test_less_memory_means_smaller_tiles_and_blocks() -> None:
     module = module_of("srnet3d_kim")
-    small, large = (Engine(module, Options(memory=m), channels=1) for m in (8, 512))
-    assert small.area * 32 < large.area < small.area * 128
+    small, large = (engine_of(module, memory=m) for m in (8, 512))
+    assert small.tile_area * 32 < large.tile_area < small.tile_area * 128
     assert large.block(16, 16) > small.block(16, 16) >= 1
     frame = module_of("fsrcnn_56")
-    small, large, larger = (Engine(frame, Options(memory=m), channels=1) for m in (1, 512, 4096))
-    assert small.area < large.area == larger.area  # on a CPU what stays in its cache is faster
+    small, large, larger = (engine_of(frame, memory=m) for m in (1, 512, 4096))
+    assert small.tile_area < large.tile_area == larger.tile_area  # on a CPU what stays in its cache is faster
 
 
 def test_reduced_precision_says_what_it_costs() -> None:
     module, lr = module_of("srcnn"), movie(1, 20, 20)
-    engine = Engine(module, Options(precision="bf16"), channels=1)
-    cost = engine.error(lr)
-    exact = whole(Engine(module, Options(), channels=1), lr)
+    engine = engine_of(module, precision="bf16")
+    cost = engine.rounding_error(lr)
+    exact = whole(engine_of(module), lr)
     difference = whole(engine, lr) - exact
     assert cost["rms"] == pytest.approx(difference.square().mean().sqrt().item(), rel=1e-4)
     assert cost["max"] == pytest.approx(difference.abs().max().item(), rel=1e-4)
     assert cost["psnr"] == pytest.approx(20 * math.log10(5 / cost["rms"]), abs=1e-6)
     assert cost["rms"] > 0
-    assert Engine(module, Options(), channels=1).error(lr)["rms"] == 0
+    assert engine_of(module).rounding_error(lr)["rms"] == 0
 
 
 def test_options_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(UserError, match="ensemble=true"):
-        Engine(module_of("fsrcnn"), Options(ensemble=True), channels=1, centred=False)
+        Engine(module_of("fsrcnn"), UpscaleOptions(ensemble=True), channels=1, centred=False)
     with pytest.raises(UserError, match="precision=bf16"):
-        Engine(module_of("fsrcnn"), Options(precision="fp16"), channels=1)
+        engine_of(module_of("fsrcnn"), precision="fp16")

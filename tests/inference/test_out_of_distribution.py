@@ -15,8 +15,8 @@ import vsr
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.inference.out_of_distribution import DISAGREES
-from vsr.inference.upscale_file import PictureSource
+from vsr.inference.out_of_distribution import MOST_DISAGREEMENT
+from vsr.inference.sources import VideoSource
 from vsr.inference.upscaler import Upscaler
 from vsr.io.writers.video.sink import stream_pair
 
@@ -83,33 +83,33 @@ def test_both_numbers_are_what_they_are_by_hand(runs: Path) -> None:
     filtered = vsr.load(best(runs, "linear"))  # fitted to the same frames
     error, kept = bicubic_down(network.upscale(seen).unsqueeze(1), 2)[:, 0][inner] - seen[inner], seen[inner]
     agreement = (error.square().mean((1, 2)) / (kept - kept.mean((1, 2), keepdim=True)).square().mean((1, 2))).sqrt().mean()
-    found = network.familiar(movie)
+    found = network.ood_score(movie)
     assert found is not None
     assert network.trained.consistency is not None
-    assert found.coarser == pytest.approx(10 * math.log10(mse(filtered) / mse(network)), abs=1e-3)
+    assert found.coarser_gain == pytest.approx(10 * math.log10(mse(filtered) / mse(network)), abs=1e-3)
     assert found.disagreement == pytest.approx(float(agreement) / network.trained.consistency, rel=1e-3)
 
 
 def test_the_filter_is_as_good_as_itself(runs: Path) -> None:
-    found = vsr.load(best(runs, "linear")).familiar(fields())
+    found = vsr.load(best(runs, "linear")).ood_score(fields())
     assert found is not None
-    assert found.coarser == pytest.approx(0, abs=1e-4)
+    assert found.coarser_gain == pytest.approx(0, abs=1e-4)
 
 
 def test_agreement_is_measured_before_it_is_enforced(runs: Path) -> None:
     plain, projected = (vsr.load(best(runs, "plain"), consistency=kind) for kind in ("none", "projection"))
-    assert plain.familiar(fields()) == pytest.approx(projected.familiar(fields()))
+    assert plain.ood_score(fields()) == pytest.approx(projected.ood_score(fields()))
 
 
 @pytest.mark.parametrize("movie", [fields()[:, :14, :14], np.full((9, 24, 32), 2.0, np.float32)], ids=["too small", "constant"])
 def test_where_nothing_can_be_compared_nothing_is_told(movie: np.ndarray, runs: Path) -> None:
-    assert vsr.load(best(runs, "plain")).familiar(movie) is None
+    assert vsr.load(best(runs, "plain")).ood_score(movie) is None
 
 
 def test_gaps_are_left_out(runs: Path) -> None:
     movie, network = fields(), vsr.load(best(runs, "plain"))
     movie[:, 4:7, 5:9] = np.nan
-    found = network.familiar(movie)
+    found = network.ood_score(movie)
     assert found is not None
     assert all(math.isfinite(value) for value in found)
 
@@ -147,11 +147,11 @@ def test_each_movie_of_a_file_is_judged_by_itself(runs: Path, tmp_path: Path, ca
     ramp = 2 + np.zeros((24, 24, 1), np.float32) + np.linspace(0, 1, 32, dtype=np.float32)
     movies = [fields(), ramp]
     network, filtered = (vsr.load(best(runs, name)) for name in ("plain", "linear"))
-    known = [network.familiar(movie) for movie in movies]
+    known = [network.ood_score(movie) for movie in movies]
     first, second = (each.disagreement for each in known if each is not None)
     assert max(first, second) > 2 * min(first, second)
     assert network.trained.consistency is not None
-    level = network.trained.consistency * math.sqrt(first * second) / DISAGREES
+    level = network.trained.consistency * math.sqrt(first * second) / MOST_DISAGREEMENT
     checkpoint = expecting(runs, "plain", level, tmp_path / "between.ckpt")
     np.save(tmp_path / "a.npy", np.stack(movies))
     with caplog.at_level(logging.WARNING):
@@ -195,7 +195,7 @@ def test_looking_ahead_changes_nothing_that_comes(kind: str, tmp_path: Path) -> 
         given, target, scale=2, channels="luma", identity={}, overwrite=False, frames=None, audio=False, comment=""
     )
     with sink:
-        source = PictureSource(blocks)
+        source = VideoSource(blocks)
         seen = np.stack([*source.peek(0)])
         np.testing.assert_array_equal(seen, np.stack([*source.frames(0, 0)]))
         np.testing.assert_array_equal(seen[:, 0], luma)

@@ -12,11 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.inference.test_engine import module_of
+from tests.inference.test_engine import engine_of, module_of
 from vsr.data.frames import Ends, beyond
 from vsr.errors import UserError
-from vsr.inference.engine import Engine, Options
-from vsr.inference.stream import run, windows
+from vsr.inference.stream import read_windows, upscale_stream
 from vsr.io.writers.base import Sink
 
 
@@ -71,7 +70,7 @@ def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: 
     base = max(0, start - context)
     frames = [np.full((1, 1, 1), i, np.float32) for i in range(base, length)]
     at = start
-    for window in windows(frames, start, base=base, context=context, block=block, ends=ends):
+    for window in read_windows(frames, start, base=base, context=context, block=block, ends=ends):
         stop = min(at + block, length)
         expected = beyond(torch.arange(at - context, stop + context), 0, length, ends)
         assert torch.equal(window.flatten().long(), expected)
@@ -82,9 +81,9 @@ def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("model", ["fsrcnn", "srnet3d_kim"])
 def test_every_movie_comes_out_whole_and_in_order(model: str, known: bool) -> None:
-    engine = Engine(module_of(model), Options(), channels=1)
+    engine = engine_of(module_of(model))
     source, sink, counted = Movies([7, 1, 70], known=known), Memory(), []
-    computed = run(source, engine, sink, counted.append)
+    computed = upscale_stream(source, engine, sink, counted.append)
     expected = [engine(torch.from_numpy(m)[engine.window(0, len(m), len(m))]).numpy() for m in source.movies]
     found = np.concatenate(sink.held)
     assert found.shape == (78, 1, 12, 16)
@@ -94,17 +93,17 @@ def test_every_movie_comes_out_whole_and_in_order(model: str, known: bool) -> No
 
 @pytest.mark.parametrize("done", [1, 7, 8, 40])
 def test_what_is_there_already_is_not_computed_again(done: int) -> None:
-    engine = Engine(module_of("srnet3d_kim"), Options(), channels=1)
+    engine = engine_of(module_of("srnet3d_kim"))
     source, whole, rest = Movies([7, 1, 70]), Memory(), Memory(done)
-    run(source, engine, whole, lambda _: None)
-    computed = run(source, engine, rest, lambda _: None)
+    upscale_stream(source, engine, whole, lambda _: None)
+    computed = upscale_stream(source, engine, rest, lambda _: None)
     expected = np.concatenate(whole.held)
     np.testing.assert_allclose(np.concatenate(rest.held), expected[done:], atol=1e-4 * expected.std())
     assert computed == 78 - done
 
 
 def test_a_writer_that_fails_while_the_reader_is_slow_does_not_leave_everybody_waiting() -> None:
-    engine, failed = Engine(module_of("bicubic"), Options(), channels=1), threading.Event()
+    engine, failed = engine_of(module_of("bicubic")), threading.Event()
 
     class Slow(Movies):
         def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
@@ -124,7 +123,7 @@ def test_a_writer_that_fails_while_the_reader_is_slow_does_not_leave_everybody_w
 
     def attempt() -> None:
         try:
-            run(Slow([200]), engine, Full(), lambda _: None)
+            upscale_stream(Slow([200]), engine, Full(), lambda _: None)
         except UserError as error:
             caught.append(error)
 
@@ -137,7 +136,7 @@ def test_a_writer_that_fails_while_the_reader_is_slow_does_not_leave_everybody_w
 
 @pytest.mark.parametrize("fault", ["reader", "writer", "compute", "interrupt"])
 def test_a_fault_ends_all_threads_and_keeps_what_was_computed(fault: str) -> None:
-    engine = Engine(module_of("bicubic"), Options(memory=1), channels=1)
+    engine = engine_of(module_of("bicubic"), memory=1)
     source = Movies([40], size=(64, 64), breaks=20 if fault == "reader" else None)
     sink = Memory(fails=20 if fault == "writer" else None)
     counted: list[int] = []
@@ -152,7 +151,7 @@ def test_a_fault_ends_all_threads_and_keeps_what_was_computed(fault: str) -> Non
     kinds = {"reader": UserError, "writer": UserError, "compute": RuntimeError, "interrupt": KeyboardInterrupt}
     before = threading.active_count()
     with pytest.raises(kinds[fault], match={"reader": "damaged", "writer": "disk full"}.get(fault)):
-        run(source, engine, sink, progress)
+        upscale_stream(source, engine, sink, progress)
     assert threading.active_count() == before
     assert sink.log == ["close"] if fault == "writer" else sink.log == ["flush", "close"]
     assert sum(map(len, sink.held)) == sink.done

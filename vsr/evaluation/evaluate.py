@@ -21,7 +21,7 @@ from vsr.errors import UserError
 from vsr.evaluation.report.tables import text
 from vsr.evaluation.report.write import write_all
 from vsr.evaluation.scored import Sample, Scored
-from vsr.inference.out_of_distribution import of_frames
+from vsr.inference.out_of_distribution import score_frames
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import Facts, Referee
 from vsr.models.base import parameter_count
@@ -228,11 +228,11 @@ def _familiar(name: str, module: SRModule, data: SRDataModule, trained: Trained)
     """By test split, whether its LR frames tell that the network knows their kind; said where they tell that it does not."""
     found: dict[str, Any] = {}
     for split in data.test_splits:
-        known = of_frames(module, data.sets[split], data.degradation, trained.consistency, data.ends)
-        if known is not None:
-            found[split] = {**known._asdict(), "strange": known.strange}
-            if known.strange:
-                log.warning("warning   '%s' is unlike what %s was trained on: %s", split, name, known)
+        score = score_frames(module, data.sets[split], data.degradation, trained.consistency, data.ends)
+        if score is not None:
+            found[split] = score.as_json()
+            if score.unfamiliar:
+                log.warning("warning   '%s' is unlike what %s was trained on: %s", split, name, score)
     return found
 
 

@@ -1,12 +1,9 @@
-"""A trained network as a function of LR frames in physical units: whole or in tiles, one block of frames at a time."""
+"""A trained network as a function of LR frames in physical units, in tiles and blocks of frames that fit into memory."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,72 +12,47 @@ from torch import Tensor, nn
 from vsr.data.frames import Ends, beyond
 from vsr.data.masks import fill_gaps
 from vsr.errors import UserError
-from vsr.inference.tiles import tiles
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.models.base import on_clip
 from vsr.training.modules.base import SRModule
 
-log = logging.getLogger(__name__)
-
-Precision = Literal["fp32", "bf16", "fp16"]
-Periodic = Literal["none", "x", "y", "xy"]
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Of intermediate results of a frame network on a CPU: tiles of this size are up to twice as fast as whole large frames, which are
-# fetched from memory again by every layer (benchmarks/upscale.py). Movie networks would compute too many frames twice.
-CACHED = 24 * 2**20
+MOST_FRAMES = 64  # per block
+# Bytes of intermediate results of a frame network on a CPU: tiles of this size are up to twice as fast as large frames, which
+# every layer fetches from memory again (benchmarks/upscale.py). Movie networks would compute too many frames twice.
+CACHED_BYTES = 24 * 2**20
 PROBE = 24  # LR pixels per side of the frame on which the memory per pixel is measured
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How frames are computed; none of them changes what is computed, but for `ensemble` and `periodic`.
-
-    Attributes:
-        precision: of the network's arithmetic. Normalising, bicubic and sums stay in float32.
-        compile: let torch.compile generate code; pays after some hundred frames.
-        channels_last: the memory format of frame networks.
-        ensemble: the mean over the eight flips and turns of each frame (Lim et al. 2017, "self-ensemble"): 8 times the work.
-        periodic: "x", "y" or "xy", where the field goes on at the opposite border; "none".
-        tile: about tile x tile LR pixels are worked on at once, 0 for whole frames; None follows from `memory`.
-        memory: MiB that the network's intermediate results may take.
-    """
-
-    precision: Precision = "fp32"
-    compile: bool = False
-    channels_last: bool = False
-    ensemble: bool = False
-    periodic: Periodic = "none"
-    tile: int | None = None
-    memory: int = 512
-
-
-class Overflow(UserError):
-    """The network made infinite values or NaN of finite ones."""
+class NonFiniteOutput(UserError):
+    """The network made infinite values or NaN of finite values."""
 
 
 class Engine:
-    """LR frames -> SR frames, both (T, C, height, width) in physical units, float32 on the CPU.
+    """A function of LR frames that gives SR frames, both (T, C, height, width) in physical units, float32 on the CPU.
+
+    `consistency` of the module is applied to whole frames, after tiles were put together.
 
     Args:
-        module: a trained network. channels: of its frames.
-        ends: what stands in for frames before the first and after the last.
-        centred: whether an LR pixel lies in the middle of its block of HR pixels, which `ensemble` needs.
-        device: where the network runs.
+        module: a trained network with its normalizer and consistency.
+        options: `ends` is "replicate" if it is None; `consistency` and `consistency_steps` are those of the module.
+        channels: of the frames.
+        centred: whether an LR pixel lies in the middle of its block of HR pixels, which `options.ensemble` needs.
 
-    The module's `consistency` is applied to whole frames, after tiles were put together.
-    Raises UserError for options that do not go together.
+    Attributes:
+        scale: SR pixels per LR pixel along y and x.
+        context: LR frames on each side on which an SR frame depends.
+        reach: LR pixels on each side on which an SR pixel depends.
+        border: (y, x) LR pixels per side that are made up around a frame, so that SR has exactly `scale` times its size.
+        tile_area: LR pixels that are computed at once, over all frames of a block.
+
+    Raises:
+        UserError: options contradict each other, the network or the device.
     """
 
-    def __init__(
-        self,
-        module: SRModule,
-        options: Options,
-        *,
-        channels: int,
-        ends: Ends = "replicate",
-        centred: bool = True,
-        device: torch.device | None = None,
-    ) -> None:
-        device = device or torch.device("cpu")
+    def __init__(self, module: SRModule, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
+        device = options.torch_device()
         if options.ensemble and not centred:
             raise UserError(
                 "ensemble=true: this degradation shifts LR against HR, so that flips do not mean the same; leave it out"
@@ -92,60 +64,80 @@ class Engine:
                 f"periodic={options.periodic}: the degradation that consistency inverts mirrors frames at their border; type "
                 f"consistency=none, or periodic=none"
             )
-        self.options, self.channels, self.device, self.ends = options, channels, device, ends
+        self.options, self.channels, self.device = options, channels, device
+        self.ends: Ends = options.ends or "replicate"
         self.module = module.to(device).eval()
         network = module.network
-        self.kind, self.context, self.lost = network.kind, network.context, network.geometry.margin
+        self.kind, self.context, self.margin = network.kind, network.context, network.geometry.margin
         self.scale, self.reach = network.geometry.scale[1], network.reach
-        # What valid convolutions take off is made up around the frame first, so that SR is exactly `scale` times LR.
         self.border: tuple[int, int] = tuple(
             self.reach if axis in options.periodic else math.ceil(lost / self.scale)
-            for axis, lost in zip("yx", self.lost[1:], strict=True)
+            for axis, lost in zip("yx", self.margin[1:], strict=True)
         )  # type: ignore[assignment]
         with torch.inference_mode():
             self._network: nn.Module = network.fold()
             self._exact = self._network
             if options.channels_last and self.kind == "frame":
                 self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.area = self._area()
+            self.tile_area = self._choose_tile_area()
         if options.compile:
             self._network = torch.compile(self._network, dynamic=True)  # type: ignore[assignment]
 
     def block(self, height: int, width: int) -> int:
-        """How many frames of this size fit into `memory` at once."""
-        seen = (height + 2 * self.border[0]) * (width + 2 * self.border[1])
-        return max(1, min(64, self.area // seen))
+        """The number of LR frames of this size that are computed at once."""
+        pixels = (height + 2 * self.border[0]) * (width + 2 * self.border[1])
+        return max(1, min(MOST_FRAMES, self.tile_area // pixels))
 
     def window(self, start: int, stop: int, length: int) -> Tensor:
-        """Which frames of a movie of `length` the output frames start..stop-1 need, in order, with those that are made up."""
+        """Numbers of the LR frames that the SR frames start..stop-1 of a movie of `length` frames need, in order.
+
+        Frames beyond the ends of the movie are replaced by others, as `ends` says.
+        """
         return beyond(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
-    def __call__(self, lr: Tensor, *, exact: bool = False, agreeing: bool = True, first: int = 0) -> Tensor:
-        """(n + 2 * context, C, h, w) -> (n, C, h * scale, w * scale). Values that are not finite (land, gaps) stay NaN, enlarged.
+    def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:
+        """Upscale a block of frames; pixels that are not finite (land, gaps) become blocks of NaN.
 
-        exact: in single precision and not compiled, whatever the options say. agreeing: False for what the network itself gives.
-        first: number of the first of the n frames, for errors. Raises Overflow where finite values become others.
+        Args:
+            lr: (n + 2 * context, C, h, w) in physical units, n frames and those around them.
+            exact: compute in single precision and without torch.compile, whatever the options say.
+            consistent: apply the consistency of the module; False for the output of the network itself.
+            first_frame: number of the first of the n frames in the movie, for errors.
+
+        Returns:
+            (n, C, h * scale, w * scale) in physical units.
+
+        Raises:
+            NonFiniteOutput: the network made infinite values or NaN of finite ones.
         """
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_gaps(lr)
         unit = self.module.normalizer(filled.to(self.device))
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            sr = self._ensemble(network, unit) if self.options.ensemble else self._frames(network, unit)
+            sr = self._apply_ensemble(network, unit) if self.options.ensemble else self._apply_tiled(network, unit)
         sr = sr.float()
-        if agreeing and self.module.consistency is not None:
+        if consistent and self.module.consistency is not None:
             sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
         out = self.module.normalizer.inverse(sr).cpu()
         finite = out.isfinite()
         if not bool(finite.all()):
-            raise Overflow(self._overflow(first + int((~finite).flatten(1).any(1).nonzero()[0]), filled, exact))
+            frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
+            raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
             inner = mask[self.context : len(mask) - self.context]
             out = out.masked_fill(F.interpolate(inner, scale_factor=self.scale, mode="nearest") == 0, math.nan)
         return out
 
-    def error(self, lr: Tensor) -> dict[str, float]:
-        """What the options cost in accuracy on these frames, in physical units and in dB of the data range."""
+    def rounding_error(self, lr: Tensor) -> dict[str, float]:
+        """Compare the options with plain single precision.
+
+        Args:
+            lr: (n + 2 * context, C, h, w) in physical units.
+
+        Returns:
+            "rms" and "max" of the differences in physical units; "psnr" in dB, with the data range of training.
+        """
         fast, exact = self(lr), self(lr, exact=True)
         difference = (fast - exact)[torch.isfinite(exact)]
         low, high = self.module.normalizer.bounds
@@ -153,7 +145,7 @@ class Engine:
         psnr = 20 * math.log10((high - low) / rms) if rms else math.inf
         return {"rms": rms, "max": float(difference.abs().max()), "psnr": psnr}
 
-    def _overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
+    def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
         low, high = self.module.normalizer.bounds
         reduced = not exact and self.options.precision != "fp32"
         return (
@@ -162,33 +154,31 @@ class Engine:
             f"there is none{', or type precision=fp32' if reduced else ''}"
         )
 
-    def _ensemble(self, network: nn.Module, unit: Tensor) -> Tensor:
+    def _apply_ensemble(self, network: nn.Module, unit: Tensor) -> Tensor:
         total: Tensor | float = 0.0
         for turns in range(4):
             for mirrored in (False, True):
                 seen = torch.rot90(unit.flip(-1) if mirrored else unit, turns, (-2, -1))
-                back = torch.rot90(self._frames(network, seen).float(), -turns, (-2, -1))
+                back = torch.rot90(self._apply_tiled(network, seen).float(), -turns, (-2, -1))
                 total = total + (back.flip(-1) if mirrored else back)
         return total / 8  # type: ignore[return-value]
 
-    def _frames(self, network: nn.Module, unit: Tensor) -> Tensor:
+    def _apply_tiled(self, network: nn.Module, unit: Tensor) -> Tensor:
         """(n + 2 * context, C, h, w) -> (n, C, H, W) in the unit interval, tile by tile."""
         height, width = unit.shape[-2:]
-        unit = self._bordered(unit)
-        count = len(unit) - 2 * self.context
-        parts = list(tiles(height, width, self.reach, self.area, self.border))
-        if len(parts) == 1:
-            return self._tile(network, unit, parts[0].y, parts[0].x, (0, 0))
-        out = unit.new_empty(count, unit.shape[1], height * self.scale, width * self.scale)
+        unit = self._add_border(unit)
+        tiles = list(split_into_tiles(height, width, self.reach, self.tile_area, self.border))
+        if len(tiles) == 1:
+            return self._apply_to_tile(network, unit, tiles[0])
         s = self.scale
-        for part in parts:
-            (a, b), (c, d) = part.y, part.x
-            seen = unit[..., slice(*part.seen_y), slice(*part.seen_x)]
-            out[..., a * s : b * s, c * s : d * s] = self._tile(network, seen, part.y, part.x, (part.seen_y[0], part.seen_x[0]))
+        out = unit.new_empty(len(unit) - 2 * self.context, unit.shape[1], height * s, width * s)
+        for tile in tiles:
+            (a, b), (c, d) = tile.y, tile.x
+            out[..., a * s : b * s, c * s : d * s] = self._apply_to_tile(network, unit, tile)
         return out
 
-    def _bordered(self, unit: Tensor) -> Tensor:
-        """With the made-up border around it: from the opposite side where the field is periodic, else mirrored."""
+    def _add_border(self, unit: Tensor) -> Tensor:
+        """Add the made-up border: from the opposite side along periodic axes, else mirrored."""
         for axis, letter, n in zip((-2, -1), "yx", self.border, strict=True):
             if n:
                 size = unit.shape[axis]
@@ -201,25 +191,28 @@ class Engine:
                 unit = unit.index_select(axis, index)
         return unit
 
-    def _tile(self, network: nn.Module, seen: Tensor, y: tuple[int, int], x: tuple[int, int], origin: tuple[int, int]) -> Tensor:
-        """What a tile gives: SR of LR rows `y` and columns `x`, from pixels that begin at `origin` of the bordered frame."""
-        clip = seen.transpose(0, 1).unsqueeze(0)  # (1, C, T, h, w)
+    def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile) -> Tensor:
+        """The SR pixels (n, C, H, W) of a tile of the frames `unit`, which have their border."""
+        seen = unit[..., slice(*tile.seen_y), slice(*tile.seen_x)]
         if self.kind == "frame" and self.options.channels_last:
             sr = network(seen.contiguous(memory_format=torch.channels_last))
         elif self.kind == "frame":
             sr = network(seen)
         else:
+            clip = seen.transpose(0, 1).unsqueeze(0)  # (1, C, T, h, w)
             sr = on_clip(network, self.kind, clip)[0].transpose(0, 1)  # (T', C, H, W)
-            more = self.context - self.lost[0]
-            sr = sr[more : len(sr) - more]
+            surplus = self.context - self.margin[0]
+            sr = sr[surplus : len(sr) - surplus]
         spans = []
-        for (a, b), border, first, lost in zip((y, x), self.border, origin, self.lost[1:], strict=True):
-            begin = (a + border - first) * self.scale - lost
-            spans.append(slice(begin, begin + (b - a) * self.scale))
+        for (start, stop), (first, _), border, lost in zip(
+            (tile.y, tile.x), (tile.seen_y, tile.seen_x), self.border, self.margin[1:], strict=True
+        ):
+            begin = (start + border - first) * self.scale - lost
+            spans.append(slice(begin, begin + (stop - start) * self.scale))
         return sr[..., spans[0], spans[1]]
 
-    def _area(self) -> int:
-        """LR pixels (of all frames of a block together) that fit into the memory allowed."""
+    def _choose_tile_area(self) -> int:
+        """LR pixels, over all frames of a block, whose intermediate results fit into `options.memory`."""
         if self.options.tile is not None:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach
@@ -228,12 +221,12 @@ class Engine:
         held = _peak_bytes(self._network, lambda: on_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":
-            limit = min(limit, max(CACHED * size * size // held, (16 * self.reach) ** 2))
+            limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
 
 
 def _peak_bytes(network: nn.Module, run: Callable[[], object]) -> int:
-    """About how many bytes a network holds at once: the largest sum of a layer's input and output, with as much for its work."""
+    """Estimate the bytes that a network holds at once: twice the largest sum of the input and output of a layer."""
     largest = 0
 
     def note(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -249,8 +242,3 @@ def _peak_bytes(network: nn.Module, run: Callable[[], object]) -> int:
         for hook in hooks:
             hook.remove()
     return max(1, 2 * largest)
-
-
-def reported(options: Options) -> bool:
-    """Whether results differ from those of the plain way by more than rounding in single precision."""
-    return options != replace(options, precision="fp32", compile=False, channels_last=False)

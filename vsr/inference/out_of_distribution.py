@@ -1,14 +1,15 @@
-"""Whether a movie is of the kind that a network was trained on, told from its LR frames alone.
+"""Out-of-distribution score of a movie, from its LR frames alone.
 
-A network outside of what it has learned may be far below the best linear filter, and nothing in its sharp output shows it. Two
-questions can be asked without HR frames:
+On a movie unlike its training data a network may be far below the best linear filter, and nothing in its sharp output shows it.
+Two measures need no HR frames:
 
-- One scale coarser, LR is the truth. Does the network bring LR back from frames that were made from it as they were made from HR,
-  clearly better than the linear filter does? (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018,
-  train on such pairs.)
-- Degraded again, does its result give LR about as well as it did in validation?
+- One scale coarser, the LR frames are the truth. They are degraded once more, and the network must restore them clearly better
+  than the linear filter does. (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train on such
+  pairs.)
+- The SR frames, degraded, must agree with the LR frames about as well as they did in validation.
 
-A network that fails both is not to be trusted. Measured on all families of the climate data: docs/guides/out-of-distribution.md.
+A network that fails both is not to be trusted. docs/guides/out-of-distribution.md has measurements on all families of the climate
+data.
 """
 
 from __future__ import annotations
@@ -23,74 +24,93 @@ from torch import Tensor
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
 from vsr.degradations.consistency import Degrade, again
-from vsr.inference.engine import Engine, Options
+from vsr.inference.engine import Engine
+from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import ratio
 from vsr.models.base import Network
 from vsr.training.modules.base import SRModule
 
-CLEARLY = 0.25  # dB over the linear filter one scale coarser: less than that, and
-DISAGREES = 1.5  # times the LR consistency error of validation: more than that, and the network is not trusted
-SMALLEST = 8  # pixels per side of the coarser frames, below which nothing is said
-FRAMES = 16  # of a movie that are looked at together
-SEGMENTS = 8  # of a split that are looked at
-EDGE = 2  # pixels of the coarser frames per side that do not count: their surroundings are made up
+LEAST_GAIN = 0.25  # dB over the linear filter one scale coarser: a network with less,
+MOST_DISAGREEMENT = 1.5  # and with more than so many times the LR consistency error of validation, is not trusted
+SMALLEST = 8  # pixels per side of the coarser frames, below which nothing is measured
+FRAMES = 16  # of a movie that are measured together
+SEGMENTS = 8  # of a split that are measured
+EDGE = 2  # pixels per side of the coarser frames that do not count, as what lies beyond the border is made up
 BORDER = 4  # LR pixels per side that do not count in the agreement, for the same reason
 
 
-class Familiarity(NamedTuple):
-    """What the two questions gave: dB over the linear filter one scale coarser, LR consistency error over that of validation."""
+class OODScore(NamedTuple):
+    """How unlike its training data a movie is to a network.
 
-    coarser: float
+    Attributes:
+        coarser_gain: PSNR of the network minus PSNR of the linear filter one scale coarser, in dB.
+        disagreement: LR consistency error divided by the error in validation.
+    """
+
+    coarser_gain: float
     disagreement: float
 
     @property
-    def strange(self) -> bool:
-        """Whether the linear filter is to be preferred."""
-        return self.coarser < CLEARLY and self.disagreement > DISAGREES
+    def unfamiliar(self) -> bool:
+        """Whether the linear filter is to be preferred to the network."""
+        return self.coarser_gain < LEAST_GAIN and self.disagreement > MOST_DISAGREEMENT
+
+    def as_json(self) -> dict[str, float | bool]:
+        """The score under the names that it has in results.json."""
+        return {"coarser": self.coarser_gain, "disagreement": self.disagreement, "strange": self.unfamiliar}
 
     def __str__(self) -> str:
-        side = "above" if self.coarser >= 0 else "below"
+        side = "above" if self.coarser_gain >= 0 else "below"
         return (
-            f"one scale coarser the network is {abs(self.coarser):.1f} dB {side} the linear filter, and its result, degraded, "
-            f"{self.disagreement:.1f} times as far from LR as in validation"
+            f"one scale coarser the network is {abs(self.coarser_gain):.1f} dB {side} the linear filter, and its result, "
+            f"degraded, {self.disagreement:.1f} times as far from LR as in validation"
         )
 
 
-def familiarity(
-    engine: Engine, linear: Network, degrade: Degrade, expected: float, clips: Iterable[Tensor]
-) -> Familiarity | None:
-    """Of clips of one movie, LR frames in physical units with those around them as `engine` takes them (F, C, h, w).
+def score_clips(
+    engine: Engine, linear: Network, degrade: Degrade, validation_error: float, clips: Iterable[Tensor]
+) -> OODScore | None:
+    """Compute the mean score over clips of one movie.
 
     Args:
-        engine: the network. linear: the filter that was fitted to the same training frames, on frames in the unit interval.
-        degrade: what made the LR frames. expected: the LR consistency error in validation.
+        engine: the network.
+        linear: the filter that was fitted to the same training frames; takes frames in the unit interval.
+        degrade: the degradation that made the LR frames; takes frames in the unit interval.
+        validation_error: the LR consistency error in validation.
+        clips: LR frames (n + 2 * context, C, h, w) in physical units.
 
-    Means over the clips. None where frames are too small to be degraded once more, or hold too little to compare.
+    Returns:
+        None if the frames are too small to be degraded once more, or constant.
     """
-    found = [both for lr in clips if (both := _of(engine, linear, degrade, lr)) is not None]
-    if not found or not expected > 0:
+    scores = [score for lr in clips if (score := _score_clip(engine, linear, degrade, lr)) is not None]
+    if not scores or not validation_error > 0:
         return None
-    coarser, consistency = torch.tensor(found, dtype=torch.float64).mean(0).tolist()
-    return Familiarity(coarser, consistency / expected)
+    coarser_gain, error = torch.tensor(scores, dtype=torch.float64).mean(0).tolist()
+    return OODScore(coarser_gain, error / validation_error)
 
 
-def of_frames(
-    module: SRModule, frames: FrameSet, degradation: Degradation, expected: float | None, ends: Ends
-) -> Familiarity | None:
-    """Of the first frames of a few movies of a split. None also where `expected` or what degrades once more is not there."""
+def score_frames(
+    module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
+) -> OODScore | None:
+    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies.
+
+    Returns:
+        None where `score_clips` returns None, and if the validation error is unknown, the degradation is not linear or the module
+        has no linear filter.
+    """
     degrade = again(degradation, frames.scale)
-    if degrade is None or expected is None or module.reference is None:
+    if degrade is None or validation_error is None or module.reference is None:
         return None
-    engine = Engine(module, Options(), channels=frames.channels, ends=ends)
+    engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest())))
-    few = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
-    clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in few)
-    return familiarity(engine, module.reference, degrade, expected, clips)
+    segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
+    clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in segments)
+    return score_clips(engine, module.reference, degrade, validation_error, clips)
 
 
 @torch.inference_mode()
-def _of(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[float, float] | None:
-    """(dB over linear one scale coarser, LR consistency error); None where there is nothing to compare."""
+def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[float, float] | None:
+    """(dB over the linear filter one scale coarser, LR consistency error); None if they cannot be measured."""
     scale, context, normalizer = engine.scale, engine.context, engine.module.normalizer
     height, width = (size // scale * scale for size in lr.shape[-2:])
     if min(height, width) < scale * SMALLEST:
@@ -98,17 +118,17 @@ def _of(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[
     unit = normalizer(lr.to(engine.device))
     inner = unit[context : len(unit) - context]
     middle = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    error = (degrade(normalizer(engine(lr, exact=True, agreeing=False).to(engine.device))) - inner)[middle]
+    error = (degrade(normalizer(engine(lr, exact=True, consistent=False).to(engine.device))) - inner)[middle]
     centred = inner[middle] - inner[middle].nanmean((2, 3), keepdim=True)
     agreement = ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
-    agreement = agreement[agreement.isfinite()]  # a constant frame has none
+    agreement = agreement[agreement.isfinite()]  # constant frames give NaN
     truth = unit[..., :height, :width]
     coarse = degrade(truth)
-    own = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, agreeing=False).to(engine.device))
+    restored = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, consistent=False).to(engine.device))
     filtered = linear(coarse.nan_to_num(0.5)[context : len(unit) - context])
     cut = (..., slice(EDGE * scale, height - EDGE * scale), slice(EDGE * scale, width - EDGE * scale))
     goal = truth[context : len(unit) - context][cut]
-    errors = [(frames[cut] - goal) for frames in (own, filtered)]
+    errors = [frames[cut] - goal for frames in (restored, filtered)]
     compared = errors[0].isfinite() & errors[1].isfinite()
     if not len(agreement) or not compared.any():
         return None

@@ -1,4 +1,4 @@
-"""How a frame that is too large is cut so that the pieces, put together, are what the whole would have given."""
+"""Division of large frames into tiles that give, put together, the result of the whole frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """What of the output a tile gives (y, x, in LR pixels) and what of the frame it must see for that."""
+    """A part of an LR frame.
+
+    Attributes:
+        y: rows of the frame that the tile computes.
+        x: columns of the frame that the tile computes.
+        seen_y: rows that the network sees for that, counted with the border.
+        seen_x: columns that the network sees for that, counted with the border.
+    """
 
     y: Span
     x: Span
@@ -20,14 +27,19 @@ class Tile:
     seen_x: Span
 
 
-def tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0)) -> Iterator[Tile]:
-    """Tiles of an LR frame of height x width, each of which sees about `area` pixels at most.
+def split_into_tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0)) -> Iterator[Tile]:
+    """Cut an LR frame into tiles, each of which sees about `area` pixels at most.
 
-    A tile sees `reach` pixels more than it gives on every side where the frame goes on; where it does not, the network meets the
-    frame's own border, as it does with whole frames. So every pixel depends on what it depends on without tiles, and differs by
-    float rounding only. `border` counts pixels (y, x) per side of a made-up border, which are seen and never given.
+    The network sees `reach` pixels more than a tile computes on each side on which the frame continues, and the border of the
+    frame elsewhere. So a pixel depends on the same pixels as without tiles, and differs by rounding only. A frame that fits is
+    one tile; else tiles are strips of whole rows or squares, whichever sees fewer pixels twice.
 
-    Whole frames where they fit; else strips of whole rows or squares, whichever sees fewer pixels more than once.
+    Args:
+        height: of the frame, in LR pixels.
+        width: of the frame, in LR pixels.
+        reach: LR pixels on each side on which an SR pixel depends.
+        area: LR pixels that a tile may see.
+        border: (y, x) pixels per side of a made-up border, which are seen and never computed.
     """
     above, left = border
     whole_height, whole_width = height + 2 * above, width + 2 * left
@@ -37,15 +49,15 @@ def tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0))
         strip, square = (max(8, side - 2 * reach) for side in (area // whole_width, isqrt(area)))
         strips_are_better = (strip + 2 * reach) / strip <= ((square + 2 * reach) / square) ** 2
         rows, columns = (strip, width) if strips_are_better else (square, square)
-    for a, b in _evenly(height, rows):
-        for c, d in _evenly(width, columns):
-            seen_y = max(0, a + above - reach), min(whole_height, b + above + reach)
-            seen_x = max(0, c + left - reach), min(whole_width, d + left + reach)
-            yield Tile((a, b), (c, d), seen_y, seen_x)
+    for top, bottom in _split_evenly(height, rows):
+        for first, last in _split_evenly(width, columns):
+            seen_y = max(0, top + above - reach), min(whole_height, bottom + above + reach)
+            seen_x = max(0, first + left - reach), min(whole_width, last + left + reach)
+            yield Tile((top, bottom), (first, last), seen_y, seen_x)
 
 
-def _evenly(size: int, most: int) -> Iterator[Span]:
-    """0..size in pieces of nearly equal length, none longer than `most`."""
+def _split_evenly(size: int, most: int) -> Iterator[Span]:
+    """Cut 0..size into pieces of nearly equal length, none longer than `most`."""
     count = ceil(size / most)
     edges = [i * size // count for i in range(count + 1)]
     yield from pairwise(edges)

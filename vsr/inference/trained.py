@@ -1,4 +1,4 @@
-"""A trained network from its checkpoint alone: config, normaliser and degradation travel in it."""
+"""Trained networks as checkpoints hold them: weights, config, normalizer and degradation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vsr.training.build import build_module, build_network, make
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
 
-# Of a run's config, what says nothing about the network: where it started from (that file may be gone) and how it was run.
-FORGOTTEN = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
-NEEDED = ("name", "scale", "model", "degradation", "recipe", "window")
+# Keys of the config of a run that say nothing about the network: its initial weights (the file may be gone) and how it was run.
+DROPPED = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
+REQUIRED = ("name", "scale", "model", "degradation", "recipe", "window")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,14 @@ class Trained:
     """A checkpoint of vsr, read and checked.
 
     Attributes:
-        path, sha256: the file. config: of its run. facts: the card of the data that it was trained on. seconds, stage_seconds: of
-        its training. consistency: with LR in validation (`vsr.training.callbacks.LRConsistency`); None where not measured.
+        path: the file.
+        sha256: of the file, in hexadecimal.
+        config: of the training run.
+        facts: about the training data: "channels", "bounds", "units", "name" and others.
+        state: the state dict of the module.
+        seconds: that the training took.
+        stage_seconds: that each stage of the training took, by name.
+        consistency: the LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
     """
 
     path: Path
@@ -47,6 +53,7 @@ class Trained:
 
     @property
     def channels(self) -> int:
+        """The number of channels of a frame."""
         return int(self.facts["channels"])
 
     @property
@@ -56,14 +63,22 @@ class Trained:
         return float(low), float(high)
 
     def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
-        """The network in its harness, with its weights; `config` when parts of its own were replaced. Raises UserError."""
+        """Build the LightningModule of the training with the trained weights.
+
+        Args:
+            config: a changed copy of the config of the training; None for the config itself.
+            test_splits: names of the splits that the module will be tested on.
+
+        Raises:
+            UserError: the config is incomplete, or the weights are not those of the network that it names.
+        """
         config = config if config is not None else self.config
         try:
-            with warnings.catch_warnings(action="ignore"):  # torch remarks on empty tensors
+            with warnings.catch_warnings(action="ignore"):  # torch warns of empty tensors
                 self._check_size(config)
                 module = build_module(config, self.facts, test_splits)
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
-            raise incomplete(self.path, error) from error
+            raise _incomplete(self.path, error) from error
         try:
             module.load_state_dict(self.state)
         except RuntimeError as error:
@@ -72,7 +87,7 @@ class Trained:
         return module.eval()
 
     def _check_size(self, config: DictConfig) -> None:
-        """Raise UserError for a network that is larger than what the file holds, before memory and time are spent on it."""
+        """Raise UserError for a network with more weights than the file holds, before memory and time are spent on it."""
         held = sum(tensor.numel() for tensor in self.state.values())
         largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
@@ -89,36 +104,49 @@ class Trained:
 
 
 def read_trained(path: Path) -> Trained:
-    """Read a checkpoint and check the config in it against what a config may name.
+    """Read a checkpoint and check the config in it.
 
-    Raises UserError for a file that is not a checkpoint of vsr, is damaged or incomplete, or names what is not allowed.
+    Raises:
+        UserError: the file is not a checkpoint of vsr, is damaged or incomplete, or its config names a class that is not allowed.
     """
     content = read_checkpoint(path)
     card = content["vsr"]
-    if (text := _interpolated(card)) is not None:  # written resolved; one would be filled in from this environment
+    if (text := _find_interpolation(card)) is not None:  # vsr writes resolved configs; this would read the environment
         raise UserError(f"{path}: its config holds {text!r}, which is not filled in here; it was not written by vsr")
     try:
-        config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in FORGOTTEN})
-        facts = dict(card["data"])
-        low, high = facts["bounds"]
-        facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
-        if facts["channels"] < 1:
-            raise ValueError(f"channels={facts['channels']}")
-        if (missing := next((key for key in NEEDED if config.get(key) is None), None)) is not None:
-            raise KeyError(missing)
+        config, facts = _config_of(card), _facts_of(card)
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
-        agreed = None if card.get("consistency") is None else float(card["consistency"])
-        config.protocol, config.ends = config.get("protocol", "float"), config.get("ends", "replicate")
-        config.consistency, config.consistency_steps = config.get("consistency", "none"), config.get("consistency_steps", 3)
+        consistency = None if card.get("consistency") is None else float(card["consistency"])
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
-        raise incomplete(path, error) from error
+        raise _incomplete(path, error) from error
     _check_state(path, content["state_dict"])
     try:
         check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that no schema has refused
-        raise incomplete(path, error) from error
-    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages, agreed)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
+        raise _incomplete(path, error) from error
+    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
+
+
+def _config_of(card: dict[str, Any]) -> DictConfig:
+    """The config of the training, with defaults for keys that older checkpoints lack."""
+    config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in DROPPED})
+    for key in REQUIRED:
+        if config.get(key) is None:
+            raise KeyError(key)
+    for key, default in {"protocol": "float", "ends": "replicate", "consistency": "none", "consistency_steps": 3}.items():
+        config[key] = config.get(key, default)
+    return config
+
+
+def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
+    """The facts about the training data, with channels and bounds as numbers."""
+    facts = dict(card["data"])
+    low, high = facts["bounds"]
+    facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
+    if facts["channels"] < 1:
+        raise ValueError(f"channels={facts['channels']}")
+    return facts
 
 
 def _check_state(path: Path, state: Any) -> None:
@@ -132,7 +160,7 @@ def _check_state(path: Path, state: Any) -> None:
 
 
 def _integers(value: Any) -> Iterator[int]:
-    """All integers in a tree of plain values."""
+    """Yield all integers in a tree of plain values."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _integers(each)
@@ -140,16 +168,15 @@ def _integers(value: Any) -> Iterator[int]:
         yield value
 
 
-def _interpolated(value: Any) -> str | None:
-    """The first text with an interpolation in it; None where there is none."""
+def _find_interpolation(value: Any) -> str | None:
+    """Return the first text with an interpolation in a tree of plain values, or None."""
     if isinstance(value, dict | list | tuple):
         inside = (*value, *value.values()) if isinstance(value, dict) else value
-        return next((text for each in inside if (text := _interpolated(each)) is not None), None)
+        return next((text for each in inside if (text := _find_interpolation(each)) is not None), None)
     return value if isinstance(value, str) and "${" in value else None
 
 
-def incomplete(path: Path, error: Exception) -> UserError:
-    """What to say of a description that lacks something."""
+def _incomplete(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version")
 
 

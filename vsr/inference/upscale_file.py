@@ -1,117 +1,72 @@
-"""From file to file: what upscale.py does."""
+"""Upscaling from file to file, the task of upscale.py."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
 from vsr import __version__
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
-from vsr.inference.engine import Options, reported
-from vsr.inference.ood_policy import Movies, strange
-from vsr.inference.stream import run
+from vsr.inference.ood_policy import unfamiliar_movies
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.sources import ArraySource, Source, VideoSource
+from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
-from vsr.inference.upscaler import Upscaler, chosen
-from vsr.io.readers.open import ArrayMovie, open_movie
+from vsr.inference.upscaler import Upscaler
+from vsr.io.readers.open import open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import array_sink, template_of
 from vsr.io.writers.video.sink import stream_pair
-from vsr.io.writers.video.source import Source as Blocks
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import alone
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
-OUTSIDE = 0.1  # of the training range: values further out than that are worth a warning
-
-
-class ArraySource:
-    """The movies of an array file, frame after frame."""
-
-    def __init__(self, array: ArrayMovie) -> None:
-        movies, self.channels, length, self.height, self.width = array.shape
-        self.array = array
-        self.lengths: list[int | None] = [length] * movies
-
-    def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """(C, h, w) float32, from frame `start` of a movie on."""
-        each = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
-        for first in range(start, self.array.shape[2], each):
-            values = self.array.read(movie, first, min(first + each, self.array.shape[2]))
-            yield from np.moveaxis(values, 1, 0)
-
-    def peek(self, movie: int) -> Iterator[np.ndarray]:
-        """A movie's frames from the first on, to look at."""
-        return self.frames(movie, 0)
-
-
-class PictureSource:
-    """The frames of a video or of pictures, frame after frame."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self.blocks = blocks
-        self.channels, self.height, self.width = blocks.channels, blocks.height, blocks.width
-        self.lengths: list[int | None] = [blocks.length]
-
-    def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """(C, h, w) codes 0..255, from frame `start` on."""
-        for _, block in self.blocks.blocks(1, start):
-            yield from block
-
-    def peek(self, movie: int) -> Iterator[np.ndarray]:
-        """The frames from the first on, to look at."""
-        return self.blocks.peek()
+OUTSIDE = 0.1  # of the training range: values further outside get a warning
+UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
 
 
 def upscale(settings: UpscaleSchema) -> Path:
-    """Sharpen the movie `input` with the network `checkpoint` and return the path of the result.
+    """Upscale the movie `input` with the network `checkpoint`; an interrupted run is continued.
 
-    The same command goes on where an interrupted one stopped. Raises UserError for what cannot be read, written or computed.
+    Args:
+        settings: the config of upscale.py.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        UserError: a file cannot be read or written, or options contradict each other or the network.
     """
     alone("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
-    options = Options(**{name: getattr(settings, name) for name in Options.__dataclass_fields__})
-    ends: Any = settings.ends  # checked against ENDS
-    agreeing = {"consistency": settings.consistency, "consistency_steps": settings.consistency_steps}
-    upscaler = Upscaler(trained, options, device=chosen(settings.device), ends=ends, **agreeing)  # type: ignore[arg-type]
+    upscaler = Upscaler(trained, UpscaleOptions.from_config(settings))
     given = Path(settings.input).expanduser()
-    target = _beside(given, upscaler.scale) if settings.output is None else Path(settings.output).expanduser()
+    target = _default_output(given, upscaler.scale) if settings.output is None else Path(settings.output).expanduser()
     if target.resolve() == given.resolve():
         raise UserError(f"output={target}: is the input; type another name")
-    about = given.stat()
-    # All that the frames depend on: only with the same is an interrupted run continued.
-    identity = {
-        "checkpoint": trained.sha256,
-        "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
-        "version": __version__,
-        "ends": upscaler.engine.ends,
-        **{name: upscaler.config[name] for name in agreeing},
-        **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio", "guard")},
-        **{name: value for name, value in asdict(options).items() if name not in ("memory", "tile")},
-    }
-    history = f"vsr {__version__} upscale.py, {upscaler.name}"
-    source, sink, notes = _open(settings, given, target, upscaler, identity, history)
+    source, sink, notes = _open_input_and_output(settings, given, target, upscaler)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
-        _describe(given, target, source, total, sink, upscaler, notes)
-        instead = {movie: upscaler.linear for movie in strange(source, upscaler, settings.guard)}
+        _log_plan(given, source, total, sink, upscaler, notes)
+        replacements = {movie: upscaler.linear for movie in unfamiliar_movies(source, upscaler, settings.guard)}
         bar = progress_bar(total, "upscaling", "frame", sink.done)
         try:
             with bar:
-                run(source, upscaler.engine, sink, bar.update, lambda lr: _first(lr, upscaler, options), instead)
+                upscale_stream(
+                    source, upscaler.engine, sink, bar.update, lambda lr: _check_first_block(lr, upscaler), replacements
+                )
         except KeyboardInterrupt:
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
@@ -119,8 +74,20 @@ def upscale(settings: UpscaleSchema) -> Path:
     return target
 
 
-def _beside(given: Path, scale: int) -> Path:
-    """Where the result goes when nothing is said: next to the input."""
+def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
+    """Everything that the result depends on: an interrupted run is continued only if all of it is the same."""
+    about = given.stat()
+    return {
+        "checkpoint": upscaler.trained.sha256,
+        "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
+        "version": __version__,
+        **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio", "guard")},
+        **{name: value for name, value in asdict(upscaler.options).items() if name not in UNIMPORTANT},
+    }
+
+
+def _default_output(given: Path, scale: int) -> Path:
+    """A path beside the input."""
     if given.is_dir() and given.suffix != ".zarr":
         return given.with_name(f"{given.name}_x{scale}")
     suffix = given.suffix.lower()
@@ -132,12 +99,13 @@ def _beside(given: Path, scale: int) -> Path:
     return given.with_name(f"{given.stem}_x{scale}{kept}")
 
 
-def _open(
-    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, identity: Mapping[str, Any], history: str
-) -> tuple[Movies, Sink, list[str]]:
-    """Input and output, and sentences about what the output will not have. Raises UserError."""
-    suffix = given.suffix.lower()
-    if suffix in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
+def _open_input_and_output(
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler
+) -> tuple[Source, Sink, list[str]]:
+    """Open both, and list in sentences what the output will lack. Raises UserError."""
+    history = f"vsr {__version__} upscale.py, {upscaler.name}"
+    identity = _identity(settings, given, upscaler)
+    if given.suffix.lower() in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(
@@ -155,9 +123,9 @@ def _open(
             comment=history,
             **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
         )
-        return PictureSource(blocks), sink, blocks.notes
+        return VideoSource(blocks), sink, blocks.notes
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
-    with _own_keys():
+    with _keys_without_group():
         movie = open_movie(given, variable=variable, axes=settings.axes, max_bytes=settings.max_bytes)
     if movie.shape[1] != upscaler.channels:
         raise UserError(
@@ -174,8 +142,8 @@ def _open(
 
 
 @contextmanager
-def _own_keys() -> Iterator[None]:
-    """The readers speak of train.py's keys, data.axes and the like; here they have no group."""
+def _keys_without_group() -> Iterator[None]:
+    """Rewrite the keys in errors of readers: data.axes= of train.py is axes= of upscale.py."""
     try:
         yield
     except UserError as error:
@@ -186,10 +154,7 @@ def _is_folder_of_pictures(path: Path) -> bool:
     return path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
 
 
-def _describe(
-    given: Path, target: Path, source: Movies, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]
-) -> None:
-    """What is about to happen, in a few lines."""
+def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:
     engine, scale = upscaler.engine, upscaler.scale
     size = f"{source.height}x{source.width} to {source.height * scale}x{source.width * scale}"
     count = "frames" if total is None else f"{total} frames"
@@ -207,25 +172,26 @@ def _describe(
     log.info("%s", "\n".join(lines))
 
 
-def _first(lr: Tensor, upscaler: Upscaler, options: Options) -> None:
-    """Of the first block: what reduced precision costs, and whether these are values that the network knows."""
-    if reported(options):
-        cost = upscaler.engine.error(lr)
+def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
+    """Log the rounding error of the options, and warn of values outside the training range."""
+    options = upscaler.options
+    if options.approximate:
+        error = upscaler.engine.rounding_error(lr)
         log.info(
             "precision %s%s against fp32 on the first frames: RMSE %.3g, largest difference %.3g, PSNR %.1f dB",
             options.precision,
             ", compiled" if options.compile else "",
-            cost["rms"],
-            cost["max"],
-            cost["psnr"],
+            error["rms"],
+            error["max"],
+            error["psnr"],
         )
     low, high = upscaler.bounds
     finite = lr[lr.isfinite()]
     if not finite.numel():
         return
     least, largest = float(finite.min()), float(finite.max())
-    beyond = max(low - least, largest - high)
-    if beyond > OUTSIDE * (high - low) and math.isfinite(beyond):
+    excess = max(low - least, largest - high)
+    if excess > OUTSIDE * (high - low) and math.isfinite(excess):
         log.warning(
             "warning   values from %.4g to %.4g, the network was trained on %.4g to %.4g: what it makes of the rest is a guess; "
             "check the units of the input",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -12,114 +13,142 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.config.check import CONSISTENCIES
-from vsr.data.frames import Ends
 from vsr.degradations.consistency import again
-from vsr.errors import UserError, suggestion
-from vsr.inference.engine import Engine, Options
-from vsr.inference.labelled_arrays import refined
-from vsr.inference.out_of_distribution import FRAMES, Familiarity, familiarity
-from vsr.inference.stream import windows
+from vsr.errors import UserError
+from vsr.inference.engine import Engine
+from vsr.inference.labelled_arrays import upscale_labelled
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.out_of_distribution import FRAMES, OODScore, score_clips
+from vsr.inference.stream import read_windows
 from vsr.inference.trained import Trained, read_trained
 from vsr.models.parameter_names import method
 from vsr.training.build import build_baselines, make
 
-Array = TypeVar("Array")  # numpy, torch or xarray: what goes in comes out
+Array = TypeVar("Array")  # a NumPy array, a torch tensor or an xarray.DataArray
 
 
 class Upscaler:
-    """A network from a checkpoint. Nothing else is needed: scale, normaliser, degradation and ends travel in it.
+    """A trained network that upscales movies. `vsr.load` makes one from a checkpoint.
+
+    Args:
+        trained: the checkpoint; scale, normalizer, degradation and ends travel in it.
+        options: how the network is applied. None values are replaced by those of the training.
 
     Attributes:
-        trained: the checkpoint. config: of its run, with what was replaced here. engine: the function of frames. scale, channels:
-            of the network. bounds: the physical values between which it was trained.
+        trained: the checkpoint.
+        options: as given, with `ends`, `consistency` and `consistency_steps` filled in.
+        engine: the function of LR frames.
+        scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
+        channels: of a frame.
+        bounds: the physical values that are 0 and 1 to the network.
+
+    Raises:
+        UserError: weights are not finite, or the options contradict each other or the network.
     """
 
-    def __init__(
-        self,
-        trained: Trained,
-        options: Options,
-        *,
-        device: torch.device,
-        ends: Ends | None = None,
-        consistency: str | None = None,
-        consistency_steps: int | None = None,
-    ) -> None:
+    def __init__(self, trained: Trained, options: UpscaleOptions) -> None:
         self.config = trained.config.copy()
-        self.config.consistency = consistency or self.config.consistency
-        self.config.consistency_steps = consistency_steps or self.config.consistency_steps
-        degradation = make("degradation", self.config.degradation)
+        self.options = replace(
+            options,
+            ends=options.ends or self.config.ends,
+            consistency=options.consistency or self.config.consistency,
+            consistency_steps=options.consistency_steps or self.config.consistency_steps,
+        )
+        self.config.consistency, self.config.consistency_steps = self.options.consistency, self.options.consistency_steps
+        self.degradation = make("degradation", self.config.degradation)
         self.trained = trained
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
-            if name.endswith(".std") and not (values > 0).all():  # what comes in is divided by it
+            if name.endswith(".std") and not (values > 0).all():  # inputs are divided by it
                 raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
-        self.engine = Engine(
-            self.module,
-            options,
-            channels=self.channels,
-            ends=ends or trained.config.ends,
-            centred=degradation.centred(self.scale),
-            device=device,
-        )
+        centred = self.degradation.centred(self.scale)
+        self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
 
     @property
     def name(self) -> str:
-        """What it is and which file it is from, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
+        """The network and its checkpoint, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
         name = method(str(self.config.name), self.config.consistency, self.trained.config.consistency)
         return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     @cached_property
     def linear(self) -> Engine:
-        """The linear filter that was fitted to the same training frames, in the same place as the network."""
+        """The linear filter that was fitted to the training frames of the network, with the same options."""
         module = build_baselines(self.module, self.channels)["linear"]
         module.consistency = self.module.consistency
-        return Engine(module, self.engine.options, channels=self.channels, ends=self.engine.ends, device=self.engine.device)
-
-    def familiar(self, movie: Array) -> Familiarity | None:
-        """Whether a movie is of the kind that the network was trained on; of its first frames, None where that cannot be told.
-
-        Takes what `upscale` takes.
-        """
-        frames = self._as_frames(torch.as_tensor(np.asarray(movie), dtype=torch.float32))
-        return self.familiarity((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
-
-    def familiarity(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> Familiarity | None:
-        """The same, of LR frames (C, h, w) in order; `length` of them, None where that is not known, of `size` (h, w)."""
-        degrade, engine = again(make("degradation", self.config.degradation), self.scale), self.engine
-        if degrade is None or self.trained.consistency is None or self.module.reference is None:
-            return None
-        # Of short movies fewer: looking must not take longer than what is looked at.
-        block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
-        clips = islice(windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
-        return familiarity(engine, self.module.reference, degrade, self.trained.consistency, clips)
+        return Engine(module, self.options, channels=self.channels)
 
     def upscale(self, movie: Array) -> Array:
-        """A movie in physical units, `scale` times finer in y and x; every frame comes out.
+        """Make a movie `scale` times finer along y and x. No frame is lost, and NaN stays NaN.
 
-        numpy array or torch tensor: (H, W), (T, H, W), or (T, C, H, W) where the network has several channels; of any real dtype,
-        out float32. xarray.DataArray: dimensions by name (time, lat, lon, y, x, ...), further ones are movies of their own;
-        coordinates are refined, attributes kept. NaN stays NaN.
+        Args:
+            movie: LR frames in physical units, the units of the training data.
+                A NumPy array or a torch tensor of any real dtype: (H, W), (T, H, W) or (T, C, H, W) for a network with one
+                channel; (C, H, W) or (T, C, H, W) for a network with C channels.
+                An xarray.DataArray: rows, columns and time are found by the names or CF attributes of dimensions (y, lat, x, lon,
+                time, ...); each index of a further dimension is a movie of its own.
 
-        Raises UserError for a shape that is none of these, and for values that the network makes infinite ones of.
+        Returns:
+            SR frames of the same type, dimensions and units, float32, on the same device; H and W are `scale` times larger.
+            A DataArray keeps its attributes, and its coordinates along rows and columns are refined.
+
+        Raises:
+            UserError: the type or the shape is none of these, or values are so large that the network overflows.
         """
         if isinstance(movie, Tensor):
-            return self._frames(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
+            return self._upscale_tensor(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
         if isinstance(movie, np.ndarray):
-            return self._frames(torch.from_numpy(np.ascontiguousarray(movie, np.float32))).numpy()  # type: ignore[return-value]
+            tensor = torch.from_numpy(np.ascontiguousarray(movie, np.float32))
+            return self._upscale_tensor(tensor).numpy()  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
-            return refined(movie, self.scale, self.channels, self._plain)
+            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array)
         raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
 
-    def _frames(self, movie: Tensor) -> Tensor:
-        sr = self._movie(self._as_frames(movie))
+    def ood_score(self, movie: Array) -> OODScore | None:
+        """Measure on the first LR frames whether a movie is of the kind that the network was trained on.
+
+        Args:
+            movie: as for `upscale`.
+
+        Returns:
+            The score; `score.unfamiliar` says that the linear filter is to be preferred. None if it cannot be measured.
+        """
+        frames = self._as_frames(torch.as_tensor(np.asarray(movie), dtype=torch.float32))
+        return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
+
+    def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
+        """Compute `ood_score` of a movie that is read frame by frame.
+
+        Args:
+            frames: (C, h, w) in physical units, from the first frame on.
+            length: the number of frames of the movie; None if it is unknown.
+            size: (h, w) in LR pixels.
+        """
+        degrade, engine = again(self.degradation, self.scale), self.engine
+        if degrade is None or self.trained.consistency is None or self.module.reference is None:
+            return None
+        # Fewer frames of short movies: the score must not take longer than upscaling.
+        block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
+        clips = islice(read_windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
+        return score_clips(engine, self.module.reference, degrade, self.trained.consistency, clips)
+
+    def _upscale_tensor(self, movie: Tensor) -> Tensor:
+        sr = self._upscale_frames(self._as_frames(movie))
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
+    def _upscale_array(self, frames: np.ndarray) -> np.ndarray:
+        return self._upscale_frames(torch.from_numpy(np.ascontiguousarray(frames))).numpy()
+
+    def _upscale_frames(self, frames: Tensor) -> Tensor:
+        """(T, C, h, w) -> (T, C, H, W), block by block."""
+        engine, length, block = self.engine, len(frames), self.engine.block(*frames.shape[-2:])
+        starts = range(0, length, block)
+        return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first_frame=a) for a in starts])
+
     def _as_frames(self, movie: Tensor) -> Tensor:
-        """(T, C, h, w). Raises UserError for a shape that is none of a movie's."""
+        """Reshape a movie to (T, C, h, w). Raises UserError for another shape."""
         expected = "(H, W), (T, H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
         if self.channels == 1 and movie.ndim in (2, 3):
             frames = movie.reshape(-1, 1, *movie.shape[-2:])
@@ -134,61 +163,24 @@ class Upscaler:
             raise UserError(f"a movie of shape {tuple(movie.shape)} holds no pixel")
         return frames
 
-    def _movie(self, frames: Tensor) -> Tensor:
-        """(T, C, h, w) -> (T, C, H, W), a block at a time."""
-        length, block = len(frames), self.engine.block(*frames.shape[-2:])
-        starts = range(0, length, block)
-        engine = self.engine
-        return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first=a) for a in starts])
 
-    def _plain(self, frames: np.ndarray) -> np.ndarray:
-        sr = self._movie(torch.from_numpy(np.ascontiguousarray(frames)))
-        return sr.numpy()
+def load(path: str | Path, **options: Any) -> Upscaler:
+    """Load a trained network from a checkpoint, ready to upscale movies.
 
-
-def load(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    ends: Ends | None = None,
-    consistency: str | None = None,
-    consistency_steps: int | None = None,
-    **options: Any,
-) -> Upscaler:
-    """The network of a checkpoint, ready to use.
+    Example:
+        >>> network = vsr.load("best.ckpt", device="cpu", ensemble=True)
+        >>> sr = network.upscale(lr)  # (T, H, W) -> (T, 2 * H, 2 * W) for a network that was trained with scale=2
 
     Args:
-        path: a checkpoint of vsr (.ckpt).
-        device: "cpu", "cuda", or "auto" for a GPU where there is one.
-        ends: "replicate" or "reflect", for frames beyond the ends of a movie; None as in training.
-        consistency: "none", "projection" or "backprojection" (in `consistency_steps` steps): whether the result, degraded, is LR;
-            None as in training.
-        options: those of `vsr.inference.engine.Options`: precision, compile, ensemble, periodic, memory, ...
+        path: a checkpoint that train.py wrote (.ckpt).
+        **options: fields of `vsr.inference.options.UpscaleOptions`, which has their meaning: `device`, `precision`, `compile`,
+            `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
 
-    Raises UserError for a file that is not a checkpoint of vsr, and for options that there are not.
+    Returns:
+        An `Upscaler` with the methods `upscale(movie)` and `ood_score(movie)`.
+
+    Raises:
+        UserError: the file is not a checkpoint of vsr, is damaged or incomplete; an option is unknown, has a value that is not
+            allowed, or contradicts the network or the other options.
     """
-    known = Options.__dataclass_fields__
-    if unknown := [name for name in options if name not in known]:
-        raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
-    if consistency is not None and consistency not in CONSISTENCIES:
-        raise UserError(f"consistency={consistency}{suggestion(consistency, CONSISTENCIES)}")
-    if consistency_steps is not None and consistency_steps < 1:
-        raise UserError(f"consistency_steps={consistency_steps}: must be 1 or more")
-    return Upscaler(
-        read_trained(Path(path).expanduser()),
-        Options(**options),
-        device=chosen(device),
-        ends=ends,
-        consistency=consistency,
-        consistency_steps=consistency_steps,
-    )
-
-
-def chosen(device: str) -> torch.device:
-    """The device of that name. Raises UserError where there is none."""
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UserError("device=cuda: torch finds no GPU here; type device=cpu")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device={device}: type device=cpu, cuda or auto")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
+    return Upscaler(read_trained(Path(path).expanduser()), UpscaleOptions.from_keywords(options))

@@ -1,0 +1,89 @@
+"""The options of upscaling, shared by `vsr.load` and upscale.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+
+from vsr.config.check import CONSISTENCIES, DEVICES, ENDS, PERIODIC, PRECISIONS
+from vsr.config.schema import UpscaleSchema
+from vsr.data.frames import Ends
+from vsr.errors import UserError, suggestion
+
+CHOICES = {"device": (*DEVICES, "mps"), "precision": PRECISIONS, "periodic": PERIODIC, "ends": ENDS, "consistency": CONSISTENCIES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleOptions:
+    """How a trained network is applied to LR frames.
+
+    `device`, `tile` and `memory` change where and how fast a result is computed, never the result. `precision`, `compile` and
+    `channels_last` change it by rounding.
+
+    Attributes:
+        device: "cpu", "cuda", "mps" (from Python only), or "auto" for "cuda" if there is such a GPU.
+        precision: "fp32", "bf16" or "fp16", of the network's arithmetic. Normalization, bicubic interpolation and sums stay in
+            float32.
+        compile: generate code with torch.compile; pays for movies of some hundred frames or more.
+        channels_last: use this memory format in frame networks.
+        ensemble: average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"): 8 times the work.
+        periodic: "x", "y" or "xy" for a field that continues at the opposite border; "none".
+        ends: "replicate" or "reflect", what stands in for frames beyond the ends of a movie; None as in training.
+        consistency: "none", "projection" or "backprojection": whether SR frames are changed so that their degradation gives the
+            LR frames; None as in training.
+        consistency_steps: steps of "backprojection", 1 or more; None as in training.
+        tile: side of a tile in LR pixels, about; 0 for whole frames; None to derive the tile from `memory`.
+        memory: MiB that the intermediate results of the network may take.
+
+    Raises:
+        UserError: a value is not one of those listed here.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    ensemble: bool = False
+    periodic: Literal["none", "x", "y", "xy"] = "none"
+    ends: Ends | None = None
+    consistency: Literal["none", "projection", "backprojection"] | None = None
+    consistency_steps: int | None = None
+    tile: int | None = None
+    memory: int = 512
+
+    def __post_init__(self) -> None:
+        for key, choices in CHOICES.items():
+            value = getattr(self, key)
+            if value is not None and value not in choices:
+                raise UserError(f"{key}={value}{suggestion(str(value), choices)}")
+        if self.consistency_steps is not None and self.consistency_steps < 1:
+            raise UserError(f"consistency_steps={self.consistency_steps}: must be 1 or more")
+
+    @classmethod
+    def from_config(cls, config: UpscaleSchema) -> UpscaleOptions:
+        """Take the options from the config of upscale.py."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    @classmethod
+    def from_keywords(cls, keywords: dict[str, Any]) -> UpscaleOptions:
+        """Take the options from the keyword arguments of `vsr.load`. Raises UserError for an unknown name."""
+        known = {field.name for field in fields(cls)}
+        if unknown := [name for name in keywords if name not in known]:
+            raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
+        return cls(**keywords)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether results differ by rounding from those of plain single precision."""
+        return self.precision != "fp32" or self.compile or self.channels_last
+
+    def torch_device(self) -> torch.device:
+        """The device to compute on. Raises UserError for "cuda" without a GPU."""
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
+            raise UserError("device=cuda: torch finds no GPU here; type device=cpu")
+        if self.device == "auto":
+            return torch.device("cuda" if available else "cpu")
+        return torch.device(self.device)
