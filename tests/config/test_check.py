@@ -136,3 +136,18 @@ def test_signatures_are_those_of_the_classes() -> None:
         assert [p.required for p in read.values()] == [p.default is inspect.Parameter.empty for p in real.values()]
     assert parameters("vsr.models.fsrcnn.Nothing") is None
     assert parameters("vsr...etc.passwd") is None
+
+
+def test_shared_keywords_of_the_data_modules_come_from_their_base_class() -> None:
+    import inspect
+
+    from vsr.data.base import SRDataModule
+    from vsr.data.datamodules.images import ImageDataModule
+
+    read = parameters("vsr.data.datamodules.images.ImageDataModule")
+    assert read is not None
+    real = {**inspect.signature(SRDataModule).parameters, **inspect.signature(ImageDataModule).parameters}
+    assert set(read) == set(real) - {"shared"}
+    assert {name for name, parameter in read.items() if parameter.required} == {"scale", "degradation", "recipe"}
+    assert read["memory"].accepts(0.5)
+    assert not read["memory"].accepts("much")

@@ -48,7 +48,7 @@ FOREIGN = (
 # Arguments that build.py gives, so that they cannot disagree with the rest: what to set instead.
 SUPPLIED = {
     "model": {"scale": "scale", "channels": "the data's channels"},
-    "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw": "seed"},
+    "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw_seed": "seed"},
 }
 
 GROUPS = ("model", "data", "degradation", "recipe", "init", "tune", "trainer")

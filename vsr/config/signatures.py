@@ -35,18 +35,31 @@ class Parameter:
 
 @cache
 def parameters(target: str) -> dict[str, Parameter] | None:
-    """Constructor parameters of `vsr.module.Class` by name; None when there is no such class in the package's source."""
+    """Constructor parameters of `vsr.module.Class` by name; None when there is no such class in the package's source.
+
+    A constructor that ends in `**shared` hands the rest on to its base class, so the base class's parameters count too.
+    """
     module, _, name = target.rpartition(".")
     for node in _source(module):
         if isinstance(node, ast.ClassDef) and node.name == name:
             for item in node.body:
                 if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    return _of_function(item, module)
+                    own = _of_function(item, module)
+                    return _of_base(node, module) | own if item.args.kwarg else own
             fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
             if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
                 return {f.target.id: Parameter(f.target.id, f.annotation, f.value is None, module) for f in fields}  # type: ignore[union-attr]
             return {}
     return None
+
+
+def _of_base(node: ast.ClassDef, module: str) -> dict[str, Parameter]:
+    """Constructor parameters of the base class, which `module` imports."""
+    base = ast.unparse(node.bases[0])
+    for statement in _source(module):
+        if isinstance(statement, ast.ImportFrom) and any(alias.name == base for alias in statement.names):
+            return parameters(f"{statement.module}.{base}") or {}
+    return {}
 
 
 def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]:

@@ -34,7 +34,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     Args:
         scale, degradation: how LR is made from whole HR frames.
         recipe: batch, patch and augmentation of the training loader.
-        seed: of the training draws.
+        draw_seed: seed of the training draws (patches, clips, flips).
         crop: cut frames whose size the scale does not divide at their lower and right border, instead of refusing them.
         mask: fill values that are not finite (land, gaps) and leave them out of loss and scores, instead of refusing them.
         memory: MiB of HR frames that are held in memory; a larger split stays in its file and is read in blocks.
@@ -63,13 +63,13 @@ class SRDataModule(L.LightningDataModule, ABC):
         scale: int,
         degradation: Degradation,
         recipe: Recipe,
-        seed: int = 0,
+        draw_seed: int = 0,
         crop: bool = False,
         mask: bool = False,
         memory: float = 1024,
     ) -> None:
         super().__init__()
-        self.scale, self.degradation, self.recipe, self.seed = scale, degradation, recipe, seed
+        self.scale, self.degradation, self.recipe, self.draw_seed = scale, degradation, recipe, draw_seed
         self.crop, self.mask, self.memory = crop, mask, memory
         self.sets: dict[str, FrameSet] = {}
         self.card: dict[str, Any] = {}
@@ -170,7 +170,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             batch=recipe.batch,
             steps=recipe.steps,
             symmetries=self._usable_symmetries() if recipe.augment else (),
-            seed=self.seed,
+            seed=self.draw_seed,
         )
 
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:

@@ -61,7 +61,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
     """
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
     agreement(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
-    data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw=cfg.seed)
+    data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw_seed=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
         several = " and ".join(map(str, dict.fromkeys(bounds)))
         raise UserError(

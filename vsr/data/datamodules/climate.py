@@ -15,9 +15,7 @@ from vsr.data.file_movies import file_movies
 from vsr.data.simulation.families import FAMILIES
 from vsr.data.simulation.generate import Job, simulate
 from vsr.data.splits import Split
-from vsr.degradations import Degradation
 from vsr.errors import UserError
-from vsr.recipe import Recipe
 from vsr.types import Movie
 
 Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
@@ -74,15 +72,9 @@ class ClimateDataModule(SRDataModule):
         val: float = 0.2,
         gap: int = 0,
         cache: str | None = None,
-        scale: int,
-        degradation: Degradation,
-        recipe: Recipe,
-        draw: int = 0,
-        crop: bool = False,
-        mask: bool = False,
-        memory: float = 1024,
+        **shared: Any,
     ) -> None:
-        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop, mask=mask, memory=memory)
+        super().__init__(**shared)
         self.flows: Flows | None = None
         rule: Literal["time", "trajectory"]
         if path is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.splits import Segment
-from vsr.degradations import Degradation
 from vsr.errors import UserError
-from vsr.recipe import Recipe
 from vsr.types import Movie
 
 
@@ -27,17 +27,9 @@ class CrossDataModule(SRDataModule):
 
     test_name = "own"
 
-    def __init__(
-        self, *, train: SRDataModule, test: SRDataModule, scale: int, degradation: Degradation, recipe: Recipe, draw: int = 0
-    ) -> None:
-        super().__init__(
-            scale=scale,
-            degradation=degradation,
-            recipe=recipe,
-            seed=draw,
-            crop=train.crop and test.crop,
-            mask=train.mask or test.mask,
-        )
+    def __init__(self, *, train: SRDataModule, test: SRDataModule, **shared: Any) -> None:
+        of_both = {"crop": train.crop and test.crop, "mask": train.mask or test.mask, "memory": max(train.memory, test.memory)}
+        super().__init__(**(of_both | shared))
         self.train, self.test = train, test
         self.name = f"{train.name} to {test.name}"
         self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic

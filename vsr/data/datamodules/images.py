@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.splits import Split
-from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.io.readers.pictures import list_pictures, offline_photographs, read_picture
-from vsr.recipe import Recipe
 from vsr.types import Movie
 
 
@@ -45,13 +43,10 @@ class ImageDataModule(SRDataModule):
         learn: float = 0.765,
         test: float = 0.235,
         val: float = 0.2,
-        scale: int,
-        degradation: Degradation,
-        recipe: Recipe,
-        draw: int = 0,
         crop: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        super().__init__(crop=crop, **shared)
         self.kind: Literal["luma", "rgb"] = channels
         self.files = offline_photographs() if path is None else list_pictures(_folder("data.path", path))
         self.test_files = None if test_path is None else list_pictures(_folder("data.test_path", test_path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,13 +11,11 @@ import torch
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.camera import camera_movie
 from vsr.data.splits import Split
-from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.pictures import list_pictures, natural_order, offline_photographs, read_picture
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.readers.video import read_luma
-from vsr.recipe import Recipe
 from vsr.types import Movie
 
 CAMERA_CLIPS, CAMERA_FRAMES, CAMERA_SIZE = 10, 20, 96
@@ -56,13 +54,9 @@ class MovieDataModule(SRDataModule):
         val: float = 0.2,
         gap: int = 0,
         cuts: bool = True,
-        scale: int,
-        degradation: Degradation,
-        recipe: Recipe,
-        draw: int = 0,
-        crop: bool = False,
+        **shared: Any,
     ) -> None:
-        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        super().__init__(**shared)
         self.limit, self.size, self.cuts = frames, size, cuts
         if path is None:
             self.clips: list[Path] = offline_photographs()[:CAMERA_CLIPS]

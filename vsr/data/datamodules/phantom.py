@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.simulation.phantom import BOUNDS, LARGEST_MOTION, phantom_movie
 from vsr.data.splits import Split
-from vsr.degradations import Degradation
 from vsr.errors import UserError
-from vsr.recipe import Recipe
 from vsr.system.progress import progress_bar
 from vsr.types import Movie
 
@@ -45,13 +43,9 @@ class PhantomDataModule(SRDataModule):
         variety: float = 0.5,
         learn: int = 120,
         test: int = 50,
-        scale: int,
-        degradation: Degradation,
-        recipe: Recipe,
-        draw: int = 0,
-        crop: bool = False,
+        **shared: Any,
     ) -> None:
-        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        super().__init__(**shared)
         self.name, self.bounds = f"phantom-{variant}", BOUNDS[variant]
         for name, value, low, high in (("motion", motion, 0, LARGEST_MOTION), ("variety", variety, 0, 1)):
             if not low <= value <= high:

@@ -11,9 +11,7 @@ from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, cached, in_parallel
 from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_scalar
 from vsr.data.splits import Split
-from vsr.degradations import Degradation
 from vsr.errors import UserError
-from vsr.recipe import Recipe
 from vsr.types import Movie
 
 VERSION = 1  # of the generator: raise it when the same parameters give other values, so that no stale cache is read
@@ -46,13 +44,9 @@ class SpectralDataModule(SRDataModule):
         learn: int = 120,
         test: int = 50,
         cache: str | None = None,
-        scale: int,
-        degradation: Degradation,
-        recipe: Recipe,
-        draw: int = 0,
-        crop: bool = False,
+        **shared: Any,
     ) -> None:
-        super().__init__(scale=scale, degradation=degradation, recipe=recipe, seed=draw, crop=crop)
+        super().__init__(**shared)
         self.name, self.field = f"spectral-{field}", field
         self.bounds = BOUNDS[field]
         # A mirror turns the vorticity's sign, and one across x also that of the scalar's gradient: only flip_x of the scalar is
