@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.common.markdown import table
 from vsr.degradations.consistency import Agreement, agreement
 from vsr.inference.trained import Trained, read_trained
-from vsr.metrics.collection import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.system.files import replacing
 from vsr.training.build import build_baselines, build_data, build_scorer, evaluation_window
 from vsr.training.fit import serve
@@ -80,7 +80,7 @@ def measured(trained: Trained) -> dict[str, Any]:
         name: block_means if name == "block means" else agreement(name, data.degradation, data.scale, config.consistency_steps)
         for name in CONSTRAINTS
     }
-    facts = Facts(
+    facts = DataProperties(
         scale=data.scale,
         bounds=tuple(data.card["bounds"]),
         window=evaluation_window(config),
@@ -98,12 +98,12 @@ def measured(trained: Trained) -> dict[str, Any]:
     return {**of, "checkpoint": trained.sha256, "epochs": config.epochs, "rows": rows}
 
 
-def scored(scorer: Any, data: Any, module: SRModule, facts: Facts) -> dict[str, np.ndarray]:
+def scored(scorer: Any, data: Any, module: SRModule, facts: DataProperties) -> dict[str, np.ndarray]:
     """The scores of each frame of the last test split."""
-    module.referees = {split: Referee(facts) for split in data.test_splits}
+    module.collections = {split: MetricCollection(facts) for split in data.test_splits}
     scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
-    frames: dict[str, np.ndarray] = module.referees[data.test_splits[-1]].frames()
-    module.referees = {}
+    frames: dict[str, np.ndarray] = module.collections[data.test_splits[-1]].frames()
+    module.collections = {}
     return frames
 
 

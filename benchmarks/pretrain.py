@@ -23,7 +23,7 @@ from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import bicubic_up_clips, crop
 from vsr.inference.export.function import described
 from vsr.inference.trained import read_trained
-from vsr.metrics import MSE_FLOOR
+from vsr.metrics.definitions import psnr
 from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.files import architecture
 from vsr.models.weights.pretrained import FOLDER
@@ -144,7 +144,7 @@ def per_picture(data: ImageDataModule, module: SRModule) -> dict[str, list[float
         }
         for method, sr in made.items():
             error = crop(sr - hr, module.window).double().square().mean(dim=(1, 2, 3, 4))
-            found[method] += (-10 * torch.log10(error.clamp_min(MSE_FLOOR))).tolist()
+            found[method] += psnr(error).tolist()
     return found
 
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 import vsr.metrics.collection
 from vsr.degradations.resize import bicubic_down, crop
-from vsr.metrics import Facts, Referee, frame_scores
+from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.psnr_ssim import frame_scores
 
-FACTS = Facts(
+DATA = DataProperties(
     scale=2,
     bounds=(-2.0, 3.0),
     window=(0, 0, 0),
@@ -41,16 +42,16 @@ def degraded(hr: Tensor) -> Tensor:
     return bicubic_down(hr[0].transpose(0, 1), 2).transpose(0, 1)[None]
 
 
-def scored(sr: Tensor, hr: Tensor, cuts: list[int] | None = None, facts: Facts = FACTS) -> Referee:
+def scored(sr: Tensor, hr: Tensor, cuts: list[int] | None = None, data: DataProperties = DATA) -> MetricCollection:
     """One segment, in pieces; sr and hr are whole frames, from which the window is cut."""
-    referee, lr = Referee(facts), degraded(hr)
-    sr, hr = (crop(x, (0, *facts.window[1:])) for x in (sr, hr))
+    metrics, lr = MetricCollection(data), degraded(hr)
+    sr, hr = (crop(x, (0, *data.window[1:])) for x in (sr, hr))
     for a, b in pairwise([0, *sorted(cuts or []), hr.shape[2]]):
-        referee.update(sr[:, :, a:b], hr[:, :, a:b], lr=lr[:, :, a:b], follows=a > 0)
-    return referee
+        metrics.update(sr[:, :, a:b], hr[:, :, a:b], lr=lr[:, :, a:b], follows=a > 0)
+    return metrics
 
 
-def assert_same(found: Referee, expected: Referee, rtol: float = 1e-6, atol: float = 1e-9) -> None:
+def assert_same(found: MetricCollection, expected: MetricCollection, rtol: float = 1e-6, atol: float = 1e-9) -> None:
     for one, other in ((found.frames(), expected.frames()), (found.segments(), expected.segments())):
         assert list(one) == list(other)
         for name, column in other.items():
@@ -72,14 +73,14 @@ def assert_same(found: Referee, expected: Referee, rtol: float = 1e-6, atol: flo
     ],
 )
 def test_the_facts_decide_which_scores_there_are(changed: dict[str, object], missing: set[str]) -> None:
-    referee = scored(movie(9, 1), movie(9, 2), facts=replace(FACTS, **changed))  # type: ignore[arg-type]
-    found = {"frame": list(referee.frames()), "segment": list(referee.segments())}
+    metrics = scored(movie(9, 1), movie(9, 2), data=replace(DATA, **changed))  # type: ignore[arg-type]
+    found = {"frame": list(metrics.frames()), "segment": list(metrics.segments())}
     for per, names in found.items():
         assert names == [name for name, known in DEFINITIONS.items() if known.per == per and name not in missing]
-    assert list(referee.compute()) == [name for name in DEFINITIONS if name not in missing]
-    assert ("temporal_spectrum" in referee.curves()) == ("temporal_lsd" not in missing)
+    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in missing]
+    assert ("temporal_spectrum" in metrics.curves()) == ("temporal_lsd" not in missing)
     for names in found.values():
-        assert all(np.isfinite({**referee.frames(), **referee.segments()}[name]).all() for name in names)
+        assert all(np.isfinite({**metrics.frames(), **metrics.segments()}[name]).all() for name in names)
 
 
 def test_the_four_scores_are_those_of_validation() -> None:
@@ -100,7 +101,7 @@ def test_the_four_scores_are_those_of_validation() -> None:
 @settings(deadline=None, max_examples=20)
 def test_equal_frames_score_what_is_ideal(size: tuple[int, int], frames: int, channels: int, periodic: bool) -> None:
     hr = movie(frames, 3, size, channels)
-    means = scored(hr, hr, facts=replace(FACTS, periodic=periodic)).compute()
+    means = scored(hr, hr, data=replace(DATA, periodic=periodic)).compute()
     ideal = {"low": 0, "zero": 0, "one": 1} | {"psnr": 138.474, "ssim": 1, "resolution": 2}
     for name, mean in means.items():
         if name == "error_lag" or (name == "temporal_lsd" and frames < 8):
@@ -114,8 +115,8 @@ def test_equal_frames_score_what_is_ideal(size: tuple[int, int], frames: int, ch
 @settings(deadline=None, max_examples=15)
 def test_a_constant_error_is_one_of_mass_and_long_waves_only(shift: float, seed: int) -> None:
     hr = movie(8, seed)
-    referee = scored(hr + shift, hr)
-    frames, means = referee.frames(), referee.compute()
+    metrics = scored(hr + shift, hr)
+    frames, means = metrics.frames(), metrics.compute()
     spread = (hr - hr.mean((3, 4), keepdim=True)).abs().mean((3, 4)).double().numpy()[0, 0]
     np.testing.assert_allclose(frames["mass"], shift / spread, rtol=1e-4)
     for name in ("rmse", "max_error", "band_low"):
@@ -136,8 +137,8 @@ def test_a_constant_error_is_one_of_mass_and_long_waves_only(shift: float, seed:
 )
 @settings(deadline=None, max_examples=12)
 def test_a_segment_in_pieces_is_the_whole_segment(cuts: list[int], window: tuple[int, int, int], channels: int) -> None:
-    sr, hr, facts = movie(80, 1, channels=channels), movie(80, 2, channels=channels), replace(FACTS, window=window)
-    assert_same(scored(sr, hr, cuts, facts), scored(sr, hr, facts=facts))
+    sr, hr, data = movie(80, 1, channels=channels), movie(80, 2, channels=channels), replace(DATA, window=window)
+    assert_same(scored(sr, hr, cuts, data), scored(sr, hr, data=data))
 
 
 @given(flips=st.sampled_from([(-1,), (-2,), (-1, -2), "transpose", "time"]), seed=st.integers(0, 99))
@@ -157,7 +158,7 @@ def test_mirrors_change_nothing(flips: tuple[int, ...] | str, seed: int) -> None
 
 def test_clips_that_come_together_are_segments_of_their_own() -> None:
     clips = [(movie(9, i), movie(9, 10 + i)) for i in range(3)]
-    alone, together = Referee(FACTS), Referee(FACTS)
+    alone, together = MetricCollection(DATA), MetricCollection(DATA)
     for sr, hr in clips:
         alone.update(sr, hr, lr=degraded(hr))
     sr, hr = (torch.cat(x) for x in zip(*clips, strict=True))
@@ -172,9 +173,9 @@ def test_how_much_is_worked_on_at_once_does_not_matter(pixels: int, monkeypatch:
     mask = torch.ones(3, 1, 12, 20, 24)
     mask[1, :, 5:, 3:9, 4] = 0
     lr = torch.cat([degraded(clip[None]) for clip in hr])
-    expected, found = Referee(FACTS), Referee(FACTS)
+    expected, found = MetricCollection(DATA), MetricCollection(DATA)
     expected.update(sr, hr, mask, lr=lr)
-    monkeypatch.setattr(vsr.metrics.collection, "PIECE", pixels)
+    monkeypatch.setattr(vsr.metrics.collection, "MAX_PIXELS", pixels)
     found.update(sr, hr, mask, lr=lr)
     assert_same(found, expected)
 
@@ -182,81 +183,81 @@ def test_how_much_is_worked_on_at_once_does_not_matter(pixels: int, monkeypatch:
 def test_masked_pixels_leave_what_needs_whole_frames() -> None:
     sr, hr, mask = movie(9, 1), movie(9, 2), torch.ones(1, 1, 9, 20, 24)
     mask[..., :4] = 0
-    referee = Referee(FACTS)
-    referee.update(sr, hr, mask, lr=degraded(hr))
+    metrics = MetricCollection(DATA)
+    metrics.update(sr, hr, mask, lr=degraded(hr))
     gone = SPECTRA | VORTICITY | {"consistency", "temporal_lsd"}
-    assert list(referee.compute()) == [name for name in DEFINITIONS if name not in gone]
-    assert not referee.curves()
+    assert list(metrics.compute()) == [name for name in DEFINITIONS if name not in gone]
+    assert not metrics.curves()
 
 
 def test_means_are_over_frames_and_over_segments() -> None:
-    referee = Referee(replace(FACTS, degrade=None))
+    metrics = MetricCollection(replace(DATA, degrade=None))
     for i, frames in enumerate([3, 10, 1]):
-        referee.update(movie(frames, i), movie(frames, 10 + i))
-    means = referee.compute()
-    assert means["rmse"].item() == pytest.approx(referee.frames()["rmse"].mean())
-    assert referee.frames()["rmse"].shape == (14,)
-    assert np.isnan(referee.segments()["change_error"]).tolist() == [False, False, True]
-    assert means["change_error"].item() == pytest.approx(referee.segments()["change_error"][:2].mean())
-    assert means["lsd"].item() == pytest.approx(referee.segments()["lsd"].mean())
+        metrics.update(movie(frames, i), movie(frames, 10 + i))
+    means = metrics.compute()
+    assert means["rmse"].item() == pytest.approx(metrics.frames()["rmse"].mean())
+    assert metrics.frames()["rmse"].shape == (14,)
+    assert np.isnan(metrics.segments()["change_error"]).tolist() == [False, False, True]
+    assert means["change_error"].item() == pytest.approx(metrics.segments()["change_error"][:2].mean())
+    assert means["lsd"].item() == pytest.approx(metrics.segments()["lsd"].mean())
 
 
 def test_pictures_of_several_sizes() -> None:
-    referee = Referee(replace(FACTS, movie=False, window=(0, 2, 2)))
+    metrics = MetricCollection(replace(DATA, movie=False, window=(0, 2, 2)))
     for seed, size in enumerate([(40, 30), (24, 36), (40, 30)]):
         sr, hr = movie(1, seed, size), movie(1, 10 + seed, size)
-        referee.update(crop(sr, (0, 2, 2)), crop(hr, (0, 2, 2)), lr=degraded(hr))
-    assert all(column.shape == (3,) and np.isfinite(column).all() for column in referee.frames().values())
-    assert all(column.shape == (3,) and np.isfinite(column).all() for column in referee.segments().values())
+        metrics.update(crop(sr, (0, 2, 2)), crop(hr, (0, 2, 2)), lr=degraded(hr))
+    assert all(column.shape == (3,) and np.isfinite(column).all() for column in metrics.frames().values())
+    assert all(column.shape == (3,) and np.isfinite(column).all() for column in metrics.segments().values())
 
 
 def test_nothing_is_left_after_a_reset() -> None:
-    referee = scored(movie(9, 1), movie(9, 2))
-    referee.reset()
-    assert not {**referee.frames(), **referee.segments(), **referee.curves()}
-    assert referee.segment_of().shape == (0,)
+    metrics = scored(movie(9, 1), movie(9, 2))
+    metrics.reset()
+    assert not {**metrics.frames(), **metrics.segments(), **metrics.curves()}
+    assert metrics.segment_of().shape == (0,)
     sr, hr = movie(12, 3), movie(12, 4)
-    referee.update(sr, hr, lr=degraded(hr), follows=True)  # there is nothing to follow
-    assert_same(referee, scored(sr, hr))
+    metrics.update(sr, hr, lr=degraded(hr), follows=True)  # there is nothing to follow
+    assert_same(metrics, scored(sr, hr))
 
 
 def test_reading_does_not_disturb_a_segment() -> None:
     sr, hr, lr = movie(80, 1), movie(80, 2), degraded(movie(80, 2))
-    referee = Referee(FACTS)
+    metrics = MetricCollection(DATA)
     for a, b in pairwise([0, 30, 70, 80]):
-        referee.update(sr[:, :, a:b], hr[:, :, a:b], lr=lr[:, :, a:b], follows=a > 0)
-        referee.compute()
-        referee.curves()
-    assert_same(referee, scored(sr, hr))
+        metrics.update(sr[:, :, a:b], hr[:, :, a:b], lr=lr[:, :, a:b], follows=a > 0)
+        metrics.compute()
+        metrics.curves()
+    assert_same(metrics, scored(sr, hr))
 
 
 def test_reduced_precision_and_inference_mode_do_not_reach_the_scores() -> None:
     sr, hr, lr = movie(70, 1), movie(70, 2), degraded(movie(70, 2))
-    referee = Referee(FACTS)
+    metrics = MetricCollection(DATA)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        referee.update(sr[:, :, :40], hr[:, :, :40], lr=lr[:, :, :40])
-    referee.update(sr[:, :, 40:], hr[:, :, 40:], lr=lr[:, :, 40:], follows=True)
-    assert_same(referee, scored(sr, hr))
+        metrics.update(sr[:, :, :40], hr[:, :, :40], lr=lr[:, :, :40])
+    metrics.update(sr[:, :, 40:], hr[:, :, 40:], lr=lr[:, :, 40:], follows=True)
+    assert_same(metrics, scored(sr, hr))
 
 
 def test_a_prediction_that_is_not_finite_is_not_hidden() -> None:
     sr, hr = movie(9, 1), movie(9, 2)
     sr[0, 0, 4, 7, 7] = torch.nan
-    referee = scored(sr, hr)
-    assert list(referee.compute()) == list(DEFINITIONS)
-    for name, column in referee.frames().items():
+    metrics = scored(sr, hr)
+    assert list(metrics.compute()) == list(DEFINITIONS)
+    for name, column in metrics.frames().items():
         assert np.isnan(column).tolist() == [False] * 4 + [True] + [False] * 4, name
-    for name, column in referee.segments().items():
+    for name, column in metrics.segments().items():
         assert np.isnan(column).all(), name
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    referee, hr = Referee(FACTS), movie(4, 1)
+    metrics, hr = MetricCollection(DATA), movie(4, 1)
     for sr, mask in ((hr[..., :-2], None), (hr, torch.ones(1, 1, 3, 20, 24))):
         # The second where annotations of shapes are checked, as they are in automatic runs.
         with pytest.raises((ValueError, TypeCheckError), match="equal size|Float"):
-            referee.update(sr, hr, mask)
+            metrics.update(sr, hr, mask)
     with pytest.raises(ValueError, match="2 clips cannot go on"):
-        referee.update(torch.cat([hr, hr]), torch.cat([hr, hr]), follows=True)
+        metrics.update(torch.cat([hr, hr]), torch.cat([hr, hr]), follows=True)
     with pytest.raises(TypeError, match="use update and compute"):
-        referee(hr, hr)
+        metrics(hr, hr)

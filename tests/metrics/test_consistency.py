@@ -15,7 +15,7 @@ from vsr.degradations.chain import Chain
 from vsr.degradations.compression import JPEG
 from vsr.degradations.resize import bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
-from vsr.metrics import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 
 BLURRED = Chain(steps={"blur": GaussianBlur(3.0), "subsample": Subsample(1)})
 
@@ -40,9 +40,11 @@ def cut(x: Tensor, window: tuple[int, int]) -> Tensor:
 
 def scored(sr: Tensor, lr: Tensor, degradation: Degradation, scale: int, window: tuple[int, int]) -> np.ndarray | None:
     """The consistency of whole frames (1, C, F, H, W) inside a window."""
-    referee = Referee(Facts(scale=scale, bounds=(0.0, 2.0), window=(0, *window), degrade=unit(degradation, scale)))
-    referee.update(cut(sr, window), cut(sr, window), lr=lr)
-    return referee.frames().get("consistency")
+    metrics = MetricCollection(
+        DataProperties(scale=scale, bounds=(0.0, 2.0), window=(0, *window), degrade=unit(degradation, scale))
+    )
+    metrics.update(cut(sr, window), cut(sr, window), lr=lr)
+    return metrics.frames().get("consistency")
 
 
 def by_numpy(sr: Tensor, lr: Tensor, degradation: Degradation, scale: int, margin: tuple[int, int]) -> np.ndarray:
@@ -103,10 +105,10 @@ def test_each_clip_is_degraded_as_one() -> None:
         return Area()(hr, 2)
 
     sr = torch.cat([movie(0, (24, 24), frames=3), movie(1, (24, 24), frames=3)])
-    referee = Referee(Facts(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), degrade=degrade))
-    referee.update(sr, sr, lr=degraded(sr, Area(), 2))
+    metrics = MetricCollection(DataProperties(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), degrade=degrade))
+    metrics.update(sr, sr, lr=degraded(sr, Area(), 2))
     assert [n for n in lengths if n > 1] == [3, 3]
-    assert referee.frames()["consistency"].shape == (6,)
+    assert metrics.frames()["consistency"].shape == (6,)
 
 
 def test_too_little_left_is_no_score() -> None:
@@ -118,17 +120,17 @@ def test_too_little_left_is_no_score() -> None:
 
 def test_masked_frames_and_frames_without_lr_have_no_score() -> None:
     truth = movie(0, (24, 24))
-    referee = Referee(Facts(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), degrade=unit(Area(), 2)))
-    referee.update(truth, truth)
-    assert "consistency" not in referee.frames()
+    metrics = MetricCollection(DataProperties(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), degrade=unit(Area(), 2)))
+    metrics.update(truth, truth)
+    assert "consistency" not in metrics.frames()
     mask = torch.ones(1, 1, 2, 24, 24)
     mask[0, 0, 0, 3, 3] = 0
-    referee.update(truth, truth, mask, lr=degraded(truth, Area(), 2))
-    assert np.isnan(referee.frames()["consistency"]).tolist() == [True, True, True, False]
+    metrics.update(truth, truth, mask, lr=degraded(truth, Area(), 2))
+    assert np.isnan(metrics.frames()["consistency"]).tolist() == [True, True, True, False]
 
 
 def test_frames_that_do_not_fit_their_lr_are_refused() -> None:
     truth = movie(0, (24, 24))
-    referee = Referee(Facts(scale=2, bounds=(0.0, 1.0), window=(0, 2, 2), degrade=unit(Area(), 2)))
+    metrics = MetricCollection(DataProperties(scale=2, bounds=(0.0, 1.0), window=(0, 2, 2), degrade=unit(Area(), 2)))
     with pytest.raises(ValueError, match="at scale 2"):
-        referee.update(truth, truth, lr=degraded(truth, Area(), 2))
+        metrics.update(truth, truth, lr=degraded(truth, Area(), 2))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from tests.fakes import ROOT
-from vsr.metrics import SCORES, SEQUENCE_SCORES
-from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.definitions import DEFINITIONS, HEADLINE_SCORES
+from vsr.metrics.motion import MOTION_SCORES
 
 
 def test_the_page_explains_every_score_under_what_it_is_of() -> None:
-    page = (ROOT / "docs" / "scores.md").read_text()
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     parts = {
         "frame": page.split("## Of each frame")[1].split("## ")[0],
         "segment": page.split("## Of each segment")[1].split("## ")[0],
@@ -22,4 +22,4 @@ def test_the_page_explains_every_score_under_what_it_is_of() -> None:
 
 
 def test_the_scores_of_training_are_defined() -> None:
-    assert {*SCORES, *SEQUENCE_SCORES} <= set(DEFINITIONS)
+    assert {*HEADLINE_SCORES, *MOTION_SCORES} <= set(DEFINITIONS)

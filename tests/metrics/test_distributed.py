@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from vsr.degradations.resize import bicubic_down
-from vsr.metrics import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 
 Told = dict[str, dict[str, np.ndarray]]
@@ -20,11 +20,13 @@ SEGMENTS = [(9, 24, 20), (70, 24, 20), (1, 24, 20), (12, 30, 26), (10, 24, 20)]
 SHARES = [([0, 1], [2, 3, 4]), ([0, 1, 2, 3, 4], [])]  # each its half; one has none
 
 
-def referee() -> Referee:
-    return Referee(Facts(scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=1.0, degrade=lambda hr: bicubic_down(hr, 2)))
+def metrics() -> MetricCollection:
+    return MetricCollection(
+        DataProperties(scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=1.0, degrade=lambda hr: bicubic_down(hr, 2))
+    )
 
 
-def score(metric: Referee, number: int) -> None:
+def score(metric: MetricCollection, number: int) -> None:
     frames, height, width = SEGMENTS[number]
     draw = torch.Generator().manual_seed(number)
     sr, hr = torch.rand(2, 1, 1, frames, height, width, generator=draw).unbind(0)
@@ -37,7 +39,7 @@ def score(metric: Referee, number: int) -> None:
         metric.update(sr[at], hr[at], mask[at], lr=lr[at], follows=start > 0)
 
 
-def told(metric: Referee) -> Told:
+def told(metric: MetricCollection) -> Told:
     means = {name: mean.numpy() for name, mean in metric.compute().items()}
     curves = {f"{name} {key}": column for name, curve in metric.curves().items() for key, column in curve.items()}
     order = {"segment_of": metric.segment_of()}
@@ -49,7 +51,7 @@ def process(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = []
     for share in SHARES:
-        metric = referee()
+        metric = metrics()
         for number in share[rank]:
             score(metric, number)
         found += [told(metric), told(metric)]  # twice: nothing that was gathered stays behind
@@ -59,7 +61,7 @@ def process(rank: int, folder: str) -> None:
 
 def test_two_processes_tell_what_one_does(tmp_path: Path) -> None:
     mp.spawn(process, args=(str(tmp_path),), nprocs=2)
-    alone = referee()
+    alone = metrics()
     for number in range(len(SEGMENTS)):
         score(alone, number)
     expected = told(alone)

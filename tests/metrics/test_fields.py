@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.stats.mstats import mquantiles
 
-from vsr.metrics import Facts, Referee
-from vsr.metrics.fields import quantile_errors
+from vsr.metrics.collection import DataProperties, MetricCollection
+from vsr.metrics.definitions import QUANTILES
+from vsr.metrics.fields import FramePair
 
-FACTS = Facts(scale=2, bounds=(-10.0, 10.0), window=(0, 0, 0), movie=False)
+DATA = DataProperties(scale=2, bounds=(-10.0, 10.0), window=(0, 0, 0), movie=False)
 RANGE = 20.0
-QUANTILES = {"q001": 0.001, "q010": 0.01, "q990": 0.99, "q999": 0.999}
 
 
 def pair(channels: int = 1, frames: int = 3, size: tuple[int, int] = (24, 31)) -> tuple[np.ndarray, np.ndarray]:
@@ -27,10 +27,10 @@ def clip(frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(frames).transpose(0, 1)[None]
 
 
-def scored(sr: np.ndarray, hr: np.ndarray, mask: np.ndarray | None = None, facts: Facts = FACTS) -> dict[str, np.ndarray]:
-    referee = Referee(facts)
-    referee.update(clip(sr), clip(hr), None if mask is None else clip(mask))
-    return referee.frames()
+def scored(sr: np.ndarray, hr: np.ndarray, mask: np.ndarray | None = None, data: DataProperties = DATA) -> dict[str, np.ndarray]:
+    metrics = MetricCollection(data)
+    metrics.update(clip(sr), clip(hr), None if mask is None else clip(mask))
+    return metrics.frames()
 
 
 def by_numpy(p: np.ndarray, y: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
@@ -94,9 +94,9 @@ def test_a_frame_without_any_real_pixel_has_no_score_and_does_not_count() -> Non
     sr, hr = pair()
     mask = np.ones((3, 1, 24, 31), np.float32)
     mask[1] = 0
-    referee = Referee(FACTS)
-    referee.update(clip(sr), clip(hr), clip(mask))
-    found, means = referee.frames(), referee.compute()
+    metrics = MetricCollection(DATA)
+    metrics.update(clip(sr), clip(hr), clip(mask))
+    found, means = metrics.frames(), metrics.compute()
     for name in ("mae", "psnr", "ssim", "rmse", "max_error", "vrmse", "gradient_rmse", "sharpness", "mass", "q990"):
         assert np.isnan(found[name]).tolist() == [False, True, False], name
         assert means[name].item() == pytest.approx(np.nanmean(found[name])), name
@@ -113,7 +113,9 @@ def test_a_constant_truth_has_no_score_that_is_relative_to_it() -> None:
 
 def test_mass_is_for_fields() -> None:
     sr, hr = pair()
-    assert "mass" not in scored(sr, hr, facts=Facts(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), movie=False, field=False))
+    assert "mass" not in scored(
+        sr, hr, data=DataProperties(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), movie=False, field=False)
+    )
 
 
 def test_quantiles_of_frames_beyond_what_torch_sorts() -> None:
@@ -121,6 +123,6 @@ def test_quantiles_of_frames_beyond_what_torch_sorts() -> None:
     hr = torch.linspace(0, 1, count).reshape(1, 1, 4097, 4097)
     with pytest.raises(RuntimeError, match="too large"):
         torch.quantile(hr.flatten(), 0.5)
-    found = quantile_errors(hr.square(), hr)
+    found = FramePair(hr.square(), hr).quantile_errors
     expected = [at**2 - at for at in QUANTILES.values()]
-    np.testing.assert_allclose(found.numpy()[0], expected, atol=1e-6)
+    np.testing.assert_allclose([float(found[name]) for name in QUANTILES], expected, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.metrics import SequenceScores
+from vsr.metrics.motion import MotionScores
 
 
 def movie(frames: int, seed: int = 0, channels: int = 1) -> torch.Tensor:
@@ -33,7 +33,7 @@ def by_numpy(sr: torch.Tensor, hr: torch.Tensor) -> tuple[float, float]:
 def test_pieces_give_what_the_whole_gives(cuts: list[int], channels: int) -> None:
     sr, hr = movie(12, 1, channels), movie(12, 2, channels)
     edges = [0, *sorted(cuts), 12]
-    scores = SequenceScores()
+    scores = MotionScores()
     for a, b in pairwise(edges):
         scores.update(sr[:, :, a:b], hr[:, :, a:b], follows=a > 0)
     found = scores.compute()
@@ -44,7 +44,7 @@ def test_pieces_give_what_the_whole_gives(cuts: list[int], channels: int) -> Non
 
 def test_movies_are_averaged_and_do_not_run_into_each_other() -> None:
     first, second = (movie(7, 1), movie(7, 2)), (movie(9, 3), movie(9, 4) * 5)
-    scores = SequenceScores()
+    scores = MotionScores()
     for sr, hr in (first, second):
         scores.update(sr, hr)
     expected = np.mean([by_numpy(*first), by_numpy(*second)], axis=0)
@@ -53,7 +53,7 @@ def test_movies_are_averaged_and_do_not_run_into_each_other() -> None:
 
 def test_known_values() -> None:
     hr = movie(8)
-    scores = SequenceScores()
+    scores = MotionScores()
     scores.update(hr, hr)
     assert [x.item() for x in scores.compute().values()] == [0, 1]  # perfect
     scores.reset()
@@ -65,7 +65,7 @@ def test_known_values() -> None:
 
 
 def test_stills_have_no_score() -> None:
-    scores = SequenceScores()
+    scores = MotionScores()
     scores.update(movie(1), movie(1))
     scores.update(movie(6, 1), torch.ones(1, 1, 6, 6, 5))  # a truth that does not move
     assert all(x.isnan() for x in scores.compute().values())
@@ -82,7 +82,7 @@ def test_masked_pixels_do_not_count() -> None:
     mask[..., 3:] = 0
     spoilt = sr.clone()
     spoilt[..., 3:] = torch.rand(1, 1, 8, 6, 2) * 9
-    scores = SequenceScores()
+    scores = MotionScores()
     scores.update(spoilt[:, :, :5], hr[:, :, :5], mask[:, :, :5])
     scores.update(spoilt[:, :, 5:], hr[:, :, 5:], mask[:, :, 5:], follows=True)
     expected = by_numpy(sr[..., :3], hr[..., :3])

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, sum_labels
 from scipy.signal import get_window
 
-from vsr.metrics import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 
 FLOOR = float(np.finfo(np.float32).eps) ** 2
 LOW, HIGH = -3.0, 7.0
 
 
-def facts(scale: int = 2, periodic: bool = False, window: tuple[int, int, int] = (0, 0, 0)) -> Facts:
-    return Facts(scale=scale, bounds=(LOW, HIGH), window=window, periodic=periodic)
+def data(scale: int = 2, periodic: bool = False, window: tuple[int, int, int] = (0, 0, 0)) -> DataProperties:
+    return DataProperties(scale=scale, bounds=(LOW, HIGH), window=window, periodic=periodic)
 
 
 def movie(seed: int, size: tuple[int, int] = (24, 31), frames: int = 3, channels: int = 1, sigma: float = 1.0) -> torch.Tensor:
@@ -25,10 +25,10 @@ def movie(seed: int, size: tuple[int, int] = (24, 31), frames: int = 3, channels
     return torch.from_numpy(gaussian_filter(noise, (0, 0, 0, sigma, sigma), mode="wrap")).float()
 
 
-def scored(sr: torch.Tensor, hr: torch.Tensor, known: Facts | None = None) -> Referee:
-    referee = Referee(known or facts())
-    referee.update(sr, hr)
-    return referee
+def scored(sr: torch.Tensor, hr: torch.Tensor, known: DataProperties | None = None) -> MetricCollection:
+    metrics = MetricCollection(known or data())
+    metrics.update(sr, hr)
+    return metrics
 
 
 def wavenumbers(height: int, width: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_the_squares_of_the_bands_add_up_to_that_of_the_rmse(
     size: tuple[int, int], scale: int, channels: int, sigma: float
 ) -> None:
     sr, hr = movie(1, size, 2, channels, sigma) + 0.1, movie(2, size, 2, channels, sigma)
-    found = scored(sr, hr, facts(scale)).frames()
+    found = scored(sr, hr, data(scale)).frames()
     total = sum(found[f"band_{name}"] ** 2 for name in ("low", "mid", "high"))
     np.testing.assert_allclose(np.sqrt(total), found["rmse"], rtol=1e-6)
 
@@ -75,7 +75,7 @@ def test_the_squares_of_the_bands_add_up_to_that_of_the_rmse(
 @pytest.mark.parametrize("size", [(24, 31), (36, 24)])
 def test_bands_are_the_error_filtered_to_their_wavelengths(size: tuple[int, int], scale: int) -> None:
     sr, hr = movie(3, size, channels=2), movie(4, size, channels=2)
-    found = scored(sr, hr, facts(scale)).frames()
+    found = scored(sr, hr, data(scale)).frames()
     number, nyquist = wavenumbers(*size), 0.5 / scale
     edges = {"band_low": (-1, nyquist / 2), "band_mid": (nyquist / 2, nyquist), "band_high": (nyquist, 1)}
     spectrum = np.fft.fft2((sr - hr).double().numpy())
@@ -91,7 +91,7 @@ def test_bands_are_the_error_filtered_to_their_wavelengths(size: tuple[int, int]
 def test_a_wave_lies_in_its_band(waves: tuple[int, int], band: str) -> None:
     y, x = np.mgrid[:48, :48] * 2 * np.pi / 48
     wave = torch.from_numpy(0.1 * np.sin(waves[0] * y + waves[1] * x)).float().expand(1, 1, 1, 48, 48)
-    found = scored(wave, torch.zeros_like(wave), facts(scale=2)).frames()
+    found = scored(wave, torch.zeros_like(wave), data(scale=2)).frames()
     for name in ("band_low", "band_mid", "band_high"):
         assert found[name][0] == pytest.approx((HIGH - LOW) * 0.1 / 2**0.5 if name == band else 0, abs=1e-6), name
 
@@ -99,24 +99,24 @@ def test_a_wave_lies_in_its_band(waves: tuple[int, int], band: str) -> None:
 @pytest.mark.parametrize(
     ("known", "tapers"),
     [
-        (facts(), (True, True)),
-        (facts(periodic=True), (False, False)),
-        (facts(periodic=True, window=(0, 2, 0)), (True, False)),
-        (facts(periodic=False, window=(0, 0, 3)), (True, True)),
+        (data(), (True, True)),
+        (data(periodic=True), (False, False)),
+        (data(periodic=True, window=(0, 2, 0)), (True, False)),
+        (data(periodic=False, window=(0, 0, 3)), (True, True)),
     ],
 )
 @pytest.mark.parametrize("size", [(24, 24), (24, 31), (33, 20)])
 def test_distances_and_curves_are_those_of_the_two_sided_transform(
-    known: Facts, tapers: tuple[bool, bool], size: tuple[int, int]
+    known: DataProperties, tapers: tuple[bool, bool], size: tuple[int, int]
 ) -> None:
     sr, hr = movie(5, size, channels=2, sigma=0.8), movie(6, size, channels=2, sigma=0.6)
-    referee = scored(sr, hr, known)
+    metrics = scored(sr, hr, known)
     wavenumber, power_p, power_y, coherence = rings(sr, hr, tapers)
     decibels = 10 * np.log10(power_p / power_y)
-    found = referee.segments()
+    found = metrics.segments()
     assert found["lsd"] == pytest.approx(np.sqrt(np.mean(decibels**2)), rel=1e-6)
     assert found["lsd_high"] == pytest.approx(np.sqrt(np.mean(decibels[wavenumber >= 0.25 - 1e-9] ** 2)), rel=1e-6)
-    curve = referee.curves()["spectrum"]
+    curve = metrics.curves()["spectrum"]
     np.testing.assert_allclose(curve["wavenumber"], wavenumber)
     np.testing.assert_allclose(curve["sr"], power_p * (HIGH - LOW) ** 2, rtol=1e-6)
     np.testing.assert_allclose(curve["hr"], power_y * (HIGH - LOW) ** 2, rtol=1e-6)
@@ -139,7 +139,7 @@ def test_what_is_lost_beyond_a_wavelength_is_not_resolved() -> None:
     other = movie(10, (64, 64), frames=6, sigma=0.0)
     kept = wavenumbers(64, 64) < 1 / 5
     sr = np.fft.ifft2(np.where(kept, np.fft.fft2(hr.numpy()), np.fft.fft2(other.numpy()))).real
-    found = scored(torch.from_numpy(sr).float(), hr, facts(periodic=True)).segments()
+    found = scored(torch.from_numpy(sr).float(), hr, data(periodic=True)).segments()
     assert found["resolution"] == pytest.approx(5, rel=0.1)
     assert found["lsd"] < 1  # the power is right: only coherence tells
 
@@ -160,7 +160,7 @@ def test_rounding_is_no_difference_where_a_smooth_truth_has_no_power() -> None:
     hr = torch.from_numpy(smooth).float().expand(1, 1, 2, 64, 64)
     sr = torch.from_numpy(smooth + 3e-8 * np.random.default_rng(0).standard_normal(smooth.shape)).float().expand_as(hr)
     assert not torch.equal(sr, hr)
-    found = scored(sr, hr, facts(periodic=True)).segments()
+    found = scored(sr, hr, data(periodic=True)).segments()
     assert found["lsd"] < 1
     assert found["resolution"] == 2
 
@@ -168,35 +168,35 @@ def test_rounding_is_no_difference_where_a_smooth_truth_has_no_power() -> None:
 def test_white_noise_has_its_variance_at_every_wavenumber() -> None:
     hr = movie(12, (64, 80), frames=20, sigma=0.0)
     for periodic in (True, False):
-        curve = scored(hr, hr, facts(periodic=periodic)).curves()["spectrum"]
+        curve = scored(hr, hr, data(periodic=periodic)).curves()["spectrum"]
         np.testing.assert_allclose(curve["hr"][3:], (HIGH - LOW) ** 2, rtol=0.2)
 
 
 def test_frames_of_several_sizes_meet_on_the_wavenumbers_of_the_smallest() -> None:
-    referee = Referee(facts(periodic=True))
+    metrics = MetricCollection(data(periodic=True))
     for seed, size in enumerate([(40, 64), (24, 30), (50, 50)]):
-        referee.update(0.5 * movie(seed, size, 12, sigma=0.0), movie(seed, size, 12, sigma=0.0))
-    curve = referee.curves()["spectrum"]
+        metrics.update(0.5 * movie(seed, size, 12, sigma=0.0), movie(seed, size, 12, sigma=0.0))
+    curve = metrics.curves()["spectrum"]
     np.testing.assert_allclose(curve["wavenumber"], np.arange(1, 13) / 24)
     np.testing.assert_allclose(curve["hr"][2:], (HIGH - LOW) ** 2, rtol=0.15)
     np.testing.assert_allclose(curve["sr"], curve["hr"] / 4, rtol=1e-6)
     np.testing.assert_allclose(curve["coherence"], 1, rtol=1e-6)
-    assert referee.segments()["lsd"].shape == (3,)
+    assert metrics.segments()["lsd"].shape == (3,)
 
 
 def test_masked_pixels_leave_no_spectrum() -> None:
     sr, hr, mask = movie(1), movie(2), torch.ones(1, 1, 3, 24, 31)
     mask[0, 0, 1, 3, 3] = 0
     names = {"lsd", "lsd_high", "resolution", "band_low", "band_mid", "band_high"}
-    referee = Referee(facts())
-    referee.update(sr, hr, torch.zeros_like(mask))
-    assert not names & {*referee.compute()}
-    assert not referee.curves()
-    referee.reset()
-    referee.update(sr, hr, mask)
-    assert np.isnan(referee.frames()["band_mid"]).tolist() == [False, True, False]
-    assert "lsd" not in referee.segments()
-    referee.update(sr, hr, torch.ones_like(mask))
-    assert np.isnan(referee.segments()["lsd"]).tolist() == [True, False]
+    metrics = MetricCollection(data())
+    metrics.update(sr, hr, torch.zeros_like(mask))
+    assert not names & {*metrics.compute()}
+    assert not metrics.curves()
+    metrics.reset()
+    metrics.update(sr, hr, mask)
+    assert np.isnan(metrics.frames()["band_mid"]).tolist() == [False, True, False]
+    assert "lsd" not in metrics.segments()
+    metrics.update(sr, hr, torch.ones_like(mask))
+    assert np.isnan(metrics.segments()["lsd"]).tolist() == [True, False]
     alone = scored(sr, hr).curves()["spectrum"]
-    np.testing.assert_allclose(referee.curves()["spectrum"]["coherence"], alone["coherence"])
+    np.testing.assert_allclose(metrics.curves()["spectrum"]["coherence"], alone["coherence"])

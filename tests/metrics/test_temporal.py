@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import get_window, welch
 
-from vsr.metrics import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.temporal import TemporalSpectrum
 
-FACTS = Facts(scale=2, bounds=(-1.0, 3.0), window=(0, 0, 0))
+DATA = DataProperties(scale=2, bounds=(-1.0, 3.0), window=(0, 0, 0))
 FLOOR = float(np.finfo(np.float32).eps) ** 2
 
 
@@ -25,11 +25,11 @@ def movie(frames: int, seed: int, size: tuple[int, int] = (12, 15), channels: in
     return torch.from_numpy(found).float().transpose(0, 1)[None]
 
 
-def scored(sr: torch.Tensor, hr: torch.Tensor, cuts: list[int] | None = None) -> Referee:
-    referee = Referee(FACTS)
+def scored(sr: torch.Tensor, hr: torch.Tensor, cuts: list[int] | None = None) -> MetricCollection:
+    metrics = MetricCollection(DATA)
     for a, b in pairwise([0, *sorted(cuts or []), hr.shape[2]]):
-        referee.update(sr[:, :, a:b], hr[:, :, a:b], follows=a > 0)
-    return referee
+        metrics.update(sr[:, :, a:b], hr[:, :, a:b], follows=a > 0)
+    return metrics
 
 
 def by_welch(x: torch.Tensor, block: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,15 +45,15 @@ def by_welch(x: torch.Tensor, block: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_spectrum_in_time_is_welchs(frames: int, block: int, channels: int) -> None:
     sr, hr = movie(frames, 1, channels=channels, smooth=3), movie(frames, 2, channels=channels)
-    referee = scored(sr, hr)
+    metrics = scored(sr, hr)
     (frequency, power_p), (_, power_y) = by_welch(sr, block), by_welch(hr, block)
-    curve = referee.curves()["temporal_spectrum"]
+    curve = metrics.curves()["temporal_spectrum"]
     np.testing.assert_allclose(curve["frequency"], frequency)
     np.testing.assert_allclose(curve["sr"], power_p, rtol=1e-5)
     np.testing.assert_allclose(curve["hr"], power_y, rtol=1e-5)
     floor = 16 * FLOOR
     decibels = 10 * np.log10((power_p + floor) / (power_y + floor))
-    assert referee.segments()["temporal_lsd"] == pytest.approx(np.sqrt(np.mean(decibels**2)), rel=1e-5)
+    assert metrics.segments()["temporal_lsd"] == pytest.approx(np.sqrt(np.mean(decibels**2)), rel=1e-5)
 
 
 def test_the_last_frames_of_a_long_movie_count() -> None:
@@ -125,7 +125,7 @@ def test_only_pixels_of_the_mask_count_in_the_lag() -> None:
     mask[..., 9:] = 0
     spoilt = sr.clone()
     spoilt[..., 9:] += 3
-    masked = Referee(FACTS)
+    masked = MetricCollection(DATA)
     masked.update(spoilt[:, :, :4], hr[:, :, :4], mask[:, :, :4])
     masked.update(spoilt[:, :, 4:], hr[:, :, 4:], mask[:, :, 4:], follows=True)
     # 12 x 9 is too small for SSIM: the reference by hand.
@@ -137,15 +137,15 @@ def test_only_pixels_of_the_mask_count_in_the_lag() -> None:
 
 
 def test_short_segments_have_what_their_length_allows() -> None:
-    referee = Referee(FACTS)
+    metrics = MetricCollection(DATA)
     for i, frames in enumerate([1, 2, 3, 7, 8]):
-        referee.update(movie(frames, i), movie(frames, 10 + i))
-    missing = {name: np.isnan(column).tolist() for name, column in referee.segments().items()}
+        metrics.update(movie(frames, i), movie(frames, 10 + i))
+    missing = {name: np.isnan(column).tolist() for name, column in metrics.segments().items()}
     assert missing["change_error"] == missing["error_lag"] == [True, False, False, False, False]
     assert missing["flicker"] == [True, True, False, False, False]
     assert missing["temporal_lsd"] == [True, True, True, True, False]
     assert missing["lsd"] == [False] * 5
-    assert referee.segment_of().tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, *[4] * 8]
+    assert metrics.segment_of().tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, *[4] * 8]
 
 
 def test_a_movie_that_was_smeared_lacks_its_high_frequencies() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import laplace
 
-from vsr.metrics import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 
 BOUNDS, GEOSTROPHIC = (-4.0, 6.0), 9.81 / 1e-4 / 1e3**2
 
@@ -17,13 +17,13 @@ def field(seed: int, frames: int = 4, channels: int = 1) -> torch.Tensor:
     return torch.from_numpy(rng.random((1, channels, frames, 20, 27)).cumsum(-1).cumsum(-2) / 540).float()
 
 
-def referee() -> Referee:
-    return Referee(Facts(scale=2, bounds=BOUNDS, window=(0, 0, 0), geostrophic=GEOSTROPHIC))
+def metrics() -> MetricCollection:
+    return MetricCollection(DataProperties(scale=2, bounds=BOUNDS, window=(0, 0, 0), geostrophic=GEOSTROPHIC))
 
 
 def test_error_and_enstrophy_are_those_of_the_vorticity_in_physical_units() -> None:
     sr, hr = field(0), field(1)
-    metric = referee()
+    metric = metrics()
     metric.update(sr, hr)
     found = metric.frames()
     for i in range(4):
@@ -37,18 +37,18 @@ def test_error_and_enstrophy_are_those_of_the_vorticity_in_physical_units() -> N
 def test_a_plane_has_no_vorticity_to_compare_with() -> None:
     y, x = torch.meshgrid(torch.arange(20) / 32, torch.arange(27) / 64, indexing="ij")
     plane = (y + x).expand(1, 1, 2, 20, 27)
-    metric = referee()
+    metric = metrics()
     metric.update(field(0, 2), plane)
     metric.update(field(0, 2), field(1, 2))
     assert np.isnan(metric.frames()["vorticity_rmse"]).tolist() == [True, True, False, False]
 
 
 def test_colours_and_masked_frames_have_no_vorticity() -> None:
-    colours = referee()
+    colours = metrics()
     colours.update(field(0, 2, 3), field(1, 2, 3))
     assert not {"vorticity_rmse", "enstrophy"} & {*colours.frames(), *colours.compute()}
     mask = torch.ones(1, 1, 4, 20, 27)
     mask[0, 0, 2, 7, 7] = 0
-    masked = referee()
+    masked = metrics()
     masked.update(field(0), field(1), mask)
     assert np.isnan(masked.frames()["enstrophy"]).tolist() == [False, False, True, False]

@@ -18,7 +18,7 @@ from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
 from vsr.geometry import Triple
-from vsr.metrics import SSIM_RADIUS
+from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
 

@@ -23,7 +23,7 @@ from vsr.evaluation.report.write import write_all
 from vsr.evaluation.scored import Sample, Scored
 from vsr.inference.out_of_distribution import score_frames
 from vsr.inference.trained import Trained, read_trained
-from vsr.metrics.collection import Facts, Referee
+from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.models.base import parameter_count
 from vsr.models.parameter_names import method as method_name
 from vsr.system.progress import progress_bar
@@ -204,23 +204,23 @@ def _score(
     with progress_bar(total, "scoring", "frame") as bar:
         scorer = build_scorer(cfg, [ScoreBar(bar)])
         for method, candidate in candidates.items():
-            candidate.referees = {split: Referee(known) for split, known in facts.items()}
+            candidate.collections = {split: MetricCollection(known) for split, known in facts.items()}
             scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
-            for split, referee in candidate.referees.items():
+            for split, metrics in candidate.collections.items():
                 found.append(
                     Scored(
                         split=split,
                         method=method,
-                        frames=referee.frames(),
-                        segments=referee.segments(),
-                        segment_of=referee.segment_of(),
-                        curves=referee.curves(),
+                        frames=metrics.frames(),
+                        segments=metrics.segments(),
+                        segment_of=metrics.segment_of(),
+                        curves=metrics.curves(),
                         parameters=parameter_count(candidate.network),
                         train_seconds=seconds.get(method, 0.0),
                         baseline=candidate not in modules.values(),
                     )
                 )
-            candidate.referees = {}
+            candidate.collections = {}
     return sorted(found, key=lambda row: data.test_splits.index(row.split))
 
 
@@ -236,10 +236,10 @@ def _familiar(name: str, module: SRModule, data: SRDataModule, trained: Trained)
     return found
 
 
-def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, Facts]:
+def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
     """What the referee of each test split must know."""
     return {
-        split: Facts(
+        split: DataProperties(
             scale=data.scale,
             bounds=tuple(data.card["bounds"]),
             window=evaluation_window(cfg),

@@ -14,6 +14,7 @@ from vsr.data.masks import fill_gaps
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
+from vsr.metrics.definitions import psnr
 from vsr.models.base import on_clip
 from vsr.training.modules.base import SRModule
 
@@ -142,8 +143,7 @@ class Engine:
         difference = (fast - exact)[torch.isfinite(exact)]
         low, high = self.module.normalizer.bounds
         rms = float(difference.square().mean().sqrt())
-        psnr = 20 * math.log10((high - low) / rms) if rms else math.inf
-        return {"rms": rms, "max": float(difference.abs().max()), "psnr": psnr}
+        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr((rms / (high - low)) ** 2))}
 
     def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
         low, high = self.module.normalizer.bounds

@@ -26,7 +26,7 @@ from vsr.degradations.base import Degradation
 from vsr.degradations.consistency import Degrade, again
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.metrics.base import ratio
+from vsr.metrics.base import safe_ratio
 from vsr.models.base import Network
 from vsr.training.modules.base import SRModule
 
@@ -120,7 +120,7 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
     middle = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     error = (degrade(normalizer(engine(lr, exact=True, consistent=False).to(engine.device))) - inner)[middle]
     centred = inner[middle] - inner[middle].nanmean((2, 3), keepdim=True)
-    agreement = ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
+    agreement = safe_ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
     agreement = agreement[agreement.isfinite()]  # constant frames give NaN
     truth = unit[..., :height, :width]
     coarse = degrade(truth)

@@ -1,4 +1,4 @@
-"""What the groups of scores have in common: tables that grow with every update, one row per frame or per segment."""
+"""Base classes of the metrics: tables that grow by one row per frame or per segment."""
 
 from __future__ import annotations
 
@@ -10,107 +10,122 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from vsr.metrics.psnr_ssim import MSE_FLOOR
+from vsr.metrics.definitions import MSE_FLOOR
 
 
-class Table(Metric):
-    """A metric whose states are rows of float64 that grow; under DDP those of all processes, one process after the other.
+class TableMetric(Metric):
+    """A metric with growing tables of rows as its states.
 
-    `per_frame`, `per_segment` and `curves` tell what this process has seen; inside `sync_context`, and so in `compute`, what all
-    of them have. Clips of one segment must go to one process.
+    Without a `sync_context`, `per_frame`, `per_segment` and `curves` cover the clips of this process. Inside a `sync_context`,
+    and so in `compute`, they cover all processes of a distributed run, one process after the other. All clips of a segment must
+    go to the same process.
     """
 
     full_state_update = False
+    row_dtype = torch.float64
 
     def __init__(self) -> None:
         super().__init__()
         self._widths: dict[str, int] = {}
 
-    def add_rows(self, name: str, width: int) -> None:
-        """A state of rows (R, width)."""
+    def add_table(self, name: str, width: int) -> None:
+        """Add an empty state of rows (R, width)."""
         self.add_state(name, default=[], dist_reduce_fx="cat")
         self._widths[name] = width
-        self._found(name)
+        self._append_no_rows(name)
 
-    def grow(self, name: str, rows: Float[Tensor, "R width"]) -> None:
-        """Add rows to a state, on their device."""
+    def append_rows(self, name: str, rows: Float[Tensor, "R width"]) -> None:
+        """Append rows to a state, on the device of the rows."""
         state: list[Tensor] = getattr(self, name)
         if len(state) == 1 and not len(state[0]):
             state.clear()
-        state.append(rows.double())
+        state.append(rows.to(self.row_dtype))
 
-    def any(self, name: str) -> bool:
-        """Whether this process has any row of a state."""
+    def has_rows(self, name: str) -> bool:
+        """Tell whether this process has any row of a state."""
         return len(getattr(self, name)[-1]) > 0
 
     def rows(self, name: str) -> Tensor:
-        """All rows of a state, (R, width)."""
+        """Return all rows of a state, (R, width)."""
         return dim_zero_cat(getattr(self, name))
 
     def per_frame(self) -> dict[str, Tensor]:
-        """Score -> (N,), NaN for frames that do not have it; scores that no frame can have are not there."""
+        """Return the scores of each frame by name, (N,): NaN where a frame has no value, no entry where no frame can have one."""
         return {}
 
     def per_segment(self) -> dict[str, Tensor]:
-        """Score -> (S,), in the same way."""
+        """Return the scores of each segment by name, (S,): NaN where a segment has no value, no entry where none can have one."""
         return {}
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Name -> columns of equal length."""
+        """Return curves by name, each a dictionary of columns of equal length."""
         return {}
 
     def compute(self) -> dict[str, Tensor]:
-        """The mean over frames, or segments, of each score; those that do not have it do not count."""
+        """Return the mean of each score over the frames or segments that have a value."""
         return {name: column.nanmean().cpu() for name, column in {**self.per_frame(), **self.per_segment()}.items()}
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Empty all tables."""
         super().reset()
         for name in self._widths:
-            self._found(name)
+            self._append_no_rows(name)
 
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raises TypeError: torchmetrics would score a batch by itself by way of `reset`, which breaks segments in pieces."""
+        """Refuse the call, since torchmetrics would reset the metric in it and break segments into pieces.
+
+        Raises:
+            TypeError: always.
+        """
         raise TypeError(f"{type(self).__name__} is not called: use update and compute")
 
-    def _found(self, name: str) -> None:
-        # torchmetrics cannot gather an empty list of one process with the float64 rows of another.
-        getattr(self, name).append(torch.zeros(0, self._widths[name], dtype=torch.float64, device=self.device))
+    def _append_no_rows(self, name: str) -> None:
+        # torchmetrics cannot gather the empty list of one process with the rows of another.
+        getattr(self, name).append(torch.zeros(0, self._widths[name], dtype=self.row_dtype, device=self.device))
 
 
-class FrameTable(Table):
-    """A row per frame: whether the frame can have the scores at all, then the scores."""
+class FrameMetric(TableMetric):
+    """A metric with one row per frame.
 
-    values: list[Tensor]
+    Args:
+        names: the scores of a row.
+    """
+
+    values: list[Tensor]  # of each frame: 1 if the frame can have the scores, else 0; then the scores
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self.names = names
-        self.add_rows("values", 1 + len(names))
+        self.add_table("values", 1 + len(names))
 
-    def add(self, scores: Float[Tensor, "N scores"], measured: Bool[Tensor, " N"] | None = None) -> None:
-        """Scores of N more frames, in the order of `names`; `measured` False: this kind of frame has none."""
+    def append_frames(self, scores: Float[Tensor, "N scores"], measured: Bool[Tensor, " N"] | None = None) -> None:
+        """Append the scores of N frames.
+
+        Args:
+            scores: values in the order of `names`.
+            measured: False for frames that cannot have the scores. Default: all frames can.
+        """
         measured = torch.ones(len(scores), dtype=torch.bool, device=scores.device) if measured is None else measured
         scores = torch.where(measured[:, None], scores, torch.nan)
-        self.grow("values", torch.cat([measured[:, None].double(), scores.double()], dim=1))
+        self.append_rows("values", torch.cat([measured[:, None].double(), scores.double()], dim=1))
 
     def per_frame(self) -> dict[str, Tensor]:
         measured, *columns = self.rows("values").unbind(1)
         return dict(zip(self.names, columns, strict=True)) if measured.any() else {}
 
 
-def frames_of(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]:
-    """The frames of all clips, one clip after the other."""
+def clips_to_frames(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]:
+    """Concatenate the frames of all clips."""
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-def unmasked(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
-    """For each frame of clips, whether all of its pixels are real."""
+def fully_valid(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
+    """Tell for each frame of the clips whether the mask is 1 at all of its pixels; without a mask it is."""
     if mask is None:
         return torch.ones(clips.shape[0] * clips.shape[2], dtype=torch.bool, device=clips.device)
-    return frames_of(mask).bool().flatten(1).all(1)
+    return clips_to_frames(mask).bool().flatten(1).all(1)
 
 
-def ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
-    """part / whole in float64, NaN where `whole`, which is not negative, is no more than float32's rounding of the data."""
+def safe_ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
+    """Divide in float64; NaN where `whole` >= 0 is at most `floor`, which is the rounding of float32 data."""
     return torch.where(whole <= floor, torch.nan, part.double() / whole)

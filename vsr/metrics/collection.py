@@ -1,4 +1,4 @@
-"""One front for all groups of scores: told what is known of the data, it gives every score that they support."""
+"""All metrics together."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vsr.metrics.base import Table
+from vsr.metrics.base import TableMetric
 from vsr.metrics.consistency import ConsistencyScores, Degrade
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.fields import FieldScores
-from vsr.metrics.motion import SequenceScores
+from vsr.metrics.motion import MotionScores
 from vsr.metrics.spectrum import BandErrors, SpectrumScores
 from vsr.metrics.temporal import ErrorLag, TemporalSpectrum
 from vsr.metrics.vorticity import VorticityScores
 from vsr.types import HRClips, LRClips
 
-PIECE = 1 << 21  # HR pixels that are worked on at once: bounds the memory of sums in float64
+MAX_PIXELS = 1 << 21  # HR pixels per step: bounds the memory of sums in float64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known of the data, which decides the scores that they support.
+class DataProperties:
+    """The properties of the data that decide which scores apply.
 
     Attributes:
-        scale: of the super-resolution.
-        bounds: physical values that are 0 and 1.
-        window: (t, y, x) frames and pixels per side that are cut from sr and hr before they come.
-        periodic: the truth's whole frame is periodic in y and in x. Counts for directions in which the window cuts nothing.
-        movie: frames of a clip follow each other in time. False: no scores in time.
-        field: values of a physical field, whose sum is a mass. False: no mass error.
-        geostrophic: g / (f spacing^2) of a height field, in physical units. None: no vorticity. (It cancels from both scores.)
-        degrade: consecutive HR frames (N, C, H, W) -> LR frames (N, C, h, w), both in the unit interval, as LR was made. It is
-            given the frames of one clip at a time. None: no consistency.
+        scale: super-resolution factor.
+        bounds: physical values at 0 and 1 of the unit interval.
+        window: (t, y, x) frames and HR pixels per side that are cut from sr and hr before scoring.
+        periodic: whole frames are periodic in y and in x. Ignored in directions that the window cuts.
+        movie: consecutive frames of a clip follow each other in time. False: no scores in time.
+        field: values are those of a physical field, whose sum is a mass. False: no mass error.
+        geostrophic: g / (f spacing^2) of a height field in physical units; it cancels from both scores. None: no vorticity.
+        degrade: consecutive HR frames (N, C, H, W) of one clip -> LR frames (N, C, h, w), both in the unit interval, by the
+            degradation that made LR. None: no consistency.
     """
 
     scale: int
@@ -50,30 +50,32 @@ class Facts:
     degrade: Degrade | None = None
 
 
-class Referee(Table):
-    """All scores of `DEFINITIONS` that the facts support, for every frame and segment, and spectra.
+class MetricCollection(TableMetric):
+    """Collects every metric that applies to the data.
 
-    Under DDP each process adds clips of its own, whole segments each; what is told is then of all processes, one process after
-    the other, and all of them must ask for it. Scores that no frame of the data can have are not there: in time for stills,
-    spectra, vorticity and consistency where pixels are masked, vorticity of colours, consistency of frames so small that the
-    window leaves fewer than 4x4 LR pixels.
+    In a distributed run each process adds its own clips, whole segments each. The results cover all processes, one process after
+    the other, and all processes must ask for them. Scores that no frame of the data can have are left out: scores in time for
+    stills; spectra, vorticity and consistency for masked frames; vorticity for frames of several channels; consistency for frames
+    with fewer than 4x4 LR pixels inside the window.
+
+    Args:
+        data: the properties of the data.
     """
 
-    lengths: list[Tensor]
+    lengths: list[Tensor]  # frames of each segment
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, data: DataProperties) -> None:
         super().__init__()
-        self.facts = facts
-        self.add_rows("lengths", 1)
-        scale, bounds, cut = facts.scale, facts.bounds, facts.window[1:]
-        taper = (not facts.periodic or cut[0] > 0, not facts.periodic or cut[1] > 0)
-        self.by_frame = nn.ModuleList([FieldScores(bounds, facts.field), BandErrors(scale, bounds)])
-        if facts.geostrophic is not None:
+        self.add_table("lengths", 1)
+        scale, bounds, cut = data.scale, data.bounds, data.window[1:]
+        taper = (not data.periodic or cut[0] > 0, not data.periodic or cut[1] > 0)
+        self.by_frame = nn.ModuleList([FieldScores(bounds, data.field), BandErrors(scale, bounds)])
+        if data.geostrophic is not None:
             self.by_frame.append(VorticityScores())
         self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper)])
-        if facts.movie:
-            self.by_segment.extend([SequenceScores(), ErrorLag(), TemporalSpectrum(bounds)])
-        self.consistency = nn.ModuleList([ConsistencyScores(facts.degrade, scale, cut)] if facts.degrade else [])
+        if data.movie:
+            self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds)])
+        self.consistency = nn.ModuleList([ConsistencyScores(data.degrade, scale, cut)] if data.degrade else [])
 
     def update(
         self,
@@ -84,23 +86,30 @@ class Referee(Table):
         lr: LRClips | None = None,
         follows: bool = False,
     ) -> None:
-        """Add clips in the unit interval, cut by the window, each a segment of its own, or (B = 1) going on with the last one.
+        """Add clips in the unit interval.
 
-        mask: 1 where the truth is real, cut likewise. lr: whole LR frames that sr was made from, as many as those of sr; without
-        them the frames have no consistency. Raises ValueError when shapes do not fit.
+        Args:
+            sr: predictions, cut to the window.
+            hr: truth, cut to the window.
+            mask: 1 where the truth is real, cut to the window.
+            lr: the whole LR frames that sr was made from, as many as the frames of sr. None: no consistency for these frames.
+            follows: the one clip of the batch continues the last segment. False: each clip is a segment.
+
+        Raises:
+            ValueError: if shapes do not fit.
         """
         if sr.shape != hr.shape or (mask is not None and mask.shape != hr[:, :1].shape):
             raise ValueError(f"sr {tuple(sr.shape)}, hr {tuple(hr.shape)} and the mask must be of equal size")
         if follows and len(hr) != 1:
             raise ValueError(f"{len(hr)} clips cannot go on with one segment")
-        follows = follows and self.any("lengths")
+        follows = follows and self.has_rows("lengths")
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr, mask = sr.float(), hr.float(), None if mask is None else mask.float()
-            for p, y, valid, goes_on in _pieces(sr, hr, mask, follows):
+            for p, y, valid, continues in _pieces(sr, hr, mask, follows):
                 for metric in self.by_frame:
                     metric.update(p, y, valid)  # type: ignore[operator]
                 for metric in self.by_segment:
-                    metric.update(p, y, valid, goes_on)  # type: ignore[operator]
+                    metric.update(p, y, valid, continues)  # type: ignore[operator]
             for metric in self.consistency:
                 metric.update(sr, lr, mask)  # type: ignore[operator]
         count = torch.full((len(hr), 1), hr.shape[2], dtype=torch.float64, device=hr.device)
@@ -108,49 +117,51 @@ class Referee(Table):
             self.lengths[-1] = self.lengths[-1] + count
         else:
             for row in count:
-                self.grow("lengths", row[None])
+                self.append_rows("lengths", row[None])
 
     def frames(self) -> dict[str, np.ndarray]:
-        """Score -> (N,) float64, one value per frame; NaN for a frame that does not have it."""
-        return _in_order(self._told("per_frame"))
+        """Return the scores of all frames by name, (N,) float64; NaN for a frame without a value."""
+        return _in_order(self._collect("per_frame"))
 
     def segments(self) -> dict[str, np.ndarray]:
-        """Score -> (S,) float64, one value per segment; NaN for a segment that does not have it."""
-        return _in_order(self._told("per_segment"))
+        """Return the scores of all segments by name, (S,) float64; NaN for a segment without a value."""
+        return _in_order(self._collect("per_segment"))
 
     def segment_of(self) -> np.ndarray:
-        """(N,) int64: the segment that each frame belongs to."""
+        """Return the number of the segment of each frame, (N,) int64."""
         with self.sync_context():
             lengths = self.rows("lengths")[:, 0].long().cpu().numpy()
         return np.repeat(np.arange(len(lengths)), lengths)
 
     def curves(self) -> dict[str, dict[str, np.ndarray]]:  # type: ignore[override]
-        """Over all frames: "spectrum", with wavenumber (cycles per HR pixel), sr and hr (power in physical units) and coherence,
-        and for movies "temporal_spectrum", with frequency (cycles per frame), sr and hr.
+        """Return the mean spectra over all frames by name, each a dictionary of columns.
+
+        "spectrum" has wavenumber (cycles per HR pixel), sr and hr (power in physical units) and coherence. For movies,
+        "temporal_spectrum" has frequency (cycles per frame), sr and hr.
         """
-        found = self._told("curves")
+        found = self._collect("curves")
         return {name: {key: column.cpu().numpy() for key, column in columns.items()} for name, columns in found.items()}
 
     def compute(self) -> dict[str, Tensor]:
-        """The mean over frames, or segments, of each score; those that do not have it do not count."""
+        """Return the mean of each score over the frames or segments that have a value."""
         columns = {**self.frames(), **self.segments()}
         return {name: torch.from_numpy(columns[name]).nanmean() for name in DEFINITIONS if name in columns}
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all clips."""
         super().reset()
-        for metric in self._groups():
+        for metric in self._metrics():
             metric.reset()
 
-    def _groups(self) -> list[Table]:
+    def _metrics(self) -> list[TableMetric]:
         return [*self.by_frame, *self.by_segment, *self.consistency]
 
-    def _told(self, what: str) -> dict[str, Any]:
-        """What all groups tell of all processes."""
+    def _collect(self, method: str) -> dict[str, Any]:
+        """Merge what a method of all metrics returns, over all processes."""
         found: dict[str, Any] = {}
-        for metric in self._groups():
+        for metric in self._metrics():
             with metric.sync_context():
-                found |= getattr(metric, what)()
+                found |= getattr(metric, method)()
         return found
 
 
@@ -159,9 +170,9 @@ def _in_order(columns: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def _pieces(sr: HRClips, hr: HRClips, mask: Tensor | None, follows: bool) -> Iterator[tuple[Tensor, Tensor, Tensor | None, bool]]:
-    """Clips in pieces of bounded size, whole clips where they are small, with whether a piece goes on with the one before."""
+    """Yield sr, hr and mask in pieces of bounded size, whole clips if small, and whether a piece continues the one before."""
     clips, _, count, height, width = hr.shape
-    frames = max(1, PIECE // (height * width))
+    frames = max(1, MAX_PIXELS // (height * width))
     together = max(1, frames // count)
     for first in range(0, clips, together):
         for start in range(0, count, frames):

@@ -1,224 +1,204 @@
-"""Every score by name: what it is, in which unit, what is ideal and who defined it. Tables, files and pages say it from here."""
+"""Definitions of all scores: name, unit, direction, decimals, data and formula. Imports no torch.
+
+Tables, CSV files, pages and `vsr.metrics.collection` read a score from its definition alone. A new score of single frames, of the
+spectrum or of the spectrum in time is one entry here, with its `function`. A score that sums up anything else over a segment
+needs a metric class too, as in `vsr.metrics.motion`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+
+HEADLINE_SCORES = ("mae", "mse", "psnr", "ssim")  # of every validation and test
 UNIT_INTERVAL = "range"  # 1 = the data range
+# The square of float32's eps, which is the smallest error that float32 frames can show. With this floor the PSNR of equal frames
+# is 138.5 dB; without it one such frame would make the mean PSNR infinite.
+MSE_FLOOR = 2.0**-46
+AMPLITUDE_FLOOR = MSE_FLOOR**0.5  # amplitudes below it are rounding
+
+
+def psnr(mse: Any) -> Any:
+    """Compute the peak signal-to-noise ratio, -10 log10 MSE.
+
+    Args:
+        mse: mean squared error in the unit interval, where the data range is 1: a number, an array or a tensor on any device.
+
+    Returns:
+        The PSNR in dB, of the kind and shape of `mse`, at most 138.5 dB.
+    """
+    if hasattr(mse, "log10"):  # a tensor
+        return -10 * mse.clamp_min(MSE_FLOOR).log10()
+    return -10 * np.log10(np.maximum(mse, MSE_FLOOR))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A score.
+    """The definition of one score.
 
     Attributes:
-        label: heading of its column.
+        label: heading of the score's column.
+        better: "high", "low", or the ideal value.
+        group: the block of the report that shows the score.
+        text: the formula in one line; p is the prediction, y the truth, x the LR frame.
         unit: "dB", "px", "range" (1 is the data range), "data" (the data's own unit), "" for none.
-        better: "high", "low", or what it should be close to.
-        group: which data have it decides the group: all of "error" and "structure", movies "time", ...
-        text: one line. source: who defined it.
-        per: what has a value.
+        source: the paper or project that defined the score; "-" for common knowledge.
+        per: "frame" or "segment": the unit that has one value.
+        fields_only: the score needs physical fields, whose sum is a mass.
+        digits: decimals in tables of runs.
+        function: the formula. Scores per frame take a `FramePair` and give (N,) values; scores per segment take a
+            `SpectrumPair`, in space for the group "spectrum", in time for the group "time", and give a float. None for scores
+            that a metric class of their own computes.
     """
 
     label: str
-    unit: str
     better: Literal["high", "low", "one", "zero"]
     group: Literal["error", "structure", "spectrum", "physics", "extremes", "time"]
     text: str
-    source: str
+    unit: str = ""
+    source: str = "-"
     per: Literal["frame", "segment"] = "frame"
+    fields_only: bool = False
+    digits: int = 4
+    function: Callable[[Any], Any] | None = None
 
 
-_QUANTILE = "(q(p) - q(y)) / (max y - min y) of the frame"
+def score_functions(
+    per: Literal["frame", "segment"], group: str | None = None, fields: bool = True
+) -> dict[str, Callable[[Any], Any]]:
+    """Select the formulas of a kind by score, of one group or of all; without `fields`, leave out those for fields only."""
+    return {
+        name: one.function
+        for name, one in DEFINITIONS.items()
+        if one.function and one.per == per and group in (None, one.group) and (fields or not one.fields_only)
+    }
 
+
+QUANTILES = {"q001": 0.001, "q010": 0.01, "q990": 0.99, "q999": 0.999}
+
+
+def _quantile_error(name: str, level: float) -> Definition:
+    return Definition(
+        label=f"q {100 * level:g}%",
+        better="zero",
+        group="extremes",
+        text="(q(p) - q(y)) / (max y - min y) of the frame",
+        source="sup3r (NREL)",
+        function=lambda pair: pair.quantile_errors[name],
+    )
+
+
+# fmt: off
 DEFINITIONS: dict[str, Definition] = {
     "mae": Definition(
-        label="MAE",
-        unit="range",
-        better="low",
-        group="error",
-        text="mean |p - y|",
-        source="Wang & Bovik 2009",
+        label="MAE", unit="range", better="low", group="error", digits=5,
+        text="mean |p - y|", source="Wang & Bovik 2009",
     ),
-    "mse": Definition(label="MSE", unit="range", better="low", group="error", text="mean (p - y)^2", source="Wang & Bovik 2009"),
+    "mse": Definition(
+        label="MSE", unit="range", better="low", group="error", digits=6,
+        text="mean (p - y)^2", source="Wang & Bovik 2009",
+    ),
     "psnr": Definition(
-        label="PSNR",
-        unit="dB",
-        better="high",
-        group="error",
-        text="-10 log10 MSE, per frame, data range 1",
-        source="as in the SRCNN papers, on floats",
+        label="PSNR", unit="dB", better="high", group="error", digits=2,
+        text="-10 log10 MSE, per frame, data range 1", source="as in the SRCNN papers, on floats",
     ),
     "rmse": Definition(
-        label="RMSE",
-        unit="data",
-        better="low",
-        group="error",
+        label="RMSE", unit="data", better="low", group="error",
         text="root of the frame's MSE in physical units",
-        source="World Meteorological Organization, No. 485",
+        source="World Meteorological Organization, No. 485", function=lambda pair: pair.data_range * pair.mse.sqrt(),
     ),
     "max_error": Definition(
-        label="max error",
-        unit="data",
-        better="low",
-        group="error",
-        text="largest |p - y| of the frame, in physical units",
-        source="-",
+        label="max error", unit="data", better="low", group="error",
+        text="largest |p - y| of the frame, in physical units", function=lambda pair: pair.data_range * pair.largest_error,
     ),
     "vrmse": Definition(
-        label="VRMSE",
-        unit="",
-        better="low",
-        group="error",
+        label="VRMSE", better="low", group="error",
         text="RMSE over the truth's standard deviation; 1 predicts the mean",
-        source="Ohana et al. 2024 (The Well)",
+        source="Ohana et al. 2024 (The Well)", function=lambda pair: pair.ratio(pair.mse, pair.variance).sqrt(),
     ),
     "ssim": Definition(
-        label="SSIM",
-        unit="",
-        better="high",
-        group="structure",
-        text="11x11 Gaussian, sigma 1.5, data range 1",
-        source="Wang et al. 2004",
+        label="SSIM", better="high", group="structure",
+        text="11x11 Gaussian, sigma 1.5, data range 1", source="Wang et al. 2004",
     ),
     "gradient_rmse": Definition(
-        label="gradient RMSE",
-        unit="data",
-        better="low",
-        group="structure",
+        label="gradient RMSE", unit="data", better="low", group="structure",
         text="root of the mean |grad p - grad y|^2, central differences per HR pixel, in physical units",
-        source="sup3r (NREL)",
+        source="sup3r (NREL)", function=lambda pair: pair.data_range * pair.gradient_mse.sqrt(),
     ),
     "sharpness": Definition(
-        label="sharpness",
-        unit="",
-        better="one",
-        group="structure",
-        text="mean |grad p| / mean |grad y|",
-        source="-",
+        label="sharpness", better="one", group="structure",
+        text="mean |grad p| / mean |grad y|", function=lambda pair: pair.ratio(*pair.mean_gradients, AMPLITUDE_FLOOR),
     ),
     "consistency": Definition(
-        label="LR consistency",
-        unit="",
-        better="low",
-        group="structure",
+        label="LR consistency", better="low", group="structure",
         text="RMS(D p - x) / RMS(x - mean x), D the degradation that made x, over LR pixels that the window decides alone",
         source="Aybar et al. 2024 (opensr-test)",
     ),
     "band_low": Definition(
-        label="error, low band",
-        unit="data",
-        better="low",
-        group="spectrum",
+        label="error, low band", unit="data", better="low", group="spectrum",
         text="RMSE of the error's Fourier part |k| below half of the LR Nyquist wavenumber",
         source="Takamoto et al. 2022 (PDEBench)",
     ),
     "band_mid": Definition(
-        label="error, mid band",
-        unit="data",
-        better="low",
-        group="spectrum",
-        text="the same between half of the LR Nyquist wavenumber and that",
+        label="error, mid band", unit="data", better="low", group="spectrum",
+        text="RMSE of the error's Fourier part |k| between half of the LR Nyquist wavenumber and the LR Nyquist wavenumber",
         source="Takamoto et al. 2022 (PDEBench)",
     ),
     "band_high": Definition(
-        label="error, high band",
-        unit="data",
-        better="low",
-        group="spectrum",
-        text="the same from the LR Nyquist wavenumber on: what LR cannot hold",
+        label="error, high band", unit="data", better="low", group="spectrum",
+        text="RMSE of the error's Fourier part |k| from the LR Nyquist wavenumber on, which LR cannot hold",
         source="Takamoto et al. 2022 (PDEBench)",
     ),
     "lsd": Definition(
-        label="LSD",
-        unit="dB",
-        better="low",
-        group="spectrum",
-        per="segment",
+        label="LSD", unit="dB", better="low", group="spectrum", per="segment",
         text="log-spectral distance: RMS over rings of 10 log10 of the ratio of radially averaged power",
-        source="Harris et al. 2001",
+        source="Harris et al. 2001", function=lambda pair: pair.log_distance(),
     ),
     "lsd_high": Definition(
-        label="LSD above LR",
-        unit="dB",
-        better="low",
-        group="spectrum",
-        per="segment",
-        text="the same over the rings from the LR Nyquist wavenumber on",
-        source="Harris et al. 2001",
+        label="LSD above LR", unit="dB", better="low", group="spectrum", per="segment",
+        text="log-spectral distance over the rings from the LR Nyquist wavenumber on",
+        source="Harris et al. 2001", function=lambda pair: pair.log_distance(lowest=pair.lr_nyquist),
     ),
     "resolution": Definition(
-        label="effective resolution",
-        unit="px",
-        better="low",
-        group="spectrum",
-        per="segment",
+        label="effective resolution", unit="px", better="low", group="spectrum", per="segment",
         text="wavelength in HR pixels at which the coherence of p and y first falls below 0.5; 2 is the finest there is",
-        source="Subich et al. 2025 (AMSE), for the coherence",
+        source="Subich et al. 2025 (AMSE), for the coherence", function=lambda pair: pair.resolution(),
     ),
     "mass": Definition(
-        label="mass error",
-        unit="",
-        better="zero",
-        group="physics",
+        label="mass error", better="zero", group="physics", fields_only=True,
         text="(sum p - sum y) / sum |y - mean y|",
         source="Takamoto et al. 2022 (PDEBench cRMSE), normalised",
+        function=lambda pair: pair.ratio(pair.mean(pair.error), pair.mean_deviation, AMPLITUDE_FLOOR),
     ),
     "vorticity_rmse": Definition(
-        label="vorticity RMSE",
-        unit="",
-        better="low",
-        group="physics",
-        text="RMSE of the geostrophic vorticity (g/f) Laplacian h, over the truth's RMS",
-        source="geostrophic balance",
+        label="vorticity RMSE", better="low", group="physics",
+        text="RMSE of the geostrophic vorticity (g/f) Laplacian h, over the truth's RMS", source="geostrophic balance",
     ),
     "enstrophy": Definition(
-        label="enstrophy",
-        unit="",
-        better="one",
-        group="physics",
-        text="mean square of the geostrophic vorticity, p over y",
-        source="geostrophic balance",
+        label="enstrophy", better="one", group="physics",
+        text="mean square of the geostrophic vorticity, p over y", source="geostrophic balance",
     ),
-    "q001": Definition(label="q 0.1%", unit="", better="zero", group="extremes", text=_QUANTILE, source="sup3r (NREL)"),
-    "q010": Definition(label="q 1%", unit="", better="zero", group="extremes", text=_QUANTILE, source="sup3r (NREL)"),
-    "q990": Definition(label="q 99%", unit="", better="zero", group="extremes", text=_QUANTILE, source="sup3r (NREL)"),
-    "q999": Definition(label="q 99.9%", unit="", better="zero", group="extremes", text=_QUANTILE, source="sup3r (NREL)"),
+    **{name: _quantile_error(name, level) for name, level in QUANTILES.items()},
     "change_error": Definition(
-        label="change err",
-        unit="",
-        better="low",
-        group="time",
-        per="segment",
-        text="RMS(dp - dy) / RMS(dy) of first differences in time; a still picture scores 1",
-        source="sup3r, anemoi",
+        label="change err", better="low", group="time", per="segment",
+        text="RMS(dp - dy) / RMS(dy) of first differences in time; a still picture scores 1", source="sup3r, anemoi",
     ),
     "flicker": Definition(
-        label="flicker",
-        unit="",
-        better="one",
-        group="time",
-        per="segment",
-        text="RMS of second differences in time, p over y: above 1 flickers, below smears",
-        source="this project",
+        label="flicker", better="one", group="time", per="segment",
+        text="RMS of second differences in time, p over y: above 1 flickers, below smears", source="this project",
     ),
     "error_lag": Definition(
-        label="error lag-1",
-        unit="",
-        better="one",
-        group="time",
-        per="segment",
+        label="error lag-1", better="one", group="time", per="segment",
         text="correlation (no mean taken off) of the error with that of the frame before: near 0 it flickers, near 1 it stays",
         source="this project",
     ),
     "temporal_lsd": Definition(
-        label="temporal LSD",
-        unit="dB",
-        better="low",
-        group="time",
-        per="segment",
+        label="temporal LSD", unit="dB", better="low", group="time", per="segment",
         text="log-spectral distance over frequencies of the power in time (Welch, blocks of 64 frames), mean over pixels",
-        source="sup3r (NREL)",
+        source="sup3r (NREL)", function=lambda pair: pair.log_distance(),
     ),
 }
+# fmt: on

@@ -1,85 +1,140 @@
-"""Scores of every frame by itself: errors, gradients, extremes and mass."""
+"""Errors, gradients, extremes and mass of every frame."""
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import FrameTable, frames_of, ratio
-from vsr.metrics.psnr_ssim import MSE_FLOOR, SCORES, frame_scores
+from vsr.metrics.base import FrameMetric, clips_to_frames, safe_ratio
+from vsr.metrics.definitions import AMPLITUDE_FLOOR, HEADLINE_SCORES, QUANTILES, score_functions
+from vsr.metrics.psnr_ssim import frame_scores
 from vsr.types import HRClips, HRFrames
 
-ERRORS = ("rmse", "max_error", "vrmse", "gradient_rmse", "sharpness")
-QUANTILES = {"q001": 0.001, "q010": 0.01, "q990": 0.99, "q999": 0.999}
-AMPLITUDE_FLOOR = MSE_FLOOR**0.5  # float32's eps: amplitudes below it are rounding
-
-Weight = Float[Tensor, "N 1 H W"]
+FrameMask = Float[Tensor, "N 1 H W"]
 
 
-class FieldScores(FrameTable):
-    """The four scores of `frame_scores`, and errors, gradients, extremes and (for fields) mass of every frame.
+class FieldScores(FrameMetric):
+    """The headline scores and all scores that are functions of a `FramePair`.
 
     Args:
-        bounds: physical values that are 0 and 1.
-        mass: whether the sum over a frame means something.
-
-    Pixels where the mask is 0 do not count, gradients next to them neither. Frames of several channels: errors are means over
-    all of them, quantiles are those of all values, means that are taken off are each channel's own.
+        bounds: physical values at 0 and 1 of the unit interval.
+        fields: include the scores for physical fields, whose sum is a mass.
     """
 
-    def __init__(self, bounds: tuple[float, float], mass: bool = True) -> None:
-        super().__init__((*SCORES, *ERRORS, *QUANTILES, *(("mass",) if mass else ())))
-        self.range, self.mass = bounds[1] - bounds[0], mass
+    def __init__(self, bounds: tuple[float, float], fields: bool = True) -> None:
+        self.functions = score_functions("frame", fields=fields)
+        super().__init__((*HEADLINE_SCORES, *self.functions))
+        self.range = bounds[1] - bounds[0]
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
-        """Add clips in the unit interval. Raises ValueError for frames smaller than SSIM's window of 11x11 pixels."""
+        """Add clips in the unit interval.
+
+        Raises:
+            ValueError: if frames are smaller than the 11x11 window of SSIM.
+        """
         with torch.autocast(sr.device.type, enabled=False):
-            p, y = frames_of(sr).float(), frames_of(hr).float()
-            weight = None if mask is None else frames_of(mask).float()
-            errors = self._errors(p, y, weight)
-            columns = [frame_scores(p, y, weight).double(), errors[:, : len(ERRORS)], quantile_errors(p, y, weight)]
-        self.add(torch.cat([*columns, errors[:, len(ERRORS) :]], dim=1))
-
-    def _errors(self, p: HRFrames, y: HRFrames, weight: Weight | None) -> Float[Tensor, "N scores"]:
-        """The scores of ERRORS, and mass."""
-        error = p - y
-        centred = y - _mean(y, weight, keepdim=True).float()
-        mse, variance = _mean(error.square(), weight), _mean(centred.square(), weight)
-        largest = (error if weight is None else error * weight).abs().amax((1, 2, 3)).double()
-        (p_y, p_x), (y_y, y_x) = _gradient(p), _gradient(y)
-        inner = None if weight is None else _all_neighbours(weight)
-        gradient_mse = _mean((p_y - y_y).square() + (p_x - y_x).square(), inner)
-        sharp, true_sharp = (_mean(torch.hypot(*x), inner) for x in ((p_y, p_x), (y_y, y_x)))
-        columns = [self.range * mse.sqrt(), self.range * torch.where(mse.isnan(), torch.nan, largest)]
-        columns += [ratio(mse, variance).sqrt(), self.range * gradient_mse.sqrt(), ratio(sharp, true_sharp, AMPLITUDE_FLOOR)]
-        if self.mass:
-            columns.append(ratio(_mean(error, weight), _mean(centred.abs(), weight), AMPLITUDE_FLOOR))
-        return torch.stack(columns, dim=1)
+            p, y = clips_to_frames(sr).float(), clips_to_frames(hr).float()
+            weight = None if mask is None else clips_to_frames(mask).float()
+            pair = FramePair(p, y, weight, self.range)
+            columns = [function(pair).double() for function in self.functions.values()]
+            self.append_frames(torch.cat([frame_scores(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
 
 
-def quantile_errors(sr: HRFrames, hr: HRFrames, mask: Weight | None = None) -> Float[Tensor, "N quantiles"]:
-    """(N, C, H, W) twice -> (N, 4): differences of the quantiles of QUANTILES, in units of the truth's max - min of the frame.
+class FramePair:
+    """Predicted and true frames with the quantities that scores are made of, one value per frame (N,) each.
 
-    Quantiles interpolate linearly between order statistics of the unmasked values. A frame whose truth is constant is NaN.
+    Pixels with mask 0 do not count, nor do gradients next to them. Errors are means over all channels, quantiles are those of the
+    values of all channels, and each channel is centred by its own mean.
+
+    Args:
+        sr: predicted frames (N, C, H, W) in the unit interval, float32.
+        hr: true frames (N, C, H, W) in the unit interval, float32.
+        mask: 1 where a pixel counts.
+        data_range: physical units per unit interval.
     """
-    rows = []
-    for i in range(len(hr)):
-        p, y = (x[i] if mask is None else x[i][:, mask[i, 0] > 0] for x in (sr, hr))
-        rows.append(_quantile_error(p, y) if y.numel() else torch.full((len(QUANTILES),), torch.nan, dtype=torch.float64))
-    return torch.stack(rows).to(hr.device)
+
+    ratio = staticmethod(safe_ratio)
+
+    def __init__(self, sr: HRFrames, hr: HRFrames, mask: FrameMask | None = None, data_range: float = 1.0) -> None:
+        self.sr, self.hr, self.mask, self.data_range = sr, hr, mask, data_range
+        self.error = sr - hr
+
+    def mean(self, x: HRFrames) -> Tensor:
+        """Average an image-sized quantity over channels and unmasked pixels, in float64; NaN without such pixels."""
+        return _mean(x, self.mask)
+
+    @cached_property
+    def mse(self) -> Tensor:
+        """The mean squared error, in the unit interval."""
+        return self.mean(self.error.square())
+
+    @cached_property
+    def largest_error(self) -> Tensor:
+        """The largest absolute error, in the unit interval."""
+        error = self.error if self.mask is None else self.error * self.mask
+        return torch.where(self.mse.isnan(), torch.nan, error.abs().amax((1, 2, 3)).double())
+
+    @cached_property
+    def centred(self) -> HRFrames:
+        """The truth without the mean of each channel, (N, C, H, W)."""
+        return self.hr - _mean(self.hr, self.mask, keepdim=True).float()
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """The variance of the truth."""
+        return self.mean(self.centred.square())
+
+    @cached_property
+    def mean_deviation(self) -> Tensor:
+        """The mean absolute deviation of the truth from its mean."""
+        return self.mean(self.centred.abs())
+
+    @cached_property
+    def gradient_mse(self) -> Tensor:
+        """The mean squared error of the gradient, per pixel squared."""
+        (p_y, p_x), (y_y, y_x) = _gradient(self.sr), _gradient(self.hr)
+        return _mean((p_y - y_y).square() + (p_x - y_x).square(), self._inner_mask)
+
+    @cached_property
+    def mean_gradients(self) -> tuple[Tensor, Tensor]:
+        """The mean gradient magnitudes of the prediction and of the truth."""
+        p, y = (_mean(torch.hypot(*_gradient(x)), self._inner_mask) for x in (self.sr, self.hr))
+        return p, y
+
+    @cached_property
+    def quantile_errors(self) -> dict[str, Tensor]:
+        """The errors of the quantiles by score, in units of the truth's max - min; NaN for a constant truth.
+
+        Quantiles interpolate linearly between the order statistics of the unmasked values.
+        """
+        rows = []
+        for i in range(len(self.hr)):
+            p, y = (x[i] if self.mask is None else x[i][:, self.mask[i, 0] > 0] for x in (self.sr, self.hr))
+            rows.append(_quantile_errors(p, y) if y.numel() else torch.full((len(QUANTILES),), torch.nan, dtype=torch.float64))
+        return dict(zip(QUANTILES, torch.stack(rows).to(self.hr.device).unbind(1), strict=True))
+
+    @cached_property
+    def _inner_mask(self) -> Tensor | None:
+        """1 where the mask is 1 at a pixel and at its four neighbours, (N, 1, H-2, W-2)."""
+        if self.mask is None:
+            return None
+        rows = self.mask[..., 2:, 1:-1] * self.mask[..., :-2, 1:-1]
+        return self.mask[..., 1:-1, 1:-1] * rows * self.mask[..., 1:-1, 2:] * self.mask[..., 1:-1, :-2]
 
 
-def _quantile_error(p: Tensor, y: Tensor) -> Tensor:
-    # numpy, because torch.quantile sorts no more than 16 million values and takes ten times as long.
+def _quantile_errors(p: Tensor, y: Tensor) -> Tensor:
+    # numpy, because torch.quantile sorts at most 16 million values and takes ten times as long.
     found, true = (np.quantile(x.detach().cpu().numpy(), list(QUANTILES.values())) for x in (p, y))
     spread = (y.max() - y.min()).double().cpu()
-    return ratio(torch.from_numpy(found - true), spread, AMPLITUDE_FLOOR)
+    return safe_ratio(torch.from_numpy(found - true), spread, AMPLITUDE_FLOOR)
 
 
-def _mean(x: HRFrames, weight: Weight | None, keepdim: bool = False) -> Tensor:
-    """Over the pixels of weight 1, summed in float64; NaN where there are none. (N,), or (N, C, 1, 1) with `keepdim`."""
+def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tensor:
+    """Average over the pixels of weight 1 in float64, NaN without any: (N,), or (N, C, 1, 1) with `keepdim`."""
     over = (2, 3) if keepdim else (1, 2, 3)
     if weight is None:
         return x.mean(over, keepdim=keepdim, dtype=torch.float64)
@@ -90,9 +145,3 @@ def _mean(x: HRFrames, weight: Weight | None, keepdim: bool = False) -> Tensor:
 def _gradient(x: HRFrames) -> tuple[Tensor, Tensor]:
     """Central differences per pixel in y and in x, (N, C, H-2, W-2) each."""
     return (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2, (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2
-
-
-def _all_neighbours(weight: Weight) -> Float[Tensor, "N 1 H-2 W-2"]:
-    """1 where a pixel and the four beside it are."""
-    rows = weight[..., 2:, 1:-1] * weight[..., :-2, 1:-1]
-    return weight[..., 1:-1, 1:-1] * rows * weight[..., 1:-1, 2:] * weight[..., 1:-1, :-2]

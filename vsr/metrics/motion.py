@@ -1,4 +1,4 @@
-"""How a movie moves, against how the truth does."""
+"""Error of the change from frame to frame, and flicker."""
 
 from __future__ import annotations
 
@@ -6,66 +6,76 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import Table, ratio
+from vsr.metrics.base import TableMetric, safe_ratio
 from vsr.types import HRClips
 
-SEQUENCE_SCORES = ("change_error", "flicker")
+MOTION_SCORES = ("change_error", "flicker")
 
 
-class SequenceScores(Table):
-    """How a movie moves: the error of the change from frame to frame, and flicker, mean over segments.
+class MotionScores(TableMetric):
+    """Error of the change from frame to frame, and flicker, of every segment.
 
-    change_error = RMS(dp - dy) / RMS(dy), with first differences in time d of the prediction p and the truth y: 0 is ideal, 1 is
-    what a still picture scores. flicker = RMS(d2 p) / RMS(d2 y), with second differences: 1 is ideal, more flickers, less smears.
-    A segment of one frame has no first, one of two no second difference; a segment whose truth does not move has neither score.
+    With differences in time d of the prediction p and the truth y:
+
+    - change_error = RMS(dp - dy) / RMS(dy) of first differences. 0 is ideal; a still picture scores 1.
+    - flicker = RMS(d2 p) / RMS(d2 y) of second differences. 1 is ideal; a larger value is flicker, a smaller one is smearing.
+
+    A segment needs two frames for the first score and three for the second. A segment with a still truth has neither.
     Source: the temporal-difference metrics of anemoi and sup3r; flicker is this project's own.
     """
 
-    sums: list[Tensor]
+    sums: list[Tensor]  # of each segment, of squares: error of first differences, their truth, second differences of p and of y
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_rows("sums", 4)
-        self._before: tuple[Tensor, Tensor, Tensor] | None = None  # the last two frames of the batch before
+        self.add_table("sums", 4)
+        self._last_frames: tuple[Tensor, Tensor, Tensor] | None = None  # the last two of sr, hr and mask, of the batch before
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips, each a segment of its own, or (B = 1, `follows`) the continuation of the one before."""
+        """Add clips in any unit.
+
+        Args:
+            sr: predictions.
+            hr: truth.
+            mask: 1 where a pixel counts.
+            follows: the one clip of the batch continues the last segment. False: each clip is a segment.
+        """
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.float()
             mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()
-            first = 0
-            if follows and self._before is not None:
-                first = self._before[0].shape[2]
-                sr, hr, mask = (torch.cat(pair, dim=2) for pair in zip(self._before, (sr, hr, mask), strict=True))
-            moved, real = _difference(sr, mask, 1), _difference(hr, mask, 1)
-            turned, bent = _difference(sr, mask, 2), _difference(hr, mask, 2)
-            # Frames of the batch before are there for the differences across the border only; count each difference once.
-            one, two = slice(max(0, first - 1), None), slice(max(0, first - 2), None)
-            squares = [(moved - real)[:, :, one], real[:, :, one], turned[:, :, two], bent[:, :, two]]
+            overlap = 0
+            if follows and self._last_frames is not None:
+                overlap = self._last_frames[0].shape[2]
+                sr, hr, mask = (torch.cat(pair, dim=2) for pair in zip(self._last_frames, (sr, hr, mask), strict=True))
+            sr_change, hr_change = _difference(sr, mask, 1), _difference(hr, mask, 1)
+            # Frames of the batch before serve only for the differences across the border; each difference counts once.
+            new_first, new_second = slice(max(0, overlap - 1), None), slice(max(0, overlap - 2), None)
+            squares = [(sr_change - hr_change)[:, :, new_first], hr_change[:, :, new_first]]
+            squares += [_difference(x, mask, 2)[:, :, new_second] for x in (sr, hr)]
             sums = torch.stack([x.double().square().sum((1, 2, 3, 4)) for x in squares], dim=1)
-            if first:
+            if overlap:
                 self.sums[-1] = self.sums[-1] + sums
             else:
                 for row in sums:
-                    self.grow("sums", row[None])
-            self._before = (sr[:, :, -2:], hr[:, :, -2:], mask[:, :, -2:])
+                    self.append_rows("sums", row[None])
+            self._last_frames = (sr[:, :, -2:], hr[:, :, -2:], mask[:, :, -2:])
 
     def per_segment(self) -> dict[str, Tensor]:
-        """Score -> (S,), NaN for segments that do not have it."""
-        error, change, turned, bent = self.rows("sums").unbind(1)
+        """Return both scores of each segment, (S,); NaN for segments without a value."""
+        error, change, sr_second, hr_second = self.rows("sums").unbind(1)
         if not len(error):
             return {}
-        columns = (ratio(error, change, 0.0).sqrt(), ratio(turned, bent, 0.0).sqrt())
-        return dict(zip(SEQUENCE_SCORES, columns, strict=True))
+        columns = (safe_ratio(error, change, 0.0).sqrt(), safe_ratio(sr_second, hr_second, 0.0).sqrt())
+        return dict(zip(MOTION_SCORES, columns, strict=True))
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all segments."""
         super().reset()
-        self._before = None
+        self._last_frames = None
 
 
 def _difference(x: Tensor, mask: Tensor, order: int) -> Tensor:
-    """Differences in time of the given order, (B, C, F - order, H, W), zero where a pixel of any frame involved is masked."""
+    """Differences in time of the given order, (B, C, F - order, H, W), 0 where a pixel of any frame involved is masked."""
     valid = mask
     for _ in range(order):
         x = x[:, :, 1:] - x[:, :, :-1]

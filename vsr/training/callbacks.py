@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vsr.degradations.resize import bicubic_up_clips, crop
-from vsr.metrics import SCORES
 from vsr.metrics.consistency import ConsistencyScores, Degrade
+from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.system.progress import progress_bar
 from vsr.system.ranks import from_first
 from vsr.training.modules.base import SRModule
@@ -254,7 +254,7 @@ class ImagePanels(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if isinstance(trainer.logger, TensorBoardLogger):
-            both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in SCORES}
+            both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in HEADLINE_SCORES}
             course = {"loss": ["Multiline", ["train/loss$"]], "learning rate": ["Multiline", ["train/rate$"]]}
             trainer.logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
 

@@ -13,7 +13,8 @@ import torch
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import NotWritten
-from vsr.metrics import MSE_FLOOR, SEQUENCE_SCORES
+from vsr.metrics.definitions import psnr
+from vsr.metrics.motion import MOTION_SCORES
 from vsr.system.files import replacing
 from vsr.training.modules.base import SRModule
 
@@ -31,7 +32,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
         gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
         scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
         cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
-        moves = ["-" if row[score] is None else f"{row[score]:.4f}" for score in SEQUENCE_SCORES]
+        moves = ["-" if row[score] is None else f"{row[score]:.4f}" for score in MOTION_SCORES]
         body.append([split, row["method"], *scores, *gains, *moves, *cost])
     widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
     lines: list[str] = []
@@ -94,9 +95,8 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str,
         top.set_title(label)
         if label in made:
             difference = image - truth
-            psnr = -10 * torch.log10(difference[inner].square().mean().clamp_min(MSE_FLOOR))
             drawn = bottom.imshow(difference.cpu().numpy(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
-            bottom.set_title(f"error, {float(psnr):.2f} dB in this frame", fontsize=10)
+            bottom.set_title(f"error, {float(psnr(difference[inner].square().mean())):.2f} dB in this frame", fontsize=10)
         for axis in (top, bottom):
             axis.axis("off")
     bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))

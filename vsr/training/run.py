@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.command_log import write_notes
 from vsr.config.run_record import RECORD, RESULTS, record
 from vsr.data.base import SRDataModule
-from vsr.metrics import SCORES
+from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.models.base import parameter_count
 from vsr.models.weights.report import InitReport, markdown, summary, table
 from vsr.system.provenance import peak_memory, provenance, versions
@@ -179,7 +179,7 @@ def _log_run(
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)
     swept |= {key: value for key, value in _typed(cfg).items() if key.removeprefix("recipe.") not in swept}
-    scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in SCORES}
+    scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in HEADLINE_SCORES}
     trainer.logger.log_hyperparams(swept, scores)
     trainer.logger.finalize("success")
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vsr.evaluation.rows import Row
-from vsr.metrics.definitions import DEFINITIONS, UNIT_INTERVAL
+from vsr.metrics.definitions import DEFINITIONS, HEADLINE_SCORES, UNIT_INTERVAL
 
-HEADLINE = ("mae", "mse", "psnr", "ssim")
 UNITS = {UNIT_INTERVAL: "1 = the data range", "data": "in the data's unit"}
 
 
@@ -99,7 +98,7 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():
         column = Column(key=name, label=one.label, unit=one.unit, better=one.better, text=one.text, source=one.source)
-        groups.setdefault("headline" if name in HEADLINE else one.group, []).append(column)
+        groups.setdefault("headline" if name in HEADLINE_SCORES else one.group, []).append(column)
     keys = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:
         kind, _, name = key.partition("_")

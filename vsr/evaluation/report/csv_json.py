@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
 from vsr.evaluation.rows import Row, score_names, splits, summary
 from vsr.evaluation.scored import Scored
-from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.definitions import DEFINITIONS, Definition
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
 
@@ -68,7 +67,7 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
             "how": f"segments drawn with replacement {RESAMPLES} times, percentiles of the mean over what was drawn; "
             f"gains and skills pair both methods; none below {MIN_SEGMENTS} segments, too narrow with few",
         },
-        "definitions": {name: asdict(DEFINITIONS[name]) for name in names},
+        "definitions": {name: _described(DEFINITIONS[name]) for name in names},
         "curves": [
             {"split": one.split, "method": one.method, "curve": curve, "columns": jsonable(columns)}
             for methods in splits(scored).values()
@@ -89,6 +88,10 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def _described(one: Definition) -> dict[str, str]:
+    return {key: getattr(one, key) for key in ("label", "unit", "better", "group", "text", "source", "per")}
 
 
 def _recipes(rows: Sequence[Row], names: Sequence[str], *, segment_scores: set[str]) -> dict[str, dict[str, str]]:

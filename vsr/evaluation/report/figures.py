@@ -9,7 +9,7 @@ import numpy as np
 
 from vsr.evaluation.report.style import ERROR, Look, busiest, inside, label, lines
 from vsr.evaluation.scored import Sample, Scored
-from vsr.metrics import MSE_FLOOR
+from vsr.metrics.definitions import psnr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def panels(sample: Sample, *, field: bool) -> Figure:
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
             mse = float(np.mean(np.square(inside(frame - truth, sample.window), dtype=np.float64)))
-            axes[2, column].set_title(f"error, {-10 * np.log10(max(mse, MSE_FLOOR)):.2f} dB", fontsize=10)
+            axes[2, column].set_title(f"error, {psnr(mse):.2f} dB", fontsize=10)
     colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
     bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
     bar.set_label("error (1 = the data range)", fontsize=9)

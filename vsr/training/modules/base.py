@@ -13,8 +13,9 @@ from vsr.degradations.consistency import Agreement, agreeing
 from vsr.degradations.resize import crop
 from vsr.errors import UserError
 from vsr.geometry import Triple
-from vsr.metrics import SCORES, FrameScores, SequenceScores
-from vsr.metrics.collection import Referee
+from vsr.metrics.collection import MetricCollection
+from vsr.metrics.motion import MotionScores
+from vsr.metrics.psnr_ssim import FrameScores
 from vsr.models.base import Network, on_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -77,11 +78,11 @@ class SRModule(L.LightningModule):
         self.tune, self.consistency = tune or Tune(), consistency
         self.tuning = Tuning(Tune(), network)  # at work during a fit
         self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
-        self.sequences = nn.ModuleDict({_key(name): SequenceScores() for name in test_splits})
+        self.sequences = nn.ModuleDict({_key(name): MotionScores() for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
         self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
-        self.referees: dict[str, Referee] = {}  # split -> who scores a test in detail, instead of the scores above
+        self.collections: dict[str, MetricCollection] = {}  # split -> all metrics of a detailed test
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
         self._steps = 0  # of the fit
@@ -228,9 +229,9 @@ class SRModule(L.LightningModule):
                 f"{name}: puts out values that are not finite in frames {int(batch.position[0])} and on of '{split}'; "
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
-        if split in self.referees:
+        if split in self.collections:
             lr = self.normalizer(crop(batch.lr, (batch.around, 0, 0)))
-            self.referees[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
+            self.collections[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
             return
         self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
         if _key(split) in self.sequences:
@@ -264,11 +265,11 @@ class SRModule(L.LightningModule):
         self.score(batch, self.test_splits[dataloader_idx])
 
     def on_test_epoch_end(self) -> None:
-        for split in (name for name in self.test_splits if name not in self.referees):
+        for split in (name for name in self.test_splits if name not in self.collections):
             frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
             with frames.sync_context():  # type: ignore[operator]
-                columns = frames.per_frame().cpu().double()  # type: ignore[operator]
-            self.scored[split] = {name: columns[:, i] for i, name in enumerate(SCORES)} | sequences.compute()  # type: ignore[operator]
+                columns = {name: column.cpu().double() for name, column in frames.per_frame().items()}  # type: ignore[operator]
+            self.scored[split] = columns | sequences.compute()  # type: ignore[operator]
             frames.reset()  # type: ignore[operator]
             sequences.reset()  # type: ignore[operator]
 
