@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 from vsr.inference.engine import Engine
-from vsr.inference.export.run import export
+from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.trained import read_trained
 
@@ -42,11 +42,11 @@ def main() -> None:
         return lambda: made(lr)
 
     with tempfile.TemporaryDirectory() as folder:
-        onnx = export(options.checkpoint, "onnx", Path(folder) / "a.onnx").path
+        onnx = export_checkpoint(options.checkpoint, "onnx", Path(folder) / "a.onnx").path
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = options.threads
         session = onnxruntime.InferenceSession(str(onnx), session_options, providers=["CPUExecutionProvider"])
-        script = torch.jit.load(export(options.checkpoint, "torchscript", Path(folder) / "a.ts").path)
+        script = torch.jit.load(export_checkpoint(options.checkpoint, "torchscript", Path(folder) / "a.ts").path)
 
     def scripted() -> object:
         with torch.inference_mode():

@@ -21,7 +21,7 @@ from safetensors.torch import save
 
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import bicubic_up_clips, crop
-from vsr.inference.export.function import described
+from vsr.inference.export.function import describe_network
 from vsr.inference.trained import read_trained
 from vsr.metrics.definitions import psnr
 from vsr.models.residual import StandardizedResidual
@@ -93,7 +93,7 @@ def pack(run: Path, out: Path) -> Path:
         sys.exit(f"error: {run}: not trained with recipe.residual=bicubic, which these weights are")
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     scores = per_picture(data, module)
-    facts = described(trained, module) | {
+    facts = describe_network(trained, module) | {
         "architecture": str(architecture(tensors)),
         "first": next(name for name in own_tensors(network) if name.endswith(".weight")).removesuffix(".weight"),
         "last": last_layer(network)[0].removesuffix(".weight"),

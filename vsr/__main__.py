@@ -1,13 +1,22 @@
-"""The commands of vsr: `python -m vsr COMMAND ...`."""
+"""The command line of vsr: `python -m vsr COMMAND ...`."""
 
 from __future__ import annotations
 
+import io
+import os
+import runpy
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from vsr.errors import UserError, suggestion
 
-COMMANDS = {
+HYDRA_COMMANDS = {
+    "train": "train a network and score it",
+    "evaluate": "score trained networks",
+    "upscale": "sharpen a movie with a trained network",
+}
+COMMANDS = HYDRA_COMMANDS | {
     "inspect": "show what is in a data file, and the command that trains on it",
     "compare": "put runs side by side, on a page",
     "export": "write a trained network for other programs",
@@ -17,22 +26,48 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-    """Run the command that the first argument names."""
-    name, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and report its errors.
+
+    After a mistake of the user, one line is printed and the exit status is 1; after Ctrl-C the exit status is 130.
+
+    Args:
+        arguments: the name of the command and its arguments; None for those of this process.
+    """
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("--help", "-h"):
         print("Usage: python -m vsr COMMAND ...\n")
         print("\n".join(f"  {command:<8} {text}" for command, text in COMMANDS.items()))
-        print("\nTrain, evaluate and upscale with train.py, evaluate.py and upscale.py.")
+        print("\ntrain.py, evaluate.py and upscale.py do the same as the first three commands.")
+    elif name in HYDRA_COMMANDS:
+        # As `python -m vsr.commands.NAME`: processes that Lightning starts for other GPUs repeat that.
+        sys.argv[1:] = rest
+        runpy.run_module(f"vsr.commands.{name}", run_name="__main__", alter_sys=True)
     elif name in COMMANDS:
-        try:
-            import_module(f"vsr.commands.{name}").main(arguments)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+        run_command(name, rest)
     else:
-        print(f"error: {name}: unknown command{suggestion(name, COMMANDS)}", file=sys.stderr)
-        sys.exit(1)
+        _fail(f"{name}: unknown command{suggestion(name, COMMANDS)}")
+
+
+def run_command(name: str, arguments: Sequence[str]) -> None:
+    """Run a command that does not use Hydra and report its errors, as `main` does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names with letters that the terminal does not know
+    try:
+        import_module(f"vsr.commands.{name}").main(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of the output is gone (`| head`): nothing can be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> None:
+    print(f"error: {UserError(message)}", file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

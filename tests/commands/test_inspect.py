@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
-from vsr.commands.inspect import Decoded, argument, main, runs, statistics
+from vsr.__main__ import main
+from vsr.commands.inspect import Decoded, argument, runs, statistics
 
 
 def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
@@ -25,7 +26,7 @@ def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    main([str(a) for a in arguments])
+    main(["inspect", *map(str, arguments)])
     out, err = capsys.readouterr()
     assert not err
     return out
@@ -33,7 +34,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in arguments])
+        main(["inspect", *map(str, arguments)])
     assert caught.value.code == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ")

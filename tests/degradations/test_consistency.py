@@ -23,7 +23,7 @@ from vsr.degradations.consistency import BackProjection, Projection, agreement, 
 from vsr.degradations.resize import bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
-from vsr.inference.export.run import export
+from vsr.inference.export.checkpoint import export_checkpoint
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=3"]
 BLURRED = Chain(steps={"blur": GaussianBlur(1.6), "subsample": Subsample()})
@@ -198,8 +198,9 @@ def test_what_does_not_go_with_upscaling_is_refused(runs: dict[str, Path]) -> No
 
 def test_an_exported_file_is_the_network_alone_and_says_so(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"consistency=projection, which format=torchscript .*type consistency=none"):
-        export(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript")
-    assert export(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript", consistency="none").path.exists()
+        export_checkpoint(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript")
+    report = export_checkpoint(best(runs["projection"]), "torchscript", tmp_path / "a.torchscript", consistency="none")
+    assert report.path.exists()
 
 
 def test_the_page_of_results_is_as_it_was_measured() -> None:

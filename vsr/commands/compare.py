@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from vsr.errors import UserError
 from vsr.evaluation.compare.runs import comparable, find_runs, refuse_incomparable
 from vsr.evaluation.compare.write import summarize
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, write summary.html, .md and .csv. Exits with status 1 and one line when runs cannot be compared."""
+def main(arguments: Sequence[str]) -> None:
+    """Print the table and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="python -m vsr compare",
         description="Put runs side by side: a table, its plots, a page. Runs that differ in their seed only become one line.",
@@ -24,14 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="default: runs/compare/DATE_TIME")
     parser.add_argument("--apart", action="store_true", help="a table of each set of comparable runs, instead of a refusal")
     given = parser.parse_args(arguments)
-    try:
-        runs = find_runs(given.runs)
-        if not given.apart:
-            refuse_incomparable(comparable(runs))
-        folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
-        command = shlex.join(["python", "-m", "vsr", "compare", *(sys.argv[1:] if arguments is None else arguments)])
-        print(summarize(folder, runs, title="Runs side by side", command=command))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    runs = find_runs(given.runs)
+    if not given.apart:
+        refuse_incomparable(comparable(runs))
+    folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    command = shlex.join(["python", "-m", "vsr", "compare", *arguments])
+    print(summarize(folder, runs, title="Runs side by side", command=command))
     print(f"\nresults   {folder / 'summary.html'}, summary.md, summary.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,8 @@ Needs: pip install 'vsr[export]'"""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What was typed."""
+class ExportArguments:
+    """The values of the keys."""
 
     checkpoint: Path
     format: Format
@@ -36,8 +35,8 @@ class Order:
     consistency: str | None
 
 
-def parsed(arguments: Sequence[str]) -> Order:
-    """The keys and values of a command line. Raises UserError, with what to type instead."""
+def parse(arguments: Sequence[str]) -> ExportArguments:
+    """Read the keys and values of a command line. Raises UserError with what to type instead."""
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -64,26 +63,18 @@ def parsed(arguments: Sequence[str]) -> Order:
     if consistency not in (None, "none"):
         raise UserError(f"consistency={consistency}: a file holds the network alone; type consistency=none")
     output = None if given.get("output", "null") == "null" else Path(given["output"]).expanduser()
-    return Order(checkpoint, known[given["format"]], output, overwrite == "true", consistency)
+    return ExportArguments(checkpoint, known[given["format"]], output, overwrite == "true", consistency)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the file and print what it is. Exits with status 1 and one line when that cannot be done."""
-    typed = sys.argv[1:] if arguments is None else arguments
-    if {"--help", "-h"} & set(typed):
+def main(arguments: Sequence[str]) -> None:
+    """Write the file and print what it holds. Raises UserError."""
+    if {"--help", "-h"} & set(arguments):
         print(HELP)
         return
-    try:
-        order = parsed(typed)
-        from vsr.inference.export.run import export  # torch only now
+    given = parse(arguments)
+    from vsr.inference.export.checkpoint import export_checkpoint  # torch only now
 
-        report = export(order.checkpoint, order.format, order.output, overwrite=order.overwrite, consistency=order.consistency)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    # To a terminal that may not know every letter of a name.
-    encoding = sys.stdout.encoding or "utf-8"
-    print("\n".join(report.lines).encode(encoding, "backslashreplace").decode(encoding))
+    report = export_checkpoint(
+        given.checkpoint, given.format, given.output, overwrite=given.overwrite, consistency=given.consistency
+    )
+    print("\n".join(report.lines))

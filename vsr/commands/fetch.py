@@ -1,14 +1,13 @@
-"""Fetch the report's two movies, akiyo and container, from the xiph derf collection: python -m vsr fetch [FOLDER].
+"""Fetch the two movies of the report, akiyo and container, from the xiph derf collection: `python -m vsr fetch [FOLDER]`.
 
-Downloads resume; a file counts only when it is complete and decodable; its sha256 is written beside it at the first download and
-checked ever after.
+An interrupted download is continued. A file is kept only if it is complete and can be decoded. Its SHA-256 is written beside it
+after the first download and checked by every later command.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -25,12 +24,22 @@ BLOCK = 1 << 20
 
 
 def fetched() -> list[str]:
-    """Overrides of data=movies for what `make movies` fetched, as many frames as make the report's 236 windows; else none."""
+    """Overrides of data=movies for the fetched files, with as many frames as the report (236 windows); empty without files."""
     return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
 
 
 def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
-    """Bring one file to `folder`, or check the one that is there. Raises UserError saying what is wrong with it."""
+    """Download a movie, or check the file that is there.
+
+    Args:
+        name: of the file at `source` and in `folder`.
+        frames: that the movie must have.
+        folder: is created if needed.
+        source: a URL that ends with a slash.
+
+    Raises:
+        UserError: the download fails, or the file is not what it must be.
+    """
     path, mark = folder / name, folder / f"{name}.sha256"
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # keeps the suffix, for the reader
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +50,7 @@ def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
             if found != frames:
                 raise UserError(f"{source}{name}: holds {found} frames, {frames} were expected")
         except UserError:
-            part.unlink()  # a download that is complete and yet wrong does not get better by continuing it
+            part.unlink()  # continuing a complete but wrong download would not help
             raise
         part.rename(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -53,7 +62,7 @@ def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
 
 
 def _download(url: str, part: Path) -> None:
-    """Append what is missing to `part`. Raises UserError when it does not come to its end."""
+    """Append the missing bytes to `part`. Raises UserError if the download fails."""
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -66,7 +75,7 @@ def _download(url: str, part: Path) -> None:
                     bar.update(len(block))
                 size = file.tell()
     except urllib.error.HTTPError as error:
-        if done and error.code == 416:  # all of it is there already
+        if done and error.code == 416:  # the file is complete
             return
         raise UserError(f"{url}: {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -76,12 +85,8 @@ def _download(url: str, part: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Fetch both movies into the folder given, `FOLDER` by default."""
+    """Fetch both movies into the folder that `arguments` name, `FOLDER` by default. Raises UserError."""
     folder = Path(arguments[0]) if arguments else FOLDER
-    try:
-        for name, frames in MOVIES.items():
-            print(f"{fetch(name, frames, folder)}: {frames} frames")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    for name, frames in MOVIES.items():
+        print(f"{fetch(name, frames, folder)}: {frames} frames")
     print(f"next: python train.py data=movies data.path={folder}")

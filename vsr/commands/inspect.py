@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,25 +230,25 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a file of arrays or a video")
         frames, data = Decoded(read_luma(path)), "movies"
-        _print([shown(str(path)), "format: video (luma, code values 0 to 255)"])
+        print(shown(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
     else:
-        _print([shown(str(path)), *contents(path)])
+        print(shown(str(path)), *contents(path), sep="\n")
         try:
             frames = movie = open_movie(path, variable=variable, axes=axes)
         except Unspecified as error:
-            _print([f"movie: not opened; {error}"])
+            print(f"movie: not opened; {error}")
             return
         choices |= {"variable": movie.meta["variable"], "axes": movie.axes}
         data = "climate"
     found = statistics(frames)
     lines = report(frames, found, check_time=axes is not None and data == "climate")
-    _print([*lines, f"train: {command(data, choices, frames, found)}"])
+    print(*lines, f"train: {command(data, choices, frames, found)}", sep="\n")
     if image is not None:
         picture(frames, image, path.name)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what is in a file. Exits with status 1 and one line when it cannot be used."""
+def main(arguments: Sequence[str]) -> None:
+    """Print what is in a file. Raises UserError if it cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m vsr inspect", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
@@ -257,14 +256,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", metavar="PNG", type=Path, help="write the first, middle and last frame to this file")
     given = parser.parse_args(arguments)
     variable = given.variable.split(",") if given.variable and "," in given.variable else given.variable
-    try:
-        inspect(given.file, variable, given.axes, given.picture)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-def _print(lines: Sequence[str]) -> None:
-    """To a terminal that may not know every letter of a name."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding))
+    inspect(given.file, variable, given.axes, given.picture)

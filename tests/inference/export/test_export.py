@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 import vsr
 from tests.fakes import ROOT, choices, compose_config, small, train_here
-from vsr.commands.export import main
+from vsr.__main__ import main
 from vsr.degradations.resize import bicubic_up, pad_symmetric
 from vsr.errors import UserError
-from vsr.inference.export import operators as forms
-from vsr.inference.export.function import Function
-from vsr.inference.export.run import export
+from vsr.inference.export import operators
+from vsr.inference.export.checkpoint import export_checkpoint
+from vsr.inference.export.function import ExportableNetwork
 from vsr.inference.trained import read_trained
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
@@ -81,7 +81,7 @@ def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     scale, channels = SIZES.get(model, (2, 1))
     checkpoint = saved(tmp_path / "best.ckpt", model, scale, channels)
-    report = export(checkpoint, "onnx")
+    report = export_checkpoint(checkpoint, "onnx")
     assert report.path == tmp_path / "best.onnx"
     session = runtime.InferenceSession(str(report.path), providers=["CPUExecutionProvider"])
     agree(lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0]), checkpoint, channels)
@@ -107,7 +107,7 @@ def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -
 def test_torchscript_gives_what_the_network_gives(model: str, scale: int, tmp_path: Path) -> None:
     _, channels = SIZES.get(model, (2, 1))
     checkpoint = saved(tmp_path / "best.ckpt", model, scale, channels)
-    report = export(checkpoint, "torchscript")
+    report = export_checkpoint(checkpoint, "torchscript")
     agree(torch.jit.load(report.path), checkpoint, channels)
     # Nothing in it belongs to a device: what torch.jit.load puts on a GPU runs there.
     assert 'prim::Constant[value="cpu"]' not in str(torch.jit.load(report.path).inlined_graph)
@@ -119,7 +119,7 @@ def test_torchscript_gives_what_the_network_gives(model: str, scale: int, tmp_pa
 def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path) -> None:
     open_file = pytest.importorskip("safetensors").safe_open
     checkpoint = saved(tmp_path / "best.ckpt", model)
-    report = export(checkpoint, "safetensors")
+    report = export_checkpoint(checkpoint, "safetensors")
     assert report.difference.value == 0.0
     with open_file(report.path, "pt") as file:
         assert file.metadata() == report.facts
@@ -137,20 +137,18 @@ def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path)
 
 def test_a_run_starts_from_safetensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors")
-    path = export(saved(tmp_path / "best.ckpt", "fsrcnn_s"), "safetensors").path
+    path = export_checkpoint(saved(tmp_path / "best.ckpt", "fsrcnn_s"), "safetensors").path
     data = ["data=phantom", "data.size=36", "data.learn=10", "data.test=4"]
     result = train_here(tmp_path / "run", ["model=fsrcnn_s", "epochs=0", "init=checkpoint", f"init.path={path}", *data])
     assert {row["status"] for row in result["init"]} == {"loaded"}
-    from vsr.commands.weights import main as show
-
-    show([str(path)])
+    main(["weights", str(path)])
     assert "FSRCNN(32,5,1), standardized residual" in capsys.readouterr().out
 
 
 def test_frames_go_through_a_file_as_through_upscale(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "fsrcnn")
     lr = np.random.default_rng(0).normal(size=(3, 14, 19)).astype(np.float32)
-    run = torch.jit.load(export(checkpoint, "torchscript").path)
+    run = torch.jit.load(export_checkpoint(checkpoint, "torchscript").path)
     expected = vsr.load(checkpoint, device="cpu").upscale(lr)
     np.testing.assert_allclose(run(torch.from_numpy(lr)[:, None])[:, 0], expected, atol=1e-4 * expected.std())
 
@@ -158,7 +156,7 @@ def test_frames_go_through_a_file_as_through_upscale(tmp_path: Path) -> None:
 @pytest.mark.parametrize("windows", ["true", "false"])
 def test_a_clip_run_as_a_whole_or_in_windows(windows: str, tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "srnet3d", 3, 1, f"model.windows={windows}")
-    report = export(checkpoint, "torchscript")
+    report = export_checkpoint(checkpoint, "torchscript")
     agree(torch.jit.load(report.path), checkpoint)
     assert report.facts["context"] == ("2" if windows == "true" else "7")
 
@@ -167,24 +165,25 @@ def test_a_clip_run_as_a_whole_or_in_windows(windows: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 2), (9, 17)])
 def test_the_forms_are_the_functions_that_they_stand_in_for(scale: int, height: int, width: int) -> None:
     frames = torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    weight = forms.cubic_phases(scale, torch.float64)
-    torch.testing.assert_close(forms.enlarged(frames, scale, weight), bicubic_up(frames, scale), rtol=0, atol=1e-13)
+    weight = operators.cubic_phases(scale, torch.float64)
+    torch.testing.assert_close(operators.bicubic_upsample(frames, scale, weight), bicubic_up(frames, scale), rtol=0, atol=1e-13)
     torch.testing.assert_close(weight.sum((1, 2, 3)), torch.ones(scale**2, dtype=torch.float64))
-    assert torch.equal(forms.mirrored(frames, 2), pad_symmetric(frames, 2))
+    assert torch.equal(operators.mirror_pad(frames, 2), pad_symmetric(frames, 2))
     clip = torch.randn(2, 3, 4 + scale, height, width, dtype=torch.float64)
     body = nn.Conv3d(3, 2, (5, 1, 1), dtype=torch.float64)
-    torch.testing.assert_close(forms.all_windows(body, clip), in_windows(body, clip))
+    torch.testing.assert_close(operators.apply_to_all_windows(body, clip), in_windows(body, clip))
 
 
 def test_the_network_is_as_before_once_it_is_exported(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "srnet3d")
     module, lr = network_of(checkpoint), torch.rand(1, 1, 5, 3, 4)
     before = module.network(lr)
-    # The forms are at work: a mirrored border needs as many pixels.
-    with forms.exportable(2, forms.cubic_phases(2)), pytest.raises(RuntimeError, match="exceeds dimension size"):
+    # The equivalents are at work: a mirrored border needs as many pixels.
+    replaced = operators.exportable_operators(2, operators.cubic_phases(2))
+    with replaced, pytest.raises(RuntimeError, match="exceeds dimension size"):
         module.network(lr[..., :1])
     assert torch.equal(module.network(lr), before)
-    export(checkpoint, "torchscript")
+    export_checkpoint(checkpoint, "torchscript")
     assert torch.equal(module.network(lr), before)
 
 
@@ -201,18 +200,18 @@ def test_a_file_that_computes_something_else_is_not_written(
 ) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "fsrcnn_56")
     (tmp_path / "best.torchscript").write_text("of last week")
-    monkeypatch.setattr("vsr.inference.export.function.cubic_phases", lambda scale: sharper(forms.cubic_phases(scale)))
+    monkeypatch.setattr("vsr.inference.export.function.cubic_phases", lambda scale: sharper(operators.cubic_phases(scale)))
     with pytest.raises(UserError, match=rf"best\.torchscript: not written, as it {said}"):
-        export(checkpoint, "torchscript", overwrite=True)
+        export_checkpoint(checkpoint, "torchscript", overwrite=True)
     assert (tmp_path / "best.torchscript").read_text() == "of last week"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "best.torchscript"]
 
 
 def test_a_size_that_stays_in_the_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint, forward = saved(tmp_path / "best.ckpt", "bilinear"), Function.forward
-    monkeypatch.setattr(Function, "forward", lambda self, lr: forward(self, lr) + torch.zeros(int(2 * lr.shape[3])))
+    checkpoint, forward = saved(tmp_path / "best.ckpt", "bilinear"), ExportableNetwork.forward
+    monkeypatch.setattr(ExportableNetwork, "forward", lambda self, lr: forward(self, lr) + torch.zeros(int(2 * lr.shape[3])))
     with pytest.warns(torch.jit.TracerWarning), pytest.raises(UserError, match="best.torchscript: not written, as it fails at"):
-        export(checkpoint, "torchscript")
+        export_checkpoint(checkpoint, "torchscript")
     assert not (tmp_path / "best.torchscript").exists()
 
 
@@ -221,27 +220,27 @@ def test_a_network_that_the_format_does_not_know_is_named(tmp_path: Path, monkey
     checkpoint, forward = saved(tmp_path / "best.ckpt", "bilinear"), Interpolation.forward
     monkeypatch.setattr(Interpolation, "forward", lambda self, lr: forward(self, lr if lr.mean() > 0 else -lr))
     with pytest.raises(UserError, match=r"format=onnx: Interpolation cannot be exported \(.*data-dependent"):
-        export(checkpoint, "onnx")
+        export_checkpoint(checkpoint, "onnx")
 
 
 def test_values_far_from_zero_round_as_float32_does(tmp_path: Path) -> None:
-    report = export(saved(tmp_path / "best.ckpt", "fsrcnn", offset=101300.0), "torchscript")
+    report = export_checkpoint(saved(tmp_path / "best.ckpt", "fsrcnn", offset=101300.0), "torchscript")
     assert report.difference.value <= 8 * np.spacing(np.float32(101303))
 
 
 def test_a_file_names_no_place_on_the_machine_that_made_it(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "linear")
-    with zipfile.ZipFile(export(checkpoint, "torchscript").path) as archive:
+    with zipfile.ZipFile(export_checkpoint(checkpoint, "torchscript").path) as archive:
         parts = [archive.read(name) for name in archive.namelist()]
     pytest.importorskip("onnx")
-    parts.append(export(checkpoint, "onnx").path.read_bytes())
+    parts.append(export_checkpoint(checkpoint, "onnx").path.read_bytes())
     for place in (ROOT, tmp_path, Path(torch.__file__).parent):
         assert not any(str(place).encode() in part for part in parts)
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = saved(tmp_path / "a=b, c" / "best.ckpt", "joint")
-    main([f"checkpoint={checkpoint}", "format=torchscript", f"output={tmp_path}/x/net.ts"])
+    main(["export", f"checkpoint={checkpoint}", "format=torchscript", f"output={tmp_path}/x/net.ts"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{tmp_path}/x/net.ts"
     assert "  input     lr (batch, 1, frames, height, width), frames from 5, height and width from 9" in lines
@@ -277,7 +276,7 @@ def test_mistakes_are_one_line(typed: list[str], said: str, tmp_path: Path, caps
     names = {"here": str(saved(tmp_path / "best.ckpt", "bilinear")), "there": str(tmp_path / "note.txt")}
     Path(names["there"]).write_text("a note")
     with pytest.raises(SystemExit, match="1"):
-        main([text.format(**names) for text in typed])
+        main(["export", *(text.format(**names) for text in typed)])
     error = capsys.readouterr().err
     assert error.startswith(f"error: {said.format(**names)}")
     assert error.count("\n") == 1
@@ -287,7 +286,7 @@ def test_mistakes_are_one_line(typed: list[str], said: str, tmp_path: Path, caps
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"needs the package onnxscript; type: pip install 'vsr\[export\]'"):
-        export(saved(tmp_path / "best.ckpt", "bilinear"), "onnx")
+        export_checkpoint(saved(tmp_path / "best.ckpt", "bilinear"), "onnx")
 
 
 @pytest.mark.parametrize("typed", [["--help"], ["checkpoint=a", "fromat=onnx"]])

@@ -20,7 +20,7 @@ from tests.commands.test_app import refused
 from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here
 from tests.models.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
 from tests.training.resume.test_checkpoints import Mark
-from vsr.commands.weights import main as show
+from vsr.__main__ import main
 from vsr.config.check import check
 from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
@@ -449,7 +449,7 @@ def test_bad_files_are_one_line(name: str, tmp_path: Path, capsys: pytest.Captur
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
     with pytest.raises(SystemExit, match="1"):
-        show([str(path)])
+        main(["weights", str(path)])
     assert said in capsys.readouterr().err
     assert not (tmp_path / "mark").exists()
 
@@ -463,9 +463,9 @@ def test_bad_files_from_the_command_line(script: Script, tmp_path: Path) -> None
 
 
 def test_what_a_file_holds(mat: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show([str(mat)])
+    main(["weights", str(mat)])
     assert "FSRCNN-s = FSRCNN(32,5,1)" in capsys.readouterr().out
-    show([ckpt(runs["fsrcnn"])])
+    main(["weights", ckpt(runs["fsrcnn"])])
     assert "FSRCNN of the report, x2, standardized residual" in capsys.readouterr().out
     command = [sys.executable, "-m", "vsr", "weights"]
     options: dict[str, Any] = {"capture_output": True, "text": True, "cwd": ROOT, "check": False, "timeout": 100}

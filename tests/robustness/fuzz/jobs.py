@@ -26,9 +26,8 @@ import vsr
 import vsr.inference.upscaler
 import vsr.training.run
 from tests.fakes import CONF, ROOT
-from vsr.commands import inspect as inspector
+from vsr.__main__ import run_command
 from vsr.commands.app import launch, one_line
-from vsr.commands.weights import main as describe
 from vsr.config.check import check
 from vsr.config.schema import SCHEMAS
 from vsr.data.base import SRDataModule
@@ -77,14 +76,14 @@ def read_all(data: SRDataModule) -> None:
 
 def arrays(path: str, axes: str = "") -> None:
     """python -m vsr inspect FILE, then training on it."""
-    inspector.main([path, *(["--axes", axes] if axes else [])])
+    run_command("inspect", [path, *(["--axes", axes] if axes else [])])
     with refusing():
         read_all(ClimateDataModule(path=path, axes=axes or None, scale=2, degradation=Bicubic(), recipe=RECIPE, crop=True))
 
 
 def video(path: str) -> None:
     """The same of a video."""
-    inspector.main([path])
+    run_command("inspect", [path])
     with refusing():
         read_all(MovieDataModule(path=path, scale=2, degradation=Bicubic(), recipe=RECIPE, crop=True))
 
@@ -104,7 +103,7 @@ def checkpoint(path: str) -> None:
 
 def weights(path: str) -> None:
     """python -m vsr weights FILE, then init=checkpoint weights=FILE, or init=authors."""
-    describe([path])
+    run_command("weights", [path])
     network = FSRCNNOriginal(scale=2, channels=1, d=4, s=2, m=1)
     with refusing():
         if path.endswith(".mat"):

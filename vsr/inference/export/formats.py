@@ -1,4 +1,4 @@
-"""A function as the bytes of a file, and these bytes as a function again, for each format."""
+"""The file formats of exported networks: each exporter gives the bytes of a file and a function that runs them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.inference.export import Format
-from vsr.inference.export.function import INPUT, OUTPUT, Axes, Function
+from vsr.inference.export.function import INPUT, OUTPUT, ExportableNetwork, InputAxes
 from vsr.inference.trained import Trained
 from vsr.models.normalize import Normalizer
 from vsr.training.modules.base import SRModule
 
-OPSET = 18  # of ONNX, 2022: the first with all that is needed here, and known to every runtime
+OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here; every runtime knows it
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A file's content. run: what it computes, read back from `content`. note: more about it, for people."""
+class ExportedFile:
+    """The content of a file.
+
+    Attributes:
+        content: the bytes.
+        run: computes SR from LR with the network that was read back from `content`.
+        note: a description to print.
+    """
 
     content: bytes
     run: Callable[[Tensor], Tensor]
@@ -36,26 +42,33 @@ class Made:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What is to be exported: a checkpoint, its network, its input's sizes, and what the file will say of itself."""
+class ExportTask:
+    """A network to export.
+
+    Attributes:
+        trained: the checkpoint.
+        module: the network with its normalizer.
+        axes: the sizes of its input.
+        facts: the metadata for the file.
+    """
 
     trained: Trained
     module: SRModule
-    axes: Axes
+    axes: InputAxes
     facts: Mapping[str, str]
 
 
-def onnx(task: Task) -> Made:
-    """ONNX, by torch.export; run by ONNX Runtime. Raises UserError for a network with operations that ONNX does not have."""
-    needs("onnx", "onnxscript", "onnxruntime")
+def export_onnx(task: ExportTask) -> ExportedFile:
+    """Export to ONNX with torch.export, and run it with ONNX Runtime. Raises UserError for operations that ONNX does not have."""
+    require_packages("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
     from torch.export import Dim
 
     shapes = {INPUT: {axis: Dim(name, min=least) for axis, (name, least) in task.axes.dynamic.items()}}
-    with _silent():
+    with _silence_exporters():
         try:
             program = torch.onnx.export(
-                Function(task.module),
+                ExportableNetwork(task.module),
                 (torch.zeros(task.axes.example),),
                 dynamo=True,
                 dynamic_shapes=shapes,
@@ -65,9 +78,9 @@ def onnx(task: Task) -> Made:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise _unknown("onnx", task, error) from error
+            raise _not_exportable("onnx", task, error) from error
     assert program is not None
-    content = _stated(program.model_proto, task.facts)
+    content = _serialize(program.model_proto, task.facts)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -75,11 +88,11 @@ def onnx(task: Task) -> Made:
     def run(lr: Tensor) -> Tensor:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: lr.numpy()})[0])
 
-    return Made(content, run, f"ONNX, opset {OPSET}")
+    return ExportedFile(content, run, f"ONNX, opset {OPSET}")
 
 
-def _stated(model: Any, facts: Mapping[str, str]) -> bytes:
-    """The model with `facts` for its metadata, and without the exporter's, which has the paths of source files in it."""
+def _serialize(model: Any, facts: Mapping[str, str]) -> bytes:
+    """Serialize an ONNX model with `facts` instead of the metadata of the exporter, which holds paths of source files."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
@@ -90,22 +103,22 @@ def _stated(model: Any, facts: Mapping[str, str]) -> bytes:
     return model.SerializeToString()
 
 
-def torchscript(task: Task) -> Made:
-    """TorchScript, by tracing; run by torch.jit. Raises UserError for a network that cannot be traced."""
-    kept, buffer = {"vsr.json": json.dumps(dict(task.facts))}, io.BytesIO()
-    with _silent():
+def export_torchscript(task: ExportTask) -> ExportedFile:
+    """Export to TorchScript by tracing, and run it with torch.jit. Raises UserError for a network that cannot be traced."""
+    metadata, buffer = {"vsr.json": json.dumps(dict(task.facts))}, io.BytesIO()
+    with _silence_exporters():
         try:
-            traced = torch.jit.trace(Function(task.module), torch.zeros(task.axes.example), check_trace=False)
+            traced = torch.jit.trace(ExportableNetwork(task.module), torch.zeros(task.axes.example), check_trace=False)
         except (RuntimeError, TypeError, ValueError) as error:
-            raise _unknown("torchscript", task, error) from error
-        torch.jit.save(traced, buffer, _extra_files=kept)
-        content = _without_sources(buffer.getvalue())
+            raise _not_exportable("torchscript", task, error) from error
+        torch.jit.save(traced, buffer, _extra_files=metadata)
+        content = _remove_source_paths(buffer.getvalue())
         run = torch.jit.load(io.BytesIO(content))
-    return Made(content, run, "TorchScript")
+    return ExportedFile(content, run, "TorchScript")
 
 
-def _without_sources(archive: bytes) -> bytes:
-    """The archive without the tables that name the source file of every line of its code, paths of this machine included."""
+def _remove_source_paths(archive: bytes) -> bytes:
+    """Remove the tables that name the source file of every line of code, with paths of this machine."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(buffer, "w") as new:
         for entry in old.infolist():
@@ -114,12 +127,12 @@ def _without_sources(archive: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def safetensors(task: Task) -> Made:
-    """The weights alone, under the names of the network's state dict; put back into a network of the same config to be run.
+def export_safetensors(task: ExportTask) -> ExportedFile:
+    """Export the weights alone, under the names of the state dict, and run them in a new network of the same config.
 
-    Raises UserError for a network that has no weights.
+    Raises UserError for a network without weights.
     """
-    needs("safetensors")
+    require_packages("safetensors")
     from safetensors.torch import load, save
 
     tensors = {name: tensor.contiguous() for name, tensor in task.module.network.state_dict().items()}
@@ -135,14 +148,19 @@ def safetensors(task: Task) -> Made:
     def run(lr: Tensor) -> Tensor:
         return normalizer.inverse(network(normalizer(lr)))
 
-    return Made(content, run, f"safetensors, {len(tensors)} tensors with {sum(t.numel() for t in tensors.values()):,} numbers")
+    count = sum(tensor.numel() for tensor in tensors.values())
+    return ExportedFile(content, run, f"safetensors, {len(tensors)} tensors with {count:,} numbers")
 
 
-MAKERS: dict[Format, Callable[[Task], Made]] = {"onnx": onnx, "safetensors": safetensors, "torchscript": torchscript}
+EXPORTERS: dict[Format, Callable[[ExportTask], ExportedFile]] = {
+    "onnx": export_onnx,
+    "safetensors": export_safetensors,
+    "torchscript": export_torchscript,
+}
 
 
-def needs(*packages: str) -> None:
-    """Raise UserError when one of these cannot be imported."""
+def require_packages(*packages: str) -> None:
+    """Raise UserError if one of the packages cannot be imported."""
     for package in packages:
         try:
             importlib.import_module(package)
@@ -150,15 +168,15 @@ def needs(*packages: str) -> None:
             raise UserError(f"this format needs the package {package}; type: pip install 'vsr[export]'") from error
 
 
-def _unknown(format_: str, task: Task, error: Exception) -> UserError:
+def _not_exportable(format_: str, task: ExportTask, error: Exception) -> UserError:
     network = type(getattr(task.module.network, "network", task.module.network)).__name__
     lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
     return UserError(f"format={format_}: {network} cannot be exported ({(lines or [type(error).__name__])[0]})")
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Without what exporters say of themselves: torchvision that is not there, and that torch.jit will be gone one day."""
+def _silence_exporters() -> Iterator[None]:
+    """Hide warnings of exporters about missing torchvision and the deprecation of torch.jit."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

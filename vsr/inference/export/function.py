@@ -1,4 +1,4 @@
-"""What is exported: LR -> SR in physical units as one function, its sizes, and what a file says of it."""
+"""The function that is exported, LR -> SR in physical units, with its input sizes and its metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vsr import __version__
 from vsr.geometry import Geometry
-from vsr.inference.export.operators import cubic_phases, exportable
+from vsr.inference.export.operators import cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
 from vsr.training.build import evaluation_window, make
 from vsr.training.modules.base import SRModule
@@ -19,8 +19,8 @@ INPUT, OUTPUT = "lr", "sr"
 Size = tuple[int, ...]
 
 
-class Function(nn.Module):
-    """Normaliser, network (folded) and back, made of what exporters know.
+class ExportableNetwork(nn.Module):
+    """Normalizer, folded network and inverse normalizer, made of operations that exporters know.
 
     Frame networks: (N, C, h, w) -> (N, C, H, W); movie networks: (B, C, T, h, w) -> (B, C, T', H', W'). float32, physical units.
     """
@@ -37,21 +37,20 @@ class Function(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, lr: Tensor) -> Tensor:
-        """As the class says."""
-        with exportable(self.scale, self.cubic):
+        """Upscale LR frames or clips in physical units."""
+        with exportable_operators(self.scale, self.cubic):
             return self.normalizer.inverse(self.network(self.normalizer(lr)))
 
 
 @dataclass(frozen=True)
-class Axes:
-    """The sizes that an exported network takes.
+class InputAxes:
+    """The input sizes that an exported network accepts.
 
     Attributes:
         geometry: of the network.
-        channels: fixed.
-        frames: the smallest number of frames, None for a frame network.
-        pixels: the smallest height and width, in LR pixels: what lies within a network's reach beyond the border is mirrored, so
-            that there must be as many.
+        channels: the only number of channels.
+        frames: the smallest number of frames; None for a frame network.
+        pixels: the smallest height and width, in LR pixels: a network mirrors as many pixels at the border as its reach.
     """
 
     geometry: Geometry
@@ -60,56 +59,56 @@ class Axes:
     pixels: int
 
     @classmethod
-    def of(cls, module: SRModule, channels: int) -> Axes:
-        """Those of a network."""
+    def of(cls, module: SRModule, channels: int) -> InputAxes:
+        """Derive the sizes from the geometry of a network."""
         network, geometry = module.network, module.network.geometry
         frames, *whole = (-(-(2 * lost + 1) // scale) for lost, scale in zip(geometry.margin, geometry.scale, strict=True))
         return cls(geometry, channels, frames if network.kind == "movie" else None, max(network.reach, *whole))
 
     @property
     def dynamic(self) -> dict[int, tuple[str, int]]:
-        """Axis of the input -> its name and its smallest size, for those whose size is free."""
+        """Axis of the input -> (name, smallest size), for every axis whose size is free."""
         sizes = [("height", self.pixels), ("width", self.pixels)]
         sizes = sizes if self.frames is None else [("frames", self.frames), *sizes]
         return {0: ("batch", 1), **{2 + i: size for i, size in enumerate(sizes)}}
 
     @property
-    def names(self) -> str:
-        """(batch, 1, height, width), with what the sizes must be at least."""
+    def input_text(self) -> str:
+        """The axes of the input and their smallest sizes: "(batch, 1, height, width), height and width from 9"."""
         names = {axis: name for axis, (name, _) in self.dynamic.items()} | {1: str(self.channels)}
         least = f"height and width from {self.pixels}"
         least = least if self.frames is None else f"frames from {self.frames}, {least}"
         return f"({', '.join(names[axis] for axis in sorted(names))}), {least}"
 
     @property
-    def result(self) -> str:
-        """The sizes of the output: (batch, 1, 2*height, 2*width)."""
+    def output_text(self) -> str:
+        """The axes of the output: "(batch, 1, 2*height, 2*width)"."""
         sizes = []
         for name, scale, lost in zip(("frames", "height", "width"), self.geometry.scale, self.geometry.margin, strict=True):
             sizes.append((f"{scale}*" if scale > 1 else "") + name + (f" - {2 * lost}" if lost else ""))
         return f"({', '.join(['batch', str(self.channels), *(sizes if self.frames is not None else sizes[1:])])})"
 
-    def size(self, batch: int, more: int, height: int, width: int) -> Size:
-        """Of an input with so many frames and pixels more than it must have."""
-        frames = () if self.frames is None else (self.frames + more,)
-        return (batch, self.channels, *frames, self.pixels + height, self.pixels + width)
+    def size(self, batch: int, frames_more: int, height_more: int, width_more: int) -> Size:
+        """The smallest input size, with some frames and pixels more."""
+        frames = () if self.frames is None else (self.frames + frames_more,)
+        return (batch, self.channels, *frames, self.pixels + height_more, self.pixels + width_more)
 
     @property
     def example(self) -> Size:
-        """To export from: nothing of it may stay in the file. A batch of one would."""
+        """The input size for tracing. It may not stay in the file; a batch of one would."""
         return self.size(2, 2, 4, 7)
 
     @property
-    def trials(self) -> list[Size]:
-        """To compare at: the smallest, odd and even, batches of one and of three, wide and high."""
+    def test_sizes(self) -> list[Size]:
+        """Input sizes for comparison: the smallest, odd and even, batches of one and of three, wide and high."""
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 
-def described(trained: Trained, module: SRModule) -> dict[str, str]:
-    """What the file says of itself, as text, lists as JSON.
+def describe_network(trained: Trained, module: SRModule) -> dict[str, str]:
+    """Collect the metadata for an exported file, as text; numbers and lists are JSON.
 
-    `margin` (t, y, x) is what the network loses and `window` what scores leave out, in HR pixels and frames per side; `context`
-    counts frames, `reach` LR pixels on which an output pixel depends; `bounds` are the values that were 0 and 1 in training.
+    The network loses `margin` (t, y, x) and scores leave out `window`, in frames and HR pixels per side. An output pixel depends
+    on `context` frames and `reach` LR pixels per side. `bounds` are the physical values that were 0 and 1 in training.
     """
     network, facts = module.network, trained.facts
     known = {

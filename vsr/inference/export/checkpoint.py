@@ -1,4 +1,4 @@
-"""From a checkpoint to a file in another format, compared with the network before it is written."""
+"""Export of a checkpoint to another file format, with a comparison before the file is written."""
 
 from __future__ import annotations
 
@@ -10,27 +10,39 @@ from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.inference.export import Format
-from vsr.inference.export.formats import MAKERS, Made, Task
-from vsr.inference.export.function import INPUT, OUTPUT, Axes, Size, described
+from vsr.inference.export.formats import EXPORTERS, ExportedFile, ExportTask
+from vsr.inference.export.function import INPUT, OUTPUT, InputAxes, Size, describe_network
 from vsr.inference.trained import read_trained
 from vsr.system.files import replacing
 from vsr.training.modules.base import SRModule
 
-TOLERANCE = 1e-4  # of the output's spread: sums in another order differ by a tenth of that in the deepest networks
-ROUNDINGS = 8  # last digits of float32, for values whose spread is small beside them
+TOLERANCE = 1e-4  # of the standard deviation of the output: another order of sums costs a tenth of that in the deepest networks
+ROUNDINGS = 8  # units in the last place of float32, for values whose standard deviation is small beside them
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest between a file and its network. value: in physical units; share: of the output's standard deviation."""
+    """The largest difference between the outputs of a file and of its network.
+
+    Attributes:
+        value: in physical units.
+        share: divided by the standard deviation of the output.
+    """
 
     value: float
     share: float
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was written. lines: the same for people."""
+class ExportReport:
+    """A description of the file that was written.
+
+    Attributes:
+        path: the file.
+        difference: from the network.
+        facts: the metadata in the file.
+        lines: a summary to print.
+    """
 
     path: Path
     difference: Difference
@@ -38,20 +50,22 @@ class Report:
     lines: list[str]
 
 
-def export(
+def export_checkpoint(
     checkpoint: Path, format_: Format, output: Path | None = None, *, overwrite: bool = False, consistency: str | None = None
-) -> Report:
+) -> ExportReport:
     """Write the network of a checkpoint in another format, as a function of LR frames in physical units, float32.
 
     Args:
-        checkpoint: a checkpoint of vsr. format_: one of three.
-        output: the file; None for the checkpoint's name with the format behind it.
-        overwrite: replace a file that is there.
-        consistency: "none" for the network alone, of a checkpoint that makes its frames agree with LR; what does that works on
-            whole frames, for each size with matrices of its own, and is in no file.
+        checkpoint: a checkpoint of vsr.
+        format_: "onnx", "safetensors" (the weights alone) or "torchscript".
+        output: the file; None for the name of the checkpoint with the format as suffix.
+        overwrite: replace a file that exists.
+        consistency: "none" to export the network alone from a checkpoint that was trained with a consistency. No file can hold
+            a consistency, as it works on whole frames, with other matrices for each size.
 
-    Raises UserError for a file that is not a checkpoint, that exists or cannot be written, for a network that the format does not
-    know, and when the file would compute something else than the network.
+    Raises:
+        UserError: the checkpoint cannot be read, the output exists or cannot be written, the format does not know an operation of
+            the network, or the file would compute something else than the network.
     """
     output = output or checkpoint.with_suffix(f".{format_}")
     if output.exists() and output.samefile(checkpoint):
@@ -65,32 +79,33 @@ def export(
             f"has no place for; type consistency=none to write the network alone"
         )
     module = trained.module()
-    axes, facts = Axes.of(module, trained.channels), described(trained, module)
-    made = MAKERS[format_](Task(trained, module, axes, facts))
-    difference = compared(made, trained.module(), axes, output)
+    axes, facts = InputAxes.of(module, trained.channels), describe_network(trained, module)
+    exported = EXPORTERS[format_](ExportTask(trained, module, axes, facts))
+    difference = compare(exported, trained.module(), axes, output)
     try:
         with replacing(output) as temporary:
-            temporary.write_bytes(made.content)
+            temporary.write_bytes(exported.content)
     except OSError as error:
         detail = error.strerror or error
         raise UserError(f"{output}: cannot be written ({detail}); type output=PATH in a folder of yours") from error
-    return Report(output, difference, facts, _lines(output, format_, made, axes, difference, facts))
+    return ExportReport(output, difference, facts, _summarize(output, format_, exported, axes, difference, facts))
 
 
-def compared(made: Made, module: SRModule, axes: Axes, output: Path) -> Difference:
-    """The largest difference between a file and the network as it is trained, on noise within the bounds, over several sizes.
+def compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> Difference:
+    """Measure the largest difference between a file and its network, on noise within the bounds, over several input sizes.
 
-    Raises UserError where the file fails, gives another size, or differs by more than float32's rounding.
+    Raises:
+        UserError: the file fails, gives another output size, or differs by more than rounding in float32.
     """
-    found = []
-    for size in axes.trials:
+    differences = []
+    for size in axes.test_sizes:
         at = "x".join(map(str, size))
         lr = _noise(size, module)
         with torch.inference_mode():
             expected = module.normalizer.inverse(module.network(module.normalizer(lr)))
             try:
-                given = made.run(lr)
-            except Exception as error:  # runtimes have errors of their own
+                given = exported.run(lr)
+            except Exception as error:  # each runtime has its own errors
                 detail = (str(error).strip().splitlines() or [type(error).__name__])[-1]
                 raise UserError(
                     f"{output}: not written, as it fails at an input of {at} ({detail}); try another format"
@@ -101,14 +116,14 @@ def compared(made: Made, module: SRModule, axes: Axes, output: Path) -> Differen
         spread, largest = float(expected.std()), float(expected.abs().max())
         value = float((given - expected).abs().max())
         share = value / spread if value else 0.0
-        # Written so that NaN does not pass.
+        # In this form NaN does not pass.
         if not value <= TOLERANCE * spread + ROUNDINGS * torch.finfo(torch.float32).eps * largest:
             raise UserError(
                 f"{output}: not written, as it differs from the network by {share:.1e} of the output's spread at {at} "
                 f"(allowed: {TOLERANCE:.0e}); try another format"
             )
-        found.append(Difference(value, share))
-    return max(found, key=lambda difference: difference.share)
+        differences.append(Difference(value, share))
+    return max(differences, key=lambda difference: difference.share)
 
 
 def _noise(size: Size, module: SRModule) -> Tensor:
@@ -116,22 +131,25 @@ def _noise(size: Size, module: SRModule) -> Tensor:
     return low + (high - low) * torch.rand(size, generator=torch.Generator().manual_seed(0))
 
 
-def _lines(output: Path, format_: Format, made: Made, axes: Axes, difference: Difference, facts: dict[str, str]) -> list[str]:
+def _summarize(
+    output: Path, format_: Format, exported: ExportedFile, axes: InputAxes, difference: Difference, facts: dict[str, str]
+) -> list[str]:
+    """Lines that say what was written."""
     units = f" {facts['units']}" if facts["units"] not in ("", "1") else ""
-    trials = ", ".join("x".join(map(str, size)) for size in axes.trials)
+    trials = ", ".join("x".join(map(str, size)) for size in axes.test_sizes)
     largest = f"differs by {difference.value:.1e}{units} at most, {difference.share:.1e} of the output's spread"
     rows = {
-        "format": f"{made.note}; {_amount(len(made.content))}",
+        "format": f"{exported.note}; {_format_size(len(exported.content))}",
         "network": f"{facts['name']}, {facts['kind']}, x{facts['scale']}, checkpoint {facts['checkpoint'][:12]}",
     }
     if format_ == "safetensors":
         rows["use"] = f"python train.py init=checkpoint init.path={output}"
     else:
-        rows["input"] = f"{INPUT} {axes.names}"
-        rows["output"] = f"{OUTPUT} {axes.result}; float32, physical units, like the input"
+        rows["input"] = f"{INPUT} {axes.input_text}"
+        rows["output"] = f"{OUTPUT} {axes.output_text}; float32, physical units, like the input"
     rows["compared"] = f"with the network at {trials}: {largest if difference.value else 'the same'}"
     return [str(output), *(f"  {key:<9} {text}" for key, text in rows.items())]
 
 
-def _amount(count: int) -> str:
+def _format_size(count: int) -> str:
     return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.1f} MiB"

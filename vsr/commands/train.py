@@ -1,0 +1,26 @@
+"""Train a network and score it: `python -m vsr train model=fsrcnn data=climate`; `--help` lists the choices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vsr.commands.app import launch
+from vsr.config import CONF
+
+
+def run(cfg: DictConfig, folder: Path) -> None:
+    """Train; torch is imported only here, after the check of the config."""
+    from vsr.training.run import train
+
+    train(cfg, folder)
+
+
+def main() -> None:
+    """Run the command with the arguments of this process."""
+    launch(str(CONF.parent / "train.py"), run)
+
+
+if __name__ == "__main__":
+    main()
