@@ -27,12 +27,12 @@ from benchmarks.common.markdown import table
 from vsr.degradations.consistency import Agreement, agreement
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.system.files import replacing
-from vsr.training.build import build_baselines, build_data, build_scorer, evaluation_window
+from vsr.system.files import replacing, write_json
+from vsr.training.build import build_baselines, build_data, evaluation_window
 from vsr.training.fit import serve
 from vsr.training.modules.base import SRModule
-from vsr.training.report import write_json
 from vsr.training.run import quiet_warnings
+from vsr.training.trainer import build_scorer
 
 CONSTRAINTS = ("none", "backprojection", "projection", "block means")
 ROWS = ("bicubic", "linear")

@@ -38,8 +38,9 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import SRNet3D
 from vsr.recipe import Recipe
 from vsr.system.ranks import meet
-from vsr.training.build import MODULES, quiet_lightning
+from vsr.training.build import MODULES
 from vsr.training.callbacks import EMA
+from vsr.training.trainer import quiet_lightning
 
 FRAMES, SIZE = 96, 144
 

@@ -30,11 +30,13 @@ from vsr.config.schema import register
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.training.build import build_data, build_module, build_scorer, quiet_lightning
+from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
+from vsr.training.build import build_data, build_module
 from vsr.training.callbacks import EMA
 from vsr.training.fit import quiet_warnings, serve
-from vsr.training.hardware import PRECISIONS, Placement, check_hardware, placement, set_arithmetic, suit, unsuit
+from vsr.training.hardware import PRECISIONS, Placement, check_hardware, placement
 from vsr.training.modules.base import SRModule
+from vsr.training.trainer import build_scorer, quiet_lightning
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]
@@ -115,7 +117,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     module = build_module(cfg, data.card, data.test_splits)
     serve(data, module)
     module.prepare(data.training_frames())
-    suit(module.network, cfg)
+    to_training_form(module.network, cfg)
     clock = Clock()
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
@@ -131,7 +133,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
         enable_model_summary=False,
     )
     trainer.fit(module, datamodule=data)
-    unsuit(module.network)
+    to_scoring_form(module.network)
     build_scorer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
     psnr = float(module.scored["test"]["psnr"].mean())
     frames, difference = upscaled(variant, module, lr, placement(cfg.trainer))

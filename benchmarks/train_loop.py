@@ -22,9 +22,10 @@ from vsr.models.fsrcnn import FSRCNN
 from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
-from vsr.training.build import quiet_lightning
-from vsr.training.callbacks import EMA, RunBar
+from vsr.training.callbacks import EMA
 from vsr.training.modules.frame import FrameSR
+from vsr.training.progress_bars import RunBar
+from vsr.training.trainer import quiet_lightning
 
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 

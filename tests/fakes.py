@@ -12,8 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.schema import register
-from vsr.models.parameter_names import method
+from vsr.config.schema import method, register
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"

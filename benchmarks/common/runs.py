@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from vsr.config import CONF
 from vsr.config.schema import register
 from vsr.errors import UserError
+from vsr.system.files import write_json
 from vsr.system.jobs import Job, Outcome, run_jobs
-from vsr.training.report import write_json
 
 ROOT = CONF.parent
 NEEDED = re.compile(r"<(\w+)>")

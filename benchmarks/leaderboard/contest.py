@@ -12,8 +12,9 @@ from benchmarks.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODE
 from benchmarks.leaderboard.rates import ONE_CORE, Rates
 from benchmarks.leaderboard.scores import OWN, Test, score
 from vsr.commands.fetch import fetched
+from vsr.config.duration import seconds_of
 from vsr.system.cpu import computes_bf16
-from vsr.training.budget.plan import Plan, seconds_of
+from vsr.training.budget.plan import Plan
 
 Heard = Callable[[str], None]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.leaderboard.plan import BASELINES, BUDGETS, CONF, DATA, GROUPS, MODELS
+from vsr.config.duration import seconds_of
 from vsr.errors import UserError, suggestion
 from vsr.system.jobs import cores
-from vsr.training.budget.plan import Plan, seconds_of
+from vsr.training.budget.plan import Plan
 
 KEYS = (
     *("models", "data", "budgets", "only", "seeds", "jobs", "out", "page"),

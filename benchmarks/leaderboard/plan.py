@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from vsr.config import CONF
-from vsr.training.budget.plan import Plan, seconds_of
+from vsr.config.duration import seconds_of
+from vsr.training.budget.plan import Plan
 
 MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.py is told
     "plain": ("model=plain",),

@@ -13,10 +13,11 @@ from typing import Any
 
 from benchmarks.common.runs import ROOT, Run, place
 from benchmarks.leaderboard.plan import DATA, Cell, Choice
+from vsr.config.duration import seconds_of
 from vsr.errors import UserError
+from vsr.system.files import write_json
 from vsr.system.jobs import Job, run_jobs
-from vsr.training.budget.plan import Plan, Rate, plan, seconds_of
-from vsr.training.report import write_json
+from vsr.training.budget.plan import Plan, Rate, plan
 
 FILE = "rates.json"
 ONE_CORE = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -16,11 +16,11 @@ from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.models.base import parameter_count
 from vsr.models.cost import multiply_adds
+from vsr.system.files import write_json
 from vsr.system.jobs import cores
 from vsr.system.progress import progress_bar
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
-from vsr.training.report import write_json
 
 FRAMES, ROUNDS, LONG = 8, 5, 60.0  # a network that has taken so many seconds has fewer rounds
 WORK = {"h": 64, "w": 64, "t": 16}  # LR pixels and frames on which the work is counted

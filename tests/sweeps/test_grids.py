@@ -13,8 +13,8 @@ import pytest
 
 from tests.fakes import CONF, ROOT
 from tests.sweeps.conftest import Swept
+from vsr.config.compose import Composer, Interval
 from vsr.errors import UserError
-from vsr.sweeps.command_line import Composer, Interval
 
 Run = Callable[..., Swept]
 Begin = Callable[..., "subprocess.Popen[bytes]"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from vsr.sweeps.command_line import Composer
+from vsr.config.compose import Composer
 
 ROOT = Path(__file__).parents[2]
 THIRTEEN, SLOW = 13, 7  # batches: the one fails, the other takes its time

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config.check import check
 from vsr.config.command_log import TYPED, Notes
+from vsr.config.duration import PLAN
+from vsr.config.messages import _no_choice, one_line
 from vsr.config.run_record import RECORD, expanded
-from vsr.config.schema import SCHEMAS, register
-from vsr.errors import UserError, suggestion
+from vsr.config.schema import register
+from vsr.errors import UserError
 from vsr.system.lock import FolderInUse, locked
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import started
-from vsr.training.budget.plan import PLAN
 
 PATHS = ("checkpoint", "input", "output", "resume")
 # How torch says it, of GPUs and of the machine's own memory, and what needs less.
@@ -118,10 +119,19 @@ def _of_this_process(arguments: list[str]) -> list[str]:
 
 def _sweep(script: Path, conf: Path) -> NoReturn:
     """Runs of the script in fresh processes: Hydra's own way has them share one, and the ranks of a run repeat the sweep."""
+    from vsr.evaluation.compare.runs import sweep_runs
+    from vsr.evaluation.compare.write import summarize
     from vsr.sweeps.sweep import sweep
 
     try:
-        sys.exit(sweep(script, conf, sys.argv[1:]))
+        folder, failed = sweep(script, conf, sys.argv[1:])
+        if script.stem == "train" and (runs := sweep_runs(folder)):
+            command = shlex.join(["python", script.name, *sys.argv[1:]])
+            print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))
+            print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
+        for line in failed:
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(1 if failed else 0)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -200,46 +210,3 @@ def _fail(message: str) -> NoReturn:
         time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
     print(f"error: {UserError(message)}", file=sys.stderr)
     sys.exit(1)
-
-
-def one_line(error: Exception, conf: Path, script: str) -> str:
-    """Hydra's and OmegaConf's messages, shortened, with what to type instead."""
-    text = str(error.__cause__ or error)
-    if isinstance(error, OverrideParseException):
-        name, _, value = error.override.partition("=")
-        return f"{error.override}: cannot be parsed; type \"{name}='{value}'\", with both kinds of quotes"
-    if several := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error)):
-        name, values = several.groups()
-        return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
-    if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
-        known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
-        return f"{group[1]}={group[2]}: there is none{suggestion(group[2], known)}"
-    if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
-        return f"{group[1]}: no such config group{suggestion(group[1], [p.name for p in conf.iterdir() if p.is_dir()])}"
-    if key := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
-        return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
-    if key := re.search(r"Key '([^']+)' not in '\w+'\s+full_key: (\S+)", text):
-        return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
-    key_line = re.search(r"full_key: (\S+)", text)
-    first = text.strip().splitlines()[0]
-    return f"{key_line[1]}: {first}" if key_line else first
-
-
-def _no_choice(conf: Path) -> str | None:
-    """What was typed for a config group that has no such config."""
-    for argument in sys.argv[1:]:
-        group, _, choice = argument.lstrip("+").partition("=")
-        known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
-        if known and choice not in known:
-            return f"{group}={choice}: there is none{suggestion(choice, known)}"
-    return None
-
-
-def _known_keys(full: str, conf: Path, script: str) -> str:
-    """Suggest the keys that stand at the same depth."""
-    group, _, key = full.rpartition(".")
-    if not group:
-        return suggestion(key, {f.name for f in fields(SCHEMAS[script])})
-    files = (conf / group).glob("*.yaml") if (conf / group).is_dir() else []
-    known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
-    return suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

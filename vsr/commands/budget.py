@@ -24,7 +24,7 @@ weighted by init.epochs/epochs. Nothing is trained."""
 
 def main(arguments: Sequence[str]) -> None:
     """Print the rate of a config. Raises UserError."""
-    from vsr.sweeps.command_line import Composer
+    from vsr.config.compose import Composer
 
     if {"--help", "-h"} & set(arguments):
         print(HELP)

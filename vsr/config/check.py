@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vsr.config.alternative_model import check_rival, config_of
+from vsr.config.duration import check_budget
+from vsr.config.overrides import overridden_keys
 from vsr.config.signatures import parameters
 from vsr.errors import LINEAR_GONE, UserError, suggestion
-from vsr.training.budget.plan import check_budget, typed
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -85,7 +85,7 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint, which has no `resume`, is not what was typed.
-    check_budget(plain.get("budget"), typed() if "resume" in plain else set())
+    check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
         raise UserError(LINEAR_GONE)
@@ -109,8 +109,6 @@ def check(cfg: DictConfig) -> None:
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
-    if "resume" in plain and (name := check_rival(plain)) is not None:
-        check(OmegaConf.create(config_of(name)))
 
 
 def _check_groups(plain: dict[str, Any]) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from vsr.models.parameter_names import method
-
 
 @dataclass
 class TrainSchema:
@@ -22,7 +20,6 @@ class TrainSchema:
     patience: int | None = None
     monitor: str = "val/psnr"
     budget: str | None = None
-    alternative: str | None = None
     window: tuple[int, int, int] = (0, 4, 4)
     ends: str = "replicate"
     protocol: str = "float"
@@ -101,3 +98,9 @@ def register() -> None:
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
     OmegaConf.register_new_resolver("method", method, replace=True)
+
+
+def method(name: str, consistency: str, before: str = "none") -> str:
+    """What a row is called: fsrcnn, or fsrcnn+projection; `before` is the consistency that the name may tell of already."""
+    name = name.replace(f"+{before}", "")
+    return name if consistency == "none" else f"{name}+{consistency}"

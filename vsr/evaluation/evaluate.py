@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check
 from vsr.config.command_log import write_notes
+from vsr.config.schema import method as method_name
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import again
@@ -25,15 +26,15 @@ from vsr.inference.out_of_distribution import score_frames
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.models.base import parameter_count
-from vsr.models.parameter_names import method as method_name
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import versions
-from vsr.training.build import build_baselines, build_consistent, build_data, build_interim, build_scorer, evaluation_window
-from vsr.training.callbacks import ScoreBar
+from vsr.training.build import build_baselines, build_consistent, build_data, build_interim, evaluation_window
 from vsr.training.fit import quiet_warnings, serve
-from vsr.training.hardware import alone
+from vsr.training.hardware import require_single_process
 from vsr.training.modules.base import SRModule
+from vsr.training.progress_bars import ScoreBar
 from vsr.training.run import described
+from vsr.training.trainer import build_scorer
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     Raises UserError for what cannot be read and for checkpoints whose scores would not be comparable.
     """
-    alone("evaluate.py", cfg.trainer)
+    require_single_process("evaluate.py", cfg.trainer)
     quiet_warnings()
     paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
     trained = [read_trained(Path(str(path)).expanduser()) for path in paths]

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from vsr import __version__
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.inference.ood_policy import unfamiliar_movies
@@ -29,7 +28,8 @@ from vsr.io.writers.base import Sink
 from vsr.io.writers.open import array_sink, template_of
 from vsr.io.writers.video.sink import stream_pair
 from vsr.system.progress import progress_bar
-from vsr.training.hardware import alone
+from vsr.training.hardware import require_single_process
+from vsr.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def upscale(settings: UpscaleSchema) -> Path:
     Raises:
         UserError: a file cannot be read or written, or options contradict each other or the network.
     """
-    alone("upscale.py")
+    require_single_process("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings))
     given = Path(settings.input).expanduser()

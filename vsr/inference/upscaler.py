@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.config.schema import method
 from vsr.degradations.consistency import again
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
@@ -21,7 +22,6 @@ from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, score_clips
 from vsr.inference.stream import read_windows
 from vsr.inference.trained import Trained, read_trained
-from vsr.models.parameter_names import method
 from vsr.training.build import build_baselines, make
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor or an xarray.DataArray

@@ -9,12 +9,6 @@ from vsr.errors import UserError, suggestion
 WRAPPER = "network"  # what StandardizedResidual and SRModule call the network inside
 
 
-def method(name: str, consistency: str, before: str = "none") -> str:
-    """What a row is called: fsrcnn, or fsrcnn+projection; `before` is the consistency that the name may tell of already."""
-    name = name.replace(f"+{before}", "")
-    return name if consistency == "none" else f"{name}+{consistency}"
-
-
 def canonical(name: str) -> str:
     """first.network.features.0.weight -> first.features.0.weight."""
     return ".".join(part for part in name.split(".") if part != WRAPPER)

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vsr.config.resolved import same_as_asked
 from vsr.errors import UserError
 from vsr.system.files import replacing
 from vsr.system.supervisor import GRACE
-from vsr.training.budget.plan import same_as_asked
 
 RECORD = "sweep.json"
 PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end

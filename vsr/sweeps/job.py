@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vsr.sweeps.command_line import Asked
+from vsr.config.compose import Asked
 from vsr.sweeps.folder import Slot, SweepFolder
 from vsr.system.jobs import Job
 

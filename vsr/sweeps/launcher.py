@@ -14,8 +14,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config import PACKAGE
+from vsr.config.compose import Asked, Composer
 from vsr.errors import UserError
-from vsr.sweeps.command_line import Asked, Composer
 from vsr.sweeps.folder import Slot, SweepFolder
 from vsr.sweeps.job import job_of, note, quoted
 from vsr.system.jobs import run_jobs

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from vsr.config.compose import Asked, Composer, Interval
 from vsr.config.monitor import SCORE_LOG, higher_is_better
 from vsr.errors import UserError
-from vsr.sweeps.command_line import Asked, Composer, Interval
 from vsr.sweeps.folder import Slot, SweepFolder
 from vsr.sweeps.job import job_of, note, title
 from vsr.sweeps.search_space import Plan, read_plan

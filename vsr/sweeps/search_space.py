@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.config.compose import Asked, Interval
 from vsr.errors import UserError, suggestion
-from vsr.sweeps.command_line import Asked, Interval
 
 PRUNERS = ("median", "hyperband", "none")
 _LEAST = {"trials": 1, "startup": 0, "warmup": 0}

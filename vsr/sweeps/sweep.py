@@ -1,18 +1,14 @@
-"""A sweep from start to end: what is left to do, fresh processes for it, a summary, and an exit status that says how it went."""
+"""A sweep: the jobs of a grid or a search, each in a fresh process."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from vsr.config.compose import Asked, Composer
 from vsr.errors import UserError
-from vsr.evaluation.compare.runs import sweep_runs
-from vsr.evaluation.compare.write import summarize
-from vsr.sweeps.command_line import Asked, Composer
 from vsr.sweeps.folder import Slot, SweepFolder
 from vsr.sweeps.job import job_of, note, title
 from vsr.system.jobs import run_jobs
@@ -20,8 +16,20 @@ from vsr.system.jobs import run_jobs
 HYDRAS_OWN = "multirun/"  # where Hydra would put a sweep
 
 
-def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
-    """Run what was typed behind -m; 1 when a job failed (of a search: when all did). Raises UserError before anything runs."""
+def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Run the jobs of a command line with -m that are not finished yet.
+
+    Args:
+        script: train.py or evaluate.py.
+        conf: the folder of the configs.
+        arguments: the command line, with -m.
+
+    Returns:
+        The folder of the sweep, and a line for each failed job (of a search: only when all jobs failed).
+
+    Raises:
+        UserError: the command line is wrong, or no job can run; nothing was started.
+    """
     composer = Composer(script, conf)
     asked = composer.read(arguments)
     whole = composer.whole(asked)
@@ -34,18 +42,11 @@ def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
             failed = search(composer, asked, whole, place, lock)
         else:
             failed = grid(composer, asked, whole, place, lock)
-        if script.stem == "train" and (runs := sweep_runs(place.path)):
-            command = shlex.join(["python", script.name, *arguments])
-            print(summarize(place.path, runs, title=f"Sweep {place.path.name}", command=command))
-            print(f"summary   {place.path / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {place.path}")
-    sys.stdout.flush()
-    for line in failed:
-        print(f"error: {line}", file=sys.stderr)
-    return 1 if failed else 0
+    return place.path, failed
 
 
 def grid(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
-    """Run every combination that is not finished yet; gives a line for each that failed."""
+    """Run every combination of the values that is not finished yet; returns a line for each failed job."""
     slots: list[Slot] = []
     refused: list[str] = []
     combinations = asked.grid()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from vsr.errors import UserError
+from vsr.errors import NotWritten, UserError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -102,3 +104,21 @@ def _noted(path: Path) -> str | None:
     except OSError:
         return None
     return found[0] if found else None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all. Raises NotWritten naming the path when it cannot be written."""
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `replacing`, with a NotWritten naming the path when it cannot be written."""
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise NotWritten(
+            f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
+        ) from error

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from vsr import __version__
 from vsr.system.jobs import cores
+from vsr.version import __version__
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "h5py")
 

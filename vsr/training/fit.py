@@ -26,10 +26,10 @@ from vsr.models.weights.report import InitReport
 from vsr.models.weights.transfer import brought_values, fitted, own_tensors
 from vsr.system.files import remove_unfinished
 from vsr.system.ranks import from_first, rank
-from vsr.training.build import build_module, build_stage, build_trainer, make
+from vsr.training.arithmetic import to_scoring_form, to_training_form
+from vsr.training.build import build_module, build_stage, make
 from vsr.training.callbacks import History, LRConsistency, Overtime, StopAt
 from vsr.training.finetune import Tuning
-from vsr.training.hardware import suit, unsuit
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import (
     PatientCheckpointIO,
@@ -39,6 +39,7 @@ from vsr.training.resume.checkpoints import (
     remove_checkpoint,
 )
 from vsr.training.resume.state import SECONDS_APART, Keeper, Session, check_same_run, run_fit
+from vsr.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def serve(data: SRDataModule, module: SRModule) -> None:
     data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
 
 
-def begun(cfg: DictConfig, data: SRDataModule) -> Beginning:
+def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
     """The module of a config with the weights that it starts from. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
@@ -145,7 +146,7 @@ def fit(
     if (degrade := again(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
-    suit(module.network, cfg)
+    to_training_form(module.network, cfg)
     trains, speed, trained = module.trainable and epochs > 0, None, 0.0
     if source is None:
         if rank() == 0:
@@ -161,7 +162,7 @@ def fit(
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
-    unsuit(module.network)
+    to_scoring_form(module.network)
 
     def chosen() -> dict[str, Any]:
         if start.exists():

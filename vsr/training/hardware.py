@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, ListConfig
-from torch import nn
 
+from vsr.config.overrides import with_values
 from vsr.errors import UserError
-from vsr.models.cascade import Combined
 from vsr.system.cpu import computes_bf16
 from vsr.system.jobs import cores
 from vsr.system.ranks import from_first
 from vsr.system.torchrun import slurm_tasks, started
-from vsr.training.budget.plan import changed
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
@@ -118,7 +116,7 @@ def with_precision(cfg: DictConfig) -> DictConfig:
     """A copy of a config in which precision=auto is what it comes to here, by what the first process finds."""
     if cfg.precision != "auto":
         return cfg
-    return changed(cfg, {"precision": from_first(lambda: fast_precision(placement(cfg.trainer).accelerator))})
+    return with_values(cfg, {"precision": from_first(lambda: fast_precision(placement(cfg.trainer).accelerator))})
 
 
 def _accelerator(trainer: DictConfig) -> str:
@@ -169,30 +167,7 @@ def _cannot_compile(accelerator: str) -> str | None:
     return None
 
 
-def set_arithmetic(tf32: bool) -> None:
-    """TF32 or not: torch would use it in convolutions by default."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-
-
-def suit(network: nn.Module, cfg: DictConfig) -> None:
-    """Bring a network's weights into the memory format asked for, and let its training steps be compiled."""
-    if cfg.channels_last:
-        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-        for parameter in network.parameters():
-            if parameter.dim() in formats:
-                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
-    if cfg.compile:
-        for part in [network.first, network.second] if isinstance(network, Combined) else [network]:
-            part.compile()
-
-
-def unsuit(network: nn.Module) -> None:
-    """Score without compiled code: whole frames have other sizes than patches."""
-    for part in network.modules():
-        part._compiled_call_impl = None
-
-
-def alone(script: str, trainer: DictConfig | None = None) -> None:
+def require_single_process(script: str, trainer: DictConfig | None = None) -> None:
     """Raise UserError where several processes are asked for and the script works in one."""
     outside, kind = started(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:

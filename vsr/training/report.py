@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +9,9 @@ import torch
 
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.resize import bicubic_up
-from vsr.errors import NotWritten
 from vsr.metrics.definitions import psnr
 from vsr.metrics.motion import MOTION_SCORES
-from vsr.system.files import replacing
+from vsr.system.files import written
 from vsr.training.modules.base import SRModule
 
 
@@ -42,24 +38,6 @@ def format_table(rows: list[dict[str, Any]]) -> str:
         cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
         lines.append("  ".join(cells))
     return "\n".join(lines)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. Raises NotWritten naming the path when it cannot be written."""
-    with written(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """As `replacing`, with a NotWritten naming the path when it cannot be written."""
-    try:
-        with replacing(path) as temporary:
-            yield temporary
-    except OSError as error:
-        raise NotWritten(
-            f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
-        ) from error
 
 
 @torch.no_grad()

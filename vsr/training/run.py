@@ -20,17 +20,19 @@ from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.models.base import parameter_count
 from vsr.models.weights.report import InitReport, markdown, summary, table
+from vsr.system.files import write_json
 from vsr.system.provenance import peak_memory, provenance, versions
 from vsr.system.ranks import rank
-from vsr.training.budget.resolve import limits, settle
-from vsr.training.build import build_baselines, build_data, build_interim, build_scorer, evaluation_window
+from vsr.training.arithmetic import set_arithmetic
+from vsr.training.budget.resolve import resolve, time_limits
+from vsr.training.build import build_baselines, build_data, build_interim, evaluation_window
 from vsr.training.distributed import joined
-from vsr.training.fit import begun, quiet_warnings, train_all
-from vsr.training.hardware import set_arithmetic
+from vsr.training.fit import prepare, quiet_warnings, train_all
 from vsr.training.modules.base import SRModule
-from vsr.training.report import comparison_figure, format_table, write_json
+from vsr.training.report import comparison_figure, format_table
 from vsr.training.resume.state import Session
-from vsr.training.run_folder import in_session, near
+from vsr.training.run_folder import in_session, relative_to_cwd
+from vsr.training.trainer import build_scorer
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,8 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    cfg, planned = settle(cfg, folder, data, session)
-    beginning = begun(cfg, data)
+    cfg, planned = resolve(cfg, folder, data, session)
+    beginning = prepare(cfg, data)
     module, report = beginning.module, beginning.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
@@ -71,7 +73,7 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
         recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
         session.pending = [write_notes, *session.pending, *recorded]
-    stages = train_all(cfg, folder, data, beginning, session, limits(planned))
+    stages = train_all(cfg, folder, data, beginning, session, time_limits(planned))
     whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     if rank() > 0:
@@ -162,7 +164,7 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
-    folder = near(folder)
+    folder = relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)

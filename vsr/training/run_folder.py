@@ -15,14 +15,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check
+from vsr.config.duration import PLAN
+from vsr.config.resolved import with_resolved
 from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
 from vsr.errors import NotWritten, UserError
 from vsr.system.files import remove_unfinished
 from vsr.system.lock import locked
 from vsr.system.ranks import from_first, rank
 from vsr.system.signals import Stopped, requeue
-from vsr.training.budget.plan import PLAN, settled
-from vsr.training.budget.resolve import as_chosen, read_plan
+from vsr.training.budget.resolve import read_plan
 from vsr.training.resume.state import Session, differences
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if session.resume and (plan := from_first(lambda: read_plan(folder))):
-        cfg = settled(as_chosen(cfg, plan), plan)
+        cfg = with_resolved(cfg, plan)
         try:
             check(cfg)
         except UserError as error:
@@ -97,7 +98,9 @@ def _results(folder: Path) -> dict[str, Any]:
             return found
     except (OSError, ValueError, KeyError, RecursionError):
         pass
-    raise UserError(f"{path}: is damaged; remove it and type resume={near(folder)}, which writes it again from the checkpoints")
+    raise UserError(
+        f"{path}: is damaged; remove it and type resume={relative_to_cwd(folder)}, which writes it again from the checkpoints"
+    )
 
 
 def _stopped(signum: int, folder: Path, session: Session) -> str:
@@ -107,14 +110,15 @@ def _stopped(signum: int, folder: Path, session: Session) -> str:
         text += f"; {requeue()}"
     if saved(folder):
         return f"{text}; saved at {session.saved}; to continue: {_command(folder)}"
-    return f"{text} before the first checkpoint; start it again with hydra.run.dir={shlex.quote(str(near(folder)))} resume=auto"
+    here = shlex.quote(str(relative_to_cwd(folder)))
+    return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"
 
 
 def _command(folder: Path) -> str:
     """The one that goes on with a run, as typed in a shell."""
-    return shlex.join(["python", "train.py", f"resume={near(folder)}"])
+    return shlex.join(["python", "train.py", f"resume={relative_to_cwd(folder)}"])
 
 
-def near(folder: Path) -> Path:
+def relative_to_cwd(folder: Path) -> Path:
     """As one would type it from here."""
     return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder

@@ -27,8 +27,9 @@ import vsr.inference.upscaler
 import vsr.training.run
 from tests.fakes import CONF, ROOT
 from vsr.__main__ import run_command
-from vsr.commands.app import launch, one_line
+from vsr.commands.app import launch
 from vsr.config.check import check
+from vsr.config.messages import one_line
 from vsr.config.schema import SCHEMAS
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.climate import ClimateDataModule

@@ -233,7 +233,6 @@ def fuzz_whole(player: Player, folder: Path, script: str, examples: int) -> None
     ends = collections.Counter[str]()
     typed = ["checkpoint=a.npy", "input=a.npy"][: {"train": 0, "evaluate": 1, "upscale": 2}[script]]
     composed: Any = OmegaConf.to_container(compose_config(script, typed), resolve=True)
-    composed.pop("alternative", None)  # which asks Hydra what was typed
 
     @settings(parent=QUIET, max_examples=examples)
     @given(trees(composed).map(dumped).filter(bool))

@@ -20,12 +20,14 @@ from tests.fakes import CONF, ROOT, TINY_CLIMATE, choices, compose_config
 from tests.kills import first_difference, outcome
 from tests.training.resume.test_resume import Steps
 from vsr.config.check import check
+from vsr.config.duration import seconds_of
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder
 from vsr.system.cpu import computes_bf16
 from vsr.system.signals import Stopped
-from vsr.training.budget.plan import AIM, EPOCHS, Rate, measure, plan, seconds_of
+from vsr.training.budget.plan import AIM, EPOCHS, Rate, plan
+from vsr.training.budget.step_time import measure
 from vsr.training.build import build_data
 from vsr.training.callbacks import Overtime
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -45,20 +47,20 @@ def run(folder: Path, *overrides: str) -> dict[str, Any]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Measure as always, and then plan with another rate; the names of the fits that were measured."""
-    from vsr.training.budget import resolve as settling
+    from vsr.training.budget import resolve
     from vsr.training.budget import step_time as timing
 
     measured: list[str] = []
-    real = settling.fit_rates
+    real = resolve.fit_rates
 
     def rates(*arguments: Any) -> dict[str, Rate]:
         found = real(*arguments)
         measured.extend(found)
         return dict.fromkeys(found, SLOW)
 
-    monkeypatch.setattr(settling, "fit_rates", rates)
+    monkeypatch.setattr(resolve, "fit_rates", rates)
     monkeypatch.setattr(timing, "SECONDS", 0.1)
-    monkeypatch.setattr(settling, "OVERTIME", 1000.0)  # the rates are not those of this machine, nor is it quiet
+    monkeypatch.setattr(resolve, "OVERTIME", 1000.0)  # the rates are not those of this machine, nor is it quiet
     return measured
 
 
@@ -180,21 +182,21 @@ def test_a_rate_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_run_with_a_budget_that_was_stopped_goes_on_with_its_plan(
     overrides: list[str], stops: tuple[int, ...], slow: list[str], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vsr.training.budget import resolve as settling
+    from vsr.training.budget import resolve
 
     overrides = [*overrides, "budget=5s"]
     whole = run(tmp_path / "whole", *overrides)
-    real = settling.fit_rates
+    real = resolve.fit_rates
 
     def rates(*arguments: Any) -> dict[str, Rate]:
         found = real(*arguments)
         steps.count, steps.at = 0, stops[0]  # counted from the first step that is not of the measurement
         return found
 
-    monkeypatch.setattr(settling, "fit_rates", rates)
+    monkeypatch.setattr(resolve, "fit_rates", rates)
     with pytest.raises(Stopped):
         run(tmp_path / "parts", *overrides, "resume=auto")
-    monkeypatch.setattr(settling, "fit_rates", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(resolve, "fit_rates", lambda *_: pytest.fail("measured again"))
     for steps.at in stops[1:]:
         with pytest.raises(Stopped):
             run(tmp_path / "parts", *overrides, "resume=auto")
@@ -263,9 +265,9 @@ def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
 
 def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps: Steps, tmp_path: Path) -> None:
     """A run that lay still for an hour is not over its time: seconds are taken from the checkpoint, not from the calendar."""
-    from vsr.training.budget import resolve as settling
+    from vsr.training.budget import resolve
 
-    assert settling.limits({"seconds": 10.0, "steps": 1, "fits": {"whole": {"epochs": 1, "step": 1.0, "epoch": 0.0}}}) == {
+    assert resolve.time_limits({"seconds": 10.0, "steps": 1, "fits": {"whole": {"epochs": 1, "step": 1.0, "epoch": 0.0}}}) == {
         "whole": 10_000.0
     }
     results = run(tmp_path, "budget=5s")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vsr import __version__
 from vsr.geometry import Geometry
 from vsr.inference.export.operators import cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
 from vsr.training.build import evaluation_window, make
 from vsr.training.modules.base import SRModule
+from vsr.version import __version__
 
 INPUT, OUTPUT = "lr", "sr"
 Size = tuple[int, ...]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -18,17 +18,23 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.data.base import SRDataModule
+from vsr.errors import UserError
 from vsr.models.cascade import Combined
-from vsr.models.weights.init import TwoStage
+from vsr.models.epoch_ratios.init import TwoStage
 from vsr.system.ranks import from_first, rank
-from vsr.training.budget.plan import Rate, measure
-from vsr.training.build import build_data, build_trainer, evaluation_window
+from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
+from vsr.training.budget.plan import Rate
+from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import begun, own_values, quiet_warnings, ready, stage_of, stages_before
-from vsr.training.hardware import alone, set_arithmetic, suit, unsuit, with_precision
+from vsr.training.fit import own_values, prepare, quiet_warnings, ready, stage_of, stages_before
+from vsr.training.hardware import require_single_process, with_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
 from vsr.training.resume.state import Keeper, Session, random_states, restore_random_states, run_fit
+from vsr.training.trainer import build_trainer
+
+if TYPE_CHECKING:
+    from vsr.data.base import SRDataModule
 
 WARM = 3  # timings left out: buffers are allocated, and code may be compiled
 SECONDS = 2.0  # that steps are timed for
@@ -89,7 +95,7 @@ def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, s
     place = Path(tempfile.mkdtemp()) if folder is None or rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        start = begun(cfg, data)
+        start = prepare(cfg, data)
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Combined)
@@ -124,31 +130,45 @@ def _fit_rate(
     trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), keeper, None, files)
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()
-    suit(module.network, cfg)
+    to_training_form(module.network, cfg)
     run_fit(trainer, module, data, keeper, None)
     module.tuning.release()
-    unsuit(module.network)
+    to_scoring_form(module.network)
     module.recipe = recipe
     return clock.rate
 
 
-def weights(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
+def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
     """Epochs of each fit for one of the whole: stages keep the ratio of init.epochs to epochs that the config has."""
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 
-def together(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
+def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
     """One rate for all fits of a run: that of an epoch of the whole with the stages' share of theirs."""
-    parts = weights(cfg, found)
+    parts = epoch_ratios(cfg, found)
     return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
 def rate_of(cfg: DictConfig) -> Rate:
     """The same for a checked config by itself, as `train` would begin with it. Raises UserError."""
-    alone("vsr budget", cfg.trainer)
+    require_single_process("vsr budget", cfg.trainer)
     quiet_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     return measure(cfg, data)
+
+
+def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
+    """What the training of a checked config takes here: real steps of a copy of the module, and one real end of an epoch.
+
+    Leaves random states as they were, and nothing on the disk. Of a network in two stages: their sum, weighted by their epochs.
+    Raises UserError for a config that trains nothing.
+    """
+    from vsr.training.budget.step_time import fit_rates, total_rate
+
+    found = fit_rates(cfg, data)
+    if not found:
+        raise UserError(f"{cfg.name}: there is nothing to train, and so nothing to measure; name another model")
+    return total_rate(cfg, found)

@@ -1,4 +1,4 @@
-"""What was typed behind -m, and the config that each choice of values gives: Hydra composes, nothing runs here."""
+"""Compose the configs of a command line without running it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from vsr.commands.app import one_line
 from vsr.config.check import check
+from vsr.config.messages import one_line
 from vsr.config.schema import register
 from vsr.errors import UserError
 
 # Of the sweep itself: a run of its own knows none of it.
 _OF_SWEEP = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)([./=]|$)")
+
+
 _SEARCH = "hparams_search"
 
 

@@ -1,0 +1,47 @@
+"""Configs whose open settings (budget, precision=auto) a run has resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from vsr.config.overrides import overridden_keys, with_values
+
+
+def with_resolved(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
+    """Fill the open settings of a config with the values that a run has resolved.
+
+    Args:
+        cfg: the composed config.
+        found: the content of the run's plan.json; empty for a run that left nothing open.
+    """
+    given = overridden_keys()
+    return with_values(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
+
+
+def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
+    if key == "precision":
+        return str(cfg.precision) == "auto"
+    return cfg.budget is not None and not (key == "patience" and key in given)
+
+
+def same_as_asked(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether a results.json comes from a run with this config.
+
+    Args:
+        results: the content of results.json, with the resolved config.
+        asked: the config as composed, before the run resolved its open settings.
+    """
+    keys = results.get("plan", {}).get("differs", [])
+    return _without(results.get("config", asked), keys) == _without(asked, keys)
+
+
+def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name not in keys:
+            found[key] = _without(value, keys, f"{name}.") if isinstance(value, dict) else value
+    return found

@@ -1,0 +1,32 @@
+"""TF32, memory format and compilation of a network."""
+
+from __future__ import annotations
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from vsr.models.cascade import Combined
+
+
+def set_arithmetic(tf32: bool) -> None:
+    """TF32 or not: torch would use it in convolutions by default."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+
+def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
+    """Bring a network's weights into the memory format asked for, and let its training steps be compiled."""
+    if cfg.channels_last:
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        for parameter in network.parameters():
+            if parameter.dim() in formats:
+                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+    if cfg.compile:
+        for part in [network.first, network.second] if isinstance(network, Combined) else [network]:
+            part.compile()
+
+
+def to_scoring_form(network: nn.Module) -> None:
+    """Score without compiled code: whole frames have other sizes than patches."""
+    for part in network.modules():
+        part._compiled_call_impl = None

@@ -1,0 +1,106 @@
+"""The Lightning Trainers for fitting and for scoring."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig
+
+from vsr.recipe import Recipe
+from vsr.training.build import make
+from vsr.training.callbacks import EMA, History
+from vsr.training.hardware import PRECISIONS, placement
+from vsr.training.progress_bars import RunBar
+from vsr.training.resume.checkpoints import AtomicCheckpointIO
+
+
+def build_trainer(
+    cfg: DictConfig,
+    folder: Path,
+    recipe: Recipe,
+    epochs: int,
+    history: History,
+    stops: Sequence[Callback] = (),
+    keeper: Callback | None = None,
+    first_step: int | None = None,
+    checkpoints: AtomicCheckpointIO | None = None,
+) -> L.Trainer:
+    """The Trainer for fitting, with the callbacks and the logger of the config, and `stops` that may end it.
+
+    `first_step`: of a run that goes on.
+    """
+    mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
+    callbacks: list[Callback] = [RunBar()]
+    if recipe.ema is not None:
+        callbacks.append(EMA(recipe.ema))
+    for node in (cfg.callbacks or {}).values():
+        target = node["_target_"]
+        if target.endswith("EarlyStopping"):
+            if cfg.patience is not None:
+                callbacks.append(make("callbacks", node, mode=mode, verbose=False))
+        elif target.endswith("ModelCheckpoint"):
+            kind = {"mode": mode} if "monitor" in node else {}
+            callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
+        else:
+            callbacks.append(make("callbacks", node))
+    callbacks += stops
+    # Last, so that a row of the history has what the others logged.
+    callbacks += [history] if keeper is None else [history, keeper]
+    place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
+    logger = make("logger", cfg.logger, **place) if cfg.logger else False
+    return _trainer(
+        cfg.trainer,
+        precision=PRECISIONS[str(cfg.precision)],
+        deterministic=cfg.deterministic,
+        max_epochs=epochs,
+        gradient_clip_val=recipe.clip,
+        callbacks=callbacks,
+        logger=logger,
+        plugins=[checkpoints or AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+    )
+
+
+def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
+    """A Trainer that only tests, in single precision: rows of one table do not differ in how they were computed."""
+    return _trainer(
+        cfg.trainer,
+        precision="32-true",
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
+    quiet_lightning()
+    placed = placement(node)
+    if placed.world > 1:
+        # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
+        # wait to send them.
+        environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+        arguments["strategy"] = DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
+    else:
+        arguments["strategy"] = "auto"
+    arguments |= {"accelerator": placed.accelerator, "devices": placed.devices, "num_nodes": placed.nodes}
+    return make("trainer", node, **arguments)
+
+
+def quiet_lightning() -> None:
+    """Lightning announces what the run's own lines say better, twice under Hydra; warnings still come through once."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
+        logger.propagate = True

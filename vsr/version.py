@@ -1,0 +1,3 @@
+"""The version of vsr."""
+
+__version__ = "0.1.0"
