@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vsr.config.monitor import higher_is_better
-from vsr.evaluation.compare.plots import STYLE, Point, parallel, scatter
-from vsr.evaluation.compare.runs import Run, columns, shown
+from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
+from vsr.evaluation.compare.runs import SEED, Run, columns, shown
 from vsr.evaluation.compare.table import SPREAD, Entry, Score, Table, mean_and_spread, runs_of, score_of
-from vsr.evaluation.report.html import document, one_line
+from vsr.evaluation.report.html import document, embedded, one_line
+from vsr.evaluation.report.style import png
 
 COSTS = ("parameters", "train_seconds")
+_STYLE = """
+.words th, .words td { text-align: left; }
+.words td { white-space: normal; min-width: 7rem; max-width: 40rem; }
+"""
 
 
 def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
@@ -28,7 +33,7 @@ def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], 
         sections.append((f"set{at}", one_line(name), _facts(found[0]) + _table(one) + _plots([*found, *early], one)))
     sections.append(("lost", "Without a result", _lost(lost)))
     sections.append(("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _AGAIN if command else ""))
-    return document(title, one_line(title), lead + ".", sections, style=STYLE)
+    return document(title, one_line(title), lead + ".", sections, style=_STYLE)
 
 
 _AGAIN = (
@@ -112,30 +117,30 @@ def _best(one: Table, split: str, score: Score) -> float | None:
 
 
 def _plots(runs: Sequence[Run], one: Table) -> str:
-    """The validation score over everything that tells the runs apart, and over what they cost."""
+    """Plot the best validation score over the settings that tell the runs apart and over the costs of the runs."""
     scored = [(run, score) for run in runs if (score := run.best(one.monitor)) is not None]
     if sum(bool(run.results) for run, _ in scored) < 2:
         return ""
     points = []
     for run, score in scored:
-        values: dict[str, str | float] = {key: run.value(key) for key in one.keys}
-        values["seed"] = run.value("seed")
+        values: dict[str, str | float] = {key: run.value(key) for key in (*one.keys, SEED)}
         for cost in COSTS if run.results else ():
             values[cost] = score_of(run, one.splits[0], one.monitor, cost) or 0.0
-        said = ", ".join(f"{key}={values[key]}" for key in (*one.keys, "seed") if values[key] != "-")
-        text = f"{run.label}: {said}: {one.monitor} {score:.4g}" + ("" if run.results else ", ended early")
-        points.append(Point(values, score, text, early=not run.results))
+        points.append(Point(values, score, run.label, early=not run.results))
     ended = [point for point in points if not point.early]
-    names = [*one.keys, *(["seed"] if len({point.values["seed"] for point in ended}) > 1 else [])]
-    more = higher_is_better(one.monitor)
-    drawn = parallel(points, names, one.monitor, more)
-    lines = f'<h3>All keys at once</h3><div class="scroll wide">{drawn}</div>' if drawn else ""
+    names = [*one.keys, *([SEED] if len({point.values[SEED] for point in ended}) > 1 else [])]
     costs = [cost for cost in COSTS if len({point.values[cost] for point in ended}) > 1]
-    dots = "".join(scatter(points, name, one.monitor, more) for name in names)
-    dots += "".join(scatter(ended, cost, one.monitor, more) for cost in costs)
-    if len(ended) < len(points):
-        lines = f'<p class="muted">Dashed lines and hollow points: runs that were ended early.</p>{lines}'
-    return f'{lines}<h3>{one_line(one.monitor)} over each of them</h3><div class="plots">{dots}</div>' if dots else lines
+    more = higher_is_better(one.monitor)
+    figures = {
+        "All keys at once": parallel_coordinates(points, names, one.monitor, more),
+        f"{one.monitor} over each key": scatter_plots(points, [*names, *costs], one.monitor, more),
+    }
+    early = "Dashed lines and hollow points: runs that were ended early." if len(ended) < len(points) else ""
+    parts = [f'<p class="muted">{early}</p>'] if early else []
+    for title, figure in figures.items():
+        if figure is not None:
+            parts.append(f"<h3>{one_line(title)}</h3><figure>{embedded('image/png', png(figure), title)}</figure>")
+    return "".join(parts)
 
 
 def _lost(runs: Sequence[Run]) -> str:

@@ -1,125 +1,142 @@
-"""Plots as SVG that stands in a page: parallel coordinates and scatters, a line or a point per run that says which it is."""
+"""Plots of a score over the settings of runs: parallel coordinates and scatter plots."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from vsr.evaluation.compare.axes import Axis, axis
-from vsr.evaluation.report.html import one_line
+from vsr.evaluation.report.style import label
 
-STYLE = """
-svg text { fill: var(--text); font: 12px system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif;
-  paint-order: stroke; stroke: var(--back); stroke-width: 3px; stroke-linejoin: round; }
-svg .name { font-weight: 600; }
-svg .axis { stroke: var(--muted); stroke-width: 1; }
-svg .grid { stroke: var(--line); stroke-width: 1; }
-svg .line { fill: none; stroke-width: 2; stroke-opacity: 0.75; stroke-linejoin: round; }
-svg .line.early { stroke-dasharray: 5 4; stroke-width: 1.5; }
-svg .line:hover { stroke-width: 4.5; stroke-opacity: 1; }
-svg .dot:not(.early) { stroke: var(--back); stroke-width: 1; }
-svg .dot.early { fill: var(--back); stroke-width: 1.5; }
-svg .dot:hover { stroke: var(--text); stroke-width: 2; }
-svg .dot.first { stroke: var(--text); stroke-width: 2; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 0.6rem 1.2rem; }
-.plots svg { width: 100%; height: auto; }
-.words th, .words td { text-align: left; }
-.words td { white-space: normal; min-width: 7rem; max-width: 40rem; }
-.wide svg { display: block; max-width: none; }
-"""
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
 
-# From worst to best; all three stand out on white and on black.
-_COLOURS = ((106, 90, 205), (31, 158, 137), (229, 138, 0))
-_TICK = 18  # characters of a word beside an axis
+_COLUMNS = 3  # scatter plots side by side
+_NAMED = 12  # points that can still be labelled
+_MOST_TICKS = 8
+_LOG_SPAN = 10.0  # positive numbers with max / min from here on are plotted over their logarithm
 
 
 @dataclass(frozen=True)
 class Point:
-    """A run in a plot: its values by the names of the axes, its score, and what is said about it."""
+    """A run in a plot.
+
+    Attributes:
+        values: settings and costs by the name of their axis; numbers may be given as text.
+        score: the best monitored score of the run.
+        name: the label of the run.
+        early: the run was ended early.
+    """
 
     values: dict[str, str | float]
     score: float
-    text: str
-    early: bool = False  # whether it did not come to its end
+    name: str
+    early: bool = False
 
 
-def parallel(points: Sequence[Point], names: Sequence[str], score: str, more_is_better: bool) -> str:
-    """A vertical axis per name and, last, the score; a line per run, coloured by its score. "" with fewer than two runs."""
+def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
+    """Draw a vertical axis per setting and one for the score, and a line per run in the colour of its score.
+
+    Returns:
+        The figure; None with fewer than two runs or without a setting.
+    """
+    from matplotlib.figure import Figure
+
     if len(points) < 2 or not names:
-        return ""
-    axes = {name: axis([point.values[name] for point in points]) for name in names}
-    axes[score] = axis([point.score for point in points])
-    step, left, top, height = max(105, min(190, 1050 // len(names))), 90, 40, 240
-    width = left + step * (len(axes) - 1) + 110
-    parts = [f'<svg viewBox="0 0 {width} {height + top + 16}" width="{width}" role="img" aria-label="parallel coordinates">']
-    # The best is drawn last, over the others.
-    for point in sorted(points, key=lambda point: point.score, reverse=not more_is_better):
-        places = [axes[name].at(point.values[name]) for name in names] + [axes[score].at(point.score)]
-        path = " ".join(f"{left + step * i},{top + height * (1 - place):.1f}" for i, place in enumerate(places))
-        colour = _colour(points, point, more_is_better)
-        kind = "line early" if point.early else "line"
-        parts.append(
-            f'<polyline class="{kind}" points="{path}" stroke="{colour}"><title>{one_line(point.text)}</title></polyline>'
-        )
-    for i, (name, one) in enumerate(axes.items()):
-        x = left + step * i
-        parts.append(f'<line class="axis" x1="{x}" y1="{top}" x2="{x}" y2="{top + height}"/>')
-        parts.append(f'<text class="name" x="{x}" y="18" text-anchor="middle">{one_line(_cut(name))}</text>')
-        # Names of the last axis go to its right, where no line is.
-        side, anchor = (7, "start") if i == len(axes) - 1 else (-7, "end")
-        for place, text in one.ticks():
-            y = top + height * (1 - place)
-            parts.append(f'<line class="axis" x1="{x - 4}" y1="{y:.1f}" x2="{x + 4}" y2="{y:.1f}"/>')
-            parts.append(f'<text x="{x + side}" y="{y + 4:.1f}" text-anchor="{anchor}">{one_line(_cut(text))}</text>')
-    return "".join(parts) + "</svg>"
+        return None
+    figure = Figure(figsize=(2.2 + 1.7 * len(names), 3.6), layout="constrained")
+    axis = figure.subplots()
+    places = []
+    for column, name in enumerate([*names, score]):
+        values = [point.values[name] if column < len(names) else point.score for point in points]
+        where, ticks = _places(values)
+        places.append(where)
+        axis.axvline(column, color="0.5", linewidth=1, zorder=0)
+        for place, text in ticks:
+            axis.annotate(label(text, 18), (column, place), (-4, 0), textcoords="offset points", ha="right", va="center", size=8)
+    colours = _colours(points, higher_is_better)
+    # The best run is drawn last, above the others.
+    for i in sorted(range(len(points)), key=lambda i: points[i].score, reverse=not higher_is_better):
+        style = "--" if points[i].early else "-"
+        axis.plot([where[i] for where in places], color=colours[i], linestyle=style, alpha=0.8)
+        if len(points) <= _NAMED:
+            end = (len(names), places[-1][i])
+            axis.annotate(label(points[i].name), end, (5, 0), textcoords="offset points", va="center", size=8)
+    axis.set_xticks(range(len(names) + 1), [label(name) for name in (*names, score)])
+    axis.set(xlim=(-0.7, len(names) + 0.7), yticks=[])
+    axis.spines[:].set_visible(False)
+    return figure
 
 
-def scatter(points: Sequence[Point], name: str, score: str, more_is_better: bool) -> str:
-    """The score over one name; a ring around the best."""
-    across, up = axis([point.values[name] for point in points]), axis([point.score for point in points])
-    left, top, width, height = 62, 14, 290, 190
-    inner = 12  # so that a point at the end of an axis is whole
-    label = f"{one_line(score)} over {one_line(name)}"
-    parts = [f'<svg viewBox="0 0 {left + width + 14} {top + height + 44}" role="img" aria-label="{label}">']
+def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
+    """Draw the score over each setting or cost, with a ring around the best run and hollow points for runs that ended early.
 
-    def place(one: Axis, value: str | float, start: float, length: float) -> float:
-        return start + inner + (length - 2 * inner) * one.at(value)
+    Returns:
+        The figure; None without a name.
+    """
+    from matplotlib.figure import Figure
 
-    for tick, text in up.ticks():
-        y = top + height - inner - (height - 2 * inner) * tick
-        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{one_line(text)}</text>')
-    ticks = across.ticks()
-    for tick, text in ticks:
-        x = left + inner + (width - 2 * inner) * tick
-        short = _cut(text, max(4, 44 // max(1, len(ticks))))
-        parts.append(f'<line class="axis" x1="{x:.1f}" y1="{top + height}" x2="{x:.1f}" y2="{top + height + 4}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{top + height + 17}" text-anchor="middle">{one_line(short)}</text>')
-    parts.append(f'<line class="axis" x1="{left}" y1="{top + height}" x2="{left + width}" y2="{top + height}"/>')
-    scale = " (log)" if across.kind == "log" else ""
-    middle = left + width / 2
-    parts.append(
-        f'<text class="name" x="{middle}" y="{top + height + 36}" text-anchor="middle">{one_line(_cut(name, 40))}{scale}</text>'
-    )
-    best = (max if more_is_better else min)(point.score for point in points if not point.early)
-    for point in points:
-        x, y = place(across, point.values[name], left, width), 2 * top + height - place(up, point.score, top, height)
-        kind = "dot early" if point.early else "dot first" if point.score == best else "dot"
-        colour = _colour(points, point, more_is_better)
-        paint = f'stroke="{colour}"' if point.early else f'fill="{colour}"'
-        said = f"<title>{one_line(point.text)}</title>"
-        parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5.5" {paint}>{said}</circle>')
-    return "".join(parts) + "</svg>"
+    if not names:
+        return None
+    rows = math.ceil(len(names) / _COLUMNS)
+    figure = Figure(figsize=(3.6 * min(_COLUMNS, len(names)), 2.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, min(_COLUMNS, len(names)), squeeze=False)
+    axes = list(grid.flat)
+    for axis, name in zip(axes, names, strict=False):
+        shown = [point for point in points if name in point.values]
+        numbers = _numbers([point.values[name] for point in shown])
+        across: Any = numbers or [label(str(point.values[name]), 18) for point in shown]
+        if numbers and _is_wide(numbers):
+            axis.set_xscale("log")
+        colours = _colours(shown, higher_is_better)
+        best = (max if higher_is_better else min)(point.score for point in shown if not point.early)
+        for x, point, colour in zip(across, shown, colours, strict=True):
+            ring = "black" if point.score == best and not point.early else colour
+            axis.scatter([x], [point.score], facecolor="none" if point.early else colour, edgecolor=ring, linewidth=1.3, zorder=2)
+            if len(shown) <= _NAMED:
+                axis.annotate(label(point.name, 12), (x, point.score), (5, 3), textcoords="offset points", size=7)
+        axis.set(xlabel=label(name, 40), ylabel=label(score))
+        axis.margins(0.12)
+        axis.grid(axis="y", color="0.93", zorder=0)
+    for axis in axes[len(names) :]:
+        axis.axis("off")
+    return figure
 
 
-def _colour(points: Sequence[Point], point: Point, more_is_better: bool) -> str:
-    scores = [one.score for one in points]
-    share = (point.score - min(scores)) / (max(scores) - min(scores)) if max(scores) > min(scores) else 1.0
-    share = 2 * (share if more_is_better else 1 - share)
-    low, high = _COLOURS[int(share > 1)], _COLOURS[int(share > 1) + 1]
-    mixed = (round(a + (b - a) * (share - int(share > 1))) for a, b in zip(low, high, strict=True))
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+def _places(values: Sequence[str | float]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Place values on an axis from 0 to 1: numbers linearly or by their logarithm, words in order; and its ticks."""
+    numbers = _numbers(values)
+    if not numbers:
+        words = sorted({str(value) for value in values})
+        found = {word: (at + 0.5) / len(words) for at, word in enumerate(words)}
+        return [found[str(value)] for value in values], [(place, word) for word, place in found.items()]
+    scaled = [math.log(value) for value in numbers] if _is_wide(numbers) else numbers
+    low, high = min(scaled), max(scaled)
+    places = [(value - low) / (high - low) if high > low else 0.5 for value in scaled]
+    ticks = sorted({(place, f"{number:.4g}") for place, number in zip(places, numbers, strict=True)})
+    return places, ticks if len(ticks) <= _MOST_TICKS else [ticks[0], ticks[-1]]
 
 
-def _cut(text: str, length: int = _TICK) -> str:
-    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def _numbers(values: Sequence[str | float]) -> list[float]:
+    """Convert values to numbers; none if any value is not a finite number."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _is_wide(numbers: Sequence[float]) -> bool:
+    return min(numbers) > 0 and max(numbers) / min(numbers) >= _LOG_SPAN
+
+
+def _colours(points: Sequence[Point], higher_is_better: bool) -> list[Any]:
+    """Colour points from the worst to the best score; every colour stands out on white."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours: Colormap = LinearSegmentedColormap.from_list("worst to best", ["#6a5acd", "#1f9e89", "#e58a00"])
+    low, high = min(point.score for point in points), max(point.score for point in points)
+    shares = [(point.score - low) / (high - low) if high > low else 1.0 for point in points]
+    return [colours(share if higher_is_better else 1 - share) for share in shares]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.runs import SEED, Run, columns
 from vsr.evaluation.report.escape import plain
+from vsr.metrics.definitions import DEFINITIONS
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
@@ -18,7 +19,14 @@ SPREAD = "half of the range over seeds"
 
 @dataclass(frozen=True)
 class Score:
-    """A column of numbers: the key of a row, how it is called, its decimals, and whether more is better."""
+    """A column of numbers.
+
+    Attributes:
+        key: the key of a row, "best" or "over BASELINE".
+        label: heading of the column; "" for the monitored score, which is called by its name.
+        digits: decimals.
+        higher: True if higher is better, False if lower is better, None if neither.
+    """
 
     key: str
     label: str
@@ -26,16 +34,19 @@ class Score:
     higher: bool | None
 
 
+def _defined(name: str) -> Score:
+    one = DEFINITIONS[name]
+    label = f"{one.label} ({one.unit})" if one.unit in ("dB", "px") else one.label
+    return Score(name, label, one.digits, {"high": True, "low": False}.get(one.better))
+
+
+_FIRST = ("psnr", "ssim", "mae", "mse")
 SCORES = (
-    Score("best", "", 2, True),  # of validation, called by its name
-    Score("psnr", "PSNR (dB)", 2, True),
-    Score("ssim", "SSIM", 4, True),
-    Score("mae", "MAE", 5, False),
-    Score("mse", "MSE", 6, False),
+    Score("best", "", 2, True),
+    *map(_defined, _FIRST),
     Score("over bicubic", "over bicubic (dB)", 2, True),
     Score("over linear", "over linear (dB)", 2, True),
-    Score("change_error", "change error", 4, False),
-    Score("flicker", "flicker", 4, None),
+    *(_defined(name) for name in DEFINITIONS if name not in _FIRST),
     Score("parameters", "parameters", 0, None),
     Score("train_seconds", "train s", 0, None),
 )

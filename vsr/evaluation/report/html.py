@@ -42,5 +42,15 @@ def one_line(value: Any) -> str:
     return escape(plain(str(value)))
 
 
+def embedded(media: str, content: bytes, alt: str) -> str:
+    """Embed an image or a video in the page, in a region that scrolls; `alt` is any text."""
+    source, alt = f"data:{media};base64,{base64.b64encode(content).decode()}", one_line(alt)
+    if media.startswith("video/"):
+        shown = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'
+    else:
+        shown = f'<img alt="{alt}" src="{source}">'
+    return f'<div class="scroll" role="region" aria-label="{alt}" tabindex="0">{shown}</div>'
+
+
 def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -6,14 +6,13 @@ its script, and lets nothing else in but data inside the page.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 from vsr.evaluation.report.columns import Block, Column, blocks
 from vsr.evaluation.report.escape import plain
-from vsr.evaluation.report.html import document, one_line
+from vsr.evaluation.report.html import document, embedded, one_line
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
 
@@ -166,14 +165,8 @@ def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str])
 
 
 def _figure(one: Shown) -> str:
-    source, alt = f"data:{one.media};base64,{base64.b64encode(one.content).decode()}", one_line(one.alt)
-    if one.media.startswith("video/"):
-        content = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'
-    else:
-        content = f'<img alt="{alt}" src="{source}">'
-    label = f'role="region" aria-label="{alt}" tabindex="0"'
     caption = f"{one_line(one.caption)} <code>{one_line(one.file)}</code>"
-    return f'<figure><div class="scroll" {label}>{content}</div><figcaption>{caption}</figcaption></figure>'
+    return f"<figure>{embedded(one.media, one.content, one.alt)}<figcaption>{caption}</figcaption></figure>"
 
 
 def _definitions(found: Sequence[Block]) -> str:
