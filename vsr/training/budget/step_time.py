@@ -20,7 +20,7 @@ from torch import Tensor
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.models.cascade import Combined
-from vsr.models.epoch_ratios.init import TwoStage
+from vsr.models.weights.init import TwoStage
 from vsr.system.ranks import from_first, rank
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
 from vsr.training.budget.plan import Rate
