@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.common.markdown import table
-from vsr.degradations.consistency import Agreement, agreement
+from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.system.files import replacing, write_json
@@ -76,8 +76,10 @@ def measured(trained: Trained) -> dict[str, Any]:
     split = data.test_splits[-1]
     baselines = build_baselines(own, data.channels)
     modules = {**{name: baselines[name] for name in ROWS}, str(config.name): own}
-    constraints: dict[str, Agreement | None] = {
-        name: block_means if name == "block means" else agreement(name, data.degradation, data.scale, config.consistency_steps)
+    constraints: dict[str, Consistency | None] = {
+        name: block_means
+        if name == "block means"
+        else build_consistency(name, data.degradation, data.scale, config.consistency_steps)
         for name in CONSTRAINTS
     }
     facts = DataProperties(

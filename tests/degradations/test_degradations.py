@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tests.fakes import choices, compose_config, moving_pattern
 from vsr.config.check import check
-from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSize, Subsample
+from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
 from vsr.training.build import make
@@ -179,7 +179,7 @@ def test_jpeg_is_pillows(channels: int, quality: int, bounds: tuple[float, float
 
 
 @pytest.mark.parametrize("codec", [JPEG(100), H264(0)], ids=lambda c: c.name)
-def test_values_outside_the_bounds_are_clipped(codec: SameSize) -> None:
+def test_values_outside_the_bounds_are_clipped(codec: SameSizeStep) -> None:
     values = torch.full((2, 1, 16, 16), 7.0)
     values[1] = -7.0
     back = codec.apply(values, bounds=(-1.0, 1.0))
@@ -259,7 +259,7 @@ def test_h264_predicts_between_frames() -> None:
     ],
     ids=["jpeg", "h264"],
 )
-def test_channels_that_codecs_cannot_hold(codec: SameSize, channels: int, message: str) -> None:
+def test_channels_that_codecs_cannot_hold(codec: SameSizeStep, channels: int, message: str) -> None:
     with pytest.raises(UserError) as caught:
         codec.apply(frames(c=channels))
     assert message in str(caught.value)
@@ -273,7 +273,9 @@ def test_channels_that_codecs_cannot_hold(codec: SameSize, channels: int, messag
     ],
     ids=["jpeg", "h264"],
 )
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch, module: str, build: Callable[[], SameSize], message: str) -> None:
+def test_without_the_library(
+    monkeypatch: pytest.MonkeyPatch, module: str, build: Callable[[], SameSizeStep], message: str
+) -> None:
     """Before any data are read."""
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError) as caught:
@@ -411,7 +413,7 @@ def test_chains_that_are_none(steps: dict[str, object], message: str) -> None:
 
 
 @pytest.mark.parametrize("step", [GaussianBlur(1.6), GaussianNoise(0.01), JPEG(75), H264()], ids=lambda s: s.name)
-def test_what_keeps_the_size_is_no_degradation_by_itself(step: SameSize) -> None:
+def test_what_keeps_the_size_is_no_degradation_by_itself(step: SameSizeStep) -> None:
     with pytest.raises(UserError) as caught:
         step(frames(), 2)
     assert f"degradation={step.name}: keeps the size of frames" in str(caught.value)
@@ -439,7 +441,7 @@ def test_what_keeps_the_size_is_no_degradation_by_itself(step: SameSize) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_names(degradation: Degradation | SameSize, name: str) -> None:
+def test_names(degradation: Degradation | SameSizeStep, name: str) -> None:
     assert degradation.name == name
 
 
@@ -472,7 +474,7 @@ def test_configs_give_what_the_command_line_says(choice: str, overrides: list[st
 def test_every_config_degrades(choice: str, scale: int) -> None:
     degradation = configured(choice)
     assert isinstance(degradation, Degradation)
-    assert not isinstance(degradation, SameSize)
+    assert not isinstance(degradation, SameSizeStep)
     hr = movie(4, 24, 36)
     lr = degradation(hr, scale, bounds=BYTES)
     assert lr.shape == (4, 1, 24 // scale, 36 // scale)

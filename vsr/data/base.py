@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from vsr.data.checks import check_alike, check_leak, scan
+from vsr.data.checks import check_copies, scan, warn_near_duplicates
 from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.lazy_frames import StoredFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
@@ -47,7 +47,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     bounds: tuple[float, float] | None
     symmetries: tuple[str, ...] = ALL_SYMMETRIES
     split: Split
-    least_frames = 2  # of a movie
+    min_frames = 2  # of a movie
     test_name = "test"  # of the split's test part
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
@@ -78,7 +78,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     def movies(self) -> list[Movie]:
         """The movies that are split. Raises UserError."""
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """Movies that are tested on as wholes, by the name of their split."""
         return {}
 
@@ -94,7 +94,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Read, check, split and degrade, once."""
         if self.sets:
             return
-        movies, extra_movies = self.movies(), self.further_tests()
+        movies, extra_movies = self.movies(), self.extra_test_splits()
         for number, movie in enumerate([*movies, *(movie for extra in extra_movies.values() for movie in extra)]):
             movie.number = number
             self._check_shape(movie)
@@ -110,8 +110,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             low, high, seen = scan(found, digest, self.mask)
             if name not in ("train", "val"):
                 said = f"{self.name}: the split '{name}'"
-                if not check_leak(said, found[0][0].name, seen, learned) and not self.physical:
-                    check_alike(said, splits["train"], found, self.bounds or (low, high))
+                if not check_copies(said, found[0][0].name, seen, learned) and not self.physical:
+                    warn_near_duplicates(said, splits["train"], found, self.bounds or (low, high))
             learned |= set(seen) if name == "train" else set()
             if name == "train":
                 if low == high:
@@ -227,8 +227,8 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def _check_shape(self, movie: Movie) -> None:
         _, length, height, width = movie.shape
-        if length < self.least_frames:
-            raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.least_frames} frames")
+        if length < self.min_frames:
+            raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.min_frames} frames")
         if min(height, width) < self.scale:
             raise UserError(f"{movie.name}: frames of {height}x{width} are smaller than scale={self.scale}; give larger ones")
         if (height % self.scale or width % self.scale) and not self.crop:

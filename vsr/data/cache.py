@@ -101,7 +101,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
             return
 
 
-def in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Made]:
+def run_in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Made]:
     """make(*call, tick=...) for each call, in order, on as many processes as there are cores, under one progress bar.
 
     `make` must be importable, and call `tick` after each of its frames, `frames` over all calls. An interrupt, or an error of

@@ -26,7 +26,7 @@ FLAT = 0.01  # of the largest value: thumbnails that vary less say nothing
 LOOKED_AT = 4096  # frames of a split, evenly spread
 
 
-def check_leak(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -> bool:
+def check_copies(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -> bool:
     """Whether test frames were learned from, bit by bit: told where they are few, refused where they are most of the split."""
     same = [frame in learned for frame in seen]
     if 2 * sum(same) > len(same):
@@ -39,7 +39,7 @@ def check_leak(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -
     return any(same)
 
 
-def check_alike(
+def warn_near_duplicates(
     split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: tuple[float, float]
 ) -> None:
     """Tell of test frames that look like training frames of another file: encoded again, enlarged, or brightened copies.

@@ -143,7 +143,7 @@ class MemoryFrames(FrameSet):
 
     def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
         thin = self.pair[start:stop:step]
-        size = frames_within(EVAL_PIXELS, thin.hr)
+        size = frames_per_batch(EVAL_PIXELS, thin.hr)
         for at in range(0, len(thin), size):
             yield thin[at : at + size]
 
@@ -218,7 +218,7 @@ class MixedFrames(FrameSet):
         return torch.searchsorted(self.offsets, starts, right=True) - 1
 
 
-def frames_within(pixels: int, hr: Tensor) -> int:
+def frames_per_batch(pixels: int, hr: Tensor) -> int:
     """How many frames like these make `pixels` HR pixels, one at least."""
     return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))
 

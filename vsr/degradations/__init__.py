@@ -3,7 +3,7 @@
 Configs name the defining module (`vsr.degradations.scaling.Bicubic`), because their check reads a class's source.
 """
 
-from vsr.degradations.base import Degradation, SameSize
+from vsr.degradations.base import Degradation, SameSizeStep
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
 from vsr.degradations.compression import H264, JPEG
@@ -19,6 +19,6 @@ __all__ = [
     "Degradation",
     "GaussianBlur",
     "GaussianNoise",
-    "SameSize",
+    "SameSizeStep",
     "Subsample",
 ]

@@ -34,7 +34,7 @@ class Degradation(Protocol):
         ...
 
 
-class SameSize(ABC):
+class SameSizeStep(ABC):
     """A step of a `Chain` that keeps the size: (N, C, rows, columns) -> the same shape, in physical units.
 
     Frames, `bounds`, `first` and `name` mean what they mean for a `Degradation`.

@@ -7,14 +7,14 @@ import math
 import torch
 import torch.nn.functional as F
 
-from vsr.degradations.base import Bounds, Frames, SameSize, short
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, short
 from vsr.degradations.resize import pad_symmetric
 from vsr.errors import UserError
 
 TRUNCATE = 4.0  # standard deviations at which the kernel ends, as in scipy: 13 taps for sigma = 1.6
 
 
-class GaussianBlur(SameSize):
+class GaussianBlur(SameSizeStep):
     """Isotropic Gaussian blur, border mirrored: (N, C, rows, columns) -> the same shape.
 
     sigma: standard deviation in pixels of the frames that it is given, that is HR pixels before the step that changes the

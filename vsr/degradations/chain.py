@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vsr.degradations.base import Bounds, Degradation, SameSize
+from vsr.degradations.base import Bounds, Degradation, SameSizeStep
 from vsr.errors import UserError
 from vsr.types import HRFrames, LRFrames
 
@@ -15,11 +15,11 @@ class Chain:
     """
 
     def __init__(self, *, steps: dict[str, object]) -> None:
-        self.before: list[SameSize] = []
-        self.after: list[SameSize] = []
+        self.before: list[SameSizeStep] = []
+        self.after: list[SameSizeStep] = []
         resizing: dict[str, Degradation] = {}
         for key, step in steps.items():
-            if isinstance(step, SameSize):
+            if isinstance(step, SameSizeStep):
                 (self.after if resizing else self.before).append(step)
             elif isinstance(step, Degradation):
                 resizing[key] = step
@@ -36,7 +36,7 @@ class Chain:
                 f"type ~degradation.steps.{list(resizing)[-1]}"
             )
         (self.resize,) = resizing.values()
-        parts: tuple[SameSize | Degradation, ...] = (*self.before, self.resize, *self.after)
+        parts: tuple[SameSizeStep | Degradation, ...] = (*self.before, self.resize, *self.after)
         self.name, self.temporal = "+".join(step.name for step in parts), any(step.temporal for step in parts)
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vsr.degradations.base import Bounds, Frames, SameSize
+from vsr.degradations.base import Bounds, Frames, SameSizeStep
 from vsr.errors import UserError
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 DEFAULT_PRESET: Preset = "medium"
 
 
-class Codec(SameSize):
+class Codec(SameSizeStep):
     """There and back through an 8-bit codec: (N, C, rows, columns) -> the same shape, codes 0 and 255 at the bounds.
 
     Values outside the bounds are clipped. Raises UserError for numbers of channels that the codec cannot hold.

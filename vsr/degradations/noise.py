@@ -7,11 +7,11 @@ import math
 import numpy as np
 import torch
 
-from vsr.degradations.base import Bounds, Frames, SameSize, short
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, short
 from vsr.errors import UserError
 
 
-class GaussianNoise(SameSize):
+class GaussianNoise(SameSizeStep):
     """Independent Gaussian noise on every value: (N, C, rows, columns) -> the same shape, not clipped.
 
     sigma: standard deviation as a share of the range between the bounds. seed: the noise of a frame depends on it and on the

@@ -13,7 +13,7 @@ from torch import Tensor
 from vsr.geometry import Triple
 from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
-CUBIC_REACH = 2  # LR pixels around its own that an enlarged pixel depends on
+CUBIC_RADIUS = 2  # LR pixels around its own that an enlarged pixel depends on
 REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keeps the cut on the grid
 
 

@@ -17,7 +17,7 @@ from vsr.config.command_log import write_notes
 from vsr.config.schema import method as method_name
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
-from vsr.degradations.consistency import again
+from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.evaluation.report.tables import text
 from vsr.evaluation.report.write import write_all
@@ -248,7 +248,7 @@ def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
             geostrophic=1.0 if data.geostrophic else None,
-            degrade=again(data.degradation, data.scale),
+            degrade=repeatable_degradation(data.degradation, data.scale),
         )
         for split in data.test_splits
     }

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
-from vsr.degradations.consistency import Degrade, again
+from vsr.degradations.consistency import Degrade, repeatable_degradation
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import safe_ratio
@@ -98,7 +98,7 @@ def score_frames(
         None where `score_clips` returns None, and if the validation error is unknown, the degradation is not linear or the module
         has no linear filter.
     """
-    degrade = again(degradation, frames.scale)
+    degrade = repeatable_degradation(degradation, frames.scale)
     if degrade is None or validation_error is None or module.reference is None:
         return None
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)

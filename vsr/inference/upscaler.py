@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vsr.config.schema import method
-from vsr.degradations.consistency import again
+from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
@@ -126,7 +126,7 @@ class Upscaler:
             length: the number of frames of the movie; None if it is unknown.
             size: (h, w) in LR pixels.
         """
-        degrade, engine = again(self.degradation, self.scale), self.engine
+        degrade, engine = repeatable_degradation(self.degradation, self.scale), self.engine
         if degrade is None or self.trained.consistency is None or self.module.reference is None:
             return None
         # Fewer frames of short movies: the score must not take longer than upscaling.

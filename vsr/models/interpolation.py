@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch.nn.functional as F
 
-from vsr.degradations.resize import CUBIC_REACH, bicubic_up
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
 from vsr.geometry import Geometry
 from vsr.models.base import Network
 from vsr.types import HRFrames, LRFrames
@@ -24,7 +24,7 @@ class Interpolation(Network):
         super().__init__()
         self.method, self.scale, self.channels = method, scale, channels
         self.geometry = Geometry.frame(scale)
-        self.reach = {"nearest": 0, "bilinear": 1, "bicubic": CUBIC_REACH}[method]
+        self.reach = {"nearest": 0, "bilinear": 1, "bicubic": CUBIC_RADIUS}[method]
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_REACH, bicubic_up, bicubic_up_clips, crop
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, bicubic_up_clips, crop
 from vsr.models.base import Network
 from vsr.types import TrainingFrames
 
@@ -31,7 +31,7 @@ class StandardizedResidual(Network):
         self.network = network
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
-        self.reach = max(network.reach, CUBIC_REACH if self.scale > 1 else 0)
+        self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.tensor(value))
 

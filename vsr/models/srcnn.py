@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from vsr.degradations.resize import CUBIC_REACH, bicubic_up
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
@@ -39,7 +39,7 @@ class SRCNN(Network):
             raise UserError(f"model.kernels={list(kernels)}: must be three or more odd sides; type model.kernels=[9,1,5]")
         self.scale = scale
         self.geometry = Geometry.frame(scale)
-        self.reach = -(-sum(k // 2 for k in kernels) // scale) + (CUBIC_REACH if scale > 1 else 0)
+        self.reach = -(-sum(k // 2 for k in kernels) // scale) + (CUBIC_RADIUS if scale > 1 else 0)
         first, *mapping, last = kernels
         layers: list[nn.Module] = [_same(channels, 64, first), activation(act, 64, slope)]  # patch extraction
         width = 64

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_REACH, bicubic_up_clips, crop
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up_clips, crop
 from vsr.geometry import Geometry
 from vsr.models.base import Network
 from vsr.models.blocks import Activation, activation, he_normal_, refuse_sizes
@@ -53,7 +53,7 @@ class SRNet3D(Network):
         self.scale, self.windows = scale, windows
         self.geometry = Geometry((1, scale, scale), (REACH, 2, 2))
         self.context = REACH if windows else REACH + 5
-        self.reach = -(-9 // scale) + (CUBIC_REACH if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
+        self.reach = -(-9 // scale) + (CUBIC_RADIUS if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
         self.body = nn.Sequential(
             nn.Conv3d(channels, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
             activation(act, 32, slope),

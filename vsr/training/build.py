@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
-from vsr.degradations.consistency import Agreement, agreement
+from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.models.base import Network
@@ -50,7 +50,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
     Raises UserError for data that cannot be used, and when networks of several bounds leave the range open.
     """
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
-    agreement(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
+    build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw_seed=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
         several = " and ".join(map(str, dict.fromkeys(bounds)))
@@ -97,7 +97,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         tune=make("tune", cfg.tune) if cfg.get("tune") else Tune(),
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
-        consistency=agreement(cfg.consistency, make("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps),
+        consistency=build_consistency(cfg.consistency, make("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps),
     )
 
 
@@ -190,7 +190,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
 def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
     """The row for bicubic made to agree with its LR frames; None where the degradation cannot be inverted exactly."""
     try:
-        found: Agreement | None = agreement("projection", degradation, scale, steps=1)
+        found: Consistency | None = build_consistency("projection", degradation, scale, steps=1)
     except UserError:
         return None
     return _like(bicubic, bicubic.network, consistency=found)

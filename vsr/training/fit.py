@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.data.base import SRDataModule
-from vsr.degradations.consistency import again
+from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Combined
@@ -143,7 +143,7 @@ def fit(
     session.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     keeper = Keeper(last, session, history, files)
-    if (degrade := again(data.degradation, data.scale)) is not None:
+    if (degrade := repeatable_degradation(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
     to_training_form(module.network, cfg)

@@ -93,7 +93,7 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupted(*_: object) -> list:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vsr.data.datamodules.climate.in_parallel", interrupted)
+    monkeypatch.setattr("vsr.data.datamodules.climate.run_in_parallel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         climate(tmp_path).setup()
     assert list(tmp_path.iterdir()) == []

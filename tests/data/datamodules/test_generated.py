@@ -15,11 +15,11 @@ import torch
 
 from tests.fakes import compose_config
 from vsr.config.check import check
-from vsr.data.cache import cache_path, cached, in_parallel
+from vsr.data.cache import cache_path, cached, run_in_parallel
 from vsr.data.datamodules.phantom import PhantomDataModule
 from vsr.data.datamodules.spectral import SpectralDataModule
 from vsr.data.simulation.phantom import phantom_movie
-from vsr.data.simulation.turbulence import simulate_scalar
+from vsr.data.simulation.turbulence import simulate_turbulence
 from vsr.degradations import Bicubic
 from vsr.errors import UserError
 from vsr.recipe import Recipe
@@ -43,7 +43,7 @@ def test_phantom_is_cut_in_time_and_unseen_is_another_head() -> None:
     assert data.bounds == (0, 2)
     movie = phantom_movie(variant="original", size=24, frames=14, seed=(5, 0))
     other = phantom_movie(variant="original", size=24, frames=4, seed=(5, 1))
-    [main], [unseen] = data.movies(), data.further_tests()["unseen"]
+    [main], [unseen] = data.movies(), data.extra_test_splits()["unseen"]
     np.testing.assert_array_equal(main.read(0, 14)[0], movie)
     np.testing.assert_array_equal(unseen.read(0, 4)[0], other)
     assert np.abs(other - movie[:4]).max() > 0.5
@@ -66,9 +66,9 @@ def test_spectral_is_the_solvers_field_cached_keyed_and_repaired(tmp_path: Path,
     data.setup()
     assert {name: len(found) for name, found in data.sets.items()} == {"train": 8, "val": 2, "test": 4, "unseen": 4}
     first, second = data.movies()
-    np.testing.assert_array_equal(second.read(0, 7)[0], simulate_scalar((0, 0, 1), 48, 2, 7, field="scalar"))
+    np.testing.assert_array_equal(second.read(0, 7)[0], simulate_turbulence((0, 0, 1), 48, 2, 7, field="scalar"))
     np.testing.assert_array_equal(
-        data.further_tests()["unseen"][0].read(0, 2)[0], simulate_scalar((0, 1, 0), 48, 2, 2, field="scalar")
+        data.extra_test_splits()["unseen"][0].read(0, 2)[0], simulate_turbulence((0, 1, 0), 48, 2, 2, field="scalar")
     )
     assert not torch.equal(first.read(0, 7), second.read(0, 7))
     [file] = tmp_path.iterdir()
@@ -126,7 +126,7 @@ def test_a_flow_beyond_its_bounds_names_the_seed(tmp_path: Path, monkeypatch: py
     def beyond(*_: object) -> None:
         raise FloatingPointError("the scalar of seed (0, 0, 0) spans -20 to 3")
 
-    monkeypatch.setattr("vsr.data.datamodules.spectral.in_parallel", beyond)
+    monkeypatch.setattr("vsr.data.datamodules.spectral.run_in_parallel", beyond)
     with pytest.raises(UserError, match=r"spans -20 to 3; type another data.seed"):
         spectral(tmp_path).setup()
     assert not list(tmp_path.iterdir())
@@ -172,12 +172,12 @@ def test_an_interrupted_or_unwritable_cache_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_parallel_calls_come_back_in_order_and_errors_come_through() -> None:
-    simulate = partial(simulate_scalar, field="scalar")
+    simulate = partial(simulate_turbulence, field="scalar")
     calls = [((k,), 48, 4, 2) for k in range(3)]
-    for call, found in zip(calls, in_parallel(simulate, calls, 6, "test"), strict=True):
+    for call, found in zip(calls, run_in_parallel(simulate, calls, 6, "test"), strict=True):
         assert found.tobytes() == simulate(*call).tobytes()
     with pytest.raises(ValueError, match="40 cells per side are too few"):
-        in_parallel(simulate, [calls[0], ((1,), 40, 4, 2)], 4, "test")
+        run_in_parallel(simulate, [calls[0], ((1,), 40, 4, 2)], 4, "test")
 
 
 @pytest.mark.parametrize("name", ["phantom", "spectral"])

@@ -32,7 +32,7 @@ def channel(h: np.ndarray, u: np.ndarray, **options: object) -> ShallowWater:
 def test_mass_is_conserved(family: str) -> None:
     flow = FAMILIES[family].start(np.random.default_rng(3), 64)
     h, (u, v) = flow.h, flow.velocity
-    flow = ShallowWater(h, u, v, bed=flow.bed, coriolis=flow.coriolis, body=flow.body, dtype=np.float64)
+    flow = ShallowWater(h, u, v, bed=flow.bed, coriolis=flow.coriolis, body_force=flow.body_force, dtype=np.float64)
     before = flow.h.sum()
     flow.run(0.5, FAMILIES[family].courant)
     assert np.ptp(flow.h) > 0.01  # it is not standing still
@@ -160,6 +160,6 @@ def test_dry_start_and_blow_up_are_refused() -> None:
     zero = np.zeros((16, 16))
     with pytest.raises(ValueError, match="depth must exceed"):
         ShallowWater(zero, zero, zero)
-    flow = ShallowWater(zero + 1, zero, zero, body=lambda _: (1e30, 0.0))
+    flow = ShallowWater(zero + 1, zero, zero, body_force=lambda _: (1e30, 0.0))
     with pytest.raises(FloatingPointError, match="not finite"), np.errstate(all="ignore"):
         flow.run(1.0, 0.2)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, cached, in_parallel
+from vsr.data.cache import cache_path, cached, run_in_parallel
 from vsr.data.file_movies import file_movies
 from vsr.data.simulation.families import FAMILIES
 from vsr.data.simulation.generate import Job, simulate
@@ -96,7 +96,7 @@ class ClimateDataModule(SRDataModule):
         """The trajectories that are split into train, val and test."""
         return self.read if self.flows is None else self.flows.trajectories()["main"]
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """Generated: `unseen`, trajectories of other seeds, so other hills, columns or eddies."""
         return {} if self.flows is None else {"unseen": self.flows.trajectories()["unseen"]}
 
@@ -150,7 +150,7 @@ class Flows:
         jobs = [job for part in self.jobs.values() for job in part]
         label = f"generating climate data ({self.family})"
         try:
-            runs = in_parallel(simulate, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
+            runs = run_in_parallel(simulate, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
         except FloatingPointError as error:
             raise UserError(f"data.family={self.family}, data.size={self.size}: {error}") from error
         low, high = self.known.range

@@ -41,12 +41,12 @@ class CrossDataModule(SRDataModule):
         self.bounds = self.train.bounds
         return found
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """The test splits of `test`, in the units of `train`."""
         movies = self.test.movies()
         parts = self.test.split.cut([movie.shape[1] for movie in movies], self.test.name).get("test", [])
         tests = {"test": [(movies[part.movie], part) for part in parts]} if parts else {}
-        for name, further in self.test.further_tests().items():
+        for name, further in self.test.extra_test_splits().items():
             tests[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(further)]
         for (movie, _), *_ in tests.values():
             if movie.shape[0] != (own := self.train.movies()[0].shape[0]):

@@ -32,7 +32,7 @@ class ImageDataModule(SRDataModule):
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
     physical = False
-    least_frames = 1
+    min_frames = 1
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ImageDataModule(SRDataModule):
         """One movie of one frame per picture."""
         return self._read(self.files)
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """With `test_path`: its pictures, under the folder's name."""
         if self.test_files is None:
             return {}

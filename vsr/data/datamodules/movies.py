@@ -85,7 +85,7 @@ class MovieDataModule(SRDataModule):
                 found.append(Movie(luma.unsqueeze(0), str(clip)))
                 continue
             for start, stop in zip([0, *edges], [*edges, len(luma)], strict=True):
-                if stop - start >= self.least_frames:  # a scene of one frame has no neighbour to learn from
+                if stop - start >= self.min_frames:  # a scene of one frame has no neighbour to learn from
                     found.append(Movie(luma[start:stop].unsqueeze(0), f"{clip}, frames {start} to {stop - 1}"))
         return found
 

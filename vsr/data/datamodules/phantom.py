@@ -63,7 +63,7 @@ class PhantomDataModule(SRDataModule):
         """The movie that is split into train, val and test."""
         return [self._rendered()["main"]]
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """`unseen`: a movie of another seed."""
         return {"unseen": [self._rendered()["unseen"]]}
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, cached, in_parallel
-from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_scalar
+from vsr.data.cache import cache_path, cached, run_in_parallel
+from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_turbulence
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.types import Movie
@@ -77,7 +77,7 @@ class SpectralDataModule(SRDataModule):
         """The trajectories that are split into train, val and test."""
         return self._part("main")
 
-    def further_tests(self) -> dict[str, list[Movie]]:
+    def extra_test_splits(self) -> dict[str, list[Movie]]:
         """`unseen`: trajectories of other seeds."""
         return {"unseen": self._part("unseen")}
 
@@ -93,7 +93,7 @@ class SpectralDataModule(SRDataModule):
     def _generate(self) -> list[Any]:
         frames = sum(call[-1] for call in self.calls.values())
         try:
-            simulate = partial(simulate_scalar, field=self.field)
-            return in_parallel(simulate, list(self.calls.values()), frames, f"generating turbulence ({self.field})")
+            simulate = partial(simulate_turbulence, field=self.field)
+            return run_in_parallel(simulate, list(self.calls.values()), frames, f"generating turbulence ({self.field})")
         except FloatingPointError as error:
             raise UserError(f"{self.name}: {error}; type another data.seed") from error

@@ -1,1 +1,1 @@
-"""The embedded shallow-water solver, numpy only."""
+"""Simulated movies (shallow water, two-dimensional turbulence, head phantom), numpy and scipy only."""

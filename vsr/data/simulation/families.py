@@ -1,8 +1,7 @@
-"""Named families of shallow-water flows, from nearly linear to shock-dominated: what they start from and what drives them.
+"""Named families of shallow-water flows, from nearly linear to shock-dominated: their initial states and forcings.
 
-A family turns (seed, cells per side) into a flow and says when its frames are due. How hard each is to super-resolve is
-measured in docs/reference/data/climate.md; in short: sharp moving fronts (tide, bores) need a non-linear network, the smooth
-height of balanced eddies (turbulence) is nearly recovered by the best linear filter.
+docs/reference/data/climate.md measures how hard each family is to super-resolve. Sharp moving fronts (tide, bores) need a
+non-linear network; the best linear filter nearly recovers the smooth height of balanced eddies (turbulence).
 """
 
 from __future__ import annotations
@@ -18,18 +17,20 @@ from vsr.data.simulation.shallow_water import ShallowWater
 
 @dataclass(frozen=True)
 class Family:
-    """How to start a flow and when to look at it. Units: domain side 1, gravity 1.
+    """Initial state, sampling in time and split of a family of flows. Units: domain side 1, gravity 1.
 
-    Args:
+    Attributes:
         start: (seeded generator, cells per side) -> the flow at t = 0.
-        spin_up: time of the first frame; interval: time between frames.
-        courant: time step in units of the cell size (waves here travel at up to 3).
-        range: depths that are stored as -10 and 10, a fixed affine map for every seed.
-        movies, frames: how many trajectories of how many frames make the 170 frames that the report learned from and
-            tested on.
-        split: "time" cuts each trajectory, "trajectory" gives whole ones to each part.
-        symmetries: of the frames' statistics, for augmentation. Where the plane rotates a mirror image is no solution: cyclones
-            and anticyclones differ. (The tide turns in one sense too, but what a frame shows of that is within the noise.)
+        spin_up: time of the first frame.
+        interval: time between frames.
+        courant: time step in units of the cell size (waves travel at up to 3).
+        range: depths that are stored as -10 and 10, the same for every seed.
+        movies: trajectories in the 170 frames of the report.
+        frames: frames per trajectory in the 170 frames of the report.
+        split: "time" cuts each trajectory, "trajectory" gives whole trajectories to each part.
+        symmetries: symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is no solution,
+            because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single frames is
+            within the noise.)
     """
 
     start: Callable[[np.random.Generator, int], ShallowWater]
@@ -50,10 +51,18 @@ def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ring_spectrum(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
-    """Periodic Gaussian random field of zero mean and unit variance, (cells, cells).
+    """Draw a periodic Gaussian random field of zero mean and unit variance, (cells, cells).
 
-    Energy lies on a ring of `wavenumber` waves per side with relative width `width`. The noise is drawn on wavenumbers, not
-    on cells, so that one seed gives the same field at each resolution.
+    Noise is drawn on wavenumbers, not on cells, so that one seed gives the same field at each resolution.
+
+    Args:
+        rng: the generator.
+        cells: grid cells per side.
+        wavenumber: waves per side at the centre of the ring that holds the energy.
+        width: relative width of the ring.
+
+    Raises:
+        ValueError: the grid is too coarse for the ring.
     """
     reach = int(np.ceil(wavenumber * (1 + 4 * width)))
     if reach >= cells // 2:
@@ -83,13 +92,13 @@ def tide(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> Shal
         angle = 2 * np.pi * flow.time / 3
         return 6 * (momentum * np.cos(angle) - hu) / h, 6 * (momentum * np.sin(angle) - hv) / h
 
-    return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body=pull)
+    return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body_force=pull)
 
 
 def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
-    """Three columns of water (discs and turned boxes), 2 deep, fall into water that is `shallow`; their bores collide.
+    """Three columns of water (discs and rotated boxes), 2 deep, collapse into water of depth `shallow`; their bores collide.
 
-    No forcing: restart often.
+    Nothing forces the flow, so trajectories are short.
     """
     y, x = _grid(cells)
     h = np.full((cells, cells), shallow)
@@ -109,10 +118,7 @@ def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> Shal
 
 
 def turbulence(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), their energy held by linear forcing.
-
-    The forcing is Lundgren's (2003): an acceleration along the momentum that keeps the mean kinetic energy at its start.
-    """
+    """Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), kept up by linear forcing."""
     coriolis = 1 / 0.03
     psi = ring_spectrum(rng, cells, wavenumber=12, width=0.3)
     k = np.fft.fftfreq(cells, 1 / cells) * 2 * np.pi
@@ -120,11 +126,11 @@ def turbulence(rng: np.random.Generator, cells: int) -> ShallowWater:
     u = np.fft.ifft2(-1j * k[:, None] * spectrum).real
     v = np.fft.ifft2(1j * k[None, :] * spectrum).real
     amplitude = 0.15 / np.sqrt(np.mean(u * u + v * v))
-    return EnergyHeld(1 + coriolis * amplitude * psi, amplitude * u, amplitude * v, coriolis=coriolis)
+    return LinearlyForcedFlow(1 + coriolis * amplitude * psi, amplitude * u, amplitude * v, coriolis=coriolis)
 
 
-class EnergyHeld(ShallowWater):
-    """A flow whose kinetic energy is brought back to its start after every step by scaling the velocity."""
+class LinearlyForcedFlow(ShallowWater):
+    """A flow with constant kinetic energy: the velocity is scaled after every step (linear forcing, Lundgren 2003)."""
 
     def step(self, dt: float) -> None:
         if not hasattr(self, "_energy"):
@@ -137,7 +143,7 @@ class EnergyHeld(ShallowWater):
         return float(np.mean((hu * hu + hv * hv) / h, dtype=np.float64))
 
 
-# Other regimes of the same equations, to be tested on: supercritical flow, and a depth ratio of 8 in place of 3.3.
+# Other regimes of the same equations, for testing: supercritical flow, and a depth ratio of 8 instead of 3.3.
 def strong_tide(rng: np.random.Generator, cells: int) -> ShallowWater:
     """`tide`, driven beyond the critical speed."""
     return tide(rng, cells, momentum=1.8)

@@ -1,4 +1,4 @@
-"""One trajectory of a shallow-water family, from a description that can be sent to another process."""
+"""Run one trajectory of a shallow-water family."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsr.data.simulation.families import FAMILIES
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One run of a solver: h, u, v (T, H, W) and bed (H, W), float32, in the solver's units, sampled every `sampling` cells."""
+    """Fields of one run: h, u, v (T, H, W) and bed (H, W), float32, in the solver's units, every `sampling`-th cell."""
 
     h: np.ndarray
     u: np.ndarray
@@ -22,7 +22,15 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Job:
-    """What to run: family, seed words, grid cells per side, sampling of the grid, frames."""
+    """Description of a run that can be sent to another process.
+
+    Attributes:
+        family: name in FAMILIES.
+        seed: words of the seed.
+        cells: grid cells per side.
+        sampling: every sampling-th cell is kept.
+        frames: number of frames.
+    """
 
     family: str
     seed: tuple[int, ...]
@@ -32,9 +40,14 @@ class Job:
 
 
 def simulate(job: Job, *, tick: Callable[[], None] | None = None) -> Trajectory:
-    """Run one trajectory; the same job gives the same bits. `tick` is called after each frame.
+    """Run one trajectory; the same job gives the same bits.
 
-    Raises FloatingPointError when the flow blows up.
+    Args:
+        job: the run.
+        tick: called after each frame.
+
+    Raises:
+        FloatingPointError: the flow blows up.
     """
     family = FAMILIES[job.family]
     flow = family.start(np.random.default_rng(job.seed), job.cells)

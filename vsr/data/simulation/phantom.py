@@ -1,8 +1,8 @@
-"""Movies of the Shepp-Logan head phantom whose ellipses move, turn and breathe, numpy only.
+"""Movies of a moving Shepp-Logan head phantom, numpy only.
 
-The plane is the square from -1 to 1, x to the right, y up, which the frame covers; row 0 is the top. A phantom is an array of
-ellipses, one a row: (level, a, b, x, y, angle), a level that is added inside, semi-axes, centre and the angle of `a` in degrees,
-counter-clockwise. The first two are the skull and the brain inside it, the third and fourth the dark ventricles.
+A frame covers the square from -1 to 1, x to the right, y up; row 0 is the top. A phantom is an array of ellipses, one per row:
+(level, a, b, x, y, angle) = value added inside, semi-axes, centre, angle of `a` in degrees, counter-clockwise.
+Row 0 is the skull, row 1 the brain, rows 2 and 3 are the dark ventricles.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ SKULL, BRAIN, VENTRICLES = 0, 1, slice(2, 4)
 
 
 def render(ellipses: np.ndarray, size: int, oversample: int = 16) -> np.ndarray:
-    """Antialiased image (size, size), float64, of (N, 6) ellipses.
+    """Render (N, 6) ellipses as an antialiased image (size, size), float64.
 
-    A pixel is the mean over its area: exact along rows, by `oversample` lines across them. All ellipses share these lines, so
-    that overlaps are exact too, and the image follows any motion continuously.
+    A pixel is the mean over its area, exact along rows and sampled by `oversample` lines per pixel across rows. All ellipses
+    share these lines, so overlaps are exact and the image changes continuously with any motion.
     """
     image = np.zeros((size, size))
     lines = 1 - (np.arange(size * oversample) + 0.5) * (2 / (size * oversample))
@@ -92,26 +92,34 @@ def phantom_movie(
     oversample: int = 16,
     tick: Callable[[], None] | None = None,
 ) -> np.ndarray:
-    """Movie (T, H, W), float32, of a phantom that moves smoothly, values in BOUNDS[variant].
+    """Render a movie of a phantom that moves smoothly.
 
-    The head as a whole sways and breathes by up to half of `motion`; what lies in the brain does so by `motion` relative to the
-    head, less where there is no room for it. The same arguments give the same bits.
+    The head sways and breathes by up to half of `motion`. The ellipses in the brain move by `motion` relative to the head, or
+    less where the brain leaves less room. The same arguments give the same bits.
 
     Args:
-        motion: amplitude, as a fraction of the size, 0 to LARGEST_MOTION.
-        speed: 1 is a period of about 33 frames; the change from frame to frame is proportional to it.
-        variety: how far, 0 to 1, the shapes, places and levels of this seed differ from the published ones.
-        oversample: as in `render`.
+        variant: name in ELLIPSES.
+        size: pixels per side.
+        frames: number of frames.
+        seed: one or several words.
+        motion: amplitude as a fraction of the size, 0 to LARGEST_MOTION.
+        speed: change per frame; 1 is a period of about 33 frames.
+        variety: difference of the shapes, positions and levels from the published ones, 0 to 1.
+        oversample: lines per pixel, see `render`.
         tick: called after each frame.
 
-    Raises ValueError for a motion or variety out of range.
+    Returns:
+        (frames, size, size), float32, values in BOUNDS[variant].
+
+    Raises:
+        ValueError: motion or variety is out of range.
     """
     if not 0 <= motion <= LARGEST_MOTION:
         raise ValueError(f"motion={motion} must lie between 0 and {LARGEST_MOTION}")
     if not 0 <= variety <= 1:
         raise ValueError(f"variety={variety} must lie between 0 and 1")
     rng = np.random.default_rng(seed)
-    rest, spread = _contained(_perturbed(ELLIPSES[variant], rng, variety), motion)
+    rest, spread = _fit_into_brain(_perturb(ELLIPSES[variant], rng, variety), motion)
     # Each parameter of each ellipse is a sum of three sinusoids of unrelated frequencies, at most 1 together.
     shape = (3, len(rest), 4)
     weights = rng.uniform(0.5, 1, shape)
@@ -121,14 +129,14 @@ def phantom_movie(
     movie = np.empty((frames, size, size), np.float32)
     for time in range(frames):
         path = (weights * np.sin(frequencies * time + phases)).sum(axis=0)
-        movie[time] = render(_posed(rest, spread * path), size, oversample)
+        movie[time] = render(_move(rest, spread * path), size, oversample)
         if tick is not None:
             tick()
     return movie
 
 
-def _perturbed(ellipses: np.ndarray, rng: np.random.Generator, variety: float) -> np.ndarray:
-    """Another head of the same make: the skull smaller, thicker, the rest other in shape, place and level."""
+def _perturb(ellipses: np.ndarray, rng: np.random.Generator, variety: float) -> np.ndarray:
+    """Vary a head: a smaller, thicker skull, and other shapes, positions and levels inside."""
     found = ellipses.copy()
     inner, chance = slice(2, None), variety * rng.uniform(-1, 1, (len(ellipses), 6))
     rise = 0.5 * (variety + chance)  # 0 to variety
@@ -153,13 +161,13 @@ def _amplitudes(count: int, motion: float) -> np.ndarray:
     return spread
 
 
-def _contained(ellipses: np.ndarray, motion: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ellipses at rest and their amplitudes, changed so far that all stay in the brain and the ventricles apart at any time."""
+def _fit_into_brain(ellipses: np.ndarray, motion: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ellipses at rest and their amplitudes, reduced so that all stay in the brain and the ventricles never overlap."""
     found, spread = ellipses.copy(), _amplitudes(len(ellipses), motion)
     brain = found[BRAIN, 1:3] * np.exp(-spread[BRAIN, 3])
     for k in range(2, len(found)):
-        # In units of the brain's axes: how far the ellipse reaches from its centre, in the worst pose.
-        reach = max(np.linalg.norm(m / brain[:, None], 2) for m in _poses(found[k], spread[k]))
+        # Largest distance from the ellipse's centre to its edge over all poses, in units of the brain's axes.
+        reach = max(np.linalg.norm(m / brain[:, None], 2) for m in _largest_poses(found[k], spread[k]))
         centre = (found[k, 3:5] - found[BRAIN, 3:5]) / brain
         distance = np.hypot(*centre)
         most = max(0.98 - reach, 0)
@@ -167,17 +175,17 @@ def _contained(ellipses: np.ndarray, motion: float) -> tuple[np.ndarray, np.ndar
         found[k, 3:5] = found[BRAIN, 3:5] + brain * centre * min(1, most / max(distance, 1e-9))
         spread[k, :2] *= min(1, (most - min(distance, most)) / max(wanted, 1e-9))
     right, left = range(len(found))[VENTRICLES]
-    widths = [max(np.hypot(*m[0]) for m in _poses(found[k], spread[k])) for k in (right, left)]
+    widths = [max(np.hypot(*m[0]) for m in _largest_poses(found[k], spread[k])) for k in (right, left)]
     gap = found[right, 3] - widths[0] - found[left, 3] - widths[1]
-    # Both ventricles sway with at most a half of the gap; where there is none they shrink into one, both by the same factor.
+    # Both ventricles sway by at most half of the gap; without a gap both shrink by the same factor.
     if gap < 0:
         found[VENTRICLES, 1:3] *= max(found[right, 3] - found[left, 3], 0) / sum(widths)
     spread[VENTRICLES, 0] = np.minimum(spread[VENTRICLES, 0], max(gap, 0) / 2)
     return found, spread
 
 
-def _posed(rest: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Ellipses in the frame: (N, 6) at rest and (N, 4) changes, all but the first row relative to the head."""
+def _move(rest: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Apply (N, 4) changes to (N, 6) ellipses at rest; all rows but the first are relative to the head."""
     found = rest.copy()
     found[:, 3:5] += change[:, :2]
     found[:, 5] += change[:, 2]
@@ -191,8 +199,8 @@ def _posed(rest: np.ndarray, change: np.ndarray) -> np.ndarray:
     return found
 
 
-def _poses(ellipse: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
-    """2x2 maps of the unit circle to an ellipse at its largest, turned through its range."""
+def _largest_poses(ellipse: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
+    """2x2 maps from the unit circle to the ellipse at its largest, at 13 angles through its range."""
     maps = []
     for angle in np.radians(ellipse[5] + spread[2] * np.linspace(-1, 1, 13)):
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

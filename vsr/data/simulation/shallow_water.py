@@ -19,22 +19,28 @@ from collections.abc import Callable
 import numpy as np
 
 GHOST = 2  # cells beyond each side: one for the slope, one for the slope of the neighbour
-DEPTH_FLOOR = 1e-3  # keeps a nearly dry cell divisible; the families stay far above it
+DEPTH_FLOOR = 1e-3  # keeps a nearly dry cell divisible; the flow families stay far above it
 
-Body = Callable[["ShallowWater"], tuple[float, float]]
+BodyForce = Callable[["ShallowWater"], tuple[float, float]]
 
 
 class ShallowWater:
-    """A shallow-water flow that can be stepped forward in time.
+    """A shallow-water flow, advanced in time.
 
     Arrays are (ny, nx), x last; both directions are periodic and a cell is 1/ny wide, so the side of length 1 is y.
 
     Args:
-        h, u, v: depth (> 0) and velocity at the cell centres.
-        bed: height of the bed; zero when None.
-        coriolis: f, constant over the plane.
-        body: called before each stage, returns the acceleration (a_x, a_y), uniform in space.
+        h: depth at the cell centres, above DEPTH_FLOOR.
+        u: velocity along x at the cell centres.
+        v: velocity along y at the cell centres.
+        bed: height of the bed; None for a flat bed.
+        gravity: g in the equations above.
+        coriolis: f in the equations above, constant over the plane.
+        body_force: called before each stage; returns the acceleration (a_x, a_y), uniform in space.
         dtype: float64 conserves mass to rounding; float32 is twice as fast and enough for pictures.
+
+    Raises:
+        ValueError: a depth is at or below DEPTH_FLOOR.
     """
 
     def __init__(
@@ -46,14 +52,14 @@ class ShallowWater:
         bed: np.ndarray | None = None,
         gravity: float = 1.0,
         coriolis: float = 0.0,
-        body: Body | None = None,
+        body_force: BodyForce | None = None,
         dtype: type = np.float32,
     ) -> None:
         if h.min() <= DEPTH_FLOOR:
             raise ValueError(f"the depth must exceed {DEPTH_FLOOR} everywhere, its minimum is {h.min():.3g}")
         self.state: np.ndarray = np.stack([h, h * u, h * v]).astype(dtype)
         self.time = 0.0
-        self.gravity, self.coriolis, self.body = gravity, coriolis, body
+        self.gravity, self.coriolis, self.body_force = gravity, coriolis, body_force
         self.dx = 1.0 / h.shape[0]
         bed = np.zeros_like(h) if bed is None else bed
         self.bed: np.ndarray = bed.astype(dtype)
@@ -74,7 +80,7 @@ class ShallowWater:
 
     @property
     def velocity(self) -> tuple[np.ndarray, np.ndarray]:
-        """(u, v), each (ny, nx)."""
+        """Velocity (u, v), each (ny, nx)."""
         return self.state[1] / self.state[0], self.state[2] / self.state[0]
 
     def step(self, dt: float) -> None:
@@ -82,7 +88,7 @@ class ShallowWater:
         start = self._buffer("start", self.state.shape)
         np.copyto(start, self.state)
         for _ in range(2):
-            rate = self._rate()
+            rate = self._tendency()
             rate *= dt
             self.state += rate
         self.state += start
@@ -91,7 +97,11 @@ class ShallowWater:
         self.time += dt
 
     def run(self, until: float, courant: float) -> None:
-        """Step to the time `until` with equal steps of at most courant * dx; raises FloatingPointError when not finite."""
+        """Advance to the time `until` with equal steps of at most courant * dx.
+
+        Raises:
+            FloatingPointError: the flow is not finite.
+        """
         steps = max(1, int(np.ceil((until - self.time) / (courant * self.dx) - 1e-9)))
         dt = (until - self.time) / steps
         for _ in range(steps):
@@ -106,8 +116,8 @@ class ShallowWater:
             found = self._scratch[name] = np.empty(shape, self.state.dtype)
         return found
 
-    def _rate(self) -> np.ndarray:
-        """Right-hand side for the present state, (3, ny, nx)."""
+    def _tendency(self) -> np.ndarray:
+        """Right-hand side of the equations for the current state, (3, ny, nx)."""
         h, hu, hv = self.state
         inside = self._primitive[:, GHOST:-GHOST, GHOST:-GHOST]
         np.add(h, self.bed, out=inside[0])
@@ -128,8 +138,8 @@ class ShallowWater:
         if self.coriolis:
             rate[1] += self.coriolis * hv
             rate[2] -= self.coriolis * hu
-        if self.body is not None:
-            for component, acceleration in enumerate(self.body(self), start=1):
+        if self.body_force is not None:
+            for component, acceleration in enumerate(self.body_force(self), start=1):
                 rate[component] += h * np.asarray(acceleration, self.state.dtype)
         return rate
 

@@ -25,12 +25,12 @@ from vsr.data.simulation.families import ring_spectrum
 
 Field = Literal["scalar", "vorticity"]
 
-# Stored values of `simulate_scalar`, a fixed physical range per field. The forcing keeps the velocity near 1 and the gradient is
-# 1, so that the scalar is of the order of an eddy's size. Extremes of 4 time units on 216 cells, 14 seeds: 5.6 and 13 (median),
-# 6.9 and 16 (largest); they hardly grow with finer grids, 7.5 and 16 on 432 cells.
+# Fixed range of the values of `simulate_turbulence`, for each field. The forcing keeps the velocity near 1 and the gradient is 1,
+# so the scalar is of the order of an eddy's size. Largest values in 4 time units on 216 cells, 14 seeds: 5.6 and 13 (median),
+# 6.9 and 16 (maximum); they hardly grow with finer grids, 7.5 and 16 on 432 cells.
 BOUNDS: dict[Field, tuple[float, float]] = {"scalar": (-12.0, 12.0), "vorticity": (-30.0, 30.0)}
 
-POWER, DRAG = 0.1, 0.1  # their ratio would be the mean square velocity, 1, if viscosity took nothing
+POWER, DRAG = 0.1, 0.1  # without viscosity, their ratio is the mean square velocity, 1
 RING = (3.0, 5.0)  # forced wavenumbers: eddies of a quarter of the side
 SMOOTHING = 4.0  # viscosity and diffusivity in units of 1 / (largest wavenumber)^2: fronts of about 3 cells
 SPIN_UP = (8.0, 1.0)  # time on half as many cells per side, then on all of them
@@ -39,16 +39,23 @@ COURANT = 0.2
 LEAST_CELLS = 48  # so that half of them, during the spin-up, still carry the forcing
 
 
-class SpectralFlow:
-    """A flow and its scalar that can be stepped forward in time.
+class TurbulentFlow:
+    """A two-dimensional flow and its passive scalar, advanced in time.
 
     Arrays are (n, n), y first and x last, float64; the side is 2 pi, so that wavenumbers are integers.
 
     Args:
-        vorticity, scalar: at the n x n grid points; of both, wavenumbers of n / 3 and more are dropped, and the vorticity's mean.
-        viscosity, diffusivity, drag, gradient: the coefficients in the equations above.
-        power: mean energy per area and time that the forcing gives; 0 is no forcing.
+        vorticity: at the n x n grid points; wavenumbers of n / 3 and more and the mean are dropped.
+        scalar: at the n x n grid points; wavenumbers of n / 3 and more are dropped.
+        viscosity: coefficient in the equations above.
+        diffusivity: coefficient in the equations above.
+        drag: coefficient in the equations above.
+        gradient: mean gradient of the scalar along y.
+        power: mean energy that the forcing injects per area and time; 0 for no forcing.
         rng: draws the forcing; needed when power is not 0.
+
+    Raises:
+        ValueError: power is not 0 and rng is None.
     """
 
     def __init__(
@@ -75,7 +82,7 @@ class SpectralFlow:
         self._to_velocity = np.stack([1j * ky * inverse, -1j * kx * inverse])
         self._divergence = np.stack([-1j * kx * kept, -1j * ky * kept])
         self.state: np.ndarray = fft.rfft2(np.stack([vorticity, scalar])) * kept
-        self.state[0, 0, 0] = 0  # a periodic flow has none
+        self.state[0, 0, 0] = 0  # the mean vorticity of a periodic flow is 0
         radius = np.sqrt(self._square)
         # One of each pair (k, -k): the left column of a real field's half spectrum holds both.
         self._forced = np.nonzero((radius >= RING[0]) & (radius <= RING[1]) & ((kx > 0) | (ky > 0)))
@@ -83,29 +90,29 @@ class SpectralFlow:
 
     @property
     def vorticity(self) -> np.ndarray:
-        """(n, n)."""
+        """Vorticity, (n, n)."""
         return fft.irfft2(self.state[0], s=(self.n, self.n))
 
     @property
     def scalar(self) -> np.ndarray:
-        """(n, n), without its mean gradient."""
+        """Deviation of the scalar from its mean gradient, (n, n)."""
         return fft.irfft2(self.state[1], s=(self.n, self.n))
 
     @property
     def velocity(self) -> np.ndarray:
-        """(u, v) as (2, n, n)."""
+        """Velocity (u, v), (2, n, n)."""
         return fft.irfft2(self._to_velocity * self.state[0], s=(self.n, self.n))
 
     def step(self, dt: float) -> None:
-        """Advance by dt; the forcing comes last."""
-        half = self._half_decay(dt)
+        """Advance by dt; the forcing is added last."""
+        half = self._integrating_factor(dt)
         decayed = half * self.state
-        first = self._rate(self.state)
+        first = self._tendency(self.state)
         first *= half
-        second = self._rate(decayed + (0.5 * dt) * first)
-        third = self._rate(decayed + (0.5 * dt) * second)
+        second = self._tendency(decayed + (0.5 * dt) * first)
+        third = self._tendency(decayed + (0.5 * dt) * second)
         decayed *= half
-        fourth = self._rate(decayed + dt * (half * third))
+        fourth = self._tendency(decayed + dt * (half * third))
         second += third
         second *= 2
         second += first
@@ -115,11 +122,15 @@ class SpectralFlow:
         decayed += second
         self.state = decayed
         if self.power and self.rng is not None:
-            self._kick(dt, self.rng)
+            self._add_forcing(dt, self.rng)
         self.time += dt
 
     def run(self, until: float, courant: float) -> None:
-        """Step to the time `until` with equal steps of at most courant * 2 pi / n; raises FloatingPointError when not finite."""
+        """Advance to the time `until` with equal steps of at most courant * 2 pi / n.
+
+        Raises:
+            FloatingPointError: the flow is not finite.
+        """
         steps = max(1, int(np.ceil((until - self.time) / (courant * 2 * np.pi / self.n) - 1e-9)))
         dt = (until - self.time) / steps
         for _ in range(steps):
@@ -128,15 +139,15 @@ class SpectralFlow:
         if not np.isfinite(self.state).all():
             raise FloatingPointError(f"the flow is not finite at t={until:.4g}; a smaller Courant number may help")
 
-    def _half_decay(self, dt: float) -> np.ndarray:
-        """What the linear terms leave of each mode after dt / 2; kept, for the step seldom changes."""
+    def _integrating_factor(self, dt: float) -> np.ndarray:
+        """Decay of each mode by the linear terms over dt / 2; cached, because the step seldom changes."""
         if self._factors is None or self._factors[0] != dt:
             rates = np.stack([self.viscosity * self._square + self.drag, self.diffusivity * self._square])
             self._factors = dt, np.exp(-0.5 * dt * rates)
         return self._factors[1]
 
-    def _rate(self, state: np.ndarray) -> np.ndarray:
-        """The non-linear terms and the scalar's source, (2, n, n // 2 + 1)."""
+    def _tendency(self, state: np.ndarray) -> np.ndarray:
+        """Time derivative by the non-linear terms and the scalar's source, (2, n, n // 2 + 1)."""
         velocity = self._to_velocity * state[0]
         u, v, *carried = fft.irfft2(np.concatenate([velocity, state]), s=(self.n, self.n), overwrite_x=True)
         fluxes = fft.rfft2(np.stack([u * carried[0], u * carried[1], v * carried[0], v * carried[1]]), overwrite_x=True)
@@ -148,8 +159,8 @@ class SpectralFlow:
             rate[1] -= self.gradient * velocity[1]
         return rate
 
-    def _kick(self, dt: float, rng: np.random.Generator) -> None:
-        """Add the forcing of one step: each mode of the ring gets the same share of the power."""
+    def _add_forcing(self, dt: float, rng: np.random.Generator) -> None:
+        """Add the forcing of one step, with the same power in each mode of the ring."""
         rows, columns = self._forced
         noise = rng.standard_normal((2, rows.size))
         amplitude = self.n**2 * np.sqrt(0.5 * self.power * dt / rows.size * self._square[rows, columns])
@@ -159,21 +170,31 @@ class SpectralFlow:
         self.state[0, -rows[left], 0] += kick[left].conj()
 
 
-def simulate_scalar(
+def simulate_turbulence(
     seed: tuple[int, ...], cells: int, sampling: int, frames: int, *, field: Field, tick: Callable[[], None] | None = None
 ) -> np.ndarray:
-    """Statistically steady turbulence as (T, H, W) float32, every sampling-th of cells x cells points, at times INTERVAL apart.
+    """Simulate statistically steady turbulence from random eddies, after a spin-up of SPIN_UP.
 
-    The flow starts from random eddies and runs through SPIN_UP first. Both fields of a seed are of the same flow. Values lie in
-    BOUNDS[field], nothing is clipped. `tick` is called after each frame. The same arguments give the same bits.
+    Args:
+        seed: words of the seed; the same arguments give the same bits.
+        cells: grid cells per side, LEAST_CELLS or more.
+        sampling: every sampling-th grid point is returned.
+        frames: number of frames, INTERVAL apart.
+        field: the field that is returned; both fields of a seed belong to the same flow.
+        tick: called after each frame.
 
-    Raises ValueError below LEAST_CELLS, FloatingPointError when the flow blows up or leaves its bounds.
+    Returns:
+        (frames, cells / sampling, cells / sampling), float32, values within BOUNDS[field] without clipping.
+
+    Raises:
+        ValueError: fewer cells than LEAST_CELLS.
+        FloatingPointError: the flow blows up or leaves its bounds.
     """
     if cells < LEAST_CELLS:
         raise ValueError(f"{cells} cells per side are too few, the least is {LEAST_CELLS}")
     rng = np.random.default_rng(seed)
-    coarse = _spun_up(rng, cells // 2)
-    flow = _forced_flow(_refined(coarse.vorticity, cells), _refined(coarse.scalar, cells), rng)
+    coarse = _spin_up(rng, cells // 2)
+    flow = _forced_flow(_refine(coarse.vorticity, cells), _refine(coarse.scalar, cells), rng)
     flow.run(SPIN_UP[1], COURANT)
     pick = slice(sampling // 2, None, sampling)
     low, high = BOUNDS[field]
@@ -191,15 +212,15 @@ def simulate_scalar(
     return np.stack(movie)
 
 
-def _forced_flow(vorticity: np.ndarray, scalar: np.ndarray, rng: np.random.Generator) -> SpectralFlow:
+def _forced_flow(vorticity: np.ndarray, scalar: np.ndarray, rng: np.random.Generator) -> TurbulentFlow:
     smoothing = SMOOTHING / (len(vorticity) / 3) ** 2
-    return SpectralFlow(
+    return TurbulentFlow(
         vorticity, scalar, viscosity=smoothing, diffusivity=smoothing, drag=DRAG, gradient=1.0, power=POWER, rng=rng
     )
 
 
-def _spun_up(rng: np.random.Generator, cells: int) -> SpectralFlow:
-    """Random eddies of about the velocity that the forcing keeps up, run until the scalar has forgotten its start."""
+def _spin_up(rng: np.random.Generator, cells: int) -> TurbulentFlow:
+    """Advance random eddies of unit velocity until the scalar has forgotten its start."""
     vorticity = ring_spectrum(rng, cells, wavenumber=4, width=0.2)
     flow = _forced_flow(vorticity, np.zeros_like(vorticity), rng)
     flow.state[0] /= np.sqrt(np.mean(np.sum(flow.velocity**2, axis=0)))
@@ -207,8 +228,8 @@ def _spun_up(rng: np.random.Generator, cells: int) -> SpectralFlow:
     return flow
 
 
-def _refined(field: np.ndarray, cells: int) -> np.ndarray:
-    """(m, m) -> (cells, cells), by trigonometric interpolation of a field without its highest wavenumbers."""
+def _refine(field: np.ndarray, cells: int) -> np.ndarray:
+    """Trigonometric interpolation, (m, m) -> (cells, cells), of a field without wavenumbers of m / 3 and more."""
     old = len(field)
     k = np.arange(-(old // 3), old // 3 + 1)
     columns = slice(0, old // 3 + 1)

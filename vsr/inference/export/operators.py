@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.degradations.resize import CUBIC_REACH, bicubic_up, pad_symmetric
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, pad_symmetric
 from vsr.models import srnet3d
 
-TAPS = 2 * CUBIC_REACH + 1
+TAPS = 2 * CUBIC_RADIUS + 1
 
 
 def cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -31,7 +31,7 @@ def cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
     two cubic kernels (a = -1/2) at these distances (Keys, "Cubic convolution interpolation", 1981).
     """
     place = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    d = (torch.arange(-CUBIC_REACH, CUBIC_REACH + 1) - place[:, None]).abs()  # (scale, 5)
+    d = (torch.arange(-CUBIC_RADIUS, CUBIC_RADIUS + 1) - place[:, None]).abs()  # (scale, 5)
     near, far = 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
     kernel = torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
     return torch.einsum("pi,qj->pqij", kernel, kernel).reshape(scale * scale, 1, TAPS, TAPS).to(dtype)
@@ -48,7 +48,7 @@ def mirror_pad(x: Tensor, n: int) -> Tensor:
 def bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tensor:
     """`bicubic_up` as a convolution with `cubic_phases` and a pixel shuffle: (N, C, h, w) -> (N, C, h * scale, w * scale)."""
     n, c = lr.shape[:2]
-    planes = mirror_pad(lr, CUBIC_REACH).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
+    planes = mirror_pad(lr, CUBIC_RADIUS).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
     frames = F.pixel_shuffle(F.conv2d(planes, weight), scale)
     return frames.unflatten(0, (n, c)).squeeze(2)
 

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.consistency import Agreement, agreeing
+from vsr.degradations.consistency import Consistency, apply_consistency
 from vsr.degradations.resize import crop
 from vsr.errors import UserError
 from vsr.geometry import Triple
@@ -62,7 +62,7 @@ class SRModule(L.LightningModule):
         tune: Tune | None = None,
         reference: Network | None = None,
         card: dict[str, Any] | None = None,
-        consistency: Agreement | None = None,
+        consistency: Consistency | None = None,
     ) -> None:
         super().__init__()
         # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
@@ -112,7 +112,7 @@ class SRModule(L.LightningModule):
         if self.consistency is None:
             return sr
         lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.around, 0, 0))), self.network.geometry.margin
-        return agreeing(self.consistency, sr, lr, (border[0], border[1]))
+        return apply_consistency(self.consistency, sr, lr, (border[0], border[1]))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Whole frames in physical units as networks are given them."""
