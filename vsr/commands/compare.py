@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from vsr.evaluation.compare.runs import comparable, find_runs, refuse_incomparable
+from vsr.evaluation.compare.runs import find_runs, group_comparable, refuse_incomparable
 from vsr.evaluation.compare.write import summarize
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     runs = find_runs(given.runs)
     if not given.apart:
-        refuse_incomparable(comparable(runs))
+        refuse_incomparable(group_comparable(runs))
     folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     command = shlex.join(["python", "-m", "vsr", "compare", *arguments])
     print(summarize(folder, runs, title="Runs side by side", command=command))

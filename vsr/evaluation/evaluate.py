@@ -1,4 +1,4 @@
-"""Networks and baselines as rows of one table: the same pixels, frames, range, degradation and split, or a refusal."""
+"""The evaluation of checkpoints beside the baselines, on the same pixels, frames, range, degradation and split."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vsr.config.check import check
 from vsr.config.command_log import write_notes
-from vsr.config.schema import method as method_name
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
+from vsr.evaluation.checkpoints import Checkpoint, read_checkpoints
 from vsr.evaluation.report.tables import text
-from vsr.evaluation.report.write import write_all
+from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import Sample, Scored
 from vsr.inference.out_of_distribution import score_frames
-from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.models.base import parameter_count
 from vsr.system.progress import progress_bar
@@ -38,212 +38,134 @@ from vsr.training.trainer import build_scorer
 
 log = logging.getLogger(__name__)
 
-# What must be the same in rows of one table, with what to type where it is not.
-SHARED = {"scale": "", "ends": "", "protocol": "protocol=float", "window": "window=[0,8,8]", "degradation": "degradation=bicubic"}
-# Of a data config, what does not change the frames.
-HANDLING = ("cache", "memory", "max_bytes", "geostrophic")
-SAMPLE_FRAMES, SAMPLE_VALUES = 24, 1 << 26  # of the movies in the report: frames, and numbers of all methods together
+SAMPLE_FRAMES = 24  # frames of a movie in the report
+SAMPLE_VALUES = 1 << 26  # pixel values of all methods together in a movie of the report
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of each split: a network in the harness that scores it, and the seconds that its training took."""
+
+    method: str
+    module: SRModule
+    train_seconds: float = 0.0
+    baseline: bool = True
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Score checkpoints on the data of their training or on `data`, beside the baselines, and leave a report in `folder`.
+    """Score checkpoints beside the baselines and write a report.
 
-    Raises UserError for what cannot be read and for checkpoints whose scores would not be comparable.
+    Args:
+        cfg: the evaluation config; without `data` the checkpoints are scored on the data of their training.
+        folder: where results.json, the tables and the report are written.
+
+    Returns:
+        "rows" of the table and the "protocol" of the scores.
+
+    Raises:
+        UserError: if something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
     require_single_process("evaluate.py", cfg.trainer)
     quiet_warnings()
-    paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
-    trained = [read_trained(Path(str(path)).expanduser()) for path in paths]
-    for i, each in enumerate(trained):
-        if each.sha256 in {other.sha256 for other in trained[:i]}:
-            raise UserError(f"checkpoint: {each.path} is given twice; leave one of them out")
-    configs = [_config(each, cfg) for each in trained]
-    _check_comparable(trained, configs)
-    check(configs[0])
-    data = build_data(configs[0], *(each.bounds for each in trained))
-    for each in trained:
-        if data.channels != each.channels:
-            raise UserError(f"{data.name}: has {data.channels} channels, {each.path} was trained on {each.channels}")
-    data.check_window(evaluation_window(configs[0]))
-    modules = {}
-    for name, each, config in zip(labels(trained, configs), trained, configs, strict=True):
-        modules[name] = each.module(config, data.test_splits)
-        # Data that declare bounds use them: a network sees the unit interval wherever it is used.
-        modules[name].normalizer.set(*data.card["bounds"])
-    serve(data, max(modules.values(), key=lambda module: module.network.context))
-    candidates = {**_baselines(data, modules, trained), **_with_interim(modules)}
-    seconds = {name: each.seconds for name, each in zip(modules, trained, strict=True)}
-    seconds |= {name: each.stage_seconds.get("first", 0.0) for name, each in _interim_of(modules, trained)}
-    scored = _score(configs[0], data, candidates, modules, seconds)
-    familiar = {name: _familiar(name, module, data, each) for (name, module), each in zip(modules.items(), trained, strict=True)}
-    protocol = described(configs[0], data, next(iter(modules.values())))
+    checkpoints = read_checkpoints(cfg)
+    config = checkpoints[0].config
+    check(config)
+    data = _build_data(config, checkpoints)
+    networks = [_network(checkpoint, data) for checkpoint in checkpoints]
+    serve(data, max((network.module for network in networks), key=lambda module: module.network.context))
+    candidates = _baselines(networks, checkpoints, data)
+    for network, checkpoint in zip(networks, checkpoints, strict=True):
+        candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
+    scored = _score(config, data, candidates)
+    protocol = described(config, data, networks[0].module)
     protocol["checkpoints"] = [
-        {
-            "method": name,
-            "path": str(each.path),
-            "sha256": each.sha256,
-            "trained on": each.facts.get("name"),
-            "training data sha256": each.facts.get("sha256"),
-            "consistency": config.consistency,
-            "consistency steps": config.consistency_steps if config.consistency == "backprojection" else None,
-            "familiar": familiar[name],
-        }
-        for name, each, config in zip(modules, trained, configs, strict=True)
+        checkpoint.protocol(_familiar(network, data, checkpoint))
+        for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
     protocol["versions"] = versions()
-    samples = list(_samples(data, candidates, modules)) if cfg.report else []
-    command = (
-        shlex.join(["python", "evaluate.py", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "python evaluate.py"
-    )
+    samples = list(_samples(data, candidates)) if cfg.report else []
     write_notes()
-    rows = write_all(folder, scored, samples, protocol, command=command, field=data.physical, pictures=cfg.report)
-    log.info("%s\n%s", text(rows), _closing(folder, cfg.report))
+    rows = write_report(folder, scored, samples, protocol, command=_command(), field=data.physical, pictures=cfg.report)
+    report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
+    log.info("%s\nresults   %s%s", text(rows), folder / "results.json", report)
     return {"rows": rows, "protocol": protocol}
 
 
-def labels(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
-    """A name for the row of each checkpoint: its run's and its consistency, and the run's folder where several share that."""
-    names = [
-        method_name(str(each.config.name), config.consistency, each.config.consistency)
-        for each, config in zip(trained, configs, strict=True)
-    ]
-    found: list[str] = []
-    for each, name in zip(trained, names, strict=True):
-        folder = each.path.resolve().parent
-        folder = folder.parent if folder.name == "checkpoints" else folder
-        label = name if names.count(name) == 1 else f"{name} ({folder.name})"
-        found.append(label if label not in found else f"{label[:-1]}, {each.path.stem}, {each.sha256[:8]})")
-    return found
+def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModule:
+    """Build the data module and check that all networks fit its frames."""
+    data = build_data(config, *(each.trained.bounds for each in checkpoints))
+    for trained in (each.trained for each in checkpoints):
+        if data.channels != trained.channels:
+            raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
+    data.check_window(evaluation_window(config))
+    return data
 
 
-def _config(trained: Trained, cfg: DictConfig) -> DictConfig:
-    """That of the training, with what the command line replaces."""
-    config = trained.config.copy()
-    OmegaConf.resolve(config)
-    for group in ("data", "degradation"):
-        if cfg[group] is not None:
-            config[group] = cfg[group]
-    config.trainer = cfg.trainer
-    config.protocol = cfg.protocol or config.protocol
-    for key in ("window", "consistency", "consistency_steps"):
-        if cfg[key] is not None:
-            config[key] = cfg[key]
-    return config
+def _network(checkpoint: Checkpoint, data: SRDataModule) -> Candidate:
+    module = checkpoint.trained.module(checkpoint.config, data.test_splits)
+    # Data with declared bounds use them: a network sees the unit interval wherever it is used.
+    module.normalizer.set(*data.card["bounds"])
+    return Candidate(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 
-def _check_comparable(trained: list[Trained], configs: list[DictConfig]) -> None:
-    """Raise UserError when the rows would not be of the same pixels, frames, range, degradation and split."""
-    first = configs[0]
-    for each, config in zip(trained[1:], configs[1:], strict=True):
-        for key, typed in SHARED.items():
-            if config[key] != first[key]:
-                raise UserError(
-                    f"{trained[0].path} has {key}={_short(first[key])}, {each.path} {key}={_short(config[key])}: their scores "
-                    f"are not comparable; {f'type {typed} to score both alike' if typed else 'evaluate them one by one'}"
-                )
-        ours, theirs = ({k: v for k, v in node.data.items() if k not in HANDLING} for node in (first, config))
-        if ours != theirs:
-            differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-            both = " and ".join(_short(node.get(differing[0])) for node in (ours, theirs))
-            raise UserError(
-                f"{trained[0].path} and {each.path} were trained on different data (data.{differing[0]}: {both}); "
-                f"type data=... to score both on the same"
-            )
-
-
-def _short(value: Any) -> str:
-    text = (
-        str(value["_target_"]).rpartition(".")[2].lower() if isinstance(value, DictConfig) and "_target_" in value else str(value)
-    )
-    return text if len(text) < 60 else f"{text[:57]}..."
-
-
-def _baselines(data: SRDataModule, modules: dict[str, SRModule], trained: list[Trained]) -> dict[str, SRModule]:
-    """Those of the first checkpoint, its own name left to it, and the linear filters of others that were fitted elsewhere."""
-    first = next(iter(modules.values()))
-    found = build_baselines(first, data.channels)
+def _baselines(networks: list[Candidate], checkpoints: list[Checkpoint], data: SRDataModule) -> list[Candidate]:
+    """Build the baselines of the first checkpoint, and the linear filters of others that were fitted to other data."""
+    found = build_baselines(networks[0].module, data.channels)
     if (projected := build_consistent(found["bicubic"], data.degradation, data.scale)) is not None:
-        found = {**{k: v for k, v in found.items() if k != "linear"}, "bicubic+projection": projected, "linear": found["linear"]}
-    seen = {trained[0].facts.get("sha256")}
-    for (name, module), each in list(zip(modules.items(), trained, strict=True))[1:]:
-        if each.facts.get("sha256") not in seen:
-            seen.add(each.facts.get("sha256"))
-            found[f"linear ({name})"] = build_baselines(module, data.channels)["linear"]
-    return {name: module for name, module in found.items() if name not in modules}
+        linear = found.pop("linear")
+        found |= {"bicubic+projection": projected, "linear": linear}
+    seen = {checkpoints[0].data_sha256}
+    for network, checkpoint in zip(networks[1:], checkpoints[1:], strict=True):
+        if checkpoint.data_sha256 not in seen:
+            seen.add(checkpoint.data_sha256)
+            found[f"linear ({network.method})"] = build_baselines(network.module, data.channels)["linear"]
+    taken = {network.method for network in networks}
+    return [Candidate(name, module) for name, module in found.items() if name not in taken]
 
 
-def _with_interim(modules: dict[str, SRModule]) -> dict[str, SRModule]:
-    """The networks, each behind the rows for what it has between its parts."""
-    found: dict[str, SRModule] = {}
-    for name, module in modules.items():
-        found |= {_interim_name(part, name, modules): interim for part, interim in build_interim(module).items()}
-        found[name] = module
-    return found
+def _interim_results(network: Candidate, checkpoint: Checkpoint, several: bool) -> list[Candidate]:
+    """Build a candidate for each intermediate result of a combined network."""
+    seconds = checkpoint.trained.stage_seconds.get("first", 0.0)
+    parts = build_interim(network.module)
+    return [Candidate(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
 
 
-def _interim_of(modules: dict[str, SRModule], trained: list[Trained]) -> Iterator[tuple[str, Trained]]:
-    for (name, module), each in zip(modules.items(), trained, strict=True):
-        for part in build_interim(module):
-            yield _interim_name(part, name, modules), each
-
-
-def _interim_name(part: str, name: str, modules: dict[str, SRModule]) -> str:
-    return part if len(modules) == 1 else f"{name}: {part}"
-
-
-def _score(
-    cfg: DictConfig,
-    data: SRDataModule,
-    candidates: dict[str, SRModule],
-    modules: dict[str, SRModule],
-    seconds: dict[str, float],
-) -> list[Scored]:
-    """Every candidate on every test split, in the order of the splits."""
-    facts = _facts(cfg, data)
+def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) -> list[Scored]:
+    """Score every candidate on every test split, in the order of the splits."""
+    properties = _data_properties(config, data)
     found: list[Scored] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
     with progress_bar(total, "scoring", "frame") as bar:
-        scorer = build_scorer(cfg, [ScoreBar(bar)])
-        for method, candidate in candidates.items():
-            candidate.collections = {split: MetricCollection(known) for split, known in facts.items()}
-            scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
-            for split, metrics in candidate.collections.items():
+        scorer = build_scorer(config, [ScoreBar(bar)])
+        for candidate in candidates:
+            module = candidate.module
+            module.collections = {split: MetricCollection(known) for split, known in properties.items()}
+            scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
+            for split, metrics in module.collections.items():
                 found.append(
                     Scored(
                         split=split,
-                        method=method,
+                        method=candidate.method,
                         frames=metrics.frames(),
                         segments=metrics.segments(),
                         segment_of=metrics.segment_of(),
                         curves=metrics.curves(),
-                        parameters=parameter_count(candidate.network),
-                        train_seconds=seconds.get(method, 0.0),
-                        baseline=candidate not in modules.values(),
+                        parameters=parameter_count(module.network),
+                        train_seconds=candidate.train_seconds,
+                        baseline=candidate.baseline,
                     )
                 )
-            candidate.collections = {}
+            module.collections = {}
     return sorted(found, key=lambda row: data.test_splits.index(row.split))
 
 
-def _familiar(name: str, module: SRModule, data: SRDataModule, trained: Trained) -> dict[str, Any]:
-    """By test split, whether its LR frames tell that the network knows their kind; said where they tell that it does not."""
-    found: dict[str, Any] = {}
-    for split in data.test_splits:
-        score = score_frames(module, data.sets[split], data.degradation, trained.consistency, data.ends)
-        if score is not None:
-            found[split] = score.as_json()
-            if score.unfamiliar:
-                log.warning("warning   '%s' is unlike what %s was trained on: %s", split, name, score)
-    return found
-
-
-def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
-    """What the referee of each test split must know."""
+def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
+    """Gather the properties of each test split that decide its scores."""
     return {
         split: DataProperties(
             scale=data.scale,
             bounds=tuple(data.card["bounds"]),
-            window=evaluation_window(cfg),
+            window=evaluation_window(config),
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
@@ -254,24 +176,35 @@ def _facts(cfg: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
     }
 
 
+def _familiar(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Score how much each test split resembles the training data, and warn of splits that do not."""
+    found: dict[str, Any] = {}
+    for split in data.test_splits:
+        score = score_frames(network.module, data.sets[split], data.degradation, checkpoint.trained.consistency, data.ends)
+        if score is not None:
+            found[split] = score.as_json()
+            if score.unfamiliar:
+                log.warning("warning   '%s' is unlike what %s was trained on: %s", split, network.method, score)
+    return found
+
+
 @torch.no_grad()
-def _samples(data: SRDataModule, candidates: dict[str, SRModule], modules: dict[str, SRModule]) -> Iterator[Sample]:
-    """A few frames from the middle of each test split, as every method gives them."""
-    context = max(module.network.context for module in candidates.values())
-    window = next(iter(modules.values())).window
+def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample]:
+    """Yield a few frames from the middle of each test split, super-resolved by every method."""
+    context = max(candidate.module.network.context for candidate in candidates)
+    normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
     for split in data.test_splits:
         frames = data.sets[split]
-        start, stop = _middle(frames, len(candidates))
+        start, stop = _sample_range(frames, len(candidates))
         clip = frames.clip(start, stop, context, data.ends)
-        normalizer = next(iter(modules.values())).normalizer
         truth = normalizer(clip.hr)
         made = {}
-        for method, module in candidates.items():
-            _, y, x = module.network.geometry.margin
+        for candidate in candidates:
+            _, y, x = candidate.module.network.geometry.margin
             height, width = truth.shape[-2:]
-            picture = truth.clone()
-            picture[..., y : height - y, x : width - x] = module.predict_clip(clip)
-            made[method] = picture[0].transpose(0, 1).float().numpy()
+            picture = truth.clone()  # stands in for the border that the network does not give
+            picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
+            made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
         lr = normalizer(clip.lr)[0, :, context : context + stop - start].transpose(0, 1)
         yield Sample(
             split=split,
@@ -279,12 +212,12 @@ def _samples(data: SRDataModule, candidates: dict[str, SRModule], modules: dict[
             lr=lr.numpy(),
             hr=truth[0].transpose(0, 1).numpy(),
             methods=made,
-            window=(window[1], window[2]),
+            window=(window[0], window[1]),
         )
 
 
-def _middle(frames: FrameSet, methods: int) -> tuple[int, int]:
-    """The first and last frame, from the middle of the longest segment, of as many as can be shown."""
+def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:
+    """Choose as many frames as can be shown from the middle of the longest segment: the first one and the one after the last."""
     a, b = max(frames.segments, key=lambda segment: segment[1] - segment[0])
     height, width = frames.smallest()
     count = max(1, min(SAMPLE_FRAMES, b - a, SAMPLE_VALUES // (height * width * frames.channels * (methods + 2))))
@@ -292,5 +225,5 @@ def _middle(frames: FrameSet, methods: int) -> tuple[int, int]:
     return start, start + count
 
 
-def _closing(folder: Path, report: bool) -> str:
-    return f"results   {folder / 'results.json'}" + (f"; open {folder / 'report.html'} in a browser" if report else "")
+def _command() -> str:
+    return shlex.join(["python", "evaluate.py", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "python evaluate.py"

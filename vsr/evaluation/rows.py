@@ -16,7 +16,7 @@ REFERENCES = ("bicubic", "linear")
 Row = dict[str, Any]
 
 
-def score_names(scored: Sequence[Scored]) -> list[str]:
+def present_scores(scored: Sequence[Scored]) -> list[str]:
     """The scores that anything has, in the order of the definitions. Raises ValueError for one without a definition."""
     names = {name for one in scored for name in (*one.frames, *one.segments)}
     if unknown := sorted(names - set(DEFINITIONS)):
@@ -24,7 +24,7 @@ def score_names(scored: Sequence[Scored]) -> list[str]:
     return [name for name in DEFINITIONS if name in names]
 
 
-def splits(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
+def group_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
     """split -> method -> its scores, in the order of their first appearance.
 
     Raises ValueError for a method that comes twice, and for methods that were not scored on the same frames.
@@ -41,7 +41,7 @@ def splits(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
     return found
 
 
-def summary(
+def build_rows(
     scored: Sequence[Scored], reference: Sequence[str] = REFERENCES, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Row]:
     """One row per split and method, splits together: plain numbers, None where there is none.
@@ -51,9 +51,9 @@ def summary(
     train_seconds, and intervals: name -> [low, high], 95%, where there are segments enough.
     Raises ValueError as `splits` and `score_names` do.
     """
-    names = score_names(scored)
+    names = present_scores(scored)
     rows = []
-    for methods in splits(scored).values():
+    for methods in group_by_split(scored).values():
         draws = Resampling(next(iter(methods.values())).segment_of, resamples=resamples, seed=seed)
         rows += [_row(one, names, {name: methods.get(name) for name in reference}, draws) for one in methods.values()]
     return rows

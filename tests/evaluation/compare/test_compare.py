@@ -18,8 +18,8 @@ from tests.fakes import ROOT
 from vsr.commands.compare import main
 from vsr.errors import UserError
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import columns, find_runs
-from vsr.evaluation.compare.table import table
+from vsr.evaluation.compare.runs import distinguishing_keys, find_runs
+from vsr.evaluation.compare.table import build_table
 from vsr.evaluation.report.style import png
 
 NASTY = '<img src=x onerror="alert(1)">|a\u202eb'
@@ -107,7 +107,7 @@ def test_what_sets_runs_apart_is_found(tmp_path: Path, typed: bool) -> None:
         write(tmp_path / "b", typed=typed, recipe__rate=1e-2, recipe__batch=8),
         write(tmp_path / "c", typed=typed, seed=3, recipe__rate=1e-2, recipe__batch=16),
     ]
-    assert sorted(columns(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
+    assert sorted(distinguishing_keys(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
 
 
 def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None
     results = json.loads((other / "results.json").read_text())
     results["config"]["recipe"]["batch"] = 32
     (other / "results.json").write_text(json.dumps(results))
-    assert columns(find_runs([one, other])) == ["recipe.batch"]
-    assert [entry.values for entry in table(find_runs([one, other])).entries] == [("16",), ("32",)]
+    assert distinguishing_keys(find_runs([one, other])) == ["recipe.batch"]
+    assert [entry.values for entry in build_table(find_runs([one, other])).entries] == [("16",), ("32",)]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import NASTY, sample, scored
 from vsr.errors import UserError
 from vsr.evaluation.report.csv_json import jsonable, results
-from vsr.evaluation.report.write import write_all
-from vsr.evaluation.rows import summary
+from vsr.evaluation.report.write import write_report
+from vsr.evaluation.rows import build_rows
 from vsr.metrics.definitions import DEFINITIONS
 
 FILES = {"results.json", "frames.csv", "segments.csv", "table.md", "table.tex", "report.html"}
@@ -127,7 +127,7 @@ def test_scores_that_nobody_has_are_null() -> None:
     one, two, *_ = scored("test", methods=("bicubic", "net"), segments=[4, 4, 4])
     empty = {**two.frames, "psnr": np.full(12, np.nan), "rmse": np.full(12, np.inf), "enstrophy": np.full(12, np.nan)}
     del empty["q001"]
-    rows = summary([one, replace(two, frames=empty)])
+    rows = build_rows([one, replace(two, frames=empty)])
     assert [rows[1][name] for name in ("psnr", "rmse", "enstrophy", "q001", "gain_bicubic")] == [None] * 5
     assert not {"psnr", "rmse", "enstrophy", "q001", "gain_bicubic"} & set(rows[1]["intervals"])
     assert rows[1]["skill_bicubic"] is not None
@@ -138,7 +138,7 @@ def test_scores_that_nobody_has_are_null() -> None:
 def test_a_reference_without_error_has_no_skill() -> None:
     one, two = scored("test", methods=("bicubic", "net"), segments=[4, 4, 4])
     perfect = replace(one, frames={**one.frames, "mse": np.zeros(12)})
-    row = summary([perfect, two])[1]
+    row = build_rows([perfect, two])[1]
     assert row["skill_bicubic"] is None
     assert "skill_bicubic" not in row["intervals"]
 
@@ -146,16 +146,16 @@ def test_a_reference_without_error_has_no_skill() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     one, two = scored("test", methods=("bicubic", "net"), segments=[4, 4])
     with pytest.raises(ValueError, match="split test: net comes twice"):
-        summary([one, two, two])
+        build_rows([one, two, two])
     with pytest.raises(ValueError, match="net and bicubic were not scored on the same frames"):
-        summary([one, replace(two, segment_of=np.zeros(8, int))])
+        build_rows([one, replace(two, segment_of=np.zeros(8, int))])
     with pytest.raises(ValueError, match="without a definition: vmaf"):
-        summary([one, replace(two, frames={**two.frames, "vmaf": np.zeros(8)})])
+        build_rows([one, replace(two, frames={**two.frames, "vmaf": np.zeros(8)})])
 
 
 def test_rows_of_a_split_stand_together() -> None:
     a, b = scored("a", methods=("bicubic", "net"), segments=[4]), scored("b", methods=("bicubic", "net"), segments=[3])
-    rows = summary([a[0], b[0], a[1], b[1]])
+    rows = build_rows([a[0], b[0], a[1], b[1]])
     assert [(row["split"], row["method"]) for row in rows] == [("a", "bicubic"), ("a", "net"), ("b", "bicubic"), ("b", "net")]
 
 
@@ -168,13 +168,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = scored("test", methods=("bicubic",), segments=[3])
     with pytest.raises(UserError, match=r"cannot be written \(.*; type hydra.run.dir=FOLDER"):
-        write_all(tmp_path / "file" / "out", found, [], {}, command="c", field=True)
+        write_report(tmp_path / "file" / "out", found, [], {}, command="c", field=True)
 
 
 def test_splits_whose_names_differ_only_in_what_files_cannot_hold_keep_apart(tmp_path: Path) -> None:
     names = ["a/b", "a b", "A:B", "../.."]
     found = [replace(one, curves={}) for name in names for one in scored(name, methods=("bicubic",), segments=[3])]
-    write_all(tmp_path / "out", found, [sample("../..", size=(1, 1, 24, 32), methods=("bicubic",))], {}, command="c", field=False)
+    write_report(
+        tmp_path / "out", found, [sample("../..", size=(1, 1, 24, 32), methods=("bicubic",))], {}, command="c", field=False
+    )
     figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
     assert {"psnr-a-b.png", "psnr-a-b-2.png", "psnr-A-B-3.png"} <= figures
     assert len(figures) == 5

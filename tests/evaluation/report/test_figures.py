@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 
 from tests.evaluation.synthetic import BASELINES, sample, scored
-from vsr.evaluation.report.figures import over_time, panels, spectra
+from vsr.evaluation.report.figures import panels, scores_over_time, spectra
 from vsr.evaluation.report.movie import MovieFile, movie, side_by_side
-from vsr.evaluation.report.style import Look, busiest, lines, png
+from vsr.evaluation.report.style import FrameColours, busiest_region, line_styles, png
 from vsr.evaluation.scored import Sample
 
 METHODS = ("bilinear", "bicubic", "$\\frac{x$", "_hidden")
@@ -57,7 +57,7 @@ def test_panels_show_the_same_place_and_the_errors_of_the_window() -> None:
 
 def test_errors_share_one_scale_with_its_bar() -> None:
     given_sample = sample("test", methods=METHODS)
-    look = Look(given_sample, field=True)
+    look = FrameColours(given_sample, field=True)
     figure = panels(given_sample, field=True)
     errors = np.abs(given_sample.methods["bicubic"] - given_sample.hr)[..., 3:-3, 2:-2]
     assert look.limit == pytest.approx(np.quantile(errors, 0.99))
@@ -70,18 +70,18 @@ def test_errors_share_one_scale_with_its_bar() -> None:
 
 def test_fields_are_coloured_on_one_scale_and_pictures_shown_as_they_are() -> None:
     field = sample("test")
-    look = Look(field, field=True)
+    look = FrameColours(field, field=True)
     ends = colormaps["viridis"]([0.0, 1.0], bytes=True)[:, :3]
     lowest, highest = (np.unravel_index(at, field.hr.shape) for at in (field.hr.argmin(), field.hr.argmax()))
     picture = look.picture(field.hr)
     np.testing.assert_array_equal([picture[(lowest[0], *lowest[2:])], picture[(highest[0], *highest[2:])]], ends)
-    grey = Look(field, field=False).picture(field.hr)
+    grey = FrameColours(field, field=False).picture(field.hr)
     np.testing.assert_array_equal(grey, np.round(field.hr * 255).astype(np.uint8).transpose(0, 2, 3, 1).repeat(3, axis=-1))
     rgb = sample("test", size=(2, 3, 24, 36))
-    shown = Look(rgb, field=False).picture(rgb.hr)
+    shown = FrameColours(rgb, field=False).picture(rgb.hr)
     np.testing.assert_array_equal(shown, np.round(rgb.hr * 255).astype(np.uint8).transpose(0, 2, 3, 1))
-    first = Look(rgb, field=True).picture(rgb.hr)  # of a field with several variables
-    np.testing.assert_array_equal(first, Look(replace(rgb, hr=rgb.hr[:, :1]), field=True).picture(rgb.hr[:, :1]))
+    first = FrameColours(rgb, field=True).picture(rgb.hr)  # of a field with several variables
+    np.testing.assert_array_equal(first, FrameColours(replace(rgb, hr=rgb.hr[:, :1]), field=True).picture(rgb.hr[:, :1]))
 
 
 @given(st.integers(0, 22), st.integers(0, 32), st.integers(4, 9), st.integers(0, 4))
@@ -89,7 +89,7 @@ def test_fields_are_coloured_on_one_scale_and_pictures_shown_as_they_are() -> No
 def test_the_busiest_square_is_where_the_gradients_are_and_inside_the_window(y: int, x: int, side: int, cut: int) -> None:
     frame = np.zeros((1, 26, 36))
     frame[0, y : y + 4, x : x + 4] += np.indices((4, 4)).sum(0)[: 26 - y, : 36 - x] % 2
-    top, left = busiest(frame, side, (cut, cut))
+    top, left = busiest_region(frame, side, (cut, cut))
     assert cut <= top <= 26 - cut - side
     assert cut <= left <= 36 - cut - side
 
@@ -132,7 +132,7 @@ def test_spectra_of_what_was_not_measured_are_left_out() -> None:
 
 def test_scores_over_time_stop_at_the_borders_of_segments() -> None:
     methods = {one.method: one for one in scored("test", methods=METHODS, segments=[5, 9, 4])}
-    figure = over_time(methods)
+    figure = scores_over_time(methods)
     assert figure is not None
     [axis] = figure.axes
     curves, borders = axis.get_lines()[:4], axis.get_lines()[4:]
@@ -146,19 +146,19 @@ def test_scores_over_time_stop_at_the_borders_of_segments() -> None:
         assert np.isnan(y[~whole]).all()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bilinear", "bicubic", r"\$\frac{x\$", " _hidden"]
     assert len(png(figure)) > 5000
-    assert over_time({"net": replace(methods["bicubic"], frames={})}) is None
+    assert scores_over_time({"net": replace(methods["bicubic"], frames={})}) is None
 
 
 def test_pictures_are_points_as_they_have_no_neighbours_in_time() -> None:
     methods = {one.method: one for one in scored("photographs", methods=("bicubic", "net"), segments=[1] * 12)}
-    figure = over_time(methods)
+    figure = scores_over_time(methods)
     assert figure is not None
     assert len(figure.axes[0].get_lines()) == 2
     assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {"None"}
 
 
 def test_methods_can_be_told_apart() -> None:
-    found = lines([*BASELINES, "a", "b", "c", "d", "e", "f"], BASELINES)
+    found = line_styles([*BASELINES, "a", "b", "c", "d", "e", "f"], BASELINES)
     assert len({(str(style["linestyle"]), style["color"]) for style in found.values()}) == 10
     assert {found[name]["linestyle"] for name in "abcdef"} == {"-"}
 
@@ -181,7 +181,7 @@ def test_movies_come_back_with_their_frames_and_colours(size: tuple[int, int, in
 def test_a_movie_is_lr_bicubic_the_networks_and_hr_pixel_by_pixel() -> None:
     given_sample = sample("test", methods=("nearest", "bicubic", "a", "b"))
     frames, note = side_by_side(given_sample, field=True, baselines=BASELINES)
-    look = Look(given_sample, field=True)
+    look = FrameColours(given_sample, field=True)
     factor = 7  # 36 pixels become 252
     height, width = 24 * factor, 36 * factor
     top, lefts = 24, [6 + column * (width + 6) for column in range(5)]
@@ -208,7 +208,7 @@ def test_large_frames_are_cut_not_shrunk() -> None:
     assert "360x360 of 400x720 pixels" in note
     assert frames.shape[1:3] == (24 + 2 * 366 + 36, 6 + 4 * 366)
     panel = frames[0, 24 : 24 + 360, -366:-6, 0]
-    grey = Look(large, field=False).picture(large.hr)[0, ..., 0]
+    grey = FrameColours(large, field=False).picture(large.hr)[0, ..., 0]
     places = [(y, x) for y in range(0, 41, 4) for x in range(0, 361, 4) if np.array_equal(grey[y : y + 360, x : x + 360], panel)]
     assert places  # a piece of HR on the grid of LR
 

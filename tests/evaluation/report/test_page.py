@@ -16,8 +16,8 @@ from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import NASTY, sample, scored
 from vsr.evaluation.report.columns import blocks
 from vsr.evaluation.report.page import EMBEDDED, Shown, page
-from vsr.evaluation.report.write import write_all
-from vsr.evaluation.rows import summary
+from vsr.evaluation.report.write import write_report
+from vsr.evaluation.rows import build_rows
 
 VOID = {"meta", "img", "br", "hr", "input", "link", "source"}
 
@@ -101,7 +101,7 @@ def test_names_are_text_wherever_they_stand(content: str, parsed: Parsed) -> Non
 
 
 def test_tables_hold_the_numbers_of_the_rows(written: Written, parsed: Parsed) -> None:
-    rows = summary(written.scored)
+    rows = build_rows(written.scored)
     cells = [(attrs, text) for attrs, text in parsed.all("td")]
     at = 0
     for block in sorted(blocks(rows), key=lambda block: block.title != "headline"):
@@ -144,7 +144,7 @@ def test_figures_and_movies_in_the_page_are_those_beside_it(written: Written, pa
 
 
 def test_what_would_make_the_page_too_large_is_named_instead() -> None:
-    rows = summary(scored("test", methods=("bicubic",), segments=[3]))
+    rows = build_rows(scored("test", methods=("bicubic",), segments=[3]))
     small = Shown("test", "figures/a.png", "image/png", b"a" * 1000, "a", "A.")
     large = small._replace(file="figures/b.png", content=b"b" * EMBEDDED, alt="a movie of test")
     text = page(rows, {}, [small, large, small._replace(file="figures/c.png")], command="c")
@@ -178,7 +178,7 @@ def test_without_av_and_pillow_the_page_says_how_to_get_a_movie(monkeypatch: pyt
 
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr("vsr.evaluation.report.movie._animated_png", missing)
-    write_all(
+    write_report(
         tmp_path,
         scored("test", methods=("bicubic",), segments=[6]),
         [sample("test", methods=("bicubic",))],

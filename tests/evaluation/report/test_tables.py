@@ -11,18 +11,18 @@ from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import BASELINES, scored
 from vsr.evaluation.report.columns import Column, blocks
 from vsr.evaluation.report.tables import latex, markdown, text
-from vsr.evaluation.rows import summary
+from vsr.evaluation.rows import build_rows
 
 LONG = "network-" * 20
 ESCAPES = "\x1b[31mred\x07\u202e"
 
 
 def rows_of(*methods: str, split: str = "test") -> list[dict]:
-    return summary(scored(split, methods=(*BASELINES, *methods), segments=[4, 5, 6]))
+    return build_rows(scored(split, methods=(*BASELINES, *methods), segments=[4, 5, 6]))
 
 
 def test_the_terminal_table_says_what_the_rows_say() -> None:
-    rows = rows_of("net") + summary(scored("unseen", methods=(*BASELINES, "net"), segments=[4, 5], seed=2))
+    rows = rows_of("net") + build_rows(scored("unseen", methods=(*BASELINES, "net"), segments=[4, 5], seed=2))
     lines = text(rows).splitlines()
     header = ["split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear", "parameters", "train s"]
     assert re.split(r"\s{2,}", lines[0]) == header
@@ -64,7 +64,7 @@ def test_no_line_of_the_terminal_is_too_long_and_nothing_in_it_moves_the_cursor(
 
 
 def test_nothing_to_compare_with_leaves_no_column() -> None:
-    rows = summary(scored("test", methods=("nearest", "net"), segments=[4, 4]))
+    rows = build_rows(scored("test", methods=("nearest", "net"), segments=[4, 4]))
     assert "over b" not in text(rows)
     assert "over b" not in markdown(rows)
 
@@ -74,7 +74,7 @@ def test_splits_without_motion_have_no_rows_in_the_table_of_motion() -> None:
         scored("film", methods=("bicubic",), segments=[9]),
         scored("photographs", methods=("bicubic",), segments=[1] * 9),
     )
-    rows = summary([*moving, replace(still[0], segments={})])
+    rows = build_rows([*moving, replace(still[0], segments={})])
     block = next(block for block in blocks(rows) if block.title == "time")
     assert [row["split"] for row in block.rows] == ["film"]
     assert [row["split"] for row in blocks(rows)[0].rows] == ["film", "photographs"]
@@ -148,7 +148,7 @@ def test_the_best_of_a_split_is_what_the_definition_calls_better(
 
 
 def test_baselines_can_be_the_best(written: Written) -> None:
-    rows = summary(written.scored)
+    rows = build_rows(written.scored)
     swapped = [row | {"psnr": 99.0 if row["method"] == "nearest" else row["psnr"]} for row in rows]
     line = next(line for line in markdown(swapped).splitlines() if line.startswith("| test | nearest"))
     assert "| **99.00 " in line

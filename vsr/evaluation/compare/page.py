@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import SEED, Run, columns, shown
+from vsr.evaluation.compare.runs import SEED, Run, as_typed, distinguishing_keys
 from vsr.evaluation.compare.table import SPREAD, Entry, Score, Table, mean_and_spread, runs_of, score_of
 from vsr.evaluation.report.html import document, embedded, one_line
 from vsr.evaluation.report.style import png
@@ -25,7 +25,7 @@ def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], 
     lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(lost)}</b> without a result" if lost else "")
     if len(tables) > 1:
         lead += f", in <b>{len(tables)}</b> sets: scores are compared within a set only, on the same frames and pixels"
-    names = apart([found for found, _ in tables])
+    names = name_sets([found for found, _ in tables])
     # What was ended early has scores of validation only, which are of the set when there is one set.
     early = [run for run in lost if run.course] if len(tables) == 1 else []
     sections = []
@@ -42,12 +42,12 @@ _AGAIN = (
 )
 
 
-def apart(sets: Sequence[Sequence[Run]]) -> list[str]:
+def name_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
     """What sets of comparable runs are called: the keys that are the same within every set and differ between them."""
     if len(sets) < 2:
         return ["Scores"] * len(sets)
     everything = [run for found in sets for run in found]
-    keys = [key for key in columns(everything) if all(len({run.value(key) for run in found}) == 1 for found in sets)]
+    keys = [key for key in distinguishing_keys(everything) if all(len({run.value(key) for run in found}) == 1 for found in sets)]
     names = [" ".join(f"{key}={found[0].value(key)}" for key in keys[:3]) for found in sets]
     if len(set(names)) < len(names):
         names = [f"{name} {found[0].protocol['data']['name']}".strip() for name, found in zip(names, sets, strict=True)]
@@ -59,7 +59,7 @@ def _facts(run: Run) -> str:
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
-        f"{facts['data']['name']}, {height}x{width}, {shown(facts['degradation'])} x{facts['scale']}, window "
+        f"{facts['data']['name']}, {height}x{width}, {as_typed(facts['degradation'])} x{facts['scale']}, window "
         f"{tuple(facts['window'])}, protocol {facts['protocol']}; PSNR: {facts['psnr']}."
     )
     return f'<p class="muted">{one_line(text)}</p>'

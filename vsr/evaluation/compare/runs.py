@@ -66,17 +66,17 @@ class Run:
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
-            return shown(self.config[key])
-        given = [line.partition("=")[2] for line in self.typed if bare(line) == key]
+            return as_typed(self.config[key])
+        given = [line.partition("=")[2] for line in self.typed if override_key(line) == key]
         return given[-1] if given else "-"
 
 
-def bare(override: str) -> str:
+def override_key(override: str) -> str:
     """The key of an override."""
     return override.partition("=")[0].lstrip("+~")
 
 
-def shown(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A value of a config as it is typed."""
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -157,7 +157,7 @@ def _course(folder: Path) -> tuple[dict[str, float], ...]:
         return ()
 
 
-def comparable(runs: Sequence[Run]) -> list[list[Run]]:
+def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
     """Finished runs in sets whose scores are of the same pixels, in the order in which they come."""
     sets: dict[str, list[Run]] = {}
     for run in runs:
@@ -173,14 +173,14 @@ def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
         ours, theirs = _flat(one.protocol), _flat(other.protocol)
         key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
         raise UserError(
-            f"{one.folder} and {other.folder} are not comparable: {key} is {shown(ours.get(key))} and {shown(theirs.get(key))}; "
-            "type --apart for a table of each"
+            f"{one.folder} and {other.folder} are not comparable: {key} is {as_typed(ours.get(key))} and "
+            f"{as_typed(theirs.get(key))}; type --apart for a table of each"
         )
 
 
-def columns(runs: Sequence[Run]) -> list[str]:
+def distinguishing_keys(runs: Sequence[Run]) -> list[str]:
     """The keys that tell runs apart, but for the seed: typed ones first, then what differs without having been typed."""
-    typed = [key for key in dict.fromkeys(bare(line) for run in runs for line in run.typed) if not key.startswith(_APART)]
+    typed = [key for key in dict.fromkeys(override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)]
     known = {run.results["config"]["name"] for run in runs if run.results}
     found = [key for key in typed if key != SEED and len({run.value(key) for run in runs}) > 1]
     found = found or (["name"] if len(known) > 1 else [])
@@ -208,6 +208,6 @@ def _hydra(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         chosen = record["hydra"]["runtime"]["choices"]
-        return tuple(map(str, typed)), {str(k): shown(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
+        return tuple(map(str, typed)), {str(k): as_typed(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return (), {}

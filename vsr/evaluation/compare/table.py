@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vsr.config.monitor import higher_is_better
-from vsr.evaluation.compare.runs import SEED, Run, columns
+from vsr.evaluation.compare.runs import SEED, Run, distinguishing_keys
 from vsr.evaluation.report.escape import plain
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -113,9 +113,9 @@ def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = 
     return None if row.get(key) is None else float(row[key])
 
 
-def table(runs: Sequence[Run]) -> Table:
+def build_table(runs: Sequence[Run]) -> Table:
     """The table of comparable runs."""
-    keys = tuple(columns(runs))
+    keys = tuple(distinguishing_keys(runs))
     monitors = {run.monitor for run in runs}
     monitor = monitors.pop() if len(monitors) == 1 else "val/psnr"
     groups: dict[tuple[str, ...], list[Run]] = {}
@@ -172,7 +172,7 @@ def runs_of(entry: Entry) -> str:
 def as_csv(runs: Sequence[Run]) -> str:
     """Every run and split in full: labels, state, what sets it apart, seed, scores; empty where there is none."""
     ended = [run for run in runs if run.state == "ok"]
-    keys = columns(runs)
+    keys = distinguishing_keys(runs)
     names = list(
         dict.fromkeys(key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method"))
     )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr.errors import UserError
-from vsr.evaluation.compare.page import apart, page
-from vsr.evaluation.compare.runs import Run, comparable
-from vsr.evaluation.compare.table import as_csv, markdown, table
+from vsr.evaluation.compare.page import name_sets, page
+from vsr.evaluation.compare.runs import Run, group_comparable
+from vsr.evaluation.compare.table import as_csv, build_table, markdown
 from vsr.system.files import replacing
 
 FILES = ("summary.html", "summary.md", "summary.csv")
@@ -19,9 +19,9 @@ def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) ->
 
     Raises UserError when a file cannot be written.
     """
-    sets = comparable(runs)
-    tables = [table(found) for found in sets]
-    names = apart(sets) if sets else []
+    sets = group_comparable(runs)
+    tables = [build_table(found) for found in sets]
+    names = name_sets(sets) if sets else []
 
     def text(brief: bool) -> str:
         heads = [f"## {name}\n\n" if len(sets) > 1 else "" for name in names]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
-from vsr.evaluation.rows import Row, score_names, splits, summary
+from vsr.evaluation.rows import Row, build_rows, group_by_split, present_scores
 from vsr.evaluation.scored import Scored
 from vsr.metrics.definitions import DEFINITIONS, Definition
 
@@ -56,8 +56,8 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
     protocol as given; rows as `summary` gives them; recipes: for every key of a row that was computed, the CSV file, its column
     and how; intervals: how those of the rows were drawn; definitions of the scores; curves. Raises ValueError as `summary` does.
     """
-    rows = summary(scored) if rows is None else rows
-    names = score_names(scored)
+    rows = build_rows(scored) if rows is None else rows
+    names = present_scores(scored)
     return {
         "protocol": jsonable(protocol),
         "rows": jsonable(rows),
@@ -70,7 +70,7 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
         "definitions": {name: _described(DEFINITIONS[name]) for name in names},
         "curves": [
             {"split": one.split, "method": one.method, "curve": curve, "columns": jsonable(columns)}
-            for methods in splits(scored).values()
+            for methods in group_by_split(scored).values()
             for one in methods.values()
             for curve, columns in one.curves.items()
         ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsr.evaluation.report.style import ERROR, Look, busiest, inside, label, lines
+from vsr.evaluation.report.style import ERROR, FrameColours, busiest_region, crop_to_window, label, line_styles
 from vsr.evaluation.scored import Sample, Scored
 from vsr.metrics.definitions import psnr
 
@@ -22,17 +22,17 @@ _MANY = 60  # segment borders that can still be told apart
 def panels(sample: Sample, *, field: bool) -> Figure:
     """The middle frame: LR, every method, HR; below, the busiest region of it; below that, the errors, all on one scale.
 
-    `field` as in Look. The errors' titles are the PSNR of this frame inside the evaluation window.
+    `field` as in FrameColours. The errors' titles are the PSNR of this frame inside the evaluation window.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    at, look = len(sample.hr) // 2, Look(sample, field=field)
+    at, look = len(sample.hr) // 2, FrameColours(sample, field=field)
     truth, low = sample.hr[at], sample.lr[at]
     (_, height, width), scale = truth.shape, truth.shape[1] // low.shape[1]
     side = max(scale, min(max(16, min(height, width) // 4), height, width) // scale * scale)
-    y, x = (corner // scale * scale for corner in busiest(truth, side, sample.window))
+    y, x = (corner // scale * scale for corner in busiest_region(truth, side, sample.window))
     frames = {name: made[at] for name, made in sample.methods.items()}
     ratio = height / width
     figure = Figure(figsize=(_CELL * (len(frames) + 2), _CELL * (2 * ratio + 1) + 0.9), layout="constrained")
@@ -48,7 +48,7 @@ def panels(sample: Sample, *, field: bool) -> Figure:
         _show(axes[1, column], look.picture(zoom), pixels)
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
-            mse = float(np.mean(np.square(inside(frame - truth, sample.window), dtype=np.float64)))
+            mse = float(np.mean(np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64)))
             axes[2, column].set_title(f"error, {psnr(mse):.2f} dB", fontsize=10)
     colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
     bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
@@ -69,7 +69,7 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     time = {name: one.curves["temporal_spectrum"] for name, one in methods.items() if "temporal_spectrum" in one.curves}
     if not space and not time:
         return None
-    styles = lines(methods, {name for name, one in methods.items() if one.baseline})
+    styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
     figure = Figure(figsize=(5.2 * bool(space) + 5.2 * bool(time) + 1.8, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, bool(space) + bool(time), height_ratios=(2, 1))
     first: Axes | None = None
@@ -100,7 +100,7 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     return figure
 
 
-def over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "PSNR (dB)") -> Figure | None:
+def scores_over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "PSNR (dB)") -> Figure | None:
     """A score of every frame of one split, per method; borders between segments are marked. None when there is none.
 
     Lines stop at borders; pictures, which have no neighbours in time, are points.
@@ -116,7 +116,7 @@ def over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "P
     frames = np.insert(np.arange(len(segment_of), dtype=float), borders, borders - 0.5)
     figure = Figure(figsize=(9.6, 3.4), layout="constrained")
     axis = figure.subplots()
-    styles = lines(methods, {name for name, one in methods.items() if one.baseline})
+    styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
     for name, one in shown.items():
         style = styles[name] if joined else {"color": styles[name]["color"], "linestyle": "none", "marker": ".", "markersize": 4}
         axis.plot(frames, np.insert(one.frames[score], borders, np.nan), label=label(name), **style)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsr.evaluation.report.style import ERROR, REFERENCE, Look, busiest, label
+from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, busiest_region, label
 from vsr.evaluation.scored import Sample
 
 FRAMES = 24
@@ -50,7 +50,7 @@ def side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()
 
     Pixels are enlarged by whole factors, never smoothed or left out: large frames are cut.
     """
-    look = Look(sample, field=field)
+    look = FrameColours(sample, field=field)
     others = [name for name in sample.methods if name not in baselines and name != REFERENCE][:_NETWORKS]
     names = [*([REFERENCE] if REFERENCE in sample.methods else []), *others]
     scale = sample.hr.shape[2] // sample.lr.shape[2]
@@ -84,7 +84,7 @@ def _region(sample: Sample, scale: int) -> tuple[slice, slice, str]:
     if max(height, width) <= largest:
         return slice(0, height), slice(0, width), ""
     side = min(height, width, largest) // scale * scale
-    y, x = (corner // scale * scale for corner in busiest(sample.hr[len(sample.hr) // 2], side, sample.window))
+    y, x = (corner // scale * scale for corner in busiest_region(sample.hr[len(sample.hr) // 2], side, sample.window))
     return slice(y, y + side), slice(x, x + side), f", {side}x{side} of {height}x{width} pixels"
 
 

@@ -21,7 +21,7 @@ _NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  
 _BASELINES = ((":", "#9a9a9a"), ("-.", "#9a9a9a"), ("--", "#777777"), ((0, (6, 1)), "#444444"))
 
 
-class Look:
+class FrameColours:
     """Turns frames of a sample into colours: one scale for all its frames and methods, so that nothing flickers or is flattered.
 
     Fields get a perceptually uniform colour map between the extremes of HR in the sample; grey and RGB movies are shown as they
@@ -47,7 +47,7 @@ class Look:
         return _coloured(shown, ERROR, -self.limit, self.limit)
 
 
-def busiest(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
+def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
     """(C, H, W) -> (y, x), the corner of the square of that side, inside the window, in which gradients are strongest."""
     gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
     density = uniform_filter(gradient, side, mode="constant")
@@ -59,13 +59,13 @@ def busiest(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int,
     return int(at[0]) + y, int(at[1]) + x
 
 
-def inside(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     """The pixels of (..., H, W) that count in the scores."""
     y, x = window
     return frames[..., y : frames.shape[-2] - y, x : frames.shape[-1] - x]
 
 
-def lines(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
+def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
     """How the line of each method is drawn: baselines grey and broken, what is asked about in colour."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
@@ -103,5 +103,5 @@ def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndar
 def _error_limit(sample: Sample) -> float:
     """What 99% of the errors of bicubic stay below: the scale is for what is to be seen and not for a few pixels."""
     shown = [sample.methods[REFERENCE]] if REFERENCE in sample.methods else list(sample.methods.values())
-    errors = [np.abs(inside(one - sample.hr, sample.window)) for one in shown]
+    errors = [np.abs(crop_to_window(one - sample.hr, sample.window)) for one in shown]
     return max(float(np.quantile(errors, 0.99)), 1e-6) if errors else 1.0

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from vsr.errors import UserError
 from vsr.evaluation.report.csv_json import FRAMES, SEGMENTS, frames_csv, jsonable, results, segments_csv
 from vsr.evaluation.report.escape import plain
-from vsr.evaluation.report.figures import over_time, panels, spectra
+from vsr.evaluation.report.figures import panels, scores_over_time, spectra
 from vsr.evaluation.report.movie import movie
 from vsr.evaluation.report.page import Shown, page
 from vsr.evaluation.report.style import png
 from vsr.evaluation.report.tables import latex, markdown
-from vsr.evaluation.rows import Row, splits, summary
+from vsr.evaluation.rows import Row, build_rows, group_by_split
 from vsr.evaluation.scored import Sample, Scored
 from vsr.system.files import replacing
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def write_all(
+def write_report(
     folder: Path,
     scored: Sequence[Scored],
     samples: Sequence[Sample],
@@ -44,7 +44,7 @@ def write_all(
     The rows of the table are returned.
     Raises UserError when the folder cannot be written, ValueError as `summary` does.
     """
-    rows = summary(scored)
+    rows = build_rows(scored)
     content = results(scored, protocol, rows) | {"command": command}
     shown, notes = _shown(scored, samples, field) if pictures else ([], [])
     files: dict[str, bytes] = {one.file: one.content for one in shown}
@@ -74,7 +74,7 @@ def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> 
     shown: list[Shown] = []
     notes: list[str] = []
     named = _namer()
-    for split, methods in splits(scored).items():
+    for split, methods in group_by_split(scored).items():
         own = [sample for sample in samples if sample.split == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
@@ -91,7 +91,7 @@ def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> 
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
         drawn: dict[str, tuple[Figure | None, str]] = {
             "spectra": (spectra(methods, scale), "Power and coherence with HR against wavenumber, means over the split."),
-            "psnr": (over_time(methods), "PSNR of every frame; lines between segments."),
+            "psnr": (scores_over_time(methods), "PSNR of every frame; lines between segments."),
         }
         for kind, (figure, caption) in drawn.items():
             if figure is not None:

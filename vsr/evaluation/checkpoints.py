@@ -1,0 +1,122 @@
+"""The checkpoints of one evaluation: reading, naming and refusing those whose scores would not be comparable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.config.schema import method as method_name
+from vsr.errors import UserError
+from vsr.inference.trained import Trained, read_trained
+
+# Keys that must agree between the rows of one table, with what to type where they do not.
+SHARED = {"scale": "", "ends": "", "protocol": "protocol=float", "window": "window=[0,8,8]", "degradation": "degradation=bicubic"}
+# Keys of a data config that do not change the frames.
+HANDLING = ("cache", "memory", "max_bytes", "geostrophic")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint to evaluate.
+
+    Attributes:
+        method: the name of its row.
+        trained: what the file holds.
+        config: the config of its training, with the changes of the command line.
+    """
+
+    method: str
+    trained: Trained
+    config: DictConfig
+
+    @property
+    def data_sha256(self) -> Any:
+        """The checksum of its training data."""
+        return self.trained.facts.get("sha256")
+
+    def protocol(self, familiar: dict[str, Any]) -> dict[str, Any]:
+        """Describe the checkpoint for the report; `familiar` has the out-of-distribution score of each split."""
+        steps = self.config.consistency_steps if self.config.consistency == "backprojection" else None
+        return {
+            "method": self.method,
+            "path": str(self.trained.path),
+            "sha256": self.trained.sha256,
+            "trained on": self.trained.facts.get("name"),
+            "training data sha256": self.data_sha256,
+            "consistency": self.config.consistency,
+            "consistency steps": steps,
+            "familiar": familiar,
+        }
+
+
+def read_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
+    """Read the checkpoints that the evaluation config names.
+
+    Raises:
+        UserError: if a file cannot be read or is given twice, or if the rows would not be comparable.
+    """
+    paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
+    trained = [read_trained(Path(str(path)).expanduser()) for path in paths]
+    for i, each in enumerate(trained):
+        if each.sha256 in {other.sha256 for other in trained[:i]}:
+            raise UserError(f"checkpoint: {each.path} is given twice; leave one of them out")
+    configs = [_with_command_line(each, cfg) for each in trained]
+    for each, config in zip(trained[1:], configs[1:], strict=True):
+        _check_comparable((trained[0].path, configs[0]), (each.path, config))
+    return [Checkpoint(*each) for each in zip(_methods(trained, configs), trained, configs, strict=True)]
+
+
+def _methods(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
+    """Name the row of each checkpoint by its run and its consistency, and by the run's folder where several share that name."""
+    names = [
+        method_name(str(each.config.name), config.consistency, each.config.consistency)
+        for each, config in zip(trained, configs, strict=True)
+    ]
+    found: list[str] = []
+    for each, name in zip(trained, names, strict=True):
+        folder = each.path.resolve().parent
+        folder = folder.parent if folder.name == "checkpoints" else folder
+        label = name if names.count(name) == 1 else f"{name} ({folder.name})"
+        found.append(label if label not in found else f"{label[:-1]}, {each.path.stem}, {each.sha256[:8]})")
+    return found
+
+
+def _with_command_line(trained: Trained, cfg: DictConfig) -> DictConfig:
+    """The config of the training, with the changes of the command line."""
+    config = trained.config.copy()
+    OmegaConf.resolve(config)
+    config.trainer = cfg.trainer
+    config.protocol = cfg.protocol or config.protocol
+    for key in ("data", "degradation", "window", "consistency", "consistency_steps"):
+        if cfg[key] is not None:
+            config[key] = cfg[key]
+    return config
+
+
+def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictConfig]) -> None:
+    """Raise UserError when rows would not have the same pixels, frames, range, degradation and split."""
+    (path, config), (other_path, other_config) = first, other
+    for key, typed in SHARED.items():
+        if other_config[key] != config[key]:
+            raise UserError(
+                f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}: their scores "
+                f"are not comparable; {f'type {typed} to score both alike' if typed else 'evaluate them one by one'}"
+            )
+    ours, theirs = ({k: v for k, v in node.data.items() if k not in HANDLING} for node in (config, other_config))
+    if ours != theirs:
+        key = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+        both = " and ".join(_short(node.get(key)) for node in (ours, theirs))
+        raise UserError(
+            f"{path} and {other_path} were trained on different data (data.{key}: {both}); "
+            "type data=... to score both on the same"
+        )
+
+
+def _short(value: Any) -> str:
+    text = (
+        str(value["_target_"]).rpartition(".")[2].lower() if isinstance(value, DictConfig) and "_target_" in value else str(value)
+    )
+    return text if len(text) < 60 else f"{text[:57]}..."
