@@ -1,4 +1,4 @@
-"""Put runs side by side: `python -m vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
+"""Compare runs: `python -m vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def main(arguments: Sequence[str]) -> None:
     """Print the table and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="python -m vsr compare",
-        description="Put runs side by side: a table, its plots, a page. Runs that differ in their seed only become one line.",
+        description="Compare runs in a table, plots and a page. Runs that differ only in their seed become one line.",
     )
-    parser.add_argument("runs", metavar="FOLDER", nargs="+", type=Path, help="of a run, of a sweep, or one with runs in it")
+    parser.add_argument("runs", metavar="FOLDER", nargs="+", type=Path, help="folder of a run, of a sweep, or with runs in it")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="default: runs/compare/DATE_TIME")
     parser.add_argument("--apart", action="store_true", help="a table of each set of comparable runs, instead of a refusal")
     given = parser.parse_args(arguments)

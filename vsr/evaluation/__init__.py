@@ -1,1 +1,1 @@
-"""What is done with scores: tables, confidence intervals, figures, files and a page to open in a browser."""
+"""Evaluation of checkpoints, reports of scores, and comparisons of runs."""

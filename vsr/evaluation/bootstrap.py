@@ -1,4 +1,7 @@
-"""Confidence intervals of means: frames of one movie resemble each other, so whole segments are drawn again, not frames."""
+"""Bootstrap confidence intervals of means.
+
+Whole segments are resampled instead of frames, because frames of one movie resemble each other.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,25 @@ import numpy as np
 
 LEVEL = 0.95
 RESAMPLES = 2000
-MIN_SEGMENTS = 3  # fewer say nothing about how segments differ
+MIN_SEGMENTS = 3  # fewer do not show how segments differ
 _BLOCK = 2_000_000  # drawn numbers at a time
 
 Interval = tuple[float, float]
 
 
 class Resampling:
-    """The segments of a split drawn with replacement, `resamples` times.
+    """The segments of a split, drawn with replacement.
 
     The draws are the same for every score and every method, so that differences and ratios of two methods are paired. Intervals
-    are percentile intervals; with few segments they come out too narrow (Efron & Tibshirani 1993, chapter 13).
+    are percentile intervals; with few segments they are too narrow (Efron & Tibshirani 1993, chapter 13).
+
+    Args:
+        segment_of: the segment of each frame, (N,).
+        resamples: number of draws.
+        seed: equal seeds give equal draws.
     """
 
     def __init__(self, segment_of: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
-        """`segment_of` (N,): the segment of each frame; equal seeds give equal draws."""
         names, self.index = np.unique(segment_of, return_inverse=True)
         self.segments = len(names)
         rng = np.random.default_rng(seed)
@@ -33,16 +40,16 @@ class Resampling:
             block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
 
     def mean(self, column: np.ndarray) -> Interval | None:
-        """The interval of the mean of a score, one value per frame or one per segment; NaN counts as absent."""
+        """Compute the interval of the mean of a score with one value per frame or per segment; NaN values do not count."""
         sums, counts = self._totals(column)
         return self._interval(sums, counts)
 
     def difference(self, column: np.ndarray, reference: np.ndarray) -> Interval | None:
-        """The interval of the mean of column - reference, over the frames (or segments) that have both."""
+        """Compute the interval of the mean of column - reference, over the frames (or segments) with both values."""
         return self.mean(column - reference)
 
     def skill(self, mse: np.ndarray, reference: np.ndarray) -> Interval | None:
-        """The interval of 1 - sum(mse) / sum(reference), over the frames that have both."""
+        """Compute the interval of 1 - sum(mse) / sum(reference), over the frames with both values."""
         both = np.isfinite(mse) & np.isfinite(reference)
         errors, counts = self._totals(np.where(both, mse, np.nan))
         others, _ = self._totals(np.where(both, reference, np.nan))
@@ -50,7 +57,7 @@ class Resampling:
         return None if found is None else (1 - found[1], 1 - found[0])
 
     def _totals(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Per segment, the sum and the number of what is there."""
+        """Sum and count the finite values of each segment."""
         if len(column) not in (len(self.index), self.segments):
             raise ValueError(f"{len(column)} values for {len(self.index)} frames in {self.segments} segments")
         index = self.index if len(column) == len(self.index) else np.arange(self.segments)
@@ -59,7 +66,7 @@ class Resampling:
         return sums, np.bincount(index, present, minlength=self.segments)
 
     def _interval(self, above: np.ndarray, below: np.ndarray, *, present: np.ndarray | None = None) -> Interval | None:
-        """The interval of a ratio of two sums over segments; None when too few segments have anything."""
+        """Compute the interval of a ratio of two sums over segments; None if fewer than MIN_SEGMENTS segments have a value."""
         present = below > 0 if present is None else present
         if np.count_nonzero(present) < MIN_SEGMENTS:
             return None
@@ -72,6 +79,6 @@ class Resampling:
         return float(low), float(high)
 
     def _over_draws(self, totals: np.ndarray) -> np.ndarray:
-        """Sums over the segments of every draw: (S,) -> (resamples,)."""
+        """Sum over the segments of every draw: (S,) -> (resamples,)."""
         rows = max(1, _BLOCK // max(1, self.segments))
         return np.concatenate([self.times[at : at + rows] @ totals for at in range(0, len(self.times), rows)])

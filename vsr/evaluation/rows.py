@@ -1,4 +1,4 @@
-"""From scores to rows: the mean of every score on every split, what it gains over the references, and how sure that is."""
+"""The rows of a results table: mean scores of each method on each split, gains over the references and confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Row = dict[str, Any]
 
 
 def present_scores(scored: Sequence[Scored]) -> list[str]:
-    """The scores that anything has, in the order of the definitions. Raises ValueError for one without a definition."""
+    """List the scores of all methods in the order of their definitions.
+
+    Raises:
+        ValueError: if a score has no definition.
+    """
     names = {name for one in scored for name in (*one.frames, *one.segments)}
     if unknown := sorted(names - set(DEFINITIONS)):
         raise ValueError(f"scores without a definition: {', '.join(unknown)}")
@@ -25,9 +29,10 @@ def present_scores(scored: Sequence[Scored]) -> list[str]:
 
 
 def group_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
-    """split -> method -> its scores, in the order of their first appearance.
+    """Group scores by split and then by method, in the order of their first appearance.
 
-    Raises ValueError for a method that comes twice, and for methods that were not scored on the same frames.
+    Raises:
+        ValueError: if a method comes twice, or if methods were not scored on the same frames.
     """
     found: dict[str, dict[str, Scored]] = {}
     for one in scored:
@@ -44,12 +49,22 @@ def group_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
 def build_rows(
     scored: Sequence[Scored], reference: Sequence[str] = REFERENCES, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Row]:
-    """One row per split and method, splits together: plain numbers, None where there is none.
+    """Build one row per split and method.
 
-    A row has split, method, baseline, frames, segments (those that have a score), the mean of every score, `gain_X` (mean PSNR
-    over that of the reference X, dB) and `skill_X` (1 - MSE / MSE of X) over the frames that both have, parameters,
-    train_seconds, and intervals: name -> [low, high], 95%, where there are segments enough.
-    Raises ValueError as `splits` and `score_names` do.
+    Args:
+        scored: the scores of each method on each split.
+        reference: the methods that gains and skills refer to.
+        resamples: draws of the bootstrap.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Rows of plain numbers, None where there is no value, splits together. A row has split, method, baseline, frames and
+        segments (the numbers that have a score), the mean of every score, `gain_X` (mean PSNR minus the PSNR of the reference X,
+        dB) and `skill_X` (1 - MSE / MSE of X) over the frames that both have, parameters, train_seconds, and intervals: the 95%
+        intervals [low, high] by key, where there are enough segments.
+
+    Raises:
+        ValueError: see `group_by_split` and `present_scores`.
     """
     names = present_scores(scored)
     rows = []
@@ -72,7 +87,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
         row[f"gain_{name}"] = row[f"skill_{name}"] = None
         if other is None:
             continue
-        own = other is one  # its interval would be [0, 0] by construction
+        own = other is one  # the interval of a method against itself would be [0, 0]
         if "psnr" in one.frames.keys() & other.frames.keys():
             psnr = one.frames["psnr"] - other.frames["psnr"]
             row[f"gain_{name}"] = _number(np.nanmean(psnr)) if np.isfinite(psnr).any() else None
@@ -86,7 +101,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
 
 
 def present(one: Scored) -> np.ndarray:
-    """(N,) whether a frame has any score of its own."""
+    """Tell for each frame whether it has any score, (N,)."""
     found = np.zeros(len(one.segment_of), bool)
     for column in one.frames.values():
         found |= ~np.isnan(column)
@@ -100,5 +115,5 @@ def _skill(mse: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     return float(value) if math.isfinite(value) else None

@@ -1,1 +1,1 @@
-"""Many runs side by side: tables, plots and a page, refused where scores are not of the same pixels."""
+"""Comparison of training runs: tables, plots and a page."""

@@ -1,4 +1,4 @@
-"""summary.html: the tables and the plots of many runs, in the look of the other reports."""
+"""summary.html: the tables and plots of compared runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _STYLE = """
 
 
 def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
-    """The page as text: a section for each set of comparable runs, then what did not come to its end."""
+    """Build the page: a section for each set of comparable runs, then the runs without a result."""
     ended = [run for run in runs if run.state == "ok"]
     lost = [run for run in runs if run.state != "ok"]
     lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(lost)}</b> without a result" if lost else "")
     if len(tables) > 1:
         lead += f", in <b>{len(tables)}</b> sets: scores are compared within a set only, on the same frames and pixels"
     names = name_sets([found for found, _ in tables])
-    # What was ended early has scores of validation only, which are of the set when there is one set.
+    # A run that was ended early has validation scores only; they belong to the set if there is one set.
     early = [run for run in lost if run.course] if len(tables) == 1 else []
     sections = []
     for at, ((found, one), name) in enumerate(zip(tables, names, strict=True)):
@@ -43,7 +43,7 @@ _AGAIN = (
 
 
 def name_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
-    """What sets of comparable runs are called: the keys that are the same within every set and differ between them."""
+    """Name sets of comparable runs by the keys that agree within every set and differ between sets."""
     if len(sets) < 2:
         return ["Scores"] * len(sets)
     everything = [run for found in sets for run in found]
@@ -55,7 +55,7 @@ def name_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def _facts(run: Run) -> str:
-    """One line on what the scores are of."""
+    """Describe the data and settings of the scores in one line."""
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
@@ -85,8 +85,8 @@ def _table(one: Table) -> str:
     return (
         '<div class="scroll" role="region" aria-label="scores" tabindex="0"><table class="sortable">'
         f"<thead><tr>{cells}</tr></thead>{''.join(bodies)}</table></div>"
-        f'<p class="muted">{legend}Tinted: best of the split. A click on a heading sorts within each split; at first the best '
-        f"{one_line(one.monitor)} comes first, which no test split had a part in.</p>"
+        f'<p class="muted">{legend}Tinted: best of the split. A click on a heading sorts within each split; the best '
+        f"{one_line(one.monitor)} comes first.</p>"
     )
 
 
@@ -107,7 +107,7 @@ def _line(one: Table, split: str, entry: Entry, scores: Sequence[Score], several
 
 
 def _best(one: Table, split: str, score: Score) -> float | None:
-    """The best mean of a column in a split; None where there is nothing to win."""
+    """Return the best mean of a column in a split; None if no value is better than another."""
     more = higher_is_better(one.monitor) if score.key == "best" else score.higher
     found = [entry.scores(split, one.monitor, score.key) for entry in (*one.entries, *one.baselines)]
     means = [sum(values) / len(values) for values in found if values]

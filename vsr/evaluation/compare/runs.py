@@ -1,4 +1,4 @@
-"""Runs as they lie in their folders: what they scored, what was typed for them, and what sets them apart."""
+"""Training runs read from their folders: scores, overrides, and the settings that distinguish runs."""
 
 from __future__ import annotations
 
@@ -16,53 +16,64 @@ import yaml
 from vsr.config.monitor import SCORE_LOG, higher_is_better
 from vsr.errors import UserError
 
-# What must be the same in rows of one table.
+# Keys of the protocol that must agree between the rows of one table.
 COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol", "psnr", "ssim")
-# Of a config, what says nothing about how a run came about, and the key whose values are a spread.
+# Config groups that do not change the result of a run.
 _APART = ("hparams_search", "callbacks", "logger")
-SEED = "seed"
+SEED = "seed"  # runs that differ in it alone form one line with a spread
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run; one that did not come to its end (`state` failed or stopped, `error` why) has no rows."""
+    """A training run.
+
+    Attributes:
+        label: name of the run in tables.
+        folder: folder of the run.
+        results: the content of results.json; empty for a run without a result.
+        typed: the overrides of its command line.
+        choices: the chosen config of each config group.
+        state: "ok", "failed" or "stopped".
+        error: why the run failed or was stopped.
+        course: the scores of each epoch of a stopped run.
+    """
 
     label: str
     folder: Path
     results: dict[str, Any] = field(default_factory=dict)
-    typed: tuple[str, ...] = ()  # overrides
-    choices: dict[str, str] = field(default_factory=dict)  # of config groups
+    typed: tuple[str, ...] = ()
+    choices: dict[str, str] = field(default_factory=dict)
     state: str = "ok"
     error: str = ""
-    course: tuple[dict[str, float], ...] = ()  # the epochs of one that was stopped
+    course: tuple[dict[str, float], ...] = ()
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Its config, keys joined by dots."""
+        """The config of the run, nested keys joined by dots."""
         return _flat(self.results.get("config", {}))
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What its rows are of."""
+        """The data and settings of the scores, which comparable runs share."""
         return {key: self.results["protocol"].get(key) for key in COMPARED}
 
     @property
     def monitor(self) -> str:
-        """The validation score that chose its weights."""
+        """The validation score that chose the weights."""
         return str(self.config.get("monitor", "val/psnr"))
 
     def best(self, monitor: str) -> float | None:
-        """The best value of a score over its epochs, before training included."""
+        """Return the best value of a score over all epochs, including the scores before training; None without any."""
         found = [row[monitor] for row in self.results.get("history", self.course) if math.isfinite(row.get(monitor, math.nan))]
         return (max if higher_is_better(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
-        """A row of its table, by default that of what it trained."""
+        """Return a row of the results table, by default the row of the trained network."""
         wanted = method or self.results["config"]["name"]
         return next((row for row in self.results["rows"] if row["split"] == split and row["method"] == wanted), None)
 
     def value(self, key: str) -> str:
-        """What it was given for a key or a config group, as people type it."""
+        """Return the value of a config key or the choice of a config group, as typed on the command line; "-" without one."""
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
@@ -72,12 +83,12 @@ class Run:
 
 
 def override_key(override: str) -> str:
-    """The key of an override."""
+    """Return the key of an override: "+a.b=1" -> "a.b"."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def as_typed(value: Any) -> str:
-    """A value of a config as it is typed."""
+    """Format a config value as it is typed on the command line."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if value is None or isinstance(value, bool):
@@ -86,7 +97,11 @@ def as_typed(value: Any) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file that a run left. Raises UserError when it cannot be read."""
+    """Read a JSON file of a run.
+
+    Raises:
+        UserError: if the file cannot be read or holds no JSON object.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -97,7 +112,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, label: str | None = None) -> Run:
-    """A run that has ended. Raises UserError for a folder that holds no training run."""
+    """Read a finished run.
+
+    Raises:
+        UserError: if the folder holds no training run.
+    """
     results = read_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
         raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
@@ -106,9 +125,10 @@ def read_run(folder: Path, label: str | None = None) -> Run:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in folders: a run's own, a sweep's, or one that holds runs at any depth.
+    """Find the runs in folders; a folder may be a run, a sweep, or hold runs at any depth.
 
-    Raises UserError for a folder without runs, and for one run given twice.
+    Raises:
+        UserError: if a folder has no runs, or if a run is given twice.
     """
     found: list[Run] = []
     for path in paths:
@@ -135,7 +155,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def sweep_runs(path: Path) -> list[Run]:
-    """The runs of a sweep by their numbers, those that failed or were stopped among them; those still to do are left out."""
+    """Read the runs of a sweep, labelled by their numbers: finished, failed and stopped ones."""
     found: list[Run] = []
     for slot in read_json(path / "sweep.json").get("jobs", []):
         label = str(slot["number"])
@@ -149,7 +169,7 @@ def sweep_runs(path: Path) -> list[Run]:
 
 
 def _course(folder: Path) -> tuple[dict[str, float], ...]:
-    """The epochs that a run of a search had ended before it was stopped."""
+    """Read the scores of the epochs of a stopped run of a search."""
     try:
         lines = (folder / SCORE_LOG).read_text(encoding="utf-8").splitlines()
         return tuple(json.loads(line) for line in lines)
@@ -158,7 +178,7 @@ def _course(folder: Path) -> tuple[dict[str, float], ...]:
 
 
 def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
-    """Finished runs in sets whose scores are of the same pixels, in the order in which they come."""
+    """Group finished runs into sets of the same protocol, in the order of their first appearance."""
     sets: dict[str, list[Run]] = {}
     for run in runs:
         if run.state == "ok":
@@ -167,7 +187,11 @@ def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
-    """Raise UserError naming what differs, when there is more than one set."""
+    """Refuse more than one set of runs.
+
+    Raises:
+        UserError: if there are several sets; the message names the first key that differs.
+    """
     if len(sets) > 1:
         one, other = sets[0][0], sets[1][0]
         ours, theirs = _flat(one.protocol), _flat(other.protocol)
@@ -179,7 +203,7 @@ def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
 
 
 def distinguishing_keys(runs: Sequence[Run]) -> list[str]:
-    """The keys that tell runs apart, but for the seed: typed ones first, then what differs without having been typed."""
+    """Find the config keys that distinguish runs, without the seed: keys from command lines first, then other differing keys."""
     typed = [key for key in dict.fromkeys(override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)]
     known = {run.results["config"]["name"] for run in runs if run.results}
     found = [key for key in typed if key != SEED and len({run.value(key) for run in runs}) > 1]
@@ -203,7 +227,7 @@ def _flat(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def _hydra(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What was typed for a run and which configs it chose, from Hydra's record of it; nothing where there is none."""
+    """Read the overrides and the config choices of a run from Hydra's record; empty without a record."""
     try:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Rows over seeds: the mean of runs that differ in nothing else and how far they lie apart, as CSV and as Markdown."""
+"""Tables of compared runs as Markdown and CSV: means over seeds with their spread."""
 
 from __future__ import annotations
 
@@ -55,21 +55,27 @@ _BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table: runs that differ in their seed only, or a baseline."""
+    """A line of a table: runs that differ only in their seed, or a baseline.
+
+    Attributes:
+        values: the values of the distinguishing keys; empty for a baseline.
+        runs: the runs of the line.
+        method: the name of a baseline; None for runs.
+    """
 
     values: tuple[str, ...]
     runs: tuple[Run, ...]
-    method: str | None = None  # a baseline's
+    method: str | None = None
 
     def scores(self, split: str, monitor: str, key: str) -> list[float]:
-        """One number per run that has it."""
+        """Return one number per run that has the score."""
         found = [score_of(run, split, monitor, key, self.method) for run in self.runs]
         return [value for value in found if value is not None]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Comparable runs: the keys that tell them apart, their lines from the best on, and the splits that they were tested on."""
+    """Comparable runs: the distinguishing keys, the lines from the best on, the baselines, and the test splits."""
 
     keys: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -78,16 +84,16 @@ class Table:
     monitor: str
 
     def scores(self) -> list[Score]:
-        """The columns that have a number in any line."""
+        """Return the columns with a number in any line."""
         lines = [(entry, split) for entry in self.entries for split in self.splits]
         return [one for one in SCORES if any(entry.scores(split, self.monitor, one.key) for entry, split in lines)]
 
     def numeric(self) -> list[bool]:
-        """For each key, whether all of its values are numbers."""
+        """Tell for each key whether all of its values are numbers."""
         return [all(_is_number(entry.values[at]) for entry in self.entries) for at in range(len(self.keys))]
 
     def label(self, score: Score) -> str:
-        """A column's heading."""
+        """Return the heading of a column."""
         return score.label or f"best {self.monitor}"
 
 
@@ -99,7 +105,7 @@ def _is_number(value: str) -> bool:
 
 
 def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
-    """A number of a run; of a baseline of its table, when that is named. None where there is none."""
+    """Return a number of a run, or of the named baseline of the run; None without it."""
     row = run.row(split, method)
     if key == "best":
         return run.best(monitor) if method is None else None
@@ -114,7 +120,7 @@ def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = 
 
 
 def build_table(runs: Sequence[Run]) -> Table:
-    """The table of comparable runs."""
+    """Build the table of comparable runs."""
     keys = tuple(distinguishing_keys(runs))
     monitors = {run.monitor for run in runs}
     monitor = monitors.pop() if len(monitors) == 1 else "val/psnr"
@@ -136,7 +142,7 @@ def build_table(runs: Sequence[Run]) -> Table:
 
 
 def mean_and_spread(values: Sequence[float], digits: int) -> str:
-    """ "31.20 ± 0.03", the mean and half of the range; "-" for no value. Whole numbers that are the same have no spread."""
+    """Format the mean and half of the range, as in "31.20 ± 0.03"; "-" for no value. Equal whole numbers get no spread."""
     if not values:
         return "-"
     half = (max(values) - min(values)) / 2
@@ -145,7 +151,7 @@ def mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 
 def markdown(one: Table, *, brief: bool = False) -> str:
-    """A table per split, columns aligned so that it reads in a terminal too, for which `brief` leaves some out."""
+    """Format a Markdown table per split, with aligned columns; `brief` leaves out columns for a terminal."""
     scores = [score for score in one.scores() if not brief or score.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
     parts = []
@@ -165,12 +171,12 @@ def markdown(one: Table, *, brief: bool = False) -> str:
 
 
 def runs_of(entry: Entry) -> str:
-    """The labels of its runs."""
+    """Return the labels of the runs of a line."""
     return " ".join(run.label for run in entry.runs)
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """Every run and split in full: labels, state, what sets it apart, seed, scores; empty where there is none."""
+    """Format every run and split as CSV: label, state, distinguishing keys, seed and scores in full, empty without a value."""
     ended = [run for run in runs if run.state == "ok"]
     keys = distinguishing_keys(runs)
     names = list(

@@ -1,4 +1,4 @@
-"""The files of a summary."""
+"""The files of a comparison: summary.html, summary.md and summary.csv."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ FILES = ("summary.html", "summary.md", "summary.csv")
 
 
 def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) -> str:
-    """Write summary.html, .md and .csv, a table for each set of comparable runs; gives the tables for a terminal.
+    """Write summary.html, summary.md and summary.csv, with a table for each set of comparable runs.
 
-    Raises UserError when a file cannot be written.
+    Args:
+        folder: where the files are written.
+        runs: finished and failed runs.
+        title: title of the page.
+        command: the command that reproduces the comparison.
+
+    Returns:
+        The tables for a terminal.
+
+    Raises:
+        UserError: if a file cannot be written.
     """
     sets = group_comparable(runs)
     tables = [build_table(found) for found in sets]

@@ -1,4 +1,4 @@
-"""What the columns of a table are: their headings, how their numbers are written and which number is best."""
+"""Columns of the tables: headings, number formats and best values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ UNITS = {UNIT_INTERVAL: "1 = the data range", "data": "in the data's unit"}
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of numbers; `key` is that of a row, `better` as in a Definition or None where nothing is better."""
+    """A column of numbers.
+
+    Attributes:
+        key: the key of a row.
+        better: as in `Definition`; None if no value is better than another.
+        label, unit, text, source: as in `Definition`.
+    """
 
     key: str
     label: str
@@ -24,7 +30,7 @@ class Column:
     source: str = "-"
 
     def show(self, value: float | None) -> str:
-        """The number as people read it, - for None."""
+        """Format a number; "-" for None."""
         if value is None:
             return "-"
         if self.key == "parameters":
@@ -46,7 +52,7 @@ class Column:
         return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
 
     def interval(self, row: Row) -> str:
-        """ "[43.1, 43.5]", with two decimals where one would not tell the ends apart; "" where there is none."""
+        """Format the interval of a row, as in "[43.1, 43.5]"; "" without one. Narrow PSNR intervals get two decimals."""
         if self.key not in row["intervals"]:
             return ""
         low, high = row["intervals"][self.key]
@@ -55,16 +61,16 @@ class Column:
         return f"[{self.show(low)}, {self.show(high)}]"
 
     def heading(self) -> str:
-        """The label with its unit, where that has a name."""
+        """Return the label, with its unit if the unit is dB or px."""
         return f"{self.label} ({self.unit})" if self.unit in ("dB", "px") else self.label
 
     def explained(self) -> str:
-        """One line: what it is, in which unit and what is better."""
+        """Explain the column in one line: formula, unit and ideal."""
         ideal = {"high": "higher is better", "low": "lower is better", "one": "1 is ideal", "zero": "0 is ideal", None: ""}
         return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal[self.better]) if part)
 
     def best(self, rows: Sequence[Row]) -> list[bool]:
-        """For each row, whether its number is the best of its split, or reads the same; never where there is nothing to beat."""
+        """Tell for each row whether its number is the best of its split as printed; never if all numbers are equal."""
         found = [False] * len(rows)
         if self.better is None:
             return found
@@ -78,7 +84,7 @@ class Column:
         return found
 
     def _distance(self, value: float) -> float:
-        """How far from ideal, up to a constant."""
+        """Measure the distance from the ideal value, up to a constant."""
         if self.better == "high":
             return -value
         return value if self.better == "low" else abs(value - (self.better == "one"))
@@ -86,7 +92,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Columns that stand together under a title, and the rows of all splits that have anything in them."""
+    """Columns under one title, and the rows of all splits with a number in them."""
 
     title: str
     columns: tuple[Column, ...]
@@ -94,7 +100,7 @@ class Block:
 
 
 def blocks(rows: Sequence[Row]) -> list[Block]:
-    """Headline scores with gains and costs, then the others by group; columns and splits without a number are left out."""
+    """Arrange headline scores with gains and costs, then the other scores by group, without empty columns and splits."""
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():
         column = Column(key=name, label=one.label, unit=one.unit, better=one.better, text=one.text, source=one.source)
@@ -103,7 +109,7 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
     for key in keys:
         kind, _, name = key.partition("_")
         if kind == "gain":
-            text = f"mean PSNR over that of {name} on the same frames"
+            text = f"mean PSNR minus the mean PSNR of {name} on the same frames"
             groups["headline"].append(Column(key=key, label=f"over {name}", unit="dB", better="high", text=text))
         elif kind == "skill":
             text, source = f"1 - MSE / MSE of {name}, sums over the same frames; 0 is no better than {name}", "Murphy 1988"

@@ -1,4 +1,4 @@
-"""Every number in files: scores of frames and segments as CSV, and results.json, which says how each mean comes from them."""
+"""The numbers of a report as files: scores of frames and segments as CSV, and results.json with a recipe for each mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOW = {
 
 
 def frames_csv(scored: Sequence[Scored]) -> str:
-    """split, method, segment, frame, then the scores of each frame; empty where there is none, floats in full."""
+    """Format frames.csv: split, method, segment, frame and the scores of each frame in full precision, empty without a value."""
 
     def lines(one: Scored) -> Iterable[list[Any]]:
         for frame, segment in enumerate(one.segment_of):
@@ -39,7 +39,7 @@ def frames_csv(scored: Sequence[Scored]) -> str:
 
 
 def segments_csv(scored: Sequence[Scored]) -> str:
-    """split, method, segment, frames (how many it has), then the scores of runs of frames; empty where there is none."""
+    """Format segments.csv: split, method, segment, number of frames and the scores of each segment, empty without a value."""
 
     def lines(one: Scored) -> Iterable[list[Any]]:
         segments, counts = np.unique(one.segment_of, return_counts=True)
@@ -51,10 +51,14 @@ def segments_csv(scored: Sequence[Scored]) -> str:
 
 
 def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row] | None = None) -> dict[str, Any]:
-    """The content of results.json: plain values without NaN.
+    """Build the content of results.json, plain values without NaN.
 
-    protocol as given; rows as `summary` gives them; recipes: for every key of a row that was computed, the CSV file, its column
-    and how; intervals: how those of the rows were drawn; definitions of the scores; curves. Raises ValueError as `summary` does.
+    Returns:
+        "protocol"; "rows" of `build_rows`; "recipes": the CSV file, the column and the formula of every computed key of a row;
+        "intervals": how the intervals were drawn; "definitions" of the scores; "curves".
+
+    Raises:
+        ValueError: see `build_rows`.
     """
     rows = build_rows(scored) if rows is None else rows
     names = present_scores(scored)
@@ -78,7 +82,7 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
 
 
 def jsonable(value: Any) -> Any:
-    """Plain JSON values: paths and other objects as text, arrays as lists, NaN and infinity as None."""
+    """Convert to plain JSON values: paths and other objects to text, arrays to lists, NaN and infinity to None."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):

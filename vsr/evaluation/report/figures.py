@@ -1,4 +1,4 @@
-"""Figures of one split: what a frame looks like, spectra, and scores over time."""
+"""Figures of one split: a frame by every method, spectra, and scores over time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ _MANY = 60  # segment borders that can still be told apart
 
 
 def panels(sample: Sample, *, field: bool) -> Figure:
-    """The middle frame: LR, every method, HR; below, the busiest region of it; below that, the errors, all on one scale.
+    """Draw the middle frame of a sample: LR, every method and HR; below, its busiest region; below that, the errors on one scale.
 
-    `field` as in FrameColours. The errors' titles are the PSNR of this frame inside the evaluation window.
+    The titles of the errors show the PSNR of this frame inside the evaluation window.
+
+    Args:
+        sample: the frames.
+        field: see `FrameColours`.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -59,9 +63,14 @@ def panels(sample: Sample, *, field: bool) -> Figure:
 
 
 def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
-    """Radially averaged power of HR and of every method and their coherence with HR; the power in time when it was measured.
+    """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
-    `methods` are those of one split; `scale` marks the LR Nyquist wavenumber. None when nothing has a spectrum.
+    Args:
+        methods: the scores of the methods on one split.
+        scale: super-resolution factor, which gives the LR Nyquist wavenumber; None for no mark.
+
+    Returns:
+        The figure; None without any spectrum.
     """
     from matplotlib.figure import Figure
 
@@ -101,9 +110,9 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
 
 
 def scores_over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "PSNR (dB)") -> Figure | None:
-    """A score of every frame of one split, per method; borders between segments are marked. None when there is none.
+    """Plot a score of every frame of one split for each method, with marks between segments; None without the score.
 
-    Lines stop at borders; pictures, which have no neighbours in time, are points.
+    Lines stop at the ends of segments; pictures, which have no neighbours in time, are points.
     """
     from matplotlib.figure import Figure
 
@@ -132,7 +141,7 @@ def scores_over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: s
 
 
 def _show(axis: Axes, picture: np.ndarray, pixels: float, box: tuple[float, float, float] | None = None) -> None:
-    """An image as it is: pixels stay squares, unless it has more of them than there is room for. `box` is y, x, side."""
+    """Show an image with square pixels, or smoothed if it has more pixels than the figure; `box` is (y, x, side)."""
     from matplotlib.patches import Rectangle
 
     axis.imshow(picture, interpolation="nearest" if picture.shape[1] <= pixels else "antialiased")
@@ -143,7 +152,7 @@ def _show(axis: Axes, picture: np.ndarray, pixels: float, box: tuple[float, floa
 
 
 def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: str, styles: Mapping[str, dict]) -> None:
-    """Power of HR and of every method against wavenumber or frequency, both logarithmic."""
+    """Plot the power of HR and of every method against wavenumber or frequency, both logarithmic."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     def visible(values: np.ndarray) -> np.ndarray:

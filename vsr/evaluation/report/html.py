@@ -1,4 +1,4 @@
-"""An HTML page in one file that opens from disk, asks no network for anything and runs nothing but its own lines."""
+"""Self-contained HTML pages: one file that opens from disk, loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from typing import Any
 from vsr.evaluation.report.escape import plain
 from vsr.evaluation.report.page_style import SCRIPT, STYLE
 
-Section = tuple[str, str, str]  # id, title, content; one without content is left out
+Section = tuple[str, str, str]  # id, title, content
 
 
 def document(title: str, heading: str, lead: str, sections: Sequence[Section], *, style: str = "") -> str:
-    """The page as text; `title` is any text, `heading`, `lead` and the sections are HTML, `style` comes after the common one.
+    """Build a page.
 
-    Its policy names the hashes of its style and its script, and lets nothing else in but data inside the page.
+    Its content security policy allows its own style and script, by their hashes, and data inside the page, nothing else.
+
+    Args:
+        title: any text.
+        heading: HTML.
+        lead: HTML below the heading.
+        sections: id, title and content of each section as HTML; sections without content are left out.
+        style: CSS after the common style.
     """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
@@ -38,7 +45,7 @@ def document(title: str, heading: str, lead: str, sections: Sequence[Section], *
 
 
 def one_line(value: Any) -> str:
-    """Anything as one line of escaped text."""
+    """Escape any value as one line of text."""
     return escape(plain(str(value)))
 
 

@@ -1,4 +1,4 @@
-"""A short movie of methods side by side, and of their errors, as a file that browsers play."""
+"""A short movie of methods side by side with their errors, for browsers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RATE = 8  # frames per second
 _PANEL = 240  # pixels: smaller panels are enlarged up to this
 _LARGEST = 360  # pixels: of larger frames, the busiest region of this size is shown
 _NETWORKS = 3
-_GAP, _TITLE, _FOOT = 6, 24, 36  # pixels; the foot is where players put their buttons
+_GAP, _TITLE, _FOOT = 6, 24, 36  # pixels; the foot leaves room for the buttons of players
 
 
 class MovieFile(NamedTuple):
-    """A movie's bytes, the ending of its name, its media type, size in pixels, frames, and what is to be seen."""
+    """A movie: its bytes, file suffix, media type, (width, height) in pixels, number of frames, and a note on its content."""
 
     content: bytes
     suffix: str
@@ -31,9 +31,12 @@ class MovieFile(NamedTuple):
 
 
 def movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
-    """LR, bicubic, what is not a baseline, HR; below, the errors on the scale of the figure. None for a still sample.
+    """Make a movie of LR, bicubic, the networks and HR, with the errors below; None for a still sample.
 
-    MP4 (H.264, yuv420p) with PyAV; an animated PNG with Pillow where that is missing. Raises ImportError where both are.
+    The movie is an MP4 (H.264, yuv420p) by PyAV, or an animated PNG by Pillow without PyAV.
+
+    Raises:
+        ImportError: if neither PyAV nor Pillow is installed.
     """
     if len(sample.hr) < 2:
         return None
@@ -46,9 +49,9 @@ def movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> Mo
 
 
 def side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
-    """(T, H, W, 3) uint8 with even sizes, at most 24 frames, and a line that says what is shown.
+    """Lay the methods side by side; return frames (T, H, W, 3) uint8 of even size, at most 24, and a line on their content.
 
-    Pixels are enlarged by whole factors, never smoothed or left out: large frames are cut.
+    Pixels are enlarged by whole factors and never smoothed or skipped: large frames are cropped.
     """
     look = FrameColours(sample, field=field)
     others = [name for name in sample.methods if name not in baselines and name != REFERENCE][:_NETWORKS]
@@ -78,7 +81,7 @@ def side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()
 
 
 def _region(sample: Sample, scale: int) -> tuple[slice, slice, str]:
-    """Whole frames where they are small enough, else the busiest part, on the grid of LR."""
+    """Choose whole frames if they are small enough, else their busiest region, on the grid of LR; with a note on the crop."""
     height, width = sample.hr.shape[-2:]
     largest = _LARGEST // scale * scale
     if max(height, width) <= largest:
@@ -89,7 +92,7 @@ def _region(sample: Sample, scale: int) -> tuple[slice, slice, str]:
 
 
 def _canvas(titles: list[str], height: int, width: int, limit: float) -> np.ndarray:
-    """(H, W, 3) white, with titles above where panels go and, in the free corner below LR, the scale of the errors."""
+    """Draw a white canvas (H, W, 3) with the titles of the panels and, below LR, the colour bar of the errors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -98,7 +101,7 @@ def _canvas(titles: list[str], height: int, width: int, limit: float) -> np.ndar
     across = _GAP + len(titles) * (width + _GAP)
     down = _TITLE + 2 * (height + _GAP) + _FOOT
     across, down = across + across % 2, down + down % 2  # yuv420p halves both
-    # A hundredth of a pixel more, as sizes are rounded down.
+    # Matplotlib rounds sizes down, hence a hundredth of a pixel more.
     figure = Figure(figsize=((across + 0.01) / 100, (down + 0.01) / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
     letters = max(4, width // 9)
@@ -127,7 +130,7 @@ def _mp4(frames: np.ndarray) -> bytes:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "19", "preset": "veryfast"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        # Said in the file, as players guess from the size of the picture otherwise.
+        # Players guess the colour space from the size of the picture unless the file names it.
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = ColorRange.MPEG

@@ -1,7 +1,6 @@
-"""report.html: everything in one file that opens from disk, asks no network for anything and runs nothing but its own lines.
+"""report.html: the protocol, tables, figures and definitions of an evaluation in one self-contained page.
 
-Names and paths come from other people's files, so every text is escaped; the page's policy names the hashes of its style and
-its script, and lets nothing else in but data inside the page.
+Names and paths come from other people's files, so every text is escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _TITLES |= {"physics": "Physics", "extremes": "Extremes", "time": "Motion in tim
 
 
 class Shown(NamedTuple):
-    """A figure or movie of a split: its file beside the page, media type and content; what it shows, in a word and in full."""
+    """A figure or movie of a split: its file beside the page, media type, content, alternative text and caption."""
 
     split: str
     file: str
@@ -36,7 +35,15 @@ class Shown(NamedTuple):
 def page(
     rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
 ) -> str:
-    """The page as text. `protocol` may nest plain values in any way; `notes` are lines on what is not there, and why."""
+    """Build the page.
+
+    Args:
+        rows: the rows of `build_rows`.
+        protocol: plain values, nested in any way.
+        shown: figures and movies.
+        command: the command that reproduces the page.
+        notes: lines on missing figures and the reason.
+    """
     found = blocks(rows)
     names = list(dict.fromkeys(row["split"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
@@ -57,7 +64,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _tables(found: Sequence[Block]) -> str:
-    """As many side by side as there is room for."""
+    """Lay tables side by side as far as the page is wide enough."""
     return f'<div class="tables">{"".join(f"<div>{_table(block)}</div>" for block in found)}</div>' if found else ""
 
 
@@ -109,7 +116,7 @@ def _legend() -> str:
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
-    """A card for what has parts, and one for all that has none."""
+    """Make a card for each nested value, and one card for all plain values."""
     plain_facts = {key: value for key, value in protocol.items() if not _nested(value)}
     cards = [_card("protocol", [_facts(plain_facts)])] if plain_facts else []
     for key, value in protocol.items():
@@ -121,13 +128,13 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 
 
 def _nested(value: Any) -> bool:
-    """Whether it is shown as a card of its own."""
+    """Tell whether a value gets its own card."""
     listed = isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value)
     return isinstance(value, Mapping) or listed
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Nested plain values as (name, text), names of what is inside joined by dots."""
+    """Flatten nested plain values to (name, text), nested names joined by dots."""
     if isinstance(value, Mapping):
         inside = [_facts(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()]
         return [fact for facts in inside for fact in facts]
@@ -150,7 +157,7 @@ def _card(title: str, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
 
 
 def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str]) -> str:
-    """Per split; what would make the page too large is named instead."""
+    """Show the figures of each split; name the files of those that would make the page too large."""
     left, parts = EMBEDDED, [f'<p class="muted">{one_line(note)}</p>' for note in notes]
     for split in names:
         own = [one for one in shown if one.split == split]
@@ -175,7 +182,7 @@ def _definitions(found: Sequence[Block]) -> str:
         for block in found
         for column in block.columns
     )
-    return f'<p class="muted">p is what a method gave, y the truth (HR), x LR.</p><dl class="terms">{terms}</dl>'
+    return f'<p class="muted">p is the prediction of a method, y the truth (HR), x LR.</p><dl class="terms">{terms}</dl>'
 
 
 def _source(column: Column) -> str:
@@ -187,6 +194,6 @@ def _again(command: str) -> str:
     return (
         f"<pre><code>{lines}</code></pre>"
         "<p>Beside this page: <code>results.json</code> (these rows, and how each mean is taken), "
-        "<code>frames.csv</code> and <code>segments.csv</code> (every score they were taken from), <code>table.md</code>, "
+        "<code>frames.csv</code> and <code>segments.csv</code> (the scores of every frame and segment), <code>table.md</code>, "
         "<code>table.tex</code> and the figures.</p>"
     )

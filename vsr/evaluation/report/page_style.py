@@ -1,4 +1,4 @@
-"""What the page looks like and the few lines of script that sort its tables; both stand inside the page."""
+"""The style sheet of the pages and the script that sorts their tables."""
 
 STYLE = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1b1d21; --muted: #565c66; --line: #d5d9df; --card: #f5f6f8;

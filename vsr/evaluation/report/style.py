@@ -1,4 +1,4 @@
-"""How frames, errors and methods look in every figure and movie: the same colours for the same thing."""
+"""The common look of figures and movies: colours of frames, errors and methods."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 FIELD, ERROR = "viridis", "RdBu_r"
 REFERENCE = "bicubic"
-_NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind: Okabe & Ito
+_NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for the colour-blind (Okabe & Ito)
 _BASELINES = ((":", "#9a9a9a"), ("-.", "#9a9a9a"), ("--", "#777777"), ((0, (6, 1)), "#444444"))
 
 
 class FrameColours:
-    """Turns frames of a sample into colours: one scale for all its frames and methods, so that nothing flickers or is flattered.
+    """The colours of a sample, on one scale for all frames and methods.
 
-    Fields get a perceptually uniform colour map between the extremes of HR in the sample; grey and RGB movies are shown as they
-    are, 0 to 1. Of fields with several channels the first is shown.
+    Fields get a perceptually uniform colour map between the extremes of HR in the sample, and only their first channel is shown.
+    Grey and RGB movies are shown unchanged, 0 to 1.
+
+    Args:
+        sample: the frames.
+        field: the frames are a physical field, not pictures.
     """
 
     def __init__(self, sample: Sample, *, field: bool) -> None:
@@ -34,24 +38,24 @@ class FrameColours:
         self.limit = _error_limit(sample)
 
     def picture(self, frames: np.ndarray) -> np.ndarray:
-        """(..., C, H, W) in the unit interval -> (..., H, W, 3) uint8."""
+        """Colour frames (..., C, H, W) in the unit interval as (..., H, W, 3) uint8."""
         if self.field:
             return _coloured(frames[..., 0, :, :], FIELD, self.low, self.high)
         levels = np.round(np.clip(np.moveaxis(frames, -3, -1), 0, 1) * 255).astype(np.uint8)
         return levels if self.rgb else levels[..., :1].repeat(3, axis=-1)
 
     def error(self, frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """The same for the difference of both, between -limit and limit; the mean over the channels of RGB."""
+        """Colour the difference of two sets of frames between -limit and limit; RGB differences are averaged over channels."""
         difference = frames - truth
         shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
         return _coloured(shown, ERROR, -self.limit, self.limit)
 
 
 def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
-    """(C, H, W) -> (y, x), the corner of the square of that side, inside the window, in which gradients are strongest."""
+    """Find the corner (y, x) of the square with the strongest gradients of a frame (C, H, W), inside the window."""
     gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
     density = uniform_filter(gradient, side, mode="constant")
-    # The filter stands at the middle of its square.
+    # The filter gives the mean at the middle of its square.
     corners = density[side // 2 :, side // 2 :][: frame.shape[1] - side + 1, : frame.shape[2] - side + 1]
     y, x = (min(cut, (size - 1) // 2) for cut, size in zip(window, corners.shape, strict=True))
     inner = corners[y : corners.shape[0] - y, x : corners.shape[1] - x]
@@ -60,13 +64,13 @@ def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tup
 
 
 def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """The pixels of (..., H, W) that count in the scores."""
+    """Cut frames (..., H, W) to the pixels that count in the scores."""
     y, x = window
     return frames[..., y : frames.shape[-2] - y, x : frames.shape[-1] - x]
 
 
 def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
-    """How the line of each method is drawn: baselines grey and broken, what is asked about in colour."""
+    """Choose the line style of each method: baselines grey and broken, networks in colour."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
     for method in methods:
@@ -81,13 +85,13 @@ def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str,
 
 
 def label(name: str, length: int = 24) -> str:
-    """A name as matplotlib shows it as it is: $ starts no formula, a leading _ does not hide it from the legend."""
+    """Escape a name for matplotlib, where $ starts a formula and a leading _ hides a name from the legend."""
     name = plain(name, length).replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
-    """The figure as a PNG file."""
+    """Render the figure as a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
@@ -101,7 +105,7 @@ def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndar
 
 
 def _error_limit(sample: Sample) -> float:
-    """What 99% of the errors of bicubic stay below: the scale is for what is to be seen and not for a few pixels."""
+    """Choose the error scale: 99% of the errors of bicubic are below it, so that a few pixels do not set the scale."""
     shown = [sample.methods[REFERENCE]] if REFERENCE in sample.methods else list(sample.methods.values())
     errors = [np.abs(crop_to_window(one - sample.hr, sample.window)) for one in shown]
     return max(float(np.quantile(errors, 0.99)), 1e-6) if errors else 1.0

@@ -1,4 +1,4 @@
-"""Tables of rows for the terminal, for Markdown and for LaTeX. Names in them come from other people's files."""
+"""Tables for the terminal, Markdown and LaTeX. Names come from other people's files, so every cell is escaped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The rows for a terminal: headline scores first, then further blocks by group, no line above 150 characters."""
+    """Format rows for a terminal: headline scores first, then the other groups, no line above 150 characters."""
     parts = []
     for number, block in enumerate(blocks(rows)):
         own = block.rows
@@ -45,7 +45,7 @@ def text(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table per block, best values of each split in bold, with what each score is below."""
+    """Format a Markdown table per block, best values of each split in bold, with explanations of the scores below."""
     parts = []
     for block in blocks(rows):
         grid = _grid(block, _markdown_name, lambda cell, best: f"**{cell}**" if best else cell)
@@ -58,7 +58,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def latex(rows: Sequence[Row]) -> str:
-    r"""A tabular per block, best values of each split in bold; needs \usepackage{booktabs} and nothing else."""
+    r"""Format a LaTeX tabular per block, best values of each split in bold; needs only \usepackage{booktabs}."""
 
     def number(cell: str, best: bool) -> str:
         if cell == "-":
@@ -84,14 +84,14 @@ def latex(rows: Sequence[Row]) -> str:
 
 
 def _with_interval(column: Column, row: Row) -> str:
-    """The number; with its interval for PSNR, where every table has room for it."""
+    """Format a number, with its interval for PSNR."""
     shown = column.show(row[column.key])
     interval = column.interval(row) if column.key == "psnr" else ""
     return f"{shown} {interval}".rstrip()
 
 
 def _grid(block: Block, name: Callable[[str], str], cell: Callable[[str, bool], str]) -> list[list[str]]:
-    """Cells of the rows: split, method, then the block's numbers as `cell(number, is best)`."""
+    """Make the cells of the rows: split, method, then the numbers of the block as `cell(number, is best)`."""
     best = {column: column.best(block.rows) for column in block.columns}
     return [
         [name(row["split"]), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]
@@ -105,7 +105,7 @@ def _justified(cells: list[str], how: Callable[[str, int], str]) -> list[str]:
 
 
 def _chunks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
-    """The columns in as few groups as fit, each at most `room` wide."""
+    """Split the columns into as few groups as possible, each at most `room` characters wide."""
     found: list[list[list[str]]] = [[]]
     for column in columns:
         if found[-1] and sum(len(one[0]) + 2 for one in (*found[-1], column)) > room:

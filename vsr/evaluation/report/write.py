@@ -1,4 +1,4 @@
-"""Writes down an evaluation: numbers, tables, figures, movies and a page, each file whole or not at all."""
+"""The files of an evaluation: numbers, tables, figures, movies and a page, each written atomically."""
 
 from __future__ import annotations
 
@@ -37,12 +37,23 @@ def write_report(
     field: bool,
     pictures: bool = True,
 ) -> list[Row]:
-    """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html into `folder`.
+    """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html, replacing existing files.
 
-    `protocol` says what was compared, in plain nested values; `command` makes it again; `field` whether the data are fields, to
-    be shown in colours, or pictures, shown as they are; without `pictures` no figures and no page. What is there is replaced.
-    The rows of the table are returned.
-    Raises UserError when the folder cannot be written, ValueError as `summary` does.
+    Args:
+        folder: where the files are written.
+        scored: the scores of each method on each split.
+        samples: frames for figures and movies.
+        protocol: what was compared, in plain nested values.
+        command: the command that reproduces the report.
+        field: the data are physical fields, shown in colours, not pictures.
+        pictures: write figures and report.html too.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        UserError: if the folder cannot be written.
+        ValueError: see `build_rows`.
     """
     rows = build_rows(scored)
     content = results(scored, protocol, rows) | {"command": command}
@@ -70,7 +81,7 @@ def write_report(
 
 
 def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
-    """Everything to look at, split by split, and lines on what is missing."""
+    """Draw the figures and movies of each split; with notes on those that are missing."""
     shown: list[Shown] = []
     notes: list[str] = []
     named = _namer()
@@ -113,7 +124,7 @@ def _panels(sample: Sample, named: Callable[[str], str], field: bool) -> Shown:
 
 
 def _namer() -> Callable[[str], str]:
-    """Gives file names that are safe everywhere and differ even where case does not count."""
+    """Make a function that turns texts into file names: safe on every system, and unique even without regard to case."""
     taken: set[str] = set()
 
     def named(text: str) -> str:
