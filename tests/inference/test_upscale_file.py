@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import vsr
+from tests.commands.test_app import refused
 from tests.fakes import ROOT, TINY_CLIMATE, moving_pattern, train_here, upscale_here, write_video, write_y4m
 from vsr.errors import UserError
 
@@ -41,15 +42,6 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "upscale.py"), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-
-
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for part in parts:
-        assert part in last
 
 
 def fields(frames: int = 9, height: int = 14, width: int = 20) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""How the scripts start: Hydra composes, mistakes become one line, and nothing heavy is imported before they are found."""
+"""The start of train, evaluate and upscale: Hydra composes the config, it is checked, and the task runs.
+
+Mistakes are reported in one line. Those on the command line are reported before torch is imported.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vsr.config import CONF
 from vsr.config.check import check
 from vsr.config.command_log import TYPED, Notes
 from vsr.config.duration import PLAN
@@ -31,9 +35,10 @@ from vsr.system.signals import Stopped
 from vsr.system.torchrun import started
 
 PATHS = ("checkpoint", "input", "output", "resume")
-# How torch says it, of GPUs and of the machine's own memory, and what needs less.
+SWEEP = {"-m", "--multirun"}
+# Messages of torch, for GPUs and for main memory, and advice by command.
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory")
-LESS = {
+LESS_MEMORY = {
     "train": "type a smaller recipe.batch=N or recipe.patch=N, or give smaller frames",
     "evaluate": "type strategy=cpu, or data=... of smaller frames",
     "upscale": "type memory=128 and a smaller tile=N",
@@ -41,92 +46,100 @@ LESS = {
 Task = Callable[[DictConfig, Path], None]
 
 
-def launch(script: str, task: Task) -> None:
-    """Run `task(cfg, output folder)` for the config named like the script; exits 1 after a user's mistake, 130 after Ctrl-C."""
-    path = Path(script).resolve()
-    conf = path.parent / "conf"
+def launch(name: str, task: Task) -> None:
+    """Compose the config of a command from `sys.argv`, check it, and run a task with it.
+
+    Exits with status 1 after a mistake of the user and 130 after Ctrl-C. Sweeps (-m) run each job in a process of its own.
+
+    Args:
+        name: "train", "evaluate" or "upscale".
+        task: called with the config and the output folder.
+    """
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(_help(path, conf))
+        print(_help(name))
         return
     try:
-        arguments = expanded(sys.argv[1:]) if path.stem == "train" else sys.argv[1:]
-        sys.argv[1:] = _of_this_process(_paths_quoted(arguments, several=path.stem == "evaluate"))
+        arguments = expanded(sys.argv[1:]) if name == "train" else sys.argv[1:]
+        sys.argv[1:] = _arguments_of_rank(_quote_paths(arguments, several=name == "evaluate"))
     except UserError as error:
         _fail(str(error))
-    if {"-m", "--multirun"} & set(sys.argv[1:]):
-        _sweep(path, conf)
+    if SWEEP & set(sys.argv[1:]):
+        _sweep(name)
     register()
-    # Hydra then raises what it would print over several lines; the lines below make one of it.
+    # Hydra then raises its errors instead of printing them over several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-
     composed = False
 
-    @hydra.main(version_base="1.3", config_path=str(conf), config_name=path.stem)
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
     def main(cfg: DictConfig) -> None:
         nonlocal composed
         composed = True
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        fresh = not any(folder.iterdir())
-        Notes(folder, cfg)
-        try:
-            if HydraConfig.get().mode != RunMode.RUN:
-                raise UserError("hydra.mode: type -m to sweep")
-            if cfg.get("hparams_search") is not None:
-                raise UserError("hparams_search: a search is of many runs; type -m with it")
-            check(cfg)
-            task(cfg, folder)
-        except FolderInUse as error:
-            _fail(str(error))
-        except UserError as error:
-            # Here and not outside: Hydra would print a line of its own before ours.
-            if fresh:
-                _forget(folder)
-            _fail(str(error))
-        except OSError as error:
-            _fail(_unwritable(error))
-        except Stopped as stopped:
-            print(stopped.message, file=sys.stderr)
-            sys.exit(stopped.status)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
-                raise
-            _fail(f"out of memory ({(str(error).splitlines() or ['of the machine'])[0]}); {LESS[path.stem]}")
+        _run(name, task, cfg)
 
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(one_line(error, conf, path.stem))
-    except (TypeError, ValueError) as error:  # Hydra's own, of a choice that is no name
+        _fail(one_line(error, CONF, name))
+    except (TypeError, ValueError) as error:  # raised by Hydra for a choice that is not a name
         if composed:
             raise
-        _fail(_no_choice(conf) or one_line(error, conf, path.stem))
+        _fail(_no_choice(CONF) or one_line(error, CONF, name))
     except OSError as error:
-        _fail(_unwritable(error))
+        _fail(_describe_unwritable(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def _of_this_process(arguments: list[str]) -> list[str]:
-    """Under torchrun only the first process has a folder and a log; the others learn of its folder later."""
+def _run(name: str, task: Task, cfg: DictConfig) -> None:
+    """Check the config and run the task. Errors are reported here, as Hydra would print a line of its own first."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    fresh = not any(folder.iterdir())
+    Notes(folder, cfg)
+    try:
+        if HydraConfig.get().mode != RunMode.RUN:
+            raise UserError("hydra.mode: type -m to sweep")
+        if cfg.get("hparams_search") is not None:
+            raise UserError("hparams_search: a search is of many runs; type -m with it")
+        check(cfg)
+        task(cfg, folder)
+    except FolderInUse as error:
+        _fail(str(error))
+    except UserError as error:
+        if fresh:
+            _remove_empty_run(folder)
+        _fail(str(error))
+    except OSError as error:
+        _fail(_describe_unwritable(error))
+    except Stopped as stopped:
+        print(stopped.message, file=sys.stderr)
+        sys.exit(stopped.status)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        _fail(f"out of memory ({(str(error).splitlines() or ['of the machine'])[0]}); {LESS_MEMORY[name]}")
+
+
+def _arguments_of_rank(arguments: list[str]) -> list[str]:
+    """Keep all ranks but the first of torchrun from making a folder and a log; they get the folder of the first rank later."""
     outside = started()
-    if outside is not None and outside.world > 1 and {"-m", "--multirun"} & set(arguments):
+    if outside is not None and outside.world > 1 and SWEEP & set(arguments):
         _fail("-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
     if outside is None or outside.rank == 0:
         return arguments
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 
 
-def _sweep(script: Path, conf: Path) -> NoReturn:
-    """Runs of the script in fresh processes: Hydra's own way has them share one, and the ranks of a run repeat the sweep."""
+def _sweep(name: str) -> NoReturn:
+    """Run a sweep. Hydra's own sweep would run all jobs in one process, and the ranks of a job would repeat the sweep."""
     from vsr.evaluation.compare.runs import sweep_runs
     from vsr.evaluation.compare.write import summarize
     from vsr.sweeps.sweep import sweep
 
     try:
-        folder, failed = sweep(script, conf, sys.argv[1:])
-        if script.stem == "train" and (runs := sweep_runs(folder)):
-            command = shlex.join(["python", script.name, *sys.argv[1:]])
+        folder, failed = sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:])
+        if name == "train" and (runs := sweep_runs(folder)):
+            command = shlex.join(["python", f"{name}.py", *sys.argv[1:]])
             print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
         for line in failed:
@@ -139,30 +152,30 @@ def _sweep(script: Path, conf: Path) -> NoReturn:
         sys.exit(130)
 
 
-def _paths_quoted(arguments: list[str], several: bool) -> list[str]:
-    """Values of the keys that name files, as typed in a shell, in Hydra's grammar: blanks, = and brackets belong to the name.
+def _quote_paths(arguments: list[str], several: bool) -> list[str]:
+    """Quote the values of keys in PATHS for Hydra's grammar, so that file names may hold blanks, = and brackets.
 
-    With `several`, checkpoints between commas are a list, unless -m sweeps over them. What is quoted or a list stays as it is.
+    With `several`, checkpoints between commas become a list, unless -m sweeps over them. Quoted values and lists stay.
     """
-    found = []
+    quoted = []
+    sweep = bool(SWEEP & set(arguments))
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in PATHS and value and value not in ("null", "???") and value[0] not in "['\"$":
-            sweep = bool({"-m", "--multirun"} & set(arguments))
             parts = value.split(",") if (key == "checkpoint" and several) or sweep else [value]
             names = [f"'{name}'" if "'" not in name else f'"{name}"' for name in parts if name]
             value = names[0] if len(names) == 1 else ",".join(names) if sweep else f"[{','.join(names)}]"
-        found.append(f"{key}={value}" if equals else argument)
-    return found
+        quoted.append(f"{key}={value}" if equals else argument)
+    return quoted
 
 
-def _help(script: Path, conf: Path) -> str:
-    """What can be typed, from the config folder itself (Hydra's own help lists its groups too and takes half a second)."""
-    main = (conf / f"{script.stem}.yaml").read_text(encoding="utf-8")
+def _help(name: str) -> str:
+    """The help text, made of the config folder (Hydra's own lists its internal groups and takes half a second)."""
+    main = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
     lines = [main.splitlines()[0].lstrip("# ")]
     for group, default in groups:
-        choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         if group == "hydra" or len(choices) + (default == "null") < 2:
             continue
         if len(lines) == 1:
@@ -171,16 +184,13 @@ def _help(script: Path, conf: Path) -> str:
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]
-    lines += ["", f"python {script.name} --cfg job [overrides] prints the whole config."]
+    lines += ["", f"python {name}.py --cfg job [overrides] prints the whole config."]
     lines += ["-m sweeps over comma-separated values, jobs=N of the runs at a time."]
     return "\n".join(lines)
 
 
-def _forget(folder: Path) -> None:
-    """Remove an output folder in which nothing but how it was started has been written, and folders left empty by that.
-
-    Unless another process works in it, which has come to the same empty folder since.
-    """
+def _remove_empty_run(folder: Path) -> None:
+    """Remove an output folder that only holds logs of its start, and parents that are empty then, if no process uses it."""
     if (
         folder.is_dir()
         and folder != Path.cwd()
@@ -197,8 +207,8 @@ def _forget(folder: Path) -> None:
             parent.rmdir()
 
 
-def _unwritable(error: OSError) -> str:
-    """What a file that the system refuses calls for; an error that names no file is not the user's, and is raised again."""
+def _describe_unwritable(error: OSError) -> str:
+    """The message for a file that cannot be written. An error that names no file is a bug and is raised again."""
     if error.filename is None:
         raise error
     return f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere"
@@ -207,6 +217,6 @@ def _unwritable(error: OSError) -> str:
 def _fail(message: str) -> NoReturn:
     outside = started()
     if outside is not None and outside.rank > 0:
-        time.sleep(3.0)  # the first process may make the same mistake; then torchrun ends this one before it is said again
+        time.sleep(3.0)  # the first rank may fail in the same way; torchrun then ends this rank before the message is repeated
     print(f"error: {UserError(message)}", file=sys.stderr)
     sys.exit(1)

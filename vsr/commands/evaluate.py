@@ -7,7 +7,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vsr.commands.app import launch
-from vsr.config import CONF
 
 
 def run(cfg: DictConfig, folder: Path) -> None:
@@ -19,7 +18,7 @@ def run(cfg: DictConfig, folder: Path) -> None:
 
 def main() -> None:
     """Run the command with the arguments of this process."""
-    launch(str(CONF.parent / "evaluate.py"), run)
+    launch("evaluate", run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.commands.app import launch
-from vsr.config import CONF
 from vsr.config.schema import UpscaleSchema
 
 
@@ -21,7 +20,7 @@ def run(cfg: DictConfig, folder: Path) -> None:
 
 def main() -> None:
     """Run the command with the arguments of this process."""
-    launch(str(CONF.parent / "upscale.py"), run)
+    launch("upscale", run)
 
 
 if __name__ == "__main__":

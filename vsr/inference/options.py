@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -65,14 +65,6 @@ class UpscaleOptions:
     def from_config(cls, config: UpscaleSchema) -> UpscaleOptions:
         """Take the options from the config of upscale.py."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
-
-    @classmethod
-    def from_keywords(cls, keywords: dict[str, Any]) -> UpscaleOptions:
-        """Take the options from the keyword arguments of `vsr.load`. Raises UserError for an unknown name."""
-        known = {field.name for field in fields(cls)}
-        if unknown := [name for name in keywords if name not in known]:
-            raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
-        return cls(**keywords)
 
     @property
     def approximate(self) -> bool:

@@ -14,13 +14,10 @@ READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
 
 
 class Source(Protocol):
-    """LR movies of one frame size.
+    """LR movies of one frame size (channels, height, width).
 
     Attributes:
         lengths: the number of frames of each movie; None for a movie whose end is only found by reading.
-        channels: of every frame.
-        height: of every frame, in LR pixels.
-        width: of every frame, in LR pixels.
     """
 
     lengths: list[int | None]
@@ -46,19 +43,17 @@ class ArraySource:
         self.lengths: list[int | None] = [length] * movies
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w) of a movie, float32 in physical units, from frame `start` on."""
         length = self.array.shape[2]
         count = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
         for first in range(start, length, count):
             yield from np.moveaxis(self.array.read(movie, first, min(first + count, length)), 1, 0)
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w) of a movie from the first on."""
         return self.frames(movie, 0)
 
 
 class VideoSource:
-    """The frames of a video or of a folder of pictures, as one movie."""
+    """The frames of a video or of a folder of pictures, as one movie of code values 0..255."""
 
     def __init__(self, blocks: VideoBlocks) -> None:
         self.blocks = blocks
@@ -66,10 +61,8 @@ class VideoSource:
         self.lengths: list[int | None] = [blocks.length]
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w), code values 0..255, from frame `start` on."""
         for _, block in self.blocks.blocks(1, start):
             yield from block
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w) from the first on."""
         return self.blocks.peek()

@@ -12,14 +12,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an LR frame.
-
-    Attributes:
-        y: rows of the frame that the tile computes.
-        x: columns of the frame that the tile computes.
-        seen_y: rows that the network sees for that, counted with the border.
-        seen_x: columns that the network sees for that, counted with the border.
-    """
+    """Rows and columns of an LR frame that a tile computes, and those that the network sees for that, counted with the border."""
 
     y: Span
     x: Span
@@ -35,8 +28,7 @@ def split_into_tiles(height: int, width: int, reach: int, area: int, border: Spa
     one tile; else tiles are strips of whole rows or squares, whichever sees fewer pixels twice.
 
     Args:
-        height: of the frame, in LR pixels.
-        width: of the frame, in LR pixels.
+        height, width: of the frame, in LR pixels.
         reach: LR pixels on each side on which an SR pixel depends.
         area: LR pixels that a tile may see.
         border: (y, x) pixels per side of a made-up border, which are seen and never computed.

@@ -177,14 +177,9 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
     options = upscaler.options
     if options.approximate:
         error = upscaler.engine.rounding_error(lr)
-        log.info(
-            "precision %s%s against fp32 on the first frames: RMSE %.3g, largest difference %.3g, PSNR %.1f dB",
-            options.precision,
-            ", compiled" if options.compile else "",
-            error["rms"],
-            error["max"],
-            error["psnr"],
-        )
+        compiled = ", compiled" if options.compile else ""
+        scores = f"RMSE {error['rms']:.3g}, largest difference {error['max']:.3g}, PSNR {error['psnr']:.1f} dB"
+        log.info("precision %s%s against fp32 on the first frames: %s", options.precision, compiled, scores)
     low, high = upscaler.bounds
     finite = lr[lr.isfinite()]
     if not finite.numel():
@@ -192,11 +187,5 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
     least, largest = float(finite.min()), float(finite.max())
     excess = max(low - least, largest - high)
     if excess > OUTSIDE * (high - low) and math.isfinite(excess):
-        log.warning(
-            "warning   values from %.4g to %.4g, the network was trained on %.4g to %.4g: what it makes of the rest is a guess; "
-            "check the units of the input",
-            least,
-            largest,
-            low,
-            high,
-        )
+        values = f"values from {least:.4g} to {largest:.4g}, the network was trained on {low:.4g} to {high:.4g}"
+        log.warning("warning   %s: what it makes of the rest is a guess; check the units of the input", values)

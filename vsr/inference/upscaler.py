@@ -35,7 +35,6 @@ class Upscaler:
         options: how the network is applied. None values are replaced by those of the training.
 
     Attributes:
-        trained: the checkpoint.
         options: as given, with `ends`, `consistency` and `consistency_steps` filled in.
         engine: the function of LR frames.
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
@@ -183,4 +182,7 @@ def load(path: str | Path, **options: Any) -> Upscaler:
         UserError: the file is not a checkpoint of vsr, is damaged or incomplete; an option is unknown, has a value that is not
             allowed, or contradicts the network or the other options.
     """
-    return Upscaler(read_trained(Path(path).expanduser()), UpscaleOptions.from_keywords(options))
+    known = UpscaleOptions.__dataclass_fields__
+    if unknown := [name for name in options if name not in known]:
+        raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
+    return Upscaler(read_trained(Path(path).expanduser()), UpscaleOptions(**options))

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 import vsr
 import vsr.inference.upscaler
 import vsr.training.run
-from tests.fakes import CONF, ROOT
+from tests.fakes import CONF
 from vsr.__main__ import run_command
 from vsr.commands.app import launch
 from vsr.config.check import check
@@ -122,13 +122,13 @@ def run(folder: str) -> None:
 def config(script: str, *arguments: str) -> None:
     """A script with these arguments, up to its work."""
     sys.argv = [f"{script}.py", *arguments]
-    launch(str(ROOT / f"{script}.py"), lambda cfg, folder: None)
+    launch(script, lambda cfg, folder: None)
 
 
 def train(script: str, *arguments: str) -> None:
     """The same with its work."""
     sys.argv = [f"{script}.py", *arguments]
-    launch(str(ROOT / f"{script}.py"), lambda cfg, folder: print(vsr.training.run.train(cfg, folder)["rows"]))
+    launch(script, lambda cfg, folder: print(vsr.training.run.train(cfg, folder)["rows"]))
 
 
 def whole(script: str, name: str) -> None:

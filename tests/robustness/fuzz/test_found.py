@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import vsr
-from tests.fakes import ROOT, compose_config, moving_pattern, write_video
+from tests.fakes import compose_config, moving_pattern, write_video
 from tests.robustness.fuzz.edits import edit_tree
 from tests.robustness.fuzz.formats import FORMATS
 from tests.robustness.fuzz.weight_formats import trained
@@ -199,7 +199,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     """The one line with which train.py refuses these arguments."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     with pytest.raises(SystemExit) as status:
-        launch(str(ROOT / "train.py"), lambda cfg, folder: None)
+        launch("train", lambda cfg, folder: None)
     assert status.value.code == 1
     line = capsys.readouterr().err.removesuffix("\n")
     assert line.isprintable()

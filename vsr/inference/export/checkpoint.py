@@ -21,32 +21,12 @@ ROUNDINGS = 8  # units in the last place of float32, for values whose standard d
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The largest difference between the outputs of a file and of its network.
-
-    Attributes:
-        value: in physical units.
-        share: divided by the standard deviation of the output.
-    """
-
-    value: float
-    share: float
-
-
-@dataclass(frozen=True)
 class ExportReport:
-    """A description of the file that was written.
-
-    Attributes:
-        path: the file.
-        difference: from the network.
-        facts: the metadata in the file.
-        lines: a summary to print.
-    """
+    """A file that was written: its metadata, its largest difference from the network in physical units, a summary to print."""
 
     path: Path
-    difference: Difference
     facts: dict[str, str]
+    difference: float
     lines: list[str]
 
 
@@ -81,18 +61,23 @@ def export_checkpoint(
     module = trained.module()
     axes, facts = InputAxes.of(module, trained.channels), describe_network(trained, module)
     exported = EXPORTERS[format_](ExportTask(trained, module, axes, facts))
-    difference = compare(exported, trained.module(), axes, output)
+    difference, share = compare(exported, trained.module(), axes, output)
     try:
         with replacing(output) as temporary:
             temporary.write_bytes(exported.content)
     except OSError as error:
         detail = error.strerror or error
         raise UserError(f"{output}: cannot be written ({detail}); type output=PATH in a folder of yours") from error
-    return ExportReport(output, difference, facts, _summarize(output, format_, exported, axes, difference, facts))
+    units = f" {facts['units']}" if facts["units"] not in ("", "1") else ""
+    largest = f"differs by {difference:.1e}{units} at most, {share:.1e} of the output's spread" if difference else "the same"
+    return ExportReport(output, facts, difference, _summarize(output, format_, exported, axes, facts, largest))
 
 
-def compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> Difference:
-    """Measure the largest difference between a file and its network, on noise within the bounds, over several input sizes.
+def compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> tuple[float, float]:
+    """Compare a file with its network on noise within the bounds, at several input sizes.
+
+    Returns:
+        The largest difference, in physical units and divided by the standard deviation of the output.
 
     Raises:
         UserError: the file fails, gives another output size, or differs by more than rounding in float32.
@@ -122,8 +107,8 @@ def compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: P
                 f"{output}: not written, as it differs from the network by {share:.1e} of the output's spread at {at} "
                 f"(allowed: {TOLERANCE:.0e}); try another format"
             )
-        differences.append(Difference(value, share))
-    return max(differences, key=lambda difference: difference.share)
+        differences.append((value, share))
+    return max(differences, key=lambda difference: difference[1])
 
 
 def _noise(size: Size, module: SRModule) -> Tensor:
@@ -132,12 +117,10 @@ def _noise(size: Size, module: SRModule) -> Tensor:
 
 
 def _summarize(
-    output: Path, format_: Format, exported: ExportedFile, axes: InputAxes, difference: Difference, facts: dict[str, str]
+    output: Path, format_: Format, exported: ExportedFile, axes: InputAxes, facts: dict[str, str], compared: str
 ) -> list[str]:
     """Lines that say what was written."""
-    units = f" {facts['units']}" if facts["units"] not in ("", "1") else ""
     trials = ", ".join("x".join(map(str, size)) for size in axes.test_sizes)
-    largest = f"differs by {difference.value:.1e}{units} at most, {difference.share:.1e} of the output's spread"
     rows = {
         "format": f"{exported.note}; {_format_size(len(exported.content))}",
         "network": f"{facts['name']}, {facts['kind']}, x{facts['scale']}, checkpoint {facts['checkpoint'][:12]}",
@@ -147,7 +130,7 @@ def _summarize(
     else:
         rows["input"] = f"{INPUT} {axes.input_text}"
         rows["output"] = f"{OUTPUT} {axes.output_text}; float32, physical units, like the input"
-    rows["compared"] = f"with the network at {trials}: {largest if difference.value else 'the same'}"
+    rows["compared"] = f"with the network at {trials}: {compared}"
     return [str(output), *(f"  {key:<9} {text}" for key, text in rows.items())]
 
 

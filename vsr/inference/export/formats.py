@@ -28,13 +28,7 @@ OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here;
 
 @dataclass(frozen=True, eq=False)
 class ExportedFile:
-    """The content of a file.
-
-    Attributes:
-        content: the bytes.
-        run: computes SR from LR with the network that was read back from `content`.
-        note: a description to print.
-    """
+    """The bytes of a file, a function that computes SR from LR with what was read back from them, and a description to print."""
 
     content: bytes
     run: Callable[[Tensor], Tensor]
@@ -43,14 +37,7 @@ class ExportedFile:
 
 @dataclass(frozen=True, eq=False)
 class ExportTask:
-    """A network to export.
-
-    Attributes:
-        trained: the checkpoint.
-        module: the network with its normalizer.
-        axes: the sizes of its input.
-        facts: the metadata for the file.
-    """
+    """A checkpoint to export, its network with the normalizer, the sizes of its input, and the metadata for the file."""
 
     trained: Trained
     module: SRModule
