@@ -154,11 +154,6 @@ SPOILT = {
     "a best epoch that is lost": ("finished", lost_best_epoch, "best.ckpt: no such checkpoint; the best epoch so far was in it"),
     "a plan that cannot be": ("begun", written("plan.json", PLANNED % b"bf1~"), "plan.json: precision=bf1~"),
     "a plan of other keys": ("begun", written("plan.json", b'{"settled": {"seed": 3}}'), "plan.json: cannot be read"),
-    "a plan of a trial of nothing": (
-        "begun",
-        written("plan.json", b'{"settled": {}, "trial": {"model": 1}}'),
-        "plan.json: cannot be read",
-    ),
     "a lock that is a folder": ("begun", no_lock, "run.lock: Is a directory"),
     "notes that are a file": (
         "begun",

@@ -132,12 +132,13 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
 
 def _sweep(name: str) -> NoReturn:
     """Run a sweep. Hydra's own sweep would run all jobs in one process, and the ranks of a job would repeat the sweep."""
-    from vsr.evaluation.compare.runs import sweep_runs
-    from vsr.evaluation.compare.write import summarize
     from vsr.sweeps.sweep import sweep
 
     try:
         folder, failed = sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:])
+        from vsr.evaluation.compare.runs import sweep_runs  # matplotlib only now
+        from vsr.evaluation.compare.write import summarize
+
         if name == "train" and (runs := sweep_runs(folder)):
             command = shlex.join(["python", f"{name}.py", *sys.argv[1:]])
             print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))

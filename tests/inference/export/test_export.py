@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -287,13 +286,3 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"needs the package onnxscript; type: pip install 'vsr\[export\]'"):
         export_checkpoint(saved(tmp_path / "best.ckpt", "bilinear"), "onnx")
-
-
-@pytest.mark.parametrize("typed", [["--help"], ["checkpoint=a", "fromat=onnx"]])
-def test_help_and_mistakes_do_not_wait_for_torch(typed: list[str]) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "vsr", "export", *typed]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "checkpoint" in done.stdout or "did you mean 'format'?" in done.stderr
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "vsr.errors" in loaded
-    assert not loaded & {"torch", "numpy", "onnx", "hydra"}

@@ -1,0 +1,42 @@
+"""`python -m vsr COMMAND`: one line for each mistake, without the seconds that torch takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.fakes import ROOT
+from vsr.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("export --help", "checkpoint: ???"),
+        ("export checkpoint=a fromat=onnx", "error: fromat: unknown key; did you mean 'format'?"),
+        ("train lrr=1", "error: lrr: unknown key"),
+        ("upscale --help", "python upscale.py --cfg job"),
+        ("evaluate checkpoint=missing.ckpt", "error: checkpoint=missing.ckpt: no such file"),
+        ("trian", "error: trian: unknown command; did you mean 'train'?"),
+    ],
+)
+def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "vsr", *typed.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert said in done.stdout + done.stderr
+    assert done.returncode == (1 if "error" in said else 0)
+    assert "vsr.errors" in loaded
+    assert not loaded & {"torch", "numpy", "onnx"}
+
+
+def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(file: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vsr.commands.weights.describe", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        main(["weights", "a.ckpt"])
+    assert capsys.readouterr().err == "interrupted\n"
