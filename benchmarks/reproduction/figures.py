@@ -94,7 +94,7 @@ def panels(placed: Mapping[tuple[str, int], Placed], climate: Sequence[str], pat
     shown: dict[str, torch.Tensor] = {}
     for label, run in PIPELINES.items():
         module = read_trained(placed[run, 0].folder / "checkpoints" / "best.ckpt").module().eval()
-        clip = frames.clip(at, at + 1, module.network.context, data.ends).one(module.device)
+        clip = frames.clip(at, at + 1, module.network.context, data.ends).first(module.device)
         truth = module.normalizer(clip.hr)[0, 0, 0]
         if not shown:
             lr = module.normalizer(clip.lr)[:, :, module.network.context]

@@ -184,7 +184,7 @@ def test_patches_from_a_file_are_those_of_memory(length: int) -> None:
 def test_sizes_are_mixed_in_proportion_to_their_area() -> None:
     small, large = MemoryFrames(coded(4, 6), ((0, 4),)), MemoryFrames(coded(4, 30), ((0, 4),))
     frames = MixedFrames([small, large])
-    assert frames.smallest() == small.smallest()
+    assert frames.smallest_size() == small.smallest_size()
     loader = PatchLoader(frames, patch=6, batch=16, steps=100)
     positions = torch.cat([batch.position for batch in loader])
     share = (positions >= 4).float().mean().item()

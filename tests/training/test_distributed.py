@@ -227,7 +227,7 @@ def test_the_batches_of_all_processes_are_those_of_one(kind: str, world: int, ba
 
     def drawn() -> list[tuple[list[float], float]]:
         loader = PatchLoader(frames, patch=2, batch=batch, steps=steps, seed=3)
-        return [([float(x) for x in clip.hr[:, 0, 0, 0, 0]], clip.part) for clip in loader]
+        return [([float(x) for x in clip.hr[:, 0, 0, 0, 0]], clip.share) for clip in loader]
 
     with pytest.MonkeyPatch.context() as patch:
         of_rank(patch, 0, 1)

@@ -1,4 +1,7 @@
-"""What all data have in common: checks, splits, degradation, loaders. A subclass only says where HR movies come from."""
+"""The base class of all data modules: checks, splits, degradation and loaders.
+
+A subclass only provides HR movies; docs/guides/adding-a-dataset.md shows how.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from vsr.data.checks import check_copies, scan, warn_near_duplicates
+from vsr.data.checks import check_copies, scan_frames, warn_near_duplicates
 from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.lazy_frames import StoredFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
@@ -22,40 +25,43 @@ from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
 
-ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the turns too
+ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the rotations too
 VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
-MOVIE_VALIDATION_PIXELS = 1 << 18  # by a movie network: it does some twenty times more work per pixel
-PREPARE_PIXELS = 1 << 24  # HR pixels that statistics and closed-form filters are fitted to, evenly over the training frames
+MOVIE_VALIDATION_PIXELS = 1 << 18  # the limit for movie networks, which do some twenty times more work per pixel
+PREPARE_PIXELS = 1 << 24  # HR pixels for statistics and closed-form fits, from evenly spread training frames
 
 
 class SRDataModule(L.LightningDataModule, ABC):
-    """HR movies -> train, val, test and further test splits of aligned LR and HR frames, in physical units.
+    """Turns HR movies into train, val and test splits of aligned LR and HR frames, in physical units.
+
+    The arguments are those that all data modules share: a subclass takes them as `**shared` and hands them on, so that a new
+    one is added here alone.
 
     Args:
-        scale, degradation: how LR is made from whole HR frames.
+        scale: HR pixels per LR pixel, 2, 3 or 4.
+        degradation: makes LR frames from whole HR frames.
         recipe: batch, patch and augmentation of the training loader.
         draw_seed: seed of the training draws (patches, clips, flips).
-        crop: cut frames whose size the scale does not divide at their lower and right border, instead of refusing them.
-        mask: fill values that are not finite (land, gaps) and leave them out of loss and scores, instead of refusing them.
-        memory: MiB of HR frames that are held in memory; a larger split stays in its file and is read in blocks.
-
-    Attributes that subclasses set: `name`; `bounds`, the physical values that become 0 and 1, None for the least and the largest
-    of the training frames; `symmetries`, which of the loaders' SYMMETRIES leave the data's law unchanged; `split`.
+        crop: cut frames at their lower and right border to a multiple of the scale; otherwise such frames are refused.
+        mask: fill values that are not finite (land, gaps) and leave them out of loss and scores; otherwise they are refused.
+        memory: MiB of HR frames per split that are held in memory; a larger split stays in its file and is read in blocks.
     """
 
+    # Subclasses set these.
     name: str
-    bounds: tuple[float, float] | None
-    symmetries: tuple[str, ...] = ALL_SYMMETRIES
+    bounds: tuple[float, float] | None  # physical values that become 0 and 1; None for the range of the training frames
     split: Split
-    min_frames = 2  # of a movie
-    test_name = "test"  # of the split's test part
+    symmetries: tuple[str, ...] = ALL_SYMMETRIES  # of SYMMETRIES in loaders.py, those that leave the data's law unchanged
+    min_frames = 2  # per movie
+    test_split_name = "test"  # name of the test part of `split`
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
-    trains = True  # whether patches and clips will be drawn to learn from; set before setup()
-    protocol = "float"  # or "classical"; set before setup()
-    ends: Ends = "replicate"  # the frames before the first and after the last; set before setup()
-    # What the network that is served needs, see serve().
-    context, lost, trim, length = 0, 0, 0, 1
+    # The caller sets these before setup().
+    for_training = True  # whether patches and clips are drawn from the training split
+    protocol = "float"  # or "classical"
+    ends: Ends = "replicate"  # padding in time at both ends of a movie
+    # configure_loaders() sets these.
+    context, margin, trim, length = 0, 0, 0, 1
 
     def __init__(
         self,
@@ -76,95 +82,121 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def movies(self) -> list[Movie]:
-        """The movies that are split. Raises UserError."""
+        """Movies that `split` divides into train, val and test.
+
+        Raises:
+            UserError: a file cannot be used.
+        """
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """Movies that are tested on as wholes, by the name of their split."""
+        """Further test splits by name; each is a list of movies that are scored as wholes."""
         return {}
 
     @property
     def channels(self) -> int:
+        """Channels of every frame."""
         return self.sets["train"].channels
 
     @property
     def test_splits(self) -> tuple[str, ...]:
+        """Names of the test splits."""
         return tuple(name for name in self.sets if name not in ("train", "val"))
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, check, split and degrade, once."""
+        """Read, check, split and degrade the movies; the first call does the work.
+
+        Raises:
+            UserError: a movie cannot be used, or the splits do not fit.
+        """
         if self.sets:
             return
+        splits = self._cut_splits()
+        digest = self._check_values(splits)
+        if self.protocol == "classical" and self.bounds != (0.0, 255.0):
+            raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
+        tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
+        sets = {name: self._build_frame_set(found) for name, found in splits.items()}
+        if self.for_training:
+            self._check_patch(sets["train"])
+        self.card = {
+            "name": self.name,
+            "frames": {name: len(frame_set) for name, frame_set in sets.items()},
+            "size": list(sets["train"].smallest_size()),
+            "channels": sets["train"].channels,
+            "bounds": list(self.bounds or ()),
+            "units": tested[0].meta.get("units") if tested else None,
+            # Whether the test fields continue at the opposite border.
+            "periodic": bool(tested) and all(movie.meta.get("periodic") is True for movie in tested),
+            "sha256": digest,
+        }
+        self.sets = sets
+
+    def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
+        """The segments of every split, with their movies."""
         movies, extra_movies = self.movies(), self.extra_test_splits()
         for number, movie in enumerate([*movies, *(movie for extra in extra_movies.values() for movie in extra)]):
             movie.number = number
             self._check_shape(movie)
         splits = {
-            self.test_name if name == "test" else name: [(movies[part.movie], part) for part in parts]
+            self.test_split_name if name == "test" else name: [(movies[part.movie], part) for part in parts]
             for name, parts in self.split.cut([movie.shape[1] for movie in movies], self.name).items()
         }
         for name, extra in extra_movies.items():
             splits[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(extra)]
+        return splits
+
+    def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
+        """Check the values of all frames, take `bounds` from the training frames, and return the SHA-256 of all values."""
         digest = hashlib.sha256()
         learned: set[bytes] = set()
-        for name, found in splits.items():
-            low, high, seen = scan(found, digest, self.mask)
-            if name not in ("train", "val"):
-                said = f"{self.name}: the split '{name}'"
-                if not check_copies(said, found[0][0].name, seen, learned) and not self.physical:
-                    warn_near_duplicates(said, splits["train"], found, self.bounds or (low, high))
-            learned |= set(seen) if name == "train" else set()
+        for name, parts in splits.items():
+            low, high, hashes = scan_frames(parts, digest, self.mask)
             if name == "train":
+                learned = set(hashes)
                 if low == high:
-                    raise UserError(f"{found[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
+                    raise UserError(f"{parts[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
                 self.bounds = self.bounds or (low, high)
-        if self.protocol == "classical" and self.bounds != (0.0, 255.0):
-            raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
-        tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
-        sets = {name: self._frame_set(found) for name, found in splits.items()}
-        if self.trains:
-            self._check_patch(sets["train"])
-        self.card = {
-            "name": self.name,
-            "frames": {name: len(frame_set) for name, frame_set in sets.items()},
-            "size": list(sets["train"].smallest()),
-            "channels": sets["train"].channels,
-            "bounds": list(self.bounds or ()),
-            "units": tested[0].meta.get("units") if tested else None,
-            # Whether the fields that are tested on go on at the opposite border.
-            "periodic": bool(tested) and all(movie.meta.get("periodic") is True for movie in tested),
-            "sha256": digest.hexdigest(),
-        }
-        self.sets = sets
+            elif name != "val":
+                label = f"{self.name}: the split '{name}'"
+                if not check_copies(label, parts[0][0].name, hashes, learned) and not self.physical:
+                    warn_near_duplicates(label, splits["train"], parts, self.bounds or (low, high))
+        return digest.hexdigest()
 
     def training_frames(self) -> TrainingFrames:
-        """Whole training frames for what is fitted in closed form: all, or evenly spread ones when there are many."""
+        """Whole training frames for closed-form fits: all frames, or evenly spread ones up to PREPARE_PIXELS."""
         train = self.sets["train"]
-        height, width = train.smallest()
+        height, width = train.smallest_size()
         step = max(1, -(-len(train) * height * width // PREPARE_PIXELS))
         return [(pair.lr, pair.hr, pair.mask) for pair in train.pairs(step)]
 
-    def serve(self, recipe: Recipe, *, context: int, lost: int, trim: int) -> None:
-        """Make the loaders give what a network needs; before they are asked for.
+    def configure_loaders(self, recipe: Recipe, *, context: int, margin: int, trim: int) -> None:
+        """Set what the loaders give to a network; call before the loaders are built.
 
-        `context` LR frames around each HR frame in scoring; training clips that stick out by the `lost` frames that the network
-        takes off both ends; `trim` frames left out of the scores at both ends of every movie. Raises UserError when no training
-        movie is long enough.
+        Args:
+            recipe: the recipe of this network's training.
+            context: LR frames before and after each HR frame in scoring.
+            margin: frames per side that the network removes in time; training clips are padded by as many at the ends of movies.
+            trim: frames at both ends of every movie that are not scored.
+
+        Raises:
+            UserError: no training movie is long enough for clips of recipe.frames, or the network removes all of their frames.
         """
-        self.recipe, self.context, self.lost, self.trim = recipe, context, lost, trim
+        self.recipe, self.context, self.margin, self.trim = recipe, context, margin, trim
         self.length = recipe.frames if context else 1
         longest = max(b - a for a, b in self.sets["train"].segments)
-        if self.trains and longest + 2 * lost < self.length:
+        if self.for_training and longest + 2 * margin < self.length:
             raise UserError(
                 f"{self.name}: no training movie is long enough for clips of recipe.frames={self.length} frames, the longest has "
-                f"{longest}, and {lost} made up at each end; type recipe.frames={longest + 2 * lost} or less"
+                f"{longest}, and {margin} made up at each end; type recipe.frames={longest + 2 * margin} or less"
             )
-        if self.length <= 2 * lost:
-            raise UserError(f"recipe.frames={self.length}: this network takes off {lost} at each end; type recipe.frames=7")
+        if self.length <= 2 * margin:
+            raise UserError(f"recipe.frames={self.length}: this network takes off {margin} at each end; type recipe.frames=7")
 
     def train_dataloader(self) -> PatchLoader:
+        """Random patches or whole frames of the training split."""
         recipe = self.recipe
         return PatchLoader(
-            self._placed(self.sets["train"].padded(self.lost, self.ends)),
+            self._on_device(self.sets["train"].padded(self.margin, self.ends)),
             length=self.length,
             patch=recipe.patch,
             batch=recipe.batch,
@@ -174,30 +206,35 @@ class SRDataModule(L.LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
-        """Training frames (as many as there are validation frames, evenly spread) and validation frames.
+        """Two loaders: as many evenly spread training frames as there are validation frames, and the validation frames.
 
-        Of large ones, so many, evenly spread, as make VALIDATION_PIXELS: scoring must not take longer than training. For movie
-        networks, runs of consecutive frames. The test splits are always scored whole.
+        Both are thinned out to VALIDATION_PIXELS, because scoring must not take longer than training; the test splits are always
+        scored whole. Movie networks get runs of consecutive frames.
         """
         train, val = self.sets["train"], self.sets["val"]
-        height, width = val.smallest()
+        height, width = val.smallest_size()
         limit = MOVIE_VALIDATION_PIXELS if self.context else VALIDATION_PIXELS
         step = max(1, -(-len(val) * height * width // limit))
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
-        if self.context:  # runs of consecutive frames, or most of the work would be for the frames around
+        if self.context:  # single frames would spend most of the work on their context
             return [self._clips(frames, each, whole=False) for frames, each in both]
-        return [FrameLoader(self._placed(frames), each) for frames, each in both]
+        return [FrameLoader(self._on_device(frames), each) for frames, each in both]
 
     def test_dataloader(self) -> list[ClipLoader]:
+        """One loader per test split, in the order of `test_splits`."""
         return [self._clips(self.sets[name]) for name in self.test_splits]
 
     def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
-        placed = self._placed(frames)
+        placed = self._on_device(frames)
         return ClipLoader(placed, context=self.context, trim=self.trim, ends=self.ends, step=step, whole=whole)
 
     def check_window(self, window: Triple) -> None:
-        """Raises UserError when the evaluation window leaves no frames, or frames that are too small for SSIM."""
-        height, width = (min(sizes) for sizes in zip(*(found.smallest() for found in self.sets.values()), strict=True))
+        """Check that the evaluation window leaves frames that are large enough for SSIM.
+
+        Raises:
+            UserError: the window leaves no frames, or frames that are too small.
+        """
+        height, width = (min(sizes) for sizes in zip(*(found.smallest_size() for found in self.sets.values()), strict=True))
         left = (height - 2 * window[1], width - 2 * window[2])
         if min(left) <= 2 * SSIM_RADIUS:
             raise UserError(
@@ -213,13 +250,13 @@ class SRDataModule(L.LightningDataModule, ABC):
                 )
 
     def _usable_symmetries(self) -> tuple[str, ...]:
-        """Those of the data, less those that would move LR against HR where the degradation is not centred."""
+        """The data's symmetries without the flips that would shift LR against HR, where the degradation is not centred."""
         if self.degradation.centred(self.scale):
             return self.symmetries
         return tuple(x for x in self.symmetries if x == "transpose")
 
-    def _placed(self, frames: FrameSet) -> FrameSet:
-        """On the accelerator when there is one and the split takes less than half of its free memory."""
+    def _on_device(self, frames: FrameSet) -> FrameSet:
+        """Move a split to the accelerator, unless it takes more than half of the free memory there."""
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
         if device.type == "cuda" and frames.nbytes() > torch.cuda.mem_get_info(device)[0] // 2:
             return frames
@@ -237,12 +274,12 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
             )
 
-    def _frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
-        """The frames of a split in memory, by size; in the file when they are too many."""
+    def _build_frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
+        """Read a split into memory, one set per frame size; a split beyond `memory` stays in its file."""
         size = sum(4 * len(part) * movie.shape[0] * movie.shape[2] * movie.shape[3] for movie, part in parts)
         ends = torch.tensor([len(part) for _, part in parts]).cumsum(0).tolist()
         segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
-        if size > self.memory * 2**20 and all(movie.stored for movie, _ in parts):
+        if size > self.memory * 2**20 and all(movie.lazy for movie, _ in parts):
             if self.degradation.temporal:
                 raise UserError(
                     f"{self.name}: degradation {self.degradation.name} needs whole clips in memory, {size >> 20} MiB; "
@@ -260,23 +297,23 @@ class SRDataModule(L.LightningDataModule, ABC):
         for movie, part in parts:
             pair = self._pair(movie, part.start, part.stop)
             groups.setdefault((pair.hr.shape[-2], pair.hr.shape[-1]), []).append(pair)
-        sets = [_joined(pairs) for pairs in groups.values()]
+        sets = [_concatenate(pairs) for pairs in groups.values()]
         return sets[0] if len(sets) == 1 else MixedFrames(sets)
 
     def _pair(self, movie: Movie, start: int, stop: int) -> Pair:
-        """Frames start..stop-1 of a movie, cut to a multiple of the scale, filled where they are not finite, degraded."""
+        """Read frames start..stop-1 of a movie, cut them to a multiple of the scale, fill gaps and degrade them."""
         height, width = (n // self.scale * self.scale for n in movie.shape[2:])
         hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
         mask = None
         if self.mask:
             hr, mask = fill_gaps(hr)
         assert self.bounds is not None
-        # Frames of different movies have different numbers, so that they do not share their noise.
+        # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
         return Pair(self.degradation(hr, self.scale, bounds=self.bounds, first=first), hr, mask)
 
     def _check_patch(self, train: FrameSet) -> None:
-        h, w = (n // self.scale for n in train.smallest())
+        h, w = (n // self.scale for n in train.smallest_size())
         patch = self.recipe.patch
         if patch is None and isinstance(train, MixedFrames):
             raise UserError(f"{self.name}: frames differ in size, whole frames cannot be batched; type recipe.patch=16")
@@ -287,8 +324,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             )
 
 
-def _joined(pairs: list[Pair]) -> MemoryFrames:
-    """Segments of one size as one set."""
+def _concatenate(pairs: list[Pair]) -> MemoryFrames:
+    """Concatenate segments of one frame size."""
     ends = torch.tensor([len(pair) for pair in pairs]).cumsum(0).tolist()
     masks = [pair.mask for pair in pairs if pair.mask is not None]
     joined = Pair(

@@ -1,4 +1,4 @@
-"""What is found out about all frames before anything is trained: their range, gaps, copies, look-alikes, and a hash of them."""
+"""Checks of all frames before training: value range, gaps, exact copies and near-duplicates across splits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,31 @@ from vsr.types import Movie
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 64 << 20  # HR bytes that are checked at once
-THUMBNAIL = 16  # pixels per side of what is compared to find look-alikes
-# Correlation of thumbnails. Of 108 photographs (T91 and those of scikit-image) no two different ones have more than 0.82; copies
-# of two thirds of the size, JPEG of quality 10, have 0.958 or more.
-ALIKE = 0.95
-FLAT = 0.01  # of the largest value: thumbnails that vary less say nothing
-LOOKED_AT = 4096  # frames of a split, evenly spread
+CHUNK_BYTES = 64 << 20  # HR bytes per chunk
+THUMBNAIL = 16  # pixels per side
+# Correlation of thumbnails above which frames count as near-duplicates. Different photographs reach 0.82 at most (108 of T91 and
+# scikit-image); copies of two thirds of the size, or as JPEG of quality 10, reach 0.958 at least.
+NEAR_DUPLICATE = 0.95
+FLAT = 0.01  # share of the data range; thumbnails with a smaller standard deviation are not compared
+MAX_THUMBNAILS = 4096  # evenly spread frames per split
 
 
-def check_copies(split: str, movie: str, seen: list[bytes], learned: set[bytes]) -> bool:
-    """Whether test frames were learned from, bit by bit: told where they are few, refused where they are most of the split."""
-    same = [frame in learned for frame in seen]
+def check_copies(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
+    """Find test frames that are exact copies of training frames; warn of some, refuse a split that consists mostly of copies.
+
+    Args:
+        split: label of the test split, for messages.
+        movie: name of its first movie, for messages.
+        tested: hashes of the test frames, from `scan_frames`.
+        learned: hashes of the training frames.
+
+    Returns:
+        Whether there are copies.
+
+    Raises:
+        UserError: more than half of the test frames are copies.
+    """
+    same = [frame in learned for frame in tested]
     if 2 * sum(same) > len(same):
         raise UserError(
             f"{split}: {sum(same)} of its {len(same)} frames are also among the training frames, as when a clip is there twice "
@@ -42,10 +55,16 @@ def check_copies(split: str, movie: str, seen: list[bytes], learned: set[bytes])
 def warn_near_duplicates(
     split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: tuple[float, float]
 ) -> None:
-    """Tell of test frames that look like training frames of another file: encoded again, enlarged, or brightened copies.
+    """Warn of test frames that look like training frames: re-encoded, resized or brightened copies.
 
-    Only for files that are wholly in the test: later frames of a movie always look like its earlier ones. Crops and mirrored
-    copies are not found.
+    Only files that are wholly in the test split are compared, because later frames of a movie always look like earlier ones.
+    Crops and mirrored copies are not found.
+
+    Args:
+        split: label of the test split, for the warning.
+        train: movies and segments of the training split.
+        tested: movies and segments of the test split.
+        bounds: physical values that become 0 and 1.
     """
     learned = {movie.name for movie, _ in train}
     apart = [(movie, part) for movie, part in tested if movie.name not in learned]
@@ -55,7 +74,7 @@ def warn_near_duplicates(
     if not len(known) or not len(seen):
         return
     best, which = (seen @ known.T).max(dim=1)
-    found = (best > ALIKE).nonzero().flatten().tolist()
+    found = (best > NEAR_DUPLICATE).nonzero().flatten().tolist()
     if found:
         first = found[0]
         log.warning(
@@ -69,8 +88,8 @@ def warn_near_duplicates(
 
 
 def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float]) -> tuple[list[str], Tensor]:
-    """Names of frames, and their thumbnails (N, P) of mean 0 and length 1; without flat ones."""
-    step = max(1, -(-sum(part.stop - part.start for _, part in parts) // LOOKED_AT))
+    """Names of the frames that are not flat, and their thumbnails (N, P) with mean 0 and norm 1."""
+    step = max(1, -(-sum(part.stop - part.start for _, part in parts) // MAX_THUMBNAILS))
     names, found = [], []
     for movie, part in parts:
         for at in range(part.start, part.stop, step):
@@ -82,10 +101,19 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float])
     return names, torch.stack(found) if found else torch.empty(0, THUMBNAIL**2)
 
 
-def scan(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
-    """Least and largest finite value of a split, and a hash of each frame; adds the split to `digest`, chunk by chunk.
+def scan_frames(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
+    """Read a split once, in chunks, for its value range and the hashes of its frames.
 
-    Raises UserError for NaN and infinities unless they are `masked`.
+    Args:
+        parts: movies and segments of the split.
+        digest: hashlib object; updated with all values.
+        masked: accept NaN and infinite values.
+
+    Returns:
+        Smallest finite value, largest finite value, and one hash per frame.
+
+    Raises:
+        UserError: there are NaN or infinite values that are not masked, or no finite value at all.
     """
     low, high = float("inf"), float("-inf")
     seen: list[bytes] = []

@@ -14,7 +14,7 @@ from vsr.types import Movie
 class FileMovie(Movie):
     """One of the movies of an array file. Raises UserError, when read, for a damaged file."""
 
-    stored = True
+    lazy = True
 
     def __init__(self, array: ArrayMovie, which: int) -> None:
         self.array, self.which, self.meta = array, which, array.meta

@@ -68,7 +68,7 @@ class FrameSet(ABC):
         return torch.cat([starts[torch.randperm(len(starts), generator=generator)] for _ in range(passes)])[:draws]
 
     @abstractmethod
-    def smallest(self) -> tuple[int, int]:
+    def smallest_size(self) -> tuple[int, int]:
         """Height and width of the smallest HR frame."""
 
     @abstractmethod
@@ -90,7 +90,7 @@ class FrameSet(ABC):
     def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
         """HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after."""
         a, b = next((a, b) for a, b in self.segments if a <= start < b)
-        wanted = beyond(torch.arange(start - context, stop + context), a, b, ends)
+        wanted = padded_indices(torch.arange(start - context, stop + context), a, b, ends)
         first, last = int(wanted.min()), int(wanted.max())
         pair = self.read(first, last + 1)
         lr = pair.lr[(wanted - first).to(pair.lr.device)]
@@ -116,7 +116,7 @@ class MemoryFrames(FrameSet):
         self.scale, self.channels = pair.hr.shape[-1] // pair.lr.shape[-1], pair.hr.shape[1]
         self._views: dict[tuple[int, int | None], tuple[Tensor, Tensor, Tensor | None]] = {}
 
-    def smallest(self) -> tuple[int, int]:
+    def smallest_size(self) -> tuple[int, int]:
         return self.pair.hr.shape[-2], self.pair.hr.shape[-1]
 
     def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
@@ -153,10 +153,10 @@ class MemoryFrames(FrameSet):
     def padded(self, count: int, ends: Ends) -> MemoryFrames:
         if not count:
             return self
-        index = torch.cat([beyond(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
+        index = torch.cat([padded_indices(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
         at = index.to(self.pair.lr.device)
         mask = None if self.pair.mask is None else self.pair.mask[at]
-        return MemoryFrames(Pair(self.pair.lr[at], self.pair.hr[at], mask), longer(self.segments, count))
+        return MemoryFrames(Pair(self.pair.lr[at], self.pair.hr[at], mask), padded_segments(self.segments, count))
 
     def to(self, device: torch.device) -> FrameSet:
         return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
@@ -177,8 +177,8 @@ class MixedFrames(FrameSet):
             (a + o, b + o) for part, o in zip(parts, self.offsets.tolist(), strict=True) for a, b in part.segments
         )
 
-    def smallest(self) -> tuple[int, int]:
-        sizes = [part.smallest() for part in self.parts]
+    def smallest_size(self) -> tuple[int, int]:
+        sizes = [part.smallest_size() for part in self.parts]
         return min(h for h, _ in sizes), min(w for _, w in sizes)
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
@@ -223,7 +223,7 @@ def frames_per_batch(pixels: int, hr: Tensor) -> int:
     return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))
 
 
-def beyond(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
+def padded_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
     """Frame numbers, those outside start..stop-1 replaced: by the end frame, or by going back the way one came."""
     if ends == "replicate" or stop - start == 1:
         return index.clamp(start, stop - 1)
@@ -232,7 +232,7 @@ def beyond(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
     return start + torch.minimum(phase, period - phase)
 
 
-def longer(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+def padded_segments(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
     """Segments that lie end to end, each longer by 2 * count."""
     found, at = [], 0
     for a, b in segments:

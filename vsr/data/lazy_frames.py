@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, FrameSet, MemoryFrames, Pair, beyond, longer
+from vsr.data.frames import Ends, FrameSet, MemoryFrames, Pair, padded_indices, padded_segments
 from vsr.types import Clip
 
 BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
@@ -33,7 +33,7 @@ class StoredFrames(FrameSet):
         self.block = max(1, min(256, BLOCK_BYTES // per_frame))
         self._held: tuple[int, MemoryFrames] | None = None
 
-    def smallest(self) -> tuple[int, int]:
+    def smallest_size(self) -> tuple[int, int]:
         return self._size
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
@@ -79,12 +79,12 @@ class StoredFrames(FrameSet):
     def padded(self, count: int, ends: Ends) -> StoredFrames:
         if not count:
             return self
-        segments = longer(self.segments, count)
+        segments = padded_segments(self.segments, count)
 
         def read(start: int, stop: int) -> Pair:
             number = next(i for i, (a, b) in enumerate(segments) if a <= start < b)
             shift = self.segments[number][0] - count - segments[number][0]
-            index = beyond(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
+            index = padded_indices(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
             first = int(index.min())
             pair = self._read(first, int(index.max()) + 1)
             at = index - first

@@ -46,7 +46,7 @@ class PatchLoader:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
         self.done = 0  # batches of the latest epoch that were given out
         self._skip = 0  # of the next epoch, those that were given out before an interruption
-        h, w = frames.smallest()
+        h, w = frames.smallest_size()
         self.symmetries = tuple(x for x in symmetries if x not in NEED_SQUARES or patch is not None or h == w)
         self.draws = len(frames.starts(length)) if steps is None else steps * batch
 
@@ -78,10 +78,10 @@ class PatchLoader:
                     lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
                     mask = None if mask is None else _apply(symmetry, mask)
             self.done = i + 1
-            yield Clip(lr, hr, position, mask, part=part)
+            yield Clip(lr, hr, position, mask, share=part)
 
     def _mine(self, first: int, last: int) -> tuple[slice, float]:
-        """Which of the draws first..last-1 are for this process, and `Clip.part`; one that counts nothing where none is left."""
+        """Which of the draws first..last-1 are for this process, and `Clip.share`; one that counts nothing where none is left."""
         count = last - first
         a, b = share(count, rank(), world())
         return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * world() / count
@@ -131,7 +131,7 @@ class ClipLoader:
         whole: bool = True,
     ) -> None:
         self.frames, self.context, self.trim, self.ends, self.step, self.whole = frames, context, trim, ends, step, whole
-        height, width = frames.smallest()
+        height, width = frames.smallest_size()
         # Long enough that the frames around a clip are not most of the work.
         self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
 

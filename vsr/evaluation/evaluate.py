@@ -219,7 +219,7 @@ def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample
 def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:
     """Choose as many frames as can be shown from the middle of the longest segment: the first one and the one after the last."""
     a, b = max(frames.segments, key=lambda segment: segment[1] - segment[0])
-    height, width = frames.smallest()
+    height, width = frames.smallest_size()
     count = max(1, min(SAMPLE_FRAMES, b - a, SAMPLE_VALUES // (height * width * frames.channels * (methods + 2))))
     start = a + (b - a - count) // 2
     return start, start + count

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.data.frames import Ends, beyond
+from vsr.data.frames import Ends, padded_indices
 from vsr.data.masks import fill_gaps
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
@@ -94,7 +94,7 @@ class Engine:
 
         Frames beyond the ends of the movie are replaced by others, as `ends` says.
         """
-        return beyond(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
+        return padded_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
     def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:

@@ -102,7 +102,7 @@ def score_frames(
     if degrade is None or validation_error is None or module.reference is None:
         return None
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
-    block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest())))
+    block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
     clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in segments)
     return score_clips(engine, module.reference, degrade, validation_error, clips)

@@ -59,7 +59,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
             f"type data.bounds=[LOW,HIGH]"
         )
     data.bounds = data.bounds or (bounds[0] if bounds else None)
-    data.protocol, data.ends, data.trains = cfg.protocol, cfg.ends, not bounds
+    data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
     return data
 

@@ -128,7 +128,7 @@ class LRConsistency(Callback):
             return
         mask = None if batch.mask is None else crop(batch.mask, (0, *self.cut))
         with torch.autocast(pl_module.device.type, enabled=False):
-            lr = pl_module.normalizer(crop(batch.lr, (batch.around, 0, 0)))
+            lr = pl_module.normalizer(crop(batch.lr, (batch.context, 0, 0)))
             more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]
             self.scores.to(pl_module.device).update(crop(pl_module.network_clip(batch), more), lr, mask)
         self.seen += batch.hr.shape[0] * batch.hr.shape[2]
@@ -209,7 +209,7 @@ class ImagePanels(Callback):
         if due and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
-            image = panel(pl_module, batch.one(pl_module.device))
+            image = panel(pl_module, batch.first(pl_module.device))
             trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
 
 
@@ -218,7 +218,7 @@ def panel(module: SRModule, clip: Clip) -> Tensor:
     """One clip in physical units -> (1, H, 5 W) in 0..1: first channel, middle frame, where the network gives pixels."""
     scale = module.network.geometry.scale[1]
     lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
-    lr = lr[:, :, clip.around : lr.shape[2] - clip.around]
+    lr = lr[:, :, clip.context : lr.shape[2] - clip.context]
     sr = module.predict_clip(clip)
     lost = (0, *module.network.geometry.margin[1:])
 

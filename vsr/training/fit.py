@@ -72,7 +72,7 @@ class Beginning:
 def serve(data: SRDataModule, module: SRModule) -> None:
     """Let the data module's loaders give what the network needs."""
     network = module.network
-    data.serve(module.recipe, context=network.context, lost=network.geometry.margin[0], trim=module.window[0])
+    data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
 def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:

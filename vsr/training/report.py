@@ -49,7 +49,7 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str,
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 
     at = len(frames) // 2
-    clip = frames.clip(at, at + 1, module.network.context, ends).one(module.device)
+    clip = frames.clip(at, at + 1, module.network.context, ends).first(module.device)
     unit_lr, truth = module.normalizer(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
     assert module.reference is not None
     _, lost_y, lost_x = module.network.geometry.margin

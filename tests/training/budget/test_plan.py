@@ -389,7 +389,7 @@ def test_a_source_of_data_serves_the_run_as_if_it_had_not_been_measured(slow: li
     measure(cfg, measured)
 
     def first(data: SRDataModule) -> torch.Tensor:
-        data.serve(data.recipe if data is fresh else fresh.recipe, context=0, lost=0, trim=0)
+        data.configure_loaders(data.recipe if data is fresh else fresh.recipe, context=0, margin=0, trim=0)
         return next(iter(data.train_dataloader())).hr
 
     assert torch.equal(first(fresh), first(measured))

@@ -25,7 +25,7 @@ class CrossDataModule(SRDataModule):
     Raises UserError when the sources have different numbers of channels.
     """
 
-    test_name = "own"
+    test_split_name = "own"
 
     def __init__(self, *, train: SRDataModule, test: SRDataModule, **shared: Any) -> None:
         of_both = {"crop": train.crop and test.crop, "mask": train.mask or test.mask, "memory": max(train.memory, test.memory)}
@@ -68,7 +68,7 @@ class PartOfMovie(Movie):
 
     def __init__(self, movie: Movie, part: Segment, gain: float, offset: float) -> None:
         self.movie, self.part, self.gain, self.offset = movie, part, gain, offset
-        self.name, self.meta, self.stored = movie.name, movie.meta, movie.stored
+        self.name, self.meta, self.lazy = movie.name, movie.meta, movie.lazy
         channels, _, height, width = movie.shape
         self.shape = (channels, len(part), height, width)
 

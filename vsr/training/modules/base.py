@@ -105,13 +105,13 @@ class SRModule(L.LightningModule):
     def network_clip(self, batch: Clip) -> HRClips:
         """The same as the network gives it, before it is made to agree with LR."""
         context, lost = self.network.context, self.network.geometry.margin[0]
-        seen = crop(self.normalizer(batch.lr), (batch.around - context, 0, 0))
+        seen = crop(self.normalizer(batch.lr), (batch.context - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
 
     def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
         if self.consistency is None:
             return sr
-        lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.around, 0, 0))), self.network.geometry.margin
+        lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.context, 0, 0))), self.network.geometry.margin
         return apply_consistency(self.consistency, sr, lr, (border[0], border[1]))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
@@ -138,7 +138,7 @@ class SRModule(L.LightningModule):
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
-        self._part = batch.part
+        self._part = batch.share
         loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
@@ -230,7 +230,7 @@ class SRModule(L.LightningModule):
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
         if split in self.collections:
-            lr = self.normalizer(crop(batch.lr, (batch.around, 0, 0)))
+            lr = self.normalizer(crop(batch.lr, (batch.context, 0, 0)))
             self.collections[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
             return
         self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
