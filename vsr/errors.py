@@ -1,4 +1,4 @@
-"""The errors that a user can mend. The scripts print them as one line; everything else is a bug and keeps its traceback."""
+"""Errors that a user can correct; commands print them as one line, and all other errors keep their traceback."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LINEAR_GONE = (
 
 
 class UserError(Exception):
-    """Something that the user gave cannot be used. The message says what, where, and what to type instead.
+    """An input of the user cannot be used; the message says what is wrong, where, and what to type instead.
 
-    It is one line whatever it quotes: line breaks, terminal codes and broken text are shown as escapes.
+    The message is one line: line breaks, terminal codes and broken text in it are shown as escapes.
     """
 
     def __str__(self) -> str:
@@ -22,10 +22,10 @@ class UserError(Exception):
 
 
 class NotWritten(UserError):
-    """A file could not be written: the disk is full, or may not be written to.
+    """A file cannot be written, because the disk is full or writing is not permitted.
 
     Attributes:
-        what: which file, and why; the message has an advice besides.
+        what: the file and the reason, without the advice that ends the message.
     """
 
     def __init__(self, what: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""What a network does to the grid: how much finer its output is and how much of the border it loses."""
+"""Output scale and removed border of networks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Output scale and lost border of a network, as integer triples (t, y, x).
+    """Output scale and removed border of a network; an input of n pixels gives n * scale - 2 * margin along each axis.
 
-    `margin` counts output pixels (and frames) per side that valid convolutions remove: an input of n pixels along an axis
-    gives n * scale - 2 * margin. A test measures both on every network.
+    A test measures both on every network.
+
+    Attributes:
+        scale: (t, y, x), output pixels per input pixel.
+        margin: (t, y, x), output pixels (and frames) per side that valid convolutions remove.
     """
 
     scale: Triple
@@ -20,7 +23,7 @@ class Geometry:
 
     @classmethod
     def frame(cls, scale: int) -> Geometry:
-        """A network that keeps every frame and every pixel and refines by `scale` in y and x."""
+        """The geometry of a network that scales y and x by `scale` and removes nothing."""
         return cls((1, scale, scale))
 
     def then(self, after: Geometry) -> Geometry:
@@ -34,5 +37,5 @@ class Geometry:
         return tuple(n * s - 2 * m for n, s, m in zip(size, self.scale, self.margin, strict=True))  # type: ignore[return-value]
 
     def fits(self, window: Triple) -> bool:
-        """Whether a window of `window` pixels cut per side is all inside what the network puts out."""
+        """Whether the network removes at most `window` output pixels per side."""
         return all(m <= w for m, w in zip(self.margin, window, strict=True))

@@ -1,4 +1,4 @@
-"""How a network is trained: everything that must be the same for two networks to be compared."""
+"""The training recipe: all settings that must be equal when networks are compared."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class Recipe:
     """Loss, optimizer (Adam), schedule, batches and the form of the output.
 
     Attributes:
-        loss: what is minimised, in the unit interval (divided by the rms of what `residual` leaves).
-        gradient, spectral, temporal: weights of what else is to be right, in the same loss: differences of neighbours, amplitudes
-            of waves, differences of frames (of movie networks); see `vsr.training.modules.losses.further_terms`.
-        finetune: share of the planned steps, the last ones, that minimise the squared error alone.
+        loss: training loss on frames in the unit interval, divided by the rms of the residual when there is one.
+        gradient: weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
+        spectral: weight of the loss on amplitudes of Fourier modes.
+        temporal: weight of the loss on differences of consecutive frames (movie networks).
+        finetune: share of the planned steps, at the end, that minimise the squared error alone.
         rate: Adam's learning rate, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
         batch: clips per step.
@@ -26,10 +27,10 @@ class Recipe:
         patch: side of the training patches in LR pixels; None trains on whole frames.
         steps: steps per epoch; None is one pass over the training clips.
         augment: flips and transposes, one draw per batch, where the data have the symmetry.
-        residual: standardised input, residual over "bicubic" in units of its rms; "none": the network puts out the frame. Old
-            configs say true for "bicubic" and false for "none".
+        residual: "bicubic" for standardised input and a residual over bicubic in units of its rms; "none" for the frame itself.
+            Old configs say true for "bicubic" and false for "none".
+        ema: decay of the averaged weights that are validated and kept; None for no averaging.
         clip: largest norm of the gradient; None for no clipping.
-        ema: decay of the averaged weights that are validated and kept; None for none.
     """
 
     loss: LossName = "mse"
@@ -50,7 +51,7 @@ class Recipe:
 
     @property
     def over(self) -> Over:
-        """`residual` by its name."""
+        """`residual` by name, also for old configs."""
         if isinstance(self.residual, bool):
             return "bicubic" if self.residual else "none"
         return self.residual

@@ -11,7 +11,7 @@ from benchmarks.leaderboard.order import Order
 from benchmarks.leaderboard.plan import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, REGIMES, Cell, Choice, presets
 from benchmarks.leaderboard.rates import ONE_CORE, Rates
 from benchmarks.leaderboard.scores import OWN, Test, score
-from vsr.commands.fetch import fetched
+from vsr.commands.fetch import fetched_overrides
 from vsr.config.duration import seconds_of
 from vsr.system.cpu import computes_bf16
 from vsr.training.budget.plan import Plan
@@ -26,7 +26,7 @@ class Contest:
         self.order = order
         typed = dict(order.typed)
         if not any(each.startswith("data.path=") for each in typed.get("movies", ())):
-            typed["movies"] = (*fetched(), *typed.get("movies", ()))
+            typed["movies"] = (*fetched_overrides(), *typed.get("movies", ()))
         budgets = [f"{order.plan.epochs}x{order.plan.steps}"] if order.plan else order.budgets or list(BUDGETS)
         further = {name: (f"model={name}",) for name in order.models if name not in MODELS}
         self.choice = Choice(

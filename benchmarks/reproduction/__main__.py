@@ -93,10 +93,10 @@ def make(order: Order) -> None:
     from benchmarks.reproduction.page import render
     from benchmarks.reproduction.plan import report_runs
     from benchmarks.reproduction.readme import replaced
-    from vsr.commands.fetch import fetched
+    from vsr.commands.fetch import fetched_overrides
     from vsr.system.cpu import computes_bf16
 
-    movies = order.movies or fetched()
+    movies = order.movies or fetched_overrides()
     runs = report_runs(order.climate, movies, order.precision or ("bf16" if computes_bf16() else "32"), order.every)
     placed = place(runs, order.seeds, order.out)
     made = complete(list(placed.values()), order.jobs, print)

@@ -23,7 +23,7 @@ FOLDER = Path("movies")
 BLOCK = 1 << 20
 
 
-def fetched() -> list[str]:
+def fetched_overrides() -> list[str]:
     """Overrides of data=movies for the fetched files, with as many frames as the report (236 windows); empty without files."""
     return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
 

@@ -1,4 +1,7 @@
-"""Generated arrays: made once, on several processes, and kept in a file; no torch, so that these processes start quickly."""
+"""A file cache for generated arrays, and parallel generation.
+
+The module imports no torch, so that worker processes start quickly.
+"""
 
 from __future__ import annotations
 
@@ -23,40 +26,48 @@ from vsr.system.files import replacing
 from vsr.system.jobs import cores
 from vsr.system.progress import progress_bar
 
-_done: Any = None  # in a worker: frames made so far, over all workers
-_stop: Any = None  # in a worker: set when the others should not finish either
-
-Result = TypeVar("Result")
+_done: Any = None  # in a worker: number of finished frames of all workers
+_stop: Any = None  # in a worker: set when all workers should stop
 
 log = logging.getLogger(__name__)
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Path:
-    """LABEL-KEY.h5 in `folder`, or in $VSR_CACHE or ~/.cache/vsr; KEY is a hash of `parameters`, plain values.
+    """Path of a cached file, FOLDER/LABEL-KEY.h5.
 
-    They must hold everything that the values depend on, a version of the generator included.
+    Args:
+        folder: folder of cached files; None for $VSR_CACHE or ~/.cache/vsr.
+        label: readable part of the name.
+        parameters: plain values that the contents depend on, including a version of the generator; KEY is their hash.
     """
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser() / f"{label}-{key}.h5"
 
 
-def cached(path: Path, names: list[str], make: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays of these names from the file; where there is none or a damaged one, `make` gives them and they are written.
+def load_or_generate(path: Path, names: list[str], generate: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Read arrays from a cached file; generate and write them when the file is missing or damaged.
 
-    The file appears whole or not at all. Of several processes one makes it, and the others wait. Raises UserError when it cannot
-    be written; what `make` raises comes through.
+    The file is written atomically. When several processes ask at once, one generates and the others wait.
+
+    Args:
+        path: the file, from `cache_path`.
+        names: names of the arrays in the file.
+        generate: returns the arrays in the order of `names`; its errors pass through.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     if (found := _read(path, names)) is not None:
         return found
     try:
-        with _one_at_a_time(path):
-            if (found := _read(path, names)) is not None:  # by the one that was waited for
+        with _locked(path):
+            if (found := _read(path, names)) is not None:  # written by another process in the meantime
                 return found
             if path.is_file():
                 log.warning("%s is damaged; generating it again", path)
             with replacing(path) as temporary:
-                arrays = dict(zip(names, make(), strict=True))
+                arrays = dict(zip(names, generate(), strict=True))
                 with h5py.File(temporary, "w") as file:
                     for name, values in arrays.items():
                         file.create_dataset(name, data=values, fletcher32=True)
@@ -66,7 +77,7 @@ def cached(path: Path, names: list[str], make: Callable[[], list[np.ndarray]]) -
 
 
 def _read(path: Path, names: list[str]) -> dict[str, np.ndarray] | None:
-    """What the file holds; None where there is none or a damaged one."""
+    """The arrays of a file; None when the file is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -77,10 +88,10 @@ def _read(path: Path, names: list[str]) -> dict[str, np.ndarray] | None:
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold a lock on the file's name, which the system lets go when a process ends, however it does.
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for, and hold, a lock beside the file; the system releases it when the process ends.
 
-    On a disk that cannot lock, several processes may make the same file; the last one's stays.
+    On a file system without locks, several processes may generate the same file, and the last one's stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
@@ -92,7 +103,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
                 same = os.path.samestat(os.fstat(file.fileno()), lock.stat())
             except FileNotFoundError:
                 same = False
-            if not same:  # whoever held it has removed it: it locks nothing any more
+            if not same:  # its last holder has removed the lock file, so it locks nothing
                 continue
             try:
                 yield
@@ -101,11 +112,19 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
             return
 
 
-def run_in_parallel(make: Callable[..., Made], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Made]:
-    """make(*call, tick=...) for each call, in order, on as many processes as there are cores, under one progress bar.
+def run_in_parallel(make: Callable[..., Result], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Result]:
+    """Run a function on several arguments, on as many processes as there are cores, under one progress bar.
 
-    `make` must be importable, and call `tick` after each of its frames, `frames` over all calls. An interrupt, or an error of
-    one call, which comes through, stops the others at their next frame.
+    An interrupt, or an error in one call, stops the other calls at their next frame; the error passes through.
+
+    Args:
+        make: importable function; called as make(*call, tick=...), and calls `tick` after each frame.
+        calls: positional arguments of each call.
+        frames: number of frames in all calls.
+        label: text of the progress bar.
+
+    Returns:
+        The results in the order of `calls`.
     """
     context = get_context("spawn")  # forking a process that has started torch's threads can deadlock
     done = context.Value("i", 0)
@@ -136,7 +155,7 @@ def _share(done: Any, stop: Any) -> None:
     _done, _stop = done, stop
 
 
-def _call(make: Callable[..., Made], call: tuple[Any, ...]) -> Made:
+def _call(make: Callable[..., Result], call: tuple[Any, ...]) -> Result:
     return make(*call, tick=_tick)
 
 

@@ -1,6 +1,6 @@
-"""The frames of a split, aligned LR and HR, wherever they are: in memory in one size, in several sizes, or in a file.
+"""The aligned LR and HR frames of a split, in memory in one size or in several sizes.
 
-All three answer the same questions: in which order to draw clips, which patches lie where, which whole frames come next.
+lazy_frames.py has the frame set that stays in a file.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vsr.types import Clip
 
-Ends = Literal["replicate", "reflect"]  # what stands in for the frames before the first and after the last
-EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch: bounds memory, leaves small frames in few batches
+Ends = Literal["replicate", "reflect"]  # padding in time before the first and after the last frame
+EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch; limits memory and keeps small frames in few batches
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Pair:
         return Pair(self.lr.to(device), self.hr.to(device), None if self.mask is None else self.mask.to(device))
 
     def clip(self, first: int) -> Clip:
-        """As a batch of clips of one frame, `first` being the position of the first."""
+        """A batch of clips of one frame; `first` is the position of the first frame in its split."""
         position = torch.arange(first, first + len(self), device=self.lr.device)
         return Clip(self.lr.unsqueeze(2), self.hr.unsqueeze(2), position, None if self.mask is None else self.mask.unsqueeze(2))
 
@@ -46,8 +46,9 @@ class FrameSet(ABC):
     """Frames 0..N-1 of a split, cut into segments that no clip crosses.
 
     Attributes:
-        segments: (start, stop) of each.
-        scale, channels: of every frame.
+        segments: (start, stop) of each segment.
+        scale: HR pixels per LR pixel.
+        channels: channels of every frame.
     """
 
     segments: tuple[tuple[int, int], ...]
@@ -62,7 +63,7 @@ class FrameSet(ABC):
         return torch.cat([torch.arange(a, b - length + 1) for a, b in self.segments if b - a >= length] or [torch.arange(0)])
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """Which clips to draw patches from: all of them shuffled, again and again, `draws` in all."""
+        """First frames of `draws` clips: all clips in random order, repeated."""
         starts = self.starts(length)
         passes = -(-draws // len(starts))
         return torch.cat([starts[torch.randperm(len(starts), generator=generator)] for _ in range(passes)])[:draws]
@@ -73,22 +74,29 @@ class FrameSet(ABC):
 
     @abstractmethod
     def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
-        """Clips from frames `starts` (B,) on, at `place` (B, 2) in [0, 1) of where a patch fits; `patch` in LR pixels."""
+        """Cut patches from clips.
+
+        Args:
+            starts: (B,), first frame of each clip.
+            place: (B, 2), position of each patch, in [0, 1) of the range where it fits.
+            length: frames per clip.
+            patch: side in LR pixels; None for whole frames.
+        """
 
     @abstractmethod
     def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
-        """Every step-th frame in order, of those from `start`, a multiple of it, to `stop`; in pieces of bounded memory."""
+        """Every step-th frame from `start`, a multiple of `step`, to `stop`, in order and in pieces of bounded memory."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Pair:
-        """Frames start..stop-1, which lie in one segment."""
+        """Read frames start..stop-1, which lie in one segment."""
 
     @abstractmethod
     def padded(self, count: int, ends: Ends) -> FrameSet:
-        """The same with `count` made-up frames at both ends of every segment, for clips that stick out."""
+        """Pad every segment by `count` frames at both ends."""
 
     def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
-        """HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after."""
+        """HR frames start..stop-1 of one segment as one clip, with `context` LR frames before and after."""
         a, b = next((a, b) for a, b in self.segments if a <= start < b)
         wanted = padded_indices(torch.arange(start - context, stop + context), a, b, ends)
         first, last = int(wanted.min()), int(wanted.max())
@@ -100,16 +108,16 @@ class FrameSet(ABC):
         return Clip(lr.transpose(0, 1).unsqueeze(0), own.hr.transpose(0, 1).unsqueeze(0), at, mask)
 
     def to(self, device: torch.device) -> FrameSet:
-        """On a device, where that makes sense."""
+        """Move to a device; frames in a file stay there."""
         return self
 
     def nbytes(self) -> int:
-        """Memory that `to` would take."""
+        """Bytes that `to` would take."""
         return 0
 
 
 class MemoryFrames(FrameSet):
-    """Frames of one size in memory: a batch of patches is one indexing operation on strided views."""
+    """Frames of one size in memory; a batch of patches is one indexing operation on strided views."""
 
     def __init__(self, pair: Pair, segments: tuple[tuple[int, int], ...]) -> None:
         self.pair, self.segments = pair, segments
@@ -128,7 +136,7 @@ class MemoryFrames(FrameSet):
         return Clip(lr[at, :, y, x], hr[at, :, y * s, x * s], at, masked)
 
     def _cut(self, length: int, patch: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Views (N', C, h', w', length, ph, pw) of all patches: no memory; made once, as unfolding costs more than indexing."""
+        """Views (N', C, h', w', length, ph, pw) of all patches, cached because unfolding costs more than indexing."""
         if (length, patch) not in self._views:
             h, w = self.pair.lr.shape[-2:]
             ph, pw = (h, w) if patch is None else (patch, patch)
@@ -166,7 +174,7 @@ class MemoryFrames(FrameSet):
 
 
 class MixedFrames(FrameSet):
-    """Movies or pictures of several sizes: one `MemoryFrames` each, drawn from in proportion to its area."""
+    """Frames of several sizes in memory, one `MemoryFrames` per size, drawn in proportion to their area."""
 
     def __init__(self, parts: list[MemoryFrames]) -> None:
         self.parts = parts
@@ -219,12 +227,12 @@ class MixedFrames(FrameSet):
 
 
 def frames_per_batch(pixels: int, hr: Tensor) -> int:
-    """How many frames like these make `pixels` HR pixels, one at least."""
+    """Number of frames of this size in `pixels` HR pixels, at least one."""
     return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))
 
 
 def padded_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
-    """Frame numbers, those outside start..stop-1 replaced: by the end frame, or by going back the way one came."""
+    """Replace indices outside start..stop-1: by the nearest frame ("replicate"), or mirrored at it ("reflect")."""
     if ends == "replicate" or stop - start == 1:
         return index.clamp(start, stop - 1)
     period = 2 * (stop - start - 1)
@@ -233,7 +241,7 @@ def padded_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
 
 
 def padded_segments(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
-    """Segments that lie end to end, each longer by 2 * count."""
+    """Segments of a padded set: end to end, each longer by 2 * count."""
     found, at = [], 0
     for a, b in segments:
         found.append((at, at + b - a + 2 * count))

@@ -1,6 +1,6 @@
-"""Batches for training and for scoring, without worker processes and without a touch per sample.
+"""Batches for training and scoring, cut from tensors in one operation and without worker processes.
 
-Networks of ten thousand parameters take milliseconds per step, so a loader that touches samples one by one would starve them.
+Networks of ten thousand parameters take milliseconds per step; a loader that handles samples one by one would slow them down.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
 from vsr.system.ranks import rank, share, whole_shares, world
 from vsr.types import Clip
 
-# Flips and the transpose are mirrors; what turns in one sense only (a flow on a rotating plane) has the turns alone.
+# Flips and the transpose are reflections; a flow on a rotating plane is symmetric under the turns alone.
 SYMMETRIES = ("flip_y", "flip_x", "half_turn", "transpose", "quarter_turn")
 NEED_SQUARES = ("transpose", "quarter_turn")
 
 
 class PatchLoader:
-    """Random training patches, a new draw each epoch, the same for the same seed.
+    """Random training patches, drawn anew in each epoch and reproducible by the seed.
 
     Args:
         frames: the training split.
         length: frames per clip.
         patch: side in LR pixels, None for whole frames.
-        batch: clips per step, of all processes together: each draws all numbers and takes the clips of its share.
+        batch: clips per step over all processes; each process draws all random numbers and takes its share of the clips.
         steps: steps per epoch, None for one pass over all clips.
-        symmetries: of SYMMETRIES, those that may be applied, each with probability 1/2; the last two need square patches.
-        seed: of the draws.
+        symmetries: names in SYMMETRIES, each applied with probability 1/2; the last two need square patches.
+        seed: seed of the draws.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class PatchLoader:
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
-        self.done = 0  # batches of the latest epoch that were given out
-        self._skip = 0  # of the next epoch, those that were given out before an interruption
+        self.done = 0  # batches of the current epoch that were returned
+        self._skip = 0  # batches of the next epoch that were returned before an interruption
         h, w = frames.smallest_size()
         self.symmetries = tuple(x for x in symmetries if x not in NEED_SQUARES or patch is not None or h == w)
         self.draws = len(frames.starts(length)) if steps is None else steps * batch
@@ -54,11 +54,11 @@ class PatchLoader:
         return -(-self.draws // self.batch)
 
     def state_dict(self) -> dict[str, int]:
-        """Where it is: how many epochs were begun, and how many batches of the latest were given out."""
+        """Number of epochs begun, and number of batches of the current epoch that were returned."""
         return {"epoch": self.epoch, "done": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there: the next epoch that is begun is the rest of the one that was left."""
+        """Continue from a state: the next epoch is the rest of the interrupted one."""
         self.epoch, self.done, self._skip = state["epoch"], state["done"], 0
         if 0 < self.done < len(self):
             self.epoch, self._skip = self.epoch - 1, self.done
@@ -71,7 +71,7 @@ class PatchLoader:
         place = torch.rand(self.draws, 2, generator=draw)
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
         for i in range(self.done, len(flips)):
-            at, part = self._mine(i * self.batch, min((i + 1) * self.batch, self.draws))
+            at, part = self._own_share(i * self.batch, min((i + 1) * self.batch, self.draws))
             lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
@@ -80,8 +80,8 @@ class PatchLoader:
             self.done = i + 1
             yield Clip(lr, hr, position, mask, share=part)
 
-    def _mine(self, first: int, last: int) -> tuple[slice, float]:
-        """Which of the draws first..last-1 are for this process, and `Clip.share`; one that counts nothing where none is left."""
+    def _own_share(self, first: int, last: int) -> tuple[slice, float]:
+        """This process's part of draws first..last-1, and `Clip.share`; without a part, one draw with weight 0."""
         count = last - first
         a, b = share(count, rank(), world())
         return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * world() / count
@@ -96,7 +96,7 @@ def _apply(symmetry: str, x: Tensor) -> Tensor:
 
 
 class FrameLoader:
-    """Every step-th whole frame of a split once, in order, as clips of one frame; of several processes each has a run of them."""
+    """Every step-th whole frame of a split, in order, as clips of one frame; processes share them in consecutive runs."""
 
     def __init__(self, frames: FrameSet, step: int = 1) -> None:
         self.frames, self.step = frames, step
@@ -109,15 +109,15 @@ class FrameLoader:
 
 
 class ClipLoader:
-    """The frames of a split once, in order, as clips of one segment each, with the frames around them in LR.
+    """All frames of a split, in order, as clips within one segment, with context frames in LR.
 
     Args:
         frames: the split.
-        context: LR frames before and after those of HR.
+        context: LR frames before the first and after the last HR frame.
         trim: frames left out at both ends of each segment.
-        ends: what stands in for LR frames beyond a segment.
+        ends: padding in time beyond a segment.
         step: only the middle 1/step of each segment.
-        whole: of several processes each has whole segments, as scores in time need it; else equal runs of frames.
+        whole: give whole segments to each process, which scores in time need; otherwise equal runs of frames.
     """
 
     def __init__(
@@ -132,17 +132,17 @@ class ClipLoader:
     ) -> None:
         self.frames, self.context, self.trim, self.ends, self.step, self.whole = frames, context, trim, ends, step, whole
         height, width = frames.smallest_size()
-        # Long enough that the frames around a clip are not most of the work.
+        # Long enough that context frames are not most of the work.
         self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
 
     def __iter__(self) -> Iterator[Clip]:
-        for first, last in self._mine(self._scored()):
+        for first, last in self._own_share(self._scored()):
             for start in range(first, last, self.length):
                 stop = min(start + self.length, last)
                 yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)
 
     def _scored(self) -> list[tuple[int, int]]:
-        """(start, stop) of what is scored of each segment."""
+        """(start, stop) of the scored frames of each segment."""
         found = []
         for a, b in self.frames.segments:
             first, last = a + self.trim, b - self.trim
@@ -153,8 +153,8 @@ class ClipLoader:
             found.append((first, last))
         return found
 
-    def _mine(self, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of this process."""
+    def _own_share(self, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The runs of frames of this process."""
         lengths = [max(0, last - first) for first, last in runs]
         if self.whole:
             return [run for run, owner in zip(runs, whole_shares(lengths, world()), strict=True) if owner == rank()]

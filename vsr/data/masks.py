@@ -1,4 +1,4 @@
-"""Pixels without a value: land in an ocean field, gaps in an observation."""
+"""Gaps in frames (land in an ocean field, missing observations)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from vsr.types import HRFrames
 
 
 def fill_gaps(hr: HRFrames) -> tuple[Tensor, Tensor]:
-    """Frames (N, C, H, W) with NaN or infinite values -> filled frames and mask (N, 1, H, W), 1 where all channels are finite.
+    """Fill NaN and infinite values with the nearest finite pixel of the same frame.
 
-    Each gap takes the value of the nearest finite pixel of its frame, so that the degradation, which sees whole frames, meets no
-    cliff at a coast. A frame without any finite value becomes zero, all of it masked.
+    Nearest values leave no cliff at a coast for the degradation, which sees whole frames.
+
+    Args:
+        hr: frames (N, C, H, W).
+
+    Returns:
+        The filled frames, and a mask (N, 1, H, W), 1 where all channels were finite. A frame without finite values becomes zero.
     """
     mask = torch.isfinite(hr).all(dim=1, keepdim=True)
     filled = hr.clone()

@@ -1,4 +1,4 @@
-"""Which frames are learned from, which are tested on."""
+"""Division of movies into train, val and test."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How movies are divided into train, val and test.
+    """Rule that divides movies into train, val and test.
 
     Attributes:
-        by: "time" cuts every movie, earlier frames to learn from, later ones to test on; "trajectory" gives whole movies.
-        learn, test: frames over all movies together, or shares of them when below 1; test=0 for no test part.
+        by: "time" cuts every movie into earlier frames to learn from and later frames to test on; "trajectory" gives whole movies
+            to each part.
+        learn: frames to learn from, over all movies, or a share below 1.
+        test: frames to test on, over all movies, or a share below 1; 0 for no test part.
         val: share of the learning frames that is held out for validation, the latest ones.
-        gap: frames left out at each border (by="time").
+        gap: frames left out between the parts (by="time").
     """
 
     by: Literal["time", "trajectory"] = "time"
@@ -38,7 +40,15 @@ class Split:
     gap: int = 0
 
     def cut(self, lengths: list[int], source: str) -> dict[str, list[Segment]]:
-        """Segments of "train", "val" and "test" for movies of these lengths; raises UserError when a part would be empty."""
+        """Cut movies into the segments of "train", "val" and "test".
+
+        Args:
+            lengths: frames of each movie.
+            source: name of the data, for messages.
+
+        Raises:
+            UserError: there are too few frames, or a part would be empty.
+        """
         total = sum(lengths)
         learn, test = (round(n * total) if n < 1 else int(n) for n in (self.learn, self.test))
         if learn + test > total:
@@ -47,7 +57,7 @@ class Split:
                 f"type data.learn=0.7 data.test=0.3 for shares"
             )
         parts = self._by_time(lengths, learn, test) if self.by == "time" else self._by_trajectory(lengths, learn, test)
-        if not test:  # tested on other movies
+        if not test:  # other movies are tested on
             del parts["test"]
         empty = [name for name, segments in parts.items() if not sum(map(len, segments))]
         if empty:
@@ -65,7 +75,7 @@ class Split:
             after = before + length
             own, used = (after * n // total - before * n // total for n in (learn, learn + test))
             val = round(after * learn * self.val / total) - round(before * learn * self.val / total)
-            val = min(val, own)  # both are rounded, a very short movie could be asked for more than it has
+            val = min(val, own)  # both numbers are rounded, and may exceed a very short movie
             borders = {"train": (0, own - val), "val": (own - val, own), "test": (own, used)}
             for name, (start, stop) in borders.items():
                 start += self.gap if name != "train" else 0
@@ -83,7 +93,7 @@ class Split:
 
 
 def _whole_movies(lengths: list[int], frames: int) -> int:
-    """How many movies from the front hold at most `frames` frames."""
+    """Number of movies from the front that hold at most `frames` frames together."""
     count = 0
     while count < len(lengths) and sum(lengths[: count + 1]) <= frames:
         count += 1

@@ -1,6 +1,6 @@
-"""How HR becomes LR: pure callables on whole frames, named in the config, in the checkpoint and in every result row.
+"""Degradations: pure functions from whole HR frames to LR frames, named in configs, checkpoints and result rows.
 
-Configs name the defining module (`vsr.degradations.scaling.Bicubic`), because their check reads a class's source.
+Configs name the defining module (`vsr.degradations.scaling.Bicubic`), because the check of a config reads the class's source.
 """
 
 from vsr.degradations.base import Degradation, SameSizeStep

@@ -1,4 +1,4 @@
-"""The two kinds of degradation: those that make LR frames of HR frames, and those that keep the size."""
+"""The interfaces of degradations: from HR frames to LR frames, and steps that keep the size."""
 
 from __future__ import annotations
 
@@ -11,50 +11,52 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.types import HRFrames, LRFrames
 
-# HR or LR: steps that keep the size work on both sides of the one that changes it.
+# HR or LR frames: steps that keep the size may come before or after the step that changes the size.
 Frames = Float[Tensor, "N C rows columns"]
 Bounds = tuple[float, float]
 
 
 @runtime_checkable
 class Degradation(Protocol):
-    """HR frames (N, C, H, W) in physical units -> LR frames (N, C, H/scale, W/scale); the same input gives the same output.
+    """Makes LR frames from HR frames; the same input gives the same output."""
 
-    The N frames are consecutive frames of one movie, the first of them its frame number `first`; `bounds` are the physical
-    values that become 0 and 1. `name` is short and complete ("bicubic+jpeg(75)"): results and checkpoints say it.
-    """
+    name: str  # short and complete, as in results and checkpoints: "bicubic+jpeg(75)"
+    temporal: bool  # whether an LR frame depends on neighbouring frames, as under a video codec
 
-    name: str
-    temporal: bool  # whether a frame's LR depends on the frames around it, as a video codec's does
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
+        """Degrade consecutive frames of one movie, (N, C, H, W) -> (N, C, H/scale, W/scale), in physical units.
 
-    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames: ...
+        Args:
+            hr: the frames.
+            scale: HR pixels per LR pixel.
+            bounds: physical values that become 0 and 1.
+            first: number of the first frame in its movie; noise depends on it.
+        """
+        ...
 
     def centred(self, scale: int) -> bool:
-        """Whether an LR pixel lies in the middle of its block: where it does not, flipping a pair moves LR against HR."""
+        """Whether an LR pixel lies in the middle of its block of HR pixels; if not, a flip shifts LR against HR."""
         ...
 
 
 class SameSizeStep(ABC):
-    """A step of a `Chain` that keeps the size: (N, C, rows, columns) -> the same shape, in physical units.
-
-    Frames, `bounds`, `first` and `name` mean what they mean for a `Degradation`.
-    """
+    """A step of a `Chain` that keeps the size of frames; `name`, `bounds` and `first` are those of `Degradation`."""
 
     name: str
     temporal = False
 
     @abstractmethod
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
-        """The degraded frames; the argument is left as it is."""
+        """Degrade frames (N, C, rows, columns) in physical units; the argument is not changed."""
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> NoReturn:
-        """Raises UserError: what stands where a `Degradation` belongs would otherwise fail as "not callable"."""
+        """Raise UserError, because a step that keeps the size is no `Degradation` on its own."""
         raise UserError(
             f"degradation={self.name}: keeps the size of frames, so that it makes no LR frames by itself; make it one of the "
             f"steps of a chain, as degradation=blur, noise, jpeg and h264 do"
         )
 
 
-def short(number: float) -> str:
-    """A number as it stands in a name: the same for 2 and 2.0, with all the digits that were typed."""
+def format_number(number: float) -> str:
+    """Format a number for a name: equal for 2 and 2.0, with all digits that were typed."""
     return f"{number:.15g}"

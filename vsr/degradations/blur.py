@@ -1,4 +1,4 @@
-"""Blurs: what optics and motion do before pixels are counted."""
+"""Gaussian blur."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from vsr.degradations.base import Bounds, Frames, SameSizeStep, short
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_number
 from vsr.degradations.resize import pad_symmetric
 from vsr.errors import UserError
 
@@ -15,18 +15,23 @@ TRUNCATE = 4.0  # standard deviations at which the kernel ends, as in scipy: 13 
 
 
 class GaussianBlur(SameSizeStep):
-    """Isotropic Gaussian blur, border mirrored: (N, C, rows, columns) -> the same shape.
+    """Isotropic Gaussian blur with a mirrored border.
 
-    sigma: standard deviation in pixels of the frames that it is given, that is HR pixels before the step that changes the
-    size. Raises UserError unless it is positive. Followed by `Subsample` it is the literature's "BD" (sigma 1.6 for scale 4):
-    Jo et al., "Deep Video Super-Resolution Network Using Dynamic Upsampling Filters", CVPR 2018.
+    Followed by `Subsample` it is the "BD" degradation of the literature (sigma 1.6 for scale 4): Jo et al., "Deep Video
+    Super-Resolution Network Using Dynamic Upsampling Filters", CVPR 2018.
+
+    Args:
+        sigma: standard deviation in pixels of the frames it blurs: HR pixels before the step that changes the size.
+
+    Raises:
+        UserError: sigma is not positive.
     """
 
     def __init__(self, sigma: float) -> None:
         if not 0 < sigma < math.inf:
             raise UserError(f"sigma={sigma} of GaussianBlur: must be positive (pixels); type degradation.steps.blur.sigma=1.6")
         self.sigma = sigma
-        self.name = f"blur({short(sigma)})"
+        self.name = f"blur({format_number(sigma)})"
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
         radius = int(TRUNCATE * self.sigma + 0.5)

@@ -1,4 +1,4 @@
-"""Several degradations in a row."""
+"""A chain of degradation steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Chain:
-    """Steps in their order, exactly one of which changes the size: those before it see HR frames, those after it LR frames.
+    """Applies steps in order; exactly one step changes the size, so earlier steps see HR frames and later steps LR frames.
 
-    steps: by name, so that the command line reaches them (degradation.steps.jpeg.quality=50). (N, C, H, W) ->
-    (N, C, H/scale, W/scale). Raises UserError when not exactly one step changes the size; calls raise what the steps raise.
+    Args:
+        steps: the steps by name, so that the command line reaches them (degradation.steps.jpeg.quality=50).
+
+    Raises:
+        UserError: no step, or more than one, changes the size.
     """
 
     def __init__(self, *, steps: dict[str, object]) -> None:
@@ -48,5 +51,5 @@ class Chain:
         return lr
 
     def centred(self, scale: int) -> bool:
-        """As the step that changes the size."""
+        """Whether the step that changes the size is centred."""
         return self.resize.centred(scale)

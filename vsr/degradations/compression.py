@@ -1,4 +1,4 @@
-"""What 8-bit codecs lose. Values are rounded to the codes 0..255 between the bounds; values outside the bounds are clipped."""
+"""Compression by 8-bit codecs (JPEG, H.264)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ DEFAULT_PRESET: Preset = "medium"
 
 
 class Codec(SameSizeStep):
-    """There and back through an 8-bit codec: (N, C, rows, columns) -> the same shape, codes 0 and 255 at the bounds.
+    """Encodes and decodes frames with an 8-bit codec, codes 0 and 255 at the bounds.
 
-    Values outside the bounds are clipped. Raises UserError for numbers of channels that the codec cannot hold.
+    Values are rounded to codes, and values outside the bounds are clipped. Calls raise UserError for a number of channels that
+    the codec does not support.
     """
 
     channels: tuple[int, ...]
 
     @abstractmethod
     def roundtrip(self, codes: np.ndarray) -> np.ndarray:
-        """uint8 (N, C, rows, columns) -> what the decoder returns, same shape and type."""
+        """Encode and decode codes, uint8 (N, C, rows, columns) -> the same shape and type."""
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
         if frames.shape[1] not in self.channels:
@@ -46,7 +47,11 @@ class Codec(SameSizeStep):
 class JPEG(Codec):
     """Baseline JPEG of every frame by Pillow: grey for one channel, RGB (4:2:0 chroma) for three.
 
-    quality: 1 (worst) to 100. Raises UserError for others, for other numbers of channels, and without Pillow.
+    Args:
+        quality: 1 (worst) to 100.
+
+    Raises:
+        UserError: the quality is out of range, or Pillow is missing.
     """
 
     channels = (1, 3)
@@ -56,7 +61,7 @@ class JPEG(Codec):
             raise UserError(f"quality={quality} of JPEG: must lie between 1 and 100; type degradation.steps.jpeg.quality=75")
         self.quality = quality
         self.name = f"jpeg({quality})"
-        # Now, not after the data have been read.
+        # A missing library is reported now, not after the data have been read.
         self._pillow()
 
     def roundtrip(self, codes: np.ndarray) -> np.ndarray:
@@ -76,12 +81,17 @@ class JPEG(Codec):
 
 
 class H264(Codec):
-    """H.264 by libx264: the frames that are given together are one clip at 25 frames per second, values in its luma plane.
+    """H.264 by libx264, values in the luma plane; the frames of one call are one clip at 25 frames per second.
 
-    crf: constant rate factor, 0 (lossless) to 51 (worst). preset: x264's, slower ones spend fewer bits. Chroma is grey, codes
-    use the full range. Odd sizes are extended to even ones by repeating the last row and column, and cut back. As prediction
-    runs through the clip, frames depend on where the movie is cut into clips. Raises UserError for a crf out of range, for
-    data of more than one channel, and without PyAV.
+    Chroma is grey, and codes use the full range. Odd sizes are extended to even sizes by repeating the last row and column, and
+    cut back. Prediction runs through the clip, so the result depends on where a movie is cut into clips.
+
+    Args:
+        crf: constant rate factor, 0 (lossless) to 51 (worst).
+        preset: preset of x264; slower presets spend fewer bits.
+
+    Raises:
+        UserError: crf is out of range, or PyAV or libx264 is missing.
     """
 
     channels = (1,)
@@ -93,7 +103,7 @@ class H264(Codec):
             raise UserError(f"crf={crf} of H264: must lie between 0 and 51; type degradation.steps.h264.crf=23")
         self.crf, self.preset = crf, preset
         self.name = f"h264({crf})" if preset == DEFAULT_PRESET else f"h264({crf},{preset})"
-        # Now, not after the data have been read.
+        # A missing library is reported now, not after the data have been read.
         self._codec("libx264", "w")
 
     def roundtrip(self, codes: np.ndarray) -> np.ndarray:
@@ -106,12 +116,12 @@ class H264(Codec):
         frames.sort(key=lambda frame: frame.pts)
         if [frame.pts for frame in frames] != list(range(len(codes))):
             raise RuntimeError(f"{self.name}: {len(codes)} frames went in, {[frame.pts for frame in frames]} came back")
-        # Codes are read from the planes as they are: the layout is yuv420p in and out, so that nothing is converted.
+        # The layout is yuv420p in and out, so codes are read from the planes without conversion.
         planes = np.stack([frame.to_ndarray(format="yuv420p") for frame in frames])
         return planes[:, None, :rows, :columns]
 
     def _encode(self, luma: np.ndarray) -> list[Any]:
-        """The packets of a clip of even size, uint8 (N, rows, columns)."""
+        """Encode a clip of even size, uint8 (N, rows, columns), into packets."""
         _, rows, columns = luma.shape
         av = self._av()
         encoder = self._codec("libx264", "w")
@@ -142,7 +152,7 @@ class H264(Codec):
 
 
 def _extra(module: str, package: str, extra: str, name: str) -> Any:
-    """An optional dependency; raises UserError, saying how to get it."""
+    """Import an optional dependency; the UserError says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Noise of the sensor or of the measurement."""
+"""Gaussian noise of a sensor or a measurement."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import math
 import numpy as np
 import torch
 
-from vsr.degradations.base import Bounds, Frames, SameSizeStep, short
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_number
 from vsr.errors import UserError
 
 
 class GaussianNoise(SameSizeStep):
-    """Independent Gaussian noise on every value: (N, C, rows, columns) -> the same shape, not clipped.
+    """Independent Gaussian noise on every value, without clipping.
 
-    sigma: standard deviation as a share of the range between the bounds. seed: the noise of a frame depends on it and on the
-    frame's number in its movie alone, however a movie is cut into batches; frames of the same number in two movies get the
-    same noise, and so do two such steps of one seed in a chain. Raises UserError where one of them is negative.
+    The noise of a frame depends on the seed and the frame's number alone, not on the batches that a movie is cut into. Frames
+    with equal numbers get equal noise, and so do two steps with one seed in a chain.
+
+    Args:
+        sigma: standard deviation as a share of the range between the bounds.
+        seed: seed of the noise.
+
+    Raises:
+        UserError: sigma or seed is negative.
     """
 
     def __init__(self, sigma: float, seed: int = 0) -> None:
@@ -27,10 +33,10 @@ class GaussianNoise(SameSizeStep):
         if seed < 0:
             raise UserError(f"seed={seed} of GaussianNoise: must be 0 or more; type degradation.steps.noise.seed=0")
         self.sigma, self.seed = sigma, seed
-        self.name = f"noise({short(sigma)},seed={seed})" if seed else f"noise({short(sigma)})"
+        self.name = f"noise({format_number(sigma)},seed={seed})" if seed else f"noise({format_number(sigma)})"
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
-        # numpy, because it seeds a stream by several numbers; one stream per frame.
+        # One random stream per frame; numpy accepts several numbers as a seed, torch does not.
         drawn = [
             np.random.default_rng((self.seed, first + i)).standard_normal(frames.shape[1:], dtype=np.float32)
             for i in range(frames.shape[0])

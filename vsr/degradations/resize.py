@@ -18,7 +18,7 @@ REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keep
 
 
 def pad_symmetric(x: Tensor, n: int) -> Tensor:
-    """Mirror (..., H, W) by n pixels per side, the border pixel repeated (numpy's "symmetric"). n may exceed H and W."""
+    """Pad (..., H, W) by n mirrored pixels per side, the border pixel repeated (numpy's "symmetric"); n may exceed H and W."""
     for axis in (-2, -1):
         size = x.shape[axis]
         index = torch.arange(-n, size + n, device=x.device) % (2 * size)
@@ -33,7 +33,7 @@ def crop(x: Tensor, window: Triple) -> Tensor:
 
 
 def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
-    """(N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W."""
+    """Downscale (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError when scale does not divide H and W."""
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
         raise ValueError(f"{height}x{width} is not divisible by {scale}")
@@ -43,17 +43,17 @@ def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
 
 
 def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
-    """(N, C, h, w) -> (N, C, h*scale, w*scale)."""
+    """Upscale (N, C, h, w) -> (N, C, h*scale, w*scale)."""
     if scale == 1:
         return lr
     padded = pad_symmetric(lr, REACH)
     size = (padded.shape[-2] * scale, padded.shape[-1] * scale)
     cut = REACH * scale
-    # antialias=True also when enlarging: it is what switches torch's kernel from a = -0.75 to a = -0.5.
+    # antialias=True switches torch's kernel from a = -0.75 to a = -0.5, so it is set for upscaling too.
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., cut:-cut, cut:-cut]
 
 
 def bicubic_up_clips(lr: LRClips, scale: int) -> HRClips:
-    """(B, C, T, h, w) -> (B, C, T, h*scale, w*scale), every frame on its own."""
+    """Upscale every frame of clips (B, C, T, h, w) -> (B, C, T, h*scale, w*scale)."""
     frames = bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
     return frames.unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)

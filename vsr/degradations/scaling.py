@@ -1,4 +1,4 @@
-"""The steps that change the size."""
+"""Downscaling: bicubic, area averages, subsampling."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Bicubic:
-    """MATLAB's imresize(hr, 1/scale), antialiased: the degradation of the SRCNN and FSRCNN papers and of the report.
+    """MATLAB's antialiased imresize(hr, 1/scale), the degradation of the SRCNN and FSRCNN papers and of the report.
 
-    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W.
+    Calls raise ValueError when scale does not divide H and W.
     """
 
     name = "bicubic"
@@ -23,14 +23,14 @@ class Bicubic:
         return bicubic_down(hr, scale)
 
     def centred(self, scale: int) -> bool:
-        """Always."""
+        """True."""
         return True
 
 
 class Area:
-    """Mean over blocks of scale x scale pixels: what a coarser grid of the same cells, or a larger sensor pixel, sees.
+    """Mean over blocks of scale x scale pixels, as on a coarser grid or a sensor with larger pixels.
 
-    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W.
+    Calls raise ValueError when scale does not divide H and W.
     """
 
     name = "area"
@@ -41,17 +41,22 @@ class Area:
         return F.avg_pool2d(hr, scale)
 
     def centred(self, scale: int) -> bool:
-        """Always."""
+        """True."""
         return True
 
 
 class Subsample:
     """Every scale-th pixel, beginning with pixel `phase` of both axes, without antialiasing.
 
-    (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError where scale does not divide H and W, UserError unless
-    0 <= phase < scale. LR pixels are not centred on their blocks of HR pixels, unlike those of `Bicubic` and `Area`: they lie
-    (scale - 1) / 2 - phase HR pixels above and to the left. Interpolations do not know of this shift, learned filters find it;
-    a flip turns it round, so that training leaves flips out (see `centred`).
+    Calls raise ValueError when scale does not divide H and W. LR pixels lie (scale - 1) / 2 - phase HR pixels above and to the
+    left of the middle of their blocks. Interpolation ignores this shift, learned filters find it. A flip reverses it, so
+    training uses no flips (see `centred`).
+
+    Args:
+        phase: first kept row and column, 0 to scale - 1.
+
+    Raises:
+        UserError: the phase is out of range.
     """
 
     temporal = False
@@ -76,7 +81,7 @@ class Subsample:
         return hr[..., self.phase :: scale, self.phase :: scale].clone()
 
     def centred(self, scale: int) -> bool:
-        """Only where the kept pixel is the middle one: phase 1 at scale 3."""
+        """Whether the kept pixel is the middle of its block, as with phase 1 at scale 3."""
         return 2 * self.phase == scale - 1
 
 

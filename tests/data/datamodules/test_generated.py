@@ -15,7 +15,7 @@ import torch
 
 from tests.fakes import compose_config
 from vsr.config.check import check
-from vsr.data.cache import cache_path, cached, run_in_parallel
+from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
 from vsr.data.datamodules.phantom import PhantomDataModule
 from vsr.data.datamodules.spectral import SpectralDataModule
 from vsr.data.simulation.phantom import phantom_movie
@@ -142,7 +142,7 @@ def test_cache_holds_what_was_made_and_notices_damage(tmp_path: Path, caplog: py
         return [np.arange(1000.0), np.ones(3)]
 
     for _ in range(2):
-        found = cached(path, ["a/0", "b"], make)
+        found = load_or_generate(path, ["a/0", "b"], make)
         np.testing.assert_array_equal(found["a/0"], np.arange(1000.0))
         np.testing.assert_array_equal(found["b"], np.ones(3))
     assert len(calls) == 1
@@ -152,10 +152,10 @@ def test_cache_holds_what_was_made_and_notices_damage(tmp_path: Path, caplog: py
     raw[offset + 16] ^= 1  # one bit: the checksum finds it
     path.write_bytes(raw)
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(cached(path, ["a/0", "b"], make)["a/0"], np.arange(1000.0))
+        np.testing.assert_array_equal(load_or_generate(path, ["a/0", "b"], make)["a/0"], np.arange(1000.0))
     assert len(calls) == 2
     assert "damaged" in caplog.text
-    assert cached(path, ["a/0", "b"], make).keys() == {"a/0", "b"}
+    assert load_or_generate(path, ["a/0", "b"], make).keys() == {"a/0", "b"}
     assert len(calls) == 2
 
 
@@ -164,11 +164,11 @@ def test_an_interrupted_or_unwritable_cache_leaves_nothing(tmp_path: Path) -> No
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path / "x.h5", ["a"], interrupted)
+        load_or_generate(tmp_path / "x.h5", ["a"], interrupted)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="type data.cache=FOLDER"):
-        cached(tmp_path / "file" / "x.h5", ["a"], lambda: [np.ones(3)])
+        load_or_generate(tmp_path / "file" / "x.h5", ["a"], lambda: [np.ones(3)])
 
 
 def test_parallel_calls_come_back_in_order_and_errors_come_through() -> None:
@@ -200,7 +200,7 @@ def test_of_several_that_need_the_same_file_one_makes_it_and_nothing_else_stays(
         return [np.arange(3.0)]
 
     with ThreadPoolExecutor(4) as pool:  # locks are of open files, so that threads stand for processes here
-        found = list(pool.map(lambda _: cached(tmp_path / "x.h5", ["a"], make)["a"].tolist(), range(4)))
+        found = list(pool.map(lambda _: load_or_generate(tmp_path / "x.h5", ["a"], make)["a"].tolist(), range(4)))
     assert found == [[0.0, 1.0, 2.0]] * 4
     assert len(made) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]

@@ -1,4 +1,4 @@
-"""A synthetic camera over still photographs: pan, zoom and rotation by fractions of a pixel, so that movies need no file."""
+"""A synthetic camera that pans, zooms and rotates over a photograph by fractions of a pixel."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ MARGIN = 3  # picture pixels that the camera keeps from the border
 
 
 def camera_movie(picture: np.ndarray, *, size: int, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) grey picture -> (T, size, size) float32: a smooth, seeded path of a camera that sees a part of it.
+    """Render a movie of a camera that moves smoothly over a grey picture (H, W).
 
-    The zoom stays between 1 and 1.5 picture pixels per frame pixel, and the picture is blurred accordingly before it is sampled
-    by cubic splines, so that nothing aliases. Raises ValueError for pictures that are too small for the frame.
+    The zoom stays between 1 and 1.5 picture pixels per frame pixel. The picture is blurred accordingly and sampled by cubic
+    splines, so that nothing aliases.
+
+    Args:
+        picture: code values, (H, W).
+        size: pixels per side of a frame.
+        frames: number of frames.
+        rng: draws the path.
+
+    Returns:
+        (frames, size, size), float32, 0 to 255.
+
+    Raises:
+        ValueError: the picture is too small for the frame.
     """
     height, width = picture.shape
     reach = 0.5 * size * 1.5 * np.sqrt(2)
@@ -21,7 +33,7 @@ def camera_movie(picture: np.ndarray, *, size: int, frames: int, rng: np.random.
     t = np.arange(frames)
 
     def path(amplitude: float) -> np.ndarray:
-        """Two slow sinusoids of random phase, at most `amplitude` in all."""
+        """Sum of two slow sinusoids of random phase, at most `amplitude`."""
         period = rng.uniform(60, 120, 2)
         phase = rng.uniform(0, 2 * np.pi, 2)
         waves = np.sin(2 * np.pi * t[:, None] / period + phase)
@@ -32,7 +44,7 @@ def camera_movie(picture: np.ndarray, *, size: int, frames: int, rng: np.random.
     needed = np.minimum(reach, 0.5 * size * np.sqrt(2) * zoom.max()) + MARGIN
     cy = height / 2 + path(max(0.0, min(height / 2 - needed, 12.0)))
     cx = width / 2 + path(max(0.0, min(width / 2 - needed, 12.0)))
-    # Half a picture pixel per step of zoom beyond 1 keeps what is above the frame's Nyquist frequency out.
+    # A blur of half the zoom, in picture pixels, removes what lies above the frame's Nyquist frequency.
     smooth = gaussian_filter(picture.astype(np.float64), 0.5 * float(zoom.mean()))
     grid = np.arange(size) - (size - 1) / 2
     y, x = np.meshgrid(grid, grid, indexing="ij")

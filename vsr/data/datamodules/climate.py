@@ -1,4 +1,4 @@
-"""Climate data: a file of the user's, or height fields of the embedded shallow-water solver, generated once and cached."""
+"""Fields from a file of the user, or simulated shallow-water heights, generated once and cached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, cached, run_in_parallel
+from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
 from vsr.data.file_movies import file_movies
 from vsr.data.simulation.families import FAMILIES
 from vsr.data.simulation.generate import Job, simulate
@@ -19,37 +19,38 @@ from vsr.errors import UserError
 from vsr.types import Movie
 
 Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
-VERSION = 1  # of the generator: raise it when the same parameters give other values, so that no stale cache is read
+VERSION = 1  # of the generator; raise it when the same parameters give other values, so that no stale cache is read
 STORED = (-10.0, 10.0)  # the range of the report's own file
 FIELDS = ("h", "u", "v", "bed")  # of each trajectory, in the cached file
 
 
 class ClimateDataModule(SRDataModule):
-    """Movies of fields: of a file, or depths of shallow-water flows in (-10, 10) with a second test split, `unseen`.
+    """Movies of a file, or simulated depths in (-10, 10) with a second test split, `unseen`.
 
     Args:
-        path: .mat (4 to 7.3), HDF5, NetCDF, Zarr, .npy or .npz; None generates.
-        variable: its name in the file, or several as channels; None when there is only one.
-        axes: what its indices mean, in the file's own order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
-            None when the file names its dimensions.
-        bounds: the values that become 0 and 1; None for the least and the largest of the training frames (generated: -10, 10).
-        symmetries: of "flip_y", "flip_x", "half_turn", "transpose", "quarter_turn", those that leave the law of the file's field
-            unchanged; each is applied to half of the batches.
-        by: "time" or "trajectory" (whole movies); None for whole movies where a file has at least four.
-        max_bytes: the largest size as float32 that a file may declare.
-        family: "tide" (hydraulic jumps in a tidal flow over hills, steady statistics), "bores" (falling columns, where time
-            helps), "turbulence" (rotating eddies, the nearly linear control); "strong_tide" and "thin_bores": the first two under
-            stronger forcing and with a larger depth ratio.
-        size: pixels per side of a generated frame.
-        sampling: the solver has size * sampling cells per side and each sampling-th one is kept.
-        geostrophic: the file's field is the height of a fluid on a rotating plane: its vorticity is scored too.
-        seed: of all generated trajectories.
-        learn, test: frames, or shares below 1, to learn from and to test on; None for 120 and 50 (generated; `unseen` has as many
-            as `test`) or 0.7 and 0.3 (file). val: share of the learning frames. gap: frames left out between the parts.
-        cache: folder of generated files; None is $VSR_CACHE or ~/.cache/vsr.
-        scale, degradation, recipe, crop, mask, memory: as in `SRDataModule`.
+        path: .mat (4 to 7.3), HDF5, NetCDF, Zarr, .npy or .npz; None simulates.
+        variable: name in the file, or several names that become channels; None for a file with one variable.
+        axes: meaning of the array's axes in the file's order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
+            None for a file that names its dimensions.
+        bounds: values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
+        symmetries: those that leave the law of the file's field unchanged; each is applied to half of the batches.
+        by: "time" cuts every movie, "trajectory" gives whole movies to each part; None for whole movies from four movies on.
+        max_bytes: largest size as float32 that a file may declare.
+        geostrophic: the file's field is the height of a fluid on a rotating plane, so its vorticity is scored too.
+        family: "tide" (hydraulic jumps in a tidal flow over hills), "bores" (collapsing columns of water), "turbulence"
+            (rotating eddies), "strong_tide" (stronger forcing), "thin_bores" (larger depth ratio).
+        size: pixels per side of a simulated frame.
+        sampling: the solver has size * sampling cells per side; every sampling-th cell is kept.
+        seed: seed of all simulated trajectories.
+        learn: frames to learn from, or a share below 1; None for 120 simulated frames or 0.7 of a file.
+        test: frames to test on, or a share below 1; None for 50 simulated frames (and 50 in `unseen`) or 0.3 of a file.
+        val: share of the learning frames that is held out for validation.
+        gap: frames left out between the parts.
+        cache: folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
+        shared: see `SRDataModule`.
 
-    Raises UserError for what cannot be read or generated.
+    Raises:
+        UserError: a file cannot be read, or the frames cannot be simulated.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class ClimateDataModule(SRDataModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.flows: Flows | None = None
+        self.flows: SimulatedFlows | None = None
         rule: Literal["time", "trajectory"]
         if path is None:
             learned, tested = int(120 if learn is None else learn), int(50 if test is None else test)
-            self.flows = Flows(family, size, sampling, seed, learned, tested, cache)
+            self.flows = SimulatedFlows(family, size, sampling, seed, learned, tested, cache)
             self.name, self.bounds, self.geostrophic = f"climate-{family}", STORED, family == "turbulence"
-            rule, self.symmetries = self.flows.known.split, self.flows.known.symmetries
+            rule, self.symmetries = self.flows.flow.split, self.flows.flow.symmetries
             self.split = Split(by=rule, learn=learned, test=tested, val=val, gap=gap)
             return
         self.read = file_movies(path, variable, axes, max_bytes)
@@ -93,30 +94,33 @@ class ClimateDataModule(SRDataModule):
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
 
     def movies(self) -> list[Movie]:
-        """The trajectories that are split into train, val and test."""
+        """The file's movies, or the simulated trajectories for train, val and test."""
         return self.read if self.flows is None else self.flows.trajectories()["main"]
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """Generated: `unseen`, trajectories of other seeds, so other hills, columns or eddies."""
+        """`unseen`, simulated trajectories of other seeds (other hills, columns or eddies); empty for a file."""
         return {} if self.flows is None else {"unseen": self.flows.trajectories()["unseen"]}
 
 
-class Flows:
-    """Generated trajectories of a family, cached in a file whose name is a hash of all that its values depend on.
+class SimulatedFlows:
+    """Simulated trajectories of a family, cached in a file with a hash of all parameters in its name.
 
-    Arguments as in `ClimateDataModule`. Raises UserError for a size or a number of frames that cannot be generated.
+    The arguments are those of `ClimateDataModule`.
+
+    Raises:
+        UserError: the size or the number of frames cannot be simulated.
     """
 
     def __init__(self, family: str, size: int, sampling: int, seed: int, learn: int, test: int, cache: str | None) -> None:
-        self.family, self.size, self.sampling, self.known = family, size, sampling, FAMILIES[family]
+        self.family, self.size, self.sampling, self.flow = family, size, sampling, FAMILIES[family]
         if size < 16 or sampling < 1 or size * sampling < 64:
             raise UserError(f"data.size={size} with data.sampling={sampling}: frames need 16 px, the solver 64 cells per side")
-        length, whole = self.known.frames, self.known.split == "trajectory"
+        length, whole = self.flow.frames, self.flow.split == "trajectory"
         if whole and (learn % length or test % length):
             raise UserError(
                 f"data.family={family} comes in trajectories of {length} frames; type data.learn and data.test as multiples of it"
             )
-        movies = self.known.movies
+        movies = self.flow.movies
         count, tests = ((learn + test) // length, test // length) if whole else (movies, movies)
         if learn < 1 or test < 1 or (learn + test) % count or test % tests:
             raise UserError(f"data.learn={learn}, data.test={test}: both, and their sum, must be multiples of {movies}")
@@ -124,8 +128,8 @@ class Flows:
             "main": [self._job((seed, 0, k), (learn + test) // count) for k in range(count)],
             "unseen": [self._job((seed, 1, k), test // tests) for k in range(tests)],
         }
-        # Whatever the values depend on is part of the file's name.
-        parameters = {"version": VERSION, "family": repr(replace(self.known, start=None, symmetries=())), "jobs": repr(self.jobs)}  # type: ignore[arg-type]
+        # The hash in the file's name covers everything that the values depend on.
+        parameters = {"version": VERSION, "family": repr(replace(self.flow, start=None, symmetries=())), "jobs": repr(self.jobs)}  # type: ignore[arg-type]
         self.path = cache_path(cache, f"climate-{family}-{size}px", parameters)
         self._made: dict[str, list[Movie]] = {}
 
@@ -133,12 +137,12 @@ class Flows:
         return Job(self.family, seed, self.size * self.sampling, self.sampling, frames)
 
     def trajectories(self) -> dict[str, list[Movie]]:
-        """Movies of the parts "main" and "unseen"; generated, with a progress bar, when the cache has none or a damaged one."""
+        """Movies of the parts "main" and "unseen", from the cache, or simulated with a progress bar."""
         if not self._made:
             names = {part: [f"{part}/{k:03d}" for k in range(len(jobs))] for part, jobs in self.jobs.items()}
             every = [f"{name}/{field}" for found in names.values() for name in found for field in FIELDS]
-            arrays = cached(self.path, every, self._generate)
-            meta: dict[str, Any] = {"units": "scaled depth", "dt": self.known.interval, "periodic": True}
+            arrays = load_or_generate(self.path, every, self._generate)
+            meta: dict[str, Any] = {"units": "scaled depth", "dt": self.flow.interval, "periodic": True}
             self._made = {
                 part: [Movie(torch.from_numpy(arrays[f"{name}/h"]).unsqueeze(0), f"{self.path}:{name}", meta) for name in found]
                 for part, found in names.items()
@@ -153,7 +157,7 @@ class Flows:
             runs = run_in_parallel(simulate, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
         except FloatingPointError as error:
             raise UserError(f"data.family={self.family}, data.size={self.size}: {error}") from error
-        low, high = self.known.range
+        low, high = self.flow.range
         arrays = []
         for run in runs:
             stored = STORED[0] + (run.h - low) / (high - low) * (STORED[1] - STORED[0])

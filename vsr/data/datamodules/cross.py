@@ -1,4 +1,4 @@
-"""Learn on one source, test on another: whether a network generalises to other equations."""
+"""Training on one source and testing on another, for generalisation to other equations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from vsr.types import Movie
 
 
 class CrossDataModule(SRDataModule):
-    """Training and validation frames of `train`, test frames of `test`; the test frames of `train` are the split `own`.
+    """Training and validation frames of one data module, test frames of another.
 
-    Where both sources declare bounds, the frames of `test` are mapped from its bounds to those of `train`: the network sees the
-    unit interval of either. Where `test` declares none, its values are taken to be in the units of `train`.
+    The test splits of `test` keep their names; the test frames of `train` are the split `own`. When both sources declare bounds,
+    the frames of `test` are mapped from the bounds of `test` to the bounds of `train`, so that the network sees the unit interval
+    of either. When `test` declares no bounds, its values count as values in the units of `train`.
 
     Args:
-        train, test: data modules; the test frames are those that `test` would be tested on by itself.
-        scale, degradation, recipe, draw: as in `SRDataModule`.
+        train: source of the training and validation frames.
+        test: source of the test frames.
+        shared: see `SRDataModule`; `crop`, `mask` and `memory` default to the values of the two sources.
 
-    Raises UserError when the sources have different numbers of channels.
+    Raises:
+        UserError: the sources have different numbers of channels.
     """
 
     test_split_name = "own"
@@ -36,7 +39,7 @@ class CrossDataModule(SRDataModule):
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
 
     def movies(self) -> list[Movie]:
-        """Those of `train`."""
+        """The movies of `train`."""
         found = self.train.movies()
         self.bounds = self.train.bounds
         return found
@@ -73,6 +76,6 @@ class PartOfMovie(Movie):
         self.shape = (channels, len(part), height, width)
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Frames start..stop-1 of the part."""
+        """Read frames start..stop-1 of the part."""
         frames = self.movie.read(start + self.part.start, stop + self.part.start)
         return frames if (self.gain, self.offset) == (1.0, 0.0) else frames * self.gain + self.offset

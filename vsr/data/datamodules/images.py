@@ -1,4 +1,4 @@
-"""Real stills: a folder of pictures, or the photographs inside scikit-image."""
+"""Still pictures from a folder, or the photographs inside scikit-image."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from vsr.types import Movie
 class ImageDataModule(SRDataModule):
     """Pictures of any size and kind, each a movie of one frame; patches for training, whole pictures for testing.
 
-    Args:
-        path: a folder (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the photographs inside
-            scikit-image, always in the same split.
-        test_path: a folder to test on; None for a share of `path`.
-        channels: "luma" (BT.601, 16..235) or "rgb".
-        learn, test: pictures or shares (below 1) to learn from and to test on, in natural order of their names; val: share of the
-            learning pictures.
-        scale, degradation, recipe, crop: as in `SRDataModule`; pictures are cut to a multiple of the scale unless crop is false.
+    Code values 0..255 become 0..1; for float pictures, the range of the training pictures becomes 0..1.
 
-    Code values 0..255 become 0..1; float pictures take the least and largest value of the training pictures. Raises UserError
-    for files that cannot be used.
+    Args:
+        path: folder of pictures (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the
+            photographs inside scikit-image, always in the same split.
+        test_path: folder of test pictures; None for a share of `path`.
+        channels: "luma" (BT.601, 16..235) or "rgb".
+        learn: pictures to learn from, or a share below 1, in natural order of their names.
+        test: pictures to test on, or a share below 1.
+        val: share of the learning pictures that is held out for validation.
+        crop: cut pictures to a multiple of the scale; otherwise such pictures are refused.
+        shared: see `SRDataModule`.
+
+    Raises:
+        UserError: a file cannot be used.
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
@@ -59,7 +63,7 @@ class ImageDataModule(SRDataModule):
         return self._read(self.files)
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """With `test_path`: its pictures, under the folder's name."""
+        """The pictures of `test_path`, under the folder's name; empty without `test_path`."""
         if self.test_files is None:
             return {}
         return {self.test_files[0].parent.name: self._read(self.test_files)}

@@ -1,4 +1,4 @@
-"""Real movies: the luma of video files or of folders of frames; without a path, a synthetic camera over photographs."""
+"""Luma of video files or folders of frames, or of a synthetic camera over photographs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ class MovieDataModule(SRDataModule):
     """The luma of movies, code values 0..255.
 
     Args:
-        path: a video (y4m, mp4, mkv, avi, mov, webm), a folder of videos, a folder of numbered frames, or a folder of such
-            folders. None for ten clips of a synthetic camera over the photographs of scikit-image.
-        frames: use only the first so many of each clip; None for all, which also checks that a file is complete.
+        path: video (y4m, mp4, mkv, avi, mov, webm), folder of videos, folder of numbered frames, or folder of such folders; None
+            for ten clips of a synthetic camera over the photographs of scikit-image.
+        frames: number of frames from the start of each clip; None for all, which also checks that a file is complete.
         size: side in pixels of a square from the middle of each frame; None for whole frames.
-        by: "time" cuts each clip into train, val and test, "clip" gives whole clips (scenes, where there are cuts) to each, None
-            for "clip" where there are at least four clips and "time" otherwise.
-        learn, test: frames or shares below 1 to learn from and to test on; val: share of the learning frames.
-        gap: frames left out between train, val and test of a clip.
-        cuts: find scene cuts and treat scenes as movies of their own, so that no window crosses one.
-        scale, degradation, recipe, crop: as in `SRDataModule`.
+        by: "time" cuts each clip into train, val and test, "clip" gives whole clips (or scenes) to each part; None for "clip"
+            from four clips on and "time" otherwise.
+        learn: frames to learn from, or a share below 1.
+        test: frames to test on, or a share below 1.
+        val: share of the learning frames that is held out for validation.
+        gap: frames left out between the parts of a clip.
+        cuts: find scene cuts and make each scene a movie, so that no window crosses a cut.
+        shared: see `SRDataModule`.
 
-    Raises UserError for files that cannot be used.
+    Raises:
+        UserError: a file cannot be used.
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
@@ -79,7 +82,7 @@ class MovieDataModule(SRDataModule):
                 found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
                 continue
             luma = torch.from_numpy(read_luma(clip, self.limit) if clip.is_file() else read_frames(clip, self.limit))
-            luma = luma if self.size is None else middle(luma, self.size, clip)
+            luma = luma if self.size is None else centre_crop(luma, self.size, clip)
             edges = scene_cuts(luma) if self.cuts else []
             if len(luma) < 2 or not edges:
                 found.append(Movie(luma.unsqueeze(0), str(clip)))
@@ -91,7 +94,11 @@ class MovieDataModule(SRDataModule):
 
 
 def list_clips(path: Path) -> list[Path]:
-    """Videos and folders of frames at `path`, in natural order. Raises UserError when there are none."""
+    """List videos and folders of frames at `path`, in natural order.
+
+    Raises:
+        UserError: there are none.
+    """
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
             raise UserError(f"{path}: not one of {', '.join(VIDEOS)}")
@@ -107,7 +114,15 @@ def list_clips(path: Path) -> list[Path]:
 
 
 def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
-    """(T, H, W) float32 luma of numbered pictures. Raises UserError for gaps in the numbers and for frames of several sizes."""
+    """Read numbered pictures as luma, (T, H, W) float32.
+
+    Args:
+        folder: the folder of pictures.
+        limit: number of frames from the start; None for all.
+
+    Raises:
+        UserError: a number is missing, or the sizes differ.
+    """
     files = list_pictures(folder)
     numbers = [[part[1] for part in natural_order(file) if part[0] == 0][-1:] for file in files]
     if all(numbers):
@@ -126,8 +141,12 @@ def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
     return np.stack(images)
 
 
-def middle(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
-    """The square of `size` pixels in the middle of (T, H, W) frames. Raises UserError for smaller frames."""
+def centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
+    """Cut a square of `size` pixels from the middle of (T, H, W) frames.
+
+    Raises:
+        UserError: the frames are smaller; the message names `clip`.
+    """
     height, width = luma.shape[1:]
     if size > min(height, width):
         raise UserError(f"data.size={size}: {clip} has {height}x{width}; type data.size={min(height, width)} or less")
@@ -136,10 +155,10 @@ def middle(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
 
 
 def scene_cuts(luma: torch.Tensor) -> list[int]:
-    """First frames of new scenes in (T, H, W) code values.
+    """Find the first frames of new scenes in (T, H, W) code values.
 
-    A cut changes the picture by far more than its neighbours do (8 times their median, 12 codes at least) and for good: the
-    frames before and after it differ as much as the two at it. Motion, flashes and noise fail one of the three.
+    The change at a cut is at least 12 codes, exceeds 8 times the median change around it, and lasts: the frames one step further
+    out differ by 0.7 of it. Motion, flashes and noise fail one of these three tests.
     """
     if len(luma) < 4:
         return []

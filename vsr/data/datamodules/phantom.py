@@ -1,4 +1,4 @@
-"""The moving Shepp-Logan phantom: sharp edges, nothing between them, motion below a pixel. Rendered anew in each run."""
+"""A moving Shepp-Logan head phantom: piecewise constant frames, sub-pixel motion, rendered anew in each run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ class PhantomDataModule(SRDataModule):
     Args:
         variant: "modified" (Toft 1996, levels 0 to 1) or "original" (Shepp & Logan 1974, 0 to 2, faint inside the skull).
         size: pixels per side of a frame.
-        seed: of both movies.
-        motion: amplitude as a fraction of the size, 0 to 0.05; speed: 1 is a period of about 33 frames.
-        variety: how far, 0 to 1, a head differs from the published one; 0 leaves `unseen` only other motion.
-        learn, test: frames to learn from (a fifth of them for validation) and to test on; `unseen` has as many as `test`.
-        scale, degradation, recipe, crop: as in `SRDataModule`.
+        seed: seed of both movies.
+        motion: amplitude as a fraction of the size, 0 to 0.05.
+        speed: change per frame; 1 is a period of about 33 frames.
+        variety: difference of a head from the published one, 0 to 1; with 0, `unseen` differs by its motion alone.
+        learn: frames to learn from, a fifth of them for validation.
+        test: frames to test on; `unseen` has as many.
+        shared: see `SRDataModule`.
 
-    Raises UserError for values out of range.
+    Raises:
+        UserError: a value is out of range.
     """
 
-    # Nothing in the motion prefers left or right, and a head is nearly its own mirror image; but its chin is below.
+    # Motion has no preferred side and a head is nearly symmetric about its vertical axis, but not about the horizontal one.
     symmetries = ("flip_x",)
 
     def __init__(
@@ -60,11 +63,11 @@ class PhantomDataModule(SRDataModule):
         self._made: dict[str, Movie] = {}
 
     def movies(self) -> list[Movie]:
-        """The movie that is split into train, val and test."""
+        """The movie for train, val and test."""
         return [self._rendered()["main"]]
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """`unseen`: a movie of another seed."""
+        """`unseen`, a movie of another seed."""
         return {"unseen": [self._rendered()["unseen"]]}
 
     def _rendered(self) -> dict[str, Movie]:

@@ -1,4 +1,4 @@
-"""Other equations: a scalar that two-dimensional turbulence stirs, or its vorticity, generated once and cached."""
+"""Simulated two-dimensional turbulence (a passive scalar or the vorticity), generated once and cached."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, cached, run_in_parallel
+from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
 from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_turbulence
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.types import Movie
 
-VERSION = 1  # of the generator: raise it when the same parameters give other values, so that no stale cache is read
+VERSION = 1  # of the generator; raise it when the same parameters give other values, so that no stale cache is read
 TRAJECTORIES = 2  # in each part
 
 
@@ -24,14 +24,15 @@ class SpectralDataModule(SRDataModule):
     Args:
         field: "scalar" (stirred against a mean gradient along y: plateaus and cliffs) or "vorticity", in the solver's units.
         size: pixels per side of a frame.
-        sampling: the solver has size * sampling cells per side and each sampling-th one is kept.
-        seed: of all trajectories.
-        learn, test: frames to learn from (a fifth of them for validation) and to test on, over two trajectories that are cut in
-            time; `unseen` has as many as `test`.
-        cache: folder of generated files; None is $VSR_CACHE or ~/.cache/vsr.
-        scale, degradation, recipe, crop: as in `SRDataModule`.
+        sampling: the solver has size * sampling cells per side; every sampling-th cell is kept.
+        seed: seed of all trajectories.
+        learn: frames to learn from (a fifth of them for validation), over two trajectories.
+        test: frames to test on, the last ones of the two trajectories; `unseen` has as many.
+        cache: folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
+        shared: see `SRDataModule`.
 
-    Raises UserError for a size or number of frames that cannot be generated.
+    Raises:
+        UserError: the size or the number of frames cannot be simulated.
     """
 
     def __init__(
@@ -49,8 +50,8 @@ class SpectralDataModule(SRDataModule):
         super().__init__(**shared)
         self.name, self.field = f"spectral-{field}", field
         self.bounds = BOUNDS[field]
-        # A mirror turns the vorticity's sign, and one across x also that of the scalar's gradient: only flip_x of the scalar is
-        # left. (Turning by 180 degrees is a symmetry of the vorticity but not one of two independent flips.)
+        # A reflection changes the sign of the vorticity, and one in y also the sign of the scalar's gradient; only flip_x of the
+        # scalar remains. (A half turn is a symmetry of the vorticity, but two independent flips are not.)
         self.symmetries = ("flip_x",) if field == "scalar" else ()
         if size < 16 or sampling < 1 or size * sampling < LEAST_CELLS:
             raise UserError(
@@ -74,17 +75,17 @@ class SpectralDataModule(SRDataModule):
         self._made: dict[str, Movie] = {}
 
     def movies(self) -> list[Movie]:
-        """The trajectories that are split into train, val and test."""
+        """The trajectories for train, val and test."""
         return self._part("main")
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """`unseen`: trajectories of other seeds."""
+        """`unseen`, trajectories of other seeds."""
         return {"unseen": self._part("unseen")}
 
     def _part(self, part: str) -> list[Movie]:
         if not self._made:
             meta: dict[str, Any] = {"units": "1", "dt": INTERVAL, "periodic": True}
-            arrays = cached(self.path, list(self.calls), self._generate)
+            arrays = load_or_generate(self.path, list(self.calls), self._generate)
             self._made = {
                 name: Movie(torch.from_numpy(values).unsqueeze(0), f"{self.path}:{name}", meta) for name, values in arrays.items()
             }
