@@ -1,4 +1,4 @@
-"""All scores together: which there are, what they are of equal frames, and that how frames come does not matter."""
+"""The collection of all metrics: which scores apply, scores of equal frames, and independence from batching."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.psnr_ssim import frame_scores
 
-DATA = DataProperties(
-    scale=2,
-    bounds=(-2.0, 3.0),
-    window=(0, 0, 0),
-    geostrophic=1.0,
-    degrade=lambda hr: bicubic_down(hr, 2),
-)
+DATA = DataProperties(scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=1.0, degrade=lambda hr: bicubic_down(hr, 2))
 TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
 SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution"}
 VORTICITY = {"vorticity_rmse", "enstrophy"}

@@ -1,4 +1,4 @@
-"""The registry of scores and the page that explains it."""
+"""The definitions of scores and the page that explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes that score half of the clips each, against one that scores all."""
+"""Metrics of two processes with half of the clips each, against one process with all clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of how a movie moves, against numpy."""
+"""Change error and flicker, against numpy."""
 
 from __future__ import annotations
 

@@ -72,11 +72,7 @@ class TableMetric(Metric):
             self._append_no_rows(name)
 
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse the call, since torchmetrics would reset the metric in it and break segments into pieces.
-
-        Raises:
-            TypeError: always.
-        """
+        """Raise TypeError: torchmetrics would reset the metric in this call and break segments into pieces."""
         raise TypeError(f"{type(self).__name__} is not called: use update and compute")
 
     def _append_no_rows(self, name: str) -> None:
@@ -85,11 +81,7 @@ class TableMetric(Metric):
 
 
 class FrameMetric(TableMetric):
-    """A metric with one row per frame.
-
-    Args:
-        names: the scores of a row.
-    """
+    """A metric with one row per frame, the scores `names`."""
 
     values: list[Tensor]  # of each frame: 1 if the frame can have the scores, else 0; then the scores
 

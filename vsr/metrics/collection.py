@@ -57,9 +57,6 @@ class MetricCollection(TableMetric):
     the other, and all processes must ask for them. Scores that no frame of the data can have are left out: scores in time for
     stills; spectra, vorticity and consistency for masked frames; vorticity for frames of several channels; consistency for frames
     with fewer than 4x4 LR pixels inside the window.
-
-    Args:
-        data: the properties of the data.
     """
 
     lengths: list[Tensor]  # frames of each segment
@@ -134,11 +131,7 @@ class MetricCollection(TableMetric):
         return np.repeat(np.arange(len(lengths)), lengths)
 
     def curves(self) -> dict[str, dict[str, np.ndarray]]:  # type: ignore[override]
-        """Return the mean spectra over all frames by name, each a dictionary of columns.
-
-        "spectrum" has wavenumber (cycles per HR pixel), sr and hr (power in physical units) and coherence. For movies,
-        "temporal_spectrum" has frequency (cycles per frame), sr and hr.
-        """
+        """Return the mean spectra over all frames: "spectrum" and, for movies, "temporal_spectrum", with their columns."""
         found = self._collect("curves")
         return {name: {key: column.cpu().numpy() for key, column in columns.items()} for name, columns in found.items()}
 

@@ -31,11 +31,7 @@ class FieldScores(FrameMetric):
         self.range = bounds[1] - bounds[0]
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
-        """Add clips in the unit interval.
-
-        Raises:
-            ValueError: if frames are smaller than the 11x11 window of SSIM.
-        """
+        """Add clips in the unit interval; raises ValueError for frames smaller than the 11x11 window of SSIM."""
         with torch.autocast(sr.device.type, enabled=False):
             p, y = clips_to_frames(sr).float(), clips_to_frames(hr).float()
             weight = None if mask is None else clips_to_frames(mask).float()

@@ -32,14 +32,7 @@ class MotionScores(TableMetric):
         self._last_frames: tuple[Tensor, Tensor, Tensor] | None = None  # the last two of sr, hr and mask, of the batch before
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in any unit.
-
-        Args:
-            sr: predictions.
-            hr: truth.
-            mask: 1 where a pixel counts.
-            follows: the one clip of the batch continues the last segment. False: each clip is a segment.
-        """
+        """Add clips in any unit, each as a segment, or (B = 1, `follows`) the continuation of the last segment."""
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.float()
             mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()

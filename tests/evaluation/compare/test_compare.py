@@ -1,4 +1,4 @@
-"""Runs side by side: what sets them apart, spreads over seeds, refusals, and a page that asks nobody for anything."""
+"""Comparison of runs: distinguishing keys, spreads over seeds, refusals, plots and a self-contained page."""
 
 from __future__ import annotations
 
@@ -78,26 +78,14 @@ def test_runs_that_differ_in_their_seed_are_one_line_with_their_spread(
     main([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert cells[0] == [
-        "run",
-        "recipe.rate",
-        "seeds",
-        "best val/psnr",
-        "PSNR (dB)",
-        "SSIM",
-        "over bicubic (dB)",
-        "parameters",
-        "train s",
-    ]
+    heads = "run|recipe.rate|seeds|best val/psnr|PSNR (dB)|SSIM|over bicubic (dB)|parameters|train s"
+    assert cells[0] == heads.split("|")
     assert cells[2][1:6] == ["0.01", "1", "32.00", "33.00", "0.9000"]
     assert cells[3][1:] == ["0.001", "3", "29.50 ± 0.50", "30.50 ± 0.50", "0.9000 ± 0.0000", "2.50 ± 0.50", "10", "2"]
     rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").open()))
     assert len(rows) == 8
-    assert {(row["seed"], row["psnr"]) for row in rows if row["recipe.rate"] == "0.001"} == {
-        ("0", "30.0"),
-        ("1", "30.5"),
-        ("2", "31.0"),
-    }
+    found = {row["seed"]: row["psnr"] for row in rows if row["recipe.rate"] == "0.001"}
+    assert found == {"0": "30.0", "1": "30.5", "2": "31.0"}
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -135,13 +123,8 @@ def test_incomparable_runs_are_refused_with_what_differs(tmp_path: Path, key: st
     results = json.loads((other / "results.json").read_text())
     results["protocol"][key] = value
     (other / "results.json").write_text(json.dumps(results))
-    done = subprocess.run(
-        [sys.executable, "-m", "vsr", "compare", str(one), str(other)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "vsr", "compare", str(one), str(other)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert re.match(f"error: {one} and {other} are not comparable: {named}.*; type --apart for a table of each", line)
@@ -152,10 +135,8 @@ def test_sets_that_are_not_comparable_stand_apart(tmp_path: Path, capsys: pytest
         for rate in (1e-3, 1e-2):
             write(tmp_path / "runs" / f"{size}-{rate}", data__size=size, recipe__rate=rate, psnr=30 + rate)
     main([str(tmp_path / "runs"), "--apart", "--output", str(tmp_path / "out")])
-    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("##")] == [
-        "## data.size=24",
-        "## data.size=48",
-    ]
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("##")]
+    assert titles == ["## data.size=24", "## data.size=48"]
     page = Page(tmp_path / "out" / "summary.html")
     assert [attrs["id"] for tag, attrs in page.tags if tag == "section"] == ["set0", "set1", "again"]
     assert "data.size" not in [text for text in page.texts if not text.startswith("data.size=")]

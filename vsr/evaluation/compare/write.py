@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vsr.errors import UserError
 from vsr.evaluation.compare.page import name_sets, page
 from vsr.evaluation.compare.runs import Run, group_comparable
 from vsr.evaluation.compare.table import as_csv, build_table, markdown
-from vsr.system.files import replacing
+from vsr.evaluation.report.write import write_files
 
 FILES = ("summary.html", "summary.md", "summary.csv")
 
@@ -44,10 +43,5 @@ def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) ->
         "summary.md": f"# {title}\n\n{text(False)}{listed}\n",
         "summary.csv": as_csv(runs),
     }
-    for name, content in contents.items():
-        try:
-            with replacing(folder / name) as temporary:
-                temporary.write_text(content, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{folder / name}: cannot be written ({error.strerror})") from error
+    write_files(folder, {name: content.encode() for name, content in contents.items()})
     return text(True)

@@ -34,7 +34,7 @@ def frames_csv(scored: Sequence[Scored]) -> str:
         for frame, segment in enumerate(one.segment_of):
             yield [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
 
-    names = _named(scored, lambda one: one.frames)
+    names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "frame"]
     return _csv(["split", "method", "segment", "frame", *names], scored, lines)
 
 
@@ -46,7 +46,7 @@ def segments_csv(scored: Sequence[Scored]) -> str:
         for at, (segment, count) in enumerate(zip(segments, counts, strict=True)):
             yield [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
 
-    names = _named(scored, lambda one: one.segments)
+    names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "segment"]
     return _csv(["split", "method", "segment", "frames", *names], scored, lines)
 
 
@@ -109,11 +109,6 @@ def _recipes(rows: Sequence[Row], names: Sequence[str], *, segment_scores: set[s
         if kind in ("gain", "skill"):
             found[key] = {"file": FRAMES, "column": "psnr" if kind == "gain" else "mse", "how": HOW[kind], "reference": reference}
     return found
-
-
-def _named(scored: Sequence[Scored], columns: Callable[[Scored], Mapping[str, Any]]) -> list[str]:
-    there = {name for one in scored for name in columns(one)}
-    return [name for name in DEFINITIONS if name in there]
 
 
 def _cell(columns: Mapping[str, np.ndarray], name: str, at: int) -> str:

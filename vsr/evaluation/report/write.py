@@ -69,15 +69,22 @@ def write_report(
     if pictures:
         texts["report.html"] = page(rows, jsonable(protocol), shown, command=command, notes=notes)
     files |= {name: text.encode("utf-8", errors="replace") for name, text in texts.items()}
-    for name, data in files.items():
+    write_files(folder, files, advice="; type hydra.run.dir=FOLDER to write elsewhere")
+    return rows
+
+
+def write_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> None:
+    """Write files by name, each atomically.
+
+    Raises:
+        UserError: if a file cannot be written; the message ends with `advice`.
+    """
+    for name, content in files.items():
         try:
             with replacing(folder / name) as temporary:
-                temporary.write_bytes(data)
+                temporary.write_bytes(content)
         except OSError as error:
-            raise UserError(
-                f"{folder / name}: cannot be written ({error.strerror}); type hydra.run.dir=FOLDER to write elsewhere"
-            ) from error
-    return rows
+            raise UserError(f"{folder / name}: cannot be written ({error.strerror}){advice}") from error
 
 
 def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
