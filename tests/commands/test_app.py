@@ -1,4 +1,4 @@
-"""The scripts as a user runs them: one line for each mistake, exit status, nothing left behind."""
+"""train.py and evaluate.py in processes of their own: results, one line for each mistake, exit status, no empty folders."""
 
 from __future__ import annotations
 

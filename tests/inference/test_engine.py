@@ -1,4 +1,4 @@
-"""The engine: tiles without a seam, movies in blocks, borders, flips, gaps."""
+"""The engine: tiles without seams, movies in blocks, borders, flips, gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a movie is of the kind that a network knows, told without HR, and what upscale.py does about it."""
+"""The out-of-distribution score, and the policy of upscale.py (guard=)."""
 
 from __future__ import annotations
 
@@ -147,8 +147,8 @@ def test_each_movie_of_a_file_is_judged_by_itself(runs: Path, tmp_path: Path, ca
     ramp = 2 + np.zeros((24, 24, 1), np.float32) + np.linspace(0, 1, 32, dtype=np.float32)
     movies = [fields(), ramp]
     network, filtered = (vsr.load(best(runs, name)) for name in ("plain", "linear"))
-    known = [network.ood_score(movie) for movie in movies]
-    first, second = (each.disagreement for each in known if each is not None)
+    scores = [network.ood_score(movie) for movie in movies]
+    first, second = (each.disagreement for each in scores if each is not None)
     assert max(first, second) > 2 * min(first, second)
     assert network.trained.consistency is not None
     level = network.trained.consistency * math.sqrt(first * second) / MOST_DISAGREEMENT
@@ -156,11 +156,11 @@ def test_each_movie_of_a_file_is_judged_by_itself(runs: Path, tmp_path: Path, ca
     np.save(tmp_path / "a.npy", np.stack(movies))
     with caplog.at_level(logging.WARNING):
         path = upscale_here([f"checkpoint={checkpoint}", f"input={tmp_path / 'a.npy'}", "axes=ntyx", "guard=linear"])
-    strange = int(second > first)
+    unfamiliar = int(second > first)
     told = [record.getMessage() for record in caplog.records]
-    assert [line[:33] for line in told] == [f"warning   movie {strange + 1} of 2 is unlike "]
+    assert [line[:33] for line in told] == [f"warning   movie {unfamiliar + 1} of 2 is unlike "]
     for number, (found, movie) in enumerate(zip(np.load(path), movies, strict=True)):
-        np.testing.assert_allclose(found, (filtered if number == strange else network).upscale(movie), atol=1e-5)
+        np.testing.assert_allclose(found, (filtered if number == unfamiliar else network).upscale(movie), atol=1e-5)
 
 
 def test_the_guard_says_when_it_cannot_tell(runs: Path, tmp_path: Path) -> None:
@@ -209,10 +209,10 @@ def test_evaluation_tells_by_split(runs: Path, tmp_path: Path, caplog: pytest.Lo
         found: dict[str, Any] = evaluate_here(tmp_path / "e", [f"checkpoint={strict}", *elsewhere])
     told = found["protocol"]["checkpoints"][0]["familiar"]
     assert set(told) == {"test", "unseen"}
-    for split, known in told.items():
-        assert known["strange"]
-        assert known["coarser"] < 0
-        assert known["disagreement"] > 1e3
+    for split, score in told.items():
+        assert score["strange"]
+        assert score["coarser"] < 0
+        assert score["disagreement"] > 1e3
         assert any(record.getMessage().startswith(f"warning   '{split}' is unlike what plain was") for record in caplog.records)
     silent = expecting(runs, "plain", None, tmp_path / "silent.ckpt")
     found = evaluate_here(tmp_path / "f", [f"checkpoint={silent}", *elsewhere])

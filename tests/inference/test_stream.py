@@ -1,4 +1,4 @@
-"""Movies in blocks through three threads: nothing lost, nothing twice, whatever fails."""
+"""Streaming in three threads: every frame comes once and in order, also after a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported files: what they compute, at which sizes, what they say of themselves, and what is refused."""
+"""Exported files: their values at several sizes, their metadata, and refusals."""
 
 from __future__ import annotations
 
