@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import CONF
+from vsr.config.old_targets import with_former_targets
 from vsr.config.schema import register
 from vsr.errors import UserError
 from vsr.system.files import write_json
@@ -125,7 +126,8 @@ def _config(run: Run) -> str:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, dict)
-    # Nor does what is not set, so that a key that is new, and null, does not make every run anew.
+    # Nor does what is not set, so that a key that is new, and null, does not make every run anew. Nor do names of classes.
+    config = with_former_targets(config)
     return json.dumps({key: value for key, value in config.items() if value is not None and key not in NOT_OF_RESULTS})
 
 

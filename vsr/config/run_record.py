@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vsr.config.old_targets import with_current_target
 from vsr.errors import NotWritten, UserError
 from vsr.system.files import replacing
 
@@ -77,7 +78,7 @@ def read_record(run: Path) -> dict[str, Any]:
         if isinstance(content["overrides"], list) and all(isinstance(each, str) for each in content["overrides"]):
             foreign = [each for each in content["overrides"] if FOREIGN.search(each)]
             if not foreign:
-                return dict(content)
+                return {**content, "overrides": [with_current_target(each) for each in content["overrides"]]}
             what = f"holds {foreign[0]!r}, which is no part of a run and could run code"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass

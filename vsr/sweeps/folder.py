@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vsr.config.old_targets import with_current_targets
 from vsr.config.resolved import same_as_asked
 from vsr.errors import UserError
 from vsr.system.files import replacing
@@ -45,7 +46,7 @@ class SweepFolder:
         self.about: dict[str, Any] = {}
         if (path / RECORD).exists():
             try:
-                content = json.loads((path / RECORD).read_text(encoding="utf-8"))
+                content = with_current_targets(json.loads((path / RECORD).read_text(encoding="utf-8")))
                 self.about, self.slots = content["about"], [Slot(**slot) for slot in content["jobs"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise UserError(f"{path / RECORD}: cannot be read ({error}); type hydra.sweep.dir=FOLDER") from error
@@ -82,7 +83,7 @@ class SweepFolder:
     def results(self, slot: Slot) -> dict[str, Any] | None:
         """What its run left as results.json; None when it did not come to its end, or has another config."""
         try:
-            found = json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8"))
+            found = with_current_targets(json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and same_as_asked(found, slot.config) else None

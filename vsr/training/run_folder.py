@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check
 from vsr.config.duration import PLAN
+from vsr.config.old_targets import with_current_targets
 from vsr.config.resolved import with_resolved
 from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
 from vsr.errors import NotWritten, UserError
@@ -93,7 +94,7 @@ def _results(folder: Path) -> dict[str, Any]:
     """Of a finished run. Raises UserError for what is damaged."""
     path = folder / RESULTS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
         if isinstance(found, dict) and isinstance(found["config"], dict) and isinstance(found["rows"], list):
             return found
     except (OSError, ValueError, KeyError, RecursionError):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from vsr.config.monitor import SCORE_LOG, higher_is_better
+from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError
 
 # Keys of the protocol that must agree between the rows of one table.
@@ -103,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: if the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     if not isinstance(found, dict):

@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from vsr.config.old_targets import with_current_targets
 from vsr.errors import NotWritten, UserError
 from vsr.models.weights.files import verify_zip
 from vsr.system.files import check_checksum, checksum_file, forget_checksum, replacing, sha256, sync_folder, write_checksum
@@ -131,6 +132,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         check_checksum(path)
         with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
             content = torch.load(path, map_location=map_location, weights_only=True)
+        if isinstance(content, dict) and "vsr" in content:
+            content["vsr"] = with_current_targets(content["vsr"])
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: holds more than tensors and plain values and is not loaded, as that could run code") from error
     except UserError:

@@ -1,0 +1,58 @@
+"""Names that classes had in configs written before the modules moved into rooms, and their names today.
+
+Checkpoints, results.json, sweep.json and run.json carry a config. Each of their readers applies this table once.
+A class or module that a config may name and that gets another name gets a line here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+CURRENT = {  # beginning of a dotted name -> what stands there today
+    "vsr.nets.": "vsr.models.",
+    "vsr.data.climate.": "vsr.data.datamodules.climate.",
+    "vsr.data.cross.": "vsr.data.datamodules.cross.",
+    "vsr.data.images.": "vsr.data.datamodules.images.",
+    "vsr.data.movies.": "vsr.data.datamodules.movies.",
+    "vsr.data.phantom.": "vsr.data.datamodules.phantom.",
+    "vsr.data.spectral.": "vsr.data.datamodules.spectral.",
+    "vsr.init.": "vsr.models.weights.init.",
+    "vsr.init.pretrained.": "vsr.models.weights.pretrained.",
+    "vsr.tune.": "vsr.training.finetune.",
+    "vsr.callbacks.": "vsr.training.callbacks.",
+    "vsr.dashboard.": "vsr.training.tensorboard.",
+    "vsr.nets.combined.Combined": "vsr.models.cascade.Combined",
+}
+FORMER = {current: former for former, current in CURRENT.items()}
+_TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in an override of the command line
+
+
+def with_current_targets(config: Any) -> Any:
+    """A copy of a tree of plain values with today's name in every `_target_`."""
+    return _renamed(config, CURRENT)
+
+
+def with_former_targets(config: Any) -> Any:
+    """A copy of a tree of plain values with the name before the move in every `_target_`."""
+    return _renamed(config, FORMER)
+
+
+def with_current_target(override: str) -> str:
+    """An override of the command line, with today's name in every `_target_`."""
+    return _TYPED.sub(lambda match: match[1] + _rename(match[2], CURRENT), override)
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        target = node.get("_target_")
+        renamed = {"_target_": _rename(target, names)} if isinstance(target, str) else {}
+        return {key: _renamed(value, names) for key, value in node.items()} | renamed
+    return [_renamed(each, names) for each in node] if isinstance(node, list) else node
+
+
+def _rename(target: str, names: Mapping[str, str]) -> str:
+    """The name with its longest known beginning replaced."""
+    known = max((name for name in names if target.startswith(name)), key=len, default="")
+    return names[known] + target.removeprefix(known) if known else target
