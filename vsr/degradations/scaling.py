@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 
 from vsr.degradations.base import Bounds
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import bicubic_down, check_divisible
 from vsr.errors import UserError
 from vsr.types import HRFrames, LRFrames
 
@@ -37,7 +37,7 @@ class Area:
     temporal = False
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
-        _check_divisible(hr, scale)
+        check_divisible(hr, scale)
         return F.avg_pool2d(hr, scale)
 
     def centred(self, scale: int) -> bool:
@@ -76,16 +76,10 @@ class Subsample:
                 f"degradation={self.name}: phase={self.phase} must be below scale={scale}; type degradation.phase=0, in a chain "
                 f"degradation.steps.subsample.phase=0"
             )
-        _check_divisible(hr, scale)
+        check_divisible(hr, scale)
         # A copy, so that LR frames do not keep HR frames in memory.
         return hr[..., self.phase :: scale, self.phase :: scale].clone()
 
     def centred(self, scale: int) -> bool:
         """Whether the kept pixel is the middle of its block, as with phase 1 at scale 3."""
         return 2 * self.phase == scale - 1
-
-
-def _check_divisible(hr: HRFrames, scale: int) -> None:
-    height, width = hr.shape[-2:]
-    if height % scale or width % scale:
-        raise ValueError(f"{height}x{width} is not divisible by {scale}")
