@@ -10,8 +10,6 @@ from vsr.evaluation.compare.runs import Run, group_comparable
 from vsr.evaluation.compare.table import as_csv, build_table, markdown
 from vsr.evaluation.report.write import write_files
 
-FILES = ("summary.html", "summary.md", "summary.csv")
-
 
 def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) -> str:
     """Write summary.html, summary.md and summary.csv, with a table for each set of comparable runs.
