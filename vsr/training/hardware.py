@@ -15,7 +15,6 @@ from vsr.config.overrides import with_values
 from vsr.errors import UserError
 from vsr.system.cpu import computes_bf16
 from vsr.system.jobs import cores
-from vsr.system.ranks import from_first
 from vsr.system.torchrun import slurm_tasks, started
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -116,7 +115,7 @@ def with_precision(cfg: DictConfig) -> DictConfig:
     """A copy of a config in which precision=auto is what it comes to here, by what the first process finds."""
     if cfg.precision != "auto":
         return cfg
-    return with_values(cfg, {"precision": from_first(lambda: fast_precision(placement(cfg.trainer).accelerator))})
+    return with_values(cfg, {"precision": fast_precision(placement(cfg.trainer).accelerator)})
 
 
 def _accelerator(trainer: DictConfig) -> str:

@@ -24,7 +24,7 @@ from vsr.system.files import write_json
 from vsr.system.provenance import peak_memory, provenance, versions
 from vsr.system.ranks import rank
 from vsr.training.arithmetic import set_arithmetic
-from vsr.training.budget.resolve import resolve, time_limits
+from vsr.training.budget.resolve import resolve_budget, time_limits
 from vsr.training.build import build_baselines, build_data, build_interim, evaluation_window
 from vsr.training.distributed import joined
 from vsr.training.fit import prepare, quiet_warnings, train_all
@@ -60,7 +60,7 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    cfg, planned = resolve(cfg, folder, data, session)
+    cfg, planned = resolve_budget(cfg, folder, data, session)
     beginning = prepare(cfg, data)
     module, report = beginning.module, beginning.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}

@@ -17,14 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.check import check
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
-from vsr.config.resolved import with_resolved
 from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
 from vsr.errors import NotWritten, UserError
 from vsr.system.files import remove_unfinished
 from vsr.system.lock import locked
-from vsr.system.ranks import from_first, rank
+from vsr.system.ranks import from_first, rank, world
 from vsr.system.signals import Stopped, requeue
-from vsr.training.budget.resolve import read_plan
+from vsr.training.budget.resolve import read_plan, resolve_before_data
 from vsr.training.resume.state import Session, differences
 
 log = logging.getLogger(__name__)
@@ -40,16 +39,14 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     # Not a property of the run, and so not in its results and checkpoints.
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
-    if session.resume and (plan := from_first(lambda: read_plan(folder))):
-        cfg = with_resolved(cfg, plan)
-        try:
-            check(cfg)
-        except UserError as error:
-            raise UserError(f"{folder / PLAN}: {error}; or hydra.run.dir=FOLDER to start another run") from error
+    if resume not in MODES:
+        if run_folder(resume).resolve() != folder.resolve():
+            raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
+        session.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
     try:
-        # Of several processes of one run, the first one holds the folder.
+        # Among several processes, rank 0 alone holds the folder, resolves the config and sends the result to the others.
         with locked(folder) if rank() == 0 else nullcontext(), session.signals:
-            finished = _look_into(folder, resume, cfg, session)
+            cfg, session.plan, finished = from_first(lambda: _open(folder, resume, cfg))
             return finished if finished is not None else work(cfg, folder, session)
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
@@ -60,17 +57,23 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
         raise UserError(f"{error.what}; {lost}") from error
 
 
-def _look_into(folder: Path, resume: str, cfg: DictConfig, session: Session) -> dict[str, Any] | None:
-    """The results of a finished run that need not be trained again. Raises UserError for what `resume` does not allow."""
-    if resume not in MODES:
-        if run_folder(resume).resolve() != folder.resolve():
-            raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
-        session.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
-    return from_first(lambda: _finished(folder, resume, cfg))
+def _open(folder: Path, resume: str, cfg: DictConfig) -> tuple[DictConfig, dict[str, Any], dict[str, Any] | None]:
+    """Return the config with what can be resolved before data are read, the run's plan, and the results of a finished run."""
+    plan = read_plan(folder) if resume != "never" else {}
+    cfg, resolved_plan = resolve_before_data(cfg, plan)
+    if plan:
+        try:
+            check(cfg)
+        except UserError as error:
+            raise UserError(f"{folder / PLAN}: {error}; or hydra.run.dir=FOLDER to start another run") from error
+    finished = _finished(folder, resume, cfg)
+    if world() > 1:  # the other ranks may lack Hydra's resolvers
+        cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[assignment]
+    return cfg, resolved_plan, finished
 
 
 def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | None:
-    """The same, for the one process that looks."""
+    """Return the results of a finished run, None for an unfinished one. Raises UserError where `resume` does not allow it."""
     remove_unfinished(folder)
     if (folder / RESULTS).exists():
         if resume == "never":

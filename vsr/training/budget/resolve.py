@@ -14,15 +14,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.duration import PLAN, seconds_of
-from vsr.config.overrides import overridden_keys
+from vsr.config.overrides import overridden_keys, with_values
 from vsr.config.resolved import with_resolved
 from vsr.data.base import SRDataModule
 from vsr.errors import NotWritten, UserError
 from vsr.system.files import replacing
-from vsr.system.ranks import from_first, rank
+from vsr.system.ranks import rank
 from vsr.training.budget.plan import OVERTIME, Rate, plan
 from vsr.training.budget.step_time import epoch_ratios, fit_rates, total_rate
-from vsr.training.hardware import with_precision
+from vsr.training.hardware import fast_precision, placement
 from vsr.training.resume.state import Session, differences
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,39 @@ log = logging.getLogger(__name__)
 RESOLVED = {"precision", "epochs", "recipe.steps", "init.epochs", "patience"}
 
 
-def resolve(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) -> tuple[DictConfig, dict[str, Any]]:
-    """Replace precision=auto and the epochs and steps of a budget by values; a resumed run reads them from its folder.
+def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[DictConfig, dict[str, Any]]:
+    """Resolve what needs no data: precision=auto, the patience of a run with a budget, and all that an earlier part resolved.
+
+    Only rank 0 calls this function; the other ranks receive the result.
 
     Args:
         cfg: the checked config of the run.
+        before: the plan.json of the run that is resumed; empty for a new run.
+
+    Returns:
+        The config with these values, and the plan so far.
+    """
+    found = dict(before)
+    cfg = with_resolved(cfg, found)
+    values: dict[str, Any] = {}
+    if cfg.precision == "auto":
+        values["precision"] = fast_precision(placement(cfg.trainer).accelerator)
+    if cfg.budget is not None and "fits" not in found and "patience" not in overridden_keys():
+        values["patience"] = None  # the learning-rate schedule must reach its end
+    if values:
+        asked, cfg = cfg, with_values(cfg, values)
+        found |= {"settled": {**found.get("settled", {}), **values}, "differs": _changed_keys(asked, cfg)}
+    return cfg, found
+
+
+def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) -> tuple[DictConfig, dict[str, Any]]:
+    """Turn a budget into epochs and steps; a resumed run keeps the numbers in its plan.
+
+    Args:
+        cfg: the config from `resolve_before_data`.
         folder: the run's folder; plan.json is written there once the run begins.
-        data: the data module; a budget is measured on its frames.
-        session: this process's part of the run.
+        data: the data module; the time per step is measured on its frames.
+        session: this process's part of the run, with the plan so far.
 
     Returns:
         The config with values for all settings, and the content of plan.json (empty when the config left nothing open).
@@ -46,25 +71,22 @@ def resolve(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session)
         UserError: the budget is too short for one training step.
         NotWritten: plan.json cannot be written.
     """
-    before = from_first(lambda: read_plan(folder)) if session.resume else {}
-    asked, cfg, found = cfg, with_resolved(cfg, before), before
-    if cfg.precision == "auto":
-        cfg = with_precision(cfg)
-        found = {**found, "settled": {**found.get("settled", {}), "precision": cfg.precision}}
+    found = session.plan
     if cfg.budget is not None and "fits" not in found:
+        asked = cfg
         found = {**found, **_plan_of_run(cfg, fit_rates(cfg, data, folder, session), found.get("settled", {}))}
-        cfg = with_resolved(cfg, found)
-    if found != before:
-        found["differs"] = [name for name, *_ in differences(_plain(asked), _plain(cfg))]
-        if rank() == 0:
-            session.pending.append(lambda: _write(folder, found))
+        cfg = with_values(cfg, found["settled"])
+        found["differs"] = list(dict.fromkeys([*found.get("differs", []), *_changed_keys(asked, cfg)]))
+    if found and rank() == 0 and not (session.resume and (folder / PLAN).exists() and read_plan(folder) == found):
+        session.pending.append(lambda: _write(folder, found))
     if cfg.budget is not None:
         log.info("budget    %s", _summary(str(cfg.budget), found))
     return cfg, found
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+def _changed_keys(before: DictConfig, after: DictConfig) -> list[str]:
+    plain: list[Any] = [OmegaConf.to_container(cfg, resolve=True) for cfg in (before, after)]
+    return [key for key, *_ in differences(*plain)]
 
 
 def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +99,6 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str,
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}
     if "first" in epochs:
         values["init.epochs"] = epochs["first"]
-    if from_first(lambda: "patience" not in overridden_keys()):
-        values["patience"] = None  # the learning-rate schedule must reach its end
     fits = {name: {"epochs": epochs[name], "step": rate.step, "epoch": rate.epoch} for name, rate in rates.items()}
     return {"seconds": seconds, "steps": whole.steps, "fits": fits, "settled": {**known, **values}}
 

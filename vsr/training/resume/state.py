@@ -39,7 +39,7 @@ class Session:
         signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
         from, None for the newest one. seconds, steps: between checkpoints in the middle of an epoch, None for none of this kind.
         saved: the newest moment that was saved, in words, empty before the first. pending: what is written into the folder once
-        it is sure that the run goes on there, as nothing of it may be there when it is refused.
+        it is sure that the run goes on there, as nothing of it may be there when it is refused. plan: the content of plan.json.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -49,6 +49,7 @@ class Session:
     steps: int | None = None
     saved: str = ""
     pending: list[Callable[[], None]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Write what is pending. Raises NotWritten."""
