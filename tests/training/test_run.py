@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 
 from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, compose_config, evaluate_here, small, train_here
 from vsr.errors import UserError
+from vsr.models.base import RepeatedFrame
+from vsr.models.stacked import Stacked
 from vsr.training.build import build_data, build_module
 from vsr.training.resume.checkpoints import read_checkpoint
 
@@ -231,3 +234,16 @@ def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> No
     single = torch.cat([module(clip[:, :, t : t + 1]) for t in range(4)], dim=2)
     torch.testing.assert_close(together, single)
     assert together.shape == (1, 1, 4, 24, 24)
+
+
+def test_a_movie_network_says_when_neighbouring_frames_do_not_help(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        results = train_here(tmp_path, [*TINY_CLIMATE, *small("stacked"), "recipe.patch=8", "recipe.steps=2"])
+    gains = results["neighbour_gains"]
+    assert gains.keys() == {row["split"] for row in results["rows"]}
+    assert all(abs(gain) < 0.1 for gain in gains.values())  # after two steps
+    assert "neighbouring frames do not help here" in caplog.text
+    network = Stacked(width=6, blocks=2, scale=2)
+    repeated, clip = RepeatedFrame(network), torch.rand(2, 1, 6, 12, 12)
+    expected = [network(clip[:, :, t : t + 1].expand(-1, -1, 5, -1, -1)) for t in (2, 3)]
+    torch.testing.assert_close(repeated(clip), torch.cat(expected, dim=2))

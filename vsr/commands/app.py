@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import CONF
 from vsr.config.check import check
-from vsr.config.command_log import TYPED, Notes
+from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
 from vsr.config.messages import _no_choice, one_line
 from vsr.config.run_record import RECORD, expanded
@@ -95,7 +95,7 @@ def _run(name: str, task: Task, cfg: DictConfig) -> None:
     """Check the config and run the task. Errors are reported here, as Hydra would print a line of its own first."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     fresh = not any(folder.iterdir())
-    Notes(folder, cfg)
+    CommandLog(folder, cfg)
     try:
         if HydraConfig.get().mode != RunMode.RUN:
             raise UserError("hydra.mode: type -m to sweep")
@@ -195,7 +195,7 @@ def _remove_empty_run(folder: Path) -> None:
     if (
         folder.is_dir()
         and folder != Path.cwd()
-        and all(entry.name in (TYPED, RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
+        and all(entry.name in (HYDRA_FOLDER, RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         try:
             with locked(folder):

@@ -1,11 +1,12 @@
-"""How a command was typed and what it said, written into its folder once it is sure that the command is carried out.
+"""The log and the .hydra folder of a command, written once it is certain that the command is carried out.
 
-A command that is refused must not leave its own words among those of the run that the folder holds.
+A refused command must not leave its words in the folder of an earlier run.
 """
 
 from __future__ import annotations
 
 import logging
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,31 +15,28 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import NotWritten
 from vsr.system.files import remove_unfinished, replacing
 
-TYPED = ".hydra"
+HYDRA_FOLDER = ".hydra"
 
 
-class Notes(logging.Handler):
-    """Keeps what is logged, in place of the root logger's files, until it may be written.
+class CommandLog(MemoryHandler):
+    """Holds log records back in memory, in the place of the root logger's file handlers.
 
     Args:
-        folder: of the command's output. cfg: its config, as composed.
+        folder: the output folder of the command.
+        cfg: the composed config of the command.
     """
 
     def __init__(self, folder: Path, cfg: DictConfig) -> None:
-        super().__init__()
+        super().__init__(capacity=100_000, flushLevel=logging.CRITICAL + 1)
         self.folder, self.cfg = folder, cfg
-        self.records: list[logging.LogRecord] = []
         root = logging.getLogger()
         self.files = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
         for handler in self.files:
             root.removeHandler(handler)
         root.addHandler(self)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
     def write(self) -> None:
-        """Write all of it; from now on the files get each line at once. Raises NotWritten."""
+        """Write the .hydra folder and the records; later records go to the files at once. Raises NotWritten."""
         root, hydra = logging.getLogger(), HydraConfig.get()
         root.removeHandler(self)
         texts = {
@@ -47,21 +45,21 @@ class Notes(logging.Handler):
             "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
         }
         try:
-            remove_unfinished(self.folder / TYPED)
+            remove_unfinished(self.folder / HYDRA_FOLDER)
             for name, text in texts.items():
-                with replacing(self.folder / TYPED / name) as temporary:
+                with replacing(self.folder / HYDRA_FOLDER / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             for handler in self.files:
                 root.addHandler(handler)
-                for record in self.records:
+                for record in self.buffer:
                     handler.handle(record)
         except OSError as error:
-            place = error.filename or self.folder / TYPED
+            place = error.filename or self.folder / HYDRA_FOLDER
             raise NotWritten(f"{place}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
 
 
-def write_notes() -> None:
-    """Write what a command has held back, if this is one. Raises NotWritten."""
+def write_command_log() -> None:
+    """Write the log of this command; does nothing outside a command. Raises NotWritten."""
     for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, Notes):
+        if isinstance(handler, CommandLog):
             handler.write()

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from vsr.config.check import check
-from vsr.config.command_log import write_notes
+from vsr.config.command_log import write_command_log
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import repeatable_degradation
@@ -84,7 +84,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     ]
     protocol["versions"] = versions()
     samples = list(_samples(data, candidates)) if cfg.report else []
-    write_notes()
+    write_command_log()
     rows = write_report(folder, scored, samples, protocol, command=_command(), field=data.physical, pictures=cfg.report)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     log.info("%s\nresults   %s%s", text(rows), folder / "results.json", report)

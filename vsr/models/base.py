@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Literal, Self
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from vsr.geometry import Geometry
@@ -46,6 +47,28 @@ class Network(nn.Module):
         other = copy.copy(self)
         other._modules = {**self._modules, **modules}
         return other
+
+
+class RepeatedFrame(Network):
+    """A movie network without neighbouring frames: each frame is repeated in the place of its neighbours.
+
+    Args:
+        network: a network of kind "movie".
+    """
+
+    kind = "movie"
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.geometry, self.reach, self.context = network.geometry, network.reach, network.context
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B, C, T, h, w) -> (B, C, T', H, W), as the network itself."""
+        margin = self.geometry.margin[0]
+        frames = lr[:, :, margin : lr.shape[2] - margin]
+        clips = rearrange(frames, "b c t h w -> (b t) c 1 h w").expand(-1, -1, 2 * margin + 1, -1, -1)
+        return rearrange(self.network(clips), "(b t) c 1 h w -> b c t h w", b=len(lr))
 
 
 def on_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:

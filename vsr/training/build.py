@@ -14,7 +14,7 @@ from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
 from vsr.geometry import Triple
-from vsr.models.base import Network
+from vsr.models.base import Network, RepeatedFrame
 from vsr.models.cascade import Combined, Repacked
 from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
@@ -160,6 +160,14 @@ def build_interim(module: SRModule) -> dict[str, SRModule]:
     if network.first.kind == "movie":
         return {"3D network": _like(module, network.first)}
     return {"2D network": _like(module, network.first), "after repacking": _like(module, Repacked(network))}
+
+
+def build_repeated_frame(module: SRModule) -> SRModule | None:
+    """A movie network without its neighbouring frames, in the same harness; None for a network whose margin in time is 0."""
+    network = module.network
+    if network.kind != "movie" or network.geometry.margin[0] == 0:
+        return None
+    return _like(module, RepeatedFrame(network), consistency=module.consistency)
 
 
 def _like(module: SRModule, network: Network, **more: Any) -> SRModule:

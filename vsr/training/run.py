@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.command_log import write_notes
+from vsr.config.command_log import write_command_log
 from vsr.config.run_record import RECORD, RESULTS, record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
@@ -25,7 +25,7 @@ from vsr.system.provenance import peak_memory, provenance, versions
 from vsr.system.ranks import rank
 from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import resolve_budget, time_limits
-from vsr.training.build import build_baselines, build_data, build_interim, evaluation_window
+from vsr.training.build import build_baselines, build_data, build_interim, build_repeated_frame, evaluation_window
 from vsr.training.distributed import joined
 from vsr.training.fit import prepare, quiet_warnings, train_all
 from vsr.training.modules.base import SRModule
@@ -35,6 +35,7 @@ from vsr.training.run_folder import in_session, relative_to_cwd
 from vsr.training.trainer import build_scorer
 
 log = logging.getLogger(__name__)
+LEAST_NEIGHBOUR_GAIN = 0.1  # dB; a smaller gain is not worth the cost of several frames
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -72,15 +73,17 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     if rank() == 0:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
         recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
-        session.pending = [write_notes, *session.pending, *recorded]
+        session.pending = [write_command_log, *session.pending, *recorded]
     stages = train_all(cfg, folder, data, beginning, session, time_limits(planned))
     whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    neighbours = neighbour_gains(cfg, data, module, rows)
     if rank() > 0:
         return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
     results |= {"plan": planned} if planned else {}
+    results |= {"neighbour_gains": neighbours} if neighbours else {}
     trained = sum(found.trained for found in (whole, *stages.values()))
     cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
     cost["images_per_second"] = whole.images_per_second
@@ -88,7 +91,7 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", format_table(rows), _closing(whole.history, folder))
+    log.info("%s\n%s", format_table(rows), _closing(whole.history, folder, neighbours))
     return results
 
 
@@ -109,6 +112,27 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
             row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
             rows.append(row)
     return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
+
+
+def neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Measure what a trained movie network gains from neighbouring frames.
+
+    Args:
+        cfg: the config of the run.
+        data: the data module.
+        module: the trained module.
+        rows: the rows of `score_rows`, with the PSNR of the network.
+
+    Returns:
+        PSNR in dB of the network minus its PSNR when every frame is repeated in the place of its neighbours, by test split;
+        empty for a network that is not trained or works on single frames.
+    """
+    candidate = build_repeated_frame(module) if module.trainable else None
+    if candidate is None:
+        return {}
+    build_scorer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
+    own = {row["split"]: row["psnr"] for row in rows if row["method"] == cfg.name}
+    return {split: own[split] - float(scored["psnr"].nanmean()) for split, scored in candidate.scored.items()}
 
 
 def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
@@ -154,7 +178,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
     return "\n".join(lines)
 
 
-def _closing(history: list[dict[str, float]], folder: Path) -> str:
+def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
     """The first and the last epoch, as in the report's tables, and where things are."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
@@ -164,6 +188,9 @@ def _closing(history: list[dict[str, float]], folder: Path) -> str:
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
+    if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
+        gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
+        lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
     folder = relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")

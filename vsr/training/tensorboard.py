@@ -1,4 +1,4 @@
-"""TensorBoard that a run can do without."""
+"""A TensorBoard logger that survives a full disk."""
 
 from __future__ import annotations
 
@@ -14,87 +14,77 @@ log = logging.getLogger(__name__)
 
 
 class Dashboard(TensorBoardLogger):
-    """Lightning's TensorBoard logger, except that a full disk ends the curves and not the run.
+    """Lightning's TensorBoard logger; when the event files cannot be written, the curves end and the run goes on.
 
-    The history in results.json holds what the curves show; hours of training cannot be had again so easily. A continued run
-    writes a further event file, which tells TensorBoard to forget the points from `purge_step` on: they come again.
+    The history in results.json holds the same numbers as the curves. A resumed run writes another event file, which tells
+    TensorBoard to forget the points from `purge_step` on.
 
     Args:
-        save_dir: where the event files go. name, version: folders below it, none when empty.
-        purge_step: of a continued run, its first step; None for a new run.
+        save_dir: the folder of the event files.
+        name: folder below save_dir; empty for none.
+        version: folder below name; empty for none.
+        purge_step: the first step of a resumed run; None for a new run.
     """
 
     def __init__(self, *, save_dir: str = ".", name: str = "", version: str = "", purge_step: int | None = None) -> None:
         super().__init__(save_dir, name=name, version=version, purge_step=purge_step)
         self.failed = False
 
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn the first failure to write into a warning."""
+        print_traceback = threading.excepthook
+        # The thread that writes event files also raises its error here; its own traceback would be printed a second time.
+        threading.excepthook = lambda failed: None if isinstance(failed.exc_value, OSError) else print_traceback(failed)
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__  # Lightning wraps an OSError in a ValueError
+            if not isinstance(cause, OSError):
+                raise
+            if not self.failed:
+                log.warning("TensorBoard: cannot be written (%s); the run goes on, its curves end here", cause)
+            self.failed = True
+        finally:
+            threading.excepthook = print_traceback
+
     @property
     def experiment(self) -> Any:
-        """The SummaryWriter; from the first failure on its methods do nothing."""
-        found = None
-        with self.guarded():
-            found = None if self.failed else super().experiment
-        return _Guarded(found, self)
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turn the first failure to write into a warning."""
-        with _quiet_threads():
-            try:
-                yield
-            except (OSError, ValueError) as error:
-                cause = error if isinstance(error, OSError) else error.__cause__  # Lightning wraps what fails in its own
-                if not isinstance(cause, OSError):
-                    raise
-                if not self.failed:
-                    log.warning("TensorBoard: cannot be written (%s); the run goes on, its curves end here", cause)
-                self.failed = True
+        """The SummaryWriter; after the first failure its methods do nothing."""
+        writer = None
+        with self._guarded():
+            writer = None if self.failed else super().experiment
+        return _GuardedWriter(writer, self)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with self.guarded():
+        with self._guarded():
             super().log_metrics(metrics, step)
 
     def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
-        with self.guarded():
+        with self._guarded():
             super().log_hyperparams(*arguments, **options)
 
     def save(self) -> None:
-        if not self.failed:
-            with self.guarded():
+        with self._guarded():
+            if not self.failed:
                 super().save()
 
     def finalize(self, status: str) -> None:
-        with self.guarded():
+        with self._guarded():
             super().finalize(status)
 
 
-class _Guarded:
-    """A SummaryWriter, or nothing, whose methods do not fail."""
+class _GuardedWriter:
+    """A SummaryWriter whose methods do not fail; None in its place does nothing."""
 
-    def __init__(self, writer: Any, dashboard: Dashboard) -> None:
-        self._writer, self._dashboard = writer, dashboard
+    def __init__(self, writer: Any, logger: Dashboard) -> None:
+        self._writer, self._logger = writer, logger
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             if self._writer is not None:
-                with self._dashboard.guarded():
+                with self._logger._guarded():
                     return getattr(self._writer, name)(*arguments, **options)
-            return _Guarded(None, self._dashboard)  # Lightning calls methods of what a method gives
+            return _GuardedWriter(None, self._logger)  # Lightning calls methods of returned objects
 
         return call
-
-
-@contextmanager
-def _quiet_threads() -> Iterator[None]:
-    """The thread that writes event files prints a traceback when it ends with an error, which it also hands to its caller."""
-    before = threading.excepthook
-
-    def quiet(arguments: threading.ExceptHookArgs) -> None:
-        if not isinstance(arguments.exc_value, OSError):
-            before(arguments)
-
-    threading.excepthook = quiet
-    try:
-        yield
-    finally:
-        threading.excepthook = before

@@ -279,7 +279,7 @@ def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps:
 def test_a_network_without_weights_needs_no_budget(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         results = run(tmp_path, "model=bicubic", "budget=5s")
-    assert "budget    5s: there is nothing to train, and it is not needed" in caplog.text
+    assert "budget    5s: there is nothing to train, and the budget is not needed" in caplog.text
     assert {row["method"] for row in results["rows"]} >= {"bicubic", "linear"}
     cfg = compose_config("train", [*TINY, "model=bicubic"])
     data = build_data(cfg)
