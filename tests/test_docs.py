@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,12 @@ def test_losses_are_as_their_runs() -> None:
         means = [{key: sum(seed[key] for seed in seeds) / len(seeds) for key in forms} for seeds in both]
         differences = {f"{means[0][key] - means[1][key]:+{form}}" for key, form in forms.items()}
         assert set(re.findall(r"\(([+-][\d.]+)\)", sentence)) <= differences, name
+
+
+def test_the_architecture_page_shows_the_floors_that_lint_enforces() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    enforced = [set(floor.split(" | ")) for contract in contracts if contract["type"] == "layers" for floor in contract["layers"]]
+    shown = tables(ROOT / "docs" / "design" / "architecture.md", "floor")[0]
+    assert [set(re.findall(r"`([\w.]+)`", rooms)) for _, rooms in shown] == enforced
+    installed = {f"vsr.{path.stem}" for path in (ROOT / "vsr").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert set().union(*enforced) == installed - {"vsr.__init__", "vsr.__main__", "vsr.__pycache__"}

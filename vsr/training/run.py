@@ -1,4 +1,4 @@
-"""A run from start to end: score, train, score again against the baselines, write down."""
+"""One training run: train, score against the baselines, write the results."""
 
 from __future__ import annotations
 
@@ -96,7 +96,17 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
 
 
 def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per test split and method: baselines first, the network last, all on the same frames and pixels."""
+    """Score the network and the baselines on the test splits, all on the same frames and pixels.
+
+    Args:
+        cfg: the config of the run.
+        data: the data module.
+        module: the trained module.
+        card: "seconds" of training and, of a network in two stages, "stage_seconds" by stage name.
+
+    Returns:
+        One row per test split and method; within a split the baselines come first and the network last.
+    """
     rows: list[dict[str, Any]] = []
     set_arithmetic(tf32=False)
     scorer = build_scorer(cfg)
@@ -136,7 +146,7 @@ def neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows:
 
 
 def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
-    """What the rows of a table are of and how they came about: all that scores depend on."""
+    """Return the protocol of a table of scores: data, degradation, scale, window, range and definitions."""
     return {
         "data": data.card,
         "degradation": data.degradation.name,
@@ -157,7 +167,7 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
 
 
 def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
-    """What is about to be trained, on what, from where."""
+    """Summarise data, network and initial weights before training."""
     frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
     height, width = data.card["size"]
     lines = [
@@ -179,7 +189,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
 
 
 def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
-    """The first and the last epoch, as in the report's tables, and where things are."""
+    """Summarise the first and the last epoch and name the files of the run."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
         found = history[row]
@@ -200,21 +210,21 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
 def _log_run(
     trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: InitReport
 ) -> None:
-    """Show the init report in TensorBoard and fill its HPARAMS tab: what people sweep, the scores on each test split."""
+    """Write the init report and the HPARAMS tab (swept keys, scores of each test split) to TensorBoard."""
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     trainer.logger.experiment.add_text("init", markdown(report))
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)
-    swept |= {key: value for key, value in _typed(cfg).items() if key.removeprefix("recipe.") not in swept}
+    swept |= {key: value for key, value in _override_values(cfg).items() if key.removeprefix("recipe.") not in swept}
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in HEADLINE_SCORES}
     trainer.logger.log_hyperparams(swept, scores)
     trainer.logger.finalize("success")
 
 
-def _typed(cfg: DictConfig) -> dict[str, Any]:
-    """What was typed for this run, by key: what a sweep is over is among it."""
+def _override_values(cfg: DictConfig) -> dict[str, Any]:
+    """Return the values of the keys that the command line overrides; the swept keys are among them."""
     if not HydraConfig.initialized():
         return {}
     found: dict[str, Any] = {}
