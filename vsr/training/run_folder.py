@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time, one that is finished or unfinished, and the command that goes on with it."""
+"""The folder of a run: its lock, its state (new, unfinished, finished), and the command that resumes it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,22 @@ Work = Callable[[DictConfig, Path, Session], dict[str, Any]]
 
 
 def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
-    """Do the work of a run in its folder, as far as it is not done; the results of a finished run are returned as they are.
+    """Lock the folder of a run, resolve the config, and do the work unless the run is finished.
 
-    Raises UserError for a folder that cannot be used, Stopped when a signal ended the run.
+    Args:
+        cfg: the checked config; its key `resume` says whether an earlier run is continued.
+        folder: the folder of the run.
+        work: trains and scores; receives the resolved config, the folder and the session.
+
+    Returns:
+        The content of results.json, of this run or of the finished run that the folder holds.
+
+    Raises:
+        UserError: the folder cannot be used, or the disk is full.
+        Stopped: a signal ended the run; the message names the command that resumes it.
     """
     resume = str(cfg.get("resume", "never"))
-    # Not a property of the run, and so not in its results and checkpoints.
+    # How a run is resumed is no property of the run: `resume` stays out of results and checkpoints.
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if resume not in MODES:
@@ -94,7 +104,7 @@ def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | No
 
 
 def _results(folder: Path) -> dict[str, Any]:
-    """Of a finished run. Raises UserError for what is damaged."""
+    """Read the results.json of a finished run. Raises UserError for a damaged file."""
     path = folder / RESULTS
     try:
         found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
@@ -108,7 +118,7 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def _stopped(signum: int, folder: Path, session: Session) -> str:
-    """What a signal has ended, and the command that goes on."""
+    """Describe what a signal ended, and name the command that resumes the run."""
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
         text += f"; {requeue()}"
@@ -119,10 +129,10 @@ def _stopped(signum: int, folder: Path, session: Session) -> str:
 
 
 def _command(folder: Path) -> str:
-    """The one that goes on with a run, as typed in a shell."""
+    """Return the command that resumes a run, as typed in a shell."""
     return shlex.join(["python", "train.py", f"resume={relative_to_cwd(folder)}"])
 
 
 def relative_to_cwd(folder: Path) -> Path:
-    """As one would type it from here."""
+    """Return a folder below the working directory as a relative path, any other folder unchanged."""
     return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
