@@ -1,13 +1,13 @@
-"""What agreement with the LR frames is worth, and what the wrong constraint costs: docs/results/consistency.md and .json.
+"""Measure what consistency with LR gains and what the wrong constraint costs; write docs/results/consistency.md and .json.
 
     python train.py degradation=bicubic epochs=40 recipe.steps=100 hydra.run.dir=runs/bicubic
     python train.py degradation=area epochs=40 recipe.steps=100 hydra.run.dir=runs/area
     python benchmarks/consistency.py runs/bicubic/checkpoints/best.ckpt runs/area/checkpoints/best.ckpt [--out docs/results]
 
-Each checkpoint is scored on the last test split of its own data, with its baselines, under every constraint. The weights stay as
-they are. `block means` is the additive constraint layer of Harder et al. 2023 (Hard-Constrained Deep Learning for Climate
-Downscaling): what is missing from the mean of each block of scale x scale pixels is added to all of them, so that block means are
-the LR pixels, whatever made these. It is here for comparison and no choice of `consistency`.
+The script scores each checkpoint and its baselines on the last test split of its own data under every constraint, with unchanged
+weights. `block means` is the additive constraint layer of Harder et al. 2023 (Hard-Constrained Deep Learning for Climate
+Downscaling): it shifts each block of scale x scale pixels so that the block mean equals the LR pixel. It serves as a comparison
+and is no value of `consistency`.
 """
 
 from __future__ import annotations
@@ -45,28 +45,29 @@ TRAINER = {
     "strategy": "auto",
 }
 HEAD = """\
-# What agreement with LR is worth
+# Value of consistency with LR
 
-`python benchmarks/consistency.py` writes this page; its head says which two networks it takes. Rows are scored on the `{split}`
-split of {data}, x{scale}, window {window}, one seed: PSNR as mean over frames, in dB, and the LR consistency error of
-[scores](../reference/metrics.md), RMS(D p - x) / RMS(x - mean x). Weights are the same in all columns; `backprojection` takes {steps} steps.
-A test compares the tables with [consistency.json](consistency.json); [consistency](../guides/consistency.md) explains the constraints.
+`python benchmarks/consistency.py` writes this page; the beginning of that file has the commands of the two networks. Scores are
+on the split `{split}` of {data}, x{scale}, window {window}, one seed: PSNR in dB as the mean over frames, and the
+[LR consistency error](../reference/metrics.md) RMS(D p - x) / RMS(x - mean x). All columns use the same weights; `backprojection`
+takes {steps} steps. [The guide](../guides/consistency.md) explains the constraints. The numbers are in
+[consistency.json](consistency.json).
 """
 FOOT = """\
-`block means` is the constraint of the literature on downscaling (Harder et al. 2023): block means equal the LR pixels. That is
-what `area` does, and there it is the projection. Under `bicubic`, LR pixels are not block means: to insist on them costs
-{cost:.1f} dB of `{name}` and leaves it further from the LR frames than without any constraint.
+`block means` is the constraint of the literature on downscaling (Harder et al. 2023): the block means of SR equal the LR pixels.
+Under `area` degradation LR pixels are block means, and this constraint is the projection. Under `bicubic` LR pixels are not
+block means: the constraint costs `{name}` {cost:.1f} dB and increases its distance from the LR frames.
 """
 
 
 def block_means(sr: Tensor, lr: Tensor) -> Tensor:
-    """(N, C, H, W) and (N, C, h, w) -> (N, C, H, W) with LR for its block means."""
+    """(N, C, H, W) and (N, C, h, w) -> (N, C, H, W) with block means equal to LR."""
     scale = sr.shape[-1] // lr.shape[-1]
     return sr + F.interpolate(lr - F.avg_pool2d(sr, scale), scale_factor=scale, mode="nearest")
 
 
 def measured(trained: Trained) -> dict[str, Any]:
-    """Scores of a checkpoint and its baselines under each constraint, and what they are of."""
+    """Score a checkpoint and its baselines under each constraint."""
     config = trained.config.copy()
     OmegaConf.resolve(config)
     config.trainer = TRAINER
@@ -101,7 +102,7 @@ def measured(trained: Trained) -> dict[str, Any]:
 
 
 def scored(scorer: Any, data: Any, module: SRModule, facts: DataProperties) -> dict[str, np.ndarray]:
-    """The scores of each frame of the last test split."""
+    """Score each frame of the last test split."""
     module.collections = {split: MetricCollection(facts) for split in data.test_splits}
     scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
     frames: dict[str, np.ndarray] = module.collections[data.test_splits[-1]].frames()
@@ -110,12 +111,12 @@ def scored(scorer: Any, data: Any, module: SRModule, facts: DataProperties) -> d
 
 
 def cells(scores: dict[str, float]) -> list[str]:
-    """As they stand in the page."""
+    """Format the two scores of a row."""
     return [f"{scores['psnr']:.2f}", f"{scores['consistency']:.1e}"]
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     first = next(iter(found.values()))
     parts = [HEAD.format(**first)]
     header = ["method", *(title for name in CONSTRAINTS for title in (f"{name}, PSNR", "LR error"))]
@@ -128,7 +129,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Score, and write the page and what a test compares it with."""
+    """Score the checkpoints; write the page and its JSON file."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("checkpoints", nargs=2, type=Path, metavar="CHECKPOINT", help="trained under bicubic, under area")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))

@@ -1,9 +1,9 @@
-"""What the terms of a loss cost and give: docs/results/losses.md and losses.json.
+"""Compare losses and write docs/results/losses.md and losses.json.
 
     python benchmarks/losses.py runs/losses [--epochs 40] [--movie-epochs 8] [--seeds 2]
 
-trains a network (`plain_24`; `stacked` on clips of 7 frames for what has to do with time) on the tide with each loss, scores it
-with evaluate.py on the frames of other trajectories, and writes the page. Runs that are in the folder already are not run again.
+The script trains a network on the tide with each loss (`plain_24`; `stacked` on clips of 7 frames for the temporal loss), scores
+it with evaluate.py on other trajectories, and writes the page. Finished runs in the folder are reused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOSSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "stacked, mse": (MOVIE, ()),
     "stacked, mse + temporal": (MOVIE, ("recipe.temporal=1",)),
 }
-# Key in results.json -> (title, form, whether more is better).
+# Key in results.json -> (title, format, whether higher is better).
 SCORES: dict[str, tuple[str, str, bool]] = {
     "psnr": ("PSNR (dB)", ".2f", True),
     "ssim": ("SSIM", ".4f", True),
@@ -45,16 +45,17 @@ SCORES: dict[str, tuple[str, str, bool]] = {
     "gradient_rmse": ("gradient error", ".4f", False),
     "change_error": ("change error", ".3f", False),
 }
-INTRODUCTION = """# Losses and what they keep
+INTRODUCTION = """# Comparison of losses
 
-The same network on `data.family=tide` at x2, default recipe, with another loss each: `plain_24`, {epochs} epochs of 100 steps;
-`stacked` on clips of 7 frames, which give 3, {movie_epochs} epochs. Scores of `evaluate.py` on `{split}`, trajectories that no
-training frame is of. Mean ± half of the range over {seeds} seeds. Spectrum error is the log-spectral distance, change error that
-of the change between frames ([scores](../reference/metrics.md)).
+Each row is the same network with another loss, on `data.family=tide` at x2 with the default recipe: `plain_24` for {epochs}
+epochs of 100 steps, or `stacked` for {movie_epochs} epochs on clips of 7 frames, which give 3 output frames. `evaluate.py`
+scores on `{split}`, trajectories without training frames. Values are means ± half of the range over {seeds} seeds. Spectrum
+error is the log-spectral distance; change error is the error of the change between frames ([scores](../reference/metrics.md)).
 
-A loss pays, or costs, in a score where its mean differs from that of the squared error by more than both half ranges together.
+A loss *pays* (or *costs*) in a score if its mean is better (or worse) than the mean of the squared error by more than both half
+ranges together.
 
-Made at commit {commit}; every number is in [losses.json](losses.json).
+The runs are of commit {commit}. The numbers are in [losses.json](losses.json).
 
 ```
 python benchmarks/losses.py runs/losses --epochs {epochs} --movie-epochs {movie_epochs} --seeds {seeds}
@@ -63,12 +64,12 @@ python benchmarks/losses.py runs/losses --epochs {epochs} --movie-epochs {movie_
 
 
 def base_of(name: str) -> str:
-    """The loss that another one is compared with: the squared error with the same network."""
+    """Return the name of the squared error with the same network."""
     return f"stacked, {BASE}" if name.startswith("stacked,") else BASE
 
 
 def run(folder: Path, overrides: Sequence[str]) -> dict[str, float]:
-    """Train and evaluate in processes of their own, unless that was done. Exits when one fails."""
+    """Train and evaluate in separate processes unless done before. Exits when one fails."""
     scored = folder / "evaluation"
     if not (folder / "results.json").is_file():
         call("train.py", *overrides, "resume=auto", f"hydra.run.dir={folder}")
@@ -90,7 +91,7 @@ def call(script: str, *arguments: str) -> None:
 
 
 def page(facts: dict[str, Any]) -> str:
-    """losses.md of what losses.json holds."""
+    """Render losses.md from the content of losses.json."""
     found: dict[str, list[dict[str, float]]] = facts["losses"]
     columns = {name: {key: [seed[key] for seed in seeds] for key in SCORES} for name, seeds in found.items()}
     rows = [[name, *(spread(own[key], form) for key, (_, form, _) in SCORES.items())] for name, own in columns.items()]
@@ -104,7 +105,7 @@ def page(facts: dict[str, Any]) -> str:
 
 
 def verdict(own: dict[str, list[float]], base: dict[str, list[float]]) -> str:
-    """What a loss gives and costs beyond the spread over seeds."""
+    """Describe where a loss differs from its base by more than the spread over seeds."""
     better: list[str] = []
     worse: list[str] = []
     for key, (title, form, more) in SCORES.items():
@@ -113,13 +114,13 @@ def verdict(own: dict[str, list[float]], base: dict[str, list[float]]) -> str:
             name = title.partition(" (")[0]
             (better if (difference > 0) == more else worse).append(f"{name} ({difference:+{form}})")
     if not better and not worse:
-        return "differs in nothing by more than the seeds do: it does not pay."
+        return "differs in no score by more than the spread over seeds."
     gives = f"pays in {', '.join(better)}" if better else "does not pay"
     return f"{gives}, and costs in {', '.join(worse)}." if worse else f"{gives}."
 
 
 def main() -> None:
-    """Run what is missing, write both files."""
+    """Run what is missing and write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=40)

@@ -1,1 +1,1 @@
-"""What pages made of many runs share: the runs that are missing, how numbers and tables stand in Markdown, figures."""
+"""Shared parts of the result pages: runs that are made once, Markdown and figures."""

@@ -1,4 +1,4 @@
-"""Many runs of train.py: where each one lies by what it depends on, which are missing, and making these."""
+"""Many runs of train.py: a folder for each one, named by a digest of its config, and a loop that runs the missing ones."""
 
 from __future__ import annotations
 
@@ -26,34 +26,40 @@ from vsr.system.jobs import Job, Outcome, run_jobs
 
 ROOT = CONF.parent
 NEEDED = re.compile(r"<(\w+)>")
-DIGITS = 10  # of the digest in a folder's name
-PROCESS = "process.json"  # what the process as a whole took
-NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger")  # they change nothing in them
+DIGITS = 10  # length of the digest in a folder's name
+PROCESS = "process.json"  # seconds of the whole process
+NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger")  # keys that do not change results
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of train.py for each seed. `<name>` in an override stands for the checkpoint of that run with the same seed."""
+    """A run of train.py, repeated for each seed.
+
+    Attributes:
+        name: name of the run and its folder.
+        overrides: overrides of train.py; `<other>` stands for the checkpoint of the run `other` with the same seed.
+        seeds: fewer seeds than requested; None for all.
+    """
 
     name: str
     overrides: tuple[str, ...]
-    seeds: int | None = None  # fewer than are asked for
+    seeds: int | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The runs that have to be there first."""
+        """Names of the runs whose checkpoints this run needs."""
         return tuple(name for override in self.overrides for name in NEEDED.findall(override))
 
     @property
     def command(self) -> str:
-        """What to type for it, but for the places of files, which are of one machine."""
+        """The command to type, with paths of this machine replaced by FILE."""
         typed = (re.sub(r"(\.(?:test_)?path)=[^<].*", r"\1=FILE", override) for override in self.overrides)
         return " ".join(["python train.py", *typed])
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A run with one seed: its folder is named after all that it depends on, so that what is there need not be run again."""
+class SeededRun:
+    """A run with one seed. The folder's name is a digest of all that the result depends on, so a finished run is reused."""
 
     run: Run
     seed: int
@@ -63,23 +69,23 @@ class Placed:
 
     @property
     def done(self) -> bool:
-        """Whether it ran to its end: results.json is written last."""
+        """True once results.json exists; it is written last."""
         return (self.folder / "results.json").is_file()
 
     def results(self) -> dict[str, Any]:
-        """What the run left. Raises UserError for a file that cannot be read."""
-        return results_in(self.folder, "run")
+        """Read results.json. Raises UserError for a file that cannot be read."""
+        return read_results(self.folder, "run")
 
     def seconds(self) -> float:
-        """What the process took, from start to end."""
+        """Return the seconds of the process from start to end; 0 if unknown."""
         try:
             return float(json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))["seconds"])
         except (OSError, ValueError, KeyError):
             return 0.0
 
 
-def results_in(folder: Path, what: str) -> dict[str, Any]:
-    """The results.json of a folder. Raises UserError for one that cannot be read, with how to "run" or "score" it again."""
+def read_results(folder: Path, what: str) -> dict[str, Any]:
+    """Read results.json of a folder. Raises UserError that says how to "run" or "score" it again."""
     path = folder / "results.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -88,32 +94,32 @@ def results_in(folder: Path, what: str) -> dict[str, Any]:
     return found
 
 
-def place(runs: Sequence[Run], seeds: int, out: Path) -> dict[tuple[str, int], Placed]:
-    """Every run with its seeds, in an order in which each stands behind what it needs. Raises UserError for a config in error."""
+def plan_runs(runs: Sequence[Run], seeds: int, out: Path) -> dict[tuple[str, int], SeededRun]:
+    """Return every run with its seeds, after the runs that it needs. Raises UserError for a config with a mistake."""
     configs = _configs(runs)
-    found: dict[tuple[str, int], Placed] = {}
+    found: dict[tuple[str, int], SeededRun] = {}
     for run in runs:
         for seed in range(seeds if run.seeds is None else min(run.seeds, seeds)):
             needed = {name: found[name, min(seed, _seeds(found, name) - 1)] for name in run.needs}
 
-            def brought(match: re.Match[str], needed: dict[str, Placed] = needed) -> str:
+            def brought(match: re.Match[str], needed: dict[str, SeededRun] = needed) -> str:
                 return str(needed[match[1]].folder / "checkpoints" / "best.ckpt")
 
             config = NEEDED.sub(brought, configs[run.name])
             digest = hashlib.sha256(f"{seed} {config}".encode()).hexdigest()[:DIGITS]
             overrides = (*(NEEDED.sub(brought, override) for override in run.overrides), f"seed={seed}")
             folder = out / run.name / f"{seed}-{digest}"
-            found[run.name, seed] = Placed(run, seed, folder, overrides, tuple(each.folder for each in needed.values()))
+            found[run.name, seed] = SeededRun(run, seed, folder, overrides, tuple(each.folder for each in needed.values()))
     return found
 
 
-def _seeds(placed: dict[tuple[str, int], Placed], name: str) -> int:
-    """How many seeds a run has; those of others that need it beyond take its last one."""
+def _seeds(placed: dict[tuple[str, int], SeededRun], name: str) -> int:
+    """Count the seeds of a run; a dependent run with more seeds uses the last one."""
     return sum(other == name for other, _ in placed)
 
 
 def _configs(runs: Sequence[Run]) -> dict[str, str]:
-    """The composed config of each run as text, `<name>` as it stands."""
+    """Compose the config of each run as text; `<name>` stays as it is."""
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -126,23 +132,30 @@ def _config(run: Run) -> str:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{run.name}: {' '.join(run.overrides)}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, dict)
-    # Nor does what is not set, so that a key that is new, and null, does not make every run anew. Nor do names of classes.
+    # Keys that are null are left out, so that a new key with the default null does not repeat every run. Former class names
+    # are kept, so that a renamed class does not repeat every run either.
     config = with_former_targets(config)
     return json.dumps({key: value for key, value in config.items() if value is not None and key not in NOT_OF_RESULTS})
 
 
 def _quoted(run: Run) -> list[str]:
-    """In Hydra's grammar, where < and > belong to no bare value."""
+    """Quote overrides with < and >, which Hydra's grammar does not allow in bare values."""
     return [re.sub(r"=(<\w+>)$", r"='\1'", override) for override in run.overrides]
 
 
-def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None], env: Mapping[str, str] | None = None) -> int:
-    """Make the runs that are missing, `at_once` of them at a time, and give their number.
+def run_missing(
+    placed: Sequence[SeededRun], at_once: int, report_progress: Callable[[str], None], env: Mapping[str, str] | None = None
+) -> int:
+    """Run what is missing and return the number of these runs. An interrupted run continues from its newest checkpoint.
 
-    env: what their environment has besides this process's own.
+    Args:
+        placed: all runs, each after the runs that it needs.
+        at_once: runs at a time.
+        report_progress: receives messages.
+        env: additional environment variables of the processes.
 
-    A run that was interrupted goes on from its newest checkpoint. Raises UserError at the end, naming the runs that failed and
-    why; the others stay.
+    Raises:
+        UserError: runs failed; raised at the end, with their folders and reasons. Other runs are kept.
     """
     missing = [each for each in placed if not each.done]
     failed: dict[Path, str] = {}
@@ -153,7 +166,7 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
         while waiting:
             for each in waiting:
                 if any(folder in failed for folder in each.needs):
-                    failed[each.folder] = "what it needs has failed"
+                    failed[each.folder] = "a run that it needs has failed"
                 elif not ended.issuperset(each.needs):
                     continue
                 waiting.remove(each)
@@ -164,7 +177,7 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
                 yield None
 
     if missing:
-        heard(f"{len(missing)} of {len(placed)} runs are missing; {at_once} at a time")
+        report_progress(f"{len(missing)} of {len(placed)} runs are missing; {at_once} at a time")
     by_job = {str(each.folder): each for each in missing}
     for outcome in run_jobs(jobs(), at_once, total=len(missing), label="runs") if missing else ():
         each = by_job[outcome.job.name]
@@ -177,12 +190,12 @@ def complete(placed: Sequence[Placed], at_once: int, heard: Callable[[str], None
     return len(missing)
 
 
-def _job(each: Placed, env: Mapping[str, str]) -> Job:
+def _job(each: SeededRun, env: Mapping[str, str]) -> Job:
     typed = [*each.overrides, "resume=auto", f"hydra.run.dir={each.folder}"]
     command = [sys.executable, str(ROOT / "train.py"), *typed]
     return Job(name=str(each.folder), command=command, log=each.folder.with_suffix(".log"), env=env)
 
 
-def _note(outcome: Outcome, each: Placed) -> None:
+def _note(outcome: Outcome, each: SeededRun) -> None:
     if outcome.ok:
         write_json(each.folder / PROCESS, {"seconds": round(outcome.seconds, 1)})

@@ -1,1 +1,1 @@
-"""Every network at equal training budgets on every kind of data: the runs, what they scored, the page that shows them."""
+"""The leaderboard: training, scoring and tables of all networks at equal training budgets."""

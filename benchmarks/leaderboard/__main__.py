@@ -1,4 +1,4 @@
-"""Every network at equal training budgets, with all runs that are missing for it: `python -m benchmarks.leaderboard`."""
+"""Command that trains missing runs and writes the leaderboard: `python -m benchmarks.leaderboard`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.leaderboard.order import Order, help_text, parsed
+from benchmarks.leaderboard.command_line import Options, help_text, parse_options
 from vsr.errors import UserError
 
 PAGE, README = Path("docs/results/leaderboard.md"), Path("README.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing, write the page; exits 1 after a user's mistake or a run that failed, 130 after Ctrl-C."""
+    """Run the command. Exits with 1 after a mistake of the user or a failed run, with 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"--help", "-h"} & set(arguments):
         print(help_text())
         return
     try:
-        make(parsed(arguments), typed_here(arguments))
+        make(parse_options(arguments), displayed_command(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -31,56 +31,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def typed_here(arguments: Sequence[str]) -> str:
-    """The command without what changes no number, and without places on this machine."""
+def displayed_command(arguments: Sequence[str]) -> str:
+    """Return the command to show on the page: without options that change no number, paths replaced by FILE."""
     shown = [each for each in arguments if each.partition("=")[0] not in ("out", "page", "jobs", "rates", "speed", "render")]
     masked = [re.sub(r"(\.(?:test_)?path)=.*", r"\1=FILE", each) for each in shown]
     return shlex.join(["python", "-m", "benchmarks.leaderboard", *masked])
 
 
-def make(order: Order, command: str) -> None:
-    """All of it. Raises UserError for runs that failed, behind the page of those that did not."""
-    from benchmarks.leaderboard.contest import Contest
-    from benchmarks.leaderboard.speed import costs
+def make(options: Options, command: str) -> None:
+    """Train, score and time the networks, then write the page. Raises UserError for failed runs after the page is written."""
+    from benchmarks.leaderboard.inference_speed import costs
+    from benchmarks.leaderboard.train_runs import LeaderboardRuns
 
-    contest = Contest(order)
+    runs = LeaderboardRuns(options)
     failed: list[str] = []
 
     def attempt(step: Callable[[], object]) -> None:
         try:
             step()
-        except UserError as error:  # what could be run stays, and is shown
+        except UserError as error:  # the page still shows what did run
             failed.append(str(error))
 
-    if not order.render:
-        attempt(lambda: contest.rates.measure(order.rates, print))
-        attempt(lambda: contest.train(print))
-        attempt(lambda: contest.score(print))
-    gathered = contest.gathered()
-    networks = contest.with_speed(gathered)
-    measured = costs(networks, order.out / "speed.json", order.frame, order.speed, print) if networks else {}
-    write_page(contest.facts(gathered, measured, command), order.page or PAGE)
-    failed += [f"{cell.name}: {why}" for cell, why in contest.rates.refused.items() if contest.choice.chosen(cell)]
+    if not options.render:
+        attempt(lambda: runs.rates.measure(options.rates, print))
+        attempt(lambda: runs.train(print))
+        attempt(lambda: runs.score(print))
+    collected = runs.collect()
+    networks = runs.models_to_time(collected)
+    measured = costs(networks, options.out / "speed.json", options.frame, options.speed, print) if networks else {}
+    write_outputs(runs.facts(collected, measured, command), options.page or PAGE)
+    failed += [f"{cell.name}: {why}" for cell, why in runs.rates.refused.items() if runs.choice.chosen(cell)]
     if failed:
         raise UserError("; ".join(failed))
 
 
-def write_page(content: dict[str, object], page: Path) -> None:
-    """The page, its facts and figures and, of the one in docs/, the README's table. Raises UserError."""
-    from benchmarks.common.marks import write
-    from benchmarks.leaderboard.board import Board
-    from benchmarks.leaderboard.figures import over_budget, over_speed
+def write_outputs(content: dict[str, object], page: Path) -> None:
+    """Write the page, its JSON file and figures; for the page in docs/ also the table of the README. Raises UserError."""
+    from benchmarks.common.markdown import write_page_file
+    from benchmarks.leaderboard.figures import draw_psnr_over_budget, draw_psnr_over_speed
     from benchmarks.leaderboard.page import render
-    from benchmarks.leaderboard.readme import replaced
+    from benchmarks.leaderboard.readme_table import update_readme
+    from benchmarks.leaderboard.results import Leaderboard
 
-    board, images = Board(content), page.parent.parent / "images"
+    board, images = Leaderboard(content), page.parent.parent / "images"
     if board.runs:
-        over_speed(board, images / "leaderboard-speed.png")
-        over_budget(board, images / "leaderboard-budget.png")
-    write(page.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
-    write(page, render(content))
+        draw_psnr_over_speed(board, images / "leaderboard-speed.png")
+        draw_psnr_over_budget(board, images / "leaderboard-budget.png")
+    write_page_file(page.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+    write_page_file(page, render(content))
     if page == PAGE:
-        write(README, replaced(README.read_text(encoding="utf-8"), content))
+        write_page_file(README, update_readme(README.read_text(encoding="utf-8"), content))
     print(f"{page}: written")
 
 

@@ -1,4 +1,4 @@
-"""PSNR over what it costs: frames per second, and the training budget."""
+"""Figures of the leaderboard: PSNR over frames per second and over the training budget."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
 
-from benchmarks.common.drawing import save
+from benchmarks.common.figures import save_figure
 from benchmarks.common.markdown import mean
-from benchmarks.leaderboard.board import Board
+from benchmarks.leaderboard.results import Leaderboard
 
 COLUMNS = 3
-STYLES = (("-", "o"), ("--", "s"))  # lines and marks of the first ten networks and of the others
+STYLES = (("-", "o"), ("--", "s"))  # line and marker of the first ten networks and of the others
 Point = tuple[float, float, str]  # frames per second, PSNR, label
 
 
-def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other one beats in both, the fastest first."""
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """Return the points that no other point beats in both speed and PSNR, the fastest first."""
     found: list[Point] = []
     for point in sorted(points, key=lambda point: (-point[0], -point[1])):
         if not found or point[1] > found[-1][1]:
@@ -27,8 +27,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def over_speed(board: Board, path: Path) -> None:
-    """A panel per kind of data: PSNR over frames per second, a colour per budget, with the front of each budget."""
+def draw_psnr_over_speed(board: Leaderboard, path: Path) -> None:
+    """Draw PSNR over frames per second: a panel per data source, a colour and a Pareto front per budget."""
     figure, axes = _panels(board)
     for axis, data in zip(axes, _shown(board), strict=True):
         split = board.splits(data)[-1]
@@ -38,7 +38,7 @@ def over_speed(board: Board, path: Path) -> None:
                 continue
             colour = f"C{number}"
             axis.scatter([x for x, *_ in points], [y for _, y, _ in points], color=colour, s=16, label=budget)
-            best = front(points)
+            best = pareto_front(points)
             axis.plot([x for x, *_ in best], [y for _, y, _ in best], color=colour, linewidth=0.9, alpha=0.7)
             if number == _last(board, data):
                 for x, y, label in points:
@@ -49,11 +49,11 @@ def over_speed(board: Board, path: Path) -> None:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         axis.set_xlabel("frames per second")
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def over_budget(board: Board, path: Path) -> None:
-    """A panel per kind of data: PSNR over the training budget, a line per network."""
+def draw_psnr_over_budget(board: Leaderboard, path: Path) -> None:
+    """Draw PSNR over the training budget: a panel per data source, a line per network."""
     figure, axes = _panels(board)
     seconds = {budget["name"]: budget["seconds"] for budget in board.content["budgets"]}
     timed = all(seconds.values())
@@ -73,10 +73,10 @@ def over_budget(board: Board, path: Path) -> None:
         axis.set_xticks([seconds[budget] / 60 if timed else at for at, budget in enumerate(board.budgets)], board.budgets)
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("training budget")
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def _panels(board: Board) -> tuple[Figure, list[Axes]]:
+def _panels(board: Leaderboard) -> tuple[Figure, list[Axes]]:
     count = len(_shown(board))
     columns = min(COLUMNS, count)
     rows = -(-count // columns)
@@ -87,16 +87,16 @@ def _panels(board: Board) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def _shown(board: Board) -> list[str]:
+def _shown(board: Leaderboard) -> list[str]:
     return [data for data in board.data if board.splits(data)]
 
 
-def _last(board: Board, data: str) -> int:
-    """The longest budget that anything was run with."""
+def _last(board: Leaderboard, data: str) -> int:
+    """Return the index of the longest budget with a run."""
     return max(i for i, budget in enumerate(board.budgets) if any(board.seeds(data, budget, m) for m in board.rows(data)))
 
 
-def _point(board: Board, data: str, budget: str, model: str, split: str) -> Point | None:
+def _point(board: Leaderboard, data: str, budget: str, model: str, split: str) -> Point | None:
     fast = board.cost(model, "frames_per_second")
     if fast is None or not board.seeds(data, budget, model):
         return None
@@ -104,7 +104,7 @@ def _point(board: Board, data: str, budget: str, model: str, split: str) -> Poin
     return (fast, mean(values), model) if values else None
 
 
-def _lines(board: Board, axis: Axes, data: str, split: str) -> None:
+def _lines(board: Leaderboard, axis: Axes, data: str, split: str) -> None:
     for method, style in (("linear", "--"), ("bicubic", ":")):
         value = board.baseline(data, method, split)
         if value is not None:

@@ -1,1 +1,1 @@
-"""Tables made of many runs: what they are made of, the runs that are missing, the pages that show them."""
+"""The report's tables, reproduced: the runs, their scores and the page."""

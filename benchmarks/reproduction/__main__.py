@@ -1,4 +1,4 @@
-"""Make the tables of the report, with all runs that are missing for them: `python -m benchmarks.reproduction`."""
+"""Command that trains missing runs and writes the tables of the report: `python -m benchmarks.reproduction`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from vsr.system.jobs import cores
 PAGE, README = Path("docs/results/report.md"), Path("README.md")
 KEYS = ("seeds", "jobs", "out", "page", "precision")
 HELP = """\
-Make the tables of the report, with all runs that are missing for them: python -m benchmarks.reproduction [KEY=VALUE ...]
+Make the tables of the report, training what is missing: python -m benchmarks.reproduction [KEY=VALUE ...]
 
 Keys:
-  data.KEY: ...      # of the climate data instead of the generated ones: data.path=H_Field_NI5.mat data.axes=yxt
-  movies.KEY: ...    # of the movies of Table 4: movies.path=FOLDER with akiyo and container (default: what make movies
-                     # fetched, else a synthetic camera over photographs)
-  GROUP.KEY: ...     # of all runs, as train.py takes it: recipe.steps=10 trainer.accelerator=cpu
+  data.KEY: ...      # a file in place of the generated climate data: data.path=H_Field_NI5.mat data.axes=yxt
+  movies.KEY: ...    # movies of Table 4: movies.path=FOLDER with akiyo and container (default: the files that
+                     # `make movies` fetched, else a synthetic camera over photographs)
+  GROUP.KEY: ...     # a key of train.py for all runs: recipe.steps=10 trainer.accelerator=cpu
   seeds: 3
   jobs: null         # runs at a time; null: one per core
   out: runs/tables   # folder of the runs
-  page: null         # null: docs/results/report.md, of other data OUT/report.md; with report.json, and figures in ../images
-  precision: null    # of training; null: bf16 where the CPU computes in it, else 32
+  page: null         # null: docs/results/report.md, for other data OUT/report.md; beside it report.json, figures in ../images
+  precision: null    # training precision; null: bf16 where the CPU computes in it, else 32
 
-Runs that are there with the same config are not made again, interrupted ones go on. Two cores take 40 minutes."""
+A run that exists with the same config is not repeated; an interrupted run continues. Two cores take 40 minutes."""
 
 
 @dataclass
-class Order:
-    """What was typed."""
+class Options:
+    """The options."""
 
     climate: list[str] = field(default_factory=list)
     movies: list[str] = field(default_factory=list)
@@ -44,40 +44,40 @@ class Order:
     precision: str | None = None
 
 
-def parsed(arguments: Sequence[str]) -> Order:
-    """The keys and values of a command line. Raises UserError, with what to type instead."""
-    order = Order(jobs=cores())
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Parse KEY=VALUE arguments. Raises UserError that says what to type instead."""
+    options = Options(jobs=cores())
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not value:
             raise UserError(f"{argument}: type KEY=VALUE; python -m benchmarks.reproduction --help lists the keys")
         if key.startswith("data."):
-            order.climate.append(argument)
+            options.climate.append(argument)
         elif key.startswith("movies."):
-            order.movies.append(f"data.{key.removeprefix('movies.')}={value}")
+            options.movies.append(f"data.{key.removeprefix('movies.')}={value}")
         elif key in ("seeds", "jobs"):
             if not value.isdecimal() or int(value) < 1:
                 raise UserError(f"{argument}: must be a number of 1 or more")
-            setattr(order, key, int(value))
+            setattr(options, key, int(value))
         elif key in ("out", "page"):
-            setattr(order, key, Path(value).expanduser())
+            setattr(options, key, Path(value).expanduser())
         elif key == "precision":
-            order.precision = value
+            options.precision = value
         elif "." in key:
-            order.every.append(argument)
+            options.every.append(argument)
         else:
             raise UserError(f"{key}: unknown key{suggestion(key, (*KEYS, 'data.path', 'movies.path'))}")
-    return order
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing, write the page; exits 1 after a user's mistake or a run that failed, 130 after Ctrl-C."""
+    """Run the command. Exits with 1 after a mistake of the user or a failed run, with 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return
     try:
-        make(parsed(arguments))
+        make(parse_options(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -86,44 +86,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def make(order: Order) -> None:
-    """All of it. Raises UserError for runs that failed and for files that cannot be written."""
-    from benchmarks.common.runs import complete, place
-    from benchmarks.reproduction.facts import gather
+def make(options: Options) -> None:
+    """Train what is missing and write the page. Raises UserError for failed runs and for files that cannot be written."""
+    from benchmarks.common.runs import plan_runs, run_missing
+    from benchmarks.reproduction.collect import gather
+    from benchmarks.reproduction.experiments import report_runs
     from benchmarks.reproduction.page import render
-    from benchmarks.reproduction.plan import report_runs
-    from benchmarks.reproduction.readme import replaced
+    from benchmarks.reproduction.readme_table import update_readme
     from vsr.commands.fetch import fetched_overrides
     from vsr.system.cpu import computes_bf16
 
-    movies = order.movies or fetched_overrides()
-    runs = report_runs(order.climate, movies, order.precision or ("bf16" if computes_bf16() else "32"), order.every)
-    placed = place(runs, order.seeds, order.out)
-    made = complete(list(placed.values()), order.jobs, print)
+    movies = options.movies or fetched_overrides()
+    runs = report_runs(options.climate, movies, options.precision or ("bf16" if computes_bf16() else "32"), options.every)
+    placed = plan_runs(runs, options.seeds, options.out)
+    made = run_missing(list(placed.values()), options.jobs, print)
     content = gather(list(placed.values()))
-    another = order.climate or order.every or order.seeds != 3
-    page = order.page or (order.out / "report.md" if another else PAGE)
+    another = options.climate or options.every or options.seeds != 3
+    page = options.page or (options.out / "report.md" if another else PAGE)
     facts, images = page.with_suffix(".json"), page.parent.parent / "images"
     texts = {facts: json.dumps(content, indent=1) + "\n", page: render(content)}
     if page == PAGE:
-        texts[README] = replaced(README.read_text(encoding="utf-8"), content)
+        texts[README] = update_readme(README.read_text(encoding="utf-8"), content)
     pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]
     if not made and all(_same(path, text) for path, text in texts.items()) and all(path.is_file() for path in pictures):
         print(f"{page}: up to date")
         return
-    from benchmarks.common.marks import write
+    from benchmarks.common.markdown import write_page_file
     from benchmarks.reproduction import figures
     from benchmarks.reproduction.diagrams import diagrams
-    from benchmarks.reproduction.sections import Facts
+    from benchmarks.reproduction.tables import ReportResults
 
     curves, interim, panels, strips = pictures
-    figures.curves(Facts(content), curves)
-    figures.interim(Facts(content), interim)
-    figures.panels(placed, order.climate, panels)
+    figures.curves(ReportResults(content), curves)
+    figures.interim(ReportResults(content), interim)
+    figures.panels(placed, options.climate, panels)
     figures.strips(strips)
     diagrams(images)
     for path, text in texts.items():
-        write(path, text)
+        write_page_file(path, text)
     print(f"{page}: written, with {facts.name} and figures in {images}")
 
 

@@ -1,6 +1,6 @@
-"""Network diagrams: what becomes of one training batch of the climate data in each network.
+"""Network diagrams: the shapes of one training batch on its way through each network.
 
-The shapes are not written down here: they are recorded while the batch runs through the networks of conf/.
+The shapes are recorded while a batch of climate data runs through the networks of conf/.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from benchmarks.common.drawing import composed, save
+from benchmarks.common.figures import compose_train_config, save_figure
 from vsr.training.build import build_data, build_module
 from vsr.training.fit import serve
 from vsr.training.modules.base import SRModule
 
-MODELS = ("srcnn", "fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is two_stage, trained otherwise
+MODELS = ("srcnn", "fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is the network of two_stage
 LAYERS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 PER_ROW = 9
 FRAME, MOVIE, DATA = "#4c78a8", "#e07b39", "#777777"
 
 
 class Step(NamedTuple):
-    """What was done, the tensor after it, and whose layer it was."""
+    """One step: operation, shape of the tensor after it, and colour of its network."""
 
     done: str
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 def kernel(layer: nn.Module) -> str:
-    """As in papers: filters @ height x width (x frames)."""
+    """Format a layer as in papers: filters @ height x width (x frames)."""
     assert isinstance(layer, LAYERS)
     sizes = layer.kernel_size
     text = "x".join(map(str, (*sizes[1:], sizes[0]) if len(sizes) == 3 else sizes))
@@ -43,7 +43,7 @@ def kernel(layer: nn.Module) -> str:
 
 @torch.no_grad()
 def record(module: SRModule, lr: Tensor) -> list[Step]:
-    """The batch's way through the network, in the order in which things happen."""
+    """Record every step of a batch through the network, in order of execution."""
     steps = [Step("LR clips", tuple(lr.shape), DATA)]
 
     def after(layer: nn.Module, _: Any, out: Tensor) -> None:
@@ -69,7 +69,7 @@ def record(module: SRModule, lr: Tensor) -> list[Step]:
 
 
 def draw(axis: Axes, x: float, y: float, step: Step) -> None:
-    """A tensor as a stack of its frames, its side proportional to the pixels."""
+    """Draw a tensor as a stack of frames whose side is proportional to its pixels."""
     side = step.shape[-1] / 32
     frames = step.shape[2] if len(step.shape) == 5 else 1
     for t in range(frames):
@@ -80,10 +80,10 @@ def draw(axis: Axes, x: float, y: float, step: Step) -> None:
 
 
 def diagrams(folder: Path) -> list[Path]:
-    """Write one picture per network."""
+    """Write one picture per network and return the paths."""
     found = []
     for model in MODELS:
-        cfg = composed([f"model={model}"])
+        cfg = compose_train_config([f"model={model}"])
         data = build_data(cfg)
         module = build_module(cfg, data.card, data.test_splits)
         module.prepare(data.training_frames())
@@ -99,5 +99,5 @@ def diagrams(folder: Path) -> list[Path]:
         axis.set_aspect("equal")
         axis.axis("off")
         found.append(folder / f"network-{model}.png")
-        save(figure, found[-1], dpi=90)
+        save_figure(figure, found[-1], dpi=90)
     return found

@@ -1,4 +1,4 @@
-"""The figures of the report's page: curves from the facts, frames and panels from data and checkpoints."""
+"""Figures of the reproduction: curves from report.json; frames and panels from data and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from statistics import mean
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.common.drawing import composed, save
-from benchmarks.common.runs import Placed
+from benchmarks.common.figures import compose_train_config, save_figure
+from benchmarks.common.runs import SeededRun
 from benchmarks.reproduction.claims import interim_points
-from benchmarks.reproduction.reported import TRAINED
-from benchmarks.reproduction.sections import Facts
+from benchmarks.reproduction.report_values import TRAINED
+from benchmarks.reproduction.tables import ReportResults
 from vsr.degradations.resize import bicubic_up
 from vsr.inference.trained import read_trained
 from vsr.training.build import build_data
 
 PIPELINES = {"2D": "table2", "3D": "table3", "2D, then 3D": "table6", "two in one": "two_in_one"}
-MOVIES = {  # what each strip shows: overrides of the data
+MOVIES = {  # title of a strip -> overrides of the data
     "phantom": ["data=phantom"],
     "climate, tide over hills": ["data=climate"],
     "climate, colliding bores": ["data=climate", "data.family=bores"],
@@ -27,8 +27,8 @@ MOVIES = {  # what each strip shows: overrides of the data
 FRAMES = 6  # of a strip
 
 
-def curves(facts: Facts, path: Path) -> None:
-    """Validation PSNR over epochs, a panel for each of Tables 1 to 6: the range over seeds, bicubic, the report's figures."""
+def curves(facts: ReportResults, path: Path) -> None:
+    """Draw validation PSNR over epochs with its range over seeds, bicubic and the report's values; one panel per table."""
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     for axis, name in zip(figure.subplots(2, 3).flat, TRAINED, strict=True):
         courses = [seed["course"] for seed in facts.runs[name]["seeds"]]
@@ -47,11 +47,11 @@ def curves(facts: Facts, path: Path) -> None:
         axis.set_ylabel("validation PSNR (dB)")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def interim(facts: Facts, path: Path) -> None:
-    """PSNR behind the 3D network over PSNR before it."""
+def interim(facts: ReportResults, path: Path) -> None:
+    """Draw the PSNR behind the 3D network over the PSNR of the first network."""
     points = interim_points(facts)
     before, after = [mean(values) for _, values, _ in points], [mean(values) for *_, values in points]
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
@@ -63,15 +63,15 @@ def interim(facts: Facts, path: Path) -> None:
     axis.set_ylabel("PSNR behind the 3D network (dB)")
     axis.grid(alpha=0.3)
     axis.legend()
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def strips(path: Path) -> None:
-    """Frames of the phantom and of the generated climate movies."""
+    """Draw frames of the phantom and of the generated climate movies."""
     figure = Figure(figsize=(2.1 * FRAMES, 2.35 * len(MOVIES)), layout="constrained")
     axes = figure.subplots(len(MOVIES), FRAMES)
     for row, (title, overrides) in zip(axes, MOVIES.items(), strict=True):
-        data = build_data(composed(overrides))
+        data = build_data(compose_train_config(overrides))
         frames = data.sets["test"]
         a, b = frames.segments[0]
         chosen = [a + round(i * (b - a - 1) / (FRAMES - 1)) for i in range(FRAMES)]
@@ -81,13 +81,13 @@ def strips(path: Path) -> None:
             axis.imshow(image.numpy(), cmap="gray", vmin=low, vmax=high)
             axis.set_title(f"{title}: frame {at - a}" if at == a else f"frame {at - a}", fontsize=8)
             axis.axis("off")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 @torch.no_grad()
-def panels(placed: Mapping[tuple[str, int], Placed], climate: Sequence[str], path: Path) -> None:
-    """LR, bicubic, 2D, 3D, combined and HR of one frame that was not learned from: whole, a part of it, and the errors."""
-    data = build_data(composed(["data=climate", *climate]))
+def panels(placed: Mapping[tuple[str, int], SeededRun], climate: Sequence[str], path: Path) -> None:
+    """Draw one test frame as LR, bicubic, output of each pipeline and HR: whole, magnified, and the errors."""
+    data = build_data(compose_train_config(["data=climate", *climate]))
     split = data.test_splits[-1]
     frames, scale = data.sets[split], data.scale
     at = len(frames) // 2
@@ -101,7 +101,7 @@ def panels(placed: Mapping[tuple[str, int], Placed], climate: Sequence[str], pat
             enlarged = lr[0, 0].repeat_interleave(scale, 0).repeat_interleave(scale, 1)
             shown |= {"LR": enlarged, "bicubic": bicubic_up(lr, scale)[0, 0]}
         _, y, x = module.network.geometry.margin
-        made = truth.clone()  # the border that a network does not give is shown without error
+        made = truth.clone()  # the border that a network does not compute is shown without error
         made[y : truth.shape[0] - y, x : truth.shape[1] - x] = module.predict_clip(clip)[0, 0, 0]
         shown[label] = made
     shown["HR"] = truth
@@ -123,11 +123,11 @@ def panels(placed: Mapping[tuple[str, int], Placed], climate: Sequence[str], pat
         for axis in axes[:, column]:
             axis.axis("off")
     figure.suptitle(f"{data.name} x{scale}, frame {at} of the split '{split}'; colours of the errors: ±{error:.3f} of the range")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _busiest(error: torch.Tensor, height: int, width: int) -> tuple[slice, slice]:
-    """The part of so many pixels in which bicubic is furthest off, away from the border."""
+    """Return the part of the frame with the largest error of bicubic, away from the border."""
     inner = error[4:-4, 4:-4][None, None]
     sums = torch.nn.functional.avg_pool2d(inner, (height, width), stride=1)[0, 0]
     top, left = divmod(int(sums.argmax()), sums.shape[1])

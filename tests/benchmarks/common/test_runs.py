@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from benchmarks.common.runs import Run, complete, place
-from benchmarks.reproduction.plan import report_runs
+from benchmarks.common.runs import Run, plan_runs, run_missing
+from benchmarks.reproduction.experiments import report_runs
 from tests.fakes import ROOT, TINY_CLIMATE
 from vsr.errors import UserError
 
@@ -22,16 +22,16 @@ TINY = (*TINY_CLIMATE, "trainer.accelerator=cpu", "epochs=0", "recipe.patch=8")
 def test_a_folder_is_named_after_all_that_a_run_depends_on(tmp_path: Path) -> None:
     first = Run("first", ("model=fsrcnn", *TINY))
     second = Run("second", ("model=fsrcnn", "init=checkpoint", "init.path=<first>", *TINY))
-    placed = place([first, second], 2, tmp_path)
+    placed = plan_runs([first, second], 2, tmp_path)
     assert list(placed) == [("first", 0), ("first", 1), ("second", 0), ("second", 1)]
     assert len({each.folder for each in placed.values()}) == 4
     one = placed["second", 1]
     assert f"init.path={placed['first', 1].folder}/checkpoints/best.ckpt" in one.overrides
     assert one.needs == (placed["first", 1].folder,)
-    assert place([first, second], 2, tmp_path) == placed
-    changed = place([replace(first, overrides=(*first.overrides, "recipe.rate=1e-3")), second], 2, tmp_path)
+    assert plan_runs([first, second], 2, tmp_path) == placed
+    changed = plan_runs([replace(first, overrides=(*first.overrides, "recipe.rate=1e-3")), second], 2, tmp_path)
     assert all(changed[key].folder != placed[key].folder for key in placed), "what needs a run that changed is another run too"
-    spelled = place([replace(first, overrides=(*first.overrides, "scale=2")), second], 2, tmp_path)
+    spelled = plan_runs([replace(first, overrides=(*first.overrides, "scale=2")), second], 2, tmp_path)
     assert [each.folder for each in spelled.values()] == [each.folder for each in placed.values()], (
         "the config counts, not the text"
     )
@@ -45,7 +45,7 @@ def test_a_command_is_what_anybody_could_type() -> None:
 
 def test_a_run_with_fewer_seeds_serves_all_that_need_it(tmp_path: Path) -> None:
     runs = [Run("one", TINY, seeds=1), Run("many", ("init=checkpoint", "init.path=<one>", *TINY))]
-    placed = place(runs, 3, tmp_path)
+    placed = plan_runs(runs, 3, tmp_path)
     assert [key for key in placed if key[0] == "one"] == [("one", 0)]
     assert {each.needs for (name, _), each in placed.items() if name == "many"} == {(placed["one", 0].folder,)}
 
@@ -54,21 +54,21 @@ def test_only_what_is_missing_is_run_and_failures_stop_what_needs_them(tmp_path:
     said: list[str] = []
     bad = Run("bad", ("model=fsrcnn", "data=movies", f"data.path={tmp_path}/no.y4m", "epochs=0"))
     runs = [bad, Run("needs_bad", ("init=checkpoint", "init.path=<bad>", *TINY)), Run("good", ("model=bicubic", *TINY))]
-    placed = place(runs, 1, tmp_path)
+    placed = plan_runs(runs, 1, tmp_path)
     left = placed["good", 0].folder
     left.mkdir(parents=True)
     (left / "checkpoints").mkdir()  # of an attempt that was killed before its first checkpoint
     with pytest.raises(UserError) as caught:
-        complete(list(placed.values()), 2, said.append)
+        run_missing(list(placed.values()), 2, said.append)
     message = str(caught.value)
     assert "no.y4m: no such file" in message
-    assert f"{placed['needs_bad', 0].folder}: what it needs has failed" in message
+    assert f"{placed['needs_bad', 0].folder}: a run that it needs has failed" in message
     assert str(placed["bad", 0].folder.with_suffix(".log")) in message
     good = placed["good", 0]
     assert good.done
     assert good.seconds() > 0
     stamp = (good.folder / "results.json").stat().st_mtime_ns
-    assert complete([good], 2, said.append) == 0
+    assert run_missing([good], 2, said.append) == 0
     assert (good.folder / "results.json").stat().st_mtime_ns == stamp
     (good.folder / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"cannot be read .*remove .* to run it again"):
@@ -77,7 +77,7 @@ def test_only_what_is_missing_is_run_and_failures_stop_what_needs_them(tmp_path:
 
 def test_every_run_of_the_report_composes_and_stands_behind_what_it_needs(tmp_path: Path) -> None:
     runs = report_runs([], [], "32")
-    placed = place(runs, 3, tmp_path)
+    placed = plan_runs(runs, 3, tmp_path)
     order = [each.folder for each in placed.values()]
     assert len(set(order)) == len(order)
     for each in placed.values():
@@ -126,5 +126,5 @@ def test_the_whole_command_on_a_file_twice(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").glob("*.png"))) == 10
     text = page.read_text()
     assert all(f"Table {n}" in text for n in range(1, 9))
-    assert "stand in" not in text, "these are the user's own data"
+    assert "replace it" not in text, "these are the user's own data"
     assert "These data have one trajectory only" in text

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.leaderboard import rates as measuring
-from benchmarks.leaderboard.contest import Contest
-from benchmarks.leaderboard.order import parsed
+from benchmarks.leaderboard import training_speed as measuring
+from benchmarks.leaderboard.command_line import parse_options
+from benchmarks.leaderboard.experiments import DATA, MODELS, Cell, presets
 from benchmarks.leaderboard.page import render
-from benchmarks.leaderboard.plan import DATA, MODELS, Cell, presets
-from benchmarks.leaderboard.rates import Rates, printed
+from benchmarks.leaderboard.train_runs import LeaderboardRuns
+from benchmarks.leaderboard.training_speed import TrainingSpeeds, read_rate
 from tests.fakes import CONF, ROOT
 from vsr.errors import UserError
 from vsr.training.budget.plan import Plan, Rate, plan
@@ -101,20 +101,20 @@ def part(text: str, title: str) -> str:
     ("typed", "message"),
     [
         ("model=plain", "model: unknown key; did you mean 'models'?"),
-        ("models=[plain,fsrcn]", "models=[plain,fsrcn]: fsrcn is none; did you mean 'fsrcnn'?"),
-        ("data=tides", "data=tides: tides is none; did you mean 'tide'?"),
+        ("models=[plain,fsrcn]", "models=[plain,fsrcn]: unknown name fsrcn; did you mean 'fsrcnn'?"),
+        ("data=tides", "data=tides: unknown name tides; did you mean 'tide'?"),
         ("models=[]", "names nothing; leave the key out for all"),
         ("budgets=[1min,5]", "type budget=5s, budget=5min or 5h"),
         ("seeds=0", "seeds=0: must be a whole number, 1 or more"),
         ("rates=new", "rates=new: type rates=again or rates=null"),
         ("plan=2", "plan=2: type EPOCHSxSTEPS"),
         ("leaderboard", "leaderboard: type KEY=VALUE"),
-        ("only=[1min,5min]", "only=[1min,5min]: is one budget"),
+        ("only=[1min,5min]", "only=[1min,5min]: takes a single budget"),
     ],
 )
 def test_mistakes_are_one_line_that_says_what_to_type(typed: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        parsed([typed])
+        parse_options([typed])
     assert message in str(caught.value)
 
 
@@ -141,54 +141,54 @@ def test_a_run_that_fails_does_not_keep_the_page_from_being_written(tmp_path: Pa
     assert page.read_text() == render(json.loads(page.with_suffix(".json").read_text()))
 
 
-def contest(out: Path, *more: str) -> Contest:
-    return Contest(parsed([*TINY, f"out={out}", "precision=32", *more]))
+def planned(out: Path, *more: str) -> LeaderboardRuns:
+    return LeaderboardRuns(parse_options([*TINY, f"out={out}", "precision=32", *more]))
 
 
-def known(path: Path, found: Contest, rates: dict[str, Rate]) -> None:
+def known(path: Path, found: LeaderboardRuns, rates: dict[str, Rate]) -> None:
     """As if these had been measured."""
     content = {key: {"of": found.rates.digest(key), "step": rate.step, "epoch": rate.epoch} for key, rate in rates.items()}
     path.write_text(json.dumps(content))
 
 
 def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> None:
-    found = contest(tmp_path)
+    found = planned(tmp_path)
     rate = Rate(0.01, 0.5)
     known(tmp_path / "rates.json", found, {"climate-plain": rate, "phantom-plain": Rate(0.02, 0.1)})
-    again = contest(tmp_path)
+    again = planned(tmp_path)
     cells = [Cell(family, "1min", "plain") for family in ("tide", "bores", "turbulence")]
     assert [again.rates.plan(cell) for cell in cells] == [plan(rate, 60.0)] * 3, "families share their speeds"
     assert again.rates.plan(Cell("phantom", "5min", "plain")) == plan(Rate(0.02, 0.1), 300.0)
     assert again.rates.plan(Cell("phantom", "5min", "edsr")) is None
     typed = again.choice.run(cells[1], Plan(3, 7))
     assert {"data.family=bores", "epochs=3", "recipe.steps=7", "patience=null", "model=plain"} <= set(typed)
-    assert contest(tmp_path, "recipe.batch=3").rates.plan(cells[0]) is None, "a speed is of one config"
+    assert planned(tmp_path, "recipe.batch=3").rates.plan(cells[0]) is None, "a speed is of one config"
     known(tmp_path / "rates.json", found, {"climate-plain": Rate(100.0, 1.0)})
-    slow = contest(tmp_path)
+    slow = planned(tmp_path)
     assert slow.rates.plan(cells[0]) is None
     assert "takes 100 s" in slow.rates.refused[cells[0]]
     (tmp_path / "rates.json").write_text("[")
     with pytest.raises(UserError, match=r"rates.json: cannot be read .*type rates=again"):
-        contest(tmp_path)
-    assert contest(tmp_path, "rates=again").rates.plan(cells[0]) is None
+        planned(tmp_path)
+    assert planned(tmp_path, "rates=again").rates.plan(cells[0]) is None
 
 
 @pytest.mark.long
 def test_speeds_are_measured_one_after_the_other_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    def job(self: Rates, key: str) -> measuring.Job:
+    def job(self: TrainingSpeeds, key: str) -> measuring.Job:
         started.append(key)
         code = "print('reading'); print('{\"step\": 0.5, \"epoch\": 1.5}')"
         return measuring.Job(name=key, command=[sys.executable, "-c", code], log=self.out / "rates" / f"{key}.log")
 
-    monkeypatch.setattr(Rates, "_job", job)
-    order = ("models=[plain,edsr]", "data=[tide,bores,phantom]", "only=1min")
+    monkeypatch.setattr(TrainingSpeeds, "_job", job)
+    options = ("models=[plain,edsr]", "data=[tide,bores,phantom]", "only=1min")
     said: list[str] = []
-    contest(tmp_path, *order).rates.measure(False, said.append)
+    planned(tmp_path, *options).rates.measure(False, said.append)
     assert sorted(started) == ["climate-edsr", "climate-plain", "phantom-edsr", "phantom-plain"]
     assert "4 of 4 training speeds" in said[0]
-    again = contest(tmp_path, *order, "budgets=1min")
+    again = planned(tmp_path, *options, "budgets=1min")
     assert again.rates.plan(Cell("bores", "1min", "edsr")) == plan(Rate(0.5, 1.5), 60.0)
     again.rates.measure(False, said.append)
     assert len(started) == 4
@@ -199,8 +199,8 @@ def test_speeds_are_measured_one_after_the_other_and_once(tmp_path: Path, monkey
 def test_a_log_without_a_rate_is_refused(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text('{"step": 1}\nnull\n[1]\nnothing\n')
-    with pytest.raises(UserError, match="no line of it is a rate"):
-        printed(log)
+    with pytest.raises(UserError, match="contains no rate"):
+        read_rate(log)
 
 
 def test_the_presets_stand_in_rows_of_the_leaderboard() -> None:
@@ -210,7 +210,7 @@ def test_the_presets_stand_in_rows_of_the_leaderboard() -> None:
 
 
 def test_every_run_composes_and_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    found = contest(tmp_path, "plan=1x1")
+    found = planned(tmp_path, "plan=1x1")
     folders = {placed.folder for *_, placed in found._placed(chosen=False)}
     limited = sum(len(source.models) if source.models else len(MODELS) for source in DATA.values())
     assert len(folders) == limited

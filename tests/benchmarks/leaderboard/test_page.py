@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.leaderboard import dropped as ideas
-from benchmarks.leaderboard.board import Board
-from benchmarks.leaderboard.figures import front, over_budget, over_speed
+from benchmarks.leaderboard import dropped_ideas as ideas
+from benchmarks.leaderboard.experiments import DATA, MODELS, MOVIES
+from benchmarks.leaderboard.figures import draw_psnr_over_budget, draw_psnr_over_speed, pareto_front
 from benchmarks.leaderboard.page import render
-from benchmarks.leaderboard.plan import DATA, MODELS, MOVIES
-from benchmarks.leaderboard.readme import block, replaced
+from benchmarks.leaderboard.readme_table import render_table, update_readme
+from benchmarks.leaderboard.results import Leaderboard
 from tests.fakes import ROOT, compose_config
 from vsr.errors import UserError
 from vsr.training.build import build_network, make
@@ -79,11 +79,11 @@ def test_the_page_in_docs_is_what_its_facts_say() -> None:
     facts = json.loads(FACTS.read_text(encoding="utf-8"))
     assert FACTS.with_suffix(".md").read_text(encoding="utf-8") == render(facts), "type make leaderboard"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == replaced(readme, facts), "type make leaderboard"
+    assert readme == update_readme(readme, facts), "type make leaderboard"
     pictures = re.findall(r"\]\((\.\./images/[^)]+)\)", render(facts))
     assert all((FACTS.parent / picture).is_file() for picture in pictures)
     with pytest.raises(UserError, match="lacks the lines"):
-        replaced("# no marks", facts)
+        update_readme("# no marks", facts)
 
 
 def test_rows_hold_means_over_seeds_gains_and_costs(content: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ def test_rows_hold_means_over_seeds_gains_and_costs(content: dict[str, Any]) -> 
     assert re.search(r"### tide, 5min\n[^#]*Not run: `plain`, `plain_24`,", text)
     assert line(text, "tide, 5min", "bicubic")[6:9] == ["28.00", "28.50", "**-1.00**"]
     assert line(text, "tide, 5min", "linear")[6:9] == ["29.00", "29.50", "+0.00"]
-    assert "`preset=fast` is the row `plain` at 1min, 120 frames/s: +2.00 dB on tide." in text
+    assert "`preset=fast` trains `plain` for 1min, 120 frames/s: +2.00 dB on tide." in text
     assert "### tide, 30min" not in text
     assert "Not run yet: 30min." in text
     assert "### bores" not in text
@@ -107,7 +107,7 @@ def test_rows_hold_means_over_seeds_gains_and_costs(content: dict[str, Any]) -> 
 def test_a_network_that_falls_below_the_filter_of_its_training_is_named(content: dict[str, Any]) -> None:
     text = render(content)
     table = text.split("## Trained on one family")[1].split("\n## ")[0]
-    assert "| `plain`, learned on tide, 1min | +2.00 | **-1.50** | no | - |" in table
+    assert "| `plain`, trained on tide, 1min | +2.00 | **-1.50** | no | - |" in table
     seeds = content["runs"]["tide"]["1min"]["plain"]["seeds"]
     for seed in seeds:
         seed["elsewhere"]["bores"] = {"unseen": {"network": 25.0, "linear": 22.5}}
@@ -122,8 +122,8 @@ def test_what_the_guard_makes_of_it_stands_beside(content: dict[str, Any]) -> No
         known = {"coarser": -1.5, "disagreement": 3.0 - 2 * number, "strange": number == 0}
         seed["elsewhere"] = {"bores": {"unseen": {"network": 21.0 + number, "linear": 22.5, "familiar": known}}}
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
-    assert "| `plain`, learned on tide, 1min | +2.00 | **-1.00** → **-0.25** | no | no |" in table
-    assert "| `plain`, learned on tide, 1min | +1.00, 0.9x | **-1.50, 3.0x** |" in table
+    assert "| `plain`, trained on tide, 1min | +2.00 | **-1.00** → **-0.25** | no | no |" in table
+    assert "| `plain`, trained on tide, 1min | +1.00, 0.9x | **-1.50, 3.0x** |" in table
     for seed in content["runs"]["tide"]["1min"]["plain"]["seeds"]:
         seed["elsewhere"]["bores"]["unseen"]["familiar"]["strange"] = True
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
@@ -132,7 +132,7 @@ def test_what_the_guard_makes_of_it_stands_beside(content: dict[str, Any]) -> No
 
 def test_neighbouring_frames_against_the_best_single_one(content: dict[str, Any]) -> None:
     def table() -> str:
-        return render(content).split("## What neighbouring frames are worth")[1].split("\n## ")[0]
+        return render(content).split("## Gain from neighbouring frames")[1].split("\n## ")[0]
 
     assert "Not run yet." in table()
     runs = content["runs"]["tide"]
@@ -175,28 +175,28 @@ def test_nothing_run_is_a_page_too(content: dict[str, Any]) -> None:
     text = render(content)
     assert "Nothing has been run yet" in text
     assert "../images" not in text
-    assert "make leaderboard" in block(content)
+    assert "make leaderboard" in render_table(content)
 
 
 def test_the_readme_has_a_row_per_network_that_was_run(content: dict[str, Any]) -> None:
-    lines = block(content).splitlines()
+    lines = render_table(content).splitlines()
     assert len(lines) == 2 + 2
     assert "| `plain` | fast | 7,700 | 120 | +2.00 | - |" in lines
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
     points = [(10.0, 30.0, "a"), (5.0, 29.0, "b"), (5.0, 33.0, "c"), (1.0, 33.0, "d"), (0.5, 34.0, "e")]
-    assert [label for *_, label in front(points)] == ["a", "c", "e"]
+    assert [label for *_, label in pareto_front(points)] == ["a", "c", "e"]
 
 
 def test_figures_show_every_budget_and_network(content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.leaderboard import figures
 
     drawn: list[Any] = []
-    save = figures.save
-    monkeypatch.setattr(figures, "save", lambda figure, path: (drawn.append(figure), save(figure, path)))
-    over_speed(Board(content), tmp_path / "speed.png")
-    over_budget(Board(content), tmp_path / "budget.png")
+    save = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path)))
+    draw_psnr_over_speed(Leaderboard(content), tmp_path / "speed.png")
+    draw_psnr_over_budget(Leaderboard(content), tmp_path / "budget.png")
     speed, budget = (figure.axes[0] for figure in drawn)
     assert {text.get_text() for text in speed.texts} == {"edsr"}, "labels stand at the longest budget"
     assert {text.get_text() for text in speed.get_legend().get_texts()} == {"1min", "5min", "linear", "bicubic"}
@@ -209,4 +209,4 @@ def test_dropped_ideas_say_what_sank_them() -> None:
     for each in ideas.DROPPED:
         assert re.search(r"\d", each.figures)
         assert each.run.startswith("python ")
-    assert sum(line.startswith("|") for line in ideas.dropped().splitlines()) == 2 + len(ideas.DROPPED)
+    assert sum(line.startswith("|") for line in ideas.dropped_ideas_table().splitlines()) == 2 + len(ideas.DROPPED)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from benchmarks.common.markdown import gain, spread, table
 from benchmarks.reproduction.claims import verdict
 from benchmarks.reproduction.page import render
-from benchmarks.reproduction.readme import replaced
-from benchmarks.reproduction.reported import CHAINS, TRAINED
-from benchmarks.reproduction.sections import Facts, summary
+from benchmarks.reproduction.readme_table import update_readme
+from benchmarks.reproduction.report_values import CHAINS, TRAINED
+from benchmarks.reproduction.tables import ReportResults, summary
 from tests.fakes import ROOT
 from vsr.errors import UserError
 
@@ -33,9 +33,9 @@ def test_the_page_in_docs_is_what_its_facts_say(facts: dict) -> None:
 
 def test_the_table_of_the_readme_is_what_the_facts_say(facts: dict) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == replaced(readme, facts), "type make tables"
+    assert readme == update_readme(readme, facts), "type make tables"
     with pytest.raises(UserError, match="lacks the lines"):
-        replaced("# no marks", facts)
+        update_readme("# no marks", facts)
 
 
 def test_another_number_is_another_page(facts: dict) -> None:
@@ -51,7 +51,7 @@ def test_every_picture_of_the_page_is_there(facts: dict) -> None:
 
 
 def test_the_summary_has_the_means_of_the_seeds(facts: dict) -> None:
-    lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in summary(Facts(facts)).splitlines()[2:]}
+    lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in summary(ReportResults(facts)).splitlines()[2:]}
     assert list(lines) == [str(n) for n in range(1, 9)]
     for name, epochs in TRAINED.items():
         seeds = [seed["last"]["val"]["psnr"] for seed in facts["runs"][name]["seeds"]]

@@ -1,4 +1,4 @@
-"""The runs that the report's tables and claims are answered with; what each one is stands in conf/experiment."""
+"""The runs behind the report's tables and claims; conf/experiment defines each one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from benchmarks.common.runs import Run
 
-STOPS = (2, 10, 35)  # epochs of 75 after which the first network is stopped: the curve over the interim quality
-KERNELS = (2, 8)  # sides of the deconvolution's kernel
+STOPS = (2, 10, 35)  # epochs (of 75) after which the first network stops, for the curve over interim quality
+KERNELS = (2, 8)  # kernel sizes of the deconvolution
 
 
 def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, every: Sequence[str] = ()) -> list[Run]:
-    """All of them, those that others need first.
+    """Return all runs, in an order in which each run follows the runs that it needs.
 
     Args:
-        climate: overrides of the climate data (`data.path=FILE`, ...), none for the generated tide.
-        movies: overrides of the movies of Table 4, none for the synthetic camera.
-        precision: of training.
+        climate: overrides of the climate data (`data.path=FILE`, ...); empty for the generated tide.
+        movies: overrides of the movies of Table 4, empty for the synthetic camera.
+        precision: training precision.
         every: overrides of all runs.
     """
     fast = (f"precision={precision}", *every)
@@ -49,7 +49,7 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, e
         generated("ceiling", "experiment=ceiling"),
         on_climate("as_reported", "experiment=as_reported"),
     ]
-    # Baselines have the same rows in every run; their own runs give them on the frames of training and validation too.
+    # Every run has rows for the baselines on test frames; these runs add them on training and validation frames.
     for name in ("bicubic", "linear"):
         runs.append(on_climate(name, f"model={name}", seeds=1))
         runs.append(Run(f"movies_{name}", ("experiment=table4", f"model={name}", *movies, *fast), 1))

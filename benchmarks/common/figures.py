@@ -1,4 +1,4 @@
-"""What all figures of the pages share."""
+"""Configs for figures, and saving a figure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vsr.errors import UserError
 from vsr.system.files import replacing
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """The config of a run that is only looked at, named after nothing."""
+def compose_train_config(overrides: Sequence[str]) -> DictConfig:
+    """Compose a config of train.py without running it."""
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", [*overrides, "name=figure"])
 
 
-def save(figure: Figure, path: Path, dpi: int = 100) -> None:
-    """As PNG, whole or not at all, without the date and the version of what drew it. Raises UserError naming the path."""
+def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Save a figure as PNG, atomically and reproducibly. Raises UserError with the path if it cannot be written."""
     try:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})

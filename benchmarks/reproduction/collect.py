@@ -1,21 +1,21 @@
-"""What the pages are written from: the scores of all runs as plain values, in one file beside the page."""
+"""Collect the scores of all runs for report.json."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.common.runs import Placed
+from benchmarks.common.runs import SeededRun
 from vsr.errors import UserError
 
 SCORES = ("mse", "ssim", "psnr")
-SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # what runs of one table agree in
+SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # must be equal in all runs on the same data
 
 
-def gather(placed: Sequence[Placed]) -> dict[str, Any]:
-    """Every run's scores by name and seed, what they were computed with, and what it took.
+def gather(placed: Sequence[SeededRun]) -> dict[str, Any]:
+    """Collect scores, protocols, versions and seconds of all runs.
 
-    Raises UserError for runs on data of one name that differ in what scores depend on.
+    Raises UserError for runs on the same data that differ in a setting of the scores.
     """
     runs: dict[str, Any] = {}
     protocols: dict[str, dict[str, Any]] = {}
@@ -43,14 +43,14 @@ def _short(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scores(results: dict[str, Any]) -> dict[str, Any]:
-    """Of one run: the first and the last epoch, the course of the validation PSNR, and the rows of the test splits."""
+    """Select first and last epoch, validation PSNR over epochs, and the rows of the test splits."""
     history = results["history"]
     own = [row for row in results["rows"] if row["method"] == results["config"]["name"]]
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for row in results["rows"]:
         found = rows.setdefault(row["split"], {})
         found[row["method"]] = {key: _rounded(row[key]) for key in ("mae", *SCORES)}
-        if row in own:  # under this name in every run
+        if row in own:  # the same key in every run
             found["network"] = found[row["method"]]
     return {
         "epochs": int(history[-1]["epoch"]),

@@ -1,21 +1,21 @@
-"""What the page is written from: scores, costs and settings of everything that was run, as plain values."""
+"""Collect scores, costs and settings of all runs for leaderboard.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.leaderboard.plan import BASELINES, DATA, Cell, presets
-from benchmarks.leaderboard.scores import Test
+from benchmarks.leaderboard.experiments import BASELINES, DATA, Cell, presets
+from benchmarks.leaderboard.score_runs import Test
 from vsr.errors import UserError
 from vsr.training.budget.plan import Plan
 
 SCORES = ("psnr", "ssim", "lsd", "change_error", "flicker", "consistency")
-SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # what rows of one table agree in
+SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # must be equal in all rows of a table
 
 
-class Gathered:
-    """Collects runs into facts; rows that were not scored alike do not get into one table."""
+class CollectedResults:
+    """Scores of all runs; refuses runs that are not comparable with the others on the same data."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Any] = {}
@@ -24,7 +24,7 @@ class Gathered:
         self.made: dict[str, Any] = {}
 
     def add(self, cell: Cell, seed: int, test: Test, plan: Plan) -> None:
-        """A run on the data of its training. Raises UserError for files that cannot be read or compared."""
+        """Add the scores of a run on its own data. Raises UserError for files that cannot be read or compared."""
         scored, trained = test.results(), test.placed.results()
         self._agree(cell.data, scored["protocol"], test)
         for row in scored["rows"]:
@@ -44,12 +44,12 @@ class Gathered:
             "familiar": familiar(scored),
             "elsewhere": {},
         }
-        for row in own:  # of several networks in a row, the last
+        for row in own:  # of several networks in a row the last one counts
             one["rows"][row["split"]] = short(row)
         found.setdefault("seeds", []).append(one)
 
-    def elsewhere(self, cell: Cell, seed: int, test: Test) -> None:
-        """A run, added before, on another family: its PSNR and that of the linear filter of its training, by split."""
+    def add_other_family(self, cell: Cell, seed: int, test: Test) -> None:
+        """Add, for a run that was added before, the PSNR of the network and of its linear filter on another family."""
         found = self.runs[cell.data][cell.budget][cell.model]["seeds"]
         one = next(each for each in found if each["seed"] == seed)
         scores = one["elsewhere"].setdefault(test.where, {})
@@ -71,7 +71,7 @@ class Gathered:
 
 
 def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By split, what LR alone tells of whether the network knows such movies; nothing where it does not tell."""
+    """Return the out-of-distribution test of each split; empty where the test is not possible."""
     found = scored["protocol"]["checkpoints"][-1].get("familiar", {})
     return {
         split: {"coarser": rounded(known["coarser"]), "disagreement": rounded(known["disagreement"]), "strange": known["strange"]}
@@ -80,17 +80,17 @@ def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def short(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """The scores that the page shows."""
+    """Select the scores that the page shows."""
     return {name: rounded(row.get(name)) for name in SCORES}
 
 
 def rounded(value: float | None) -> float | None:
-    """To what can be seen, so that the file stays small."""
+    """Round to six digits, so that the file stays small."""
     return None if value is None else float(f"{value:.6g}")
 
 
 def facts(
-    gathered: Gathered,
+    collected: CollectedResults,
     costs: Mapping[str, Any],
     rates: Mapping[str, Any],
     *,
@@ -101,21 +101,28 @@ def facts(
     precision: str,
     command: str,
 ) -> dict[str, Any]:
-    """All that `benchmarks.leaderboard.page.render` and the figures need.
+    """Build the content of leaderboard.json, which the page and the figures are drawn from.
 
     Args:
-        costs: as `benchmarks.leaderboard.speed.costs` gives them. rates: of training, by kind of data and network.
-        budgets: name and seconds, None where steps were given. models: the rows.
+        collected: scores of all runs.
+        costs: result of `benchmarks.leaderboard.inference_speed.costs`.
+        rates: measured training speeds, by data and network.
+        budgets: name and seconds; None where a plan was given.
+        models: labels of the rows.
+        seeds: seeds per run.
+        jobs: runs at a time.
+        precision: training precision.
+        command: command to show on the page.
     """
     data = {
         name: {**protocol, "data": {key: protocol["data"][key] for key in ("name", "size", "frames")}}
-        for name, protocol in gathered.protocols.items()
+        for name, protocol in collected.protocols.items()
     }
     networks = {
         label: {key: value for key, value in found.items() if key != "of"} for label, found in costs.get("networks", {}).items()
     }
     return {
-        "made": gathered.made,
+        "made": collected.made,
         "command": command,
         "seeds": seeds,
         "jobs": jobs,
@@ -127,6 +134,6 @@ def facts(
         "costs": {**{key: costs.get(key) for key in ("frame", "threads")}, "networks": networks},
         "rates": dict(rates),
         "protocols": data,
-        "baselines": gathered.baselines,
-        "runs": gathered.runs,
+        "baselines": collected.baselines,
+        "runs": collected.runs,
     }

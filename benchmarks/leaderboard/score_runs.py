@@ -1,4 +1,4 @@
-"""evaluate.py on the checkpoints of finished runs: on the data of their training and, for some, on other families."""
+"""Run evaluate.py on finished runs: on their own data and, for the presets' networks, on other families."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.runs import ROOT, Placed, results_in
+from benchmarks.common.runs import ROOT, SeededRun, read_results
 from vsr.errors import UserError
 from vsr.system.jobs import Job, run_jobs
 
@@ -17,36 +17,49 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Test:
-    """A checkpoint on some data: `where` is OWN or the family, `overrides` choose it."""
+    """An evaluation of a checkpoint.
 
-    placed: Placed
+    Attributes:
+        placed: the run.
+        where: OWN for the data of the training, else the name of the family.
+        overrides: overrides of evaluate.py that choose the data.
+    """
+
+    placed: SeededRun
     where: str
     overrides: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
-        """Beside the checkpoints of the run."""
+        """Folder of the scores, beside the checkpoints of the run."""
         return self.placed.folder / "scores" / self.where
 
     @property
     def done(self) -> bool:
-        """results.json is written whole or not at all, and nothing else is read."""
+        """True once results.json exists; it is written atomically."""
         return (self.folder / "results.json").is_file()
 
     def results(self) -> dict[str, Any]:
-        """What evaluate.py left. Raises UserError for a file that cannot be read."""
-        return results_in(self.folder, "score")
+        """Read results.json. Raises UserError for a file that cannot be read."""
+        return read_results(self.folder, "score")
 
 
-def score(tests: Sequence[Test], at_once: int, trainer: Sequence[str], heard: Callable[[str], None]) -> int:
-    """Make the scores that are missing, in single precision, and give their number.
+def score(tests: Sequence[Test], at_once: int, trainer: Sequence[str], report_progress: Callable[[str], None]) -> int:
+    """Run the missing evaluations in single precision and return their number.
 
-    trainer: overrides of the node `trainer`. Raises UserError at the end, naming those that failed.
+    Args:
+        tests: all evaluations.
+        at_once: evaluations at a time.
+        trainer: overrides of the node `trainer`.
+        report_progress: receives messages.
+
+    Raises:
+        UserError: evaluations failed; raised at the end, with their names.
     """
     missing = [test for test in tests if not test.done]
     if not missing:
         return 0
-    heard(f"{len(missing)} of {len(tests)} scores are missing; {at_once} at a time")
+    report_progress(f"{len(missing)} of {len(tests)} scores are missing; {at_once} at a time")
     jobs = [_job(test, trainer) for test in missing]
     outcomes = run_jobs(jobs, at_once, total=len(missing), label="scores")
     failed = [f"{found.job.name}: {found.error} (log: {found.job.log})" for found in outcomes if not found.ok]

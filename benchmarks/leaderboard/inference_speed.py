@@ -1,4 +1,4 @@
-"""What the networks cost: parameters, work, and frames per second, measured in one process side by side."""
+"""Cost of the networks: parameters, multiplications and frames per second, measured in turn in one process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.drawing import composed
+from benchmarks.common.figures import compose_train_config
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.models.base import parameter_count
@@ -22,18 +22,27 @@ from vsr.system.progress import progress_bar
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
 
-FRAMES, ROUNDS, LONG = 8, 5, 60.0  # a network that has taken so many seconds has fewer rounds
-WORK = {"h": 64, "w": 64, "t": 16}  # LR pixels and frames on which the work is counted
+FRAMES, ROUNDS, LONG = 8, 5, 60.0  # seconds after which a slow network gets no further rounds
+WORK = {"h": 64, "w": 64, "t": 16}  # LR pixels and frames for counting the multiplications
 
 
 def costs(
-    models: Mapping[str, Sequence[str]], path: Path, side: int, again: bool, heard: Callable[[str], None]
+    models: Mapping[str, Sequence[str]], path: Path, side: int, again: bool, report_progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """What each network costs, kept in a file: "frame" (LR pixels per side), "threads", and "networks".
+    """Measure the cost of each network, or read it from the file `path`.
 
-    Of a network: parameters, multiply_adds (per HR pixel and frame), frames_per_second (median).
+    Speeds that were measured at different times are not comparable: if one is missing in the file, all are measured again.
 
-    Speeds of different hours do not compare: one that is missing in the file means that all are measured again.
+    Args:
+        models: label -> overrides of train.py.
+        path: JSON file that keeps the result.
+        side: LR pixels per side of a frame.
+        again: ignore the file.
+        report_progress: receives messages.
+
+    Returns:
+        "frame" (LR pixels per side), "threads", and "networks": label -> parameters, multiply_adds (per HR pixel and frame),
+        frames_per_second (median).
     """
     if path.is_file() and not again:
         try:
@@ -41,8 +50,8 @@ def costs(
             if found["frame"] == side and all(found["networks"][label]["of"] == list(typed) for label, typed in models.items()):
                 return found
         except (OSError, ValueError, KeyError, TypeError):
-            heard(f"{path}: measured again")
-    heard(f"measuring the speed of {len(models)} networks, side by side")
+            report_progress(f"{path}: measured again")
+    report_progress(f"measuring the speed of {len(models)} networks, side by side")
     torch.set_num_threads(cores())
     modules = {label: _module(typed) for label, typed in models.items()}
     speeds = frames_per_second(modules, side)
@@ -62,25 +71,25 @@ def costs(
 
 
 def _module(typed: Sequence[str]) -> SRModule:
-    cfg = composed(typed)
+    cfg = compose_train_config(typed)
     return build_module(cfg, {"name": "none", "channels": 1, "bounds": [0.0, 1.0]}, ()).eval()
 
 
 def work(module: SRModule) -> float:
-    """Multiplications per HR pixel and frame, in the form that is evaluated; 0 for interpolations."""
+    """Count the multiplications per HR pixel and frame of the folded network; 0 for interpolations."""
     if parameter_count(module.network) == 0:
         return 0.0
     return float(f"{multiply_adds(module.network, folded=True, **WORK):.6g}")
 
 
 def frames_per_second(modules: Mapping[str, SRModule], side: int) -> dict[str, float]:
-    """Of upscaling as upscale.py does it, in single precision: medians of rounds in which every network has its turn."""
+    """Measure upscaling as in upscale.py, in single precision: medians over rounds in which the networks take turns."""
     engines = {label: Engine(module, UpscaleOptions(device="cpu"), channels=1) for label, module in modules.items()}
     movie = torch.rand(FRAMES, 1, side, side, generator=torch.Generator().manual_seed(0))
     taken: dict[str, list[float]] = {label: [] for label in engines}
     with progress_bar(ROUNDS * len(engines), "timing", "movie") as bar:
         for engine in engines.values():
-            engine(movie[engine.window(0, 1, FRAMES)])  # the first call sets things up
+            engine(movie[engine.window(0, 1, FRAMES)])  # warm-up
         for turn in range(ROUNDS):
             for label, engine in engines.items():
                 if turn == 0 or sum(taken[label]) < LONG:

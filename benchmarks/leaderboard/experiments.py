@@ -1,4 +1,4 @@
-"""What is compared: networks, data, budgets, presets, and the runs of train.py that this comes to."""
+"""Networks, data, budgets and presets of the leaderboard, and the train.py overrides of each run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsr.config import CONF
 from vsr.config.duration import seconds_of
 from vsr.training.budget.plan import Plan
 
-MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.py is told
+MODELS: dict[str, tuple[str, ...]] = {  # label of the row -> overrides of train.py
     "plain": ("model=plain",),
     "plain_24": ("model=plain_24",),
     "fsrcnn": ("model=fsrcnn",),
@@ -26,24 +26,24 @@ MODELS: dict[str, tuple[str, ...]] = {  # what stands in a row, and what train.p
     "resnet": ("model=resnet",),
     "stacked": ("model=stacked",),
 }
-MOVIES = ("srnet3d", "srnet3d_kim", "stacked")  # those that see neighbouring frames
+MOVIES = ("srnet3d", "srnet3d_kim", "stacked")  # networks that see neighbouring frames
 BASELINES = ("bicubic", "linear")
 BUDGETS = ("1min", "5min", "30min")
-FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, learned from and tested on
-REGIMES = ("strong_tide", "thin_bores")  # only tested on: another forcing, another depth ratio
+FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, for training and testing
+REGIMES = ("strong_tide", "thin_bores")  # for testing only: another forcing, another depth ratio
 PHOTOGRAPHS = ("fsrcnn", "edsr", "resnet")
 MORE = ("plain", "resnet", "stacked")  # the presets' networks, on more training frames
 
 
 class Preset(NamedTuple):
-    """The row that a preset is picked from."""
+    """The network and budget of a preset."""
 
     model: str
     budget: str
 
 
 def presets() -> dict[str, Preset]:
-    """Those of conf/preset/, the shortest first."""
+    """Read the presets of conf/preset/, the shortest budget first."""
     found = {}
     for path in CONF.glob("preset/*.yaml"):
         node: Any = OmegaConf.to_container(OmegaConf.load(path))
@@ -54,9 +54,16 @@ def presets() -> dict[str, Preset]:
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data: `rate` is shared by sources whose steps and frames are of one size, `models` None takes all networks."""
+    """A data source of the leaderboard.
 
-    group: str  # of conf/data, and of the keys at the command line
+    Attributes:
+        group: file of conf/data, also the prefix of keys on the command line.
+        overrides: overrides of train.py that choose the data.
+        rate: name of the measured training speed; sources with frames of one size share it.
+        models: networks with a row; None means all.
+    """
+
+    group: str
     overrides: tuple[str, ...]
     rate: str
     models: tuple[str, ...] | None = None
@@ -73,7 +80,7 @@ GROUPS = tuple(dict.fromkeys(source.group for source in DATA.values()))
 
 
 class Cell(NamedTuple):
-    """What a run is for."""
+    """One cell of the tables: data, budget and network of a run."""
 
     data: str
     budget: str
@@ -81,18 +88,23 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the run and its folder."""
+        """Name of the run and of its folder."""
         return "-".join(self)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is on the page, and which of it is to be run.
+class Selection:
+    """All cells of the page, and the chosen ones among them.
 
     Attributes:
-        models: label -> overrides, all that have rows. chosen_models, chosen_data, chosen_budgets: those that are run.
-        budgets: those that have tables. typed: overrides of the data by group. every: overrides of all runs.
-        precision: of training.
+        models: label -> overrides of every network with a row.
+        budgets: budgets with a table.
+        chosen_models: networks to run.
+        chosen_data: data to run.
+        chosen_budgets: budgets to run.
+        precision: training precision.
+        typed: typed overrides of the data, by group.
+        every: overrides of all runs.
     """
 
     models: Mapping[str, tuple[str, ...]]
@@ -105,7 +117,7 @@ class Choice:
     every: tuple[str, ...] = ()
 
     def cells(self) -> Iterator[Cell]:
-        """Every run that the page has a place for, short budgets first: a leaderboard that is stopped has whole tables."""
+        """Yield every cell of the page, short budgets first, so that an interrupted leaderboard has complete tables."""
         for budget in self.budgets:
             for name, source in DATA.items():
                 for model in self.models:
@@ -113,23 +125,23 @@ class Choice:
                         yield Cell(name, budget, model)
 
     def chosen(self, cell: Cell) -> bool:
-        """Whether it is to be run."""
+        """Tell whether a cell is chosen to be run."""
         return cell.data in self.chosen_data and cell.budget in self.chosen_budgets and cell.model in self.chosen_models
 
     def overrides(self, data: str, model: str) -> tuple[str, ...]:
-        """Of all runs of a network on a source, whatever the budget."""
+        """Return the overrides of a network on a data source, without the budget."""
         fast = (f"precision={self.precision}", "channels_last=true")
         return (*self.models[model], *self.data(data), *fast, *self.every)
 
     def data(self, name: str) -> tuple[str, ...]:
-        """Overrides that choose a source."""
+        """Return the overrides that choose a data source."""
         return (*DATA[name].overrides, *self.typed.get(DATA[name].group, ()))
 
-    def elsewhere(self, family: str) -> tuple[str, ...]:
-        """Overrides that choose another family of climate data to test on."""
+    def test_family(self, family: str) -> tuple[str, ...]:
+        """Return the overrides that choose a family of climate data for testing."""
         return ("data=climate", f"data.family={family}", *self.typed.get("climate", ()))
 
     def run(self, cell: Cell, plan: Plan) -> tuple[str, ...]:
-        """Overrides of a run to the end of its plan: one that stopped early would not have had its budget."""
+        """Return the overrides of a run; early stopping is off, so that every run uses its whole budget."""
         length = (f"epochs={plan.epochs}", f"recipe.steps={plan.steps}", "patience=null")
         return (*self.overrides(cell.data, cell.model), *length)

@@ -1,4 +1,4 @@
-"""Tables beside the leaderboard: other families than those of the training, neighbouring frames, and photographs."""
+"""Further tables of the leaderboard: transfer between families, gain from neighbouring frames, and photographs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from benchmarks.common.markdown import mean, table
-from benchmarks.leaderboard.board import NONE, Board, number, shown, signed
-from benchmarks.leaderboard.plan import MOVIES
+from benchmarks.leaderboard.experiments import MOVIES
+from benchmarks.leaderboard.results import NONE, Leaderboard, format_gain, format_mean, format_number
 
 
 class Gain(NamedTuple):
-    """Over the linear filter of the training, dB, and the LR consistency; see `vsr.inference.out_of_distribution`."""
+    """PSNR over the linear filter in dB, and the result of the out-of-distribution test."""
 
     network: float
     familiar: Mapping[str, Any] | None
 
     @property
     def guarded(self) -> float | None:
-        """With `guard=linear`."""
+        """The gain with `guard=linear`."""
         return None if self.familiar is None else 0.0 if self.familiar["strange"] else self.network
 
 
-def families(board: Board) -> str:
-    """Train family x test family for the presets' networks: what is gained over the linear filter of the training family."""
+def families_table(board: Leaderboard) -> str:
+    """Render the gain over linear for the presets' networks, by training family and test family."""
     found: dict[str, None] = {}
     lines: list[tuple[str, str, str, dict[str, list[Gain]]]] = []
     for model in presets(board):
@@ -34,35 +34,36 @@ def families(board: Board) -> str:
             found |= dict.fromkeys(gains)
             lines.append((model, trained, budget, gains))
     remark = (
-        "PSNR over the linear filter of the training family, of frames of the test family (`unseen`), for the networks of the "
-        "presets with the longest budget that was run. Bold: below that filter. Behind an arrow: with `guard=linear`, which "
-        "takes that filter where LR alone tells that the network does not know such movies ([how](../guides/out-of-distribution.md))."
+        "The networks of the presets, trained on one family with the longest budget that was run, and scored on the frames "
+        "`unseen` of each test family. Values are PSNR over the linear filter of the training family. Bold: below this filter. "
+        "After an arrow: the value with `guard=linear`, which uses the linear filter where an "
+        "[out-of-distribution test](../guides/out-of-distribution.md) on the LR frames rejects the network."
     )
     if not lines:
         return f"{remark} Not run yet."
     rows = [
-        [f"`{m}`, learned on {a}, {budget}", *(_shown(gains.get(b, [])) for b in found), _never(gains, 0), _never(gains, 1)]
+        [f"`{m}`, trained on {a}, {budget}", *(_shown(gains.get(b, [])) for b in found), _never(gains, 0), _never(gains, 1)]
         for m, a, budget, gains in lines
     ]
-    seen = [[f"`{m}`, learned on {a}, {budget}", *(_seen(gains.get(b, [])) for b in found)] for m, a, budget, gains in lines]
+    seen = [[f"`{m}`, trained on {a}, {budget}", *(_seen(gains.get(b, [])) for b in found)] for m, a, budget, gains in lines]
     told = (
-        "What LR told: dB over the linear filter one scale coarser, and the LR consistency error over that of validation. Bold: "
-        "the network does not know such movies."
+        "The two measures of this test: PSNR over the linear filter one scale coarser in dB, and the LR consistency error "
+        "divided by its value in validation. Bold: out of distribution."
     )
     gained = table(["", *found, "never below linear", "with the guard"], rows)
     return f"{remark}\n\n{gained}\n\n{told}\n\n{table(['', *found], seen)}"
 
 
 def _shown(gains: list[Gain]) -> str:
-    """The mean over seeds, and behind an arrow what the guard makes of it, where that is something else."""
-    text = signed([gain.network for gain in gains])
+    """Format the mean over seeds and, after an arrow, the mean with the guard if it differs."""
+    text = format_gain([gain.network for gain in gains])
     if not gains or (guarded := _guarded(gains)) is None or guarded == mean([gain.network for gain in gains]):
         return text
-    return f"{text} → {signed([guarded])}"
+    return f"{text} → {format_gain([guarded])}"
 
 
 def _seen(gains: list[Gain]) -> str:
-    """Both numbers, of the first seed."""
+    """Format the two measures of the first seed."""
     known = gains[0].familiar if gains else None
     if known is None:
         return NONE
@@ -76,18 +77,18 @@ def _guarded(gains: list[Gain]) -> float | None:
 
 
 def _never(gains: Mapping[str, list[Gain]], which: int) -> str:
-    """Whether no family is below linear, for the network (0) or with the guard (1)."""
+    """Tell whether no family is below linear, without (0) or with (1) the guard."""
     means = [_guarded(each) if which else mean([gain.network for gain in each]) for each in gains.values()]
     return NONE if None in means else "no" if any(value < 0 for value in means if value is not None) else "yes"
 
 
-def presets(board: Board) -> list[str]:
-    """Their networks, each once."""
+def presets(board: Leaderboard) -> list[str]:
+    """Return the networks of the presets, each once."""
     return list(dict.fromkeys(preset["model"] for preset in board.content["presets"].values()))
 
 
-def _gains(board: Board, trained: str, budget: str, model: str) -> dict[str, list[Gain]]:
-    """By test family, one for each seed; nothing for data that have no families."""
+def _gains(board: Leaderboard, trained: str, budget: str, model: str) -> dict[str, list[Gain]]:
+    """Return the gains of each seed by test family; empty for data without families."""
     gains: dict[str, list[Gain]] = {}
     seeds = board.seeds(trained, budget, model)
     if not any(seed["elsewhere"] for seed in seeds):
@@ -102,8 +103,8 @@ def _gains(board: Board, trained: str, budget: str, model: str) -> dict[str, lis
     return gains
 
 
-def neighbours(board: Board) -> str:
-    """The best network that sees neighbouring frames against the best one that does not, at equal budgets."""
+def neighbours_table(board: Leaderboard) -> str:
+    """Render the best movie network against the best single-frame network at equal budgets."""
     rows = []
     for data in board.data:
         for budget in board.budgets:
@@ -113,23 +114,23 @@ def neighbours(board: Board) -> str:
             if several and single:
                 best = [max(found, key=lambda m: gains[m]) for found in (single, several)]
                 shown_both = [f"`{m}` {gains[m]:+.2f}" for m in best]
-                rows.append([data, budget, *shown_both, signed([gains[best[1]] - gains[best[0]]])])
+                rows.append([data, budget, *shown_both, format_gain([gains[best[1]] - gains[best[0]]])])
     remark = (
-        "The best network that sees neighbouring frames against the best one for single frames, at the same budget: PSNR over "
-        "linear of frames that were not learned from. Bold: neighbours cost. The report's networks: "
-        "[movie pipelines](pipelines.md)."
+        "The best network that sees neighbouring frames against the best network for single frames, at the same budget: PSNR "
+        "over linear on `unseen` (or `test`). Bold: neighbouring frames lose. [Movie pipelines](pipelines.md) has the same for "
+        "the report's networks."
     )
     if not rows:
         return f"{remark} Not run yet."
-    return f"{remark}\n\n{table(['data', 'budget', 'one frame', 'several', 'gained, dB'], rows)}"
+    return f"{remark}\n\n{table(['data', 'budget', 'single frames', 'several frames', 'gain, dB'], rows)}"
 
 
-def photographs(board: Board) -> str:
-    """EDSR against FSRCNN on pictures, as the papers score them."""
+def photographs_table(board: Leaderboard) -> str:
+    """Render the table of photographs, scored as in the papers."""
     data = "photographs"
     remark = (
-        "The photographs inside scikit-image, or a folder of your own (`images.path=T91`); `protocol=classical`: 8-bit luma, 2 "
-        "pixels cut, as in the papers."
+        "The photographs inside scikit-image, or a folder of yours (`images.path=T91`). `protocol=classical` scores 8-bit luma "
+        "and cuts 2 pixels per side, as in the papers."
     )
     splits = board.splits(data)
     if not splits:
@@ -138,8 +139,8 @@ def photographs(board: Board) -> str:
     rows = []
     last = splits[-1]
     for method in ("bicubic", "linear"):
-        found = [number(board.baseline(data, method, split), ".2f") for split in splits]
-        rows.append([method, "", *found, "", "", number(board.baseline(data, method, last, "ssim"), ".4f")])
+        found = [format_number(board.baseline(data, method, split), ".2f") for split in splits]
+        rows.append([method, "", *found, "", "", format_number(board.baseline(data, method, last, "ssim"), ".4f")])
     bicubic = board.baseline(data, "bicubic", last)
     left = []
     for budget in board.budgets:
@@ -150,9 +151,11 @@ def photographs(board: Board) -> str:
             if model in missing:
                 continue
             values = board.scores(data, budget, model, last, "psnr")
-            psnr = [shown(board.scores(data, budget, model, split, "psnr")) for split in splits]
+            psnr = [format_mean(board.scores(data, budget, model, split, "psnr")) for split in splits]
             over = [] if bicubic is None else [value - bicubic for value in values]
-            gains = [signed(over), signed(board.over_linear(data, budget, model, last))]
-            rows.append([f"`{model}`", budget, *psnr, *gains, shown(board.scores(data, budget, model, last, "ssim"), ".4f")])
+            gains = [format_gain(over), format_gain(board.over_linear(data, budget, model, last))]
+            rows.append(
+                [f"`{model}`", budget, *psnr, *gains, format_mean(board.scores(data, budget, model, last, "ssim"), ".4f")]
+            )
     told = f"\n\nNot run: {'; '.join(left)}." if left else ""
     return f"{remark}\n\n{table(header, rows)}{told}"

@@ -1,12 +1,11 @@
-"""The results table of the README, between two marks, out of the same facts as the report's page."""
+"""Write the results table of the README from report.json."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.common.markdown import gain, mean, spread, table
-from benchmarks.common.marks import replaced as marked
-from benchmarks.reproduction.sections import Facts
+from benchmarks.common.markdown import gain, mean, replace_block, spread, table
+from benchmarks.reproduction.tables import ReportResults
 
 BEGIN = "<!-- written by make tables from docs/results/report.json -->"
 RUNS = {
@@ -21,9 +20,9 @@ RUNS = {
 }
 
 
-def block(content: dict[str, Any]) -> str:
-    """One row per network: PSNR and gains on later frames (`test`) and on other trajectories (`unseen`), and its cost."""
-    facts = Facts(content)
+def render_table(content: dict[str, Any]) -> str:
+    """Render one row per network: PSNR and gain on each test split, parameters and seconds."""
+    facts = ReportResults(content)
     splits = facts.splits("table2")
     rows = []
     for run, label in RUNS.items():
@@ -37,6 +36,6 @@ def block(content: dict[str, Any]) -> str:
     return table(header, rows)
 
 
-def replaced(readme: str, content: dict[str, Any]) -> str:
-    """The README with its table as the facts say. Raises UserError where the marks are not there."""
-    return marked("README.md", readme, BEGIN, block(content))
+def update_readme(readme: str, content: dict[str, Any]) -> str:
+    """Return the README with a current table. Raises UserError where the marks are missing."""
+    return replace_block("README.md", readme, BEGIN, render_table(content))

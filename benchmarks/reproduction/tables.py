@@ -1,67 +1,67 @@
-"""The tables of the report, each with our figures beside it."""
+"""The report's tables with our scores beside them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benchmarks.common.markdown import gain, mean, spread, table
-from benchmarks.reproduction.reported import CHAINS, INPUT, TRAINED, Three
+from benchmarks.reproduction.report_values import CHAINS, INPUT, TRAINED, Scores
 
 TITLES = {
     "table1": "Table 1: the 2D network, 100 epochs",
     "table2": "Table 2: the 2D network, 150 epochs",
     "table3": "Table 3: the 3D network on raw climate data",
     "table4": "Table 4: the 3D network on real movies of 64x64 pixels",
-    "table5": "Table 5: the 3D network behind that of Table 1, patience 5",
-    "table6": "Table 6: the 3D network behind that of Table 2, patience 5",
-    "table7": "Table 7: the networks of Tables 2 and 3 one behind the other",
-    "table8": "Table 8: the networks of Tables 2 and 6 one behind the other",
+    "table5": "Table 5: the 3D network behind the network of Table 1, patience 5",
+    "table6": "Table 6: the 3D network behind the network of Table 2, patience 5",
+    "table7": "Table 7: the networks of Tables 2 and 3 in a row",
+    "table8": "Table 8: the networks of Tables 2 and 6 in a row",
 }
-CODES = 255.0**2  # MSE of Table 4 is in code values, ours in units of the range
+CODES = 255.0**2  # Table 4 has MSE in code values, report.json in units of the data range
 SCORES = ("mse", "ssim", "psnr")
 FORMS = {"mse": ".3e", "ssim": ".4f", "psnr": ".2f"}
 
 
-class Facts:
-    """Access to what `benchmarks.reproduction.facts.gather` collected: lists with one number per seed."""
+class ReportResults:
+    """Read access to report.json: lists with one number per seed."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
         self.runs: dict[str, Any] = content["runs"]
 
     def epoch(self, run: str, which: str, split: str, score: str) -> list[float]:
-        """Of the frames of training or validation, before training ("first") or at the end ("last")."""
+        """Return a score on the frames of training or validation, before training ("first") or at the end ("last")."""
         return [seed[which][split][score] for seed in self.runs[run]["seeds"]]
 
     def row(self, run: str, split: str, score: str = "psnr", method: str = "network") -> list[float]:
-        """Of a test split."""
+        """Return a score on a test split."""
         return [seed["rows"][split][method][score] for seed in self.runs[run]["seeds"]]
 
     def splits(self, run: str) -> list[str]:
-        """The test splits."""
+        """Return the test splits."""
         return list(self.runs[run]["seeds"][0]["rows"])
 
     def farthest(self, run: str) -> str:
-        """The split that is least like what was learned from: `unseen` where there is one."""
+        """Return the test split least similar to the training data: `unseen` where it exists."""
         return self.splits(run)[-1]
 
     def epochs(self, run: str) -> str:
-        """How many there were, as text; several where seeds stopped at different ones."""
+        """Return the number of epochs as text; several numbers if seeds stopped at different epochs."""
         found = sorted({seed["epochs"] for seed in self.runs[run]["seeds"]})
         return "/".join(map(str, found))
 
     def seconds(self, run: str) -> list[float]:
-        """Of each process from start to end."""
+        """Return the seconds of each process from start to end."""
         return [seed["process_seconds"] for seed in self.runs[run]["seeds"]]
 
 
 def baselines(name: str) -> dict[str, str]:
-    """The runs that have the baselines' scores on a table's frames."""
+    """Return the run of each baseline on the frames of a table."""
     return {method: f"movies_{method}" if name == "table4" else method for method in ("bicubic", "linear")}
 
 
-def trained(facts: Facts, name: str) -> str:
-    """Tables 1 to 6: before training and at the end, train and validation, as the report has them; test frames below."""
+def trained(facts: ReportResults, name: str) -> str:
+    """Render Tables 1 to 6: scores before and after training, as in the report, and a table of test frames."""
     unit = CODES if name == "table4" else 1.0
     rows = [_reported(epoch, scores.train, scores.val) for epoch, scores in TRAINED[name].items()]
     for method, run in baselines(name).items():
@@ -75,13 +75,13 @@ def trained(facts: Facts, name: str) -> str:
     return "\n\n".join([table(header, rows), _held_out(facts, name, controls.get(name)), _seconds(facts, name)])
 
 
-def _reported(epoch: int, *splits: Three) -> list[str]:
+def _reported(epoch: int, *splits: Scores) -> list[str]:
     cells = [f"{three.mse:.4g}" if three.mse > 1 else f"{three.mse:.3e}" for three in splits]
     rest = [[f"{three.ssim:.4f}", f"{three.psnr:.2f}"] for three in splits]
     return [f"report, epoch {epoch}", cells[0], *rest[0], cells[1], *rest[1]]
 
 
-def _ours(facts: Facts, run: str, which: str, unit: float) -> list[str]:
+def _ours(facts: ReportResults, run: str, which: str, unit: float) -> list[str]:
     cells = []
     for split in ("train", "val"):
         for score in SCORES:
@@ -93,8 +93,8 @@ def _ours(facts: Facts, run: str, which: str, unit: float) -> list[str]:
     return cells
 
 
-def _held_out(facts: Facts, name: str, control: str | None) -> str:
-    """What the report does not have: frames that neither training nor the choice of the epoch has seen."""
+def _held_out(facts: ReportResults, name: str, control: str | None) -> str:
+    """Render the scores on test frames, which the report does not have."""
     rows = []
     for split in facts.splits(name):
         base = {method: facts.row(name, split, method=method) for method in ("bicubic", "linear")}
@@ -104,17 +104,17 @@ def _held_out(facts: Facts, name: str, control: str | None) -> str:
         if control is not None:
             cells.append(spread(facts.row(control, split)) if control in facts.runs else "")
         rows.append(cells)
-    header = ["PSNR on frames not learned from", "bicubic", "linear", "ours", "over bicubic", "over linear"]
+    header = ["PSNR on test frames", "bicubic", "linear", "ours", "over bicubic", "over linear"]
     return table([*header, "trained as reported"] if control is not None else header, rows)
 
 
-def _seconds(facts: Facts, name: str) -> str:
+def _seconds(facts: ReportResults, name: str) -> str:
     command = facts.runs[name]["command"]
-    return f"`{command}`, {mean(facts.seconds(name)):.0f} s per seed with everything."
+    return f"`{command}`, {mean(facts.seconds(name)):.0f} s per seed for the whole process."
 
 
-def chained(facts: Facts, name: str) -> str:
-    """Tables 7 and 8: the frames between the networks and behind them."""
+def chained(facts: ReportResults, name: str) -> str:
+    """Render Tables 7 and 8: scores between the networks and behind them."""
     run = "table6" if name == "table8" else name
     names = {"2D network": "2D network", "after repacking": "after repacking", "network": "3D network"}
     rows = []
@@ -128,8 +128,8 @@ def chained(facts: Facts, name: str) -> str:
     return "\n\n".join([table(["", "frames", "MSE", "SSIM", "PSNR"], rows), _seconds(facts, run)])
 
 
-def summary(facts: Facts) -> str:
-    """One line per table: the last epoch's PSNR, and what the network adds to what it was given."""
+def summary(facts: ReportResults) -> str:
+    """Render one line per table: PSNR at the last epoch and gain over the network's input."""
     rows = []
     for name in (*TRAINED, "table7", "table8"):
         number = name.removeprefix("table")
@@ -143,12 +143,12 @@ def summary(facts: Facts) -> str:
         "linear",
         "report: gain",
         "ours: gain",
-        "ours is above in",
+        "ours is higher in",
     ]
     return table(header, rows)
 
 
-def _summed(facts: Facts, name: str) -> list[str]:
+def _summed(facts: ReportResults, name: str) -> list[str]:
     if name in CHAINS:
         run = "table6" if name == "table8" else name
         split = facts.farthest(run)
