@@ -3,7 +3,7 @@
 python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
 first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
 movie network, a clip). Medians of the rounds, and of their ratios to one process, are printed: `shared`, two processes share the
-batch of the one, so that only time changes; `as is`, the same with gloo's thread as gloo starts it (`vsr.system.ranks.meet`);
+batch of the one, so that only time changes; `as is`, the same with gloo's thread as gloo starts it (`ranks.join_group`);
 `each`, both have as large a batch as the one; `apart`, two processes have nothing to do with each other, which is as much as
 these two cores give. `core` is the part of its core's time that the single process had. Where `apart` is far from 2, or `core`
 from 1, others were at work, and the ratios say little.
@@ -37,7 +37,6 @@ from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import SRNet3D
 from vsr.recipe import Recipe
-from vsr.system.ranks import meet
 from vsr.training.build import MODULES
 from vsr.training.callbacks import EMA
 from vsr.training.trainer import quiet_lightning
@@ -123,7 +122,7 @@ def process(rank: int, processes: int, core: int, folder: str, orders: Connectio
         orders.send(images_per_second(case, processes))
 
 
-def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = meet) -> list[Connection]:
+def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = join_group) -> list[Connection]:
     """As many processes, on a core each; the ends of their pipes."""
     context = get_context("spawn")
     ends = []

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+from tests.processes import STARTED, end_processes, run_process
 from vsr.io.readers.isolated import parent as isolated
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
@@ -46,6 +47,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """End the processes that a test started, however the test ends; those of fixtures with a wider scope go on."""
+    before = list(STARTED)
+    yield
+    end_processes(before)
+
+
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
     """Have a module that is not installed, here and where files are parsed."""
@@ -66,13 +75,12 @@ def script(tmp_path: Path) -> Script:
     """Run train.py or evaluate.py as a user would, in an empty folder."""
 
     def run(name: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return run_process(
             [sys.executable, str(ROOT / f"{name}.py"), *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=200,
-            check=False,
             **options,  # type: ignore[call-overload]
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
 from tests.fakes import ROOT
+from tests.processes import run_process
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from tests.fakes import ROOT
 )
 def test_help_and_mistakes_do_not_import_torch(arguments: tuple[str, ...], tmp_path: object) -> None:
     script = str(ROOT / arguments[0])
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-X", "importtime", script, *arguments[1:]],
         cwd=str(tmp_path),
         capture_output=True,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import ROOT
+from tests.processes import start_process
 
 LIMIT = 60.0  # seconds after which a command hangs
 
@@ -41,7 +42,7 @@ class Warm:
     def __init__(self) -> None:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         environment.pop("HYDRA_FULL_ERROR", None)
-        self.process = subprocess.Popen(
+        self.process = start_process(
             [sys.executable, "-m", "tests.warm"],
             cwd=ROOT,
             env=environment,

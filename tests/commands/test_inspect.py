@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+from tests.processes import run_process
 from vsr.__main__ import main
 from vsr.commands.inspect import Decoded, argument, runs, statistics
 
@@ -43,7 +43,7 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 
 def test_help_is_fast_and_light() -> None:
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-X", "importtime", "-m", "vsr", "inspect", "--help"],
         capture_output=True,
         text=True,
@@ -146,7 +146,7 @@ def test_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_names_the_terminal_cannot_show(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **{"wärme": waves(), "evil\x1b[2J": waves()})
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "vsr", "inspect", str(tmp_path / "a.npz"), "--variable", "wärme", "--axes", "tyx"],
         capture_output=True,
         check=True,
@@ -218,7 +218,7 @@ def test_commands_survive_shell_and_hydra(text: str) -> None:
 def test_the_shell_agrees(tmp_path: Path) -> None:
     for text in ("a b.nc", "it's", "$HOME", "`id`", "a\\b", "h!.nc", 'say "x"', "plain/h.nc", "*"):
         line = argument("data.path", text)
-        done = subprocess.run(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
+        done = run_process(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert OverridesParser.create().parse_override(done.stdout).value() == text
     assert argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
     assert argument("data.path", "run/h.nc") == "data.path=run/h.nc"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
 from tests.fakes import ROOT
+from tests.processes import run_process
 from vsr.__main__ import main
 
 
@@ -24,7 +24,7 @@ from vsr.__main__ import main
 )
 def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "vsr", *typed.split()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_process(command, cwd=ROOT, capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert said in done.stdout + done.stderr
     assert done.returncode == (1 if "error" in said else 0)

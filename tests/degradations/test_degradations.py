@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from tests.fakes import choices, compose_config, moving_pattern
+from tests.processes import run_process
 from vsr.config.check import check
 from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
 from vsr.degradations.resize import bicubic_down
@@ -204,7 +204,7 @@ clip = torch.stack([(255 * clip / clip.max())[i].roll(i, -1) for i in range(12)]
 print(hashlib.sha256(H264(23).apply(clip, bounds=(0.0, 255.0)).numpy().tobytes()).hexdigest())
 """
     found = [
-        subprocess.run(
+        run_process(
             [sys.executable, "-c", code], env={**os.environ, "MALLOC_PERTURB_": fill}, capture_output=True, text=True, check=True
         ).stdout
         for fill in ("0", "85")

@@ -18,7 +18,7 @@ from vsr.errors import UserError
 from vsr.inference.out_of_distribution import MOST_DISAGREEMENT
 from vsr.inference.sources import VideoSource
 from vsr.inference.upscaler import Upscaler
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import stream_pair
 
 QUICK = ["recipe.patch=8", "recipe.steps=2"]
 

@@ -16,6 +16,7 @@ import torch
 import vsr
 from tests.commands.test_app import refused
 from tests.fakes import ROOT, TINY_CLIMATE, moving_pattern, train_here, upscale_here, write_video, write_y4m
+from tests.processes import run_process
 from vsr.errors import UserError
 
 xarray = pytest.importorskip("xarray")
@@ -41,7 +42,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(ROOT / "upscale.py"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    return run_process(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def fields(frames: int = 9, height: int = 14, width: int = 20) -> np.ndarray:
@@ -181,7 +182,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     whole, target = (tmp_path / f"{name}{path.suffix}" for name in ("whole", "part"))
     upscale_here([*options, f"output={whole}"])
     command = [sys.executable, "-c", KILLED, str(ROOT / "upscale.py"), *options, f"output={target}"]
-    died = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    died = run_process(command, cwd=tmp_path, capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not target.exists()
     assert (tmp_path / f".{target.name}.part").exists()
@@ -239,7 +240,7 @@ def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path]
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
     options = [f"checkpoint={checkpoints['fields']}", "input=a.npy", "axes=tyx"]
     command = [sys.executable, "-c", code, str(ROOT / "upscale.py"), *options]
-    refused(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False), "a_x2.npy", "disk is full")
+    refused(run_process(command, cwd=tmp_path, capture_output=True, text=True), "a_x2.npy", "disk is full")
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]  # nothing takes up the room that is missing
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import CONF, ROOT
+from tests.processes import start_process
 from vsr.errors import UserError
 from vsr.sweeps.sweep import sweep
 
@@ -68,6 +69,6 @@ def begin(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
         code = "import sys; from pathlib import Path; from vsr.sweeps.sweep import sweep; "
         code += "sys.exit(sweep(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))"
         command = [sys.executable, "-c", code, str(FAKE), str(CONF), "-m", *arguments, "hydra.sweep.dir=sweep"]
-        return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
+        return start_process(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
 
     return start

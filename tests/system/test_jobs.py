@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import start_process
 from vsr.errors import UserError
 from vsr.system.jobs import Job, cores, run_jobs
 
@@ -47,7 +47,7 @@ def read_pids(path: Path, count: int) -> list[int]:
 # Two processes in one group, the second as stubborn as a rank that waits for the first.
 PAIR = """
     import os, signal, subprocess, sys, time
-    other = subprocess.Popen([sys.executable, "-c",
+    other = start_process([sys.executable, "-c",
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
     with open({path!r} + ".part", "w") as file:
         file.write(f"{{os.getpid()}} {{other.pid}}")
@@ -136,7 +136,7 @@ def test_the_jobs_end_with_the_process_that_runs_them(tmp_path: Path, number: si
             sys.exit(130)
     """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, env=env, start_new_session=True)
+    process = start_process([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, env=env, start_new_session=True)
     found = [pid for path in pids for pid in read_pids(path, 2)]
     process.send_signal(number)
     assert process.wait(timeout=30) == status

@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 
 from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
+from tests.processes import run_process, start_process
 from vsr.config.check import check
 from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.lazy_frames import StoredFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.system.ranks import meet, share, wait_for_all, whole_shares
+from vsr.system.ranks import join_group, share, wait_for_all, whole_shares
 
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "~logger", "patience=null"]
@@ -71,7 +72,7 @@ def overrides(case: str, folder: Path) -> list[str]:
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
-    meet("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    join_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     if rank == 0:
         threads = [(each.joinpath("comm").read_text().strip(), int(each.name)) for each in Path("/proc/self/task").iterdir()]
         Path(folder, "policies.json").write_text(json.dumps([(name, os.sched_getscheduler(number)) for name, number in threads]))
@@ -265,12 +266,12 @@ def test_the_script_starts_its_processes_and_writes_once(script: Script, tmp_pat
 
 def children(pid: int) -> list[int]:
     """Processes whose parent it is."""
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    done = run_process(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
     return [int(word) for word in done.stdout.split()]
 
 
 def alive(pid: int) -> bool:
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    done = run_process(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return bool(done.stdout.strip()) and not done.stdout.strip().startswith("Z")
 
 
@@ -278,7 +279,7 @@ def alive(pid: int) -> bool:
 def test_killing_the_first_process_leaves_none_behind(sent: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *COMMAND, *TWO, "epochs=100000", "patience=null", "hydra.run.dir=run"]
     with (tmp_path / "log").open("w") as log:
-        running = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        running = start_process(command, cwd=tmp_path, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("run/checkpoints/last.ckpt")):
             assert running.poll() is None, (tmp_path / "log").read_text()
@@ -301,7 +302,7 @@ def test_the_slurm_script_runs_on_two_nodes(tmp_path: Path) -> None:
     node |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     command = [str(ROOT / "docs/guides/slurm/train.sh"), *COMMAND, "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/two"]
     nodes = [
-        subprocess.Popen(command, cwd=ROOT, env=node, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+        start_process(command, cwd=ROOT, env=node, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     told = [process.communicate(timeout=280) for process in nodes]
     assert [process.returncode for process in nodes] == [0, 0], told

@@ -25,8 +25,7 @@ from vsr.io.readers.open import open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import Sink
-from vsr.io.writers.open import array_sink, template_of
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import array_sink, stream_pair, template_of
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import require_single_process
 from vsr.version import __version__

@@ -1,11 +1,13 @@
-"""The processes of a distributed run, as all layers see them: who this one is, what its share is, sums over all.
+"""The ranks (processes) of a distributed run: joining and leaving the group, shares of the work, sums over all ranks.
 
-Without a process group there is one process, and everything here does nothing.
+Without a process group there is one rank, and every function here works without communication.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,50 +17,77 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Told = TypeVar("Told")
+Value = TypeVar("Value")
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def meet(backend: str, **where: Any) -> None:
-    """Make the process group, by `torch.distributed.init_process_group`.
+def join_group(backend: str, **where: Any) -> None:
+    """Create the process group and make gloo's network thread yield its core.
 
-    On Linux, gloo's thread that waits for the network then no longer takes the core from others of this process (the policy
-    SCHED_BATCH). When it woke while another one held the lock that it needs, it asked for it in a loop until its time slice of
-    some 3 ms was used up: with one core for each process, that was added to many steps (benchmarks/ddp.py).
+    On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when it wakes while another thread holds the lock that it
+    needs, it spins until its time slice of some 3 ms is used up; with one core per rank that delays many steps
+    (benchmarks/ddp.py).
+
+    Args:
+        backend: as for `torch.distributed.init_process_group`.
+        where: how the ranks find each other, as for `init_process_group`.
     """
+    # Functions of this module have the group of their import as a default argument. Imported later, the module would keep the
+    # group and its threads alive until the interpreter exits, where a thread that frees a tensor aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, **where)
     for thread in Path("/proc/self/task").glob("*"):
-        with suppress(OSError):  # it has ended, or this system does not allow it
+        with suppress(OSError):  # the thread has ended, or the system does not allow the change
             if (thread / "comm").read_text().strip() == "gloo_tcp_loop":
                 os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
+def leave_group(error: BaseException | None = None) -> None:
+    """Destroy the process group, which also ends its threads.
+
+    Args:
+        error: the exception that ends the run; the frames of its traceback hold the group and are cleared.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    dist.destroy_process_group()
+
+
 def share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """(start, stop) of this process's run of `count` things: all runs are equal but for one thing, the first is never empty."""
+    """Return (start, stop) of one rank's part of `count` items; parts differ by at most one item, and the first is a largest."""
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
 def whole_shares(lengths: Iterable[int], world: int) -> list[int]:
-    """For each thing in a row of them, which process has it: none is cut, order is kept, and each goes where its middle falls."""
+    """Assign sequences to ranks without cutting one.
+
+    Args:
+        lengths: the length of each sequence.
+        world: the number of ranks.
+
+    Returns:
+        For each sequence its rank, in ascending order: the rank in whose equal part the middle of the sequence falls.
+    """
     lengths = list(lengths)
-    total, before, found = sum(lengths), 0, []
+    total, before, ranks = sum(lengths), 0, []
     for length in lengths:
-        found.append(max(0, -(-world * (2 * before + length) // (2 * total)) - 1) if total else 0)
+        ranks.append(max(0, -(-world * (2 * before + length) // (2 * total)) - 1) if total else 0)
         before += length
-    return found
+    return ranks
 
 
-def total(value: Tensor) -> Tensor:
-    """The sum over all processes, on each of them."""
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all ranks, on each of them; the argument stays as it is."""
     if world() == 1:
         return value
     value = value.detach().clone()
@@ -67,13 +96,13 @@ def total(value: Tensor) -> Tensor:
 
 
 def wait_for_all() -> None:
-    """Return when all processes are here: one that leaves while others still work may be aborted by gloo, or abort them."""
-    total(torch.zeros(1))
+    """Return when all ranks have called this: gloo may abort a rank that works while another leaves, or the leaving one."""
+    sum_over_ranks(torch.zeros(1))
 
 
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace gradients by their means over all processes."""
+    """Replace gradients by their means over all ranks."""
     if world() > 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -83,7 +112,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 @torch.no_grad()
 def copy_first(tensors: Iterable[Tensor]) -> None:
-    """Give every process the values that the first one has, bit by bit; they may be on any device."""
+    """Overwrite tensors, on any device, by those of the first rank, bit by bit."""
     if world() > 1:
         own = list(tensors)
         values = from_first(lambda: [mine.detach().cpu() for mine in own])
@@ -91,10 +120,10 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
             tensor.copy_(value)
 
 
-def from_first(make: Callable[[], Told]) -> Told:
-    """What `make` gives in the first process, in all of them; the others do not call it."""
+def from_first(make: Callable[[], Value]) -> Value:
+    """Call `make` in the first rank only, and return its (picklable) value in all ranks."""
     if world() == 1:
         return make()
-    told: list[Told | None] = [make() if rank() == 0 else None]
-    dist.broadcast_object_list(told, src=0)
-    return told[0]  # type: ignore[return-value]
+    values: list[Value | None] = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]  # type: ignore[return-value]

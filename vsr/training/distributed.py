@@ -1,7 +1,7 @@
-"""The processes of a distributed run: they are started, find each other, and go together.
+"""Start, join and end the ranks (processes) of a distributed run.
 
-Under torchrun they are there already. Else this one is the first, and starts the others itself as fresh processes with the same
-config: nothing is typed anew, so that a sweep may do so once per job, and nobody composes another run.
+Under torchrun the ranks exist already. Otherwise this process is the first rank and starts the others as fresh processes, with
+the composed config instead of the command line, so that a sweep may do so once per job.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing import get_context
@@ -26,24 +27,35 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import UserError
 from vsr.system.jobs import cores
-from vsr.system.ranks import from_first, meet, wait_for_all
+from vsr.system.ranks import from_first, join_group, leave_group, rank, wait_for_all
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import started
 from vsr.training.hardware import Placement, check_hardware
 
 HOST = "127.0.0.1"
-# A process may score one long movie, or read a slow disk, while the others wait. One that dies is noticed at once all the same.
-PATIENCE = timedelta(hours=12)
-LEAVE = 30.0  # seconds that the other processes have to end after the first
-LOST = ("closed by peer", "reset by peer", "Broken pipe", "refused by peer", "NCCL")  # what torch says of a process that went
-ALIKE = 3.0  # seconds after which a mistake that the first process has not told is this one's own
+# A rank may score one long movie, or read a slow disk, while the others wait. The death of a rank is noticed at once.
+GROUP_TIMEOUT = timedelta(hours=12)
+EXIT_SECONDS = 30.0  # for the other ranks to end after the first
+PEER_LOST = ("closed by peer", "reset by peer", "Broken pipe", "refused by peer", "NCCL")  # torch's errors after a peer died
+REPORT_DELAY = 3.0  # seconds; an error that all ranks meet is reported by the first one, which then ends the others
+
+Work = Callable[[DictConfig, Path], Any]
 
 
 @contextmanager
-def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
-    """Check the hardware, and for the block let all processes of the run work together; gives the first one's folder.
+def joined(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
+    """Check the hardware, and let all ranks of the run work together inside the block.
 
-    Raises UserError for what the hardware lacks, and when another process was lost.
+    Args:
+        cfg: the run's config.
+        folder: this process's folder.
+        work: what the started ranks call, as `work(cfg, folder)`; a function of a module, as it travels by its name.
+
+    Yields:
+        The first rank's folder.
+
+    Raises:
+        UserError: the hardware lacks what the config asks for, or another rank was lost.
     """
     placed = check_hardware(cfg)
     outside = started()
@@ -52,57 +64,54 @@ def joined(cfg: DictConfig, folder: Path) -> Iterator[Path]:
         return
     others: list[BaseProcess] = []
     threads = torch.get_num_threads()
-    if outside is not None:
-        _go_with(os.getppid())
-        if outside.rank > 0:
-            _quiet()
-        meet(_backend(placed), timeout=PATIENCE)
-    else:
-        others = _start(cfg, folder, placed)
     try:
+        if outside is None:
+            _start_others(cfg, folder, work, placed, others)
+        else:
+            _exit_with_parent(os.getppid())
+            if outside.rank > 0:
+                _silence()
+            join_group(_backend(placed), timeout=GROUP_TIMEOUT)
         yield Path(from_first(lambda: str(folder)))
         wait_for_all()
     except RuntimeError as error:
-        if any(sign in str(error) for sign in LOST):
-            raise UserError(f"process {dist.get_rank()} lost another one of this run, whose own error stands above") from error
+        if any(sign in str(error) for sign in PEER_LOST):
+            raise UserError(f"process {rank()} lost another one of this run, whose own error stands above") from error
         raise
     finally:
-        failed = sys.exc_info()[0] is not None
-        if others:
-            _end(others, failed)
+        raised = sys.exc_info()[1]
+        if outside is None:
+            _end_others(others, failed=raised is not None)
             torch.set_num_threads(threads)
-        # With others gone, NCCL would wait for them.
-        if dist.is_initialized() and not (failed and placed.accelerator == "cuda"):
-            dist.destroy_process_group()
+        # NCCL would wait for ranks that are gone.
+        if dist.is_initialized() and not (raised is not None and placed.accelerator == "cuda"):
+            leave_group(raised)
 
 
-def _start(cfg: DictConfig, folder: Path, placed: Placement) -> list[BaseProcess]:
-    """Start the others of this machine and meet them; this process becomes the first."""
-    # Its port is chosen by the system and taken from then on.
-    store = dist.TCPStore(HOST, 0, placed.world, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, others: list[BaseProcess]) -> None:
+    """Start the other ranks of this machine, append them to `others`, and join them as the first rank."""
+    # The system chooses a free port, which is taken from then on.
+    store = dist.TCPStore(HOST, 0, placed.world, is_master=True, wait_for_workers=False, timeout=GROUP_TIMEOUT)
     config = OmegaConf.to_container(cfg, resolve=True)
-    context = get_context("spawn")  # a forked process could not use a GPU, nor threads
-    backend = _backend(placed)
-    shared = (config, str(folder), store.port, placed.world, backend, os.getpid())
-    others: list[BaseProcess] = [
-        context.Process(target=_other, args=(number, *shared), name=f"rank {number}") for number in range(1, placed.world)
-    ]
-    for process in others:
+    context = get_context("spawn")  # a forked process could use neither a GPU nor threads
+    shared = (config, str(folder), work, store.port, placed.world, _backend(placed), os.getpid())
+    for number in range(1, placed.world):
+        process = context.Process(target=_rank_main, args=(number, *shared), name=f"rank {number}")
         process.start()
-    os.environ["LOCAL_RANK"] = "0"  # so that Lightning starts no others
+        others.append(process)
+    os.environ["LOCAL_RANK"] = "0"  # keeps Lightning from starting ranks
     _set_threads(placed.world)
-    meet(backend, store=store, rank=0, world_size=placed.world, timeout=PATIENCE)
-    return others
+    join_group(_backend(placed), store=store, rank=0, world_size=placed.world, timeout=GROUP_TIMEOUT)
 
 
 def _backend(placed: Placement) -> str:
-    """Plain values always go through gloo."""
+    """Return torch's name of the backend; plain values always go through gloo."""
     return "cpu:gloo,cuda:nccl" if placed.accelerator == "cuda" else "gloo"
 
 
-def _end(others: list[BaseProcess], failed: bool) -> None:
-    """Let the others finish, or stop them; none is left behind."""
-    deadline = time.monotonic() + (0.0 if failed else LEAVE)
+def _end_others(others: list[BaseProcess], failed: bool) -> None:
+    """Wait until the other ranks have ended, not at all after a failure, and kill the rest."""
+    deadline = time.monotonic() + (0.0 if failed else EXIT_SECONDS)
     for process in others:
         process.join(max(0.0, deadline - time.monotonic()))
     for process in others:
@@ -112,44 +121,51 @@ def _end(others: list[BaseProcess], failed: bool) -> None:
     os.environ.pop("LOCAL_RANK", None)
 
 
-def _other(number: int, config: dict[str, Any], folder: str, port: int, world: int, backend: str, parent: int) -> None:
-    """What process `number` does."""
-    _go_with(parent)
-    _quiet()
+def _rank_main(
+    number: int, config: dict[str, Any], folder: str, work: Work, port: int, world: int, backend: str, parent: int
+) -> None:
+    """Do the part of rank `number` and exit; no exit handler runs, as gloo's threads may still work after an error."""
+    _exit_with_parent(parent)
+    _silence()
     os.environ["LOCAL_RANK"] = str(number)
-    _set_threads(world)
-    store = dist.TCPStore(HOST, port, world, is_master=False, timeout=PATIENCE)
-    meet(backend, store=store, rank=number, world_size=world, timeout=PATIENCE)
-    from vsr.training.run import run
-
+    status = 1
     try:
-        run(OmegaConf.create(config), Path(from_first(lambda: folder)))
+        _set_threads(world)
+        store = dist.TCPStore(HOST, port, world, is_master=False, timeout=GROUP_TIMEOUT)
+        join_group(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)
+        work(OmegaConf.create(config), Path(from_first(lambda: folder)))
         wait_for_all()
+        leave_group()
+        status = 0
     except UserError as error:
-        time.sleep(ALIKE)
-        print(f"error: {error} (process {number})", file=sys.stderr, flush=True)
-        os._exit(1)
+        time.sleep(REPORT_DELAY)
+        print(f"error: {error} (process {number})", file=sys.stderr)
     except Stopped as stopped:
-        os._exit(stopped.status)
+        status = stopped.status
     except KeyboardInterrupt:
-        os._exit(130)
-    dist.destroy_process_group()
+        status = 130
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _set_threads(world: int) -> None:
-    """A share of the cores for each, unless the user has decided."""
+    """Give each rank its share of the cores, unless the user has decided."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // world))
 
 
-def _quiet() -> None:
-    """What the first process says is said for all."""
+def _silence() -> None:
+    """Leave log messages and warnings to the first rank."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
 
 
-def _go_with(parent: int) -> None:
-    """End this process as soon as its parent is gone, however that ended: it would wait for the others forever."""
+def _exit_with_parent(parent: int) -> None:
+    """Exit when the parent dies; otherwise this rank would hang in a collective."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -45,7 +45,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
     folder that cannot be used, Stopped when a signal ended the run.
     """
-    with joined(cfg, folder) as folder:
+    with joined(cfg, folder, run) as folder:
         return run(cfg, folder)
 
 

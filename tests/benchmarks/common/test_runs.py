@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import scipy.io
 from benchmarks.common.runs import Run, plan_runs, run_missing
 from benchmarks.reproduction.experiments import report_runs
 from tests.fakes import ROOT, TINY_CLIMATE
+from tests.processes import run_process
 from vsr.errors import UserError
 
 TINY = (*TINY_CLIMATE, "trainer.accelerator=cpu", "epochs=0", "recipe.patch=8")
@@ -96,7 +96,7 @@ def test_every_run_of_the_report_composes_and_stands_behind_what_it_needs(tmp_pa
     ],
 )
 def test_mistakes_at_the_command_line(typed: str, message: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.reproduction", typed], capture_output=True, text=True, cwd=ROOT)
+    done = run_process([sys.executable, "-m", "benchmarks.reproduction", typed], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
@@ -105,7 +105,7 @@ def test_mistakes_at_the_command_line(typed: str, message: str) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = "import sys; from benchmarks.reproduction.__main__ import main; main(['--help']); assert 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = run_process([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "data.path=H_Field_NI5.mat" in done.stdout
 
@@ -120,7 +120,7 @@ def test_the_whole_command_on_a_file_twice(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.reproduction", "seeds=1", f"out={tmp_path}/runs", f"page={page}"]
     command += [f"data.path={tmp_path}/field.mat", "data.axes=yxt", "recipe.steps=1", "recipe.patch=8"]
     for said in ("written", "up to date"):
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        done = run_process(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
     assert len(list((tmp_path / "images").glob("*.png"))) == 10

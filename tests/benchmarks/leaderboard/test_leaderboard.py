@@ -21,6 +21,7 @@ from benchmarks.leaderboard.page import render
 from benchmarks.leaderboard.train_runs import LeaderboardRuns
 from benchmarks.leaderboard.training_speed import TrainingSpeeds, read_rate
 from tests.fakes import CONF, ROOT
+from tests.processes import run_process, start_process
 from vsr.errors import UserError
 from vsr.training.budget.plan import Plan, Rate, plan
 
@@ -44,14 +45,14 @@ def command(out: Path, *more: str) -> list[str]:
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT)
+    return run_process(arguments, capture_output=True, text=True, cwd=ROOT)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_killed_leaderboard_goes_on_and_its_page_is_what_its_facts_say(tmp_path: Path) -> None:
     chosen = command(tmp_path, "models=[plain,fsrcnn_s]", "data=phantom", "plan=1x3")
-    first = subprocess.Popen(chosen, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    first = start_process(chosen, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         results = list(wait_for(tmp_path / "runs", "*/*/results.json"))
     finally:

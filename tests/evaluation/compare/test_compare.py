@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.fakes import ROOT
+from tests.processes import run_process
 from vsr.commands.compare import main
 from vsr.errors import UserError
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
@@ -124,7 +124,7 @@ def test_incomparable_runs_are_refused_with_what_differs(tmp_path: Path, key: st
     results["protocol"][key] = value
     (other / "results.json").write_text(json.dumps(results))
     command = [sys.executable, "-m", "vsr", "compare", str(one), str(other)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_process(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert re.match(f"error: {one} and {other} are not comparable: {named}.*; type --apart for a table of each", line)

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
+from tests.processes import start_process
 from vsr.errors import UserError
 from vsr.io.readers.base import Source, Variable
 from vsr.io.readers.hdf5 import HDF5Source, MatlabHDF5Source
@@ -295,7 +296,7 @@ def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(
     with h5py.File(path, "w") as file:  # takes so long to list that the child is met at work
         for n in range(5000):
             file[f"{n}"] = np.zeros(3)
-    process = subprocess.Popen(
+    process = start_process(
         [sys.executable, "-m", "vsr", "inspect", str(path), "--axes", "tyx"], cwd=ROOT, stderr=subprocess.PIPE
     )
     parser = _met(process.pid)
@@ -324,7 +325,7 @@ time.sleep(60)
 def reading(path: Path, parser: str = "waits") -> tuple[subprocess.Popen[str], int]:
     """A process that has read a file and goes on with something else, and its child."""
     command = [sys.executable, "-c", READING, str(path), parser]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0)
+    process = start_process(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0)
     assert process.stdout is not None
     assert process.stdout.readline() == "read\n"
     return process, children(process.pid)[0]

@@ -6,7 +6,6 @@ import io
 import json
 import pickle
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.io import netcdf_file, savemat
 
 from tests.fakes import ROOT
+from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.axes import arranged
 from vsr.io.readers.open import Unspecified, list_variables, open_movie, scan
@@ -147,7 +147,7 @@ def test_another_process_opens_its_own_handle(tmp_path: Path) -> None:
     movie.read(0, 0, 1)
     (tmp_path / "movie.pickle").write_bytes(pickle.dumps(movie))
     code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).read(0, 2, 3)[0, 0, 1, 3])"
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-c", code, str(tmp_path / "movie.pickle")], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert float(done.stdout) == 20103
@@ -169,7 +169,7 @@ def test_only_the_wanted_frames_are_read(tmp_path: Path) -> None:
 
 def test_imports_are_light() -> None:
     code = "import sys, vsr.io.readers.open; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = run_process([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     heavy = {"torch", "lightning", "hydra", "h5py", "scipy", "xarray", "zarr", "pandas", "h5netcdf"}
     assert not heavy & set(done.stdout.split())
 
@@ -667,15 +667,15 @@ def test_hdf5_left_open_by_a_killed_writer(tmp_path: Path) -> None:
             "d = f.create_dataset('h', (100, 64, 64), chunks=(1, 64, 64), compression='gzip');"
             "d[:50] = numpy.random.rand(50, 64, 64); os.kill(os.getpid(), signal.SIGKILL)"
         )
-        subprocess.run([sys.executable, "-c", code], check=False)
+        run_process([sys.executable, "-c", code])
         refused(path, "cut short, or its writer was killed")
     flushed = code.replace("earliest", "latest").replace("os.kill", "f.flush(); os.kill")
-    subprocess.run([sys.executable, "-c", flushed], check=False)
+    run_process([sys.executable, "-c", flushed])
     refused(path, "or was killed while it had; .*type: h5clear --status FILE")
     write_h5(path)
     with h5py.File(path, "r+"):
         code = f"from vsr.io.readers.open import scan; from pathlib import Path; scan(Path({str(path)!r}))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+        done = run_process([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "another program has it open" in done.stderr
 
 

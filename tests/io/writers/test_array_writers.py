@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from tests.fakes import ROOT
+from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.open import open_movie
 from vsr.io.writers import contiguous as raw
@@ -288,5 +288,5 @@ def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
 
 def test_imports_are_light() -> None:
     code = "import sys, vsr.io.writers.open; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = run_process([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"torch", "lightning", "hydra", "h5py", "scipy", "xarray", "zarr", "h5netcdf"} & set(done.stdout.split())

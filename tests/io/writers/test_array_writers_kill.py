@@ -18,6 +18,7 @@ import pytest
 from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import stored, write_input
 from tests.io.writers.test_coordinates import climate
+from tests.processes import run_process, start_process
 from vsr.io.writers.open import Template, template_of
 
 # Writes a movie whose frames follow from their number: python -c CHILD FOLDER FILE PAUSE.
@@ -48,7 +49,7 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def child(folder: Path, name: str, pause: float = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, str(folder), name, str(pause)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return start_process(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def netcdf(folder: Path) -> Template:
@@ -161,7 +162,7 @@ print("moments", moments)
 def test_killed_before_every_single_change_of_the_disk(ending: str, tmp_path: Path) -> None:
     (tmp_path / "template.pickle").write_bytes(pickle.dumps(plain(ending)(tmp_path)))
     command = [sys.executable, "-c", EVERY_MOMENT, str(tmp_path), ending]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = run_process(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout.split()[-1]) > 30
 
@@ -196,7 +197,7 @@ def test_two_thousand_frames_in_constant_memory(tmp_path: Path) -> None:
         "d.npz": replace(template, format="npz", shape=(1, 1, 2000, 64, 64)),
     }.items():
         (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps(other))
-    done = subprocess.run([sys.executable, "-c", STREAMED, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = run_process([sys.executable, "-c", STREAMED, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT)
     grown = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}
     assert len(grown) == 4
     unit = 1024 if sys.platform == "linux" else 1

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import pickle
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import enlarged, frames_of, stored, write_all, write_input
+from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.writers.base import Journal
 from vsr.io.writers.open import Template, array_sink, template_of
@@ -173,7 +173,7 @@ def test_a_limit_on_file_sizes_is_an_error_that_crashes_nothing(tmp_path: Path) 
     template = Template("npy", ("h",), "tyx", (1, 1, 4, 100, 200), storage={"frames": 1})
     for ending, name in ((".npy", "npy"), (".h5", "hdf5"), (".nc", "netcdf"), (".mat", "matlab"), (".zarr", "zarr")):
         (tmp_path / f"b{ending}.pickle").write_bytes(pickle.dumps(replace(template, format=name)))
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = run_process([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
     lines = done.stdout.splitlines()
     assert lines[-1] == "alive", done.stderr
     assert len(lines) == 6

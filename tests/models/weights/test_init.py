@@ -19,6 +19,7 @@ from torch import Tensor
 from tests.commands.test_app import refused
 from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here
 from tests.models.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
+from tests.processes import run_process
 from tests.training.resume.test_checkpoints import Mark
 from vsr.__main__ import main
 from vsr.config.check import check
@@ -469,10 +470,10 @@ def test_what_a_file_holds(mat: Path, runs: dict[str, Path], tmp_path: Path, cap
     assert "FSRCNN of the report, x2, standardized residual" in capsys.readouterr().out
     command = [sys.executable, "-m", "vsr", "weights"]
     options: dict[str, Any] = {"capture_output": True, "text": True, "cwd": ROOT, "check": False, "timeout": 100}
-    done = subprocess.run([*command, str(mat)], **options)
+    done = run_process([*command, str(mat)], **options)
     assert (done.returncode, done.stderr) == (0, "")
     assert "extraction, weight" in done.stdout
-    done = subprocess.run([*command, str(tmp_path / "none.pt")], **options)
+    done = run_process([*command, str(tmp_path / "none.pt")], **options)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import shutil
 import struct
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from scipy.sparse import csc_array
 
 from tests.data.datamodules.test_climate_files import flow
 from tests.io.readers.test_open import write_matlab73
+from tests.processes import run_process
 from tests.robustness.faults.bench import (
     Bench,
     cut,
@@ -78,7 +78,7 @@ def _(bench: Bench) -> list[str]:
 def _(bench: Bench) -> list[str]:
     code = "import h5py, numpy, os, signal; f = h5py.File('a.h5', 'w'); f['h'] = numpy.zeros((9, 24, 24)); "
     code += "os.kill(os.getpid(), signal.SIGKILL)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=bench.path, check=False)
+    done = run_process([sys.executable, "-c", code], cwd=bench.path)
     assert done.returncode == -9
     return field(bench.path / "a.h5")
 
@@ -87,7 +87,7 @@ def _(bench: Bench) -> list[str]:
 def _(bench: Bench) -> list[str]:
     code = "import h5py, numpy, os, signal; f = h5py.File('a.h5', 'w', libver='latest'); f['h'] = numpy.zeros((9, 24, 24)); "
     code += "f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
-    subprocess.run([sys.executable, "-c", code], cwd=bench.path, check=False)
+    run_process([sys.executable, "-c", code], cwd=bench.path)
     return field(bench.path / "a.h5")
 
 

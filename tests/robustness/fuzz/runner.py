@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.fakes import ROOT
+from tests.processes import start_process
 
 LIMIT = 20.0  # seconds after which an example hangs
 ANSWER = 4.0  # seconds that a parser has: damaged references keep HDF5 going round for ever
@@ -56,9 +57,7 @@ class Player:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
         environment.pop("HYDRA_FULL_ERROR", None)
         command = [sys.executable, "-m", "tests.robustness.fuzz.runner"]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = start_process(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def play(self, folder: Path, job: str, *arguments: str) -> Played:
         """A job of `tests.robustness.fuzz.jobs` in a folder. An unexpected end is played again in a fresh process."""

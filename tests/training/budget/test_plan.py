@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from omegaconf import OmegaConf
 from tests.conftest import Script
 from tests.fakes import CONF, ROOT, TINY_CLIMATE, choices, compose_config
 from tests.kills import first_difference, outcome
+from tests.processes import run_process
 from tests.training.resume.test_resume import Steps
 from vsr.config.check import check
 from vsr.config.duration import seconds_of
@@ -354,12 +354,12 @@ def test_help_names_presets_and_the_budget(script: Script) -> None:
 
 def test_the_rate_as_a_line_of_json(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vsr", "budget", *TINY, "model=plain", "precision=auto"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    done = run_process(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {"step", "epoch"}
     assert 0 < found["step"] < 1
-    done = subprocess.run([*command, "modl=plain"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    done = run_process([*command, "modl=plain"], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: modl")
     assert done.stderr.count("\n") == 1

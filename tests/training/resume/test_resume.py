@@ -16,6 +16,7 @@ import torch
 
 from tests.fakes import ROOT, TINY_CLIMATE, train_here
 from tests.kills import first_difference, outcome, scalars
+from tests.processes import run_process
 from vsr.data.frames import MemoryFrames, Pair
 from vsr.data.loaders import PatchLoader
 from vsr.errors import UserError
@@ -227,7 +228,7 @@ def test_a_loader_goes_on_where_it_was(done: int) -> None:
 
 def kills(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.kills", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=3000)
+    return run_process(command, cwd=ROOT, capture_output=True, text=True, timeout=3000)
 
 
 def test_killed_while_training_and_inside_checkpoints_it_resumes_to_the_same_bits(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.fakes import ROOT, TINY_CLIMATE, train_here
+from tests.processes import run_process, start_process
 from tests.training.resume.test_resume import QUICK, Steps, steps  # noqa: F401
 from vsr.system.signals import Signals, Stopped
 from vsr.training.resume.checkpoints import AtomicCheckpointIO, read_checkpoint
@@ -126,12 +127,12 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_that_it_prints(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *ENDLESS, "hydra.run.dir='my runs/a=1'"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     run = tmp_path / "my runs" / "a=1"
     last, deadline = run / "checkpoints" / "last.ckpt", time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    second = start_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     refused = second.communicate(timeout=60)[1]
     assert second.returncode == 1
     assert refused.startswith("error: ")
@@ -143,7 +144,7 @@ def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_th
     continued = errors.strip().rpartition("to continue: python train.py ")[2]
     assert continued == "'resume=my runs/a=1'"
     step = read_checkpoint(last)["global_step"]
-    third = subprocess.Popen(
+    third = start_process(
         [sys.executable, str(ROOT / "train.py"), "resume=my runs/a=1"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -238,14 +239,14 @@ def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> Non
     unshare, small = shutil.which("unshare"), tmp_path / "small"
     small.mkdir()
     mount = f"mount -t tmpfs -o size=1m none {small}"
-    if unshare is None or subprocess.run([unshare, "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
+    if unshare is None or run_process([unshare, "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("no small file system can be mounted here")
     script = tmp_path / "full.py"
     # Processes that generate data load it as well.
     script.write_text("if __name__ == '__main__':\n" + textwrap.indent(FULL, "    "))
     command = [unshare, "-rm", "sh", "-c", f"{mount} && exec {sys.executable} {script} {small} {tmp_path}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=200, env=environment)
+    done = run_process(command, capture_output=True, text=True, cwd=ROOT, timeout=200, env=environment)
     lines = done.stdout.splitlines()
     said = "\n".join(lines)
     assert done.returncode == 0, said + done.stderr

@@ -19,7 +19,7 @@ from vsr.metrics.psnr_ssim import FrameScores
 from vsr.models.base import Network, on_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.system.ranks import average_gradients, copy_first, total, world
+from vsr.system.ranks import average_gradients, copy_first, sum_over_ranks, world
 from vsr.training.finetune import Tune, Tuning
 from vsr.training.modules.losses import further_terms, loss_function
 from vsr.training.modules.schedule import scheduled
@@ -183,7 +183,7 @@ class SRModule(L.LightningModule):
         if mask is None:
             return loss * self._part
         pixels = mask.sum() * (self._part > 0)
-        return loss * pixels * world() / total(pixels).clamp_min(1)
+        return loss * pixels * world() / sum_over_ranks(pixels).clamp_min(1)
 
     def on_after_backward(self) -> None:
         # DDP averages the gradients of what required them at the start of the fit.

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import stream_pair
 
 Planes = list[np.ndarray]
 

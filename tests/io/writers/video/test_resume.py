@@ -13,8 +13,9 @@ import pytest
 
 from tests.fakes import ROOT
 from tests.io.writers.video.fakes import decoded, enlarge, nearest, noise, packets, write
+from tests.processes import run_process
 from vsr.errors import UserError
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import stream_pair
 
 COUNT = 600  # small frames go 256 to a piece
 
@@ -46,7 +47,7 @@ except UserError as error:
 
 def child(source: Path, target: Path, *, stop: int = 0, flush: int = 0, limit: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", CHILD, str(ROOT), str(source), str(target), str(stop), str(flush), str(limit)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return run_process(command, capture_output=True, text=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")

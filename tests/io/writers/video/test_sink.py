@@ -14,7 +14,7 @@ import pytest
 
 from tests.io.writers.video.fakes import Planes, decoded, enlarge, flat, nearest, noise, packets, write
 from vsr.errors import UserError
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import stream_pair
 
 HEIGHT, WIDTH = 21, 35  # odd: chroma is rounded up
 
