@@ -37,6 +37,7 @@ from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import SRNet3D
 from vsr.recipe import Recipe
+from vsr.system.ranks import join_group
 from vsr.training.build import MODULES
 from vsr.training.callbacks import EMA
 from vsr.training.trainer import quiet_lightning

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import ROOT
-from tests.processes import start_process
+from tests.processes import deadline, start_process
 
 LIMIT = 60.0  # seconds after which a command hangs
 
@@ -105,7 +105,7 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
         _child(request, files)
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
-        if found or time.monotonic() > began + LIMIT:
+        if found or time.monotonic() > began + deadline(LIMIT):
             break
         time.sleep(0.005)
     seconds = time.monotonic() - began

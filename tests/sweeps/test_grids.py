@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import CONF, ROOT
+from tests.processes import deadline, wait_until
 from tests.sweeps.conftest import Swept
 from vsr.config.compose import Composer, Interval
 from vsr.errors import UserError
@@ -137,11 +137,10 @@ def test_a_folder_of_something_else_is_not_touched(run: Run, tmp_path: Path) -> 
 def test_a_sweep_that_was_stopped_does_what_is_missing(run: Run, begin: Begin, tmp_path: Path, number: signal.Signals) -> None:
     typed = ["recipe.batch=4,7", "seed=0,1", "epochs=8"]
     process = begin(*typed)
-    started, deadline = tmp_path / "sweep" / "started.txt", time.monotonic() + 60
-    while (not started.exists() or len(started.read_text().splitlines()) < 3) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    started = tmp_path / "sweep" / "started.txt"
+    wait_until(lambda: started.exists() and len(started.read_text().splitlines()) >= 3, 60, process)
     process.send_signal(number)
-    assert process.wait(timeout=30) != 0
+    assert process.wait(timeout=deadline(30)) != 0
     before = {i: (tmp_path / "sweep" / str(i) / "results.json").stat().st_mtime_ns for i in range(2)}
     done = run(*typed)
     assert done.status == 0, done.errors
@@ -155,14 +154,12 @@ def test_two_sweeps_do_not_work_in_one_folder_at_once(
 ) -> None:
     process = begin("recipe.batch=7", "epochs=1000")
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "sweep" / "started.txt").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until((tmp_path / "sweep" / "started.txt").exists, 60, process)
         monkeypatch.setattr("vsr.sweeps.folder.PATIENCE", 0.5)
         assert "another sweep is at work here" in run("recipe.batch=4", "epochs=1").errors
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 143
+        assert process.wait(timeout=deadline(30)) == 143
 
 
 def test_launchers_of_plugins_start_fresh_processes_too(run: Run) -> None:

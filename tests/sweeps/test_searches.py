@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import choices
+from tests.processes import deadline, wait_until
 from tests.sweeps.conftest import Swept
 
 pytest.importorskip("optuna")
@@ -66,12 +67,11 @@ def test_a_search_counts_failing_trials_and_ends_hopeless_ones(run: Run) -> None
 def test_a_killed_search_is_taken_up_again(run: Run, begin: Begin, tmp_path: Path) -> None:
     typed = search(6, "recipe.batch=7", "epochs=4", "hparams_search.pruner=none", "jobs=2")
     process = begin(*typed)
-    record, deadline = tmp_path / "sweep" / "sweep.json", time.monotonic() + 60
-    while (not record.exists() or record.read_text().count('"state": "ok"') < 2) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    record = tmp_path / "sweep" / "sweep.json"
+    wait_until(lambda: record.exists() and record.read_text().count('"state": "ok"') >= 2, 60, process)
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(timeout=deadline(30))
     before = {job["number"]: job for job in json.loads(record.read_text())["jobs"]}
     ended = {number for number, job in before.items() if job["state"] == "ok"}
     assert 2 <= len(ended) < 6

@@ -6,13 +6,12 @@ import os
 import signal
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import start_process
+from tests.processes import alive, deadline, start_process, wait_until
 from vsr.errors import UserError
 from vsr.system.jobs import Job, cores, run_jobs
 
@@ -21,33 +20,18 @@ def job(folder: Path, name: str, code: str) -> Job:
     return Job(name=name, command=[sys.executable, "-c", textwrap.dedent(code)], log=folder / f"{name}.log")
 
 
-def alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-
-
-def gone(pids: list[int], seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(map(alive, pids))
+def gone(pids: list[int]) -> bool:
+    return wait_until(lambda: not any(map(alive, pids)), 15)
 
 
 def read_pids(path: Path, count: int) -> list[int]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if path.exists() and len(found := path.read_text().split()) == count:
-            return [int(pid) for pid in found]
-        time.sleep(0.05)
-    raise AssertionError(f"{path} was not written")
+    return [int(pid) for pid in wait_until(lambda: path.exists() and path.read_text().split(), 30)][:count]
 
 
 # Two processes in one group, the second as stubborn as a rank that waits for the first.
 PAIR = """
     import os, signal, subprocess, sys, time
-    other = start_process([sys.executable, "-c",
+    other = subprocess.Popen([sys.executable, "-c",
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
     with open({path!r} + ".part", "w") as file:
         file.write(f"{{os.getpid()}} {{other.pid}}")
@@ -139,7 +123,7 @@ def test_the_jobs_end_with_the_process_that_runs_them(tmp_path: Path, number: si
     process = start_process([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, env=env, start_new_session=True)
     found = [pid for path in pids for pid in read_pids(path, 2)]
     process.send_signal(number)
-    assert process.wait(timeout=30) == status
+    assert process.wait(timeout=deadline(30)) == status
     # The first process of a group ends when asked; what stays behind is then killed.
     assert gone(found)
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
-from tests.processes import run_process, start_process
+from tests.processes import alive, deadline, run_process, start_process, wait_until
 from vsr.config.check import check
 from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
 from vsr.data.lazy_frames import StoredFrames
@@ -270,29 +269,17 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def alive(pid: int) -> bool:
-    done = run_process(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return bool(done.stdout.strip()) and not done.stdout.strip().startswith("Z")
-
-
 @pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_killing_the_first_process_leaves_none_behind(sent: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *COMMAND, *TWO, "epochs=100000", "patience=null", "hydra.run.dir=run"]
     with (tmp_path / "log").open("w") as log:
         running = start_process(command, cwd=tmp_path, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("run/checkpoints/last.ckpt")):
-            assert running.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until((tmp_path / "run" / "checkpoints" / "last.ckpt").exists, 60, running)
         others = children(running.pid)
         assert others
         running.send_signal(sent)
-        running.wait(30)
-    deadline = time.monotonic() + 10
-    while any(alive(pid) for pid in others):
-        assert time.monotonic() < deadline, "left behind"
-        time.sleep(0.1)
+        running.wait(deadline(30))
+    wait_until(lambda: not any(map(alive, others)), 10)
 
 
 @pytest.mark.long
@@ -304,7 +291,7 @@ def test_the_slurm_script_runs_on_two_nodes(tmp_path: Path) -> None:
     nodes = [
         start_process(command, cwd=ROOT, env=node, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    told = [process.communicate(timeout=280) for process in nodes]
+    told = [process.communicate(timeout=deadline(280)) for process in nodes]
     assert [process.returncode for process in nodes] == [0, 0], told
     assert sum(out.count("split   method") for out, _ in told) == 1
     alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"])

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from benchmarks.leaderboard.page import render
 from benchmarks.leaderboard.train_runs import LeaderboardRuns
 from benchmarks.leaderboard.training_speed import TrainingSpeeds, read_rate
 from tests.fakes import CONF, ROOT
-from tests.processes import run_process, start_process
+from tests.processes import run_process, start_process, wait_until
 from vsr.errors import UserError
 from vsr.training.budget.plan import Plan, Rate, plan
 
@@ -87,11 +86,7 @@ def test_a_killed_leaderboard_goes_on_and_its_page_is_what_its_facts_say(tmp_pat
 
 
 def wait_for(folder: Path, pattern: str) -> Iterator[Path]:
-    deadline = time.monotonic() + 240
-    while not (found := list(folder.glob(pattern))):
-        assert time.monotonic() < deadline, "no run has ended"
-        time.sleep(0.05)
-    yield from found
+    yield from wait_until(lambda: list(folder.glob(pattern)), 240)
 
 
 def part(text: str, title: str) -> str:

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.fakes import TINY_CLIMATE, assert_same_scores
 from tests.kills import first_difference, without_times
+from tests.processes import wait_until
 from tests.warm import Done, Warm
 from vsr.errors import UserError
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -253,9 +253,7 @@ class Runs(RuleBasedStateMachine):
         refused: list[Done] = []
 
         def meanwhile() -> None:
-            until = time.monotonic() + 60
-            while not (self.here / "waits").exists() and time.monotonic() < until:
-                time.sleep(0.01)
+            wait_until((self.here / "waits").exists, 60)
             old = snapshot(self.run)
             arguments = ["resume=run"] if second == "run" else [*COMMAND, f"resume={second}"]
             refused.append(self.bench.second.run(self.here, "train", *arguments))

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.fakes import ROOT, TINY_CLIMATE, train_here
-from tests.processes import run_process, start_process
+from tests.processes import deadline, run_process, start_process, wait_until
 from tests.training.resume.test_resume import QUICK, Steps, steps  # noqa: F401
 from vsr.system.signals import Signals, Stopped
 from vsr.training.resume.checkpoints import AtomicCheckpointIO, read_checkpoint
@@ -129,16 +128,15 @@ def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_th
     command = [sys.executable, str(ROOT / "train.py"), *ENDLESS, "hydra.run.dir='my runs/a=1'"]
     process = start_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     run = tmp_path / "my runs" / "a=1"
-    last, deadline = run / "checkpoints" / "last.ckpt", time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
+    last = run / "checkpoints" / "last.ckpt"
+    wait_until(last.exists, 120, process)
     second = start_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    refused = second.communicate(timeout=60)[1]
+    refused = second.communicate(timeout=deadline(60))[1]
     assert second.returncode == 1
     assert refused.startswith("error: ")
     assert f"another run writes here (process {process.pid} on " in refused
     process.send_signal(signal.SIGTERM)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=deadline(60))[1]
     assert process.returncode == 143
     assert last.exists()
     continued = errors.strip().rpartition("to continue: python train.py ")[2]
@@ -156,7 +154,7 @@ def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_th
     assert next(line for line in lines if line.startswith("resume ")) == f"resume    step {step}, from {last}\n"
     third.send_signal(signal.SIGINT)
     third.send_signal(signal.SIGINT)
-    third.communicate(timeout=60)
+    third.communicate(timeout=deadline(60))
     assert third.returncode == 130
 
 
