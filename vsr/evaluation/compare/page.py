@@ -7,15 +7,10 @@ from collections.abc import Sequence
 from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import SEED, Run, as_typed, distinguishing_keys
-from vsr.evaluation.compare.table import SPREAD, Entry, Score, Table, mean_and_spread, runs_of, score_of
-from vsr.evaluation.report.html import document, embedded, one_line
+from vsr.evaluation.compare.table import SPREAD, Table, mean_and_spread, score_of
+from vsr.evaluation.report.columns import COSTS, Column
+from vsr.evaluation.report.html import document, embedded, number_cell, one_line, sortable_table, table_head, table_row
 from vsr.evaluation.report.style import png
-
-COSTS = ("parameters", "train_seconds")
-_STYLE = """
-.words th, .words td { text-align: left; }
-.words td { white-space: normal; min-width: 7rem; max-width: 40rem; }
-"""
 
 
 def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
@@ -33,7 +28,7 @@ def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], 
         sections.append((f"set{at}", one_line(name), _facts(found[0]) + _table(one) + _plots([*found, *early], one)))
     sections.append(("lost", "Without a result", _lost(lost)))
     sections.append(("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _AGAIN if command else ""))
-    return document(title, one_line(title), lead + ".", sections, style=_STYLE)
+    return document(title, one_line(title), lead + ".", sections)
 
 
 _AGAIN = (
@@ -66,54 +61,38 @@ def _facts(run: Run) -> str:
 
 
 def _table(one: Table) -> str:
-    scores = one.scores()
+    columns, numeric = one.columns(), one.numeric()
     several = any(len(entry.runs) > 1 for entry in one.entries)
-    heads = ["run", *one.keys, *(["seeds"] if several else [])]
-    cells = "".join(f'<th scope="col"><button type="button">{one_line(head)}</button></th>' for head in heads)
-    for score in scores:
-        more = higher_is_better(one.monitor) if score.key == "best" else score.higher
-        first = "descending" if more else "ascending"
-        label = one_line(one.label(score))
-        cells += f'<th scope="col" data-first="{first}"><button type="button">{label}</button></th>'
-    bodies = []
+    heads = [table_head(head) for head in ("run", *one.keys, *(["seeds"] if several else []))]
+    heads += [table_head(column.heading(), high_first=column.better == "high", title=column.explained()) for column in columns]
+    groups: dict[str, list[str]] = {}
     for split in one.splits:
-        best = {score.key: _best(one, split, score) for score in scores}
-        title = f'<tr class="split"><th scope="rowgroup" colspan="{len(heads) + len(scores)}">{one_line(split)}</th></tr>'
-        lines = [_line(one, split, entry, scores, several, best) for entry in (*one.entries, *one.baselines)]
-        bodies.append(f"<tbody>{title}{''.join(lines)}</tbody>")
-    legend = f"± {SPREAD}. " if several else ""
+        numbers = [_cells(one, split, column) for column in columns]
+        groups[split] = []
+        for i, entry in enumerate(one.lines):
+            pairs = zip(entry.values or [""] * len(one.keys), numeric, strict=True)
+            cells = [
+                f'<td data-value="{value}">{value}</td>' if known else f"<td>{one_line(value)}</td>" for value, known in pairs
+            ]
+            cells += [number_cell(len(entry.runs), "" if entry.method else str(len(entry.runs)))] if several else []
+            row = table_row(entry.name, [*cells, *(column[i] for column in numbers)], baseline=entry.method is not None)
+            groups[split].append(row)
     return (
-        '<div class="scroll" role="region" aria-label="scores" tabindex="0"><table class="sortable">'
-        f"<thead><tr>{cells}</tr></thead>{''.join(bodies)}</table></div>"
-        f'<p class="muted">{legend}Tinted: best of the split. A click on a heading sorts within each split; the best '
+        f'{sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}. " if several else ""}'
+        "Tinted: best of the split. A click on a heading sorts within each split; the best "
         f"{one_line(one.monitor)} comes first.</p>"
     )
 
 
-def _line(one: Table, split: str, entry: Entry, scores: Sequence[Score], several: bool, best: dict[str, float | None]) -> str:
-    name = entry.method or runs_of(entry)
-    cells = [f'<th scope="row">{one_line(name)}</th>']
-    for value, numeric in zip(entry.values or [""] * len(one.keys), one.numeric(), strict=True):
-        cells.append(f'<td data-value="{value}">{value}</td>' if numeric else f"<td>{one_line(value)}</td>")
-    cells += [f'<td data-value="{len(entry.runs)}">{"" if entry.method else len(entry.runs)}</td>'] if several else []
-    for score in scores:
-        found = entry.scores(split, one.monitor, score.key)
-        mean = sum(found) / len(found) if found else None
-        kind = ' class="best"' if mean is not None and mean == best[score.key] else ""
-        value = "" if mean is None else repr(mean)
-        cells.append(f'<td{kind} data-value="{value}">{mean_and_spread(found, score.digits)}</td>')
-    kind = ' class="baseline"' if entry.method else ""
-    return f"<tr{kind}>{''.join(cells)}</tr>"
-
-
-def _best(one: Table, split: str, score: Score) -> float | None:
-    """Return the best mean of a column in a split; None if no value is better than another."""
-    more = higher_is_better(one.monitor) if score.key == "best" else score.higher
-    found = [entry.scores(split, one.monitor, score.key) for entry in (*one.entries, *one.baselines)]
-    means = [sum(values) / len(values) for values in found if values]
-    if more is None or len({f"{mean:.{score.digits}f}" for mean in means}) < 2:
-        return None
-    return (max if more else min)(means)
+def _cells(one: Table, split: str, column: Column) -> list[str]:
+    """Build the cells of a column in a split: the mean over seeds of each line."""
+    scores = [entry.scores(split, one.monitor, column.key) for entry in one.lines]
+    means = [sum(values) / len(values) if values else None for values in scores]
+    best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
+    return [
+        number_cell(mean, mean_and_spread(values, column.digits), best=tinted)
+        for mean, values, tinted in zip(means, scores, best, strict=True)
+    ]
 
 
 def _plots(runs: Sequence[Run], one: Table) -> str:
@@ -121,15 +100,16 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
     scored = [(run, score) for run in runs if (score := run.best(one.monitor)) is not None]
     if sum(bool(run.results) for run, _ in scored) < 2:
         return ""
+    costs = [column.key for column in COSTS]
     points = []
     for run, score in scored:
         values: dict[str, str | float] = {key: run.value(key) for key in (*one.keys, SEED)}
-        for cost in COSTS if run.results else ():
+        for cost in costs if run.results else ():
             values[cost] = score_of(run, one.splits[0], one.monitor, cost) or 0.0
         points.append(Point(values, score, run.label, early=not run.results))
     ended = [point for point in points if not point.early]
     names = [*one.keys, *([SEED] if len({point.values[SEED] for point in ended}) > 1 else [])]
-    costs = [cost for cost in COSTS if len({point.values[cost] for point in ended}) > 1]
+    costs = [cost for cost in costs if len({point.values[cost] for point in ended}) > 1]
     more = higher_is_better(one.monitor)
     figures = {
         "All keys at once": parallel_coordinates(points, names, one.monitor, more),
@@ -146,11 +126,9 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
 def _lost(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row">{one_line(run.label)}</th><td>{one_line(" ".join(run.typed))}</td>'
-        f"<td>{one_line('ended early' if run.state == 'stopped' else 'failed')}</td>"
-        f"<td>{one_line(run.error)}</td></tr>"
-        for run in runs
-    )
-    heads = "".join(f'<th scope="col"><button type="button">{head}</button></th>' for head in ("run", "values", "state", "why"))
-    return f'<div class="scroll"><table class="sortable words"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    rows = []
+    for run in runs:
+        texts = (" ".join(run.typed), "ended early" if run.state == "stopped" else "failed", run.error)
+        rows.append(table_row(run.label, [f"<td>{one_line(text)}</td>" for text in texts]))
+    heads = [table_head(head) for head in ("run", "values", "state", "why")]
+    return sortable_table(heads, {"": rows}, label="runs without a result", kind="words")

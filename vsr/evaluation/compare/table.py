@@ -7,9 +7,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.runs import SEED, Run, distinguishing_keys
+from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.escape import plain
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -17,38 +19,13 @@ BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
 
 
-@dataclass(frozen=True)
-class Score:
-    """A column of numbers.
-
-    Attributes:
-        key: the key of a row, "best" or "over BASELINE".
-        label: heading of the column; "" for the monitored score, which is called by its name.
-        digits: decimals.
-        higher: True if higher is better, False if lower is better, None if neither.
-    """
-
-    key: str
-    label: str
-    digits: int
-    higher: bool | None
-
-
-def _defined(name: str) -> Score:
-    one = DEFINITIONS[name]
-    label = f"{one.label} ({one.unit})" if one.unit in ("dB", "px") else one.label
-    return Score(name, label, one.digits, {"high": True, "low": False}.get(one.better))
-
-
 _FIRST = ("psnr", "ssim", "mae", "mse")
-SCORES = (
-    Score("best", "", 2, True),
-    *map(_defined, _FIRST),
-    Score("over bicubic", "over bicubic (dB)", 2, True),
-    Score("over linear", "over linear (dB)", 2, True),
-    *(_defined(name) for name in DEFINITIONS if name not in _FIRST),
-    Score("parameters", "parameters", 0, None),
-    Score("train_seconds", "train s", 0, None),
+COLUMNS = (
+    *map(Column.of_score, _FIRST),
+    Column.of_gain("over bicubic", "bicubic"),
+    Column.of_gain("over linear", "linear"),
+    *(Column.of_score(name) for name in DEFINITIONS if name not in _FIRST),
+    *COSTS,
 )
 _BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
 
@@ -67,6 +44,11 @@ class Entry:
     runs: tuple[Run, ...]
     method: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of the baseline, or the labels of the runs."""
+        return self.method or " ".join(run.label for run in self.runs)
+
     def scores(self, split: str, monitor: str, key: str) -> list[float]:
         """Return one number per run that has the score."""
         found = [score_of(run, split, monitor, key, self.method) for run in self.runs]
@@ -83,18 +65,25 @@ class Table:
     splits: tuple[str, ...]
     monitor: str
 
-    def scores(self) -> list[Score]:
-        """Return the columns with a number in any line."""
-        lines = [(entry, split) for entry in self.entries for split in self.splits]
-        return [one for one in SCORES if any(entry.scores(split, self.monitor, one.key) for entry, split in lines)]
+    @property
+    def lines(self) -> tuple[Entry, ...]:
+        """The lines of the runs, then the baselines."""
+        return (*self.entries, *self.baselines)
+
+    def columns(self) -> list[Column]:
+        """Return the columns with a number in any line of the runs: the monitored score, then the scores of the test splits."""
+        better: Literal["high", "low"] = "high" if higher_is_better(self.monitor) else "low"
+        monitored = Column(key="best", label=f"best {self.monitor}", better=better, digits=2)
+        cells = [(entry, split) for entry in self.entries for split in self.splits]
+        return [
+            column
+            for column in (monitored, *COLUMNS)
+            if any(entry.scores(split, self.monitor, column.key) for entry, split in cells)
+        ]
 
     def numeric(self) -> list[bool]:
         """Tell for each key whether all of its values are numbers."""
         return [all(_is_number(entry.values[at]) for entry in self.entries) for at in range(len(self.keys))]
-
-    def label(self, score: Score) -> str:
-        """Return the heading of a column."""
-        return score.label or f"best {self.monitor}"
 
 
 def _is_number(value: str) -> bool:
@@ -152,27 +141,22 @@ def mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 def markdown(one: Table, *, brief: bool = False) -> str:
     """Format a Markdown table per split, with aligned columns; `brief` leaves out columns for a terminal."""
-    scores = [score for score in one.scores() if not brief or score.key in _BRIEF]
+    columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
     parts = []
     for split in one.splits:
-        head = ["run", *one.keys, *(["seeds"] if several else []), *(one.label(score) for score in scores)]
+        head = ["run", *one.keys, *(["seeds"] if several else []), *(column.heading() for column in columns)]
         lines = [head]
-        for entry in (*one.entries, *one.baselines):
-            cells = [entry.method or runs_of(entry), *(entry.values or [""] * len(one.keys))]
+        for entry in one.lines:
+            cells = [entry.name, *(entry.values or [""] * len(one.keys))]
             cells += [str(len(entry.runs)) if entry.method is None else ""] if several else []
-            lines.append(cells + [mean_and_spread(entry.scores(split, one.monitor, score.key), score.digits) for score in scores])
+            lines.append(cells + [mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
         lines = [[plain(cell).replace("|", "\\|") for cell in line] for line in lines]
         widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         texts = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
         parts.append("\n".join([f"Split {split}:", "", texts[0], rule, *texts[1:]]))
     return "\n\n".join(parts)
-
-
-def runs_of(entry: Entry) -> str:
-    """Return the labels of the runs of a line."""
-    return " ".join(run.label for run in entry.runs)
 
 
 def as_csv(runs: Sequence[Run]) -> str:

@@ -20,6 +20,7 @@ class Column:
         key: the key of a row.
         better: as in `Definition`; None if no value is better than another.
         label, unit, text, source: as in `Definition`.
+        digits: decimals in tables of runs; `show` chooses its own.
     """
 
     key: str
@@ -28,6 +29,20 @@ class Column:
     better: Literal["high", "low", "one", "zero"] | None = None
     text: str = ""
     source: str = "-"
+    digits: int = 4
+
+    @classmethod
+    def of_score(cls, name: str) -> Column:
+        """Build the column of a score from its definition."""
+        one = DEFINITIONS[name]
+        copied = {key: getattr(one, key) for key in ("label", "unit", "better", "text", "source", "digits")}
+        return cls(key=name, **copied)
+
+    @classmethod
+    def of_gain(cls, key: str, reference: str) -> Column:
+        """Build the column of the gain over a reference."""
+        text = f"mean PSNR minus the mean PSNR of {reference} on the same frames"
+        return cls(key=key, label=f"over {reference}", unit="dB", better="high", text=text, digits=2)
 
     def show(self, value: float | None) -> str:
         """Format a number; "-" for None."""
@@ -72,22 +87,32 @@ class Column:
     def best(self, rows: Sequence[Row]) -> list[bool]:
         """Tell for each row whether its number is the best of its split as printed; never if all numbers are equal."""
         found = [False] * len(rows)
-        if self.better is None:
-            return found
         for split in {row["split"] for row in rows}:
-            at = [i for i, row in enumerate(rows) if row["split"] == split and row[self.key] is not None]
-            shown = {i: self.show(rows[i][self.key]) for i in at}
-            if len(set(shown.values())) > 1:
-                top = shown[min(at, key=lambda i: self._distance(rows[i][self.key]))]
-                for i in at:
-                    found[i] = shown[i] == top
+            at = [i for i, row in enumerate(rows) if row["split"] == split]
+            values = [rows[i][self.key] for i in at]
+            for i, best in zip(at, self.best_of(values, [self.show(value) for value in values]), strict=True):
+                found[i] = best
         return found
+
+    def best_of(self, values: Sequence[float | None], shown: Sequence[str]) -> list[bool]:
+        """Tell for each value whether it is printed like the best one; never if all values are printed alike."""
+        known = [(value, text) for value, text in zip(values, shown, strict=True) if value is not None]
+        if self.better is None or len({text for _, text in known}) < 2:
+            return [False] * len(values)
+        _, best = min(known, key=lambda pair: self._distance(pair[0]))
+        return [value is not None and text == best for value, text in zip(values, shown, strict=True)]
 
     def _distance(self, value: float) -> float:
         """Measure the distance from the ideal value, up to a constant."""
         if self.better == "high":
             return -value
         return value if self.better == "low" else abs(value - (self.better == "one"))
+
+
+COSTS = (
+    Column(key="parameters", label="parameters", text="numbers learned, or fitted to data", digits=0),
+    Column(key="train_seconds", label="train s", text="seconds of training", digits=0),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,21 +128,16 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
     """Arrange headline scores with gains and costs, then the other scores by group, without empty columns and splits."""
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():
-        column = Column(key=name, label=one.label, unit=one.unit, better=one.better, text=one.text, source=one.source)
-        groups.setdefault("headline" if name in HEADLINE_SCORES else one.group, []).append(column)
+        groups.setdefault("headline" if name in HEADLINE_SCORES else one.group, []).append(Column.of_score(name))
     keys = list(dict.fromkeys(key for row in rows for key in row))
     for key in keys:
         kind, _, name = key.partition("_")
         if kind == "gain":
-            text = f"mean PSNR minus the mean PSNR of {name} on the same frames"
-            groups["headline"].append(Column(key=key, label=f"over {name}", unit="dB", better="high", text=text))
+            groups["headline"].append(Column.of_gain(key, name))
         elif kind == "skill":
             text, source = f"1 - MSE / MSE of {name}, sums over the same frames; 0 is no better than {name}", "Murphy 1988"
             groups["error"].append(Column(key=key, label=f"skill over {name}", better="high", text=text, source=source))
-    groups["headline"] += [
-        Column(key="parameters", label="parameters", text="numbers learned, or fitted to data"),
-        Column(key="train_seconds", label="train s", text="seconds of training"),
-    ]
+    groups["headline"] += COSTS
     order = ["headline", *(group for group in groups if group != "headline")]
     found = []
     for title in order:

@@ -1,10 +1,10 @@
-"""Self-contained HTML pages: one file that opens from disk, loads nothing and runs only its own script."""
+"""Self-contained HTML pages with sortable tables: one file that opens from disk, loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,7 +14,7 @@ from vsr.evaluation.report.page_style import SCRIPT, STYLE
 Section = tuple[str, str, str]  # id, title, content
 
 
-def document(title: str, heading: str, lead: str, sections: Sequence[Section], *, style: str = "") -> str:
+def document(title: str, heading: str, lead: str, sections: Sequence[Section]) -> str:
     """Build a page.
 
     Its content security policy allows its own style and script, by their hashes, and data inside the page, nothing else.
@@ -24,14 +24,12 @@ def document(title: str, heading: str, lead: str, sections: Sequence[Section], *
         heading: HTML.
         lead: HTML below the heading.
         sections: id, title and content of each section as HTML; sections without content are left out.
-        style: CSS after the common style.
     """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
     body = "".join(f'<section id="{key}"><h2>{name}</h2>{content}</section>\n' for key, name, content in sections)
-    style = STYLE + style
     policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; script-src '{_hash(SCRIPT)}'; "
+        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     return (
@@ -39,9 +37,46 @@ def document(title: str, heading: str, lead: str, sections: Sequence[Section], *
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{one_line(title)}</title>\n"
-        f"<style>{style}</style>\n</head>\n<body>\n<header><h1>{heading}</h1><p>{lead}</p>"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{heading}</h1><p>{lead}</p>"
         f'<nav aria-label="Sections">{links}</nav></header>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )
+
+
+def sortable_table(heads: Sequence[str], rows_of: Mapping[str, Sequence[str]], *, label: str, kind: str = "") -> str:
+    """Build a table in a region that scrolls; a click on a heading sorts the rows within each group.
+
+    Args:
+        heads: HTML by `table_head`.
+        rows_of: title of a group ("" for none) -> HTML of its rows by `table_row`.
+        label: name of the region, any text.
+        kind: a further CSS class.
+    """
+    bodies = []
+    for title, rows in rows_of.items():
+        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(heads)}">{one_line(title)}</th></tr>' if title else ""
+        bodies.append(f"<tbody>{first}{''.join(rows)}</tbody>")
+    return (
+        f'<div class="scroll" role="region" aria-label="{one_line(label)}" tabindex="0"><table class="sortable {kind}">'
+        f"<thead><tr>{''.join(heads)}</tr></thead>{''.join(bodies)}</table></div>"
+    )
+
+
+def table_head(text: str, *, high_first: bool = False, title: str = "") -> str:
+    """Build a heading; the first click sorts descending with `high_first`, and `title` is shown on hover."""
+    first = ' data-first="descending"' if high_first else ""
+    return f'<th scope="col"{first}><button type="button" title="{one_line(title)}">{one_line(text)}</button></th>'
+
+
+def table_row(name: str, cells: Iterable[str], *, baseline: bool = False) -> str:
+    """Build a row of cells, which are HTML, after its name."""
+    kind = ' class="baseline"' if baseline else ""
+    return f'<tr{kind}><th scope="row" title="{one_line(name)}">{one_line(name)}</th>{"".join(cells)}</tr>'
+
+
+def number_cell(value: float | None, shown: str, *, best: bool = False, interval: str = "") -> str:
+    """Build a cell that sorts by its value in full precision."""
+    kind, small = ' class="best"' if best else "", f"<small>{one_line(interval)}</small>" if interval else ""
+    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{one_line(shown)}{small}</td>'
 
 
 def one_line(value: Any) -> str:

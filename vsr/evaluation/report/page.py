@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from vsr.evaluation.report.columns import Block, Column, blocks
 from vsr.evaluation.report.escape import plain
-from vsr.evaluation.report.html import document, embedded, one_line
+from vsr.evaluation.report.html import document, embedded, number_cell, one_line, sortable_table, table_head, table_row
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
 
@@ -69,42 +69,25 @@ def _tables(found: Sequence[Block]) -> str:
 
 
 def _table(block: Block) -> str:
-    title = _TITLES.get(block.title, block.title)
-    rows = block.rows
+    title, rows = _TITLES.get(block.title, block.title), block.rows
     best = {column: column.best(rows) for column in block.columns}
-    heads = '<th scope="col"><button type="button" title="sort by name">method</button></th>' + "".join(map(_head, block.columns))
-    bodies = []
+    heads = [table_head("method", title="sort by name")]
+    heads += [table_head(c.heading(), high_first=c.better == "high", title=c.explained()) for c in block.columns]
+    groups: dict[str, list[str]] = {}
     for split in dict.fromkeys(row["split"] for row in rows):
         at = [i for i, row in enumerate(rows) if row["split"] == split]
         frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
         size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
-        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(block.columns) + 1}">{one_line(split)}: {size}</th></tr>'
-        lines = []
-        for i in at:
-            kind = ' class="baseline"' if rows[i]["baseline"] else ""
-            name = one_line(rows[i]["method"])
-            cells = "".join(_cell(column, rows[i], best[column][i]) for column in block.columns)
-            lines.append(f'<tr{kind}><th scope="row" title="{name}">{name}</th>{cells}</tr>')
-        bodies.append(f"<tbody>{first}{''.join(lines)}</tbody>")
-    return (
-        f'<h3>{one_line(title)}</h3><div class="scroll" role="region" aria-label="{one_line(title)}" tabindex="0">'
-        f'<table class="sortable"><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
-    )
-
-
-def _head(column: Column) -> str:
-    first = "descending" if column.better == "high" else "ascending"
-    title = one_line(column.explained())
-    return (
-        f'<th scope="col" data-first="{first}"><button type="button" title="{title}">{one_line(column.heading())}</button></th>'
-    )
+        groups[f"{split}: {size}"] = [
+            table_row(rows[i]["method"], [_cell(c, rows[i], best[c][i]) for c in block.columns], baseline=rows[i]["baseline"])
+            for i in at
+        ]
+    return f"<h3>{one_line(title)}</h3>{sortable_table(heads, groups, label=title)}"
 
 
 def _cell(column: Column, row: Row, best: bool) -> str:
-    value, interval = row[column.key], column.interval(row)
-    small = f"<small>{one_line(interval)}</small>" if interval else ""
-    kind = ' class="best"' if best else ""
-    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{one_line(column.show(value))}{small}</td>'
+    value = row[column.key]
+    return number_cell(value, column.show(value), best=best, interval=column.interval(row))
 
 
 def _legend() -> str:

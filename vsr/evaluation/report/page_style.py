@@ -47,6 +47,8 @@ th[aria-sort="descending"] button::after { content: "\\2193"; color: inherit; }
 tbody th { font-weight: 600; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
 tr.baseline th { font-weight: 400; }
 tr.split th { padding-top: 0.8rem; max-width: none; color: var(--muted); font-weight: 600; }
+.words th, .words td { text-align: left; }
+.words td { white-space: normal; min-width: 7rem; max-width: 40rem; }
 td small { display: block; font-size: 0.75rem; line-height: 1.2; }
 td.best { background: var(--best); font-weight: 700; }
 td.best small { color: inherit; font-weight: 400; }
