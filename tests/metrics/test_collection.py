@@ -20,7 +20,7 @@ from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.psnr_ssim import frame_scores
 
-DATA = DataProperties(scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=1.0, degrade=lambda hr: bicubic_down(hr, 2))
+DATA = DataProperties(scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: bicubic_down(hr, 2))
 TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
 SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution"}
 VORTICITY = {"vorticity_rmse", "enstrophy"}
@@ -62,7 +62,7 @@ def assert_same(found: MetricCollection, expected: MetricCollection, rtol: float
         ({}, set()),
         ({"movie": False}, TIME),
         ({"field": False}, {"mass"}),
-        ({"geostrophic": None}, VORTICITY),
+        ({"geostrophic": False}, VORTICITY),
         ({"degrade": None}, {"consistency"}),
     ],
 )

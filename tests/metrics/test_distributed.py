@@ -22,7 +22,7 @@ SHARES = [([0, 1], [2, 3, 4]), ([0, 1, 2, 3, 4], [])]  # each its half; one has 
 
 def metrics() -> MetricCollection:
     return MetricCollection(
-        DataProperties(scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=1.0, degrade=lambda hr: bicubic_down(hr, 2))
+        DataProperties(scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: bicubic_down(hr, 2))
     )
 
 

@@ -1,10 +1,11 @@
-"""Errors, gradients, extremes and mass of frames, against numpy and scipy in float64."""
+"""Errors, gradients, extremes and mass and vorticity of frames, against numpy and scipy in float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import laplace
 from scipy.stats.mstats import mquantiles
 
 from vsr.metrics.collection import DataProperties, MetricCollection
@@ -126,3 +127,48 @@ def test_quantiles_of_frames_beyond_what_torch_sorts() -> None:
     found = FramePair(hr.square(), hr).quantile_errors
     expected = [at**2 - at for at in QUANTILES.values()]
     np.testing.assert_allclose([float(found[name]) for name in QUANTILES], expected, atol=1e-6)
+
+
+BOUNDS, GEOSTROPHIC = (-4.0, 6.0), 9.81 / 1e-4 / 1e3**2
+
+
+def heights(seed: int, frames: int = 4, channels: int = 1) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.random((1, channels, frames, 20, 27)).cumsum(-1).cumsum(-2) / 540).float()
+
+
+def vorticity_metrics() -> MetricCollection:
+    return MetricCollection(DataProperties(scale=2, bounds=BOUNDS, window=(0, 0, 0), geostrophic=True))
+
+
+def test_error_and_enstrophy_are_those_of_the_vorticity_in_physical_units() -> None:
+    sr, hr = heights(0), heights(1)
+    metric = vorticity_metrics()
+    metric.update(sr, hr)
+    found = metric.frames()
+    for i in range(4):
+        p, y = (
+            GEOSTROPHIC * laplace(x[0, 0, i].double().numpy() * (BOUNDS[1] - BOUNDS[0]) + BOUNDS[0])[1:-1, 1:-1] for x in (sr, hr)
+        )
+        assert found["vorticity_rmse"][i] == pytest.approx(np.sqrt(np.mean((p - y) ** 2) / np.mean(y**2)), rel=1e-5)
+        assert found["enstrophy"][i] == pytest.approx(np.mean(p**2) / np.mean(y**2), rel=1e-5)
+
+
+def test_a_plane_has_no_vorticity_to_compare_with() -> None:
+    y, x = torch.meshgrid(torch.arange(20) / 32, torch.arange(27) / 64, indexing="ij")
+    plane = (y + x).expand(1, 1, 2, 20, 27)
+    metric = vorticity_metrics()
+    metric.update(heights(0, 2), plane)
+    metric.update(heights(0, 2), heights(1, 2))
+    assert np.isnan(metric.frames()["vorticity_rmse"]).tolist() == [True, True, False, False]
+
+
+def test_colours_and_masked_frames_have_no_vorticity() -> None:
+    colours = vorticity_metrics()
+    colours.update(heights(0, 2, 3), heights(1, 2, 3))
+    assert not {"vorticity_rmse", "enstrophy"} & {*colours.frames(), *colours.compute()}
+    mask = torch.ones(1, 1, 4, 20, 27)
+    mask[0, 0, 2, 7, 7] = 0
+    masked = vorticity_metrics()
+    masked.update(heights(0), heights(1), mask)
+    assert np.isnan(masked.frames()["enstrophy"]).tolist() == [False, False, True, False]

@@ -169,7 +169,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
-            geostrophic=1.0 if data.geostrophic else None,
+            geostrophic=data.geostrophic,
             degrade=repeatable_degradation(data.degradation, data.scale),
         )
         for split in data.test_splits

@@ -41,6 +41,15 @@ class TableMetric(Metric):
             state.clear()
         state.append(rows.to(self.row_dtype))
 
+    def append_segments(self, name: str, rows: Float[Tensor, "R width"], continues: bool) -> None:
+        """Append a row for each segment or, if the one segment `continues` the last one, add its row to the last row."""
+        state: list[Tensor] = getattr(self, name)
+        if continues:
+            state[-1] = state[-1] + rows
+            return
+        for row in rows:  # each a tensor of its own, as the last one may grow
+            self.append_rows(name, row[None])
+
     def has_rows(self, name: str) -> bool:
         """Tell whether this process has any row of a state."""
         return len(getattr(self, name)[-1]) > 0

@@ -18,7 +18,6 @@ from vsr.metrics.fields import FieldScores
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.spectrum import BandErrors, SpectrumScores
 from vsr.metrics.temporal import ErrorLag, TemporalSpectrum
-from vsr.metrics.vorticity import VorticityScores
 from vsr.types import HRClips, LRClips
 
 MAX_PIXELS = 1 << 21  # HR pixels per step: bounds the memory of sums in float64
@@ -35,7 +34,7 @@ class DataProperties:
         periodic: whole frames are periodic in y and in x. Ignored in directions that the window cuts.
         movie: consecutive frames of a clip follow each other in time. False: no scores in time.
         field: values are those of a physical field, whose sum is a mass. False: no mass error.
-        geostrophic: g / (f spacing^2) of a height field in physical units; it cancels from both scores. None: no vorticity.
+        geostrophic: values are heights of a fluid in geostrophic balance. False: no vorticity.
         degrade: consecutive HR frames (N, C, H, W) of one clip -> LR frames (N, C, h, w), both in the unit interval, by the
             degradation that made LR. None: no consistency.
     """
@@ -46,7 +45,7 @@ class DataProperties:
     periodic: bool = False
     movie: bool = True
     field: bool = True
-    geostrophic: float | None = None
+    geostrophic: bool = False
     degrade: Degrade | None = None
 
 
@@ -66,9 +65,10 @@ class MetricCollection(TableMetric):
         self.add_table("lengths", 1)
         scale, bounds, cut = data.scale, data.bounds, data.window[1:]
         taper = (not data.periodic or cut[0] > 0, not data.periodic or cut[1] > 0)
-        self.by_frame = nn.ModuleList([FieldScores(bounds, data.field), BandErrors(scale, bounds)])
-        if data.geostrophic is not None:
-            self.by_frame.append(VorticityScores())
+        needs = {"field": data.field, "geostrophic": data.geostrophic}
+        self.by_frame = nn.ModuleList(
+            [FieldScores(bounds, [need for need, met in needs.items() if met]), BandErrors(scale, bounds)]
+        )
         self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper)])
         if data.movie:
             self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds)])
@@ -110,11 +110,7 @@ class MetricCollection(TableMetric):
             for metric in self.consistency:
                 metric.update(sr, lr, mask)  # type: ignore[operator]
         count = torch.full((len(hr), 1), hr.shape[2], dtype=torch.float64, device=hr.device)
-        if follows:
-            self.lengths[-1] = self.lengths[-1] + count
-        else:
-            for row in count:
-                self.append_rows("lengths", row[None])
+        self.append_segments("lengths", count, continues=follows)
 
     def frames(self) -> dict[str, np.ndarray]:
         """Return the scores of all frames by name, (N,) float64; NaN for a frame without a value."""
@@ -136,12 +132,10 @@ class MetricCollection(TableMetric):
         return {name: {key: column.cpu().numpy() for key, column in columns.items()} for name, columns in found.items()}
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the mean of each score over the frames or segments that have a value."""
         columns = {**self.frames(), **self.segments()}
         return {name: torch.from_numpy(columns[name]).nanmean() for name in DEFINITIONS if name in columns}
 
     def reset(self) -> None:
-        """Forget all clips."""
         super().reset()
         for metric in self._metrics():
             metric.reset()

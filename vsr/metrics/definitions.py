@@ -7,7 +7,7 @@ needs a metric class too, as in `vsr.metrics.motion`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,7 +47,8 @@ class Definition:
         unit: "dB", "px", "range" (1 is the data range), "data" (the data's own unit), "" for none.
         source: the paper or project that defined the score; "-" for common knowledge.
         per: "frame" or "segment": the unit that has one value.
-        fields_only: the score needs physical fields, whose sum is a mass.
+        needs: data that the score needs: "field", a physical field, whose sum is a mass; "geostrophic", heights of a fluid in
+            geostrophic balance; "" for any data.
         digits: decimals in tables of runs.
         function: the formula. Scores per frame take a `FramePair` and give (N,) values; scores per segment take a
             `SpectrumPair`, in space for the group "spectrum", in time for the group "time", and give a float. None for scores
@@ -61,19 +62,19 @@ class Definition:
     unit: str = ""
     source: str = "-"
     per: Literal["frame", "segment"] = "frame"
-    fields_only: bool = False
+    needs: Literal["", "field", "geostrophic"] = ""
     digits: int = 4
     function: Callable[[Any], Any] | None = None
 
 
 def score_functions(
-    per: Literal["frame", "segment"], group: str | None = None, fields: bool = True
+    per: Literal["frame", "segment"], group: str | None = None, met: Collection[str] = ()
 ) -> dict[str, Callable[[Any], Any]]:
-    """Select the formulas of a kind by score, of one group or of all; without `fields`, leave out those for fields only."""
+    """Select the formulas of a kind by score, of one group or of all, whose needs are in `met`."""
     return {
         name: one.function
         for name, one in DEFINITIONS.items()
-        if one.function and one.per == per and group in (None, one.group) and (fields or not one.fields_only)
+        if one.function and one.per == per and group in (None, one.group) and one.needs in ("", *met)
     }
 
 
@@ -168,18 +169,20 @@ DEFINITIONS: dict[str, Definition] = {
         source="Subich et al. 2025 (AMSE), for the coherence", function=lambda pair: pair.resolution(),
     ),
     "mass": Definition(
-        label="mass error", better="zero", group="physics", fields_only=True,
+        label="mass error", better="zero", group="physics", needs="field",
         text="(sum p - sum y) / sum |y - mean y|",
         source="Takamoto et al. 2022 (PDEBench cRMSE), normalised",
         function=lambda pair: pair.ratio(pair.mean(pair.error), pair.mean_deviation, AMPLITUDE_FLOOR),
     ),
     "vorticity_rmse": Definition(
-        label="vorticity RMSE", better="low", group="physics",
-        text="RMSE of the geostrophic vorticity (g/f) Laplacian h, over the truth's RMS", source="geostrophic balance",
+        label="vorticity RMSE", better="low", group="physics", needs="geostrophic",
+        text="RMSE of the geostrophic vorticity (g/f) Laplacian h, over the truth's RMS",
+        source="geostrophic balance", function=lambda pair: pair.ratio(pair.laplacians[2], pair.laplacians[1]).sqrt(),
     ),
     "enstrophy": Definition(
-        label="enstrophy", better="one", group="physics",
-        text="mean square of the geostrophic vorticity, p over y", source="geostrophic balance",
+        label="enstrophy", better="one", group="physics", needs="geostrophic",
+        text="mean square of the geostrophic vorticity, p over y",
+        source="geostrophic balance", function=lambda pair: pair.ratio(*pair.laplacians[:2]),
     ),
     **{name: _quantile_error(name, level) for name, level in QUANTILES.items()},
     "change_error": Definition(

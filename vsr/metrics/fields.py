@@ -1,7 +1,8 @@
-"""Errors, gradients, extremes and mass of every frame."""
+"""Errors, gradients, extremes, mass and vorticity of every frame."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.metrics.base import FrameMetric, clips_to_frames, safe_ratio
-from vsr.metrics.definitions import AMPLITUDE_FLOOR, HEADLINE_SCORES, QUANTILES, score_functions
+from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, score_functions
 from vsr.metrics.psnr_ssim import frame_scores
 from vsr.types import HRClips, HRFrames
 
@@ -22,11 +23,11 @@ class FieldScores(FrameMetric):
 
     Args:
         bounds: physical values at 0 and 1 of the unit interval.
-        fields: include the scores for physical fields, whose sum is a mass.
+        met: what the data are, as in `Definition.needs`.
     """
 
-    def __init__(self, bounds: tuple[float, float], fields: bool = True) -> None:
-        self.functions = score_functions("frame", fields=fields)
+    def __init__(self, bounds: tuple[float, float], met: Collection[str]) -> None:
+        self.functions = score_functions("frame", met=met)
         super().__init__((*HEADLINE_SCORES, *self.functions))
         self.range = bounds[1] - bounds[0]
 
@@ -38,6 +39,10 @@ class FieldScores(FrameMetric):
             pair = FramePair(p, y, weight, self.range)
             columns = [function(pair).double() for function in self.functions.values()]
             self.append_frames(torch.cat([frame_scores(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
+
+    def per_frame(self) -> dict[str, Tensor]:
+        columns = super().per_frame()
+        return {name: x for name, x in columns.items() if DEFINITIONS[name].needs != "geostrophic" or not x.isnan().all()}
 
 
 class FramePair:
@@ -114,6 +119,20 @@ class FramePair:
         return dict(zip(QUANTILES, torch.stack(rows).to(self.hr.device).unbind(1), strict=True))
 
     @cached_property
+    def laplacians(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean squares of the Laplacians (five points) of prediction, truth and error, over the pixels with four neighbours.
+
+        The geostrophic vorticity of a height h is g / (f dx^2) times its Laplacian. Frames of several channels and frames with
+        masked pixels have no value.
+        """
+        p, y = _laplacian(self.sr), _laplacian(self.hr)
+        known = torch.full((len(p),), p.shape[1] == 1, device=p.device)
+        if self.mask is not None:
+            known &= self.mask.bool().flatten(1).all(1)
+        found, true, error = (torch.where(known, _mean(x.square(), None), torch.nan) for x in (p, y, p - y))
+        return found, true, error
+
+    @cached_property
     def _inner_mask(self) -> Tensor | None:
         """1 where the mask is 1 at a pixel and at its four neighbours, (N, 1, H-2, W-2)."""
         if self.mask is None:
@@ -136,6 +155,13 @@ def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tenso
         return x.mean(over, keepdim=keepdim, dtype=torch.float64)
     count = weight.sum(over, keepdim=keepdim, dtype=torch.float64) * (1 if keepdim else x.shape[1])
     return (x * weight).sum(over, keepdim=keepdim, dtype=torch.float64) / count
+
+
+def _laplacian(x: HRFrames) -> Float[Tensor, "N C H-2 W-2"]:
+    """Sum the four neighbours of each inner pixel and subtract four times the pixel."""
+    # First differences are exact in float32 where neighbours are alike.
+    y, x = x[..., 1:-1].diff(dim=-2), x[..., 1:-1, :].diff(dim=-1)
+    return y.diff(dim=-2) + x.diff(dim=-1)
 
 
 def _gradient(x: HRFrames) -> tuple[Tensor, Tensor]:

@@ -13,15 +13,9 @@ MOTION_SCORES = ("change_error", "flicker")
 
 
 class MotionScores(TableMetric):
-    """Error of the change from frame to frame, and flicker, of every segment.
-
-    With differences in time d of the prediction p and the truth y:
-
-    - change_error = RMS(dp - dy) / RMS(dy) of first differences. 0 is ideal; a still picture scores 1.
-    - flicker = RMS(d2 p) / RMS(d2 y) of second differences. 1 is ideal; a larger value is flicker, a smaller one is smearing.
+    """Error of the change from frame to frame, and flicker, of every segment; see their `DEFINITIONS`.
 
     A segment needs two frames for the first score and three for the second. A segment with a still truth has neither.
-    Source: the temporal-difference metrics of anemoi and sup3r; flicker is this project's own.
     """
 
     sums: list[Tensor]  # of each segment, of squares: error of first differences, their truth, second differences of p and of y
@@ -32,7 +26,7 @@ class MotionScores(TableMetric):
         self._last_frames: tuple[Tensor, Tensor, Tensor] | None = None  # the last two of sr, hr and mask, of the batch before
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in any unit, each as a segment, or (B = 1, `follows`) the continuation of the last segment."""
+        """Add clips in any unit; `follows` as in `MetricCollection.update`."""
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.float()
             mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()
@@ -46,15 +40,10 @@ class MotionScores(TableMetric):
             squares = [(sr_change - hr_change)[:, :, new_first], hr_change[:, :, new_first]]
             squares += [_difference(x, mask, 2)[:, :, new_second] for x in (sr, hr)]
             sums = torch.stack([x.double().square().sum((1, 2, 3, 4)) for x in squares], dim=1)
-            if overlap:
-                self.sums[-1] = self.sums[-1] + sums
-            else:
-                for row in sums:
-                    self.append_rows("sums", row[None])
+            self.append_segments("sums", sums, continues=overlap > 0)
             self._last_frames = (sr[:, :, -2:], hr[:, :, -2:], mask[:, :, -2:])
 
     def per_segment(self) -> dict[str, Tensor]:
-        """Return both scores of each segment, (S,); NaN for segments without a value."""
         error, change, sr_second, hr_second = self.rows("sums").unbind(1)
         if not len(error):
             return {}
@@ -62,7 +51,6 @@ class MotionScores(TableMetric):
         return dict(zip(MOTION_SCORES, columns, strict=True))
 
     def reset(self) -> None:
-        """Forget all segments."""
         super().reset()
         self._last_frames = None
 

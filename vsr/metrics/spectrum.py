@@ -69,7 +69,7 @@ class SpectrumScores(PowerMetric):
         self.taper = taper
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval, each as a segment, or (B = 1, `follows`) the continuation of the last segment."""
+        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
         window = self._window(height, width, hr.device)

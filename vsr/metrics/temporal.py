@@ -33,7 +33,7 @@ class ErrorLag(TableMetric):
         self._last_frame: tuple[Tensor, Tensor] | None = None  # error and mask
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval, each as a segment, or (B = 1, `follows`) the continuation of the last segment."""
+        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
         valid = torch.ones_like(hr[:, :1]) if mask is None else mask
         error = (sr.double() - hr.double()) * valid
         before = self._last_frame if follows else None
@@ -43,11 +43,7 @@ class ErrorLag(TableMetric):
         one, two = error[:, :, :-1] * both, error[:, :, 1:] * both
         parts = (one * two, one.square(), two.square(), both.double() * error.shape[1])
         sums = torch.stack([x.sum((1, 2, 3, 4)) for x in parts], dim=1)
-        if before is not None:
-            self.sums[-1] = self.sums[-1] + sums
-        else:
-            for row in sums:
-                self.append_rows("sums", row[None])
+        self.append_segments("sums", sums, continues=before is not None)
         self._last_frame = error[:, :, -1:], valid[:, :, -1:]
 
     def per_segment(self) -> dict[str, Tensor]:
@@ -84,7 +80,7 @@ class TemporalSpectrum(PowerMetric):
         self._blocks: PowerSums | None = None
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval, each as a segment, or (B = 1, `follows`) the continuation of the last segment."""
+        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
         measured = fully_valid(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
