@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vsr.models.base import Network, on_clip
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
@@ -26,9 +26,9 @@ from vsr.models.srnet3d import SRNet3D, SRNet3DKim
 ROUNDS = 7
 
 
-def pair(frame: Network, movie: Network) -> Combined:
+def pair(frame: Network, movie: Network) -> Cascade:
     """Frames first, at scale 2."""
-    return Combined(first=StandardizedResidual(frame), second=StandardizedResidual(movie), scale=2).eval()
+    return Cascade(first=StandardizedResidual(frame), second=StandardizedResidual(movie), scale=2).eval()
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -38,7 +38,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def compare(network: Combined, clip: torch.Tensor) -> tuple[float, float, float]:
+def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
     """Medians: whole, frame network on every frame, movie network on every window."""
     whole = network.fold()
     first, second = network.first.fold(), network.second.fold()

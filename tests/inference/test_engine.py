@@ -17,12 +17,12 @@ from vsr.errors import UserError
 from vsr.inference.engine import Engine, NonFiniteOutput
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import split_into_tiles
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
 from vsr.training.build import build_network
 from vsr.training.modules.base import SRModule
-from vsr.training.modules.cascade import CombinedSR
+from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR
 from vsr.training.modules.movie import MovieSR
 
@@ -38,7 +38,7 @@ def module_of(model: str, scale: int = 2, channels: int = 1, **bounds: float) ->
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.2)
-    kind = CombinedSR if isinstance(network, Combined) else {"frame": FrameSR, "movie": MovieSR}[network.kind]
+    kind = CascadeSR if isinstance(network, Cascade) else {"frame": FrameSR, "movie": MovieSR}[network.kind]
     normalizer = Normalizer(bounds.get("low", -2.0), bounds.get("high", 3.0))
     return kind(network, normalizer=normalizer, recipe=recipe, window=(0, 8, 8))
 

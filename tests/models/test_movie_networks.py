@@ -10,7 +10,7 @@ from tests.models.test_networks import build
 from vsr.degradations.resize import bicubic_down, bicubic_up, bicubic_up_clips
 from vsr.errors import UserError
 from vsr.models.base import Network, on_clip, parameter_count
-from vsr.models.cascade import Combined, Repacked
+from vsr.models.cascade import Cascade, Repacked
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
@@ -20,11 +20,11 @@ from vsr.models.srnet3d import SRNet3D, SRNet3DKim, in_windows
 KIM = {2: 451_332, 3: 459_977, 4: 472_080}  # computed from the authors' layer list, biases included
 
 
-def combined(trains: str = "both", first: Network | None = None, second: Network | None = None, **more: float) -> Combined:
+def combined(trains: str = "both", first: Network | None = None, second: Network | None = None, **more: float) -> Cascade:
     torch.manual_seed(0)
     first = first or StandardizedResidual(FSRCNN(scale=2))
     second = second or StandardizedResidual(SRNet3D(scale=1))
-    return Combined(first=first, second=second, trains=trains, scale=2, **more).double()  # type: ignore[arg-type]
+    return Cascade(first=first, second=second, trains=trains, scale=2, **more).double()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -100,7 +100,7 @@ def test_a_combined_network_starts_as_its_first_network() -> None:
 def test_packing_shows_the_frames_of_the_first_network() -> None:
     """Against a loop over windows, with frames that tell their number."""
     first = Interpolation(method="nearest", scale=2)
-    network = Combined(first=first, second=SRNet3D(scale=1), scale=2)
+    network = Cascade(first=first, second=SRNet3D(scale=1), scale=2)
     clip = torch.arange(9.0).reshape(1, 1, 9, 1, 1).expand(1, 1, 9, 4, 4)
     middle = [first(clip[:, :, t : t + 5].flatten(0, 2).unsqueeze(1))[2] for t in range(5)]
     expected = torch.stack(middle, dim=1).unsqueeze(0)[..., 2:-2, 2:-2]
@@ -122,7 +122,7 @@ class Counting(Interpolation):
 @pytest.mark.parametrize("windows", [False, True])
 def test_each_frame_goes_through_the_frame_network_once_per_clip(windows: bool) -> None:
     first = Counting()
-    network = Combined(first=first, second=SRNet3D(scale=1, windows=windows), scale=2)
+    network = Cascade(first=first, second=SRNet3D(scale=1, windows=windows), scale=2)
     out = network(torch.rand(3, 1, 11, 8, 8))
     assert out.shape[2] == 7  # windows
     assert first.calls == [3 * 11]  # not 3 * 7 * 5

@@ -8,7 +8,7 @@ import torch
 from tests.models.test_networks import randomize
 from vsr.errors import UserError
 from vsr.models.base import Network, on_clip, parameter_count
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.cost import multiply_adds
 from vsr.models.edsr import EDSR
 from vsr.models.plain import Plain
@@ -75,11 +75,11 @@ def test_a_network_behind_another_one_starts_as_the_identity() -> None:
     torch.manual_seed(0)
     clip = torch.rand(1, 1, 6, 9, 8)
     first = StandardizedResidual(Plain(scale=2))
-    network = Combined(first=first, second=StandardizedResidual(Stacked(scale=1, width=4, blocks=2)), scale=2)
+    network = Cascade(first=first, second=StandardizedResidual(Stacked(scale=1, width=4, blocks=2)), scale=2)
     torch.testing.assert_close(network(clip), on_clip(first, "frame", clip)[:, :, 2:-2])
     for frame in (EDSR(scale=1, width=4, blocks=1), ResNet(scale=1, width=4, blocks=1), Plain(scale=1)):
         front = StandardizedResidual(Stacked(scale=2, width=4, blocks=2))
-        network = Combined(first=front, second=StandardizedResidual(frame), scale=2)
+        network = Cascade(first=front, second=StandardizedResidual(frame), scale=2)
         torch.testing.assert_close(network(clip), front(clip))
 
 

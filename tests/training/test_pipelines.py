@@ -157,12 +157,12 @@ def test_the_stages_are_any_networks_of_the_right_kind(tmp_path: Path) -> None:
 
 
 def test_the_interim_loss_reaches_the_first_network() -> None:
-    from vsr.training.modules.cascade import CombinedSR
+    from vsr.training.modules.cascade import CascadeSR
 
     cfg = compose_config("train", [*QUICK, "model=joint"])
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
-    assert isinstance(module, CombinedSR)
+    assert isinstance(module, CascadeSR)
     module.prepare(data.training_frames())
     serve(data, module)
     batch = next(iter(data.train_dataloader()))

@@ -23,7 +23,7 @@ CURRENT = {  # beginning of a dotted name -> what stands there today
     "vsr.tune.": "vsr.training.finetune.",
     "vsr.callbacks.": "vsr.training.callbacks.",
     "vsr.dashboard.": "vsr.training.tensorboard.",
-    "vsr.nets.combined.Combined": "vsr.models.cascade.Combined",
+    "vsr.nets.combined.Combined": "vsr.models.cascade.Cascade",
 }
 FORMER = {current: former for former, current in CURRENT.items()}
 _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in an override of the command line

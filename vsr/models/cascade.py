@@ -17,7 +17,7 @@ from vsr.types import HRClips, LRClips, TrainingFrames
 PREPARE_PIECES = 4  # of the training frames, when the first network must run over them
 
 
-class Combined(Network):
+class Cascade(Network):
     """LR -> first network -> HR -> second network (at scale 1) -> HR.
 
     A frame network in front sees each frame of a clip once, however many windows of five it becomes part of: the movie network
@@ -100,7 +100,7 @@ class Repacked(Network):
 
     kind = "movie"
 
-    def __init__(self, combined: Combined) -> None:
+    def __init__(self, combined: Cascade) -> None:
         super().__init__()
         self.first, self.geometry, self.context = combined.first, combined.geometry, combined.context
         self.reach = combined.first.reach

@@ -34,7 +34,7 @@ class EDSR(Network):
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.join = nn.Conv2d(width, width, 3, padding=1)
-        self.enlarge = enlarging(width, scale)
+        self.enlarge = pixel_shuffle_upsampler(width, scale)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
         start_small_(self)
 
@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.conv1(x).relu())
 
 
-def enlarging(width: int, scale: int) -> nn.Sequential:
+def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
     """Convolution and pixel shuffle; x4 is x2 twice, x1 nothing. (N, width, h, w) -> (N, width, H, W)."""
     layers: list[nn.Module] = []
     for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
@@ -66,7 +66,7 @@ def enlarging(width: int, scale: int) -> nn.Sequential:
 
 
 def tail_reach(scale: int) -> int:
-    """LR pixels that `enlarging` and a 3x3 layer behind it look around.
+    """LR pixels that `pixel_shuffle_upsampler` and a 3x3 layer behind it look around.
 
     Of the last two layers at x4, one at 2x and one at 4x, both together reach into the neighbouring LR pixel and no further.
     """

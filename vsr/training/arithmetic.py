@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 
 
 def set_arithmetic(tf32: bool) -> None:
@@ -22,7 +22,7 @@ def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
             if parameter.dim() in formats:
                 parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
     if cfg.compile:
-        for part in [network.first, network.second] if isinstance(network, Combined) else [network]:
+        for part in [network.first, network.second] if isinstance(network, Cascade) else [network]:
             part.compile()
 
 

@@ -15,7 +15,7 @@ from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.models.base import Network, RepeatedFrame
-from vsr.models.cascade import Combined, Repacked
+from vsr.models.cascade import Cascade, Repacked
 from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
@@ -23,7 +23,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
 from vsr.training.finetune import Tune
 from vsr.training.modules.base import SRModule
-from vsr.training.modules.cascade import CombinedSR
+from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR
 from vsr.training.modules.movie import MovieSR
 from vsr.version import __version__
@@ -131,20 +131,20 @@ def _check_temporal(network: Network, recipe: Recipe) -> None:
 
 
 def _module_of(network: Network) -> type[SRModule]:
-    return CombinedSR if isinstance(network, Combined) else MODULES[network.kind]
+    return CascadeSR if isinstance(network, Cascade) else MODULES[network.kind]
 
 
 def build_stage(module: SRModule, name: str) -> SRModule:
     """A part of a combined pipeline as a module of its own, in the same harness: "first", or "second" behind a fixed first."""
     network = module.network
-    assert isinstance(network, Combined)
+    assert isinstance(network, Cascade)
     # The config that goes into the stage's checkpoints is its own, so that evaluate.py scores them by themselves.
     config = copy.deepcopy(module.card["config"])
     if name == "first":
         stage: Network = network.first.requires_grad_(True)
         config |= {"model": config["model"]["first"], "name": f"{config['name']}, first stage"}
     else:
-        stage = Combined(first=network.first, second=network.second, trains="second", scale=network.scale)
+        stage = Cascade(first=network.first, second=network.second, trains="second", scale=network.scale)
         config["model"]["trains"] = "second"
         config["name"] = f"{config['name']}, second stage"
     tune = module.tune.of_stage(name)
@@ -155,7 +155,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
 def build_interim(module: SRModule) -> dict[str, SRModule]:
     """Rows for what a combined pipeline has between its networks; none for other networks."""
     network = module.network
-    if not isinstance(network, Combined):
+    if not isinstance(network, Cascade):
         return {}
     if network.first.kind == "movie":
         return {"3D network": _like(module, network.first)}

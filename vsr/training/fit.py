@@ -20,7 +20,7 @@ from vsr.data.base import SRDataModule
 from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.models.base import Network
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.weights.init import Start, TwoStage
 from vsr.models.weights.report import InitReport
 from vsr.models.weights.transfer import brought_values, fitted, own_tensors
@@ -89,7 +89,7 @@ def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
 
 def _check_fixed(network: Network, report: InitReport) -> None:
     """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
-    if isinstance(network, Combined) and network.trains == "second":
+    if isinstance(network, Cascade) and network.trains == "second":
         never = fitted(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
         drawn = [row.tensor for row in first if row.status != "loaded"]
@@ -191,7 +191,7 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     return scores[at] == (max if monitor.endswith(("psnr", "ssim")) else min)(scores)
 
 
-def stages_before(network: Combined) -> tuple[str, ...]:
+def stages_before(network: Cascade) -> tuple[str, ...]:
     """The stages that come before the training of the whole."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
@@ -199,7 +199,7 @@ def stages_before(network: Combined) -> tuple[str, ...]:
 def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
     """The module of a stage, trained in batches that suit it."""
     stage = build_stage(module, name)
-    assert isinstance(module.network, Combined)
+    assert isinstance(module.network, Cascade)
     if module.network.first.kind == "frame" and name == "first":
         stage.recipe = replace(stage.recipe, batch=start.frame_batch, temporal=0.0)  # single frames do not change
     return stage
@@ -228,7 +228,7 @@ def train_stages(
     """
     limit = limit or {}
     network = module.network
-    assert isinstance(network, Combined)
+    assert isinstance(network, Cascade)
     fits: dict[str, Fit] = {}
     for name in stages_before(network):
         stage = stage_of(module, name, start)

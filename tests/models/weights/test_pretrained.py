@@ -25,7 +25,7 @@ from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
 from vsr.io.readers.pictures import offline_photographs, read_picture
 from vsr.models.base import Network
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: P
 def test_either_network_of_a_pipeline() -> None:
     frames = smooth_frames(2)
     first, second = StandardizedResidual(fsrcnn_s()), StandardizedResidual(SRCNN(scale=1))
-    frames_first = Combined(first=first, second=StandardizedResidual(SRNet3D(scale=1)), scale=2)
+    frames_first = Cascade(first=first, second=StandardizedResidual(SRNet3D(scale=1)), scale=2)
     with pytest.raises(UserError, match="type init.into=first or second"):
         Pretrained()(frames_first)
     report = Pretrained(into="first")(frames_first, frames=lambda: frames)
@@ -241,7 +241,7 @@ def test_either_network_of_a_pipeline() -> None:
     assert {row.status for row in report if row.tensor.startswith("second.")} == {"fresh"}
     torch.testing.assert_close(first(frames[0][0]), as_in_the_file("fsrcnn_s", 2)(frames[0][0]), atol=2e-5, rtol=0)
 
-    movie_first = Combined(first=StandardizedResidual(SRNet3D(scale=2)), second=second, scale=2)
+    movie_first = Cascade(first=StandardizedResidual(SRNet3D(scale=2)), second=second, scale=2)
     with pytest.raises(UserError, match="there are no weights of srcnn for x1; type init.scale=2"):
         Pretrained(into="second")(movie_first)
     report = Pretrained(into="second", scale=2, mismatch="overlap")(movie_first, frames=lambda: frames)

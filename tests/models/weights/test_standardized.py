@@ -15,7 +15,7 @@ from tests.fakes import ROOT, TINY_CLIMATE, compose_config, train_here
 from tests.models.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
 from tests.models.weights.test_init import ckpt, statuses, weights_of
 from vsr.models.base import Network
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
@@ -237,7 +237,7 @@ def test_a_second_network_sees_what_the_first_puts_out(mats: dict[str, Path]) ->
     """Its statistics are those of the first one's output, and the same when they are measured again."""
     torch.manual_seed(0)
     first, second = SRNet3D(scale=2), StandardizedResidual(SRCNN(scale=1))
-    network = Combined(first=StandardizedResidual(first), second=second, scale=2).eval()
+    network = Cascade(first=StandardizedResidual(first), second=second, scale=2).eval()
     Authors(path=str(mats["srcnn"]), into="second")(network, frames=movie_like)
     measured = second.mean.clone(), second.std.clone()
     network.prepare(movie_like())

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from vsr.errors import LINEAR_GONE, UserError
 from vsr.models.base import Network
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.parameter_names import canonical, require, within
 from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.adapt import Inflate, authors_mapping, authors_names, names_by_role
@@ -159,7 +159,7 @@ class Checkpoint:
     def _takes(self, network: Network, names: list[str], key: str) -> dict[str, str]:
         """The network's tensor -> the file's, for what is asked for."""
         whole = any(name.startswith(("first.", "second.")) for name in names)
-        if isinstance(network, Combined) and self.into is None and (whole or isinstance(self.modules, dict)):
+        if isinstance(network, Cascade) and self.into is None and (whole or isinstance(self.modules, dict)):
             prefix, places = "", parts(network)
         else:
             prefix, part = chosen(network, self.into, key)
@@ -229,7 +229,7 @@ class TwoStage:
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """The starts of both networks. Raises UserError for a network that is not combined."""
-        if not isinstance(network, Combined):
+        if not isinstance(network, Cascade):
             raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
         found: InitReport = []
         # The second network's frames are what the first one will put out: there are none to measure yet.

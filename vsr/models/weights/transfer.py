@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vsr.errors import UserError
 from vsr.models.base import Network
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.linear import Linear
 from vsr.models.parameter_names import canonical
 from vsr.models.residual import StandardizedResidual
@@ -45,12 +45,12 @@ def own_tensors(network: Network) -> dict[str, nn.Parameter]:
 
 def parts(network: Network) -> dict[str, Network]:
     """The networks that it is made of by the beginning of their tensors' names; one alone has none."""
-    return {"first.": network.first, "second.": network.second} if isinstance(network, Combined) else {"": network}
+    return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
 
 def chosen(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
     """The part of a combined network that a single one goes into, or the network itself. Raises UserError."""
-    if isinstance(network, Combined):
+    if isinstance(network, Cascade):
         if into is None:
             raise UserError(f"{key}.path: the file has one network, this one is made of two; type {key}.into=first or second")
         return f"{into}.", parts(network)[f"{into}."]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.models.weights.init import TwoStage
 from vsr.system.ranks import from_first, rank
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
@@ -98,7 +98,7 @@ def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, s
         start = prepare(cfg, data)
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
-            assert isinstance(module.network, Combined)
+            assert isinstance(module.network, Cascade)
             for name in stages_before(module.network):
                 stage = stage_of(module, name, start.start)
                 values = own_values(start.values, name)

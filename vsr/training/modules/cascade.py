@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vsr.models.cascade import Combined
+from vsr.models.cascade import Cascade
 from vsr.training.modules.base import SRModule
 from vsr.types import HRClips, LRClips
 
 
-class CombinedSR(SRModule):
+class CascadeSR(SRModule):
     """Super-resolution of clips by two networks in a row; the first one's own error may be part of the loss."""
 
     kind = "movie"
-    network: Combined
+    network: Cascade
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
         """The error of the result, and `interim` times that of the first network when it is trained."""
