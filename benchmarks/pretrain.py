@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from vsr.config.monitor import higher_is_better
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import bicubic_up_clips, crop
 from vsr.inference.export.function import describe_network
@@ -125,8 +126,9 @@ def in_order(content: bytes) -> bytes:
 def best_epoch(results: dict[str, Any]) -> int:
     """The one whose weights were kept."""
     history = results["history"]
-    scores = [row[results["config"]["monitor"]] for row in history]
-    return scores.index((max if results["config"]["monitor"].endswith(("psnr", "ssim")) else min)(scores))
+    monitor = results["config"]["monitor"]
+    scores = [row[monitor] for row in history]
+    return scores.index((max if higher_is_better(monitor) else min)(scores))
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from vsr.config.duration import check_budget
+from vsr.config.monitor import MONITORS
 from vsr.config.overrides import overridden_keys
 from vsr.config.signatures import parameters
 from vsr.errors import LINEAR_GONE, UserError, suggestion
@@ -26,7 +27,6 @@ GUARDS = ("warn", "linear", "off")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 CONSISTENCIES = ("none", "projection", "backprojection")
-MONITORS = tuple(f"val/{score}" for score in ("mae", "mse", "psnr", "ssim"))
 
 # Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
 OWN_MODULES = (

@@ -37,8 +37,8 @@ class Checkpoint:
         """The checksum of its training data."""
         return self.trained.facts.get("sha256")
 
-    def protocol(self, familiar: dict[str, Any]) -> dict[str, Any]:
-        """Describe the checkpoint for the report; `familiar` has the out-of-distribution score of each split."""
+    def protocol(self, ood_scores: dict[str, Any]) -> dict[str, Any]:
+        """Describe the checkpoint for the report."""
         steps = self.config.consistency_steps if self.config.consistency == "backprojection" else None
         return {
             "method": self.method,
@@ -48,7 +48,7 @@ class Checkpoint:
             "training data sha256": self.data_sha256,
             "consistency": self.config.consistency,
             "consistency steps": steps,
-            "familiar": familiar,
+            "familiar": ood_scores,
         }
 
 

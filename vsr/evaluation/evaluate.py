@@ -79,7 +79,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     scored = _score(config, data, candidates)
     protocol = described(config, data, networks[0].module)
     protocol["checkpoints"] = [
-        checkpoint.protocol(_familiar(network, data, checkpoint))
+        checkpoint.protocol(_ood_scores(network, data, checkpoint))
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
     protocol["versions"] = versions()
@@ -176,8 +176,8 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
     }
 
 
-def _familiar(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Score how much each test split resembles the training data, and warn of splits that do not."""
+def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Compute the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
     found: dict[str, Any] = {}
     for split in data.test_splits:
         score = score_frames(network.module, data.sets[split], data.degradation, checkpoint.trained.consistency, data.ends)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsr.evaluation.bootstrap import RESAMPLES, Interval, Resampling
+from vsr.evaluation.bootstrap import Interval, Resampling
 from vsr.evaluation.scored import Scored
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -46,16 +46,8 @@ def group_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
     return found
 
 
-def build_rows(
-    scored: Sequence[Scored], reference: Sequence[str] = REFERENCES, *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Row]:
+def build_rows(scored: Sequence[Scored]) -> list[Row]:
     """Build one row per split and method.
-
-    Args:
-        scored: the scores of each method on each split.
-        reference: the methods that gains and skills refer to.
-        resamples: draws of the bootstrap.
-        seed: seed of the bootstrap.
 
     Returns:
         Rows of plain numbers, None where there is no value, splits together. A row has split, method, baseline, frames and
@@ -69,8 +61,8 @@ def build_rows(
     names = present_scores(scored)
     rows = []
     for methods in group_by_split(scored).values():
-        draws = Resampling(next(iter(methods.values())).segment_of, resamples=resamples, seed=seed)
-        rows += [_row(one, names, {name: methods.get(name) for name in reference}, draws) for one in methods.values()]
+        draws = Resampling(next(iter(methods.values())).segment_of)
+        rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, draws) for one in methods.values()]
     return rows
 
 

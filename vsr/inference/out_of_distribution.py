@@ -14,7 +14,6 @@ data.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from vsr.degradations.consistency import Degrade, repeatable_degradation
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import safe_ratio
+from vsr.metrics.definitions import psnr
 from vsr.models.base import Network
 from vsr.training.modules.base import SRModule
 
@@ -68,20 +68,23 @@ class OODScore(NamedTuple):
 
 
 def score_clips(
-    engine: Engine, linear: Network, degrade: Degrade, validation_error: float, clips: Iterable[Tensor]
+    engine: Engine, degradation: Degradation, validation_error: float | None, clips: Iterable[Tensor]
 ) -> OODScore | None:
     """Compute the mean score over clips of one movie.
 
     Args:
-        engine: the network.
-        linear: the filter that was fitted to the same training frames; takes frames in the unit interval.
-        degrade: the degradation that made the LR frames; takes frames in the unit interval.
-        validation_error: the LR consistency error in validation.
+        engine: the network; `engine.module.reference` is the linear filter that was fitted to the same training frames.
+        degradation: the degradation that made the LR frames.
+        validation_error: the LR consistency error in validation; None if it is unknown.
         clips: LR frames (n + 2 * context, C, h, w) in physical units.
 
     Returns:
-        None if the frames are too small to be degraded once more, or constant.
+        None if the frames are too small to be degraded once more, or constant, if the validation error is unknown, the
+        degradation is not linear or the module has no linear filter.
     """
+    degrade, linear = repeatable_degradation(degradation, engine.scale), engine.module.reference
+    if degrade is None or validation_error is None or linear is None:
+        return None
     scores = [score for lr in clips if (score := _score_clip(engine, linear, degrade, lr)) is not None]
     if not scores or not validation_error > 0:
         return None
@@ -92,20 +95,12 @@ def score_clips(
 def score_frames(
     module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
 ) -> OODScore | None:
-    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies.
-
-    Returns:
-        None where `score_clips` returns None, and if the validation error is unknown, the degradation is not linear or the module
-        has no linear filter.
-    """
-    degrade = repeatable_degradation(degradation, frames.scale)
-    if degrade is None or validation_error is None or module.reference is None:
-        return None
+    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies; see `score_clips`."""
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
     clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in segments)
-    return score_clips(engine, module.reference, degrade, validation_error, clips)
+    return score_clips(engine, degradation, validation_error, clips)
 
 
 @torch.inference_mode()
@@ -133,4 +128,5 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
     if not len(agreement) or not compared.any():
         return None
     mses = [float(each[compared].square().mean()) for each in errors]
-    return (10 * math.log10(mses[1] / mses[0]), float(agreement.mean())) if min(mses) > 0 else None
+    restored_psnr, filtered_psnr = map(psnr, mses)
+    return (float(restored_psnr - filtered_psnr), float(agreement.mean())) if min(mses) > 0 else None

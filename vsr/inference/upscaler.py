@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from vsr.config.schema import method
-from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
@@ -125,13 +124,11 @@ class Upscaler:
             length: the number of frames of the movie; None if it is unknown.
             size: (h, w) in LR pixels.
         """
-        degrade, engine = repeatable_degradation(self.degradation, self.scale), self.engine
-        if degrade is None or self.trained.consistency is None or self.module.reference is None:
-            return None
+        engine = self.engine
         # Fewer frames of short movies: the score must not take longer than upscaling.
         block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
         clips = islice(read_windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
-        return score_clips(engine, self.module.reference, degrade, self.trained.consistency, clips)
+        return score_clips(engine, self.degradation, self.trained.consistency, clips)
 
     def _upscale_tensor(self, movie: Tensor) -> Tensor:
         sr = self._upscale_frames(self._as_frames(movie))

@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 HEADLINE_SCORES = ("mae", "mse", "psnr", "ssim")  # of every validation and test
 UNIT_INTERVAL = "range"  # 1 = the data range
 # The square of float32's eps, which is the smallest error that float32 frames can show. With this floor the PSNR of equal frames
@@ -32,6 +30,8 @@ def psnr(mse: Any) -> Any:
     """
     if hasattr(mse, "log10"):  # a tensor
         return -10 * mse.clamp_min(MSE_FLOOR).log10()
+    import numpy as np  # only here: the check of a command line reads the definitions
+
     return -10 * np.log10(np.maximum(mse, MSE_FLOOR))
 
 

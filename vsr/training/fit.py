@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vsr.config.monitor import higher_is_better
 from vsr.data.base import SRDataModule
 from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
@@ -188,7 +189,7 @@ def fit(
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     """Whether no epoch has a better score than that one."""
     scores = [row[monitor] for row in rows]
-    return scores[at] == (max if monitor.endswith(("psnr", "ssim")) else min)(scores)
+    return scores[at] == (max if higher_is_better(monitor) else min)(scores)
 
 
 def stages_before(network: Cascade) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, TorchEl
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
+from vsr.config.monitor import higher_is_better
 from vsr.recipe import Recipe
 from vsr.training.build import make
 from vsr.training.callbacks import EMA, History
@@ -36,7 +37,7 @@ def build_trainer(
 
     `first_step`: of a run that goes on.
     """
-    mode = "max" if cfg.monitor.endswith(("psnr", "ssim")) else "min"
+    mode = "max" if higher_is_better(cfg.monitor) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
         callbacks.append(EMA(recipe.ema))

@@ -132,7 +132,7 @@ def test_scores_that_nobody_has_are_null() -> None:
     assert not {"psnr", "rmse", "enstrophy", "q001", "gain_bicubic"} & set(rows[1]["intervals"])
     assert rows[1]["skill_bicubic"] is not None
     assert rows[0]["gain_linear"] is None  # there is no such row
-    json.dumps(results([one, replace(two, frames=empty)], {}), allow_nan=False)
+    json.dumps(results([one, replace(two, frames=empty)], {}, rows), allow_nan=False)
 
 
 def test_a_reference_without_error_has_no_skill() -> None:

@@ -172,8 +172,8 @@ def test_movies_come_back_with_their_frames_and_colours(size: tuple[int, int, in
     assert found is not None
     frames, _ = side_by_side(given_sample, field=field, baselines=BASELINES)
     back = decoded(found)
-    assert (found.suffix, found.media, found.frames) == (".mp4", "video/mp4", min(24, size[0]))
-    assert back.shape == (found.frames, found.size[1], found.size[0], 3) == frames.shape
+    assert (found.suffix, found.media, len(back)) == (".mp4", "video/mp4", min(24, size[0]))
+    assert back.shape == frames.shape
     assert back.shape[1] % 2 == back.shape[2] % 2 == 0
     assert np.abs(back.astype(np.int16) - frames).mean() < 6  # compressed, at half the resolution in colour
 

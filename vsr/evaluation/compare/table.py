@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vsr.config.monitor import higher_is_better
 from vsr.evaluation.compare.runs import SEED, Run, distinguishing_keys
 from vsr.evaluation.report.columns import COSTS, Column
+from vsr.evaluation.report.csv_json import format_csv
 from vsr.evaluation.report.escape import plain
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -166,14 +165,12 @@ def as_csv(runs: Sequence[Run]) -> str:
     names = list(
         dict.fromkeys(key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method"))
     )
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(["run", "folder", "state", "error", *keys, SEED, "split", *names, "monitor", "best"])
+    lines: list[list[Any]] = []
     for run in runs:
         start = [run.label, str(run.folder), run.state, run.error, *(run.value(key) for key in keys), run.value(SEED)]
         if run.state != "ok":
-            out.writerow(start)
+            lines.append(start)
         for split in dict.fromkeys(row["split"] for row in run.results.get("rows", [])):
             row = run.row(split) or {}
-            out.writerow([*start, split, *(row.get(name) for name in names), run.monitor, run.best(run.monitor)])
-    return text.getvalue()
+            lines.append([*start, split, *(row.get(name) for name in names), run.monitor, run.best(run.monitor)])
+    return format_csv(["run", "folder", "state", "error", *keys, SEED, "split", *names, "monitor", "best"], lines)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
-from vsr.evaluation.rows import Row, build_rows, group_by_split, present_scores
+from vsr.evaluation.rows import Row, group_by_split, present_scores
 from vsr.evaluation.scored import Scored
-from vsr.metrics.definitions import DEFINITIONS, Definition
+from vsr.metrics.definitions import DEFINITIONS
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
 
+DESCRIBED = ("label", "unit", "better", "group", "text", "source", "per")  # fields of a `Definition`
 ROWS = "of the rows with this split and method"
 HOW = {
     "mean": f"nanmean {ROWS}",
@@ -29,38 +30,34 @@ HOW = {
 
 def frames_csv(scored: Sequence[Scored]) -> str:
     """Format frames.csv: split, method, segment, frame and the scores of each frame in full precision, empty without a value."""
-
-    def lines(one: Scored) -> Iterable[list[Any]]:
-        for frame, segment in enumerate(one.segment_of):
-            yield [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
-
     names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "frame"]
-    return _csv(["split", "method", "segment", "frame", *names], scored, lines)
+    lines = (
+        [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
+        for one in scored
+        for frame, segment in enumerate(one.segment_of)
+    )
+    return format_csv(["split", "method", "segment", "frame", *names], lines)
 
 
 def segments_csv(scored: Sequence[Scored]) -> str:
     """Format segments.csv: split, method, segment, number of frames and the scores of each segment, empty without a value."""
-
-    def lines(one: Scored) -> Iterable[list[Any]]:
-        segments, counts = np.unique(one.segment_of, return_counts=True)
-        for at, (segment, count) in enumerate(zip(segments, counts, strict=True)):
-            yield [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
-
     names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "segment"]
-    return _csv(["split", "method", "segment", "frames", *names], scored, lines)
+    lines = (
+        [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
+        for one in scored
+        for at, (segment, count) in enumerate(zip(*np.unique(one.segment_of, return_counts=True), strict=True))
+    )
+    return format_csv(["split", "method", "segment", "frames", *names], lines)
 
 
-def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row] | None = None) -> dict[str, Any]:
+def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """Build the content of results.json, plain values without NaN.
 
     Returns:
-        "protocol"; "rows" of `build_rows`; "recipes": the CSV file, the column and the formula of every computed key of a row;
+        "protocol"; "rows"; "recipes": the CSV file, the column and the formula of every computed key of a row;
         "intervals": how the intervals were drawn; "definitions" of the scores; "curves".
 
-    Raises:
-        ValueError: see `build_rows`.
     """
-    rows = build_rows(scored) if rows is None else rows
     names = present_scores(scored)
     return {
         "protocol": jsonable(protocol),
@@ -71,7 +68,7 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
             "how": f"segments drawn with replacement {RESAMPLES} times, percentiles of the mean over what was drawn; "
             f"gains and skills pair both methods; none below {MIN_SEGMENTS} segments, too narrow with few",
         },
-        "definitions": {name: _described(DEFINITIONS[name]) for name in names},
+        "definitions": {name: {key: getattr(DEFINITIONS[name], key) for key in DESCRIBED} for name in names},
         "curves": [
             {"split": one.split, "method": one.method, "curve": curve, "columns": jsonable(columns)}
             for methods in group_by_split(scored).values()
@@ -94,10 +91,6 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else str(value)
 
 
-def _described(one: Definition) -> dict[str, str]:
-    return {key: getattr(one, key) for key in ("label", "unit", "better", "group", "text", "source", "per")}
-
-
 def _recipes(rows: Sequence[Row], names: Sequence[str], *, segment_scores: set[str]) -> dict[str, dict[str, str]]:
     found = {
         key: {"file": FRAMES, "column": column, "how": HOW[key]} for key, column in (("frames", "frame"), ("segments", "segment"))
@@ -116,10 +109,8 @@ def _cell(columns: Mapping[str, np.ndarray], name: str, at: int) -> str:
     return "" if math.isnan(value) else repr(value)
 
 
-def _csv(header: list[str], scored: Sequence[Scored], lines: Callable[[Scored], Iterable[list[Any]]]) -> str:
+def format_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """Format a CSV table."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    for one in scored:
-        writer.writerows(lines(one))
+    csv.writer(file, lineterminator="\n").writerows([header, *lines])
     return file.getvalue()

@@ -109,14 +109,14 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     return figure
 
 
-def scores_over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: str = "PSNR (dB)") -> Figure | None:
-    """Plot a score of every frame of one split for each method, with marks between segments; None without the score.
+def scores_over_time(methods: Mapping[str, Scored]) -> Figure | None:
+    """Plot the PSNR of every frame of one split for each method, with marks between segments; None without PSNR.
 
     Lines stop at the ends of segments; pictures, which have no neighbours in time, are points.
     """
     from matplotlib.figure import Figure
 
-    shown = {name: one for name, one in methods.items() if score in one.frames}
+    shown = {name: one for name, one in methods.items() if "psnr" in one.frames}
     if not shown:
         return None
     segment_of = next(iter(shown.values())).segment_of
@@ -128,11 +128,11 @@ def scores_over_time(methods: Mapping[str, Scored], score: str = "psnr", unit: s
     styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
     for name, one in shown.items():
         style = styles[name] if joined else {"color": styles[name]["color"], "linestyle": "none", "marker": ".", "markersize": 4}
-        axis.plot(frames, np.insert(one.frames[score], borders, np.nan), label=label(name), **style)
+        axis.plot(frames, np.insert(one.frames["psnr"], borders, np.nan), label=label(name), **style)
     if joined and len(borders) <= _MANY:
         for border in borders:
             axis.axvline(border - 0.5, color="0.85", linewidth=1, zorder=0)
-    axis.set(xlabel="frame", ylabel=unit)
+    axis.set(xlabel="frame", ylabel="PSNR (dB)")
     axis.margins(x=0.01)
     axis.grid(axis="y", color="0.93")
     handles, labels = axis.get_legend_handles_labels()

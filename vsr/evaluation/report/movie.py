@@ -20,13 +20,11 @@ _GAP, _TITLE, _FOOT = 6, 24, 36  # pixels; the foot leaves room for the buttons 
 
 
 class MovieFile(NamedTuple):
-    """A movie: its bytes, file suffix, media type, (width, height) in pixels, number of frames, and a note on its content."""
+    """A movie: its bytes, file suffix, media type, and a note on its content."""
 
     content: bytes
     suffix: str
     media: str
-    size: tuple[int, int]
-    frames: int
     note: str
 
 
@@ -41,11 +39,10 @@ def movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> Mo
     if len(sample.hr) < 2:
         return None
     frames, note = side_by_side(sample, field=field, baselines=baselines)
-    size = (frames.shape[2], frames.shape[1])
     try:
-        return MovieFile(_mp4(frames), ".mp4", "video/mp4", size, len(frames), note)
+        return MovieFile(_mp4(frames), ".mp4", "video/mp4", note)
     except ImportError:
-        return MovieFile(_animated_png(frames), ".png", "image/png", size, len(frames), note)
+        return MovieFile(_animated_png(frames), ".png", "image/png", note)
 
 
 def side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
