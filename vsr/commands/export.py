@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vsr.errors import UserError, suggestion
-from vsr.inference.export import FORMATS, Format
+from vsr.inference.export import FORMATS
 
 KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
 HELP = """\
@@ -24,19 +24,8 @@ What is written takes LR frames and gives SR frames, both in physical units. It 
 Needs: pip install 'vsr[export]'"""
 
 
-@dataclass(frozen=True)
-class ExportArguments:
-    """The values of the keys."""
-
-    checkpoint: Path
-    format: Format
-    output: Path | None
-    overwrite: bool
-    consistency: str | None
-
-
-def parse(arguments: Sequence[str]) -> ExportArguments:
-    """Read the keys and values of a command line. Raises UserError with what to type instead."""
+def parse(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `export_checkpoint` from a command line. Raises UserError with what to type instead."""
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -50,8 +39,7 @@ def parse(arguments: Sequence[str]) -> ExportArguments:
     for key in ("checkpoint", "format"):
         if key not in given:
             raise UserError(f"{key}: needed; type {key}={'FILE' if key == 'checkpoint' else '|'.join(FORMATS)}")
-    known: dict[str, Format] = {name: name for name in FORMATS}
-    if given["format"] not in known:
+    if given["format"] not in FORMATS:
         raise UserError(f"format={given['format']}{suggestion(given['format'], FORMATS)}")
     overwrite = given.get("overwrite", "false")
     if overwrite not in ("true", "false"):
@@ -63,7 +51,13 @@ def parse(arguments: Sequence[str]) -> ExportArguments:
     if consistency not in (None, "none"):
         raise UserError(f"consistency={consistency}: a file holds the network alone; type consistency=none")
     output = None if given.get("output", "null") == "null" else Path(given["output"]).expanduser()
-    return ExportArguments(checkpoint, known[given["format"]], output, overwrite == "true", consistency)
+    return {
+        "checkpoint": checkpoint,
+        "format_": given["format"],
+        "output": output,
+        "overwrite": overwrite == "true",
+        "consistency": consistency,
+    }
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -74,7 +68,4 @@ def main(arguments: Sequence[str]) -> None:
     given = parse(arguments)
     from vsr.inference.export.checkpoint import export_checkpoint  # torch only now
 
-    report = export_checkpoint(
-        given.checkpoint, given.format, given.output, overwrite=given.overwrite, consistency=given.consistency
-    )
-    print("\n".join(report.lines))
+    print("\n".join(export_checkpoint(**given).lines))

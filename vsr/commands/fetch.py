@@ -6,7 +6,6 @@ after the first download and checked by every later command.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from vsr.errors import UserError
 from vsr.io.readers.video import read_luma
+from vsr.system.files import sha256
 from vsr.system.progress import progress_bar
 
 SOURCE = "https://media.xiph.org/video/derf/y4m/"
@@ -53,7 +53,7 @@ def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
             part.unlink()  # continuing a complete but wrong download would not help
             raise
         part.rename(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256(path)
     if not mark.exists():
         mark.write_text(digest + "\n", encoding="ascii")
     elif mark.read_text(encoding="ascii").strip() != digest:

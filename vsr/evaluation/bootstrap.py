@@ -44,10 +44,6 @@ class Resampling:
         sums, counts = self._totals(column)
         return self._interval(sums, counts)
 
-    def difference(self, column: np.ndarray, reference: np.ndarray) -> Interval | None:
-        """Compute the interval of the mean of column - reference, over the frames (or segments) with both values."""
-        return self.mean(column - reference)
-
     def skill(self, mse: np.ndarray, reference: np.ndarray) -> Interval | None:
         """Compute the interval of 1 - sum(mse) / sum(reference), over the frames with both values."""
         both = np.isfinite(mse) & np.isfinite(reference)

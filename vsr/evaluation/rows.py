@@ -83,7 +83,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
         if "psnr" in one.frames.keys() & other.frames.keys():
             psnr = one.frames["psnr"] - other.frames["psnr"]
             row[f"gain_{name}"] = _number(np.nanmean(psnr)) if np.isfinite(psnr).any() else None
-            intervals[f"gain_{name}"] = None if own else draws.difference(one.frames["psnr"], other.frames["psnr"])
+            intervals[f"gain_{name}"] = None if own else draws.mean(psnr)
         if "mse" in one.frames.keys() & other.frames.keys():
             mse, its = one.frames["mse"], other.frames["mse"]
             row[f"skill_{name}"] = _number(_skill(mse, its))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from vsr.config.check import check
 from vsr.errors import UserError
 from vsr.models.weights.authors import shown
 from vsr.models.weights.files import form_problem
+from vsr.system.files import sha256
 from vsr.training.build import build_module, build_network, make
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -83,7 +83,7 @@ class Trained:
             module.load_state_dict(self.state)
         except RuntimeError as error:
             detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})") from error
+            raise _other_tensors(self.path, detail) from error
         return module.eval()
 
     def _check_size(self, config: DictConfig) -> None:
@@ -91,16 +91,14 @@ class Trained:
         held = sum(tensor.numel() for tensor in self.state.values())
         largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
-            detail = f"{largest} of a part, and the file holds {held} numbers"
-            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})")
+            raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
         with torch.device("meta"):
             network = build_network(
                 "model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels
             )
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
-            detail = f"{named} numbers, and the file holds {held}"
-            raise UserError(f"{self.path}: its tensors are not those of the network that it names ({detail})")
+            raise _other_tensors(self.path, f"{named} numbers, and the file holds {held}")
 
 
 def read_trained(path: Path) -> Trained:
@@ -125,7 +123,7 @@ def read_trained(path: Path) -> Trained:
         check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
         raise _incomplete(path, error) from error
-    return Trained(path, _sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
+    return Trained(path, sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:
@@ -180,6 +178,5 @@ def _incomplete(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: its description is incomplete ({error!r}); it was not written by this version")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _other_tensors(path: Path, detail: str) -> UserError:
+    return UserError(f"{path}: its tensors are not those of the network that it names ({detail})")

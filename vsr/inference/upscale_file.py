@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -89,13 +87,12 @@ def _default_output(given: Path, scale: int) -> Path:
     """A path beside the input."""
     if given.is_dir() and given.suffix != ".zarr":
         return given.with_name(f"{given.name}_x{scale}")
-    suffix = given.suffix.lower()
-    kept = given.suffix
-    if suffix in VIDEOS:
-        kept = ".mkv"
-    elif suffix in (".jpg", ".jpeg", ".bmp"):
-        kept = ".png"
-    return given.with_name(f"{given.stem}_x{scale}{kept}")
+    suffix = given.suffix
+    if suffix.lower() in VIDEOS:
+        suffix = ".mkv"
+    elif suffix.lower() in (".jpg", ".jpeg", ".bmp"):
+        suffix = ".png"
+    return given.with_name(f"{given.stem}_x{scale}{suffix}")
 
 
 def _open_input_and_output(
@@ -124,8 +121,10 @@ def _open_input_and_output(
         )
         return VideoSource(blocks), sink, blocks.notes
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
-    with _keys_without_group():
+    try:
         movie = open_movie(given, variable=variable, axes=settings.axes, max_bytes=settings.max_bytes)
+    except UserError as error:  # data.axes= of train.py is axes= of upscale.py
+        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes)=", r"\1=", str(error))) from error
     if movie.shape[1] != upscaler.channels:
         raise UserError(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
@@ -138,15 +137,6 @@ def _open_input_and_output(
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     return ArraySource(movie), array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
-
-
-@contextmanager
-def _keys_without_group() -> Iterator[None]:
-    """Rewrite the keys in errors of readers: data.axes= of train.py is axes= of upscale.py."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes)=", r"\1=", str(error))) from error
 
 
 def _is_folder_of_pictures(path: Path) -> bool:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PANELS = (
+    "LR, every method, HR; the busiest region of it, enlarged; the errors, all on one scale, with the PSNR of this frame inside "
+    "the evaluation window."
+)
+
 
 def write_report(
     folder: Path,
@@ -92,11 +97,16 @@ def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> 
     shown: list[Shown] = []
     notes: list[str] = []
     named = _namer()
+
+    def add(split: str, kind: str, figure: Figure, alt: str, caption: str) -> None:
+        file = f"figures/{named(f'{kind}-{split}')}.png"
+        shown.append(Shown(split, file, "image/png", png(figure), f"{alt} of {plain(split)}", caption))
+
     for split, methods in group_by_split(scored).items():
         own = [sample for sample in samples if sample.split == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
-            shown.append(_panels(sample, named, field))
+            add(split, "frame", panels(sample, field=field), "a frame", f"A frame of {plain(split)}: {PANELS}")
             try:
                 found = movie(sample, field=field, baselines=baselines)
             except ImportError:
@@ -107,27 +117,13 @@ def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> 
                 caption = f"{found.note[0].upper()}{found.note[1:]}, on one scale."
                 shown.append(Shown(split, file, found.media, found.content, f"movie of {plain(split)}", caption))
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
-        drawn: dict[str, tuple[Figure | None, str]] = {
-            "spectra": (spectra(methods, scale), "Power and coherence with HR against wavenumber, means over the split."),
-            "psnr": (scores_over_time(methods), "PSNR of every frame; lines between segments."),
-        }
-        for kind, (figure, caption) in drawn.items():
-            if figure is not None:
-                file = f"figures/{named(f'{kind}-{split}')}.png"
-                shown.append(Shown(split, file, "image/png", png(figure), f"{kind} of {plain(split)}", caption))
+        if (figure := spectra(methods, scale)) is not None:
+            add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")
+        if (figure := scores_over_time(methods)) is not None:
+            add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")
     for note in notes:
         log.info("%s", note)
     return shown, notes
-
-
-def _panels(sample: Sample, named: Callable[[str], str], field: bool) -> Shown:
-    caption = (
-        f"A frame of {plain(sample.split)}: LR, every method, HR; the busiest region of it, enlarged; the errors, all on "
-        "one scale, with the PSNR of this frame inside the evaluation window."
-    )
-    file = f"figures/{named(f'frame-{sample.split}')}.png"
-    content = png(panels(sample, field=field))
-    return Shown(sample.split, file, "image/png", content, f"a frame of {plain(sample.split)}", caption)
 
 
 def _namer() -> Callable[[str], str]:
