@@ -29,13 +29,7 @@ def fetched_overrides() -> list[str]:
 
 
 def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
-    """Download a movie, or check the file that is there.
-
-    Args:
-        name: of the file at `source` and in `folder`.
-        frames: that the movie must have.
-        folder: is created if needed.
-        source: a URL that ends with a slash.
+    """Download a movie of so many frames from the URL `source`, which ends with a slash, or check the file that is there.
 
     Raises:
         UserError: the download fails, or the file is not what it must be.

@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
     Args:
         cfg: the evaluation config; without `data` the checkpoints are scored on the data of their training.
-        folder: where results.json, the tables and the report are written.
+        folder: where the report is written.
 
     Returns:
         "rows" of the table and the "protocol" of the scores.

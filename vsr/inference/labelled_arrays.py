@@ -35,7 +35,7 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
     ordered = movie.transpose(*others, *own)
-    values = np.asarray(ordered.values, np.float32)
+    values = np.ascontiguousarray(ordered.values, np.float32)
     *lead, height, width = values.shape
     if channels > 1 and lead[-1] != channels:
         raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")

@@ -25,7 +25,7 @@ def unfamiliar_movies(source: Source, upscaler: Upscaler, policy: str) -> list[i
         Numbers of the unfamiliar movies for "linear", otherwise none.
 
     Raises:
-        UserError: the policy is "linear", and the checkpoint or the frames do not allow to measure the score.
+        UserError: the policy is "linear", and the score cannot be measured.
     """
     if policy == "off":
         return []

@@ -35,13 +35,7 @@ UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the res
 
 
 def upscale(settings: UpscaleSchema) -> Path:
-    """Upscale the movie `input` with the network `checkpoint`; an interrupted run is continued.
-
-    Args:
-        settings: the config of upscale.py.
-
-    Returns:
-        The path of the result.
+    """Upscale the movie `input` with the network `checkpoint` and return the path; an interrupted run is continued.
 
     Raises:
         UserError: a file cannot be read or written, or options contradict each other or the network.

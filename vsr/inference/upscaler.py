@@ -34,10 +34,7 @@ class Upscaler:
         options: how the network is applied. None values are replaced by those of the training.
 
     Attributes:
-        options: as given, with `ends`, `consistency` and `consistency_steps` filled in.
-        engine: the function of LR frames.
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
-        channels: of a frame.
         bounds: the physical values that are 0 and 1 to the network.
 
     Raises:
@@ -101,7 +98,7 @@ class Upscaler:
             tensor = torch.from_numpy(np.ascontiguousarray(movie, np.float32))
             return self._upscale_tensor(tensor).numpy()  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
-            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array)
+            return upscale_labelled(movie, self.scale, self.channels, lambda x: self._upscale_frames(torch.from_numpy(x)).numpy())
         raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
 
     def ood_score(self, movie: Array) -> OODScore | None:
@@ -133,9 +130,6 @@ class Upscaler:
     def _upscale_tensor(self, movie: Tensor) -> Tensor:
         sr = self._upscale_frames(self._as_frames(movie))
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
-
-    def _upscale_array(self, frames: np.ndarray) -> np.ndarray:
-        return self._upscale_frames(torch.from_numpy(np.ascontiguousarray(frames))).numpy()
 
     def _upscale_frames(self, frames: Tensor) -> Tensor:
         """(T, C, h, w) -> (T, C, H, W), block by block."""

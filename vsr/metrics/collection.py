@@ -28,7 +28,7 @@ class DataProperties:
     """The properties of the data that decide which scores apply.
 
     Attributes:
-        scale: super-resolution factor.
+        scale: super-resolution factor; the LR Nyquist wavenumber is 0.5 / scale cycles per HR pixel.
         bounds: physical values at 0 and 1 of the unit interval.
         window: (t, y, x) frames and HR pixels per side that are cut from sr and hr before scoring.
         periodic: whole frames are periodic in y and in x. Ignored in directions that the window cuts.

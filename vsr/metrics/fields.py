@@ -19,12 +19,7 @@ FrameMask = Float[Tensor, "N 1 H W"]
 
 
 class FieldScores(FrameMetric):
-    """The headline scores and all scores that are functions of a `FramePair`.
-
-    Args:
-        bounds: physical values at 0 and 1 of the unit interval.
-        met: what the data are, as in `Definition.needs`.
-    """
+    """The headline scores and all scores that are functions of a `FramePair`; `met`: what the data are (`Definition.needs`)."""
 
     def __init__(self, bounds: tuple[float, float], met: Collection[str]) -> None:
         self.functions = score_functions("frame", met=met)

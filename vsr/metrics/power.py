@@ -57,7 +57,6 @@ class PowerMetric(TableMetric):
         self.shapes[-1] = self._shape(power, measured and bool(self.shapes[-1][0, 1]))
 
     def per_segment(self) -> dict[str, Tensor]:
-        """Return the scores of each segment, (S,); NaN for segments without a spectrum."""
         segments = self._segments()
         if all(power is None for power in segments):
             return {}

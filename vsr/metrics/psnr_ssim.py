@@ -68,5 +68,4 @@ class FrameScores(TableMetric):
         self.append_rows("values", frame_scores(clips_to_frames(sr), clips_to_frames(hr), frame_mask))
 
     def per_frame(self) -> dict[str, Tensor]:
-        """Return the scores of all frames in their order of arrival, (N,); NaN for frames that are masked as a whole."""
         return dict(zip(HEADLINE_SCORES, self.rows("values").unbind(1), strict=True))

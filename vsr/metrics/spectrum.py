@@ -22,11 +22,7 @@ class BandErrors(FrameMetric):
 
     Bands are rings |k| of the error's Fourier transform without a taper (Parseval): below half of the LR Nyquist wavenumber; from
     there to the LR Nyquist wavenumber; from there on, corners included. Channels are averaged. Frames with masked pixels have no
-    score. Source: Takamoto et al. 2022 (PDEBench).
-
-    Args:
-        scale: super-resolution factor; the LR Nyquist wavenumber is 0.5 / scale cycles per HR pixel.
-        bounds: physical values at 0 and 1 of the unit interval.
+    score. `scale` and `bounds` are as in `DataProperties`. Source: Takamoto et al. 2022 (PDEBench).
     """
 
     def __init__(self, scale: int, bounds: tuple[float, float]) -> None:
@@ -59,8 +55,7 @@ class SpectrumScores(PowerMetric):
       linear between rings: 2 if it never does, min(H, W) if it does in the first ring (Subich et al. 2025 for the coherence).
 
     Args:
-        scale: super-resolution factor; the LR Nyquist wavenumber is 0.5 / scale cycles per HR pixel.
-        bounds: physical values at 0 and 1 of the unit interval.
+        scale, bounds: as in `DataProperties`.
         taper: (y, x), True for a Hann window in that direction. Periodic frames that are scored whole need none.
     """
 

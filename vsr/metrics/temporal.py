@@ -66,10 +66,7 @@ class TemporalSpectrum(PowerMetric):
     segment is one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time. Frequencies go
     from the first above 0 to 0.5 cycles per frame. At most 64 x 64 evenly spread pixels of each frame count, always the same
     ones, so that memory depends neither on the size nor on the number of frames. Segments of fewer than 8 frames and segments
-    with masked pixels have no score. Source of the score: sup3r.
-
-    Args:
-        bounds: physical values at 0 and 1 of the unit interval.
+    with masked pixels have no score. `bounds` are as in `DataProperties`. Source of the score: sup3r.
     """
 
     def __init__(self, bounds: tuple[float, float]) -> None:

@@ -39,8 +39,7 @@ class Point:
 def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
     """Draw a vertical axis per setting and one for the score, and a line per run in the colour of its score.
 
-    Returns:
-        The figure; None with fewer than two runs or without a setting.
+    Returns None with fewer than two runs or without a setting.
     """
     from matplotlib.figure import Figure
 
@@ -71,11 +70,7 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
 
 
 def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
-    """Draw the score over each setting or cost, with a ring around the best run and hollow points for runs that ended early.
-
-    Returns:
-        The figure; None without a name.
-    """
+    """Draw the score over each setting or cost, with a ring around the best run and hollow points for runs that ended early."""
     from matplotlib.figure import Figure
 
     if not names:

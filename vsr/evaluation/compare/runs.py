@@ -98,11 +98,7 @@ def as_typed(value: Any) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run.
-
-    Raises:
-        UserError: if the file cannot be read or holds no JSON object.
-    """
+    """Read a JSON file of a run. Raises UserError if it cannot be read or holds no JSON object."""
     try:
         found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -113,11 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, label: str | None = None) -> Run:
-    """Read a finished run.
-
-    Raises:
-        UserError: if the folder holds no training run.
-    """
+    """Read a finished run. Raises UserError if the folder holds none."""
     results = read_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
         raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
@@ -188,11 +180,7 @@ def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
-    """Refuse more than one set of runs.
-
-    Raises:
-        UserError: if there are several sets; the message names the first key that differs.
-    """
+    """Raise UserError for more than one set of runs, naming the first key that differs."""
     if len(sets) > 1:
         one, other = sets[0][0], sets[1][0]
         ours, theirs = _flat(one.protocol), _flat(other.protocol)

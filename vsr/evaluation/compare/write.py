@@ -12,16 +12,7 @@ from vsr.evaluation.report.write import write_files
 
 
 def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) -> str:
-    """Write summary.html, summary.md and summary.csv, with a table for each set of comparable runs.
-
-    Args:
-        folder: where the files are written.
-        runs: finished and failed runs.
-        title: title of the page.
-        command: the command that reproduces the comparison.
-
-    Returns:
-        The tables for a terminal.
+    """Write the files, with a table for each set of comparable runs, and return the tables for a terminal.
 
     Raises:
         UserError: if a file cannot be written.

@@ -23,10 +23,6 @@ def panels(sample: Sample, *, field: bool) -> Figure:
     """Draw the middle frame of a sample: LR, every method and HR; below, its busiest region; below that, the errors on one scale.
 
     The titles of the errors show the PSNR of this frame inside the evaluation window.
-
-    Args:
-        sample: the frames.
-        field: see `FrameColours`.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -65,12 +61,7 @@ def panels(sample: Sample, *, field: bool) -> Figure:
 def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
-    Args:
-        methods: the scores of the methods on one split.
-        scale: super-resolution factor, which gives the LR Nyquist wavenumber; None for no mark.
-
-    Returns:
-        The figure; None without any spectrum.
+    `scale`, the super-resolution factor, gives the LR Nyquist wavenumber; None for no mark. Returns None without any spectrum.
     """
     from matplotlib.figure import Figure
 

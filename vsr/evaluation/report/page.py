@@ -35,15 +35,7 @@ class Shown(NamedTuple):
 def page(
     rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
 ) -> str:
-    """Build the page.
-
-    Args:
-        rows: the rows of `build_rows`.
-        protocol: plain values, nested in any way.
-        shown: figures and movies.
-        command: the command that reproduces the page.
-        notes: lines on missing figures and the reason.
-    """
+    """Build the page; `protocol` has plain values, nested in any way, and `notes` say why figures are missing."""
     found = blocks(rows)
     names = list(dict.fromkeys(row["split"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))

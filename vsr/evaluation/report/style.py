@@ -26,10 +26,6 @@ class FrameColours:
 
     Fields get a perceptually uniform colour map between the extremes of HR in the sample, and only their first channel is shown.
     Grey and RGB movies are shown unchanged, 0 to 1.
-
-    Args:
-        sample: the frames.
-        field: the frames are a physical field, not pictures.
     """
 
     def __init__(self, sample: Sample, *, field: bool) -> None:

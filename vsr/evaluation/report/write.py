@@ -45,9 +45,7 @@ def write_report(
     """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html, replacing existing files.
 
     Args:
-        folder: where the files are written.
-        scored: the scores of each method on each split.
-        samples: frames for figures and movies.
+        folder, scored, samples: where the files are written, and what they show.
         protocol: what was compared, in plain nested values.
         command: the command that reproduces the report.
         field: the data are physical fields, shown in colours, not pictures.
@@ -79,11 +77,7 @@ def write_report(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> None:
-    """Write files by name, each atomically.
-
-    Raises:
-        UserError: if a file cannot be written; the message ends with `advice`.
-    """
+    """Write files by name, each atomically. Raises UserError, ending with `advice`, if one cannot be written."""
     for name, content in files.items():
         try:
             with replacing(folder / name) as temporary:

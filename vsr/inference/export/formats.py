@@ -115,10 +115,7 @@ def _remove_source_paths(archive: bytes) -> bytes:
 
 
 def export_safetensors(task: ExportTask) -> ExportedFile:
-    """Export the weights alone, under the names of the state dict, and run them in a new network of the same config.
-
-    Raises UserError for a network without weights.
-    """
+    """Export the weights alone and run them in a new network of the same config. Raises UserError for a network without any."""
     require_packages("safetensors")
     from safetensors.torch import load, save
 
