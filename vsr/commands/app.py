@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -130,22 +130,37 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 
 
-def _sweep(name: str) -> NoReturn:
-    """Run a sweep. Hydra's own sweep would run all jobs in one process, and the ranks of a job would repeat the sweep."""
+def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
+    """Run the jobs of a sweep in fresh processes, compare the finished runs of a sweep of trainings, and print the errors.
+
+    Args:
+        script: train.py or evaluate.py.
+        conf: the folder of the configs.
+        arguments: the command line, with -m.
+
+    Returns:
+        The exit status: 1 when a job failed (of a search: when all jobs failed), otherwise 0.
+    """
     from vsr.sweeps.sweep import sweep
 
-    try:
-        folder, failed = sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:])
-        from vsr.evaluation.compare.runs import sweep_runs  # matplotlib only now
+    folder, failed = sweep(script, conf, arguments)
+    if script.stem == "train":
+        from vsr.evaluation.compare.runs import sweep_runs
         from vsr.evaluation.compare.write import summarize
 
-        if name == "train" and (runs := sweep_runs(folder)):
-            command = shlex.join(["python", f"{name}.py", *sys.argv[1:]])
+        if runs := sweep_runs(folder):
+            command = shlex.join(["python", script.name, *arguments])
             print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
-        for line in failed:
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(1 if failed else 0)
+    for line in failed:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _sweep(name: str) -> NoReturn:
+    """Run a sweep and exit. Hydra's own multirun has all runs share one process, and each rank of a run repeats the sweep."""
+    try:
+        sys.exit(run_sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -204,7 +204,7 @@ attempt([*QUICK, "resume=auto"])
 print("kept", read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"], flush=True)
 ballast.unlink()
 when = 0
-from vsr import run as module
+from vsr.training import run as module
 figure = module.comparison_figure
 def filling(*arguments):
     fill()

@@ -45,9 +45,9 @@ def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[Dic
     found = dict(before)
     cfg = with_resolved(cfg, found)
     values: dict[str, Any] = {}
-    if cfg.precision == "auto":
+    if cfg.get("precision") == "auto":
         values["precision"] = fast_precision(placement(cfg.trainer).accelerator)
-    if cfg.budget is not None and "fits" not in found and "patience" not in overridden_keys():
+    if cfg.get("budget") is not None and "fits" not in found and "patience" not in overridden_keys():
         values["patience"] = None  # the learning-rate schedule must reach its end
     if values:
         asked, cfg = cfg, with_values(cfg, values)
