@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from vsr.models.base import Network, on_clip
+from vsr.models.base import Network, apply_to_clip
 from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.residual import StandardizedResidual
@@ -42,10 +42,14 @@ def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
     """Medians: whole, frame network on every frame, movie network on every window."""
     whole = network.fold()
     first, second = network.first.fold(), network.second.fold()
-    interim = on_clip(first, "frame", clip)
+    interim = apply_to_clip(first, "frame", clip)
     # As one batch: torch takes a slower way through 3D convolutions of one small clip, which would flatter the pipeline.
     windows = torch.cat([interim[:, :, t : t + 5] for t in range(clip.shape[2] - 4)])
-    calls: list[Callable[[], object]] = [lambda: whole(clip), lambda: on_clip(first, "frame", clip), lambda: second(windows)]
+    calls: list[Callable[[], object]] = [
+        lambda: whole(clip),
+        lambda: apply_to_clip(first, "frame", clip),
+        lambda: second(windows),
+    ]
     if isinstance(network.second, StandardizedResidual) and getattr(network.second.network, "windows", False):
         torch.testing.assert_close(whole(clip)[0, 0], second(windows)[:, 0, 0], rtol=1e-4, atol=1e-4)  # the same frames
     times: list[list[float]] = [[], [], []]

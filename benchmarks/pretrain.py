@@ -28,7 +28,7 @@ from vsr.metrics.definitions import psnr
 from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.files import architecture
 from vsr.models.weights.pretrained import FOLDER
-from vsr.models.weights.transfer import inner, last_layer, own_tensors
+from vsr.models.weights.transfer import last_layer, parameters_by_name, unwrap
 from vsr.system.files import replacing
 from vsr.training.build import build_data
 from vsr.training.modules.base import SRModule
@@ -96,7 +96,7 @@ def pack(run: Path, out: Path) -> Path:
     scores = per_picture(data, module)
     facts = describe_network(trained, module) | {
         "architecture": str(architecture(tensors)),
-        "first": next(name for name in own_tensors(network) if name.endswith(".weight")).removesuffix(".weight"),
+        "first": next(name for name in parameters_by_name(network) if name.endswith(".weight")).removesuffix(".weight"),
         "last": last_layer(network)[0].removesuffix(".weight"),
         "data_sha256": results["protocol"]["data"]["sha256"],
         "recipe": json.dumps(config["recipe"]),
@@ -162,14 +162,15 @@ def card(
     recipe, rows = results["config"]["recipe"], {row["method"]: row for row in results["rows"]}
     frames = results["protocol"]["data"]["frames"]
     tested = [file.stem for file in data.files[-frames["test"] :]]
-    count = sum(parameter.numel() for parameter in own_tensors(module.network).values())
+    count = sum(parameter.numel() for parameter in parameters_by_name(module.network).values())
     own = rows[results["config"]["name"]]
     gains = [a - b for a, b in zip(scores["network"], scores["bicubic"], strict=True)]
     worse = [picture for picture, gain in zip(tested, gains, strict=True) if gain < -0.005]
     lines = [
         f"# {name}",
         "",
-        f"{type(inner(module.network)).__name__} with {count} parameters, {facts['architecture']}, of luma at x{facts['scale']}.",
+        f"{type(unwrap(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
+        f"of luma at x{facts['scale']}.",
         "",
         "| | |",
         "|---|---|",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.models.test_networks import build
 from vsr.degradations.resize import bicubic_down, bicubic_up, bicubic_up_clips
 from vsr.errors import UserError
-from vsr.models.base import Network, on_clip, parameter_count
+from vsr.models.base import Network, apply_to_clip, parameter_count
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.interpolation import Interpolation
@@ -161,7 +161,7 @@ def test_the_second_networks_units_are_those_of_what_the_first_leaves(order: str
     assert first.rms.item() == pytest.approx((hr - bicubic_up(lr, 2)).square().mean().sqrt().item())
     ends = [lr[:1]] * first.context, [lr[-1:]] * first.context
     clip = torch.cat([*ends[0], lr, *ends[1]]).transpose(0, 1).unsqueeze(0)
-    interim = on_clip(first, first.kind, clip)
+    interim = apply_to_clip(first, first.kind, clip)
     spare = (interim.shape[2] - 12) // 2
     interim = interim[0, 0, spare : spare + 12]
     _, y, x = first.geometry.margin

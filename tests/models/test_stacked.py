@@ -7,7 +7,7 @@ import torch
 
 from tests.models.test_networks import randomize
 from vsr.errors import UserError
-from vsr.models.base import Network, on_clip, parameter_count
+from vsr.models.base import Network, apply_to_clip, parameter_count
 from vsr.models.cascade import Cascade
 from vsr.models.cost import multiply_adds
 from vsr.models.edsr import EDSR
@@ -68,7 +68,7 @@ def test_one_frame_stacked_is_the_frame_network() -> None:
     stacked = Stacked(frames=1, width=4, blocks=2, scale=2).double()
     stacked.load_state_dict(frame.state_dict())
     clip = torch.rand(2, 1, 3, 6, 5, dtype=torch.float64)
-    torch.testing.assert_close(stacked(clip), on_clip(frame, "frame", clip))
+    torch.testing.assert_close(stacked(clip), apply_to_clip(frame, "frame", clip))
 
 
 def test_a_network_behind_another_one_starts_as_the_identity() -> None:
@@ -76,7 +76,7 @@ def test_a_network_behind_another_one_starts_as_the_identity() -> None:
     clip = torch.rand(1, 1, 6, 9, 8)
     first = StandardizedResidual(Plain(scale=2))
     network = Cascade(first=first, second=StandardizedResidual(Stacked(scale=1, width=4, blocks=2)), scale=2)
-    torch.testing.assert_close(network(clip), on_clip(first, "frame", clip)[:, :, 2:-2])
+    torch.testing.assert_close(network(clip), apply_to_clip(first, "frame", clip)[:, :, 2:-2])
     for frame in (EDSR(scale=1, width=4, blocks=1), ResNet(scale=1, width=4, blocks=1), Plain(scale=1)):
         front = StandardizedResidual(Stacked(scale=2, width=4, blocks=2))
         network = Cascade(first=front, second=StandardizedResidual(frame), scale=2)

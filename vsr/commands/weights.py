@@ -1,4 +1,4 @@
-"""Show what is in a weight file: `python -m vsr weights FILE`."""
+"""Print the content of a weight file: `python -m vsr weights FILE`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from vsr.models.weights.files import describe
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print a table of the file. Raises UserError if it cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m vsr weights", description="Show what a weight file holds.")
+    """Print a table of the tensors in the file.
+
+    Args:
+        arguments: of the command line, without the name of the command.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    parser = argparse.ArgumentParser(prog="python -m vsr weights", description="Print the tensors of a weight file.")
     parser.add_argument("file", metavar="FILE", help=".mat of the authors of SRCNN and FSRCNN; .ckpt, .pt, .pth, .safetensors")
     print(describe(parser.parse_args(arguments).file))

@@ -1,7 +1,7 @@
-"""Names that classes had in configs written before the modules moved into rooms, and their names today.
+"""Current names of classes that older configs name.
 
-Checkpoints, results.json, sweep.json and run.json carry a config. Each of their readers applies this table once.
-A class or module that a config may name and that gets another name gets a line here.
+Checkpoints, results.json, sweep.json and run.json contain a config. Each of their readers applies this table once.
+A renamed class or module that a config may name needs a line here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-CURRENT = {  # beginning of a dotted name -> what stands there today
+CURRENT = {  # beginning of a former dotted name -> beginning of the current name
     "vsr.nets.": "vsr.models.",
     "vsr.data.climate.": "vsr.data.datamodules.climate.",
     "vsr.data.cross.": "vsr.data.datamodules.cross.",
@@ -30,17 +30,17 @@ _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in a
 
 
 def with_current_targets(config: Any) -> Any:
-    """A copy of a tree of plain values with today's name in every `_target_`."""
+    """Copy a tree of plain values, with the current name in every `_target_`."""
     return _renamed(config, CURRENT)
 
 
 def with_former_targets(config: Any) -> Any:
-    """A copy of a tree of plain values with the name before the move in every `_target_`."""
+    """Copy a tree of plain values, with the former name in every `_target_`."""
     return _renamed(config, FORMER)
 
 
 def with_current_target(override: str) -> str:
-    """An override of the command line, with today's name in every `_target_`."""
+    """Replace every `_target_` in an override of the command line by the current name."""
     return _TYPED.sub(lambda match: match[1] + _rename(match[2], CURRENT), override)
 
 
@@ -53,6 +53,6 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
 
 
 def _rename(target: str, names: Mapping[str, str]) -> str:
-    """The name with its longest known beginning replaced."""
+    """Replace the longest known beginning of a name."""
     known = max((name for name in names if target.startswith(name)), key=len, default="")
     return names[known] + target.removeprefix(known) if known else target

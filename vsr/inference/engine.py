@@ -15,7 +15,7 @@ from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr
-from vsr.models.base import on_clip
+from vsr.models.base import apply_to_clip
 from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -200,7 +200,7 @@ class Engine:
             sr = network(seen)
         else:
             clip = seen.transpose(0, 1).unsqueeze(0)  # (1, C, T, h, w)
-            sr = on_clip(network, self.kind, clip)[0].transpose(0, 1)  # (T', C, H, W)
+            sr = apply_to_clip(network, self.kind, clip)[0].transpose(0, 1)  # (T', C, H, W)
             surplus = self.context - self.margin[0]
             sr = sr[surplus : len(sr) - surplus]
         spans = []
@@ -218,7 +218,7 @@ class Engine:
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
         probe = torch.zeros(1, self.channels, frames, size, size, device=self.device)
-        held = _peak_bytes(self._network, lambda: on_clip(self._network, self.kind, probe))
+        held = _peak_bytes(self._network, lambda: apply_to_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))

@@ -1,4 +1,4 @@
-"""What every network promises, so that the modules can treat them alike."""
+"""The interface of all networks, and functions that work on any of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from vsr.types import TrainingFrames
 
 
 class Network(nn.Module):
-    """LR -> HR in the unit interval; upsampling is inside.
+    """Base class: maps LR frames or clips to HR, both in the unit interval.
 
-    `kind` "frame": (N, C, h, w) -> (N, C, H, W); "movie": (B, C, T, h, w) -> (B, C, T', H, W). `geometry` says how the sizes
-    are related. Constructor arguments are keyword-only, `scale` (2, 3 or 4; 1 behind another network) and `channels` among them.
+    Constructor arguments are keyword-only. Every constructor takes `scale` (HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind
+    another network) and `channels` (of each frame).
 
     Attributes:
-        reach: LR pixels around its own that an output pixel may depend on, per side; a test measures it.
-        context: LR frames before and after that an output frame may depend on, at least the geometry's margin in time.
-        residual: whether `forward` adds what the layers give to the enlarged input; who adds it himself switches this off.
+        kind: "frame" for (N, C, h, w) -> (N, C, H, W), "movie" for (B, C, T, h, w) -> (B, C, T', H, W).
+        geometry: the relation of output sizes to input sizes.
+        reach: an output pixel depends on at most so many LR pixels on each side of its own. A test measures it.
+        context: an output frame depends on at most so many LR frames before and after its own; not below the geometry's margin.
+        residual: whether `forward` adds the upscaled input to the output of the layers. Wrappers that add it set False.
     """
 
     kind: Literal["frame", "movie"] = "frame"
@@ -32,25 +34,25 @@ class Network(nn.Module):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """The error, in the unit interval, that counts as one in the loss."""
+        """The error in the unit interval that counts as 1 in the loss."""
         return 1.0
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Set what is computed rather than trained (statistics, closed-form filters) from whole training frames."""
+        """Compute statistics and closed-form filters from whole training frames. Networks without them do nothing."""
 
     def fold(self) -> nn.Module:
-        """The same function in the form that is fastest to evaluate; itself where there is none faster."""
+        """Return an equal network that is faster to evaluate, or the network itself."""
         return self
 
     def with_modules(self, **modules: nn.Module) -> Self:
-        """A copy with other submodules, everything else shared."""
+        """Return a copy with these submodules replaced; the copy shares everything else."""
         other = copy.copy(self)
         other._modules = {**self._modules, **modules}
         return other
 
 
 class RepeatedFrame(Network):
-    """A movie network without neighbouring frames: each frame is repeated in the place of its neighbours.
+    """Evaluate a movie network on repeated single frames, which shows how much it gains from neighbouring frames.
 
     Args:
         network: a network of kind "movie".
@@ -64,15 +66,24 @@ class RepeatedFrame(Network):
         self.geometry, self.reach, self.context = network.geometry, network.reach, network.context
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(B, C, T, h, w) -> (B, C, T', H, W), as the network itself."""
+        """(B, C, T, h, w) -> (B, C, T', H, W), the sizes that the wrapped network gives."""
         margin = self.geometry.margin[0]
         frames = lr[:, :, margin : lr.shape[2] - margin]
         clips = rearrange(frames, "b c t h w -> (b t) c 1 h w").expand(-1, -1, 2 * margin + 1, -1, -1)
         return rearrange(self.network(clips), "(b t) c 1 h w -> b c t h w", b=len(lr))
 
 
-def on_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
-    """A network of either kind on (B, C, T, h, w): for a frame network time goes into the batch and comes back."""
+def apply_to_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
+    """Apply a network of either kind to a clip. A frame network sees the frames of all clips as one batch.
+
+    Args:
+        network: takes frames or clips, according to `kind`.
+        kind: "frame" or "movie".
+        clip: (B, C, T, h, w).
+
+    Returns:
+        (B, C, T', H, W); T' = T for a frame network.
+    """
     if kind == "movie":
         return network(clip)
     frames = network(clip.transpose(1, 2).flatten(0, 1))  # (B T, C, H, W)
@@ -80,5 +91,5 @@ def on_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers the network learned or was fitted to."""
+    """Count the numbers that the network learned or that were fitted to data."""
     return sum(p.numel() for p in network.parameters())

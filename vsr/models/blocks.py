@@ -1,4 +1,4 @@
-"""Pieces that several networks share."""
+"""Layers, initialisation and convolution identities that several networks share."""
 
 from __future__ import annotations
 
@@ -12,20 +12,31 @@ from vsr.errors import UserError
 Activation = Literal["prelu", "relu"]
 
 
-def refuse_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
-    """Raise UserError for a size of a network, (given, usual) by its name in the config, below `least`."""
+def check_minimum(least: int = 1, **sizes: tuple[int, int]) -> None:
+    """Check the sizes of a network.
+
+    Args:
+        least: smallest value that is allowed.
+        **sizes: (given, usual) value of each argument, by its name in the config.
+
+    Raises:
+        UserError: a size is below `least`.
+    """
     for name, (value, usual) in sizes.items():
         if value < least:
             raise UserError(f"model.{name}={value}: must be {least} or more; type model.{name}={usual}")
 
 
 def activation(kind: Activation, channels: int, slope: float) -> nn.Module:
-    """PReLU with one slope per channel, starting at `slope`, or ReLU."""
+    """Build a PReLU with one slope per channel, initially `slope`, or a ReLU."""
     return nn.PReLU(channels, init=slope) if kind == "prelu" else nn.ReLU()
 
 
 def he_normal_(module: nn.Module) -> None:
-    """He et al. 2015 for every convolution inside; biases zero. Transposed ones count the inputs that meet in one output."""
+    """Initialise all convolutions as in He et al., "Delving deep into rectifiers", 2015, section 2.2; set biases to zero.
+
+    The fan-in of a transposed convolution is the number of inputs that contribute to one output.
+    """
     for m in module.modules():
         if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
             fan = m.weight.numel() // m.stride[0] ** 2 if isinstance(m, nn.ConvTranspose2d) else m.weight[0].numel()
@@ -34,16 +45,20 @@ def he_normal_(module: nn.Module) -> None:
 
 
 def deconvolution_reach(k: int, s: int, padding: int) -> int:
-    """The largest |y - i| for which an input pixel i has a part in one of the output pixels s y .. s y + s - 1."""
+    """Return the largest |y - i| for which input pixel i contributes to one of the output pixels s y .. s y + s - 1."""
     return max((k - 1 - padding) // s, (padding + s - 1) // s)
 
 
 @torch.no_grad()
 def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool = False) -> nn.Conv2d:
-    """A transposed convolution (stride s, output s times as large) as a convolution at LR to s*s phases per channel.
+    """Rewrite a transposed convolution as a convolution at LR with s*s output phases per channel.
 
-    Pixel-shuffling its output gives the transposed convolution's output exactly, zero border included:
-    out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding]. `padded`: its input has a border of its reach already.
+    A pixel shuffle of the output equals the output of the transposed convolution, zero border included:
+    out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding].
+
+    Args:
+        deconvolution: of stride s; its output is s times as large as its input.
+        padded: whether the input already has a border of `deconvolution_reach` pixels.
     """
     s, padding = deconvolution.stride[0], int(deconvolution.padding[0])
     inputs, outputs, k, _ = deconvolution.weight.shape
@@ -68,9 +83,9 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool =
 
 @torch.no_grad()
 def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
-    """A 'same' k x k convolution at HR as one between the s*s phases of its input and of its output, at LR.
+    """Rewrite a 'same' k x k convolution at HR as a convolution at LR between s*s input phases and s*s output phases.
 
-    Equal to pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included, as k//2 <= s * (LR radius).
+    The result equals pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included, as k//2 <= s * (LR radius).
     """
     outputs, inputs, k, _ = convolution.weight.shape
     radius = -(-(k // 2) // s)
@@ -86,8 +101,8 @@ def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
     return conv
 
 
-def shuffled_prelu(prelu: nn.PReLU, s: int) -> nn.PReLU:
-    """A PReLU moved from behind a pixel shuffle to before it: each slope repeated for its s*s phases."""
+def prelu_before_shuffle(prelu: nn.PReLU, s: int) -> nn.PReLU:
+    """Rewrite a PReLU behind a pixel shuffle as a PReLU before it: each slope is repeated for its s*s phases."""
     slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
     moved = nn.PReLU(len(slopes), dtype=slopes.dtype, device=slopes.device)
     moved.weight.data.copy_(slopes)

@@ -1,6 +1,6 @@
-"""Two networks in a row: frames then movie (the report's combination), or movie then frames (its untried one).
+"""A frame network and a movie network in a row, in either order.
 
-Two-stage and joint are this one network under two regimes: what is loaded, and what is trained.
+The configs two_stage, joint and movie_then_frame build this network; they differ in the order and in the networks that train.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import UserError
-from vsr.models.base import Network, on_clip
+from vsr.models.base import Network, apply_to_clip
 from vsr.types import HRClips, LRClips, TrainingFrames
 
-PREPARE_PIECES = 4  # of the training frames, when the first network must run over them
+PREPARE_PIECES = 4  # the first network runs over so many training movies at most, to measure its output
 
 
 class Cascade(Network):
     """LR -> first network -> HR -> second network (at scale 1) -> HR.
 
-    A frame network in front sees each frame of a clip once, however many windows of five it becomes part of: the movie network
-    takes the whole clip.
+    A frame network in front evaluates each frame of a clip once, although several windows of five frames contain it: the movie
+    network takes the whole clip.
 
     Args:
         first: LR -> HR, of either kind.
         second: HR -> HR, of the other kind.
-        trains: "second" keeps the first network as it is (two-stage), "both" trains them together (joint).
-        interim: weight of the first network's own error in the loss, when both are trained.
-        scale, channels: as in every network; those of the two networks follow from them.
+        trains: "second" fixes the first network (two-stage), "both" trains the two networks together (joint).
+        interim: weight of the first network's own error in the loss, 0 or more; used when both networks train.
+        scale: HR pixels per LR pixel and axis, of the first network.
+        channels: of each frame.
 
-    Raises UserError for two networks of one kind.
+    Raises:
+        UserError: the two networks are of the same kind.
     """
 
     kind = "movie"
@@ -60,13 +62,13 @@ class Cascade(Network):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """That of the second network: what the first one leaves."""
+        """The error unit of the second network."""
         return self.second.error_unit
 
     def stages(self, lr: LRClips) -> tuple[HRClips, HRClips]:
-        """(B, C, T, h, w) -> the first network's output, then the second's."""
-        interim = on_clip(self.first, self.kinds[0], lr)
-        return interim, on_clip(self.second, self.kinds[1], interim)
+        """Return the outputs of the first network and of the second network on (B, C, T, h, w)."""
+        interim = apply_to_clip(self.first, self.kinds[0], lr)
+        return interim, apply_to_clip(self.second, self.kinds[1], interim)
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T', H', W')."""
@@ -74,41 +76,44 @@ class Cascade(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """The first network on LR, the second on what the first makes of it now."""
+        """Prepare the first network on LR frames, the second network on the first one's present output."""
         self.first.prepare(frames)
         _, y, x = self.first.geometry.margin
         t = self.first.context
         seen = []
         for lr, hr, mask in frames[:: max(1, -(-len(frames) // PREPARE_PIECES))]:
             clip = torch.cat([lr[:1]] * t + [lr] + [lr[-1:]] * t).transpose(0, 1).unsqueeze(0)
-            interim = on_clip(self.first, self.kinds[0], clip)[0].transpose(0, 1)
+            interim = apply_to_clip(self.first, self.kinds[0], clip)[0].transpose(0, 1)
             more = (len(interim) - len(lr)) // 2
             inner = (..., slice(y, hr.shape[-2] - y), slice(x, hr.shape[-1] - x))
             seen.append((interim[more : more + len(lr)], hr[inner], None if mask is None else mask[inner]))
         self.second.prepare(seen)
 
     def fold(self) -> nn.Module:
-        """The same with both networks folded."""
+        """Fold both networks."""
         return self.with_modules(first=self.first.fold(), second=self.second.fold())
 
 
 class Repacked(Network):
-    """The first network's frames as the second one receives them: packed into windows, of which the middle frame is shown.
+    """The first network alone, on the frames and pixels that the second network keeps.
 
-    The report's row "after data re-packing": it says what the second network starts from, on the frames and pixels that it keeps.
+    The report's row "after data re-packing": the score from which the second network starts.
+
+    Args:
+        cascade: the two networks.
     """
 
     kind = "movie"
 
-    def __init__(self, combined: Cascade) -> None:
+    def __init__(self, cascade: Cascade) -> None:
         super().__init__()
-        self.first, self.geometry, self.context = combined.first, combined.geometry, combined.context
-        self.reach = combined.first.reach
-        self._second = combined.second.geometry
+        self.first, self.geometry, self.context = cascade.first, cascade.geometry, cascade.context
+        self.reach = cascade.first.reach
+        self._second = cascade.second.geometry
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T', H', W')."""
-        interim = on_clip(self.first, self.first.kind, lr)
+        interim = apply_to_clip(self.first, self.first.kind, lr)
         t, y, x = self._second.margin
         height, width = interim.shape[-2:]
         if t:
@@ -118,9 +123,9 @@ class Repacked(Network):
 
 @torch.no_grad()
 def zero_last_convolution(network: nn.Module) -> None:
-    """Let a residual network start as the identity: its last convolution gives zero.
+    """Set the last convolution to zero, so that a residual network starts as the identity.
 
-    Its gradient is not zero, so that it leaves this point in the first step and the layers before it follow in the next.
+    The gradient of the last convolution is not zero: it changes in the first step, the layers before it from the second step on.
     """
     last = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d))][-1:]
     for convolution in last:

@@ -1,4 +1,4 @@
-"""What a network costs to evaluate, whatever computes it."""
+"""Arithmetic cost of a network, independent of the hardware."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from vsr.models.base import Network
 
 @torch.no_grad()
 def multiply_adds(network: Network, *, h: int, w: int, t: int = 1, channels: int = 1, folded: bool = False) -> float:
-    """Multiplications (with an addition each) of all convolutions and matrices, per output pixel and frame.
+    """Count the multiply-adds of all convolutions and matrix products, per output pixel and frame.
 
-    A movie network is given the frames around the `t` that count, too, as in inference: what it computes for frames that are
-    left out afterwards is paid for. Interpolations, activations and sums are not counted.
+    As in inference, a movie network also processes the frames around the `t` output frames, and their cost is included.
+    Interpolations, activations and sums are not counted.
 
     Args:
-        network: without or with the standardised residual around it; in evaluation mode where that makes a difference.
-        h, w: LR pixels of a frame; at the border of small frames of networks with valid layers the cost per pixel is higher.
+        network: with or without the standardized residual around it; in evaluation mode where that makes a difference.
+        h: height of a frame in LR pixels. Small frames cost more per pixel in networks with valid layers.
+        w: width of a frame in LR pixels.
         t: output frames computed at once.
-        channels: of its frames.
-        folded: count the form that is evaluated instead (`Network.fold`).
+        channels: of each frame.
+        folded: count the folded form (`Network.fold`), which inference evaluates.
     """
     like = next(network.parameters())
     frames = () if network.kind == "frame" else (t + 2 * network.context,)

@@ -1,4 +1,4 @@
-"""EDSR: residual blocks without normalisation (Lim et al., "Enhanced deep residual networks for single image ...", 2017)."""
+"""EDSR: residual blocks without batch normalisation."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import he_normal_, refuse_sizes
+from vsr.models.blocks import check_minimum, he_normal_
 from vsr.types import HRFrames, LRFrames
 
-SMALL = 0.1  # what a layer that adds to something starts as, in units of He's
+SMALL = 0.1  # factor on the initial weights of a layer whose output is added to something
 
 
 class EDSR(Network):
-    """width@3x3, `blocks` residual blocks, width@3x3 and a skip over all of them; enlarged by pixel shuffles; C@3x3.
+    """width@3x3, `blocks` residual blocks, width@3x3 and a skip over all of them, pixel shuffles, C@3x3.
 
-    The paper's baseline is 64 wide and 16 deep. Its subtraction of the data set's mean is left to the standardised residual.
+    Source: Lim et al., "Enhanced deep residual networks for single image super-resolution", 2017, section 3. The paper's baseline
+    has width 64 and 16 blocks. `StandardizedResidual` takes the place of the paper's subtraction of the data set's mean.
 
     Args:
-        width: channels inside.
-        blocks: residual blocks.
-        scale, channels: as in every network.
+        width: channels of the hidden layers, 1 or more.
+        blocks: residual blocks, 1 or more.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
 
-    Raises UserError for a width or a number of blocks below 1.
+    Raises:
+        UserError: width or blocks is below 1.
     """
 
     def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_sizes(width=(width, 32), blocks=(blocks, 8))
+        check_minimum(width=(width, 32), blocks=(blocks, 8))
         self.geometry = Geometry.frame(scale)
-        self.reach = 1 + 2 * blocks + 1 + tail_reach(scale)
+        self.reach = 1 + 2 * blocks + 1 + upsampler_reach(scale)
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.join = nn.Conv2d(width, width, 3, padding=1)
         self.enlarge = pixel_shuffle_upsampler(width, scale)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
-        start_small_(self)
+        init_residual_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
@@ -58,26 +61,26 @@ class ResidualBlock(nn.Module):
 
 
 def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
-    """Convolution and pixel shuffle; x4 is x2 twice, x1 nothing. (N, width, h, w) -> (N, width, H, W)."""
+    """Build convolutions and pixel shuffles, (N, width, h, w) -> (N, width, H, W): x2 twice for x4, nothing for x1."""
     layers: list[nn.Module] = []
     for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
         layers += [nn.Conv2d(width, width * step**2, 3, padding=1), nn.PixelShuffle(step)]
     return nn.Sequential(*layers)
 
 
-def tail_reach(scale: int) -> int:
-    """LR pixels that `pixel_shuffle_upsampler` and a 3x3 layer behind it look around.
+def upsampler_reach(scale: int) -> int:
+    """Return the reach, in LR pixels, of `pixel_shuffle_upsampler` with a 3x3 layer behind it.
 
-    Of the last two layers at x4, one at 2x and one at 4x, both together reach into the neighbouring LR pixel and no further.
+    At x4 the last two layers work at 2x and at 4x; together they reach into the neighbouring LR pixel and no further.
     """
     return 1 if scale == 1 else 2
 
 
 @torch.no_grad()
-def start_small_(network: nn.Module) -> None:
-    """He et al. 2015, less by SMALL in the last layer of every residual block (`conv2`) and of the network.
+def init_residual_(network: nn.Module) -> None:
+    """Initialise with `he_normal_`, then scale the last layer of every block (`conv2`) and of the network by SMALL.
 
-    So the blocks start near the identity, however many there are, and the network near what is added to its output.
+    The blocks then start near the identity, whatever their number, and the output of the network starts near zero.
     """
     he_normal_(network)
     convolutions = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}

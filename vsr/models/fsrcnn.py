@@ -1,7 +1,7 @@
-"""FSRCNN: the work is done at LR, a deconvolution enlarges (Dong et al., "Accelerating the super-resolution ...", 2016).
+"""FSRCNN: layers at LR and a deconvolution, in the report's variant and in the authors' original.
 
-`FSRCNN` is the report's variant, `FSRCNNOriginal` the authors'. Both can be folded: deconvolution and what follows it are
-most of the time at HR, and the same function can be computed at LR, four (nine, sixteen) phases at once.
+Both can be folded. The deconvolution and the layers behind it take most of the time at HR; the folded form computes the same
+function at LR, 4 (9, 16) phases at once.
 """
 
 from __future__ import annotations
@@ -16,29 +16,34 @@ from vsr.models.base import Network
 from vsr.models.blocks import (
     Activation,
     activation,
+    check_minimum,
     convolution_between_phases,
     deconvolution_as_phases,
     deconvolution_reach,
     he_normal_,
-    refuse_sizes,
-    shuffled_prelu,
+    prelu_before_shuffle,
 )
 from vsr.types import HRFrames, LRFrames
 
 
 class FSRCNN(Network):
-    """The report's own (its section 2): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, 1@5x5, PReLU in between.
+    """32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, 1@5x5, PReLU in between.
 
-    The report enlarges by 2. Its 2x2 kernel at stride 2 neither overlaps nor leaves holes, and so does a scale x scale kernel
-    at stride `scale`, which is what is built for 3 and 4.
+    Source: the report, section 2, a variant of Dong et al., "Accelerating the super-resolution convolutional neural network",
+    2016. The report upscales by 2 with a 2x2 kernel at stride 2, which neither overlaps nor leaves holes. At x3 and x4 the kernel
+    is scale x scale for the same reason.
 
     Args:
-        kernel: side of the deconvolution's kernel, `scale` or an even number more; None for `scale`. The report says that large
-            ones are hard to train.
+        kernel: side of the deconvolution's kernel: `scale` plus an even number; None for `scale`. The report found large kernels
+            hard to train.
         act: "prelu" (the report's) or "relu".
-        slope: where the PReLU's slopes start; 0 in the report.
-        output_act: an activation behind the last layer too, as the report says of "all layers".
-        scale, channels: as in every network.
+        slope: initial slope of the PReLU; 0 in the report.
+        output_act: put an activation behind the last layer too, as the report's "all layers" says.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
+
+    Raises:
+        UserError: the kernel leaves holes between pixels or shifts the frame by half a pixel.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class FSRCNN(Network):
             wrong = "leaves holes between pixels" if k < scale else "shifts the frame by half a pixel"
             sides = f"{scale} or {scale + 2}, {scale + 4}, ..."
             raise UserError(f"model.kernel={kernel}: {wrong} at x{scale}; type model.kernel={sides}")
-        padding = (k - scale) // 2  # the kernel's middle on that of the scale x scale block of its pixel
+        padding = (k - scale) // 2  # puts the middle of the kernel on the middle of the scale x scale block of its pixel
         self.scale = scale
         self.geometry = Geometry.frame(scale)
         self.reach = 2 + 1 + deconvolution_reach(k, scale, padding) + -(-2 // scale)
@@ -82,12 +87,12 @@ class FSRCNN(Network):
         return self.out_act(self.out(self.enlarge_act(self.enlarge(self.features(lr)))))
 
     def fold(self) -> nn.Module:
-        """The same function with all convolutions at LR."""
+        """Return the same function with all convolutions at LR."""
         act = self.enlarge_act
         return nn.Sequential(
             self.features,
             deconvolution_as_phases(self.enlarge),
-            shuffled_prelu(act, self.scale) if isinstance(act, nn.PReLU) else act,
+            prelu_before_shuffle(act, self.scale) if isinstance(act, nn.PReLU) else act,
             convolution_between_phases(self.out, self.scale),
             nn.PixelShuffle(self.scale),
             self.out_act,
@@ -97,14 +102,22 @@ class FSRCNN(Network):
 class FSRCNNOriginal(Network):
     """FSRCNN(d, s, m): d@5x5, s@1x1, m times s@3x3, d@1x1, deconvolution 9x9; PReLU behind all but the last.
 
-    Args:
-        d, s, m: 56, 12, 4 is the paper's FSRCNN; 32, 5, 1 its FSRCNN-s.
-        act, slope: as in `FSRCNN`.
-        output_act: an activation behind the deconvolution too; the authors have none.
-        border: what every layer sees beyond the frame: "replicate" its edge, as in the authors' code, or "zero".
-        scale, channels: as in every network.
+    Source: Dong et al., "Accelerating the super-resolution convolutional neural network", 2016, section 3.2. The paper's
+    FSRCNN is FSRCNN(56, 12, 4), its FSRCNN-s is FSRCNN(32, 5, 1).
 
-    Raises UserError for a d or s below 1, and an m below 0.
+    Args:
+        d: channels of the features at LR, 1 or more.
+        s: channels after shrinking, 1 or more.
+        m: mapping layers, 0 or more.
+        act: "prelu" (the authors') or "relu".
+        slope: initial slope of the PReLU.
+        output_act: put an activation behind the deconvolution too; the authors have none.
+        border: padding of every layer: "replicate" (the authors' code) or "zero".
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
+
+    Raises:
+        UserError: d or s is below 1, or m is below 0.
     """
 
     def __init__(
@@ -121,8 +134,8 @@ class FSRCNNOriginal(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        refuse_sizes(d=(d, 56), s=(s, 12))
-        refuse_sizes(0, m=(m, 4))
+        check_minimum(d=(d, 56), s=(s, 12))
+        check_minimum(0, m=(m, 4))
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
@@ -132,11 +145,11 @@ class FSRCNNOriginal(Network):
             layers += [nn.Conv2d(s, s, 3, padding=1, padding_mode=beyond), activation(act, s, slope)]
         layers += [nn.Conv2d(s, d, 1), activation(act, d, slope)]
         self.features = nn.Sequential(*layers)
-        # The output padding makes the output exactly scale times the input. At x3 the authors' script takes its result from one
-        # pixel further up and left: a padding less by one, which puts the kernel's middle on that of its block of 3 x 3.
+        # The output padding makes the output exactly scale times the input. At x3 the authors' script crops one pixel further up
+        # and left; a padding of 3 does the same and puts the middle of the kernel on the middle of its 3 x 3 block.
         padding = 3 if scale == 3 else 4
         more = scale + 2 * padding - 9
-        self._border = deconvolution_reach(9, scale, padding)  # LR pixels beyond the frame that the deconvolution looks at
+        self._border = deconvolution_reach(9, scale, padding)  # LR pixels beyond the frame that the deconvolution reads
         self.reach = 2 + m + self._border
         self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
         self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
@@ -151,14 +164,15 @@ class FSRCNNOriginal(Network):
         return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
 
     def _padded(self) -> nn.Sequential:
-        """The features with `_border` pixels of replicated border, added before the expanding layer: few channels there.
+        """Features with a replicated border of `_border` pixels.
 
-        That layer and its activation look at single pixels: it is the same to pad before them and behind them.
+        The padding stands before the expanding layer, where there are few channels. The expanding layer is pointwise, so padding
+        behind it would give the same.
         """
         return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._border), self.features[-2:])
 
     def fold(self) -> nn.Module:
-        """The same function with the deconvolution at LR."""
+        """Return the same function with the deconvolution at LR."""
         padded = self.border == "replicate"
         phases = deconvolution_as_phases(self.enlarge, padded=padded)
         return nn.Sequential(self._padded() if padded else self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

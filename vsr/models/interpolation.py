@@ -1,4 +1,4 @@
-"""Interpolation as networks of zero parameters, so that baselines go through the same path as everything else."""
+"""Interpolation baselines as networks without parameters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Interpolation(Network):
-    """Nearest, bilinear or bicubic (MATLAB's kernel, symmetric border) enlargement.
+    """Nearest, bilinear or bicubic upscaling; bicubic with MATLAB's kernel and a symmetric border.
 
     Args:
-        method: which of the three.
-        scale, channels: as in every network; channels are treated alike.
+        method: kind of interpolation.
+        scale: HR pixels per LR pixel and axis.
+        channels: of each frame; all channels are treated alike.
     """
 
     def __init__(self, *, method: Literal["nearest", "bilinear", "bicubic"], scale: int, channels: int = 1) -> None:

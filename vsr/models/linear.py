@@ -1,4 +1,4 @@
-"""The least-squares optimal linear filter: what a network must beat before it may be said to have learned anything."""
+"""The least-squares optimal linear filter, the baseline that a network must beat to be worth its cost."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ class Linear(Network):
     Before `prepare` it is nearest-neighbour interpolation. All channels share the filters.
 
     Args:
-        size: K, odd.
-        scale, channels: as in every network.
+        size: side K of the filters in LR pixels, odd.
+        scale: HR pixels per LR pixel and axis.
+        channels: of each frame.
 
-    Raises UserError for a size that is not odd.
+    Raises:
+        UserError: the size is not odd.
     """
 
-    chunk = 1 << 17  # LR pixels per block of the normal equations: bounds the memory that prepare() takes
+    chunk = 1 << 17  # LR pixels per block of the normal equations; bounds the memory of prepare()
 
     def __init__(self, *, size: int = 9, scale: int, channels: int = 1) -> None:
         super().__init__()
@@ -36,7 +38,7 @@ class Linear(Network):
         self.reach = size // 2
         weight = torch.zeros(scale * scale, 1, size, size)
         weight[:, :, size // 2, size // 2] = 1
-        # Parameters, so that they are counted and saved like any other; never trained by gradients.
+        # Parameters, so that they are counted and saved; gradients never train them.
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(scale * scale), requires_grad=False)
 
@@ -49,7 +51,7 @@ class Linear(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Minimise the mean squared error over all pixels of the frames; LR pixels that are partly masked are left out."""
+        """Solve the normal equations of the mean squared error over all pixels; partly masked LR pixels do not count."""
         taps = self.size * self.size + 1
         device = frames[0][0].device
         normal = torch.zeros(taps, taps, dtype=torch.float64, device=device)

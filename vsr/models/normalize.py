@@ -1,4 +1,4 @@
-"""The fixed affine map between physical units and the unit interval in which networks and scores work."""
+"""The fixed affine map between physical units and the unit interval of networks and scores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from torch import Tensor, nn
 
 
 class Normalizer(nn.Module):
-    """low -> 0, high -> 1. Bounds are physical or those of the training set, never those of a frame or a prediction.
+    """Map low to 0 and high to 1. The bounds are buffers, so that checkpoints contain them.
 
-    They are buffers of the module that holds them and so travel in its checkpoint. Raises ValueError unless low < high.
+    Args:
+        low: lower bound in physical units, given or measured on the training set; never on a frame or a prediction.
+        high: upper bound in physical units.
+
+    Raises:
+        ValueError: low is not below high.
     """
 
     low: Tensor
@@ -31,11 +36,11 @@ class Normalizer(nn.Module):
         return x * (self.high - self.low) + self.low
 
     def set(self, low: float, high: float) -> None:
-        """Take other bounds."""
+        """Replace the bounds."""
         self.low.fill_(low)
         self.high.fill_(high)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """(low, high)."""
+        """(low, high) in physical units."""
         return float(self.low), float(self.high)

@@ -1,4 +1,4 @@
-"""Names as people read and type them: of methods, and of a network's modules and tensors without the wrapper around it."""
+"""Names of modules and tensors as users type them, without the wrapper's prefix."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from collections.abc import Iterable
 
 from vsr.errors import UserError, suggestion
 
-WRAPPER = "network"  # what StandardizedResidual and SRModule call the network inside
+WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds the wrapped network
 
 
 def canonical(name: str) -> str:
-    """first.network.features.0.weight -> first.features.0.weight."""
+    """Remove the wrapper: first.network.features.0.weight -> first.features.0.weight."""
     return ".".join(part for part in name.split(".") if part != WRAPPER)
 
 
 def within(name: str, module: str) -> bool:
-    """Whether a tensor or a module is the named one or a part of it."""
+    """Tell whether a tensor or module is the named module or a part of it."""
     return name == module or name.startswith(f"{module}.")
 
 
 def require(key: str, modules: Iterable[str], tensors: Iterable[str]) -> None:
-    """Raise UserError, with what there is instead, for a module in which none of the tensors is."""
+    """Check that every module contains a tensor.
+
+    Args:
+        key: config key for the error message.
+        modules: names of modules.
+        tensors: names of tensors.
+
+    Raises:
+        UserError: a module contains none of the tensors; the message suggests a module that exists.
+    """
     tensors = list(tensors)
     for module in modules:
         if not any(within(name, module) for name in tensors):

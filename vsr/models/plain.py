@@ -1,4 +1,4 @@
-"""The fast tier: a few plain 3x3 layers at LR and a pixel shuffle (Shi et al., "Real-time single image and video ...", 2016)."""
+"""Plain 3x3 layers at LR and a pixel shuffle: the fast tier."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from torch import nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import activation, he_normal_, refuse_sizes
+from vsr.models.blocks import activation, check_minimum, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
 class Plain(Network):
     """width@3x3, `depth` times width@3x3, C scale^2@3x3, pixel shuffle: nothing is computed at HR.
 
-    Fewer multiplications than the report's FSRCNN, all of them in the kind of layer that processors are best at. The layout is
-    that of ESPCN (Shi et al. 2016, section 3) with 3x3 kernels throughout and more layers between the first and the last.
+    Source: ESPCN of Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+    neural network", 2016, section 3, here with 3x3 kernels and more layers. It needs fewer multiplications than the report's
+    FSRCNN, all of them in layers that processors compute fast.
 
     Args:
-        width: filters of every layer but the last.
-        depth: layers between the first and the last.
-        act: "silu", "relu" (a fifth less time) or "prelu"; slope: where the PReLU's slopes start.
-        scale, channels: as in every network.
+        width: channels of the hidden layers, 1 or more.
+        depth: layers between the first and the last, 1 or more.
+        act: "silu", "relu" (a fifth less time) or "prelu".
+        slope: initial slope of the PReLU.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
 
-    Raises UserError for a width or depth below 1.
+    Raises:
+        UserError: width or depth is below 1.
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class Plain(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        refuse_sizes(width=(width, 16), depth=(depth, 3))
+        check_minimum(width=(width, 16), depth=(depth, 3))
         self.geometry = Geometry.frame(scale)
         self.reach = depth + 2
         layers: list[nn.Module] = []

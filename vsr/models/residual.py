@@ -1,4 +1,4 @@
-"""A network made to predict what bicubic misses, in units in which that is of order one."""
+"""Wrapper that lets a network predict the standardized residual over bicubic interpolation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vsr.types import TrainingFrames
 class StandardizedResidual(Network):
     """sr = bicubic(lr) + rms * network((lr - mean) / std).
 
-    mean and std are those of the training LR frames, rms is that of (HR - bicubic), all one number per data set: a field
-    whose spread is a tenth of its range, and whose residual is a hundredth, otherwise gives a network gradients too small to
-    learn from in its time. At scale 1 bicubic is the input itself: a second network corrects what the first one put out.
+    `mean` and `std` are statistics of the training LR frames, `rms` is the root mean square of (HR - bicubic); each is one number
+    per data set. Without them, a field with a spread of 0.1 and a residual of 0.01 gives gradients too small to learn from. At
+    scale 1 bicubic is the identity: a second network then corrects the output of the first.
 
     Args:
-        network: any network.
+        network: any network; its own sum with the upscaled input is switched off.
     """
 
     mean: Tensor
@@ -27,7 +27,7 @@ class StandardizedResidual(Network):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        network.residual = False  # the sum is made here
+        network.residual = False  # `forward` of this wrapper adds the upscaled input
         self.network = network
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
@@ -37,14 +37,14 @@ class StandardizedResidual(Network):
 
     @property
     def error_unit(self) -> Tensor:
-        """The rms of what bicubic misses."""
+        """The root mean square of the residual over bicubic."""
         return self.rms
 
     def forward(self, lr: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, H, W), or clips (B, C, T, h, w) -> (B, C, T', H', W')."""
-        return torch.addcmul(self._enlarged(lr), self.network((lr - self.mean) / self.std), self.rms)
+        return torch.addcmul(self._upscaled(lr), self.network((lr - self.mean) / self.std), self.rms)
 
-    def _enlarged(self, lr: Tensor) -> Tensor:
+    def _upscaled(self, lr: Tensor) -> Tensor:
         if self.kind == "frame":
             return bicubic_up(lr, self.scale)
         lost, y, x = self.geometry.margin
@@ -52,7 +52,7 @@ class StandardizedResidual(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Measure mean, std and rms on whole training frames; masked pixels do not count in the rms."""
+        """Measure mean, std and rms on whole training frames, then prepare the network; masked pixels do not count in rms."""
         count = sum(lr.numel() for lr, _, _ in frames)
         mean = sum(lr.double().sum() for lr, _, _ in frames) / count
         variance = sum((lr.double() - mean).square().sum() for lr, _, _ in frames) / max(1, count - 1)
@@ -63,7 +63,7 @@ class StandardizedResidual(Network):
                 weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
                 errors += float((squares * weight).sum(dtype=torch.float64))
                 weights += float(weight.sum(dtype=torch.float64))
-        # A constant field has no spread to divide by; it is refused by the data modules, this keeps the buffers finite.
+        # Data modules refuse constant fields; the lower bound keeps the buffers finite where one comes through.
         tiny = torch.finfo(torch.float32).tiny
         self.mean.fill_(float(mean))
         self.std.fill_(max(float(variance) ** 0.5, tiny))
@@ -71,5 +71,5 @@ class StandardizedResidual(Network):
         self.network.prepare([((lr - self.mean) / self.std, hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
-        """The same with the inner network folded."""
+        """Fold the wrapped network."""
         return self.with_modules(network=self.network.fold())

@@ -1,4 +1,4 @@
-"""Residual blocks with a smooth activation, all of it at LR: what the blocks of EDSR give at half of its work."""
+"""Residual blocks with a smooth activation, all at LR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import he_normal_, refuse_sizes
+from vsr.models.blocks import check_minimum, he_normal_
 from vsr.models.edsr import SMALL
 from vsr.types import HRFrames, LRFrames
 
@@ -15,35 +15,41 @@ from vsr.types import HRFrames, LRFrames
 class ResNet(Network):
     """width@3x3, residual blocks, width@3x3 and a skip over all of them, C scale^2@3x3, pixel shuffle.
 
-    EDSR (Lim et al. 2017) with SiLU in the place of ReLU (Elfwing et al., "Sigmoid-weighted linear units ...", 2018) and its last
-    layer at LR, as ESPCN has it (Shi et al. 2016): fields are smooth between their fronts, and nothing is computed at HR.
+    Sources: EDSR (Lim et al. 2017, section 3) with SiLU instead of ReLU (Elfwing et al., "Sigmoid-weighted linear units for
+    neural network function approximation in reinforcement learning", 2018) and the last layer at LR (ESPCN, Shi et al.
+    2016, section 3). It needs half of the work of EDSR; SiLU suits fields that are smooth between fronts.
 
     Args:
-        width: channels inside.
-        blocks: residual blocks.
-        scale, channels: as in every network.
+        width: channels of the hidden layers, 1 or more.
+        blocks: residual blocks, 1 or more.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
 
-    Raises UserError for a width or a number of blocks below 1.
+    Raises:
+        UserError: width or blocks is below 1.
     """
 
     def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_sizes(width=(width, 32), blocks=(blocks, 6))
+        check_minimum(width=(width, 32), blocks=(blocks, 6))
         self.geometry = Geometry.frame(scale)
-        self.reach = layers_reach(blocks)
-        self.layers = Layers(channels, width, blocks, channels, scale)
+        self.reach = resnet_reach(blocks)
+        self.layers = ResNetLayers(channels, width, blocks, channels, scale)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
         return self.layers(lr)
 
 
-class Layers(nn.Module):
-    """The layers, on frames.
+class ResNetLayers(nn.Module):
+    """The layers of `ResNet`, also used by `Stacked`.
 
     Args:
-        inputs, outputs: channels at LR and at HR.
-        width, blocks, scale: as in ResNet.
+        inputs: channels at LR.
+        width: channels of the hidden layers.
+        blocks: residual blocks.
+        outputs: channels at HR.
+        scale: HR pixels per LR pixel and axis.
     """
 
     def __init__(self, inputs: int, width: int, blocks: int, outputs: int, scale: int) -> None:
@@ -79,6 +85,6 @@ class SmoothBlock(nn.Module):
         return x + self.conv2(self.act(self.conv1(x)))
 
 
-def layers_reach(blocks: int) -> int:
-    """LR pixels that `Layers` look around: the first, two of each block, the one before the skip and the last."""
+def resnet_reach(blocks: int) -> int:
+    """Return the reach of `ResNetLayers` in LR pixels: first layer, two per block, layer before the skip, last layer."""
     return 1 + 2 * blocks + 1 + 1

@@ -1,4 +1,4 @@
-"""SRCNN: three convolutions on the bicubic-enlarged frame (Dong et al., "Image super-resolution using deep ...", 2014/2016)."""
+"""SRCNN: three convolutions on the bicubic-upscaled frame."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from vsr.types import HRFrames, LRFrames
 class SRCNN(Network):
     """64 @ k1 x k1, 32 @ k2 x k2, C @ k3 x k3, 'same' with a replicated border as in the authors' code.
 
+    Source: Dong et al., "Image super-resolution using deep convolutional networks", 2016, section 3 (first version 2014).
+
     Args:
-        kernels: (k1, k2, k3), odd: 9-1-5 in the report and the first paper, 9-3-5 and 9-5-5 in the second. More than three are
-            more mapping layers of 32 filters: 9-1-1-5 of the second paper's section on depth.
-        act: "prelu" is the report's, "relu" the authors'.
-        slope: where the PReLU's slopes start; 0 in the report.
-        output_act: an activation behind the last layer too, as the report says of "all layers"; the authors have none.
-        scale, channels: as in every network.
+        kernels: odd sides (k1, k2, k3): 9-1-5 in the report and in the paper of 2014, also 9-3-5 and 9-5-5 in 2016. Further sides
+            add mapping layers of 32 filters, as 9-1-1-5 of the 2016 paper's section on depth.
+        act: "prelu" (the report's) or "relu" (the authors').
+        slope: initial slope of the PReLU; 0 in the report.
+        output_act: put an activation behind the last layer too, as the report's "all layers" says; the authors have none.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
+
+    Raises:
+        UserError: there are fewer than three kernels, or a side is not odd.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""3D networks over five frames: the report's (its section 3) and the one that it grew out of (Kim et al., 3DSRnet, 2018).
+"""3D networks over five frames: the report's SRNet3D and 3DSRnet of Kim et al.
 
-Both see two frames before and two after the one that they sharpen: T frames in, T - 4 out.
+Both use two frames before and two frames after each output frame: T frames in, T - 4 frames out.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from torch import Tensor, nn
 from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up_clips, crop
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, activation, he_normal_, refuse_sizes
+from vsr.models.blocks import Activation, activation, check_minimum, he_normal_
 from vsr.types import HRClips, LRClips
 
 WINDOW = 5
 REACH = WINDOW // 2
-WINDOW_PIXELS = 1 << 20  # of all windows that are evaluated at once, frames and pixels counted
+WINDOW_PIXELS = 1 << 20  # pixels (over all frames) of the windows that are evaluated at once
 
 
 class SRNet3D(Network):
-    """The report's: 32@5x5x3, 8@1x1x3, 8@3x3x3 twice, 32@3x3x3 'same'; 32@3x3x3 twice 'valid'; 1@5x5 (y, x, t).
+    """32@5x5x3, 8@1x1x3, 8@3x3x3 twice, 32@3x3x3 'same'; 32@3x3x3 twice 'valid'; 1@5x5 (y, x, t).
 
-    It works at HR, on frames enlarged by bicubic interpolation. The two valid layers take five frames to one and two pixels off
-    each side. The five layers before them see zeros beyond the ends of the clip. In the report every clip is a window of five
-    frames, so each window has such ends of its own (`windows`); otherwise the layers run over the whole clip once, which is 2.6
-    times less work per frame, and the ends are those of the clip.
+    Source: the report, section 3. The network works at HR, on frames upscaled by bicubic interpolation. The two valid layers
+    reduce five frames to one and remove two pixels on each side. The five layers before them pad the ends of the clip with zeros.
 
     Args:
-        act: "prelu" (the report's) or "relu"; slope: where the PReLU's slopes start, 0 in the report.
-        output_act: an activation behind the last layer too, as the report says of "all layers".
-        windows: run each window of five frames by itself.
-        scale, channels: as in every network.
+        act: "prelu" (the report's) or "relu".
+        slope: initial slope of the PReLU; 0 in the report.
+        output_act: put an activation behind the last layer too, as the report's "all layers" says.
+        windows: evaluate each window of five frames as a clip of its own, with zeros beyond its ends, as in the report. False
+            evaluates the whole clip once: 2.6 times less work per frame, and zeros only beyond the ends of the clip.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
     """
 
     kind = "movie"
@@ -82,17 +83,19 @@ class SRNet3D(Network):
 
 
 class SRNet3DKim(Network):
-    """3DSRnet of Kim et al.: six 3x3x3 layers of 64 channels at LR, added to the bicubic middle frame after a pixel shuffle.
+    """3DSRnet: six 3x3x3 layers at LR, added to the bicubic middle frame after a pixel shuffle.
 
-    The first four layers keep the frames (zeros beyond the ends), the last two take five to one. The authors' own frames come
-    in windows of five; see `SRNet3D` for `windows`.
+    Source: Kim et al., "3DSRnet: video super-resolution using 3D convolutional neural networks", 2018. The first four
+    layers keep the number of frames (zeros beyond the ends), the last two reduce five frames to one.
 
     Args:
-        width: channels inside, 64 in the paper.
-        windows: run each window of five frames by itself.
-        scale, channels: as in every network.
+        width: channels of the hidden layers, 1 or more; 64 in the paper.
+        windows: evaluate each window of five frames as a clip of its own, as the paper does; see `SRNet3D`.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
 
-    Raises UserError for a width below 1.
+    Raises:
+        UserError: the width is below 1.
     """
 
     kind = "movie"
@@ -104,7 +107,7 @@ class SRNet3DKim(Network):
         self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
         self.context = REACH if windows else REACH + 4
         self.reach = 6
-        refuse_sizes(width=(width, 64))
+        check_minimum(width=(width, 64))
         layers: list[nn.Module] = []
         for i in range(5):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)
@@ -121,7 +124,7 @@ class SRNet3DKim(Network):
 
 
 def in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
-    """A five-to-one network on every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+    """Apply a five-to-one network to every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     windows = packed.flatten(0, 1)
     each = len(windows) if torch.is_grad_enabled() else max(1, WINDOW_PIXELS // windows[0, 0].numel())
@@ -130,5 +133,5 @@ def in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
 
 
 def _channels_last(network: Network) -> None:
-    """The memory format in which 3D convolutions take a third less time; results and checkpoints do not change."""
+    """Change the memory format: 3D convolutions take a third less time; results and checkpoints do not change."""
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

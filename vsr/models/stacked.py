@@ -1,42 +1,43 @@
-"""Neighbouring frames as channels: what a frame network sees, of several frames at once (Caballero et al., VESPCN, 2017)."""
+"""A frame network whose input channels are neighbouring frames (early fusion)."""
 
 from __future__ import annotations
 
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import refuse_sizes
-from vsr.models.resnet import Layers, layers_reach
+from vsr.models.blocks import check_minimum
+from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import HRClips, LRClips
 
 
 class Stacked(Network):
-    """The layers of ResNet, of which the first sees `frames` LR frames at once.
+    """The layers of `ResNet`; the first layer takes `frames` LR frames as channels.
 
-    The "early fusion" of Caballero et al., "Real-time video super-resolution with spatio-temporal networks and motion
-    compensation", 2017, section 3.1, without their motion compensation: time costs one wider layer, all others work on one frame
-    each. Nothing is computed at HR.
+    Source: "early fusion" in VESPCN, Caballero et al., "Real-time video super-resolution with spatio-temporal networks and motion
+    compensation", 2017, section 3.1, without motion compensation. Only the first layer is wider than in a frame network.
 
     Args:
-        frames: LR frames that one HR frame is made of, its own in the middle; 1, 3, 5, ...
-        width: channels inside.
-        blocks: residual blocks.
-        scale, channels: as in every network.
+        frames: LR frames per HR frame, odd; the middle one belongs to the HR frame.
+        width: channels of the hidden layers, 1 or more.
+        blocks: residual blocks, 1 or more.
+        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
+        channels: of each frame.
 
-    Raises UserError for an even number of frames, and for a width or a number of blocks below 1.
+    Raises:
+        UserError: the number of frames is even, or width or blocks is below 1.
     """
 
     kind = "movie"
 
     def __init__(self, *, frames: int = 5, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        refuse_sizes(width=(width, 32), blocks=(blocks, 6))
+        check_minimum(width=(width, 32), blocks=(blocks, 6))
         if frames < 1 or frames % 2 == 0:
             raise UserError(f"model.frames={frames}: must be odd, an HR frame stands in the middle; type model.frames=5")
         self.frames, self.context = frames, frames // 2
         self.geometry = Geometry((1, scale, scale), (self.context, 0, 0))
-        self.reach = layers_reach(blocks)
-        self.layers = Layers(frames * channels, width, blocks, channels, scale)
+        self.reach = resnet_reach(blocks)
+        self.layers = ResNetLayers(frames * channels, width, blocks, channels, scale)
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T - frames + 1, H, W)."""

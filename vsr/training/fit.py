@@ -22,9 +22,9 @@ from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
-from vsr.models.weights.init import Start, TwoStage
+from vsr.models.weights.init import Initializer, TwoStage
 from vsr.models.weights.report import InitReport
-from vsr.models.weights.transfer import brought_values, fitted, own_tensors
+from vsr.models.weights.transfer import computed_tensors, loaded_mask, parameters_by_name
 from vsr.system.files import remove_unfinished
 from vsr.system.ranks import from_first, rank
 from vsr.training.arithmetic import to_scoring_form, to_training_form
@@ -65,7 +65,7 @@ class Beginning:
     """A module before any training, where its weights came from, and 1 where a tensor's values were brought, by its name."""
 
     module: SRModule
-    start: Start
+    start: Initializer
     report: InitReport
     values: dict[str, Tensor]
 
@@ -80,18 +80,18 @@ def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
     """The module of a config with the weights that it starts from. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
-    start: Start = make("init", cfg.init)
-    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(module.network).items()}
+    start: Initializer = make("init", cfg.init)
+    drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(module.network).items()}
     report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(module.network, report)
-    return Beginning(module, start, report, brought_values(module.network, drawn, report))
+    return Beginning(module, start, report, loaded_mask(module.network, drawn, report))
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
     """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
     if isinstance(network, Cascade) and network.trains == "second":
-        never = fitted(network)
+        never = computed_tensors(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
         drawn = [row.tensor for row in first if row.status != "loaded"]
         if drawn:
@@ -251,7 +251,7 @@ def train_all(
     module, start, values = beginning.module, beginning.start, beginning.values
     fits = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
     if fits:
-        values = {name: torch.ones_like(tensor) for name, tensor in own_tensors(module.network).items()}
+        values = {name: torch.ones_like(tensor) for name, tensor in parameters_by_name(module.network).items()}
     stops = [Overtime(limit["whole"])] if "whole" in limit else []
     whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
     return {**fits, "whole": whole}

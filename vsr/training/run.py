@@ -175,7 +175,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
         f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}"
         + ("" if module.consistency is None else f"; whole frames agree with LR by {cfg.consistency}"),
     ]
-    if any(row.brought for row in report):
+    if any(row.is_loaded for row in report):
         lines.append(table(report))
     else:
         if cfg.weights is not None:

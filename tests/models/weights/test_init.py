@@ -30,7 +30,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.weights.authors import read_authors
 from vsr.models.weights.init import Checkpoint, Random
-from vsr.models.weights.transfer import brought_values, own_tensors
+from vsr.models.weights.transfer import loaded_mask, parameters_by_name
 from vsr.training.resume.checkpoints import read_checkpoint
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -80,7 +80,7 @@ def test_as_in_the_report(mat: Path, tmp_path: Path, caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.INFO):
         results = train_here(tmp_path, [*SCORED, "init=authors", f"init.path={mat}", "init.layers=4"])
-    drawn = dict(own_tensors(FSRCNN(scale=2)))
+    drawn = dict(parameters_by_name(FSRCNN(scale=2)))
     assert list(statuses(results)) == list(drawn)
     assert {name for name, status in statuses(results).items() if status == "overlap"} == {
         "features.2.weight",
@@ -382,15 +382,15 @@ def test_what_came_from_elsewhere(tmp_path: Path) -> None:
     """To a value, for the pull back to it."""
     torch.save(FSRCNNOriginal(d=32, s=5, m=1, scale=2).state_dict(), tmp_path / "a.pt")
     network = FSRCNN(scale=2)
-    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(network).items()}
+    drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(network).items()}
     report = Checkpoint(path=str(tmp_path / "a.pt"), mismatch="overlap", modules=["features"])(network)
-    values = brought_values(network, drawn, report)
+    values = loaded_mask(network, drawn, report)
     assert all(name.startswith("features") for name in values)
     assert values["features.0.weight"].all()
     inside = torch.zeros(8, 8, 3, 3)
     inside[:5, :5] = 1
     assert torch.equal(values["features.4.weight"], inside)
-    assert brought_values(network, drawn, Random()(network)) == {}
+    assert loaded_mask(network, drawn, Random()(network)) == {}
 
 
 # --- composed, and read again -----------------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ from vsr.models.srnet3d import SRNet3D
 from vsr.models.weights import pretrained
 from vsr.models.weights.files import describe, read_tensors
 from vsr.models.weights.init import Checkpoint
-from vsr.models.weights.pretrained import FOLDER, Pretrained, shipped
-from vsr.models.weights.transfer import own_tensors
+from vsr.models.weights.pretrained import FOLDER, Pretrained, list_pretrained
+from vsr.models.weights.transfer import parameters_by_name
 from vsr.training.build import build_network, make
 from vsr.types import TrainingFrames
 
@@ -73,8 +73,8 @@ def smooth_frames(scale: int) -> TrainingFrames:
 
 
 def test_there_is_one_for_every_frame_network_and_scale() -> None:
-    assert [(found.network, found.scale) for found in shipped()] == FILES
-    assert sum(found.path.stat().st_size for found in shipped()) < 600_000
+    assert [(found.network, found.scale) for found in list_pretrained()] == FILES
+    assert sum(found.path.stat().st_size for found in list_pretrained()) < 600_000
 
 
 @pytest.mark.parametrize(("model", "scale"), FILES)
@@ -147,7 +147,7 @@ def test_the_layers_of_the_network_decide_not_its_name() -> None:
     network = StandardizedResidual(FSRCNNOriginal(d=56, s=12, m=4, scale=3))
     Pretrained()(network, frames=lambda: smooth_frames(3))
     theirs = read_tensors(FOLDER / "fsrcnn_56_x3.safetensors")
-    assert torch.equal(own_tensors(network)["features.4.weight"], theirs["network.features.4.weight"])
+    assert torch.equal(parameters_by_name(network)["features.4.weight"], theirs["network.features.4.weight"])
 
 
 @torch.no_grad()
@@ -166,7 +166,7 @@ def test_from_another_scale_the_layer_that_enlarges_stays_fresh() -> None:
     with pytest.raises(UserError, match=r"enlarge.weight is the first \(made for x2, here x3\)"):
         Pretrained(scale=2)(network)
     report = Pretrained(scale=2, mismatch="overlap")(network)
-    assert {row.tensor for row in report if not row.brought} == {"enlarge.weight", "enlarge.bias"}
+    assert {row.tensor for row in report if not row.is_loaded} == {"enlarge.weight", "enlarge.bias"}
 
 
 def test_a_movie_network_from_a_named_frame_network() -> None:
@@ -176,7 +176,7 @@ def test_a_movie_network_from_a_named_frame_network() -> None:
     assert (row.status, row.source) == ("loaded", "features.0.weight")
     theirs = read_tensors(FOLDER / "fsrcnn_x2.safetensors")
     expected = theirs["network.features.0.weight"] / theirs["std"]  # statistics are not measured yet: mean 0, std 1
-    torch.testing.assert_close(own_tensors(network)["body.0.weight"].sum(2), expected)
+    torch.testing.assert_close(parameters_by_name(network)["body.0.weight"].sum(2), expected)
 
 
 @torch.no_grad()
@@ -186,7 +186,7 @@ def test_a_network_that_sees_frames_gets_features_for_them() -> None:
     with pytest.raises(UserError, match=r"enlarge.weight puts out the residual over bicubic, here frames; type recipe.residual"):
         Pretrained()(network)
     report = Pretrained(mismatch="fresh")(network)
-    assert {row.tensor for row in report if not row.brought} == {"enlarge.weight", "enlarge.bias"}
+    assert {row.tensor for row in report if not row.is_loaded} == {"enlarge.weight", "enlarge.bias"}
     lr = smooth_frames(2)[0][0]
     wrapped: Any = as_in_the_file("fsrcnn_s", 2)
     expected = wrapped.network.features((lr - wrapped.mean) / wrapped.std)[..., 4:-4, 4:-4]
@@ -221,7 +221,7 @@ def test_what_there_is_not(network: Network, start: dict[str, Any], message: str
 def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fsrcnn_s_x2.safetensors"
     path.write_bytes(damage((FOLDER / path.name).read_bytes()))
-    monkeypatch.setattr(pretrained.shipped, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(pretrained.list_pretrained, "__defaults__", (tmp_path,))
     with pytest.raises(UserError, match=r"fsrcnn_s_x2.safetensors: not one of the weight files of vsr, or damaged"):
         Pretrained()(StandardizedResidual(fsrcnn_s()))
 
@@ -316,7 +316,7 @@ def test_the_command_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert "`python train.py experiment=pretrained model=fsrcnn_s scale=2`" in path.with_suffix(".md").read_text(encoding="utf-8")
     assert "[fsrcnn_s_x2](fsrcnn_s_x2.md)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    [found] = shipped(tmp_path / "out")
+    [found] = list_pretrained(tmp_path / "out")
     assert (found.network, found.scale, found.first, found.last) == ("fsrcnn_s", 2, "features.0", "enlarge")
     kept = weights_of(tmp_path / "runs" / "fsrcnn_s_x2")
     assert torch.equal(read_tensors(path)["network.enlarge.weight"], kept["enlarge.weight"])

@@ -21,7 +21,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
 from vsr.models.weights.init import Authors
-from vsr.models.weights.transfer import inner, own_tensors
+from vsr.models.weights.transfer import parameters_by_name, unwrap
 from vsr.training.build import build_data, build_module
 from vsr.training.resume.checkpoints import read_checkpoint
 from vsr.types import TrainingFrames
@@ -50,7 +50,7 @@ def trained(folder: Path, overrides: list[str]) -> tuple[Network, TrainingFrames
 
 
 def layers_of(network: Network) -> nn.Sequential:
-    return getattr(inner(network), "body", None) or inner(network).features  # type: ignore[return-value]
+    return getattr(unwrap(network), "body", None) or unwrap(network).features  # type: ignore[return-value]
 
 
 @torch.no_grad()
@@ -126,9 +126,9 @@ def test_without_the_residual_nothing_changes(mats: dict[str, Path], tmp_path: P
     )
     network = FSRCNNOriginal(d=32, s=5, m=1, scale=2)
     report = Authors(path=str(mats["fsrcnn"]), layers=1)(network)
-    loaded = {row.tensor for row in report if row.brought}
+    loaded = {row.tensor for row in report if row.is_loaded}
     assert loaded == {f"features.{name}" for name in ("0.weight", "0.bias", "1.weight")}
-    assert all(torch.equal(weights_of(tmp_path)[name], own_tensors(network)[name]) for name in loaded)
+    assert all(torch.equal(weights_of(tmp_path)[name], parameters_by_name(network)[name]) for name in loaded)
     assert {row["reason"] for row in results["init"] if row["tensor"].startswith("features.0")} == {""}
 
 
@@ -194,12 +194,12 @@ def test_every_channel_counts(mats: dict[str, Path]) -> None:
 def test_only_the_filters_that_came(mats: dict[str, Path]) -> None:
     """32 of 56; the others see the standardised frame as they were drawn."""
     plain, standardized = wrapped(FSRCNNOriginal, border="replicate")
-    drawn = {name: tensor.detach().clone() for name, tensor in own_tensors(plain).items()}
+    drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(plain).items()}
     report = Authors(path=str(mats["fsrcnn"]), layers=1)(standardized, frames=movie_like)
     Authors(path=str(mats["fsrcnn"]), layers=1)(plain)
     for name in ("features.0.weight", "features.0.bias"):
-        assert torch.equal(own_tensors(standardized)[name][32:], drawn[name][32:])
-        assert not torch.equal(own_tensors(standardized)[name][:32], own_tensors(plain)[name][:32])
+        assert torch.equal(parameters_by_name(standardized)[name][32:], drawn[name][32:])
+        assert not torch.equal(parameters_by_name(standardized)[name][:32], parameters_by_name(plain)[name][:32])
     x = movie_like()[0][0]
     torch.testing.assert_close(outputs(standardized, x, 1)[0][:, :32], outputs(plain, x, 1)[0][:, :32], rtol=0, atol=1e-5)
     [row] = [row for row in report if row.tensor == "features.0.weight"]
@@ -252,9 +252,9 @@ def test_a_second_network_sees_what_the_first_puts_out(mats: dict[str, Path]) ->
 def test_what_does_not_come_is_not_adapted(mats: dict[str, Path], tmp_path: Path) -> None:
     """Kernels of another size; and a bias too large for float32, of which the report says what that means."""
     _, standardized = wrapped(SRCNN, kernels=(5, 1, 5))
-    drawn = own_tensors(standardized)["body.0.weight"].detach().clone()
+    drawn = parameters_by_name(standardized)["body.0.weight"].detach().clone()
     report = {row.tensor: row for row in Authors(path=str(mats["srcnn"]))(standardized, frames=movie_like)}
-    assert torch.equal(own_tensors(standardized)["body.0.weight"], drawn)
+    assert torch.equal(parameters_by_name(standardized)["body.0.weight"], drawn)
     assert report["body.0.weight"].reason.startswith("kernels of another size")
     assert report["body.0.bias"].reason == "without its kernel"
     path = saved(tmp_path / "large.mat", {**srcnn_content(), "biases_conv1": np.full((64, 1), 1e39)})

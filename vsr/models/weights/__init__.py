@@ -1,1 +1,1 @@
-"""Weight files of others and of our own: reading them, and fitting their tensors into a network."""
+"""Weight files and the initial weights of a network."""

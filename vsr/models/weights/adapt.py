@@ -1,6 +1,6 @@
-"""How the tensors of one network become those of another: what is copied, what is adapted, what stays as it was, and why.
+"""Adapt the tensors of one network to the shapes of another.
 
-Kernels are (out, in, [t,] k, k), those of transposed convolutions (in, out, [t,] k, k); biases and PReLU slopes are (out,).
+Kernels are (out, in, [t,] k, k), kernels of transposed convolutions (in, out, [t,] k, k); biases and PReLU slopes are (out,).
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ Status = Literal["loaded", "overlap", "fresh", "refused"]
 
 @dataclass(frozen=True)
 class FitRow:
-    """What became of one tensor of the network.
+    """The outcome for one tensor of the network.
 
-    source: the tensor that it was taken from, or was to be; None where the file has none. status: "loaded" when every value is
-    from the source; "overlap" when the leading part is, as the widths differ; "fresh" when it stays as it was; "refused" when it
-    stays as it was although the file has a tensor for it, which does not fit or must be asked for.
+    Attributes:
+        tensor: name in the network.
+        source: name in the file; None when the file has no such tensor.
+        status: "loaded" (all values come from the source), "overlap" (the leading part does, as the widths differ), "fresh" (the
+            tensor is unchanged) or "refused" (unchanged, although the file has a tensor, which does not fit or needs an option).
+        reason: why the status is not "loaded", or how the source was adapted.
     """
 
     tensor: str
@@ -45,8 +48,8 @@ class _Options:
     scales: tuple[int, int] | None
 
 
-class _Unfit(Exception):
-    """Why a source cannot become the target. fresh: whether `overlap` lets the target stay as it was."""
+class _DoesNotFit(Exception):
+    """A source does not fit its target. fresh: whether `overlap` allows the target to stay unchanged."""
 
     def __init__(self, reason: str, *, fresh: bool = False) -> None:
         super().__init__(reason)
@@ -63,23 +66,26 @@ def fit(
     transposed: Collection[str] = (),
     scales: tuple[int, int] | None = None,
 ) -> tuple[dict[str, Tensor], list[FitRow]]:
-    """New values for the tensors of `target`, none of them changed in place, and a row for each, in order.
+    """Compute new values for the tensors of `target` from `source`; neither changes.
+
+    One PReLU slope is always repeated for several channels, as the function is the same.
 
     Args:
-        target, source: tensors by name; those of the source get the dtype and device of the target's.
-        inflate: how a 2D kernel becomes a 3D one of t frames: "centre" puts it into the middle frame and zeros into the others,
-            so that on a clip each frame gives what the 2D network gives for it; "average" divides it among all, which is the
-            same on a still clip away from its ends. None refuses it.
-        overlap: load what has another width, too. A source of one channel is spread over several: input kernels are divided by
-            their number, so that a grey frame gives the same, outputs are repeated. Of other widths the leading filters and
-            channels that both have are copied. Of PReLU slopes one for all is taken from one for each as their mean. Kernels of
-            another size or scale stay fresh instead of being refused.
-        names: target name -> source name, where they differ.
-        transposed: the target's names that are kernels of transposed convolutions; see `transposed_weights`.
-        scales: (source's, target's). When they differ, transposed convolutions and layers in front of a pixel shuffle (known by
-            scale**2 outputs per channel) mean something else and stay fresh.
+        target: tensors of the network by name.
+        source: tensors of the file by name; their values are converted to the dtype and device of the target.
+        inflate: conversion of a 2D kernel to a 3D kernel of t frames. "centre" puts the kernel into the middle frame and zeros
+            into the others: each frame of a clip gives the output of the 2D network. "average" (Carreira & Zisserman 2017,
+            section 2.4) divides the kernel among all frames: equal on a still clip away from its ends. None refuses 2D kernels.
+        overlap: also load tensors of other widths. A single channel is spread over several: input kernels are divided by the
+            number of channels, outputs are repeated. Of other widths the leading common filters and channels are copied. Several
+            PReLU slopes become one by their mean. Kernels of another size or scale stay fresh instead of refused.
+        names: target name -> source name, where the names differ.
+        transposed: target names of kernels of transposed convolutions; see `transposed_weights`.
+        scales: scale of the source and of the target. When they differ, transposed convolutions and layers before a pixel shuffle
+            (recognised by scale**2 outputs per channel) stay fresh.
 
-    One PReLU slope is repeated for several channels without being asked, as that is the same function.
+    Returns:
+        The new values by target name, and a row per tensor in the order of `target`.
     """
     options = _Options(inflate, overlap, scales)
     values: dict[str, Tensor] = {}
@@ -92,7 +98,7 @@ def fit(
             continue
         try:
             value, status, reason = _fitted(name, own.detach(), source[key].detach(), options, name in transposed)
-        except _Unfit as error:
+        except _DoesNotFit as error:
             rows.append(FitRow(name, key, "fresh" if overlap and error.fresh else "refused", str(error)))
         else:
             values[name] = value
@@ -101,7 +107,7 @@ def fit(
 
 
 def transposed_weights(network: nn.Module) -> frozenset[str]:
-    """The names of the kernels that have their inputs first."""
+    """Return the names of the kernels of transposed convolutions, whose first axis is the inputs."""
     kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
@@ -109,18 +115,20 @@ def transposed_weights(network: nn.Module) -> frozenset[str]:
 def authors_mapping(
     network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
 ) -> dict[str, Tensor]:
-    """The authors' tensors under the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `fit`.
+    """Give the authors' tensors the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `fit`.
 
-    Layers meet by what they do (extraction, shrinking, mapping, expanding, deconvolution), not by number: where one network has
-    more mapping layers than the other, the first ones meet. A ReLU of the authors is a slope of zero in a network with PReLU,
-    and no activation a slope of one, so that the function is the authors'.
+    Layers are matched by role (extraction, shrinking, mapping, expanding, deconvolution), not by number. When one network has
+    more mapping layers, the first ones are matched. In a network with PReLU, a ReLU of the authors becomes a slope of zero and a
+    missing activation a slope of one, which keeps the function.
 
     Args:
-        network: the network itself, not its standardized residual.
-        layers: only the first so many that both have; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
-        key: of the config, for errors.
+        network: without the standardized residual around it.
+        weights: those of the authors.
+        layers: number of common layers to take, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        key: config key for error messages.
 
-    Raises UserError for a network of another kind, for an impossible `layers`, and for a ReLU in place of the authors' PReLU.
+    Raises:
+        UserError: the network has no layer in common, `layers` is out of range, or the network has a ReLU instead of a PReLU.
     """
     places = _places(network)
     kind = "srcnn" if isinstance(network, SRCNN) else "fsrcnn"
@@ -147,7 +155,7 @@ def authors_mapping(
 
 
 def authors_names(network: nn.Module) -> dict[str, str]:
-    """The network's tensor -> what it is in a file of the authors, as `vsr.models.weights.files.describe` shows it."""
+    """Map the network's tensors to their names in a file of the authors, as `vsr weights FILE` prints them."""
     found: dict[str, str] = {}
     for layer, (convolution, activation) in _places(network).items():
         found |= {f"{convolution}.{kind}": f"{layer}, {kind}" for kind in ("weight", "bias")}
@@ -156,10 +164,16 @@ def authors_names(network: nn.Module) -> dict[str, str]:
 
 
 def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Where the names in a file are those of an FSRCNN: the network's tensor -> the file's of the layer that does the same.
+    """Match the tensors of two FSRCNN of different depth by the role of their layers.
 
-    By their numbers alone the expanding layer of one would meet a mapping layer of another that is deeper. "" for a layer that
-    the file does not have; nothing for other networks and other files.
+    By number alone, the expanding layer of one network would be matched with a mapping layer of a deeper one.
+
+    Args:
+        network: without the standardized residual around it.
+        names: names of the tensors in the file.
+
+    Returns:
+        The network's name -> the file's name, "" for a layer that the file lacks. Empty for other networks and other files.
     """
     numbers = [int(found[1]) for name in names if (found := re.fullmatch(r"features\.(\d+)\.weight", name))]
     if not numbers or isinstance(network, SRCNN):
@@ -176,21 +190,21 @@ def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
-    """Name of a layer of the authors -> names of the convolution and of the activation that do this here."""
+    """Map the roles of the authors' layers to the names of convolution and activation in this network."""
     if isinstance(network, SRCNN):
-        deeper = (f"mapping {i}" for i in range(2, len(network.body) // 2 - 1))  # which the authors' three layers do not have
+        deeper = (f"mapping {i}" for i in range(2, len(network.body) // 2 - 1))  # the authors have three layers
         return _numbered("body", ("extraction", "mapping", *deeper, "reconstruction"))
     if isinstance(network, SRNet3D):
         return _numbered("body", ("extraction", "shrinking", "mapping 1", "mapping 2", "expanding"))
     if not isinstance(network, FSRCNN | FSRCNNOriginal):
         return {}
     places = _features(len(network.features) // 2)
-    # The report's FSRCNN enlarges in another way: two layers, of which none is the authors' 9x9 deconvolution.
+    # The report's FSRCNN has two upscaling layers; neither corresponds to the authors' 9x9 deconvolution.
     return places if isinstance(network, FSRCNN) else {**places, "deconvolution": ("enlarge", "out_act")}
 
 
 def _features(count: int) -> dict[str, tuple[str, str]]:
-    """The layers of an FSRCNN that has so many before it enlarges."""
+    """Name the layers of an FSRCNN with `count` layers before the deconvolution."""
     return _numbered("features", ("extraction", "shrinking", *(f"mapping {i + 1}" for i in range(count - 3)), "expanding"))
 
 
@@ -199,17 +213,17 @@ def _numbered(module: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed: bool) -> tuple[Tensor, Status, str]:
-    """(value, status, reason) for one tensor. Raises _Unfit."""
+    """Return (value, status, reason) for one tensor. Raises _DoesNotFit."""
     if not (own.is_floating_point() and found.is_floating_point()):
         if own.dtype == found.dtype and own.shape == found.shape:
             return found.to(own.device, copy=True), "loaded", ""
-        raise _Unfit(f"{_short(found.dtype)} in the file, {_short(own.dtype)} here")
+        raise _DoesNotFit(f"{_short(found.dtype)} in the file, {_short(own.dtype)} here")
     value = found.to(own.device, own.dtype, copy=True)
     if not torch.isfinite(value).all():
-        raise _Unfit(f"holds values that {_short(own.dtype)} cannot hold")
+        raise _DoesNotFit(f"holds values that {_short(own.dtype)} cannot hold")
     shapes = f"{tuple(found.shape)} in the file, {tuple(own.shape)} here"
     if options.scales is not None and _bound_to_scale(own, found, options.scales, transposed):
-        raise _Unfit(f"made for x{options.scales[0]}, here x{options.scales[1]}", fresh=True)
+        raise _DoesNotFit(f"made for x{options.scales[0]}, here x{options.scales[1]}", fresh=True)
     if own.shape == value.shape:
         return value, "loaded", ""
     if own.ndim == value.ndim == 1 and name.endswith("weight") and 1 in (len(own), len(value)):  # slopes; biases end otherwise
@@ -217,19 +231,19 @@ def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed
             return value.repeat(len(own)), "loaded", f"one slope for all {len(own)} channels"
         if options.overlap:
             return value.mean().reshape(1), "loaded", f"the mean of {len(value)} slopes"
-        raise _Unfit(shapes)
+        raise _DoesNotFit(shapes)
     notes: list[str] = []
     if own.ndim == 5 and value.ndim == 4:
         value = _inflated(value, own.shape[2], options.inflate, shapes)
         notes.append(f"2D kernel, {options.inflate} of {own.shape[2]} frames")
     if own.ndim != value.ndim:
-        raise _Unfit(shapes)
+        raise _DoesNotFit(shapes)
     if own.shape[2:] != value.shape[2:]:
-        raise _Unfit(f"kernels of another size: {shapes}", fresh=True)
+        raise _DoesNotFit(f"kernels of another size: {shapes}", fresh=True)
     if own.shape == value.shape:
         return value, "loaded", ", ".join(notes)
     if not options.overlap:
-        raise _Unfit(shapes)
+        raise _DoesNotFit(shapes)
     return _widened(own, value, transposed, notes, shapes)
 
 
@@ -244,18 +258,18 @@ def _bound_to_scale(own: Tensor, found: Tensor, scales: tuple[int, int], transpo
 def _inflated(value: Tensor, frames: int, inflate: Inflate | None, shapes: str) -> Tensor:
     """(o, i, k, k) -> (o, i, frames, k, k)."""
     if inflate is None:
-        raise _Unfit(f"a 2D kernel for a 3D one is not asked for: {shapes}")
+        raise _DoesNotFit(f"a 2D kernel for a 3D one is not asked for: {shapes}")
     if inflate == "average":
         return (value / frames).unsqueeze(2).repeat(1, 1, frames, 1, 1)
     if frames % 2 == 0:
-        raise _Unfit(f"{frames} frames have no centre: {shapes}")
+        raise _DoesNotFit(f"{frames} frames have no centre: {shapes}")
     inflated = value.new_zeros(*value.shape[:2], frames, *value.shape[2:])
     inflated[:, :, frames // 2] = value
     return inflated
 
 
 def _widened(own: Tensor, value: Tensor, transposed: bool, notes: list[str], shapes: str) -> tuple[Tensor, Status, str]:
-    """Spread single channels, then copy what both have of the axes (out, in) or (out,)."""
+    """Spread single channels, then copy the common part of the axes (out, in) or (out,)."""
     inputs = 0 if transposed else 1
     for axis in range(min(2, own.ndim)):
         if value.shape[axis] == 1 < own.shape[axis]:

@@ -1,6 +1,6 @@
-"""The weights that the authors of SRCNN and FSRCNN released: MATLAB 5 files, read here without SciPy.
+"""Reader for the weights that the authors of SRCNN and FSRCNN released as MATLAB 5 files.
 
-SciPy's reader crashes the process on one damaged file in a few hundred; the authors' layout needs little of the format.
+SciPy's reader is not used: it crashes the process on one damaged file in a few hundred.
 Sources: Dong et al. 2014/2016 (SRCNN), 2016 (FSRCNN), and their MATLAB code; MathWorks, "MAT-file format", version 5.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.system.matlab5 import DAMAGE, Matrix, list_matrices, read_entries, read_numbers
 
-MAX_BYTES = 2**26  # of a file, and of what a variable unpacks to; the largest of the authors' files unpacks to half a megabyte
+MAX_BYTES = 2**26  # limit of a file and of an unpacked variable; the authors' largest file unpacks to half a megabyte
 ADVICE = "give a file that the authors of SRCNN or FSRCNN released"
 
 KINDS = {
@@ -33,7 +33,7 @@ KINDS = {
     "complex": "complex",
 }
 
-# A variable: its numbers as float64, the contents of a cell array in order, or in words what it is instead.
+# A variable: numbers as float64, the entries of a cell array, or the name of another kind in words.
 Value = np.ndarray | list["Value"] | str
 
 
@@ -41,8 +41,11 @@ Value = np.ndarray | list["Value"] | str
 class Layer:
     """A convolution and the activation behind it, float64.
 
-    weight: (out, in, k, k), for the deconvolution (in, out, k, k) as in ConvTranspose2d; bias: (out,); slope: (1,), that of the
-    PReLU, zero for a ReLU, None where there is no activation.
+    Attributes:
+        name: role of the layer, for example "mapping 1".
+        weight: (out, in, k, k); for the deconvolution (in, out, k, k) as in ConvTranspose2d.
+        bias: (out,).
+        slope: (1,), slope of the PReLU, zero for a ReLU; None without an activation.
     """
 
     name: str
@@ -53,10 +56,14 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class AuthorsWeights:
-    """What a file of the authors holds; `architecture` is for people: "SRCNN 9-1-5", "FSRCNN(56,12,4)", ...
+    """The weights in a file of the authors. The file does not contain the scale.
 
-    Layers of SRCNN: extraction, mapping, reconstruction. Of FSRCNN: extraction, shrinking, mapping 1, mapping 2, ..., expanding,
-    deconvolution. The scale is not in the file.
+    Attributes:
+        path: of the file.
+        kind: "srcnn" or "fsrcnn".
+        architecture: for display, for example "SRCNN 9-1-5" or "FSRCNN(56,12,4)".
+        layers: SRCNN: extraction, mapping, reconstruction. FSRCNN: extraction, shrinking, mapping 1, mapping 2, ..., expanding,
+            deconvolution.
     """
 
     path: Path
@@ -66,13 +73,18 @@ class AuthorsWeights:
 
 
 def read_authors(path: str | Path) -> AuthorsWeights:
-    """The weights in torch's layout: the file's k*k axis is column-major, its kernels are correlated without a flip.
+    """Read the weights of the authors in torch's layout.
 
-    Both networks take luma in the unit interval: SRCNN enlarged by bicubic, FSRCNN as it is. Their convolutions replicate the
-    border; so does the deconvolution, which apart from that is ConvTranspose2d with padding 4 and output padding scale - 1.
+    The file's k*k axis is column-major; kernels are correlated without a flip. Both networks take luma in the unit interval:
+    SRCNN upscaled by bicubic interpolation, FSRCNN at LR. Convolutions replicate the border; so does the deconvolution, otherwise
+    a ConvTranspose2d with padding 4 and output padding scale - 1.
 
-    Raises UserError for a file that is not of version 5, is damaged, lacks a variable, or whose variables are no finite real
-    numbers of the shapes that the networks have.
+    Args:
+        path: of the .mat file.
+
+    Raises:
+        UserError: the file is not of version 5, is damaged or lacks a variable, or a variable has another shape than the networks
+            or is not made of finite real numbers.
     """
     path = Path(path)
     variables = _read_variables(path)
@@ -86,7 +98,7 @@ def read_authors(path: str | Path) -> AuthorsWeights:
 
 
 def shown(name: str) -> str:
-    """A name from a file, safe to print: line breaks, terminal codes and broken text as escapes; 100 letters at most."""
+    """Make a name from a file safe to print: escape unprintable characters and keep at most 100."""
     return name[:100] if name[:100].isprintable() else ascii(name[:100])
 
 
@@ -94,7 +106,7 @@ def shown(name: str) -> str:
 
 
 def _srcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
-    """Three weights (k*k, out), (in, k*k, out), (in, k*k), three biases."""
+    """Read three weights (k*k, out), (in, k*k, out), (in, k*k) and three biases."""
     weights = []
     for number, axes in ((1, 2), (2, 3), (3, 2)):
         key = f"weights_conv{number}"
@@ -116,7 +128,7 @@ def _srcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
 
 
 def _fsrcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
-    """Three cell arrays with an entry per layer: weights (in, k*k, out), the last one (out, k*k, in); biases; slopes."""
+    """Read three cell arrays with an entry per layer: weights (in, k*k, out), the last (out, k*k, in); biases; slopes."""
     cells: list[list[Value]] = []
     for key in ("weights_conv", "biases_conv", "prelu_conv"):
         cell = _get(path, variables, key)
@@ -137,7 +149,7 @@ def _fsrcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
         values = _numbers(path, key, weights[i])
         if values.ndim != 3 or values.shape[1] != size * size:
             raise _refused(path, key, f"is {_sizes(values)}, where FSRCNN has (.., {size * size}, ..)")
-        # The deconvolution is stored (out, k*k, in): what is its last axis feeds it.
+        # The deconvolution is stored as (out, k*k, in).
         given = values.swapaxes(0, 2) if last else values
         weight = _kernels(path, key, given, layers[-1].weight.shape[0] if layers else 1)
         if last:
@@ -154,7 +166,7 @@ def _fsrcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
 
 
 def _kernels(path: Path, key: str, values: np.ndarray, inputs: int) -> Tensor:
-    """(in, k*k, out), rows running fastest, -> (out, in, k, k). Raises UserError for even k or another number of inputs."""
+    """Convert column-major (in, k*k, out) to (out, in, k, k). Raises UserError for even k or another number of inputs."""
     k = math.isqrt(values.shape[1])
     if values.shape[0] != inputs or k * k != values.shape[1] or k % 2 == 0:
         raise _refused(path, key, f"is {_sizes(values)} as (in, k*k, out), where {inputs} inputs and an odd k are expected")
@@ -209,7 +221,7 @@ def _listed(variables: dict[str, Value]) -> str:
 
 
 def _read_variables(path: Path) -> dict[str, Value]:
-    """Every variable of the file. Raises UserError for a file that is not of version 5, too large, or damaged."""
+    """Read every variable. Raises UserError for a file that is not of version 5, too large, or damaged."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Files of tensors (.ckpt, .pt, .pth, .safetensors): read without running anything in them, and shown as a table."""
+"""Reader for files of tensors (.ckpt, .pt, .pth, .safetensors) that never runs code, and a table of their content."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ from vsr.system.files import check_checksum
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
 OWN = "checkpoint of vsr"
-EXPORTED = {"version": "vsr", "run": "name", "scale": "scale", "data": "data"}  # our fact -> the key in an exported header
+EXPORTED = {"version": "vsr", "run": "name", "scale": "scale", "data": "data"}  # fact -> key in the header of an exported file
 ADVICE = "give a .ckpt, .pt, .pth or .safetensors file"
 
 
 @dataclass(frozen=True, eq=False)
 class WeightFile:
-    """The tensors of a file. kind: what it is, for people; facts: what else is known of it, for `describe`."""
+    """The content of a file of tensors.
+
+    Attributes:
+        kind: kind of the file, for display.
+        tensors: by name, on the CPU.
+        facts: further facts on the network (scale, data, epochs), for display.
+    """
 
     kind: str
     tensors: dict[str, Tensor]
@@ -35,17 +41,22 @@ class WeightFile:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint (of Lightning: its `state_dict`), of a plain state dict, or of a safetensors file, on the CPU.
-
-    Of a checkpoint of vsr only the network's, without their prefix; what belongs to the harness (normalizer, reference) is left
-    out. Raises UserError for a file that is missing, damaged, of another kind, or would run code, and for what is no tensor of
-    finite numbers. A changed bit is noticed in zip files, which have checksums; safetensors have none.
-    """
+    """Read the tensors of a file; see `read_file`."""
     return read_file(path).tensors
 
 
 def read_file(path: str | Path) -> WeightFile:
-    """Any file of tensors, known by its first bytes, with what else it says of them; see `read_tensors`."""
+    """Read a checkpoint (Lightning's `state_dict`), a plain state dict or a safetensors file, recognised by its first bytes.
+
+    Of a checkpoint of vsr only the network's tensors are read, without their prefix; normalizer and reference are left out. The
+    checksums of zip files reveal a changed bit; safetensors files have no checksums.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: the file is missing, damaged, of another kind or could run code, or a tensor is not made of finite numbers.
+    """
     path = Path(path)
     head = _head(path)
     if not head:
@@ -71,7 +82,7 @@ def read_file(path: str | Path) -> WeightFile:
 
 
 def describe(path: str | Path) -> str:
-    """A table of what a weight file holds, the authors' .mat files included. Raises UserError as their readers do."""
+    """Format the content of a weight file as a table, .mat files of the authors included. Raises UserError as the readers do."""
     path = Path(path)
     if _head(path).startswith((b"MATLAB", b"\x89HDF")):
         weights = read_authors(path)
@@ -99,7 +110,7 @@ def describe(path: str | Path) -> str:
 
 
 def architecture(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a network of vsr with these tensors, by their names and shapes; None for any other."""
+    """Recognise a network of vsr by the names and shapes of its tensors; None for any other."""
     if {"mean", "std", "rms"} <= tensors.keys():
         inner = architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
         return inner and f"{inner}, standardized residual"
@@ -117,7 +128,7 @@ def architecture(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def verify_zip(path: Path) -> None:
-    """Raise zipfile.BadZipFile when the container is cut, an entry is packed (torch packs none), or a checksum is wrong."""
+    """Raise zipfile.BadZipFile for a truncated container, a compressed entry (torch writes none) or a wrong checksum."""
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile("not a zip container, or cut short")
     with zipfile.ZipFile(path) as container:
@@ -137,11 +148,11 @@ def _head(path: Path) -> bytes:
 
 
 def _read_zip(path: Path) -> WeightFile:
-    """A checkpoint, or a state dict saved by torch.save."""
+    """Read a checkpoint or a state dict that torch.save wrote."""
     try:
         verify_zip(path)
         check_checksum(path)
-        with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
+        with warnings.catch_warnings(action="ignore"):  # torch also warns about files that it refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -150,7 +161,7 @@ def _read_zip(path: Path) -> WeightFile:
             f"{path}: holds more than tensors and plain values and is not loaded, as that could run code; "
             "ask whoever made it for the state dict alone"
         ) from error
-    except Exception as error:  # on damaged files zipfile and torch raise nearly every kind there is
+    except Exception as error:  # zipfile and torch raise errors of many kinds on damaged files
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: not a file of torch, or damaged ({shown(detail)}); {ADVICE}") from error
     if not isinstance(content, dict):
@@ -166,25 +177,25 @@ def _read_zip(path: Path) -> WeightFile:
 
 
 def _read_safetensors(path: Path) -> WeightFile:
-    """With what vsr.inference.export wrote into the header."""
+    """Read a safetensors file and the header that vsr.inference.export wrote."""
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
         tensors = dict(sorted(load_file(path, device="cpu").items(), key=_natural))
         facts = {fact: shown(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said}
         return WeightFile("safetensors", tensors, facts)
-    except Exception as error:  # its own error class, and those of torch for types that it does not know
+    except Exception as error:  # SafetensorError, and errors of torch for unknown types
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: not a safetensors file, or damaged ({shown(detail)}); {ADVICE}") from error
 
 
 def _natural(item: tuple[str, Tensor]) -> list[tuple[int, str]]:
-    """Sort key under which features.2 comes before features.10."""
+    """Return a sort key that puts features.2 before features.10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in item[0].split(".")]
 
 
 def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
-    """The dictionary if it has nothing but tensors under names. Raises UserError."""
+    """Check that a dictionary maps names to tensors only. Raises UserError."""
     for name, value in content.items():
         if not isinstance(name, str):
             raise UserError(f"{path}: has tensors under {shown(str(name))}, which is not a name; save a state dict")
@@ -195,7 +206,7 @@ def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
 
 
 def form_problem(tensor: Tensor) -> str | None:
-    """None for a tensor that holds all of its real values in memory, else what it is instead."""
+    """Describe why a tensor does not hold real values in memory; None for a plain tensor."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
         return "is sparse, quantized, nested or without data, not a plain tensor"
     if tensor.is_complex():
@@ -207,7 +218,7 @@ def form_problem(tensor: Tensor) -> str | None:
 
 
 def _problem(tensor: Tensor) -> str | None:
-    """None for a tensor that can be computed with, else what is wrong with it."""
+    """Describe why a tensor cannot be used as weights; None for a usable tensor."""
     if (problem := form_problem(tensor)) is not None:
         return problem
     if tensor.numel() == 0:
@@ -218,7 +229,7 @@ def _problem(tensor: Tensor) -> str | None:
 
 
 def _facts(content: dict[str, Any]) -> dict[str, str]:
-    """What a checkpoint of vsr says of its run; what is missing or of another type is left out."""
+    """Collect the facts on its run from a checkpoint of vsr; missing facts and facts of another type are left out."""
     card = content["vsr"]
     found = {
         "version": _plain(card, "version"),
@@ -230,7 +241,7 @@ def _facts(content: dict[str, Any]) -> dict[str, str]:
     }
     epoch = content.get("epoch")
     if found["epochs"] is not None and isinstance(epoch, int):
-        # Lightning counts from zero, and a checkpoint without a step is of no epoch.
+        # Lightning counts epochs from zero; a checkpoint without a step belongs to no epoch.
         found["epochs"] = f"{epoch + (found['steps'] not in (None, '0'))} of {found['epochs']}"
     return {key: shown(text) for key, text in found.items() if text is not None}
 

@@ -1,4 +1,4 @@
-"""Weights that come with the package: trained on the photographs inside scikit-image by `make pretrained`, a card beside each."""
+"""Weights that come with the package, trained on photographs by `make pretrained`; a card stands beside each file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vsr.models.weights.files import WeightFile, read_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
 from vsr.models.weights.report import InitReport, InitRow
 from vsr.models.weights.standardized import Frames
-from vsr.models.weights.transfer import Mismatch, Part, chosen, fitted, inner, own_tensors
+from vsr.models.weights.transfer import Mismatch, Part, computed_tensors, parameters_by_name, select_part, unwrap
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,15 @@ FOLDER = Path(__file__).with_name("pretrained_files")
 
 
 @dataclass(frozen=True, eq=False)
-class Shipped:
-    """One of the files. Its tensors are those of a network inside a standardized residual, whose statistics are with them.
+class PretrainedFile:
+    """A weight file of the package: the tensors of a network and the statistics of its standardized residual.
 
-    network: its config's name. scale: of that network. first, last: its first and its last convolution.
+    Attributes:
+        path: of the file.
+        network: name of the network's config.
+        scale: of the network.
+        first: name of the first convolution.
+        last: name of the last convolution.
     """
 
     path: Path
@@ -40,32 +45,32 @@ class Shipped:
     last: str
 
 
-def shipped(folder: Path = FOLDER) -> list[Shipped]:
-    """What there is, in the order of networks and scales, from the files' own headers. Raises UserError for a damaged one."""
-    return sorted(map(_shipped, folder.glob("*.safetensors")), key=lambda found: (found.network, found.scale))
+def list_pretrained(folder: Path = FOLDER) -> list[PretrainedFile]:
+    """Read the headers of all files, sorted by network and scale. Raises UserError for a damaged file."""
+    return sorted(map(_read_header, folder.glob("*.safetensors")), key=lambda found: (found.network, found.scale))
 
 
-def _shipped(path: Path) -> Shipped:
+def _read_header(path: Path) -> PretrainedFile:
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata()
-        return Shipped(path, said["name"], int(said["scale"]), said["first"], said["last"])
+        return PretrainedFile(path, said["name"], int(said["scale"]), said["first"], said["last"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not one of the weight files of vsr, or damaged ({error}); install vsr again") from error
 
 
 class Pretrained:
-    """The weights that come with the package, for the frame networks srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
+    """Load weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
 
-    Which file it is follows from the network's own layers, not from its name. The first and the last layer are adapted to the
-    data (see `adapted`), so that before training the network is the one of the file's card, to the last digit where layers repeat
-    the frame's border.
+    The layers of the network, not its name, select the file. The first and the last layer are adapted to the data (see
+    `adapt_to_statistics`): before training the network computes the function on the file's card, exactly where layers replicate
+    the border.
 
     Args:
-        name: of another network's file, for one that has none of its own (srnet3d from fsrcnn with `inflate`); None for its own.
+        name: of another network's file, for a network without one (srnet3d from fsrcnn with `inflate`); None for its own.
         scale: of the file; None for the network's.
         modules, mismatch, inflate, into: as in `Checkpoint`.
-        weights: the run's, which other starts of a sweep read. This one does not, and says so.
+        weights: path that other initializers of a sweep read; not read here, and a log line says so.
     """
 
     def __init__(
@@ -83,13 +88,13 @@ class Pretrained:
         self.inflate, self.into, self.weights = inflate, into, weights
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Raises UserError where there are no weights for such a network, and what `Checkpoint` raises."""
+        """Load the weights. Raises UserError when no file fits the network, and as `Checkpoint` does."""
         if self.weights is not None:
             log.info("init      weights=%s is not read by %s=pretrained", self.weights, key)
-        _, part = chosen(network, self.into, key)
+        _, part = select_part(network, self.into, key)
         found = self._choose(part, key)
         if isinstance(part, StandardizedResidual) and frames is not None:
-            # As for the authors' weights: what a second network sees depends on the first one.
+            # As in `Authors`: the input of a second network depends on the first one.
             (network if self.into == "second" else part).prepare(frames())
         file = read_file(found.path)
         start = Checkpoint(
@@ -100,11 +105,11 @@ class Pretrained:
             into=self.into,
             scale=found.scale,
         )
-        return _noted(start.load(network, adapted(file, found, part), key), found, part)
+        return _noted(start.load(network, adapt_to_statistics(file, found, part), key), found, part)
 
-    def _choose(self, part: Network, key: str) -> Shipped:
-        """The file. Raises UserError, listing what there is."""
-        there = shipped()
+    def _choose(self, part: Network, key: str) -> PretrainedFile:
+        """Select the file. Raises UserError with a list of the files."""
+        there = list_pretrained()
         scale = self.scale or part.geometry.scale[1]
         if self.name is None:
             alike = [found for found in there if _fits(part, found)]
@@ -120,15 +125,15 @@ class Pretrained:
                 f"{key}=pretrained: there are no weights of {other.network} for x{scale}; type {key}.scale={other.scale} "
                 f"{key}.mismatch=overlap to leave the layer that enlarges fresh (there are {listed})"
             )
-        what = f"called {self.name}" if self.name is not None else f"for the layers of this {type(inner(part)).__name__}"
+        what = f"called {self.name}" if self.name is not None else f"for the layers of this {type(unwrap(part)).__name__}"
         raise UserError(f"{key}=pretrained: there are no weights {what}; type {key}=random, or {key}.name=NAME of {listed}")
 
 
-def _fits(part: Network, found: Shipped) -> bool:
-    """Whether a file has this network's layers, whatever the scale and the number of channels (it has one)."""
+def _fits(part: Network, found: PretrainedFile) -> bool:
+    """Tell whether a file has the layers of this network, at any scale and number of channels (files have one)."""
     transposed = {canonical(name) for name in transposed_weights(part)}
-    never = fitted(part)
-    own = {name: tensor.shape for name, tensor in own_tensors(part).items() if name not in never}
+    never = computed_tensors(part)
+    own = {name: tensor.shape for name, tensor in parameters_by_name(part).items() if name not in never}
     for name, tensor in _named(read_file(found.path).tensors).items():
         theirs = tensor.shape
         if name not in own or len(theirs) != len(own[name]):
@@ -141,16 +146,22 @@ def _fits(part: Network, found: Shipped) -> bool:
 
 
 def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the wrapper's prefix and its statistics."""
+    """Drop the wrapper's prefix and its statistics."""
     return {canonical(name): tensor for name, tensor in tensors.items() if canonical(name) not in STATISTICS}
 
 
-def adapted(file: WeightFile, found: Shipped, part: Network) -> WeightFile:
-    """The file's tensors for the statistics of another network, so that they are the same function of a frame.
+def adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) -> WeightFile:
+    """Adapt the file's tensors to the statistics of another network, so that they compute the same function of a frame.
 
-    They were made for z = (x - mean) / std and put out the residual in units of rms. With mean', std' and rms' of the network,
-    z = (std' z' + mean' - mean) / std: the first kernel is multiplied by std' / std, its bias gets (mean' - mean) / std times the
-    kernel's sum, and the last layer is multiplied by rms / rms'. A network that sees the frame itself has mean' = 0 and std' = 1.
+    The file's network takes z = (x - mean) / std and gives the residual in units of rms. With mean', std' and rms' of the other
+    network, z = (std' z' + mean' - mean) / std: the first kernel is multiplied by std' / std, its bias increases by
+    (mean' - mean) / std times the sum of the kernel, and the last layer is multiplied by rms / rms'. A network that takes the
+    frame itself has mean' = 0 and std' = 1.
+
+    Args:
+        file: tensors and statistics.
+        found: names of the first and last layer in the file.
+        part: the network that receives the tensors; its statistics are measured already.
     """
     tensors = dict(file.tensors)
     mean, std, rms = (tensors[name] for name in STATISTICS)
@@ -165,14 +176,14 @@ def adapted(file: WeightFile, found: Shipped, part: Network) -> WeightFile:
     return replace(file, tensors=tensors)
 
 
-def _noted(report: InitReport, found: Shipped, part: Network) -> InitReport:
-    """The report with what `adapted` did."""
+def _noted(report: InitReport, found: PretrainedFile, part: Network) -> InitReport:
+    """Add to the report what `adapt_to_statistics` changed."""
     notes = {f"{found.first}.weight": "for the std of this input", f"{found.first}.bias": "for the mean of this input"}
     if isinstance(part, StandardizedResidual):
         notes |= {f"{found.last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}
     rows: InitReport = []
     for row in report:
-        # A combined network's file is one network's: the report has its names without the part that it went into.
-        note = notes.get(row.source or "", "") if row.brought else ""
+        # `row.source` has no first. or second.: the file is that of a single network.
+        note = notes.get(row.source or "", "") if row.is_loaded else ""
         rows.append(InitRow(row.tensor, row.shape, row.source, row.status, ", ".join(filter(None, (row.reason, note)))))
     return rows

@@ -1,4 +1,4 @@
-"""What became of each tensor of a network: for the terminal, TensorBoard and results.json."""
+"""The report on the initial weights: one row per tensor, for the terminal, TensorBoard and results.json."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ FROM_ELSEWHERE = ("loaded", "overlap")
 
 @dataclass(frozen=True)
 class InitRow:
-    """One tensor of the network, by its name without wrappers.
+    """The initial weights of one tensor of the network.
 
-    source: the file's tensor that it was taken from, or was to be. status: "loaded"; "overlap", where the leading part was;
-    "fresh", as the constructor drew it; "refused", the same although the file has a tensor for it. reason: why not "loaded", or
-    how the tensor was adapted.
+    Attributes:
+        tensor: name without wrappers.
+        shape: of the tensor in the network.
+        source, status, reason: as in `vsr.models.weights.adapt.FitRow`.
     """
 
     tensor: str
@@ -25,8 +26,8 @@ class InitRow:
     reason: str = ""
 
     @property
-    def brought(self) -> bool:
-        """Whether values came from elsewhere."""
+    def is_loaded(self) -> bool:
+        """Whether values came from a file."""
         return self.status in FROM_ELSEWHERE
 
 
@@ -34,8 +35,8 @@ InitReport = list[InitRow]
 
 
 def summary(report: InitReport) -> str:
-    """In a few words."""
-    brought = [row for row in report if row.brought]
+    """Summarise the report in a few words."""
+    brought = [row for row in report if row.is_loaded]
     if not brought:
         return "random start"
     parts = sum(row.status == "overlap" for row in brought)
@@ -43,14 +44,14 @@ def summary(report: InitReport) -> str:
 
 
 def table(report: InitReport) -> str:
-    """A row per tensor, columns aligned."""
+    """Format the report as text with a row per tensor and aligned columns."""
     rows = _cells(report)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def markdown(report: InitReport) -> str:
-    """The same as a table for TensorBoard."""
+    """Format the report as a Markdown table for TensorBoard."""
     head, *body = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in _cells(report)]
     return "\n".join([head, "|---" * 5 + "|", *body])
 

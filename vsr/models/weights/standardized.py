@@ -1,8 +1,8 @@
-"""The authors' first layer behind the standardisation of a network's input.
+"""Adapt the authors' first layer to a standardized input.
 
-It was made for frames x in the unit interval; inside a standardized residual it sees z = (x - mean) / std. Kernel * std and
-bias + mean * (sum of the kernel) on z are the same function of x, so that every layer behind it gets what it was made for. The
-same at the border, too, where padding repeats it; where it pads with zeros, those now stand for the mean instead of black.
+The layer was trained on frames x in the unit interval; inside a standardized residual its input is z = (x - mean) / std. With
+kernel * std and bias + mean * (sum of the kernel) it is the same function of x. Replicated borders keep this exact; with zero
+padding, the zeros then stand for the mean instead of black.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.report import InitReport
 from vsr.types import TrainingFrames
 
-Frames = Callable[[], TrainingFrames]  # whole training frames in the unit interval, for starts that need the data's statistics
-KERNEL, BIAS = "extraction, weight", "extraction, bias"  # of the authors' layer that sees the input
+Frames = Callable[[], TrainingFrames]  # returns whole training frames in the unit interval
+KERNEL, BIAS = "extraction, weight", "extraction, bias"  # names of the authors' first layer
 
 
-def folded(tensors: Mapping[str, Tensor], network: StandardizedResidual) -> dict[str, Tensor]:
-    """The authors' tensors by their own names, the first layer for the network's input.
+def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedResidual) -> dict[str, Tensor]:
+    """Return the authors' tensors with the first layer adapted to the statistics of the network.
 
-    It is done to the file's tensors, before they are spread over channels, inflated or cut: all of these keep a filter's sum, so
-    it stays exact, and filters that do not come are not touched.
+    The adaptation precedes spreading over channels, inflation and cutting. These keep the sum of each filter, so the result stays
+    exact, and filters of the network that are not loaded stay unchanged.
+
+    Args:
+        tensors: by the authors' names.
+        network: its mean and std are measured already.
     """
     kernel, bias = tensors[KERNEL], tensors[BIAS]
     mean, std = network.mean.to(kernel), network.std.to(kernel)
     return {**tensors, KERNEL: kernel * std, BIAS: bias + mean * kernel.flatten(1).sum(1)}
 
 
-def noted(report: InitReport, network: StandardizedResidual) -> InitReport:
-    """The report with what `folded` did to the two tensors that it changes."""
+def annotate_report(report: InitReport, network: StandardizedResidual) -> InitReport:
+    """Add to the report what `fold_standardization` changed."""
     mean, std = float(network.mean), float(network.std)
-    kernel_came = any(row.source == KERNEL and row.brought for row in report)
+    kernel_came = any(row.source == KERNEL and row.is_loaded for row in report)
     rows: InitReport = []
     for row in report:
         note = ""
-        if row.source == KERNEL and row.brought:
+        if row.source == KERNEL and row.is_loaded:
             note = f"for the standardised input: times its std {std:.4g}"
-        elif row.source == BIAS and row.brought:
+        elif row.source == BIAS and row.is_loaded:
             note = f"for the standardised input: plus its mean {mean:.4g} times the kernel's sum"
         elif row.source == BIAS and kernel_came:
             note = f"so the input's mean {mean:.4g} is not made up for"

@@ -1,4 +1,4 @@
-"""Tensors from a file into a network, by names without wrappers: what is asked for, what comes, what is not allowed."""
+"""Copy tensors of a file into a network and report on each tensor."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ Part = Literal["first", "second"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supply:
-    """What a file has for a network.
+class TensorSource:
+    """The tensors of a file and the request for a network.
 
-    key, path: for errors. tensors: those of the file. takes: the network's tensor -> the file's, for what is asked for. scale:
-    of the network in the file, None when nobody knows. left_out: why a tensor is not asked for, where there is more to say.
+    Attributes:
+        key: config key for error messages.
+        path: of the file, for error messages.
+        tensors: of the file, by name.
+        takes: name in the network -> name in the file, for the tensors to load.
+        scale: of the network in the file; None when unknown.
+        left_out: name in the network -> reason why the tensor is not requested.
     """
 
     key: str
@@ -38,18 +43,27 @@ class Supply:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def own_tensors(network: Network) -> dict[str, nn.Parameter]:
-    """The parameters of a network by their names without wrappers."""
+def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
+    """Return the parameters of a network by their names without wrappers."""
     return {canonical(name): tensor for name, tensor in network.named_parameters()}
 
 
 def parts(network: Network) -> dict[str, Network]:
-    """The networks that it is made of by the beginning of their tensors' names; one alone has none."""
+    """Map the prefix of tensor names to the networks of a cascade; a single network has the prefix ""."""
     return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
 
-def chosen(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
-    """The part of a combined network that a single one goes into, or the network itself. Raises UserError."""
+def select_part(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
+    """Return the prefix and the network that receive the weights of a single network.
+
+    Args:
+        network: a cascade or a single network.
+        into: part of the cascade; None for a single network.
+        key: config key for error messages.
+
+    Raises:
+        UserError: `into` is missing for a cascade, or given for a single network.
+    """
     if isinstance(network, Cascade):
         if into is None:
             raise UserError(f"{key}.path: the file has one network, this one is made of two; type {key}.into=first or second")
@@ -59,44 +73,60 @@ def chosen(network: Network, into: Part | None, key: str) -> tuple[str, Network]
     return "", network
 
 
-def inner(network: Network) -> Network:
-    """The network without the standardized residual around it."""
+def unwrap(network: Network) -> Network:
+    """Return the network without the standardized residual around it."""
     return network.network if isinstance(network, StandardizedResidual) else network
 
 
 def last_layer(network: Network) -> list[str]:
-    """The tensors of its last convolution and of what comes behind, by their names without wrappers."""
-    names = list(own_tensors(network))
+    """Return the names of the tensors of the last convolution and of the layers behind it, without wrappers."""
+    names = list(parameters_by_name(network))
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     last = [f"{canonical(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][-1:]
     return names[names.index(last[0]) :] if last else []
 
 
-def brought_values(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
-    """1 where a tensor's values came from elsewhere, for tensors of which any did; `drawn` is what the network had before."""
-    own = own_tensors(network)
+def loaded_mask(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
+    """Return masks that are 1 where values came from a file.
+
+    Args:
+        network: with the loaded weights.
+        drawn: values of all tensors before loading, by name.
+        report: of the loading.
+
+    Returns:
+        A mask of the tensor's shape for each tensor with loaded values.
+    """
+    own = parameters_by_name(network)
     found: dict[str, Tensor] = {}
     for row in report:
-        if row.brought:
+        if row.is_loaded:
             tensor = own[row.tensor].detach()
             found[row.tensor] = torch.ones_like(tensor) if row.status == "loaded" else (tensor != drawn[row.tensor]).to(tensor)
     return found
 
 
-def fitted(network: Network) -> set[str]:
-    """The tensors that every run computes from its training frames, so that nothing can be brought there."""
+def computed_tensors(network: Network) -> set[str]:
+    """Return the names of tensors that every run computes from its training frames; they are never loaded."""
     filters = [canonical(name) for name, module in network.named_modules() if isinstance(module, Linear)]
     return {".".join(filter(None, (name, kind))) for name in filters for kind in ("weight", "bias")}
 
 
 @torch.no_grad()
-def bring(network: Network, supply: Supply, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
-    """Copy what fits and report on every tensor of the network.
+def load_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
+    """Copy the tensors that fit, in place, and report on every tensor of the network. A bias is loaded only with its kernel.
 
-    A bias comes only with its kernel. Raises UserError when nothing comes, and for what `mismatch` does not allow: "refuse"
-    anything that is asked for and not loaded whole, "overlap" what neither overlaps nor is of another scale or kernel size.
+    Args:
+        network: receives the values.
+        supply: tensors of the file and the request.
+        mismatch: "refuse" allows no requested tensor that is not loaded whole; "overlap" allows other widths, scales and kernel
+            sizes; "fresh" allows everything.
+        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.fit`.
+
+    Raises:
+        UserError: no tensor fits, or `mismatch` does not allow one. The network is then unchanged.
     """
-    own, never = own_tensors(network), fitted(network)
+    own, never = parameters_by_name(network), computed_tensors(network)
     takes = {name: source for name, source in supply.takes.items() if name not in never}
     transposed = {canonical(name) for name in transposed_weights(network)}
     values: dict[str, Tensor] = {}
@@ -118,15 +148,15 @@ def bring(network: Network, supply: Supply, mismatch: Mismatch, inflate: Inflate
         why = "computed from the training frames" if name in never else supply.left_out.get(name, "not asked for")
         row = rows.get(name, FitRow(name, None, "fresh", why))
         report.append(InitRow(name, tuple(tensor.shape), row.source, row.status, row.reason))
-    _judge(report, supply, takes, mismatch)
+    _check_report(report, supply, takes, mismatch)
     for entry in report:
-        if entry.brought:
+        if entry.is_loaded:
             own[entry.tensor].copy_(values[entry.tensor])
     return report
 
 
 def _by_scale(network: Network, theirs: int | None, takes: Mapping[str, str]) -> dict[tuple[int, int] | None, list[str]]:
-    """The network's tensors by the scales (the file's, ours) that they work at: a second network works at 1."""
+    """Group the network's tensors by their scales (in the file, here); a second network has scale 1."""
     groups: dict[tuple[int, int] | None, list[str]] = {}
     for name, source in takes.items():
         ours = 1 if name.startswith("second.") else network.geometry.scale[1]
@@ -135,12 +165,12 @@ def _by_scale(network: Network, theirs: int | None, takes: Mapping[str, str]) ->
     return groups
 
 
-def _judge(report: InitReport, supply: Supply, takes: Mapping[str, str], mismatch: Mismatch) -> None:
-    """Raise UserError for what is not allowed."""
+def _check_report(report: InitReport, supply: TensorSource, takes: Mapping[str, str], mismatch: Mismatch) -> None:
+    """Raise UserError if nothing was loaded or a mismatch is not allowed."""
     where = f"{supply.key}.path={supply.path}"
     asked = [row for row in report if row.tensor in takes]
     bad = [row for row in asked if row.status != "loaded"]
-    if not any(row.brought for row in asked):
+    if not any(row.is_loaded for row in asked):
         why = f" ({bad[0].tensor}: {bad[0].reason})" if bad else ""
         raise UserError(
             f"{where}: none of its {len(supply.tensors)} tensors fits this network{why}{_hint(bad, supply.key, mismatch)}"
@@ -155,7 +185,7 @@ def _judge(report: InitReport, supply: Supply, takes: Mapping[str, str], mismatc
 
 
 def _hint(bad: InitReport, key: str, mismatch: Mismatch) -> str:
-    """What to type."""
+    """Return the advice at the end of an error message."""
     if any(row.reason.startswith("a 2D kernel") for row in bad):
         return f"; type {key}.inflate=centre or {key}.inflate=average"
     if mismatch == "overlap" or not any(row.source for row in bad):

@@ -16,7 +16,7 @@ from vsr.geometry import Triple
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import FrameScores
-from vsr.models.base import Network, on_clip
+from vsr.models.base import Network, apply_to_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_gradients, copy_first, sum_over_ranks, world
@@ -92,7 +92,7 @@ class SRModule(L.LightningModule):
 
     def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
-        return on_clip(network, self.kind, lr)
+        return apply_to_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) -> SR clips, both in physical units; a movie network gives fewer frames than it gets."""
