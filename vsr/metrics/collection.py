@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vsr.degradations.consistency import Degrade
 from vsr.metrics.base import TableMetric
-from vsr.metrics.consistency import ConsistencyScores, Degrade
+from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.fields import FieldScores
 from vsr.metrics.motion import MotionScores

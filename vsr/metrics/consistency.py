@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import pad_symmetric
 from vsr.metrics.base import FrameMetric, clips_to_frames, fully_valid, safe_ratio
 from vsr.types import HRClips, LRClips
 
 MIN_SIDE = 4  # LR pixels per side; smaller frames have no score
 TOLERANCE = 1e-6  # of the data range: an LR pixel that changes less does not depend on what was changed
-
-Degrade = Callable[[Tensor], Tensor]
 
 
 class ConsistencyScores(FrameMetric):

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import bicubic_up_clips, crop
-from vsr.metrics.consistency import ConsistencyScores, Degrade
+from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.system.ranks import from_first
 from vsr.training.modules.base import SRModule

@@ -16,22 +16,24 @@ from vsr.evaluation.report.style import png
 def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
     """Build the page: a section for each set of comparable runs, then the runs without a result."""
     ended = [run for run in runs if run.state == "ok"]
-    lost = [run for run in runs if run.state != "ok"]
-    lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(lost)}</b> without a result" if lost else "")
+    unfinished = [run for run in runs if run.state != "ok"]
+    lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(unfinished)}</b> without a result" if unfinished else "")
     if len(tables) > 1:
         lead += f", in <b>{len(tables)}</b> sets: scores are compared within a set only, on the same frames and pixels"
     names = name_sets([found for found, _ in tables])
     # A run that was ended early has validation scores only; they belong to the set if there is one set.
-    early = [run for run in lost if run.course] if len(tables) == 1 else []
+    early = [run for run in unfinished if run.epoch_scores] if len(tables) == 1 else []
     sections = []
     for at, ((found, one), name) in enumerate(zip(tables, names, strict=True)):
-        sections.append((f"set{at}", one_line(name), _facts(found[0]) + _table(one) + _plots([*found, *early], one)))
-    sections.append(("lost", "Without a result", _lost(lost)))
-    sections.append(("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _AGAIN if command else ""))
+        sections.append((f"set{at}", one_line(name), _describe_protocol(found[0]) + _table(one) + _plots([*found, *early], one)))
+    sections.append(("unfinished", "Without a result", _unfinished_table(unfinished)))
+    sections.append(
+        ("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _REPRODUCTION if command else "")
+    )
     return document(title, one_line(title), lead + ".", sections)
 
 
-_AGAIN = (
+_REPRODUCTION = (
     "<p>Each run's folder has <code>.hydra/overrides.yaml</code>, what is typed for it alone. Beside this page: "
     "<code>summary.csv</code>, every number in full, and <code>summary.md</code>.</p>"
 )
@@ -49,7 +51,7 @@ def name_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
     return names
 
 
-def _facts(run: Run) -> str:
+def _describe_protocol(run: Run) -> str:
     """Describe the data and settings of the scores in one line."""
     facts = run.protocol
     height, width = facts["data"]["size"]
@@ -123,7 +125,7 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
     return "".join(parts)
 
 
-def _lost(runs: Sequence[Run]) -> str:
+def _unfinished_table(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
     rows = []

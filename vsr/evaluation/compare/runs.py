@@ -36,7 +36,7 @@ class Run:
         choices: the chosen config of each config group.
         state: "ok", "failed" or "stopped".
         error: why the run failed or was stopped.
-        course: the scores of each epoch of a stopped run.
+        epoch_scores: the scores of each epoch of a stopped run.
     """
 
     label: str
@@ -46,12 +46,12 @@ class Run:
     choices: dict[str, str] = field(default_factory=dict)
     state: str = "ok"
     error: str = ""
-    course: tuple[dict[str, float], ...] = ()
+    epoch_scores: tuple[dict[str, float], ...] = ()
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config of the run, nested keys joined by dots."""
-        return _flat(self.results.get("config", {}))
+        return _flatten(self.results.get("config", {}))
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -65,7 +65,9 @@ class Run:
 
     def best(self, monitor: str) -> float | None:
         """Return the best value of a score over all epochs, including the scores before training; None without any."""
-        found = [row[monitor] for row in self.results.get("history", self.course) if math.isfinite(row.get(monitor, math.nan))]
+        found = [
+            row[monitor] for row in self.results.get("history", self.epoch_scores) if math.isfinite(row.get(monitor, math.nan))
+        ]
         return (max if higher_is_better(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
@@ -113,7 +115,7 @@ def read_run(folder: Path, label: str | None = None) -> Run:
     results = read_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
         raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
-    typed, choices = _hydra(folder)
+    typed, choices = _read_hydra_record(folder)
     return Run(label or str(folder), folder, results, typed, choices)
 
 
@@ -157,11 +159,11 @@ def sweep_runs(path: Path) -> list[Run]:
             found.append(read_run(folder, label))
         elif slot["state"] in ("failed", "stopped"):
             typed, state, error = tuple(slot["values"]), slot["state"], slot["error"]
-            found.append(Run(label, folder, typed=typed, state=state, error=error, course=_course(folder)))
+            found.append(Run(label, folder, typed=typed, state=state, error=error, epoch_scores=_read_epoch_scores(folder)))
     return found
 
 
-def _course(folder: Path) -> tuple[dict[str, float], ...]:
+def _read_epoch_scores(folder: Path) -> tuple[dict[str, float], ...]:
     """Read the scores of the epochs of a stopped run of a search."""
     try:
         lines = (folder / SCORE_LOG).read_text(encoding="utf-8").splitlines()
@@ -183,7 +185,7 @@ def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
     """Raise UserError for more than one set of runs, naming the first key that differs."""
     if len(sets) > 1:
         one, other = sets[0][0], sets[1][0]
-        ours, theirs = _flat(one.protocol), _flat(other.protocol)
+        ours, theirs = _flatten(one.protocol), _flatten(other.protocol)
         key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
         raise UserError(
             f"{one.folder} and {other.folder} are not comparable: {key} is {as_typed(ours.get(key))} and "
@@ -209,13 +211,13 @@ def distinguishing_keys(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _flat(node: Any, path: str = "") -> dict[str, Any]:
+def _flatten(node: Any, path: str = "") -> dict[str, Any]:
     if isinstance(node, dict):
-        return {k: v for key, one in node.items() for k, v in _flat(one, f"{path}.{key}" if path else str(key)).items()}
+        return {k: v for key, one in node.items() for k, v in _flatten(one, f"{path}.{key}" if path else str(key)).items()}
     return {path: node}
 
 
-def _hydra(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+def _read_hydra_record(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """Read the overrides and the config choices of a run from Hydra's record; empty without a record."""
     try:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))

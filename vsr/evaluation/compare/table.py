@@ -158,7 +158,7 @@ def markdown(one: Table, *, brief: bool = False) -> str:
     return "\n\n".join(parts)
 
 
-def as_csv(runs: Sequence[Run]) -> str:
+def runs_csv(runs: Sequence[Run]) -> str:
     """Format every run and split as CSV: label, state, distinguishing keys, seed and scores in full, empty without a value."""
     ended = [run for run in runs if run.state == "ok"]
     keys = distinguishing_keys(runs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vsr.evaluation.compare.page import name_sets, page
 from vsr.evaluation.compare.runs import Run, group_comparable
-from vsr.evaluation.compare.table import as_csv, build_table, markdown
+from vsr.evaluation.compare.table import build_table, markdown, runs_csv
 from vsr.evaluation.report.write import write_files
 
 
@@ -25,12 +25,12 @@ def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) ->
         heads = [f"## {name}\n\n" if len(sets) > 1 else "" for name in names]
         return "\n\n".join(head + markdown(one, brief=brief) for head, one in zip(heads, tables, strict=True))
 
-    lost = [f"- {run.label} {' '.join(run.typed)}: {run.error}" for run in runs if run.state != "ok"]
-    listed = "\n".join(["", "", "Without a result:", "", *lost]) if lost else ""
+    unfinished = [f"- {run.label} {' '.join(run.typed)}: {run.error}" for run in runs if run.state != "ok"]
+    listed = "\n".join(["", "", "Without a result:", "", *unfinished]) if unfinished else ""
     contents = {
         "summary.html": page(title, runs, list(zip(sets, tables, strict=True)), command),
         "summary.md": f"# {title}\n\n{text(False)}{listed}\n",
-        "summary.csv": as_csv(runs),
+        "summary.csv": runs_csv(runs),
     }
     write_files(folder, {name: content.encode() for name, content in contents.items()})
     return text(True)

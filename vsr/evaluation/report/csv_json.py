@@ -62,7 +62,7 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
     return {
         "protocol": jsonable(protocol),
         "rows": jsonable(rows),
-        "recipes": _recipes(rows, names, segment_scores={name for one in scored for name in one.segments}),
+        "recipes": _recipes(rows, names),
         "intervals": {
             "level": LEVEL,
             "how": f"segments drawn with replacement {RESAMPLES} times, percentiles of the mean over what was drawn; "
@@ -91,12 +91,12 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else str(value)
 
 
-def _recipes(rows: Sequence[Row], names: Sequence[str], *, segment_scores: set[str]) -> dict[str, dict[str, str]]:
+def _recipes(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, str]]:
     found = {
         key: {"file": FRAMES, "column": column, "how": HOW[key]} for key, column in (("frames", "frame"), ("segments", "segment"))
     }
     for name in names:
-        found[name] = {"file": SEGMENTS if name in segment_scores else FRAMES, "column": name, "how": HOW["mean"]}
+        found[name] = {"file": SEGMENTS if DEFINITIONS[name].per == "segment" else FRAMES, "column": name, "how": HOW["mean"]}
     for key in dict.fromkeys(key for row in rows for key in row):
         kind, _, reference = key.partition("_")
         if kind in ("gain", "skill"):

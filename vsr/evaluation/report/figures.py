@@ -126,8 +126,7 @@ def scores_over_time(methods: Mapping[str, Scored]) -> Figure | None:
     axis.set(xlabel="frame", ylabel="PSNR (dB)")
     axis.margins(x=0.01)
     axis.grid(axis="y", color="0.93")
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=9, frameon=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
     return figure
 
 

@@ -46,7 +46,7 @@ def page(
         ("figures", "Figures", _figures(names, shown, notes)),
         ("further", "Further scores", _tables(found[1:])),
         ("definitions", "Definitions", _definitions(found)),
-        ("again", "How to reproduce", _again(command)),
+        ("again", "How to reproduce", _reproduction(command)),
     ]
     return document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
 
@@ -164,7 +164,7 @@ def _source(column: Column) -> str:
     return "" if column.source == "-" else f' <span class="muted">({one_line(column.source)})</span>'
 
 
-def _again(command: str) -> str:
+def _reproduction(command: str) -> str:
     lines = "\n".join(escape(plain(line)) for line in command.splitlines())
     return (
         f"<pre><code>{lines}</code></pre>"

@@ -60,7 +60,7 @@ def write_report(
     """
     rows = build_rows(scored)
     content = results(scored, protocol, rows) | {"command": command}
-    shown, notes = _shown(scored, samples, field) if pictures else ([], [])
+    shown, notes = _draw(scored, samples, field) if pictures else ([], [])
     files: dict[str, bytes] = {one.file: one.content for one in shown}
     texts = {
         "results.json": json.dumps(content, indent=1, allow_nan=False),
@@ -86,11 +86,11 @@ def write_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> N
             raise UserError(f"{folder / name}: cannot be written ({error.strerror}){advice}") from error
 
 
-def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
+def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
     """Draw the figures and movies of each split; with notes on those that are missing."""
     shown: list[Shown] = []
     notes: list[str] = []
-    named = _namer()
+    named = _file_namer()
 
     def add(split: str, kind: str, figure: Figure, alt: str, caption: str) -> None:
         file = f"figures/{named(f'{kind}-{split}')}.png"
@@ -120,7 +120,7 @@ def _shown(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> 
     return shown, notes
 
 
-def _namer() -> Callable[[str], str]:
+def _file_namer() -> Callable[[str], str]:
     """Make a function that turns texts into file names: safe on every system, and unique even without regard to case."""
     taken: set[str] = set()
 
