@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterable
 
 LINEAR_GONE = (
-    "recipe.residual=linear is gone, as it gained nothing (docs/design/decisions/019); type recipe.residual=bicubic, train anew "
-    "what was trained with it"
+    "recipe.residual=linear is gone, as it gained nothing (docs/design/decisions/019); "
+    "type recipe.residual=bicubic, and train anew what was trained with it"
 )
 
 

@@ -13,6 +13,16 @@ from typing import Any
 
 import pytest
 
+from tests.robustness.faults import (  # noqa: F401 - each module adds its rows
+    arrays,
+    checkpoints,
+    commands,
+    fields,
+    pictures,
+    runs,
+    stores,
+    sweeps,
+)
 from tests.robustness.faults.bench import (
     ITEMS,
     PEAK,
