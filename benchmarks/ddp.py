@@ -29,7 +29,7 @@ import torch.distributed as dist
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.degradations.resize import bicubic_down
 from vsr.models.fsrcnn import FSRCNN
@@ -79,7 +79,7 @@ def images_per_second(case: Case, processes: int) -> tuple[float, float]:
     """Of all processes together, and the part of the time that this one computed."""
     torch.manual_seed(0)
     hr = torch.rand(FRAMES, 1, SIZE, SIZE)
-    pair = Pair(bicubic_down(hr, 2), hr)
+    pair = LrHrPair(bicubic_down(hr, 2), hr)
     network = StandardizedResidual(FSRCNN(scale=2) if case.network == "fsrcnn" else SRNet3D(scale=2))
     recipe = Recipe(batch=case.batch, patch=case.patch, schedule="constant", frames=case.length)
     module = MODULES[network.kind](network, normalizer=Normalizer(0.0, 1.0), recipe=recipe, window=(0, 8, 8))

@@ -15,7 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.degradations.resize import bicubic_down
 from vsr.models.fsrcnn import FSRCNN
@@ -34,7 +34,7 @@ def make(steps: int) -> tuple[FrameSR, PatchLoader]:
     """A fresh module and the loader of its batches: random frames of the default size."""
     torch.manual_seed(0)
     hr = torch.rand(96, 1, 72, 72)
-    pair = Pair(bicubic_down(hr, 2), hr)
+    pair = LrHrPair(bicubic_down(hr, 2), hr)
     module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0.0, 1.0), recipe=RECIPE, window=(0, 4, 4))
     module.prepare([(pair.lr, pair.hr, None)])
     loader = PatchLoader(

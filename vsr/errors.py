@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-LINEAR_GONE = (
+LINEAR_FILTER_REMOVED = (
     "recipe.residual=linear is gone, as it gained nothing (docs/design/decisions/019); "
     "type recipe.residual=bicubic, and train anew what was trained with it"
 )
@@ -21,7 +21,7 @@ class UserError(Exception):
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in super().__str__())
 
 
-class NotWritten(UserError):
+class WriteError(UserError):
     """A file cannot be written, because the disk is full or writing is not permitted.
 
     Attributes:

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
-from vsr.data.lazy_frames import StoredFrames
+from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
+from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
 from vsr.data.splits import Split
@@ -67,11 +67,11 @@ def test_too_few_frames_say_what_to_type() -> None:
         Split(learn=0.6, test=0.3).cut([3], "movie.mkv")
 
 
-def coded(frames: int = 9, size: int = 12, scale: int = 2) -> Pair:
+def coded(frames: int = 9, size: int = 12, scale: int = 2) -> LrHrPair:
     """HR that says where it is: value = 10000 frame + 100 y + x of the LR pixel, in blocks, so that LR = HR[::scale]."""
     lr = 10000.0 * torch.arange(frames)[:, None, None] + 100.0 * torch.arange(size)[:, None] + torch.arange(size + 3)
     hr = lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    return Pair(lr.unsqueeze(1), hr.unsqueeze(1))
+    return LrHrPair(lr.unsqueeze(1), hr.unsqueeze(1))
 
 
 def frame_set(
@@ -80,16 +80,16 @@ def frame_set(
     return MemoryFrames(coded(frames, size, scale), segments or ((0, frames),))
 
 
-def stored(pair: Pair, segments: tuple[tuple[int, int], ...], block: int) -> tuple[StoredFrames, list[tuple[int, int]]]:
+def stored(pair: LrHrPair, segments: tuple[tuple[int, int], ...], block: int) -> tuple[LazyFrames, list[tuple[int, int]]]:
     """Frames that are "in a file", read in blocks of `block`, and a list of what was read."""
     log: list[tuple[int, int]] = []
 
-    def read(start: int, stop: int) -> Pair:
+    def read(start: int, stop: int) -> LrHrPair:
         assert any(a <= start < stop <= b for a, b in segments), "a read crossed the border of a segment"
         log.append((start, stop))
         return pair[start:stop]
 
-    frames = StoredFrames(read, segments, pair[0:1])
+    frames = LazyFrames(read, segments, pair[0:1])
     frames.block = block
     return frames, log
 
@@ -198,7 +198,7 @@ def test_sizes_are_mixed_in_proportion_to_their_area() -> None:
 def test_masks_travel_with_their_pixels() -> None:
     pair = coded(frames=6)
     mask = (pair.hr % 7 != 0).float()
-    frames = MemoryFrames(Pair(pair.lr, pair.hr, mask), ((0, 6),))
+    frames = MemoryFrames(LrHrPair(pair.lr, pair.hr, mask), ((0, 6),))
     for batch in PatchLoader(frames, patch=5, batch=4, steps=20, symmetries=("flip_y", "flip_x", "transpose")):
         assert batch.mask is not None
         assert torch.equal(batch.mask, (batch.hr % 7 != 0).float())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import choices, compose_config, small
-from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
 from vsr.inference.engine import Engine, NonFiniteOutput
@@ -103,7 +103,7 @@ def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(mode
     rounding = 1e-4 * joined.std().item()
     torch.testing.assert_close(joined, whole(engine, lr), rtol=0, atol=rounding)
     hr = torch.zeros(9, 1, 48, 40)
-    clip = MemoryFrames(Pair(lr, hr, None), ((0, 9),)).clip(0, 9, module.network.context, "replicate")
+    clip = MemoryFrames(LrHrPair(lr, hr, None), ((0, 9),)).clip(0, 9, module.network.context, "replicate")
     module.eval()
     with torch.no_grad():
         scored = module.normalizer.inverse(module.predict_clip(clip))[0].transpose(0, 1)

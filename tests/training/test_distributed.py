@@ -24,8 +24,8 @@ from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
 from tests.processes import alive, deadline, run_process, start_process, wait_until
 from vsr.config.check import check
-from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, Pair
-from vsr.data.lazy_frames import StoredFrames
+from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
+from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.system.ranks import join_group, share, wait_for_all, whole_shares
 
@@ -162,12 +162,12 @@ def frames_of(kind: str, lengths: list[int]) -> FrameSet:
     hr = torch.arange(float(count)).reshape(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
     ends = np.cumsum([0, *lengths]).tolist()
     segments = tuple(itertools.pairwise(ends))
-    pair = Pair(hr[..., ::2, ::2].contiguous(), hr)
+    pair = LrHrPair(hr[..., ::2, ::2].contiguous(), hr)
     if kind == "memory":
         return MemoryFrames(pair, segments)
     if kind == "mixed":
         return MixedFrames([MemoryFrames(pair[a:b], ((0, b - a),)) for a, b in segments])
-    stored = StoredFrames(lambda a, b: pair[a:b], segments, pair[:1])
+    stored = LazyFrames(lambda a, b: pair[a:b], segments, pair[:1])
     stored.block = 3
     return stored
 

@@ -14,7 +14,7 @@ from vsr.config.duration import check_budget
 from vsr.config.monitor import MONITORS
 from vsr.config.overrides import overridden_keys
 from vsr.config.signatures import parameters
-from vsr.errors import LINEAR_GONE, UserError, suggestion
+from vsr.errors import LINEAR_FILTER_REMOVED, UserError, suggestion
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -88,7 +88,7 @@ def check(cfg: DictConfig) -> None:
     check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_starts(plain.get("init"), "init")
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
-        raise UserError(LINEAR_GONE)
+        raise UserError(LINEAR_FILTER_REMOVED)
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})

@@ -12,7 +12,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.errors import NotWritten
+from vsr.errors import WriteError
 from vsr.system.files import remove_unfinished, replacing
 
 HYDRA_FOLDER = ".hydra"
@@ -36,7 +36,7 @@ class CommandLog(MemoryHandler):
         root.addHandler(self)
 
     def write(self) -> None:
-        """Write the .hydra folder and the records; later records go to the files at once. Raises NotWritten."""
+        """Write the .hydra folder and the records; later records go to the files at once. Raises WriteError."""
         root, hydra = logging.getLogger(), HydraConfig.get()
         root.removeHandler(self)
         texts = {
@@ -55,11 +55,11 @@ class CommandLog(MemoryHandler):
                     handler.handle(record)
         except OSError as error:
             place = error.filename or self.folder / HYDRA_FOLDER
-            raise NotWritten(f"{place}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
+            raise WriteError(f"{place}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
 
 
 def write_command_log() -> None:
-    """Write the log of this command; does nothing outside a command. Raises NotWritten."""
+    """Write the log of this command; does nothing outside a command. Raises WriteError."""
     for handler in list(logging.getLogger().handlers):
         if isinstance(handler, CommandLog):
             handler.write()

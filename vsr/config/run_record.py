@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.config.old_targets import with_current_target
-from vsr.errors import NotWritten, UserError
+from vsr.errors import UserError, WriteError
 from vsr.system.files import replacing
 
 RECORD = "run.json"
@@ -61,13 +61,13 @@ def saved(run: Path) -> bool:
 
 
 def record(run: Path, overrides: list[str]) -> None:
-    """Write down how a run is started. Raises NotWritten when that cannot be written."""
+    """Write down how a run is started. Raises WriteError when that cannot be written."""
     content = {"overrides": [each for each in overrides if each.partition("=")[0] != "resume"]}
     try:
         with replacing(run / RECORD) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     except OSError as error:
-        raise NotWritten(f"{run / RECORD}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
+        raise WriteError(f"{run / RECORD}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
 
 
 def read_record(run: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import lightning as L
 import torch
 
 from vsr.data.checks import check_copies, scan_frames, warn_near_duplicates
-from vsr.data.frames import Ends, FrameSet, MemoryFrames, MixedFrames, Pair
-from vsr.data.lazy_frames import StoredFrames
+from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
+from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.masks import fill_gaps
 from vsr.data.splits import Segment, Split
@@ -286,21 +286,21 @@ class SRDataModule(L.LightningDataModule, ABC):
                     f"type data.memory={(size >> 20) + 1}, or data.learn and data.test for fewer frames"
                 )
 
-            def read(start: int, stop: int) -> Pair:
+            def read(start: int, stop: int) -> LrHrPair:
                 at = next(i for i, end in enumerate(ends) if start < end)
                 movie, part = parts[at]
                 shift = part.start - segments[at][0]
                 return self._pair(movie, start + shift, stop + shift)
 
-            return StoredFrames(read, segments, read(0, 1))
-        groups: dict[tuple[int, int], list[Pair]] = {}
+            return LazyFrames(read, segments, read(0, 1))
+        groups: dict[tuple[int, int], list[LrHrPair]] = {}
         for movie, part in parts:
             pair = self._pair(movie, part.start, part.stop)
             groups.setdefault((pair.hr.shape[-2], pair.hr.shape[-1]), []).append(pair)
         sets = [_concatenate(pairs) for pairs in groups.values()]
         return sets[0] if len(sets) == 1 else MixedFrames(sets)
 
-    def _pair(self, movie: Movie, start: int, stop: int) -> Pair:
+    def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
         """Read frames start..stop-1 of a movie, cut them to a multiple of the scale, fill gaps and degrade them."""
         height, width = (n // self.scale * self.scale for n in movie.shape[2:])
         hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
@@ -310,7 +310,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         assert self.bounds is not None
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
-        return Pair(self.degradation(hr, self.scale, bounds=self.bounds, first=first), hr, mask)
+        return LrHrPair(self.degradation(hr, self.scale, bounds=self.bounds, first=first), hr, mask)
 
     def _check_patch(self, train: FrameSet) -> None:
         h, w = (n // self.scale for n in train.smallest_size())
@@ -324,11 +324,11 @@ class SRDataModule(L.LightningDataModule, ABC):
             )
 
 
-def _concatenate(pairs: list[Pair]) -> MemoryFrames:
+def _concatenate(pairs: list[LrHrPair]) -> MemoryFrames:
     """Concatenate segments of one frame size."""
     ends = torch.tensor([len(pair) for pair in pairs]).cumsum(0).tolist()
     masks = [pair.mask for pair in pairs if pair.mask is not None]
-    joined = Pair(
+    joined = LrHrPair(
         torch.cat([pair.lr for pair in pairs]), torch.cat([pair.hr for pair in pairs]), torch.cat(masks) if masks else None
     )
     return MemoryFrames(joined, tuple(zip([0, *ends[:-1]], ends, strict=True)))

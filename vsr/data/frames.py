@@ -20,7 +20,7 @@ EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch; limits memory and keeps
 
 
 @dataclass(frozen=True)
-class Pair:
+class LrHrPair:
     """Consecutive frames of equal size: lr (N, C, h, w), hr (N, C, H, W), mask (N, 1, H, W), 1 where HR is real, or None."""
 
     lr: Tensor
@@ -30,11 +30,11 @@ class Pair:
     def __len__(self) -> int:
         return len(self.hr)
 
-    def __getitem__(self, at: slice) -> Pair:
-        return Pair(self.lr[at], self.hr[at], None if self.mask is None else self.mask[at])
+    def __getitem__(self, at: slice) -> LrHrPair:
+        return LrHrPair(self.lr[at], self.hr[at], None if self.mask is None else self.mask[at])
 
-    def to(self, device: torch.device) -> Pair:
-        return Pair(self.lr.to(device), self.hr.to(device), None if self.mask is None else self.mask.to(device))
+    def to(self, device: torch.device) -> LrHrPair:
+        return LrHrPair(self.lr.to(device), self.hr.to(device), None if self.mask is None else self.mask.to(device))
 
     def clip(self, first: int) -> Clip:
         """A batch of clips of one frame; `first` is the position of the first frame in its split."""
@@ -84,11 +84,11 @@ class FrameSet(ABC):
         """
 
     @abstractmethod
-    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
         """Every step-th frame from `start`, a multiple of `step`, to `stop`, in order and in pieces of bounded memory."""
 
     @abstractmethod
-    def read(self, start: int, stop: int) -> Pair:
+    def read(self, start: int, stop: int) -> LrHrPair:
         """Read frames start..stop-1, which lie in one segment."""
 
     @abstractmethod
@@ -119,7 +119,7 @@ class FrameSet(ABC):
 class MemoryFrames(FrameSet):
     """Frames of one size in memory; a batch of patches is one indexing operation on strided views."""
 
-    def __init__(self, pair: Pair, segments: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, pair: LrHrPair, segments: tuple[tuple[int, int], ...]) -> None:
         self.pair, self.segments = pair, segments
         self.scale, self.channels = pair.hr.shape[-1] // pair.lr.shape[-1], pair.hr.shape[1]
         self._views: dict[tuple[int, int | None], tuple[Tensor, Tensor, Tensor | None]] = {}
@@ -149,13 +149,13 @@ class MemoryFrames(FrameSet):
             self._views[length, patch] = cut
         return self._views[length, patch]
 
-    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
         thin = self.pair[start:stop:step]
         size = frames_per_batch(EVAL_PIXELS, thin.hr)
         for at in range(0, len(thin), size):
             yield thin[at : at + size]
 
-    def read(self, start: int, stop: int) -> Pair:
+    def read(self, start: int, stop: int) -> LrHrPair:
         return self.pair[start:stop]
 
     def padded(self, count: int, ends: Ends) -> MemoryFrames:
@@ -164,7 +164,7 @@ class MemoryFrames(FrameSet):
         index = torch.cat([padded_indices(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
         at = index.to(self.pair.lr.device)
         mask = None if self.pair.mask is None else self.pair.mask[at]
-        return MemoryFrames(Pair(self.pair.lr[at], self.pair.hr[at], mask), padded_segments(self.segments, count))
+        return MemoryFrames(LrHrPair(self.pair.lr[at], self.pair.hr[at], mask), padded_segments(self.segments, count))
 
     def to(self, device: torch.device) -> FrameSet:
         return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
@@ -206,7 +206,7 @@ class MixedFrames(FrameSet):
         lr, hr = torch.cat([clip.lr for clip in clips]), torch.cat([clip.hr for clip in clips])
         return Clip(lr, hr, starts, torch.cat(masks) if masks else None)
 
-    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
         stop = len(self) if stop is None else stop
         for part, offset in zip(self.parts, self.offsets.tolist(), strict=True):
             first = max(start - offset, -offset % step)  # the step goes on across parts
@@ -214,7 +214,7 @@ class MixedFrames(FrameSet):
             if first < last:
                 yield from part.pairs(step, first, last)
 
-    def read(self, start: int, stop: int) -> Pair:
+    def read(self, start: int, stop: int) -> LrHrPair:
         part = int(self._part(torch.tensor([start])))
         offset = int(self.offsets[part])
         return self.parts[part].read(start - offset, stop - offset)

@@ -7,25 +7,25 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, FrameSet, MemoryFrames, Pair, padded_indices, padded_segments
+from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, padded_indices, padded_segments
 from vsr.types import Clip
 
 BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
 
 
-class StoredFrames(FrameSet):
+class LazyFrames(FrameSet):
     """Frames that stay in a file: blocks of consecutive frames are read and degraded as they are needed.
 
     Args:
         read: (start, stop) -> the frames of this split, within one segment.
         segments: of the split.
-        frame: a Pair of one frame, for sizes.
+        frame: an LrHrPair of one frame, for sizes.
 
     Training draws many patches from a block before the next is read: patches of an epoch come from few blocks, of all epochs from
     all. That is the price of a movie that does not fit.
     """
 
-    def __init__(self, read: Callable[[int, int], Pair], segments: tuple[tuple[int, int], ...], frame: Pair) -> None:
+    def __init__(self, read: Callable[[int, int], LrHrPair], segments: tuple[tuple[int, int], ...], frame: LrHrPair) -> None:
         self._read, self.segments, self._frame = read, segments, frame
         self.scale, self.channels = frame.hr.shape[-1] // frame.lr.shape[-1], frame.hr.shape[1]
         self._size = frame.hr.shape[-2], frame.hr.shape[-1]
@@ -61,7 +61,7 @@ class StoredFrames(FrameSet):
         columns = [torch.cat([clip[i] for clip in clips]) for i in range(2)]  # type: ignore[misc]
         return Clip(columns[0], columns[1], starts, torch.cat(masks) if masks else None)
 
-    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[Pair]:
+    def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
         stop = len(self) if stop is None else min(stop, len(self))
         if step >= self.block:  # few frames, far apart: read just these
             for at in range(start, stop, step):
@@ -73,24 +73,24 @@ class StoredFrames(FrameSet):
                 pair = self.read(first, last)[::step]
                 yield from MemoryFrames(pair, ((0, len(pair)),)).pairs()
 
-    def read(self, start: int, stop: int) -> Pair:
+    def read(self, start: int, stop: int) -> LrHrPair:
         return self._read(start, stop)
 
-    def padded(self, count: int, ends: Ends) -> StoredFrames:
+    def padded(self, count: int, ends: Ends) -> LazyFrames:
         if not count:
             return self
         segments = padded_segments(self.segments, count)
 
-        def read(start: int, stop: int) -> Pair:
+        def read(start: int, stop: int) -> LrHrPair:
             number = next(i for i, (a, b) in enumerate(segments) if a <= start < b)
             shift = self.segments[number][0] - count - segments[number][0]
             index = padded_indices(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
             first = int(index.min())
             pair = self._read(first, int(index.max()) + 1)
             at = index - first
-            return Pair(pair.lr[at], pair.hr[at], None if pair.mask is None else pair.mask[at])
+            return LrHrPair(pair.lr[at], pair.hr[at], None if pair.mask is None else pair.mask[at])
 
-        return StoredFrames(read, segments, self._frame)
+        return LazyFrames(read, segments, self._frame)
 
     def _blocks(self) -> list[tuple[int, int]]:
         return [(start, min(start + self.block, b)) for a, b in self.segments for start in range(a, b, self.block)]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import NotWritten, UserError
+from vsr.errors import UserError, WriteError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -107,18 +107,18 @@ def _noted(path: Path) -> str | None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. Raises NotWritten naming the path when it cannot be written."""
+    """Write a file whole or not at all. Raises WriteError naming the path when it cannot be written."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """As `replacing`, with a NotWritten naming the path when it cannot be written."""
+    """As `replacing`, with a WriteError naming the path when it cannot be written."""
     try:
         with replacing(path) as temporary:
             yield temporary
     except OSError as error:
-        raise NotWritten(
+        raise WriteError(
             f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
         ) from error

@@ -44,7 +44,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
     """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each.
 
-    Raises NotWritten naming the path when it cannot be written.
+    Raises WriteError naming the path when it cannot be written.
     """
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 

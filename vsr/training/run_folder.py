@@ -18,7 +18,7 @@ from vsr.config.check import check
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
 from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
-from vsr.errors import NotWritten, UserError
+from vsr.errors import UserError, WriteError
 from vsr.system.files import remove_unfinished
 from vsr.system.lock import locked
 from vsr.system.ranks import from_first, rank, world
@@ -60,7 +60,7 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
             return finished if finished is not None else work(cfg, folder, session)
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
-    except NotWritten as error:
+    except WriteError as error:
         if not session.saved or not saved(folder):
             raise
         lost = f"what came after {session.saved} is lost; make room, then: {_command(folder)}"

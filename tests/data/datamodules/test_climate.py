@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from vsr.data.datamodules.climate import ClimateDataModule
-from vsr.data.simulation.families import FAMILIES
-from vsr.data.simulation.generate import Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, simulate
 from vsr.degradations import Bicubic
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError

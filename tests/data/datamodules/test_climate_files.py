@@ -14,7 +14,7 @@ from tests.fakes import assert_same_scores, evaluate_here, train_here
 from tests.io.readers.test_open import REAL, write_matlab73
 from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.frames import MemoryFrames
-from vsr.data.lazy_frames import StoredFrames
+from vsr.data.lazy_frames import LazyFrames
 from vsr.degradations import Bicubic, Chain
 from vsr.errors import UserError
 from vsr.recipe import Recipe
@@ -137,7 +137,7 @@ def test_a_file_beyond_memory_gives_the_same_frames_and_scores(tmp_path: Path) -
     inside.setup()
     outside.setup()
     assert isinstance(inside.sets["train"], MemoryFrames)
-    assert isinstance(outside.sets["train"], StoredFrames)
+    assert isinstance(outside.sets["train"], LazyFrames)
     assert inside.card == outside.card
     for name in inside.sets:
         pairs = list(outside.sets[name].pairs())

@@ -15,8 +15,7 @@ import torch
 from tests.fakes import moving_pattern, write_video, write_y4m
 from vsr.commands.fetch import fetch
 from vsr.data.base import SRDataModule
-from vsr.data.datamodules.camera import camera_movie
-from vsr.data.datamodules.movies import MovieDataModule, read_frames, scene_cuts
+from vsr.data.datamodules.movies import MovieDataModule, camera_movie, read_frames, scene_cuts
 from vsr.data.splits import Split
 from vsr.degradations import Bicubic, Chain, GaussianNoise, Subsample
 from vsr.errors import UserError

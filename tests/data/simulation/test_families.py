@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vsr.data.simulation.families import FAMILIES, ring_spectrum
-from vsr.data.simulation.generate import Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, ring_spectrum, simulate
 
 
 def test_random_field_is_the_same_at_each_resolution() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from vsr.data.simulation.families import FAMILIES
-from vsr.data.simulation.generate import Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, simulate
 from vsr.data.simulation.shallow_water import ShallowWater
 
 

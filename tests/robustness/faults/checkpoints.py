@@ -208,13 +208,13 @@ def _(bench: Bench) -> list[str]:
 
 @fault("25-target-of-a-function-of-ours", "there is no such class")
 def _(bench: Bench) -> list[str]:
-    target = {"_target_": "vsr.commands.fetch.fetch", "name": "a", "frames": 1, "folder": str(bench.mark)}
+    target = {"_target_": "vsr.data.cache.cache_path", "folder": str(bench.mark), "label": "a", "parameters": {}}
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(degradation=target)))
 
 
 @fault("25-target-through-a-module-of-ours", "there is no such class")
 def _(bench: Bench) -> list[str]:
-    target = payload(bench, "vsr.commands.fetch.sys.modules")
+    target = payload(bench, "vsr.data.cache.os.system")
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(degradation=target)))
 
 

@@ -17,7 +17,7 @@ import torch
 from tests.fakes import ROOT, TINY_CLIMATE, train_here
 from tests.kills import first_difference, outcome, scalars
 from tests.processes import run_process
-from vsr.data.frames import MemoryFrames, Pair
+from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.errors import UserError
 from vsr.system.lock import FolderInUse, locked
@@ -209,7 +209,7 @@ def test_a_loader_goes_on_where_it_was(done: int) -> None:
     hr = torch.rand(9, 1, 24, 24)
 
     def loader() -> PatchLoader:
-        frames = MemoryFrames(Pair(hr[..., ::2, ::2], hr), ((0, 9),))
+        frames = MemoryFrames(LrHrPair(hr[..., ::2, ::2], hr), ((0, 9),))
         return PatchLoader(frames, patch=5, batch=2, steps=7, symmetries=("flip_x", "transpose"), seed=4)
 
     whole = loader()

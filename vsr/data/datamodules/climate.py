@@ -12,8 +12,7 @@ import torch
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
 from vsr.data.file_movies import file_movies
-from vsr.data.simulation.families import FAMILIES
-from vsr.data.simulation.generate import Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, simulate
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.types import Movie

@@ -1,4 +1,4 @@
-"""Named families of shallow-water flows, from nearly linear to shock-dominated: their initial states and forcings.
+"""Named families of shallow-water flows, from nearly linear to shock-dominated: initial states, forcings, trajectories.
 
 docs/reference/data/climate.md measures how hard each family is to super-resolve. Sharp moving fronts (tide, bores) need a
 non-linear network; the best linear filter nearly recovers the smooth height of balanced eddies (turbulence).
@@ -162,3 +162,55 @@ FAMILIES: dict[str, Family] = {
     "thin_bores": Family(thin_bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
     "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
 }
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Fields of one run: h, u, v (T, H, W) and bed (H, W), float32, in the solver's units, every `sampling`-th cell."""
+
+    h: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    bed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Job:
+    """Description of a run that can be sent to another process.
+
+    Attributes:
+        family: name in FAMILIES.
+        seed: words of the seed.
+        cells: grid cells per side.
+        sampling: every sampling-th cell is kept.
+        frames: number of frames.
+    """
+
+    family: str
+    seed: tuple[int, ...]
+    cells: int
+    sampling: int
+    frames: int
+
+
+def simulate(job: Job, *, tick: Callable[[], None] | None = None) -> Trajectory:
+    """Run one trajectory; the same job gives the same bits.
+
+    Args:
+        job: the run.
+        tick: called after each frame.
+
+    Raises:
+        FloatingPointError: the flow blows up.
+    """
+    family = FAMILIES[job.family]
+    flow = family.start(np.random.default_rng(job.seed), job.cells)
+    pick = slice(job.sampling // 2, None, job.sampling)
+    frames = []
+    for k in range(job.frames):
+        flow.run(family.spin_up + k * family.interval, family.courant)
+        frames.append(np.stack([flow.h, *flow.velocity])[:, pick, pick].astype(np.float32))
+        if tick is not None:
+            tick()
+    h, u, v = np.stack(frames, axis=1)
+    return Trajectory(h, u, v, flow.bed[pick, pick].astype(np.float32))

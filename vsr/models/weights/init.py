@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from vsr.errors import LINEAR_GONE, UserError
+from vsr.errors import LINEAR_FILTER_REMOVED, UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.parameter_names import canonical, require, within
@@ -163,7 +163,7 @@ class Checkpoint:
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
         residual = {name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"}
         if any(f"{begin}filter.weight" in tensors for begin in residual):
-            raise UserError(f"{key}.path={self.path}: {LINEAR_GONE}")
+            raise UserError(f"{key}.path={self.path}: {LINEAR_FILTER_REMOVED}")
         own = {begin + name for begin in residual for name in STATISTICS}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in own}
         takes = self._takes(network, list(tensors), key)

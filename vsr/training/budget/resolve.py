@@ -17,7 +17,7 @@ from vsr.config.duration import PLAN, seconds_of
 from vsr.config.overrides import overridden_keys, with_values
 from vsr.config.resolved import with_resolved
 from vsr.data.base import SRDataModule
-from vsr.errors import NotWritten, UserError
+from vsr.errors import UserError, WriteError
 from vsr.system.files import replacing
 from vsr.system.ranks import rank
 from vsr.training.budget.plan import OVERTIME, Rate, plan
@@ -69,7 +69,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, session: S
 
     Raises:
         UserError: the budget is too short for one training step.
-        NotWritten: plan.json cannot be written.
+        WriteError: plan.json cannot be written.
     """
     found = session.plan
     if cfg.budget is not None and "fits" not in found:
@@ -146,4 +146,4 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
         with replacing(folder / PLAN) as temporary:
             temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     except OSError as error:
-        raise NotWritten(f"{folder / PLAN}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
+        raise WriteError(f"{folder / PLAN}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error

@@ -20,7 +20,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from vsr.config.old_targets import with_current_targets
-from vsr.errors import NotWritten, UserError
+from vsr.errors import UserError, WriteError
 from vsr.models.weights.files import verify_zip
 from vsr.system.files import check_checksum, checksum_file, forget_checksum, replacing, sha256, sync_folder, write_checksum
 
@@ -38,7 +38,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write, sync, check the CRCs, read back, replace.
 
-        Raises NotWritten naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
+        Raises WriteError naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
         """
         path = Path(path)
         content = plain(checkpoint, "checkpoint")
@@ -54,7 +54,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             kept = f"; the previous one, of {_moment(path)}, is kept" if path.exists() else ""
             what = f"{path}: the checkpoint cannot be written ({error.strerror if isinstance(error, OSError) else error}){kept}"
-            raise NotWritten(what, "make room, or type hydra.run.dir=FOLDER to write elsewhere") from error
+            raise WriteError(what, "make room, or type hydra.run.dir=FOLDER to write elsewhere") from error
         with suppress(OSError):  # a checkpoint without its checksum is still one: it has CRCs inside
             write_checksum(path, digest)
 

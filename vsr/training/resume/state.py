@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
-from vsr.errors import LINEAR_GONE, NotWritten, UserError
+from vsr.errors import LINEAR_FILTER_REMOVED, UserError, WriteError
 from vsr.recipe import Recipe
 from vsr.system.signals import Signals, Stopped
 from vsr.training.callbacks import AGREE_EVERY, History
@@ -52,7 +52,7 @@ class Session:
     plan: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Write what is pending. Raises NotWritten."""
+        """Write what is pending. Raises WriteError."""
         while self.pending:
             self.pending.pop(0)()
 
@@ -145,7 +145,7 @@ class Keeper(Checkpoint):
             raise Stopped(stop)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, (Stopped, NotWritten)):
+        if not isinstance(exception, (Stopped, WriteError)):
             self.files.flush()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -220,7 +220,7 @@ def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """With what a recipe did not say when it was saved, and in today's words. Raises UserError for what has none today."""
     said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
     if said.get("residual") == "linear":
-        raise UserError(f"{path}: {LINEAR_GONE}")
+        raise UserError(f"{path}: {LINEAR_FILTER_REMOVED}")
     recipe = Recipe(**said)
     return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
 
