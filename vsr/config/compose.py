@@ -36,7 +36,7 @@ _SEARCH = "hparams_search"
 
 @dataclass(frozen=True)
 class Interval:
-    """A range of numbers that a search draws from; on a logarithmic scale, in whole numbers or in steps where it says so."""
+    """A range of numbers for a search: linear or logarithmic, optionally in steps."""
 
     low: float
     high: float
@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Asked:
-    """The parts of a command line: `fixed` goes to every run, `choices` and `intervals` by key, `sweep` stays here.
+    """The parts of a command line with -m: `fixed` for every run, swept `choices` and `intervals` by key, `sweep` for the sweep.
 
     `jobs` run at a time.
     """
@@ -58,7 +58,7 @@ class Asked:
     jobs: int = 1
 
     def grid(self) -> list[list[str]]:
-        """Every combination, the last key changing fastest. Raises UserError for what only a search can draw from."""
+        """Return every combination of the choices, the last key changing fastest. Raises UserError for an interval."""
         if self.intervals:
             key = next(iter(self.intervals))
             raise UserError(f"{key}: an interval is for a search; type hparams_search=optuna, or {key}=VALUE,VALUE")
@@ -66,7 +66,7 @@ class Asked:
         return [list(one) for one in itertools.product(*pairs)]
 
     def name(self, script: str) -> str:
-        """A folder's name that is the same for the same command: what is swept, readably, and a hash of all of it."""
+        """Return a folder name that is the same for the same command: the swept keys and a hash of all arguments."""
         swept = {**self.choices, **{key: [f"{one.low:g}-{one.high:g}"] for key, one in self.intervals.items()}}
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]
@@ -76,7 +76,7 @@ class Asked:
 
 
 class Composer:
-    """The configs of one script."""
+    """Composes the configs of one script."""
 
     def __init__(self, script: Path, conf: Path) -> None:
         self.script, self.conf = script, conf
@@ -88,7 +88,7 @@ class Composer:
         self.hydra = hydra
 
     def read(self, arguments: Sequence[str]) -> Asked:
-        """Sort what was typed. Raises UserError for what is not an override."""
+        """Sort the arguments of a command line. Raises UserError for an argument that is no override."""
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
             raise UserError(f"{options[0]}: does not go with -m; type key=value,value")
@@ -120,11 +120,11 @@ class Composer:
         return Asked(fixed, choices, intervals, sweep, jobs)
 
     def whole(self, asked: Asked) -> DictConfig:
-        """The config of the sweep: that of a run without what is swept, and Hydra's own."""
+        """Compose the config of the sweep: a run without the swept keys, with Hydra's own config."""
         return self._compose([*asked.fixed, *asked.sweep], RunMode.MULTIRUN)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The checked config of one run as plain values, without `resume`, which is none of its properties.
+        """Compose and check the config of one run, as plain values without `resume`.
 
         Raises UserError as the run itself would.
         """

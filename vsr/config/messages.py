@@ -14,7 +14,7 @@ from vsr.errors import suggestion
 
 
 def one_line(error: Exception, conf: Path, script: str) -> str:
-    """Hydra's and OmegaConf's messages, shortened, with what to type instead."""
+    """Shorten an error of Hydra or OmegaConf to one line that says what to type instead."""
     text = str(error.__cause__ or error)
     if isinstance(error, OverrideParseException):
         name, _, value = error.override.partition("=")
@@ -37,7 +37,7 @@ def one_line(error: Exception, conf: Path, script: str) -> str:
 
 
 def _no_choice(conf: Path) -> str | None:
-    """What was typed for a config group that has no such config."""
+    """Describe an override that names a missing config of a group; None without one."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
         known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
@@ -47,7 +47,7 @@ def _no_choice(conf: Path) -> str | None:
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:
-    """Suggest the keys that stand at the same depth."""
+    """Suggest keys at the same depth."""
     group, _, key = full.rpartition(".")
     if not group:
         return suggestion(key, {f.name for f in fields(SCHEMAS[script])})

@@ -1,4 +1,4 @@
-"""Which run a folder holds, and with which arguments it was started, so that `resume=FOLDER` is all there is to type."""
+"""The record (run.json) of the arguments of a run, and its use by `resume=FOLDER`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
 
 
 def expanded(arguments: list[str]) -> list[str]:
-    """Arguments of the command line, `resume=RUN` preceded by those that the run was started with, in its folder.
+    """Expand `resume=RUN` to the arguments that the run was started with, in its folder.
 
     What else is typed comes later and counts. Raises UserError where there is nothing to resume.
     """
@@ -38,7 +38,7 @@ def expanded(arguments: list[str]) -> list[str]:
 
 
 def run_folder(value: str) -> Path:
-    """The folder of the unfinished run that `resume=value` names by its folder or by a checkpoint in it. Raises UserError."""
+    """Return the folder of the unfinished run that `resume=value` names by folder or checkpoint. Raises UserError."""
     path = Path(value).expanduser()
     if not path.exists():
         raise UserError(f"resume={value}: there is no such folder or checkpoint; type resume=auto, never, or the folder of a run")
@@ -56,12 +56,12 @@ def run_folder(value: str) -> Path:
 
 
 def saved(run: Path) -> bool:
-    """Whether a run has left a checkpoint to go on from, in any of its stages."""
+    """Whether a run has a checkpoint to resume from, in any of its stages."""
     return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
 
 
 def record(run: Path, overrides: list[str]) -> None:
-    """Write down how a run is started. Raises WriteError when that cannot be written."""
+    """Record the overrides that start a run. Raises WriteError."""
     content = {"overrides": [each for each in overrides if each.partition("=")[0] != "resume"]}
     try:
         with replacing(run / RECORD) as temporary:
@@ -71,7 +71,7 @@ def record(run: Path, overrides: list[str]) -> None:
 
 
 def read_record(run: Path) -> dict[str, Any]:
-    """What `record` wrote. Raises UserError, also for what it never writes: a folder from elsewhere must not bring code."""
+    """Read the record of a run. Raises UserError, also for overrides that could run code from a foreign folder."""
     what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The top level of the configs of the three scripts: keys, their types and what they are where none is given."""
+"""Top-level keys of train.yaml, evaluate.yaml and upscale.yaml, with types and defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 @dataclass
 class TrainSchema:
-    """Types of train.yaml; groups are checked against the classes that they name."""
+    """Keys of train.yaml; groups are checked against the classes that they name."""
 
     name: str = MISSING
     scale: int = 2
@@ -49,7 +49,7 @@ class TrainSchema:
 
 @dataclass
 class EvaluateSchema:
-    """Types of evaluate.yaml; what is null is as in the training. `checkpoint`: one file or a list of them."""
+    """Keys of evaluate.yaml; null takes the value of the training. `checkpoint` is one file or a list of files."""
 
     checkpoint: Any = MISSING
     window: tuple[int, int, int] | None = None
@@ -64,7 +64,7 @@ class EvaluateSchema:
 
 @dataclass
 class UpscaleSchema:
-    """Types of upscale.yaml."""
+    """Keys of upscale.yaml."""
 
     checkpoint: str = MISSING
     input: str = MISSING
@@ -94,13 +94,13 @@ SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleS
 
 
 def register() -> None:
-    """Make the schemas known to Hydra."""
+    """Register the schemas with Hydra."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
     OmegaConf.register_new_resolver("method", method, replace=True)
 
 
 def method(name: str, consistency: str, before: str = "none") -> str:
-    """What a row is called: fsrcnn, or fsrcnn+projection; `before` is the consistency that the name may tell of already."""
+    """Return the name of a table row, such as fsrcnn or fsrcnn+projection; `before` is the consistency already in the name."""
     name = name.replace(f"+{before}", "")
     return name if consistency == "none" else f"{name}+{consistency}"

@@ -1,4 +1,4 @@
-"""What a class accepts, read from its source: configs are checked in milliseconds, before torch is imported.
+"""Read the constructor parameters of classes from source, so that configs are checked before torch is imported.
 
 Understands the annotations that constructors here use: int, float, str, bool, None, Literal, unions, tuple, list and dict; any
 other annotation accepts everything.
@@ -24,18 +24,18 @@ class Parameter:
     module: str
 
     def accepts(self, value: Any) -> bool:
-        """Whether a plain value (as YAML gives it) fits the annotation."""
+        """Whether a plain value, as read from YAML, fits the annotation."""
         return self.annotation is None or _accepts(self.annotation, value, self.module)
 
     @property
     def text(self) -> str:
-        """The annotation as the user would read it, aliases of Literals written out."""
+        """The annotation as text, with aliases of Literals written out."""
         return "anything" if self.annotation is None else _text(self.annotation, self.module)
 
 
 @cache
 def parameters(target: str) -> dict[str, Parameter] | None:
-    """Constructor parameters of `vsr.module.Class` by name; None when there is no such class in the package's source.
+    """Return the constructor parameters of `vsr.module.Class` by name; None for a class that does not exist.
 
     A constructor that ends in `**shared` hands the rest on to its base class, so the base class's parameters count too.
     """
@@ -74,7 +74,7 @@ def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]
 
 @cache
 def _source(module: str) -> list[ast.stmt]:
-    """Top-level statements of a module of this package; empty when there is none."""
+    """Return the top-level statements of a module of vsr; empty for a missing module."""
     parts = module.split(".")
     if parts[0] != PACKAGE.name or not all(part.isidentifier() for part in parts):
         return []
@@ -84,7 +84,7 @@ def _source(module: str) -> list[ast.stmt]:
 
 
 def _alias(name: str, module: str) -> tuple[ast.expr, str] | None:
-    """What a module-level name stands for, through imports within the package."""
+    """Resolve a module-level name, through imports within vsr."""
     for node in _source(module):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value, module

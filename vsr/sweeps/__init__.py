@@ -1,1 +1,1 @@
-"""`-m`: many runs of a script, each in a fresh process: grids, searches, and the folder that a sweep can be taken up from."""
+"""Sweeps (-m): grids and searches, each job in a fresh process."""

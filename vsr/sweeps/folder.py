@@ -1,4 +1,4 @@
-"""The folder of a sweep: which jobs there are, what became of them, and that two sweeps do not work in it at once."""
+"""The folder of a sweep: its jobs, their outcomes, its lock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
 
 @dataclass
 class Slot:
-    """A job and its folder, by number. `state`: waiting, ok, failed, stopped (`error` says why); `values`: what was swept."""
+    """A job of a sweep, by number. `state` is waiting, ok, failed or stopped (see `error`); `values` are the swept values."""
 
     number: int
     values: list[str]
@@ -63,7 +63,7 @@ class SweepFolder:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
 
     def slot(self, values: list[str], config: dict[str, Any], number: int | None = None) -> Slot:
-        """The job with that config, which may have been there before; otherwise a new one, of that number if it is given."""
+        """Return the job with a config: an earlier one, or a new one with the given or the next number."""
         for slot in self.slots:
             if slot.config == config and number in (None, slot.number):
                 return slot
@@ -73,15 +73,15 @@ class SweepFolder:
         return found
 
     def folder(self, slot: Slot) -> Path:
-        """Where its run is."""
+        """Return the run folder of a job."""
         return self.path / str(slot.number)
 
     def log(self, slot: Slot) -> Path:
-        """What its process printed; beside the runs, since a run that is refused leaves no folder."""
+        """Return the log file of a job; it lies beside the run folders, since a refused run leaves none."""
         return self.path / "logs" / f"{slot.number}.log"
 
     def results(self, slot: Slot) -> dict[str, Any] | None:
-        """What its run left as results.json; None when it did not come to its end, or has another config."""
+        """Read the results.json of a job; None for an unfinished run or another config."""
         try:
             found = with_current_targets(json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -89,20 +89,20 @@ class SweepFolder:
         return found if isinstance(found, dict) and same_as_asked(found, slot.config) else None
 
     def finished(self, slot: Slot) -> bool:
-        """Whether there is nothing left to do: it ended well, or its results are there (what ran it was killed then)."""
+        """Whether a job is finished: it succeeded, or its results exist although its sweep was killed."""
         if slot.state != "ok" and "config" in (self.results(slot) or {}):
             slot.state, slot.error = "ok", ""
         return slot.state == "ok"
 
     def clear(self, slot: Slot) -> None:
-        """Remove what a run left that did not come to its end, so that it can start anew."""
+        """Remove the files of an unfinished run so that the run can start again."""
         folder = self.folder(slot)
         if folder.is_dir() and slot in self.slots:
             shutil.rmtree(folder)
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Work in it alone; gives the lock's file descriptor, which jobs hold too while they run.
+        """Lock the folder; yields the file descriptor of the lock, which running jobs hold as well.
 
         A sweep that was killed leaves jobs that take some seconds to end: they are waited for. Raises UserError when another
         sweep works here.

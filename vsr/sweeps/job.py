@@ -1,4 +1,4 @@
-"""The process of one job, and what is written down about it."""
+"""One job of a sweep: its command and its record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vsr.system.jobs import Job
 
 
 def job_of(script: Path, asked: Asked, place: SweepFolder, slot: Slot, more: Sequence[str] = ()) -> Job:
-    """What a person would type for this run alone: ranks that it starts repeat that, and know nothing of the sweep."""
+    """Build the job that runs one combination by itself; the ranks that it starts know nothing of the sweep."""
     given = [*asked.fixed, *slot.values, *more]
     if script.stem == "train" and not any(each.startswith("resume=") for each in given):
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
@@ -23,12 +23,12 @@ def job_of(script: Path, asked: Asked, place: SweepFolder, slot: Slot, more: Seq
 
 
 def quoted(path: Path) -> str:
-    """A path as a value in Hydra's grammar."""
+    """Write a path as a value in Hydra's grammar."""
     return "'" + str(path).replace("'", "\\'") + "'"
 
 
 def note(place: SweepFolder, slot: Slot, state: str, error: str, seconds: float) -> None:
-    """Write down what became of a job, and say so when it is not what was wanted."""
+    """Record the outcome of a job, and print a failure."""
     slot.state, slot.error, slot.seconds = state, error, seconds
     place.save()
     if state == "failed":
@@ -36,5 +36,5 @@ def note(place: SweepFolder, slot: Slot, state: str, error: str, seconds: float)
 
 
 def title(slot: Slot) -> str:
-    """Its number and what was swept."""
+    """Return the number and the swept values of a job."""
     return " ".join([f"#{slot.number}", *slot.values])

@@ -1,4 +1,4 @@
-"""Jobs through a launcher of Hydra's plugins (joblib, Slurm): it says where a job runs, the job is a fresh process there too."""
+"""Jobs through Hydra's launcher plugins (joblib, submitit)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vsr.system.jobs import run_jobs
 
 @dataclass
 class FreshProcess:
-    """What a launcher calls for each job, wherever that is: not the run itself but a process for it.
+    """The function that a launcher calls for each job, on any machine; it starts a process for the run.
 
     A worker of a launcher may serve several jobs one after the other, and would pass on what one of them left in it.
     """
@@ -33,7 +33,7 @@ class FreshProcess:
     folder: Path
 
     def __call__(self, cfg: DictConfig) -> dict[str, Any]:
-        """The outcome as plain values."""
+        """Run the job and return its outcome as plain values."""
         number = int(HydraConfig.get().sweep.subdir)
         place = SweepFolder(self.folder)
         job = job_of(self.script, self.asked, place, next(slot for slot in place.slots if slot.number == number))
@@ -45,7 +45,7 @@ class FreshProcess:
 
 
 def launch(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, slots: list[Slot]) -> None:
-    """Run the jobs and write down what became of them.
+    """Run the jobs and record their outcomes.
 
     Raises UserError when the launcher itself failed; jobs that had ended by then are known by their results the next time.
     """

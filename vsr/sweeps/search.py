@@ -1,4 +1,4 @@
-"""A search: trials that an Optuna study draws, in fresh processes; hopeless ones are ended, a killed search is taken up again."""
+"""Hyperparameter searches with Optuna, each trial in a fresh process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++ca
 
 
 def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
-    """Run the trials that are left; gives a line when nothing came of any. Raises UserError for a plan that cannot work."""
+    """Run the remaining trials; returns a line when all trials failed. Raises UserError for a plan that cannot work."""
     plan = read_plan(whole.hparams_search, asked)
     launcher = whole.hydra.runtime.choices["hydra/launcher"]
     if launcher != "basic":
@@ -57,7 +57,7 @@ def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFold
 
 
 class Search:
-    """The study beside the folder's record: the record says what has been done, the study what to try next."""
+    """The Optuna study and the record of the sweep folder; the record lists finished trials, the study proposes new ones."""
 
     def __init__(self, composer: Composer, asked: Asked, plan: Plan, place: SweepFolder, monitor: str, seed: int) -> None:
         self.composer, self.asked, self.plan, self.place, self.monitor = composer, asked, plan, place, monitor
@@ -67,11 +67,11 @@ class Search:
         self._take_up()
 
     def done(self) -> int:
-        """Trials that have ended, well or not."""
+        """The number of trials that have ended, successful or not."""
         return sum(slot.state != "waiting" for slot in self.place.slots)
 
     def jobs(self) -> Iterator[Job]:
-        """Trials, each drawn when there is room for it."""
+        """Yield trials, each drawn when a process is free."""
         while self.done() + len(self.running) < self.plan.trials:
             trial = self.study.ask()
             values = [f"{key}={self._draw(trial, key)}" for key in self.plan.space]
@@ -91,7 +91,7 @@ class Search:
             yield job
 
     def watch(self, job: Job) -> str | None:
-        """Tell the study of epochs that have ended; why the trial is not worth going on with, if it is not."""
+        """Report finished epochs to the study; returns the reason to stop the trial, or None."""
         trial, slot, seen = self.running[job.name]
         for epoch, score in _scores(self.place.folder(slot) / SCORE_LOG, self.monitor, seen):
             self.running[job.name] = trial, slot, epoch
@@ -101,7 +101,7 @@ class Search:
         return None
 
     def take(self, outcome: Outcome) -> None:
-        """Write down what became of a trial, first in the record."""
+        """Record the outcome of a trial, first in the record, then in the study."""
         trial, slot, _ = self.running.pop(outcome.job.name)
         state, error = "stopped" if outcome.stopped else "failed", outcome.error
         if self._value(slot) is not None:  # of one that was to be stopped, too, when it was faster
@@ -112,7 +112,7 @@ class Search:
         self._tell(trial.number, slot)
 
     def closing(self) -> list[str]:
-        """Say how it went; a line when nothing came of it."""
+        """Print the result of the search; returns a line when all trials failed."""
         by_state = {state: [slot for slot in self.place.slots if slot.state == state] for state in ("ok", "stopped", "failed")}
         ok, stopped, failed = by_state.values()
         if not ok:
@@ -151,7 +151,7 @@ class Search:
         return study
 
     def _take_up(self) -> None:
-        """Settle trials that were under way when a search was killed: those that had ended are told, the others tried again."""
+        """Recover from a killed search: report trials that had ended, and queue the others again."""
         states = self.optuna.trial.TrialState
         slots = {slot.number: slot for slot in self.place.slots}
         for trial in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
@@ -179,14 +179,14 @@ class Search:
         return f"{trial.suggest_float(key, one.low, one.high, log=one.log, step=one.step):.6g}"
 
     def _value(self, slot: Slot) -> float | None:
-        """The best score of the run's epochs; None without one."""
+        """Return the best score of the run's epochs; None without scores."""
         history = (self.place.results(slot) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
         return (max if higher_is_better(self.monitor) else min)(found) if found else None
 
 
 def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:
-    """The score of every epoch after the ones seen, as far as it is written."""
+    """Return the scores of the epochs written since the last call."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:

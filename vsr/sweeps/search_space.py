@@ -1,4 +1,4 @@
-"""What a search is to try, and how: the group hparams_search, checked, and what the command line adds to its space."""
+"""The plan of a search: the group hparams_search and the intervals of the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYS = (*_LEAST, "pruner", "space")
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: `space` by key of the config, each a list of values as they are typed, or an interval."""
+    """The plan of a search; `space` maps config keys to lists of typed values or to intervals."""
 
     trials: int
     startup: int
@@ -32,7 +32,7 @@ class Plan:
 
 
 def read_plan(node: Any, asked: Asked) -> Plan:
-    """The plan of a config. Raises UserError naming the key that is wrong."""
+    """Read and check the plan of a config. Raises UserError naming the wrong key."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
         raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
@@ -73,7 +73,7 @@ def _dimension(key: str, value: Any) -> list[str] | Interval:
 
 
 def check_interval(where: str, one: Interval) -> None:
-    """Raise UserError for a range that nothing can be drawn from."""
+    """Raise UserError for an empty range."""
     numbers = [one.low, one.high, *([] if one.step is None else [one.step])]
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         raise UserError(f"{where}: low, high and step must be numbers, not {numbers}")
@@ -86,7 +86,7 @@ def check_interval(where: str, one: Interval) -> None:
 
 
 def typed(value: Any) -> str:
-    """A plain value in Hydra's grammar."""
+    """Write a plain value in Hydra's grammar."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{typed(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):

@@ -10,12 +10,12 @@ from vsr.models.cascade import Cascade
 
 
 def set_arithmetic(tf32: bool) -> None:
-    """TF32 or not: torch would use it in convolutions by default."""
+    """Switch TF32 on or off; torch would use TF32 in convolutions by default."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
 def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
-    """Bring a network's weights into the memory format asked for, and let its training steps be compiled."""
+    """Apply channels_last and compile to a network before training."""
     if cfg.channels_last:
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         for parameter in network.parameters():
@@ -27,6 +27,6 @@ def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
 
 
 def to_scoring_form(network: nn.Module) -> None:
-    """Score without compiled code: whole frames have other sizes than patches."""
+    """Remove compiled code before scoring: whole frames have other sizes than patches."""
     for part in network.modules():
         part._compiled_call_impl = None

@@ -1,4 +1,4 @@
-"""What happens beside training: the progress bar, averaged weights, the dashboard, the history of scores."""
+"""Callbacks: averaged weights, score history, LR consistency, early ends, image panels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AGREE_EVERY = 20  # steps between two moments at which several processes agree o
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of the weights, validated and kept in place of the last ones.
+    """Validates and saves an exponential moving average of the weights.
 
     The decay starts low, as min(decay, (1 + n) / (10 + n)) after n steps, so that the average forgets the random start.
     """
@@ -70,13 +70,13 @@ class EMA(WeightAveraging):
 
 
 class History(Callback):
-    """The scores of every epoch, epoch 0 being the network before training."""
+    """Keeps the scores of every epoch; epoch 0 is the network before training."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
     def start(self, scores: dict[str, float]) -> None:
-        """Take the scores before training."""
+        """Record the scores before training."""
         self.rows = [{"epoch": 0, **scores}]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -85,7 +85,7 @@ class History(Callback):
 
 
 class ScoreLog(Callback):
-    """The scores of every epoch as a line of JSON, written when it is over, for whoever watches the run from outside.
+    """Appends the scores of every epoch to a file as a line of JSON, for processes that watch the run.
 
     Args:
         file: its name, in the folder that the checkpoints' folder is in.
@@ -106,7 +106,7 @@ class ScoreLog(Callback):
 
 
 class LRConsistency(Callback):
-    """How far validation frames, degraded again, are from the LR frames that they were made from: val/consistency of every epoch.
+    """Measures LR consistency: the error of degraded SR validation frames against LR, logged as val/consistency every epoch.
 
     That of the epoch that a checkpoint is of is written into it, so that frames of another kind can be told by it later
     (`vsr.inference.out_of_distribution`). Measured on a few frames, in single precision as there, before they are made to agree
@@ -145,7 +145,7 @@ class LRConsistency(Callback):
 
 
 class StopAt(Callback):
-    """End a fit early on purpose: the report's way to leave something for a second network to do.
+    """Stops a fit early on purpose, as in the report, so that the second network has an error to correct.
 
     Args:
         epoch: the last epoch; None for no limit.
@@ -162,7 +162,7 @@ class StopAt(Callback):
 
 
 class Overtime(Callback):
-    """End a fit that takes much longer than it was planned to, after the step at work; the epoch's scores still count.
+    """Stops a fit that exceeds its time limit, after the current step; the scores of the epoch still count.
 
     The time is that of training, in all processes that the fit went on in, not between them. The schedule stays as it is.
 
@@ -189,7 +189,7 @@ class Overtime(Callback):
 
 
 class ImagePanels(Callback):
-    """LR, bicubic, SR, HR and the error of a validation frame, in TensorBoard, and the layout of its scalars.
+    """Shows LR, bicubic, SR, HR and the error of a validation frame in TensorBoard, and arranges the scalars.
 
     Args:
         every: epochs between panels; the first and the last epoch have one too.
@@ -216,7 +216,7 @@ class ImagePanels(Callback):
 
 @torch.no_grad()
 def panel(module: SRModule, clip: Clip) -> Tensor:
-    """One clip in physical units -> (1, H, 5 W) in 0..1: first channel, middle frame, where the network gives pixels."""
+    """Draw one clip in physical units as (1, H, 5 W) in 0..1: first channel, middle frame, inside the network's margin."""
     scale = module.network.geometry.scale[1]
     lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
     lr = lr[:, :, clip.context : lr.shape[2] - clip.context]

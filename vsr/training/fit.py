@@ -1,4 +1,4 @@
-"""One fit, and several in a row: networks in two stages are trained one after the other."""
+"""One fit, and the fits of a network that is trained in two stages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fit:
-    """What one fit left: the scores of each epoch, the seconds until the best one, and the Trainer with its logger.
+    """The result of a fit: the scores of each epoch, the seconds until the best epoch, and the Trainer with its logger.
 
     `images_per_second`: HR images (patches, of each frame) that this process's steps were made of, scoring included in the time;
     None where none was trained on. `trained`: seconds of training in all, in every process that the fit went on in.
@@ -62,7 +62,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Beginning:
-    """A module before any training, where its weights came from, and 1 where a tensor's values were brought, by its name."""
+    """A module before training, the report of its initial weights, and masks (1 where values were loaded) by tensor name."""
 
     module: SRModule
     start: Initializer
@@ -71,13 +71,13 @@ class Beginning:
 
 
 def serve(data: SRDataModule, module: SRModule) -> None:
-    """Let the data module's loaders give what the network needs."""
+    """Configure the loaders of the data module for the network."""
     network = module.network
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
 def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
-    """The module of a config with the weights that it starts from. Raises UserError for weights that do not fit."""
+    """Build the module of a config and load its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
     start: Initializer = make("init", cfg.init)
@@ -89,7 +89,7 @@ def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
-    """Raise UserError when a network that would not be trained is, or has something, as it was drawn."""
+    """Raise UserError when a network that stays fixed has randomly drawn weights."""
     if isinstance(network, Cascade) and network.trains == "second":
         never = computed_tensors(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
@@ -102,7 +102,7 @@ def _check_fixed(network: Network, report: InitReport) -> None:
 
 
 def ready(data: SRDataModule, module: SRModule, values: Mapping[str, Tensor] | None) -> None:
-    """Let the loaders give what the network needs, measure statistics on the training frames, and put the tuning to work."""
+    """Configure the loaders, fit statistics to the training frames, and start fine-tuning (frozen and slowed parts)."""
     serve(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, values)
@@ -187,18 +187,18 @@ def fit(
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
-    """Whether no epoch has a better score than that one."""
+    """Whether no epoch has a better score than epoch `at`."""
     scores = [row[monitor] for row in rows]
     return scores[at] == (max if higher_is_better(monitor) else min)(scores)
 
 
 def stages_before(network: Cascade) -> tuple[str, ...]:
-    """The stages that come before the training of the whole."""
+    """Return the stages that are trained before the whole network."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
 def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
-    """The module of a stage, trained in batches that suit it."""
+    """Build the module of a stage, with the batch size of its kind of network."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
     if module.network.first.kind == "frame" and name == "first":
@@ -207,7 +207,7 @@ def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
 
 
 def own_values(values: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Of the values that were brought, those of a stage, by the names that they have there."""
+    """Select the masks of a stage and rename them to the names inside the stage."""
     own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
 
@@ -222,7 +222,7 @@ def train_stages(
     session: Session | None = None,
     limit: Mapping[str, float] | None = None,
 ) -> dict[str, Fit]:
-    """Train what must be trained before the whole: the first network and, where both are then trained together, the second.
+    """Train the stages that come before the whole: the first network and, for joint training, the second.
 
     Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values.
     `limit`: seconds after which the stage of that name is ended.
@@ -247,7 +247,7 @@ def train_stages(
 def train_all(
     cfg: DictConfig, folder: Path, data: SRDataModule, beginning: Beginning, session: Session, limit: Mapping[str, float]
 ) -> dict[str, Fit]:
-    """Every fit of a run by its name, stages first, "whole" last; `limit` as in `train_stages`."""
+    """Run every fit of a run, stages first, "whole" last; returns them by name. `limit` as in `train_stages`."""
     module, start, values = beginning.module, beginning.start, beginning.values
     fits = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
     if fits:
@@ -258,7 +258,7 @@ def train_all(
 
 
 def quiet_warnings() -> None:
-    """Lightning advises worker processes, which would be slower here, and warns of what is on purpose."""
+    """Silence Lightning's advice on worker processes, which are slower here, and warnings about intended behaviour."""
     for text in (
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists and is not empty.*",

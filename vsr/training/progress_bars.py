@@ -12,7 +12,7 @@ from vsr.types import Clip
 
 
 class ScoreBar(Callback):
-    """Moves a bar on by the HR frames of every batch that is scored."""
+    """A progress bar over the HR frames that are scored."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar

@@ -1,4 +1,4 @@
-"""What a run leaves for people: the table, results.json and the figure."""
+"""The table and the figure at the end of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vsr.training.modules.base import SRModule
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of a run as text, one block per split, with the gain in PSNR over bicubic."""
+    """Format the rows of a run as text, one block per split, with the gain in PSNR over bicubic and linear."""
     header = (
         *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
         *("change err", "flicker", "parameters", "train s"),
@@ -42,7 +42,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 @torch.no_grad()
 def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
-    """LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, one grey scale each.
+    """Draw LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, in equal grey scales.
 
     Raises WriteError naming the path when it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""A budget of time becomes a plan before training begins: so many epochs of so many steps, by what a step takes here.
+"""Turn a time budget into epochs and steps, given the time per step.
 
 `python -m vsr budget KEY=VALUE ...` prints what a step and an epoch take, as one line of JSON.
 """
@@ -18,7 +18,7 @@ OVERTIME = 1.5  # budgets after which a fit is ended where it is
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds of one training step, and those that an epoch adds to its steps: validation, checkpoints, panels."""
+    """Seconds per training step, and seconds that each epoch adds (validation, checkpoints, panels)."""
 
     step: float
     epoch: float
@@ -26,14 +26,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class Plan:
-    """So many epochs of so many steps each."""
+    """A number of epochs, and steps per epoch."""
 
     epochs: int
     steps: int
 
 
 def plan(rate: Rate, seconds: float) -> Plan:
-    """Epochs and steps that end within `seconds`.
+    """Compute the epochs and steps that fit into `seconds`.
 
     As many epochs, 4 to 60, as leave nine tenths of the time to the steps; fewer than 4 where these would take more than half of
     it, or leave no time for a step in each. Raises UserError when there is no time for a step at all.
@@ -52,5 +52,5 @@ def plan(rate: Rate, seconds: float) -> Plan:
 
 
 def _steps(rate: Rate, seconds: float, epochs: int) -> int:
-    """Per epoch, that there is time for."""
+    """Return the steps per epoch that fit into the time."""
     return max(0, int((AIM * seconds / epochs - rate.epoch) / rate.step))

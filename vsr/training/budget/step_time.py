@@ -1,4 +1,4 @@
-"""How long training takes here, measured by training: real steps of a copy of the module that nothing is kept of."""
+"""Measure the time per training step on a throw-away copy of the module."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STILL = 1e-3  # factor on the learning rate: a schedule of so few steps must not
 
 
 class Clock(Callback):
-    """Times steps until it has enough, ends the epoch there, and times what comes after its last step."""
+    """Times enough steps, stops the epoch, and times the end of the epoch."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -74,7 +74,7 @@ class Clock(Callback):
 
     @property
     def rate(self) -> Rate:
-        """The median step, and what was seen to follow an epoch."""
+        """The median time per step, and the time of the end of the epoch."""
         return Rate(median(self.steps[WARM:]), self.epoch)
 
 
@@ -85,7 +85,7 @@ def _now(module: L.LightningModule) -> float:
 
 
 def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, session: Session | None = None) -> dict[str, Rate]:
-    """The rate of each fit of a run, by its name: "first", "second" (stages), "whole"; empty where nothing is trained.
+    """Measure the rate of each fit of a run, by name: "first", "second" (stages), "whole"; empty when nothing is trained.
 
     Every process of a distributed run takes part, and the first one's figures count. Checkpoints and curves of the copies go to a
     folder in `folder`, on the disk that the run's will be on, and are removed. Random states are left as they were.
@@ -139,18 +139,18 @@ def _fit_rate(
 
 
 def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
-    """Epochs of each fit for one of the whole: stages keep the ratio of init.epochs to epochs that the config has."""
+    """Return the epochs of each fit per epoch of the whole: stages keep the config's ratio of init.epochs to epochs."""
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 
 def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
-    """One rate for all fits of a run: that of an epoch of the whole with the stages' share of theirs."""
+    """Add up the rates of all fits of a run, weighted by their epochs."""
     parts = epoch_ratios(cfg, found)
     return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
 def rate_of(cfg: DictConfig) -> Rate:
-    """The same for a checked config by itself, as `train` would begin with it. Raises UserError."""
+    """Measure the total rate of a checked config, from data to the end of an epoch. Raises UserError."""
     require_single_process("vsr budget", cfg.trainer)
     quiet_warnings()
     set_arithmetic(cfg.tf32)
@@ -161,7 +161,7 @@ def rate_of(cfg: DictConfig) -> Rate:
 
 
 def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
-    """What the training of a checked config takes here: real steps of a copy of the module, and one real end of an epoch.
+    """Measure the total rate of a checked config: real steps of a copy of the module, and one real end of an epoch.
 
     Leaves random states as they were, and nothing on the disk. Of a network in two stages: their sum, weighted by their epochs.
     Raises UserError for a config that trains nothing.

@@ -1,1 +1,1 @@
-"""LightningModules: one harness, a pipeline each."""
+"""The LightningModules: a shared base and one subclass per pipeline."""

@@ -1,4 +1,4 @@
-"""Training, validation and scoring, once for all pipelines: what differs between them is how they make and judge an output."""
+"""The LightningModule that all pipelines share: training, validation and scoring."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss wai
 
 
 class SRModule(L.LightningModule):
-    """A network in its training harness. Batches are in physical units, everything inside is in the unit interval.
+    """A network with normaliser, loss, optimiser and scores. Batches are in physical units; the network works in the unit interval.
 
     Args:
         network: what is trained.
@@ -95,15 +95,15 @@ class SRModule(L.LightningModule):
         return apply_to_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """LR clips (B, C, T, h, w) -> SR clips, both in physical units; a movie network gives fewer frames than it gets."""
+        """LR clips (B, C, T, h, w) -> SR clips in physical units; a movie network returns fewer frames than it receives."""
         return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
 
     def predict_clip(self, batch: Clip) -> HRClips:
-        """SR for the HR frames of a batch of whole frames, in the unit interval; LR frames around them are used as needed."""
+        """Upscale a batch of whole frames; returns SR for its HR frames, in the unit interval."""
         return self._agreeing(self.network_clip(batch), batch)
 
     def network_clip(self, batch: Clip) -> HRClips:
-        """The same as the network gives it, before it is made to agree with LR."""
+        """Upscale a batch of whole frames, before consistency with LR is enforced."""
         context, lost = self.network.context, self.network.geometry.margin[0]
         seen = crop(self.normalizer(batch.lr), (batch.context - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
@@ -115,11 +115,11 @@ class SRModule(L.LightningModule):
         return apply_consistency(self.consistency, sr, lr, (border[0], border[1]))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
-        """Whole frames in physical units as networks are given them."""
+        """Normalise whole frames from physical units to the unit interval."""
         return [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Fit what is not trained by gradients to whole training frames in physical units."""
+        """Fit statistics and closed-form filters to whole training frames in physical units."""
         unit = self.in_unit_interval(frames)
         for network in (self.network, self.reference):
             if network is not None:
@@ -127,17 +127,17 @@ class SRModule(L.LightningModule):
 
     @property
     def trainable(self) -> bool:
-        """Whether there is anything for gradients to do."""
+        """Whether any parameter requires a gradient."""
         return any(p.requires_grad for p in self.network.parameters())
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """What was drawn, read or measured is that of the first process: machines may differ in the last bit."""
+        """Copy all tensors from rank 0: values that ranks draw, read or measure may differ in the last bit."""
         copy_first([*self.parameters(), *self.buffers()])
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
-        """Loss of one batch of patches or frames, over all pixels that the network's geometry leaves."""
+        """Compute the loss of a batch over all pixels inside the network's margin."""
         self._part = batch.share
         loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
@@ -150,11 +150,11 @@ class SRModule(L.LightningModule):
         return loss
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Of clips of equal length in the unit interval."""
+        """Compute the loss of LR and HR clips of equal length, in the unit interval."""
         return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """The recipe's loss of what `network` put out, where its geometry leaves pixels, in its unit of error."""
+        """Compute the recipe's loss of an output of `network`, inside its margin and in its unit of error."""
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
@@ -169,7 +169,7 @@ class SRModule(L.LightningModule):
 
     @property
     def finetuning(self) -> bool:
-        """Whether these are the last steps of the fit, `recipe.finetune` of all: it follows from the step's number alone."""
+        """Whether the fit is in its last steps, the fraction `recipe.finetune` of all steps."""
         return self.recipe.finetune > 0 and self.trainer.global_step >= (1 - self.recipe.finetune) * self._steps
 
     def _part_of(self, loss: Tensor, mask: Tensor | None) -> Tensor:
@@ -200,7 +200,7 @@ class SRModule(L.LightningModule):
         self.tuning.begin_epoch(self.current_epoch)
 
     def configure_optimizers(self) -> Any:
-        """Adam on what requires gradients now or when it thaws, and the recipe's schedule, stepped every batch."""
+        """Build Adam over all parameters that are trained now or thawed later, and the schedule, stepped every batch."""
         groups = self.tuning.groups(self.recipe.rate)
         # Lightning clips gradients under mixed precision only where the optimizer is not fused.
         optimizer = torch.optim.Adam(groups, lr=self.recipe.rate, fused="mixed" not in str(self.trainer.precision))
@@ -214,7 +214,7 @@ class SRModule(L.LightningModule):
     # --- scores -------------------------------------------------------------------------------------------------------
 
     def score(self, batch: Clip, split: str) -> None:
-        """Add a batch of whole frames to the scores of a split, inside the window (whose frames the loader has cut)."""
+        """Add a batch of whole frames to the scores of a split, inside the window; the loader has cut the window's frames."""
         sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
@@ -279,7 +279,7 @@ class SRModule(L.LightningModule):
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
     def trained_seconds(self) -> float:
-        """Of this fit until now, without the time between the processes that it went on in."""
+        """Return the seconds that this fit has trained, without the pauses between its processes."""
         return self._spent + (time.perf_counter() - self._started if self._started else 0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -294,5 +294,5 @@ class SRModule(L.LightningModule):
 
 
 def _key(split: str) -> str:
-    """A ModuleDict key: 'train' and 'val' would shadow attributes."""
+    """Return the ModuleDict key of a split; "train" and "val" would shadow attributes."""
     return f"split_{split}"

@@ -1,4 +1,4 @@
-"""The combined pipelines: frames then movie, or movie then frames."""
+"""The pipelines of two networks in a row: frame then movie, or movie then frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CascadeSR(SRModule):
     network: Cascade
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """The error of the result, and `interim` times that of the first network when it is trained."""
+        """Add the loss of the first network's output, weighted by `interim`, when the first network is trained."""
         network = self.network
         interim, sr = network.stages(lr)
         loss = self.error(sr, hr, mask, network)

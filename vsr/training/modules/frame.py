@@ -1,4 +1,4 @@
-"""The 2D pipeline: every frame on its own."""
+"""The 2D pipeline: a frame network on single frames."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = 
 def further_terms(
     sr: Tensor, hr: Tensor, mask: Tensor | None, *, gradient: float, spectral: float, temporal: float
 ) -> Iterator[Term]:
-    """What else of clips (B, C, T, H, W) is to be right, in the unit of their error; nothing for weights of 0.
+    """Compute the additional loss terms of clips (B, C, T, H, W), in the unit of their error; a weight of 0 switches a term off.
 
     gradient: differences of neighbours in y and in x (with absolute errors the loss of Kim et al., "Deep Fluids", 2019).
     temporal: differences of frames that follow each other. spectral: `log_amplitudes`. Differences of which a pixel is masked do
@@ -69,6 +69,6 @@ def log_amplitudes(clips: Tensor) -> Tensor:
 
 
 def _both(mask: Tensor, axis: int) -> Tensor:
-    """1 where a pixel and the one before it are."""
+    """Return 1 where a pixel and its predecessor are both valid."""
     size = mask.shape[axis] - 1
     return mask.narrow(axis, 0, size) * mask.narrow(axis, 1, size)

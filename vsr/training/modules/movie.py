@@ -1,4 +1,4 @@
-"""The 3D pipeline: every frame with those around it."""
+"""The 3D pipeline: a movie network on clips."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from vsr.training.modules.base import SRModule
 
 
 class MovieSR(SRModule):
-    """Super-resolution of clips, by a network of kind "movie": it gives as many frames less as its geometry says."""
+    """Super-resolution of clips, by a network of kind "movie": the output is shorter by the frames that the geometry names."""
 
     kind = "movie"

@@ -1,4 +1,4 @@
-"""How the learning rate goes through the steps of a fit."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 
 def scheduled(optimizer: Optimizer, schedule: str, steps: int) -> LRScheduler | None:
-    """The schedule of that name over so many steps, each group's rate its peak; None for "constant".
+    """Build a schedule by its name; the rate of each parameter group is its peak. None for "constant".
 
     one_cycle: up in a tenth of the steps and down to nothing (Smith & Topin 2019). cosine: down from the first step on.
     """

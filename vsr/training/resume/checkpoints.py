@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+"""Checkpoint files: atomic writes, checksums, and reading without running code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.d
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files through a temporary name in the same folder: verified, then moved into place.
+    """Writes checkpoints under a temporary name in the same folder, verifies them and moves them into place.
 
     Lightning's own way goes through $TMPDIR and leaves a cut file under the final name when the disk is full. The previous file
     stays until the new one was read back. Beside it comes its SHA-256; a kill at any moment leaves a checkpoint with its own
@@ -59,7 +59,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             write_checksum(path, digest)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """As `read_checkpoint`; `weights_only` is ignored, it is always true."""
+        """Read a checkpoint with `read_checkpoint`; `weights_only` is always true."""
         return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -69,7 +69,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class PatientCheckpointIO(AtomicCheckpointIO):
-    """The same, except that `best.ckpt` waits when it was written a moment ago, until `flush`.
+    """Writes checkpoints atomically, but `best.ckpt` at most once every few seconds; `flush` writes the latest one.
 
     Epochs of a tiny network take less than writing does. Nothing is lost to a kill: a run goes on from `last.ckpt`, before which
     what waits is written, and finds later best epochs again.
@@ -84,7 +84,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
         self._waiting: tuple[dict[str, Any], Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write, or keep a copy to be written. Raises as `AtomicCheckpointIO` does."""
+        """Write a checkpoint, or keep a copy for `flush`. Raises as `AtomicCheckpointIO` does."""
         if Path(path).name != "best.ckpt":
             super().save_checkpoint(checkpoint, path)
         elif time.monotonic() - self._written < self.apart:
@@ -95,7 +95,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
             self._written = time.monotonic()
 
     def flush(self) -> None:
-        """Write what waits. Raises as `AtomicCheckpointIO` does."""
+        """Write the checkpoint that waits. Raises as `AtomicCheckpointIO` does."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             super().save_checkpoint(*waiting)
@@ -103,7 +103,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
 
 
 def plain(value: Any, where: str) -> Any:
-    """The same in tensors and plain Python values, which is all that is read back without running code.
+    """Convert a checkpoint to tensors and plain Python values, the types that are read back without running code.
 
     numpy's scalars become Python's. Raises TypeError, naming the place, for everything else.
     """
@@ -120,7 +120,7 @@ def plain(value: Any, where: str) -> Any:
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """The contents of a checkpoint of this project: tensors and plain values.
+    """Read a checkpoint of vsr: tensors and plain values.
 
     Raises UserError for a missing, truncated or damaged file (torch itself ignores the CRCs), for one that is not what the
     checksum beside it says, for one that would run code, and for one that vsr did not write.
@@ -148,14 +148,14 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def complete_checkpoint(path: Path) -> None:
-    """Give a checkpoint that was read, and that a kill has left without its checksum, another one."""
+    """Write the checksum of a readable checkpoint that a kill has left without one."""
     if not checksum_file(path).is_file():
         with suppress(OSError):
             write_checksum(path, sha256(path))
 
 
 def move_checkpoint(source: Path, target: Path) -> None:
-    """Give a checkpoint another name in its folder, its checksum with it."""
+    """Rename a checkpoint and its checksum inside their folder."""
     digest = sha256(source)
     forget_checksum(target)
     os.replace(source, target)
@@ -166,13 +166,13 @@ def move_checkpoint(source: Path, target: Path) -> None:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint and its checksum, if they are there."""
+    """Remove a checkpoint and its checksum, if they exist."""
     checksum_file(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _moment(path: Path) -> str:
-    """Of a checkpoint, in words."""
+    """Describe the moment of a checkpoint."""
     try:
         return f"step {read_checkpoint(path)['global_step']}"
     except (UserError, KeyError):

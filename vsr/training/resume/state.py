@@ -1,4 +1,4 @@
-"""Continuing an interrupted run so that it ends as if nothing had happened."""
+"""The state that lets an interrupted run end as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECONDS_APART = 5.0  # between checkpoints at the ends of epochs, at least; epoc
 
 @dataclass
 class Session:
-    """One process's part of a run.
+    """The part of a run that one process does.
 
     Attributes:
         signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
@@ -52,12 +52,12 @@ class Session:
     plan: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Write what is pending. Raises WriteError."""
+        """Write the pending files. Raises WriteError."""
         while self.pending:
             self.pending.pop(0)()
 
     def source(self, folder: Path) -> Path | None:
-        """The checkpoint from which the fit in this folder goes on, None for a fit that begins."""
+        """Return the checkpoint that a fit in this folder resumes from; None for a new fit."""
         if self.chosen is not None and self.chosen.parent == folder / "checkpoints":
             return self.chosen
         last = folder / "checkpoints" / "last.ckpt"
@@ -65,7 +65,7 @@ class Session:
 
 
 class Keeper(Checkpoint):
-    """Saves what a fit needs to go on, often enough, and stops it when a signal came.
+    """Saves checkpoints for resuming, and stops the fit after a signal.
 
     It saves at the ends of epochs and in the middle of long ones, after every callback that has a state, but not after an epoch's
     last step: the validation that follows belongs to it. A checkpoint's key `resume` holds the random states, the loader's
@@ -113,7 +113,7 @@ class Keeper(Checkpoint):
         self.finish()
 
     def finish(self) -> None:
-        """Put the random states back; at the end of a fit, for one that had nothing left to do."""
+        """Restore the random states at the end of a resumed fit that had nothing left to do."""
         if self._restored:
             restore_random_states(self._restored["random"])
             self._restored = {}
@@ -155,7 +155,7 @@ class Keeper(Checkpoint):
 
 
 def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
-    """Let a ModelCheckpoint take over what Lightning would leave out: the latest score, and all of it in a folder that moved."""
+    """Restore the state of a ModelCheckpoint that Lightning leaves out: the latest score, and all state after a folder moved."""
     callback.current_score = state["current_score"]
 
     def here(path: str) -> str:
@@ -168,7 +168,7 @@ def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
 
 
 def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, keeper: Keeper, source: Path | None) -> None:
-    """Train from the beginning or, given a checkpoint, from there. Raises Stopped when a signal came."""
+    """Train from the start or from a checkpoint. Raises Stopped after a signal."""
     try:
         with keeper.session.signals.deferred():
             trainer.fit(module, datamodule=data, ckpt_path=source)
@@ -181,7 +181,7 @@ def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, k
 
 
 def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
-    """The step of a checkpoint that can go on under this card (config, data). Raises UserError naming what differs.
+    """Check that a checkpoint belongs to this config and data, and return its step. Raises UserError naming the difference.
 
     best: of the checkpoint's run, which must be readable when there was a best epoch; None where that does not matter.
     """
@@ -217,7 +217,7 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
 
 
 def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """With what a recipe did not say when it was saved, and in today's words. Raises UserError for what has none today."""
+    """Fill a saved recipe with the defaults of keys added since. Raises UserError for a setting that was removed."""
     said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
     if said.get("residual") == "linear":
         raise UserError(f"{path}: {LINEAR_FILTER_REMOVED}")
@@ -226,7 +226,7 @@ def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Keys of two configs with their values where these differ, without those that may differ."""
+    """Return (key, value before, value now) for all differing keys of two configs, without the keys that may differ."""
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys((*before, *now)):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
@@ -238,7 +238,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
 
 
 def random_states() -> dict[str, Any]:
-    """Of all global generators, as tensors and plain values."""
+    """Return the states of all global random generators, as tensors and plain values."""
     # The global generator: not used here, but what a config brings in may draw from it.
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     version, words, spare = random.getstate()
@@ -251,7 +251,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what `random_states` gave."""
+    """Restore the states that `random_states` returned."""
     version, words, spare = states["python"]
     random.setstate((version, tuple(words.tolist()), spare))
     name, keys, position, has_gauss, cached = states["numpy"]
