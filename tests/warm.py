@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import ROOT
-from tests.processes import deadline, start_process
+from tests.processes import deadline, die_with_parent, end_process, start_process
 
 LIMIT = 60.0  # seconds after which a command hangs
 
@@ -62,7 +62,7 @@ class Warm:
 
     def close(self) -> None:
         """End it."""
-        self.process.communicate()
+        end_process(self.process)
 
 
 def _child(request: dict[str, Any], pipes: tuple[int, int]) -> None:
@@ -70,6 +70,7 @@ def _child(request: dict[str, Any], pipes: tuple[int, int]) -> None:
     status: Any = 0
     try:
         os.setsid()
+        die_with_parent()
         os.chdir(request["cwd"])
         os.environ.update(request["env"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
-from tests.processes import alive, deadline, run_process, start_process, wait_until
+from tests.processes import alive, deadline, run_process, run_ranks, start_process, wait_until
 from vsr.config.check import check
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.system.ranks import join_group, share, wait_for_all, whole_shares
+from vsr.system.ranks import join_group, leave_group, share, wait_for_all, whole_shares
 
+TASKS = Path("/proc/self/task")
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "~logger", "patience=null"]
 LAND = ["data=climate", "data.axes=tyx", "data.mask=true", "data.bounds=[-1,300]", "recipe.patch=8", "~logger"]
@@ -68,13 +67,16 @@ def overrides(case: str, folder: Path) -> list[str]:
     return ["trainer.accelerator=cpu", *CASES[case], *more]
 
 
+def thread_policies() -> list[tuple[str, int]]:
+    """Name and scheduling policy of each thread of this process."""
+    return [(each.joinpath("comm").read_text().strip(), os.sched_getscheduler(int(each.name))) for each in TASKS.iterdir()]
+
+
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     join_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    if rank == 0:
-        threads = [(each.joinpath("comm").read_text().strip(), int(each.name)) for each in Path("/proc/self/task").iterdir()]
-        Path(folder, "policies.json").write_text(json.dumps([(name, os.sched_getscheduler(number)) for name, number in threads]))
+    policies = thread_policies()
     from vsr.training.run import run
 
     for case in CASES:
@@ -83,7 +85,8 @@ def process(rank: int, folder: str) -> None:
         told = run(cfg, Path(folder) / f"two-{case}")
         assert bool(told) == (rank == 0)
     wait_for_all()
-    dist.destroy_process_group()
+    leave_group()
+    Path(folder, f"threads-{rank}.json").write_text(json.dumps([policies, thread_policies()]))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """Runs of two processes: two-CASE."""
     folder = tmp_path_factory.mktemp("distributed")
     land(folder / "land.npy")
-    mp.spawn(process, args=(str(folder),), nprocs=2)
+    run_ranks(process, str(folder))
     return folder
 
 
@@ -125,9 +128,16 @@ def test_two_processes_train_and_score_as_one_does(case: str, folder: Path) -> N
 
 
 def test_the_thread_that_waits_for_the_network_does_not_take_the_core_from_the_others(folder: Path) -> None:
-    names, policies = zip(*json.loads((folder / "policies.json").read_text()), strict=True)
-    assert "gloo_tcp_loop" in names
-    assert [name for name, policy in zip(names, policies, strict=True) if policy == os.SCHED_BATCH] == ["gloo_tcp_loop"]
+    threads = json.loads((folder / "threads-0.json").read_text())[0]
+    assert [name for name, policy in threads if policy == os.SCHED_BATCH] == ["gloo_tcp_loop"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_threads_of_a_group_end_with_it(rank: int, folder: Path) -> None:
+    """A thread that is left when the interpreter exits may abort the process."""
+    inside, after = ([name for name, _ in threads] for threads in json.loads((folder / f"threads-{rank}.json").read_text()))
+    assert [name for name in inside if "gloo" in name]
+    assert not [name for name in after if "gloo" in name]
 
 
 # --- the laws of sharing ----------------------------------------------------------------------------------------------

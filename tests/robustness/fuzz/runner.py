@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.fakes import ROOT
-from tests.processes import start_process
+from tests.processes import deadline, die_with_parent, end_process, start_process
 
 LIMIT = 20.0  # seconds after which an example hangs
 ANSWER = 4.0  # seconds that a parser has: damaged references keep HDF5 going round for ever
@@ -74,7 +74,7 @@ class Player:
 
     def close(self) -> None:
         """End it."""
-        self.process.communicate()
+        end_process(self.process)
 
 
 class Worker:
@@ -97,7 +97,7 @@ class Worker:
         """One example."""
         began = time.monotonic()
         os.write(self.ask, line.encode())
-        ready, _, _ = select.select([self.answer], [], [], LIMIT)
+        ready, _, _ = select.select([self.answer], [], [], deadline(LIMIT))
         found = json.loads(os.read(self.answer, 4096) or b"{}") if ready else {}
         self.played += 1
         if "status" not in found:
@@ -142,6 +142,7 @@ def _serve(requests: IO[str], answers: IO[str], texts: tuple[int, int]) -> None:
 
     isolated.SECONDS = ANSWER
     os.setsid()
+    die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(texts[0], 1)
     os.dup2(texts[1], 2)
