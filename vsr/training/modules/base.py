@@ -29,7 +29,7 @@ FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss wai
 
 
 class SRModule(L.LightningModule):
-    """A network with normaliser, loss, optimiser and scores. Batches are in physical units; the network works in the unit interval.
+    """A network with normaliser, loss, optimiser and scores. Batches are in physical units; the network sees the unit interval.
 
     Args:
         network: what is trained.
