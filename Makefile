@@ -1,4 +1,4 @@
-# `make train` and `make test` are all there is to do on a fresh machine; both install first.
+# On a fresh machine, type `make train` or `make test`: both first install the package into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
@@ -6,18 +6,18 @@ RUN = $(VENV)/bin/python
 .PHONY: help train test test-all movies tables leaderboard pretrained device-check lint clean
 
 help:
-	@echo "make train     install, then python train.py model=fsrcnn data=climate"
-	@echo "make test      install, then lint and the tests (minutes)"
-	@echo "make test-all  the same, with tests marked long (an hour)"
-	@echo "make movies    fetch the two movies of the report (needs a network)"
-	@echo "make tables    the tables of the report, with all runs for them (40 minutes); TABLES=\"seeds=1\" and the like"
-	@echo "make leaderboard  all networks at equal training budgets (a day); LEADERBOARD=\"only=1min data=[tide]\" for a part of it"
-	@echo "make pretrained  train the weights that come with the package (half an hour)"
-	@echo "make device-check  train, score and upscale on the accelerator, against the CPU (two minutes)"
-	@echo "make clean     remove the virtual environment and caches"
+	@echo "make train         install, then run python train.py model=fsrcnn data=climate"
+	@echo "make test          install, lint, and run the tests (minutes)"
+	@echo "make test-all      like make test, and run the tests marked long, too (an hour)"
+	@echo "make movies        fetch the two movies of the report (needs internet access)"
+	@echo "make tables        make the tables of the report, with all runs for them (40 minutes); options: TABLES=\"seeds=1\""
+	@echo "make leaderboard   compare all networks at equal training budgets (a day); a part: LEADERBOARD=\"only=1min data=[tide]\""
+	@echo "make pretrained    train the weights that are part of the package (half an hour)"
+	@echo "make device-check  train, score and upscale on the accelerator and compare with the CPU (two minutes)"
+	@echo "make clean         remove the virtual environment and caches"
 
-# Torch first and alone, at the exact version: a range would let pip choose a build of several gigabytes. Exact versions are for
-# the Python that they were made with; another one takes what the ranges of pyproject.toml allow.
+# Torch is installed first and with an exact version, because with a range pip may choose a build of several gigabytes. The exact
+# versions in constraints.txt are for Python 3.11; another Python gets versions within the ranges of pyproject.toml.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@if $(RUN) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \

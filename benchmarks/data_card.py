@@ -1,10 +1,10 @@
-"""Write docs/reference/data/: a card for each source, with pictures and measured difficulty.
+"""Write docs/reference/data/: a card for each data source, with pictures and measured difficulty.
 
-python train.py -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
-python benchmarks/data_card.py runs/card
+    python train.py -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
+    python benchmarks/data_card.py runs/card
 
-The first line trains the networks of the last column of climate.md; without it that column is left out. All else is measured
-here, from the data as `python train.py data=...` gets them.
+The first command trains the networks of the fsrcnn columns of climate.md; without an argument these columns are left out. All
+other figures are measured by this script, on the data that `python train.py data=...` uses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,97 +32,142 @@ OUT = ROOT / "docs" / "reference" / "data"
 METHODS = ("nearest", "bilinear", "bicubic", "linear")
 SCALES = (2, 3, 4)
 
-# (page, title, introduction, [(name, overrides, text)])
-PAGES: list[tuple[str, str, str, list[tuple[str, list[str], str]]]] = [
-    (
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a page.
+
+    Attributes:
+        name: title; with overrides also the end of the picture's file name.
+        text: description.
+        overrides: overrides of train.py that choose the data; without overrides the section has no picture and no figures.
+        command: command to show; empty for `python train.py` with the overrides.
+    """
+
+    name: str
+    text: str
+    overrides: tuple[str, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: file name without suffix, title, introduction and sections."""
+
+    name: str
+    title: str
+    introduction: str
+    sections: tuple[Section, ...]
+
+
+PAGES = (
+    Page(
         "climate",
         "Climate data: shallow-water flows",
-        "`data=climate` without `data.path` runs a shallow-water solver of our own (`vsr/data/simulation/`) once and caches the "
-        "result. `data.family` chooses the flow. Depths are stored in (-10, 10) by a fixed affine map per family and become "
-        "(0, 1) by (x + 10) / 20. `u`, `v` and the bed are kept beside the depth in the cached file. Frames are 72x72 "
-        "(`data.size`), every third cell (`data.sampling`) of a 216x216 grid; 120 frames to learn from (a fifth of them for "
-        "validation), 50 to test on (`test`), and 50 of trajectories with other seeds (`unseen`).\n\nThe last columns are "
-        "`model=fsrcnn` with the default recipe, one seed; differences below about 0.3 dB mean nothing. What a network learns "
-        "beyond the best linear filter is in the very last.",
-        [
-            (
+        "`data=climate` without `data.path` runs the shallow-water solver of vsr (`vsr/data/simulation/`) once and caches the "
+        "result. `data.family` chooses the flow. Depths are stored in (-10, 10) by a fixed affine map per family and mapped to "
+        "(0, 1) by (x + 10) / 20. The cached file also holds `u`, `v` and the bed. Frames are 72x72 (`data.size`) and take every "
+        "third cell (`data.sampling`) of a 216x216 grid. There are 120 frames for training (a fifth of them for validation), 50 "
+        "test frames (`test`), and 50 frames of trajectories with other seeds (`unseen`).\n\nThe last two columns show "
+        "`model=fsrcnn` with the default recipe and one seed, and its gain over the best linear filter. Differences below about "
+        "0.3 dB are not significant.",
+        (
+            Section(
                 "tide",
-                ["data=climate", "data.family=tide"],
-                "A tidal current, turning once per 3 time units, over random hills, near the critical speed: hydraulic jumps "
-                "form, move and vanish. Statistically steady. Two trajectories, split in time. **The default**: sharp moving "
-                "fronts are what a linear filter cannot restore.",
+                "A tidal current flows over random hills, near the critical speed, and its direction turns once per 3 time "
+                "units. Hydraulic jumps form, move and vanish. The flow is statistically steady. There are two trajectories, "
+                "split in time. **The default**, because a linear filter cannot restore sharp moving fronts.",
+                ("data=climate", "data.family=tide"),
             ),
-            (
+            Section(
                 "bores",
-                ["data=climate", "data.family=bores"],
-                "Three columns of water fall and their bores collide. Nothing drives the flow, so it restarts often: 17 "
-                "trajectories of 10 frames, each wholly in one split. Fast and sharp.",
+                "Three columns of water fall, and their bores collide. Nothing drives the flow, so it is restarted often: 17 "
+                "trajectories of 10 frames, each of them wholly in one split. The bores are fast and sharp.",
+                ("data=climate", "data.family=bores"),
             ),
-            (
+            Section(
+                "strong_tide, thin_bores",
+                "The same equations in other regimes, for testing networks that were trained on tide or bores. `strong_tide` is "
+                "the tide driven beyond the critical speed: the mean momentum is 1.8 instead of 1.2, and more than three "
+                "quarters of the flow is supercritical instead of two fifths. `thin_bores` are columns that fall into water "
+                "of depth 0.25 instead of 0.6 (a depth ratio of 8 instead of 3.3). Layout, ranges and splits are those of tide "
+                "and bores.",
+                command="python evaluate.py checkpoint=TIDE.ckpt data=climate data.family=strong_tide",
+            ),
+            Section(
                 "turbulence",
-                ["data=climate", "data.family=turbulence"],
-                "Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), their kinetic energy held "
-                "constant. The height of balanced flow is smooth: **the control**, where a linear filter comes close to whatever "
-                "a network does.",
+                "Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), with constant kinetic energy. "
+                "The height of balanced flow is smooth. This is **the control**: a linear filter comes close to any network.",
+                ("data=climate", "data.family=turbulence"),
             ),
-        ],
+        ),
     ),
-    (
+    Page(
         "spectral",
         "Spectral data: two-dimensional turbulence",
-        "`data=spectral` is another generator, of other equations, to learn on before testing on climate "
-        "(`data=cross data@data.train=spectral data@data.test=climate`): forced two-dimensional Navier-Stokes turbulence, "
-        "pseudo-spectral, with a passive scalar. Generated once and cached, as climate data are.",
-        [
-            ("scalar", ["data=spectral", "data.field=scalar"], "The scalar that the flow stirs: ramps and cliffs."),
-            ("vorticity", ["data=spectral", "data.field=vorticity"], "The vorticity of the flow itself: filaments and eddies."),
-        ],
+        "`data=spectral` generates data from other equations: forced two-dimensional Navier-Stokes turbulence with a passive "
+        "scalar, computed by a pseudo-spectral method. It serves for training before a test on climate data "
+        "(`data=cross data@data.train=spectral data@data.test=climate`). The data are generated once and cached, "
+        "like climate data.",
+        (
+            Section(
+                "scalar", "The passive scalar that the flow stirs: ramps and cliffs.", ("data=spectral", "data.field=scalar")
+            ),
+            Section("vorticity", "The vorticity of the flow: filaments and eddies.", ("data=spectral", "data.field=vorticity")),
+        ),
     ),
-    (
+    Page(
         "phantom",
         "Phantoms: moving Shepp-Logan heads",
-        "`data=phantom` renders the Shepp-Logan phantom while its ellipses move, turn and breathe smoothly, antialiased, so that "
-        "motion by a fraction of a pixel is real. `unseen` is another phantom, not the same one elsewhere.",
-        [
-            ("modified", ["data=phantom", "data.variant=modified"], "Toft's contrasts (1996)."),
-            ("original", ["data=phantom", "data.variant=original"], "The contrasts of Shepp and Logan (1974)."),
-        ],
+        "`data=phantom` renders the Shepp-Logan phantom while its ellipses move, turn and breathe smoothly. Rendering is "
+        "antialiased, so that motion by a fraction of a pixel changes the frames as in a real movie. `unseen` is another "
+        "phantom, not another part of the same movie.",
+        (
+            Section("modified", "The contrasts of Toft (1996).", ("data=phantom", "data.variant=modified")),
+            Section("original", "The contrasts of Shepp and Logan (1974).", ("data=phantom", "data.variant=original")),
+        ),
     ),
-    (
+    Page(
         "images",
         "Images: photographs",
-        "`data=images` reads a folder of pictures; without `data.path`, the photographs inside scikit-image, so that it works "
-        "offline: ten to learn from, three for validation, four to test on. Luma of BT.601. `protocol=classical` scores as the "
-        "SRCNN papers do. Bicubic is scored here without rounding, 4 px of border cut.",
-        [("photographs", ["data=images", "recipe.patch=16"], "Of many sizes; pictures are cut to a multiple of the scale.")],
+        "`data=images` reads a folder of pictures. Without `data.path` it reads the photographs in scikit-image and so works "
+        "offline: ten for training, three for validation and four for testing. Luma follows BT.601. `protocol=classical` scores "
+        "like the SRCNN papers. Here bicubic is scored without rounding, with 4 px of border cut.",
+        (
+            Section(
+                "photographs",
+                "The pictures have many sizes and are cropped to a multiple of the scale.",
+                ("data=images", "recipe.patch=16"),
+            ),
+        ),
     ),
-    (
+    Page(
         "movies",
         "Movies: real ones, or a camera over photographs",
-        "`data=movies data.path=...` reads the luma of a video, of a folder of videos, or of numbered frames. Without a path a "
-        "synthetic camera pans, zooms and turns over the photographs of scikit-image by fractions of a pixel, ten clips of "
-        "twenty frames, split by clip. `make movies` fetches the report's akiyo and container.",
-        [("camera", ["data=movies"], "The synthetic camera.")],
+        "`data=movies data.path=...` reads the luma of a video, of a folder of videos, or of numbered frames. Without a path, a "
+        "synthetic camera pans, zooms and turns over the photographs of scikit-image by fractions of a pixel: ten clips of "
+        "twenty frames, split by clip. `make movies` fetches the movies akiyo and container of the report.",
+        (Section("camera", "The synthetic camera.", ("data=movies",)),),
     ),
-]
+)
 
 
-def config(overrides: list[str], scale: int) -> Any:
-    """What `python train.py model=linear ...` would run."""
+def compose_config(overrides: tuple[str, ...], scale: int) -> Any:
+    """Compose the config of `python train.py model=linear ...`."""
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", ["model=linear", "name=linear", f"scale={scale}", "strategy=cpu", "data.crop=true", *overrides])
 
 
-def scores(cfg: Any, data: SRDataModule) -> list[dict[str, Any]]:
-    """The baseline rows."""
+def score_baselines(cfg: Any, data: SRDataModule) -> list[dict[str, Any]]:
+    """Return the rows of METHODS on the test splits, as in results.json."""
     module = build_module(cfg, data.card, data.test_splits)
     module.prepare(data.training_frames())
     return score_rows(cfg, data, module, {})
 
 
-def facts(data: SRDataModule) -> str:
-    """Shape, range and motion of the training frames."""
+def facts_table(data: SRDataModule) -> str:
+    """Return a Markdown table of the size, range and motion of the training frames."""
     pairs = [pair.hr[:, 0].numpy() for pair in data.sets["train"].pairs()]
     low, high = data.card["bounds"]
     values = np.concatenate([p.ravel() for p in pairs])
@@ -129,18 +175,22 @@ def facts(data: SRDataModule) -> str:
         ("frames", ", ".join(f"{n} {name}" for name, n in data.card["frames"].items())),
         ("size", "x".join(map(str, data.card["size"])) + (" (the smallest)" if len({p.shape[1:] for p in pairs}) > 1 else "")),
         ("values", f"{values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}, standard deviation {values.std():.4g}"),
-        ("range", f"{low:g} becomes 0, {high:g} becomes 1"),
+        ("range", f"{low:g} is mapped to 0, {high:g} to 1"),
     ]
     start, stop = data.sets["train"].segments[0]
     if stop - start > 1:
         first = torch.cat([data.sets["train"].read(k, k + 1).hr[:, 0] for k in range(start, stop)]).numpy() / (high - low)
         change = float(np.sqrt(np.mean(np.diff(first, axis=0) ** 2)))
-        rows.append(("motion", f"from frame to frame {-20 * np.log10(change):.1f} dB, {change / first.std():.0%} of the spread"))
+        below, part = (
+            f"{-20 * np.log10(change):.1f} dB below the data range",
+            f"{change / first.std():.0%} of the standard deviation",
+        )
+        rows.append(("motion", f"RMS change between frames {below}, {part}"))
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
 
 
-def picture(path: Path, data: SRDataModule) -> None:
-    """Six training frames."""
+def draw_frames(path: Path, data: SRDataModule) -> None:
+    """Draw six training frames in a row."""
     train = data.sets["train"]
     start, stop = train.segments[0]
     last = stop if stop - start > 6 else len(train)
@@ -160,8 +210,13 @@ def picture(path: Path, data: SRDataModule) -> None:
     figure.savefig(path, dpi=80)
 
 
-def table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[str, Any]]]) -> str:
-    """PSNR (SSIM) of each method at each scale, test splits one below the other."""
+def scores_table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[str, Any]]]) -> str:
+    """Return a Markdown table of PSNR (SSIM), with a column per method and a row per scale and test split.
+
+    Args:
+        found: rows of the baselines, by scale.
+        networks: rows of trained runs, by scale; empty leaves the fsrcnn columns out.
+    """
     head = ["scale", "split", *METHODS, *(["fsrcnn", "fsrcnn - linear"] if networks else [])]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for scale, rows in found.items():
@@ -177,30 +232,38 @@ def table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[
     return "\n".join(lines)
 
 
+def section_text(page: Page, section: Section, runs: list[dict[str, Any]]) -> str:
+    """Measure one section and return it as Markdown; its picture is written beside the page."""
+    command = section.command or f"python train.py {' '.join(section.overrides)}"
+    head = f"## {section.name}\n\n{section.text}\n\n`{command}`\n"
+    if not section.overrides:
+        return head
+    found, first = {}, None
+    for scale in SCALES:
+        cfg = compose_config(section.overrides, scale)
+        data = build_data(cfg)
+        first = first or data
+        found[scale] = score_baselines(cfg, data)
+    assert first is not None
+    picture = f"{page.name}-{section.name}.png"
+    draw_frames(OUT / picture, first)
+    own = [run for run in runs if run["protocol"]["data"]["name"] == first.card["name"]]
+    networks = {run["protocol"]["scale"]: run["rows"] for run in own}
+    return f"{head}\n![frames of {section.name}]({picture})\n\n{facts_table(first)}\n\n{scores_table(found, networks)}\n"
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.INFO)
     runs = [json.loads(p.read_text()) for p in Path(sys.argv[1]).glob("*/results.json")] if len(sys.argv) > 1 else []
     OUT.mkdir(parents=True, exist_ok=True)
-    for page, title, introduction, sources in PAGES:
-        parts = [f"# {title}\n\n{introduction}\n"]
-        for name, overrides, text in sources:
-            found, first = {}, None
-            for scale in SCALES:
-                cfg = config(overrides, scale)
-                data = build_data(cfg)
-                first = first or data
-                found[scale] = scores(cfg, data)
-            assert first is not None
-            picture(OUT / f"{page}-{name}.png", first)
-            own = [run for run in runs if run["protocol"]["data"]["name"] == first.card["name"]]
-            networks = {run["protocol"]["scale"]: run["rows"] for run in own}
-            command = f"python train.py {' '.join(overrides)}"
-            image = f"![frames of {name}]({page}-{name}.png)"
-            parts.append(f"## {name}\n\n{text}\n\n`{command}`\n\n{image}\n\n{facts(first)}\n\n{table(found, networks)}\n")
-            print(page, name, file=sys.stderr)
-        parts.append("PSNR in dB (SSIM), means over the frames of a split. Made by `benchmarks/data_card.py`.\n")
-        (OUT / f"{page}.md").write_text("\n".join(parts), encoding="utf-8")
+    for page in PAGES:
+        parts = [f"# {page.title}\n\n{page.introduction}\n"]
+        for section in page.sections:
+            parts.append(section_text(page, section, runs))
+            print(page.name, section.name, file=sys.stderr)
+        parts.append("PSNR in dB (SSIM), means over the frames of a split. Written by `benchmarks/data_card.py`.\n")
+        (OUT / f"{page.name}.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":
