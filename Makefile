@@ -14,6 +14,7 @@ help:
 	@echo "make leaderboard   compare all networks at equal training budgets (a day); a part: LEADERBOARD=\"only=1min data=[tide]\""
 	@echo "make pretrained    train the weights that are part of the package (half an hour)"
 	@echo "make device-check  train, score and upscale on the accelerator and compare with the CPU (two minutes)"
+	@echo "make lint          check style, types and the import rules"
 	@echo "make clean         remove the virtual environment and caches"
 
 # Torch is installed first and with an exact version, because with a range pip may choose a build of several gigabytes. The exact
