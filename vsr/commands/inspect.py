@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, described, shown
+from vsr.io.readers.base import bytes_text, printable, shape_text
 from vsr.io.readers.open import Unspecified, open_movie, scan
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_luma
@@ -216,10 +216,10 @@ def contents(path: Path) -> list[str]:
     size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
     for found in listing.variables:
-        dims = f"  ({', '.join(map(shown, found.dims))})" if found.dims else ""
-        units = f"  [{shown(found.units)}]" if found.units else ""
-        lines.append(f"  {shown(found.name)}  {described(found.shape)}  {found.dtype}{dims}{units}")
-    return lines + [f"  {shown(name)}  {problem}" for name, problem in listing.refused.items()]
+        dims = f"  ({', '.join(map(printable, found.dims))})" if found.dims else ""
+        units = f"  [{printable(found.units)}]" if found.units else ""
+        lines.append(f"  {printable(found.name)}  {shape_text(found.shape)}  {found.dtype}{dims}{units}")
+    return lines + [f"  {printable(name)}  {problem}" for name, problem in listing.refused.items()]
 
 
 def inspect(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
@@ -230,9 +230,9 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a file of arrays or a video")
         frames, data = Decoded(read_luma(path)), "movies"
-        print(shown(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
+        print(printable(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
     else:
-        print(shown(str(path)), *contents(path), sep="\n")
+        print(printable(str(path)), *contents(path), sep="\n")
         try:
             frames = movie = open_movie(path, variable=variable, axes=axes)
         except Unspecified as error:

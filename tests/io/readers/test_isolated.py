@@ -24,16 +24,17 @@ from PIL import Image
 from tests.fakes import ROOT, moving_pattern, write_y4m
 from tests.processes import start_process
 from vsr.errors import UserError
-from vsr.io.readers.base import Source, Variable
-from vsr.io.readers.hdf5 import HDF5Source, MatlabHDF5Source
+from vsr.io.readers.base import ArrayReader, Variable
+from vsr.io.readers.hdf5 import HDF5Reader
 from vsr.io.readers.isolated import messages as answers
 from vsr.io.readers.isolated import parent as isolated
-from vsr.io.readers.isolated.proxies import IsolatedSource, IsolatedVideo
-from vsr.io.readers.netcdf import NetCDFSource
+from vsr.io.readers.isolated.proxies import IsolatedReader, IsolatedVideo
+from vsr.io.readers.matlab import Matlab73Reader
+from vsr.io.readers.netcdf import NetCDFReader
 from vsr.io.readers.open import open_movie, scan
 from vsr.io.readers.pictures import picture_facts, read_alpha, read_picture
 from vsr.io.readers.video_stream import VideoStream
-from vsr.io.readers.zarr_store import ZarrSource
+from vsr.io.readers.zarr_store import ZarrReader
 
 PARSER = str(Path(isolated.__file__).with_name("child.py"))
 
@@ -106,23 +107,23 @@ def write_zarr(path: Path) -> Path:
     return path
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {
-    "float32": lambda folder: HDF5Source(write_h5(folder / "a.h5")),
-    "big-endian, compressed": lambda folder: HDF5Source(
+SOURCES: dict[str, Callable[[Path], ArrayReader]] = {
+    "float32": lambda folder: HDF5Reader(write_h5(folder / "a.h5")),
+    "big-endian, compressed": lambda folder: HDF5Reader(
         write_h5(folder / "a.h5", kind=">f8", chunks=(5, 7, 9), compression="gzip")
     ),
-    "int16, one value": lambda folder: HDF5Source(write_h5(folder / "a.h5", shape=(1, 1, 1), kind="<i2")),
-    "MATLAB 7.3": lambda folder: MatlabHDF5Source(write_73(folder / "a.mat")),
-    "NetCDF-4": lambda folder: NetCDFSource(write_nc(folder / "a.nc", "h5netcdf"), "h5netcdf"),
-    "Zarr": lambda folder: ZarrSource(write_zarr(folder / "a.zarr")),
-    "NetCDF classic": lambda folder: NetCDFSource(write_nc(folder / "a.nc", "scipy"), "scipy"),
+    "int16, one value": lambda folder: HDF5Reader(write_h5(folder / "a.h5", shape=(1, 1, 1), kind="<i2")),
+    "MATLAB 7.3": lambda folder: Matlab73Reader(write_73(folder / "a.mat")),
+    "NetCDF-4": lambda folder: NetCDFReader(write_nc(folder / "a.nc", "h5netcdf"), "h5netcdf"),
+    "Zarr": lambda folder: ZarrReader(write_zarr(folder / "a.zarr")),
+    "NetCDF classic": lambda folder: NetCDFReader(write_nc(folder / "a.nc", "scipy"), "scipy"),
 }
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_arrays_come_through_the_child_as_they_are_read_directly(name: str, tmp_path: Path) -> None:
     direct = SOURCES[name](tmp_path)
-    apart = IsolatedSource(direct)
+    apart = IsolatedReader(direct)
     assert apart.listing() == direct.listing()
     assert apart.format == direct.format
     for variable in direct.listing().variables:

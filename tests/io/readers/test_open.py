@@ -21,7 +21,7 @@ from scipy.io import netcdf_file, savemat
 from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.errors import UserError
-from vsr.io.readers.axes import arranged
+from vsr.io.readers.axes import arrange
 from vsr.io.readers.open import Unspecified, list_variables, open_movie, scan
 
 REAL = ROOT.parent / "shared" / "data" / "climate" / "A1B_north_america.nc"
@@ -185,7 +185,7 @@ def test_any_order_of_axes(axes: list[str]) -> None:
     kept = full[tuple(slice(None) if letter in order else slice(0, 1) for letter in "nctyx")]
     present = [letter for letter in "nctyx" if letter in order]
     stored = kept.reshape([SIZES[letter] for letter in present]).transpose([present.index(letter) for letter in order])
-    np.testing.assert_array_equal(arranged(stored, order), kept)
+    np.testing.assert_array_equal(arrange(stored, order), kept)
 
 
 @given(order=st.permutations("nctyx"))
@@ -200,7 +200,7 @@ def test_the_same_axes_work_for_old_and_new_matlab_files(
     write_matlab73(folder / "new.mat", values=stored)
     np.save(folder / "numpy.npy", np.asfortranarray(stored))
     np.savez(folder / "numpy.npz", h=np.asfortranarray(stored))
-    expected = arranged(stored, axes)
+    expected = arrange(stored, axes)
     for name in ("old.mat", "new.mat", "numpy.npy", "numpy.npz"):
         movie = open_movie(folder / name, variable=None, axes=axes.upper())
         assert movie.shape == tuple(SIZES.values())
@@ -864,7 +864,7 @@ def test_missing_extras_are_named(module: str, name: str, extra: str, tmp_path: 
 def test_paths_that_are_no_file(tmp_path: Path) -> None:
     refused(tmp_path / "none.h5", "no such file; type data.path=FILE")
     (tmp_path / "a.txt").write_text("a")
-    refused(tmp_path / "a.txt", "not one of .mat, .h5")
+    refused(tmp_path / "a.txt", "not one of .npy, .zarr")
     refused(tmp_path, "a folder without Zarr metadata")
 
 

@@ -18,7 +18,7 @@ from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.open import open_movie
-from vsr.io.writers import contiguous as raw
+from vsr.io.writers import contiguous
 from vsr.io.writers.open import Template, array_sink, template_of
 
 SIZES = {"n": 2, "c": 3, "t": 7, "y": 4, "x": 5}
@@ -147,8 +147,8 @@ def test_any_order_and_any_way_of_writing_give_the_same_file(
     frames = values.transpose(0, 2, 1, 3, 4).reshape(-1, c, 4, 5)
     template = Template("hdf5", ("h",), order, (n, c, SIZES["t"], 4, 5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw, "BAND", band)
-        patch.setattr(raw, "RUN", run)
+        patch.setattr(contiguous, "BAND", band)
+        patch.setattr(contiguous, "RUN", run)
         with array_sink(folder / "a.h5", template, identity={}) as sink:
             while sink.done < len(frames):
                 for block in blocks:

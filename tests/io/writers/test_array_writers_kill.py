@@ -108,7 +108,7 @@ EVERY_MOMENT = """
 import os, pickle, signal, sys
 from pathlib import Path
 import numpy as np
-from vsr.io.writers import arrays, base, hdf5, matlab, numpy_files, raw
+from vsr.io.writers.open import array_sink
 folder, ending = Path(sys.argv[1]), sys.argv[2]
 template = pickle.loads((folder / "template.pickle").read_bytes())
 n, c, t, y, x = template.shape
@@ -131,7 +131,7 @@ def run(target, die_at):
     os.fsync = lambda handle: None  # a kill loses nothing that the operating system has
     for name in ("fsync", "replace", "pwrite", "unlink", "ftruncate", "posix_fallocate", "open"):
         setattr(os, name, counted(getattr(os, name)))
-    with arrays.array_sink(target, template, identity={}) as sink:
+    with array_sink(target, template, identity={}) as sink:
         while sink.done < n * t:
             sink.write(sink.done, frames[sink.done:sink.done + 5])
             sink.flush()

@@ -1,4 +1,4 @@
-"""Which index of an array is movie, channel, time, row and column: checked when given, taken from names, never guessed."""
+"""Axes of an array: movie, channel, time, row and column. They are given or named in the file, never guessed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import Variable, described, shown
+from vsr.io.readers.base import Variable, printable, shape_text
 
 ORDER = "nctyx"
+DIMENSION_NAMES = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # for dimensions without a name
 MEANING = {"n": "movies", "c": "channels", "t": "frames", "y": "rows", "x": "columns"}
 
 NAMES = {
@@ -38,7 +39,7 @@ def check(axes: str, variable: Variable, where: str) -> str:
     example = f"; type e.g. data.axes={usual(rank)[0]}"
     if unknown := sorted(set(letters) - set(ORDER)):
         raise UserError(
-            f"{where}: data.axes={shown(axes)}: unknown letter '{shown(unknown[0])}', known are n, c, t, y, x{example}"
+            f"{where}: data.axes={printable(axes)}: unknown letter '{printable(unknown[0])}', known are n, c, t, y, x{example}"
         )
     if len(set(letters)) < len(letters):
         raise UserError(f"{where}: data.axes={letters}: a letter occurs twice{example}")
@@ -47,7 +48,7 @@ def check(axes: str, variable: Variable, where: str) -> str:
     if len(letters) != rank:
         raise UserError(
             f"{where}: data.axes={letters} has {len(letters)} letters, the array {rank} dimensions "
-            f"({described(variable.shape)}){example}"
+            f"({shape_text(variable.shape)}){example}"
         )
     return letters
 
@@ -75,10 +76,10 @@ def infer(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, w
         return letters
     choices = usual(len(variable.shape), matlab)
     listed = "; ".join(f"{axes} is {meaning(axes, variable.shape)}" for axes in choices)
-    named = f", dimensions {', '.join(map(shown, variable.dims))}" if variable.dims else ""
+    named = f", dimensions {', '.join(map(printable, variable.dims))}" if variable.dims else ""
     rest = "" if len(variable.shape) == 3 else "; any other order works too"
     raise Unspecified(
-        f"{where}: the file does not say which index of {described(variable.shape)}{named} is time; "
+        f"{where}: the file does not say which index of {shape_text(variable.shape)}{named} is time; "
         f"type e.g. data.axes={choices[0]} ({listed}{rest})"
     )
 
@@ -114,7 +115,7 @@ def meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def arranged(values: np.ndarray, axes: str) -> np.ndarray:
+def arrange(values: np.ndarray, axes: str) -> np.ndarray:
     """float32 (N, C, T, H, W) of values whose indices are `axes`; a missing n or c gets length 1."""
     present = [letter for letter in ORDER if letter in axes]
     values = values.transpose([axes.index(letter) for letter in present])

@@ -1,4 +1,4 @@
-"""What every format gives to `arrays`: a list of its arrays, the details of one, and parts of it. No format is known here."""
+"""Interface of the readers of array files: `ArrayReader`, and the values that a reader returns."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import numpy as np
 
 from vsr.errors import UserError
 
-MAX_CHUNK = 2**30  # bytes that one compressed block may unpack to: one pixel costs the whole block
+MAX_CHUNK = 2**30  # bytes that one compressed chunk may unpack to: reading one pixel unpacks the whole chunk
+MAX_ATTRIBUTE = 60_000  # bytes; HDF5 keeps attributes in a header of 64 KiB
+DAMAGED = "the file is damaged or cut short; fetch or write it again"
 Part = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A numeric array in a file. `shape` and `dims` are in the file's own index order (for .mat: MATLAB's)."""
+    """A numeric array in a file. `shape` and `dims` are in the index order of the file (for .mat: MATLAB's order)."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,7 +34,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a file holds: numeric arrays, and by name why anything else cannot be a movie."""
+    """The numeric arrays of a file, and the reason for each other object why it cannot be a movie."""
 
     format: str
     variables: tuple[Variable, ...]
@@ -41,44 +43,128 @@ class Listing:
 
 @dataclass(frozen=True)
 class Details:
-    """Of one array: its plain attributes, and those of each dimension's coordinate (CF: axis, standard_name, units)."""
+    """Plain attributes of an array, and the attributes of each dimension's coordinate (CF: axis, standard_name, units)."""
 
     attrs: dict[str, Any] = field(default_factory=dict)
     coordinates: tuple[Mapping[str, Any], ...] | None = None
 
 
-class Source(ABC):
-    """One file. Its handle is opened on demand, once per process, and is not pickled.
+@dataclass(frozen=True)
+class Neighbour:
+    """Another array of the file of a movie.
 
-    All methods raise UserError for what cannot or must not be read.
+    Attributes:
+        name: path in the file.
+        dims: name of each dimension; "" for a dimension without a name.
+        shape: length of each dimension.
+        attrs: attributes.
+        coordinate: the file declares the array a coordinate of the movie in its own way (HDF5: as a dimension scale).
     """
 
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    attrs: Mapping[str, Any]
+    coordinate: bool = False
+
+    @property
+    def base(self) -> str:
+        """The name without its groups."""
+        return self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """All that a file holds beside the values of a movie, for an output that shall hold the same.
+
+    Attributes:
+        dims: name of each dimension of the movie's arrays, or None.
+        attrs: attributes of each of the movie's arrays.
+        groups: attributes by path of the group; "" is the file.
+        neighbours: all other arrays of the movie's group and of the groups above it.
+        decoded: the reader has applied scale_factor, add_offset and missing values: these attributes no longer hold.
+        storage: options of the format, for `Template.storage`.
+    """
+
+    dims: tuple[str, ...] | None = None
+    attrs: tuple[Mapping[str, Any], ...] = ()
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    neighbours: Sequence[Neighbour] = ()
+    decoded: bool = False
+    storage: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ArrayReader(ABC):
+    """Reader of one file. A subclass per format; `vsr.io.formats` lists them.
+
+    The handle is opened on demand, once per process, and is not pickled. A module with a reader imports the library of its format
+    inside of functions: all readers are imported before any file is opened. All methods raise UserError for a file that cannot or
+    must not be read.
+
+    Attributes:
+        name: the key of the format in `vsr.io.formats.FORMATS`.
+        suffixes: endings of the names of such files, in small letters.
+        isolated: run this reader in a child process, where a crash of a library does no harm. False only for readers that check
+            every declared size themselves before NumPy or SciPy reads a value.
+        format: name of the format, and of its version, for the user.
+        time_last: arrays usually have time as their last index.
+        superseded: files of this version are only read; outputs get the current version of the format.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    isolated: bool = True
     format: str
+    time_last: bool = False
+    superseded: bool = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: Any = None
         self._process = 0
 
+    @classmethod
+    @abstractmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        """The reader of a file, unopened; None for a file of another format.
+
+        The content decides, not the name. This method runs outside of the child process: it must not hand the file to a library.
+
+        Args:
+            path: an existing file or folder.
+            head: the first `vsr.io.readers.open.HEAD` bytes of the file; none of a folder.
+
+        Raises:
+            UserError: the file is of this format, but cannot be read.
+        """
+
     @abstractmethod
     def listing(self) -> Listing:
-        """Every array, without reading a value of any."""
+        """List every array. Reads no values."""
 
     @abstractmethod
     def details(self, name: str) -> Details:
-        """Of an array of the listing, after checking that its declared storage can be read safely."""
+        """Details of an array of the listing, whose declared storage is checked: it can be read safely."""
 
     @abstractmethod
     def read(self, name: str, part: Part) -> np.ndarray:
-        """The values of a part of an array, in the index order of its `Variable`, of any real dtype."""
+        """Decoded values of a part of an array, of any real dtype, in the index order of its `Variable`; () is the whole."""
+
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        """All that an output shall hold beside the values of the arrays `names`, whose indices are `axes`."""
+        return Metadata()
+
+    def read_stored(self, name: str) -> np.ndarray:
+        """All values of a `Neighbour`, not decoded."""
+        return self.read(name, ())
 
     def _open(self) -> Any:
-        """The handle that is kept between reads; None for formats that keep none."""
+        """Open the handle that is kept between reads."""
         return None
 
     @property
     def handle(self) -> Any:
-        """What `_open` gave; again in a forked process, since file handles must not be shared between two."""
+        """The result of `_open`; opened again in a forked process, since two processes must not share a file handle."""
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = self._open(), os.getpid()
         return self._handle
@@ -88,8 +174,8 @@ class Source(ABC):
 
 
 @contextmanager
-def guarded(where: str, advice: str) -> Iterator[None]:
-    """Turn any error of a reading library into a UserError: on damaged files they raise nearly every kind there is."""
+def user_errors(where: str, advice: str) -> Iterator[None]:
+    """Turn any error of a reading library into a UserError: on damaged files they raise nearly every kind of exception."""
     try:
         yield
     except UserError:
@@ -98,15 +184,16 @@ def guarded(where: str, advice: str) -> Iterator[None]:
         raise UserError(f"{where}: does not fit into memory; give fewer or smaller frames") from error
     except Exception as error:
         lines = str(error).strip().splitlines()
-        raise UserError(f"{where}: cannot be read ({shown(lines[0]) if lines else type(error).__name__}); {advice}") from error
+        cause = printable(lines[0]) if lines else type(error).__name__
+        raise UserError(f"{where}: cannot be read ({cause}); {advice}") from error
 
 
-def shown(name: str) -> str:
-    """A name from a file, safe to print: line breaks, terminal codes and broken text as escapes."""
+def printable(name: str) -> str:
+    """A name from a file, safe to print: line breaks, terminal codes and broken text become escapes."""
     return name if name.isprintable() else ascii(name)
 
 
-def described(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """(3, 4, 5) -> "3x4x5"."""
     return "x".join(map(str, shape)) or "a single number"
 
@@ -117,8 +204,8 @@ def bytes_text(size: float) -> str:
     return f"{size / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
-def kind_problem(dtype: np.dtype) -> str | None:
-    """None for integers and floats, else what it is."""
+def dtype_problem(dtype: np.dtype) -> str | None:
+    """Why values of a dtype cannot be a movie; None for integers and floats."""
     kinds = {"c": "complex", "b": "boolean", "O": "object", "V": "struct", "S": "string", "U": "string", "T": "string"}
     if dtype.kind in "iuf":
         return None
@@ -126,23 +213,23 @@ def kind_problem(dtype: np.dtype) -> str | None:
 
 
 def shape_problem(shape: Sequence[int]) -> str | None:
-    """None for a shape that holds at least one value, else what is wrong with it."""
+    """Why a shape cannot be used; None for a shape that holds at least one value."""
     if any(n < 0 for n in shape):
         return f"declares an impossible shape {tuple(shape)}"
-    return f"is empty ({described(shape)})" if 0 in shape else None
+    return f"is empty ({shape_text(shape)})" if 0 in shape else None
 
 
 def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
-    """Raises UserError when one block of a chunked array unpacks to more than MAX_CHUNK."""
+    """Raise UserError when one chunk of an array unpacks to more than MAX_CHUNK bytes."""
     size = math.prod(chunk) * itemsize if chunk else 0
     if size > MAX_CHUNK:
         raise UserError(
-            f"{where}: its chunks of {described(chunk or ())} unpack to {bytes_text(size)} each, more than "
+            f"{where}: its chunks of {shape_text(chunk or ())} unpack to {bytes_text(size)} each, more than "
             f"{bytes_text(MAX_CHUNK)}; write the file again with one frame per chunk"
         )
 
 
-def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes that are numbers, texts or short lists of numbers, as Python's own types."""
     out: dict[str, Any] = {}
     for key, value in attrs.items():
@@ -157,7 +244,31 @@ def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def portable_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that every format can hold: texts, lists of texts, numbers, one-dimensional arrays of numbers."""
+    out: dict[str, Any] = {}
+    for key, value in attrs.items():
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str):
+            out[key] = value
+            continue
+        try:
+            array = np.asarray(value)
+        except ValueError:  # nested lists
+            continue
+        if array.dtype.kind == "O" and array.size and all(isinstance(item, str) for item in array.flat):
+            out[key] = [str(item) for item in array.flat]
+        elif array.dtype.kind in "SU" and array.size:
+            texts = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+            out[key] = [str(item) for item in texts.flat]
+        elif array.dtype.kind in "biuf" and 0 < array.nbytes < MAX_ATTRIBUTE:
+            numbers = (array.astype(np.int8) if array.dtype.kind == "b" else array).ravel()
+            out[key] = numbers if numbers.size > 1 else numbers[0]
+    return out
+
+
 def units_of(attrs: Mapping[str, Any]) -> str | None:
-    """The text of the attribute `units`."""
-    units = plain({"units": attrs["units"]}).get("units") if "units" in attrs else None
+    """The text of the attribute `units`; None without one."""
+    units = plain_attributes({"units": attrs["units"]}).get("units") if "units" in attrs else None
     return units if isinstance(units, str) else None

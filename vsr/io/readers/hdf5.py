@@ -1,36 +1,42 @@
-"""HDF5 files and MATLAB's version 7.3, which is HDF5 with reversed dimensions. Nothing outside the file is ever followed."""
+"""Reader of HDF5 files. Links and values outside of the file are never followed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import (
-    Details,
-    Listing,
-    Part,
-    Source,
-    Variable,
-    check_chunk,
-    guarded,
-    kind_problem,
-    plain,
-    shape_problem,
-    shown,
-    units_of,
-)
+from vsr.io.readers import base
+from vsr.io.readers.axes import DIMENSION_NAMES
+from vsr.io.readers.base import ArrayReader, Details, Listing, Metadata, Neighbour, Part, Variable, printable, user_errors
+
+if TYPE_CHECKING:
+    import h5py
 
 DAMAGED = "the file is damaged, or its writer was killed; write or fetch it again"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+OFFSETS = (0, 512, 1024, 2048, 4096)  # of the signature: a user block may stand before it
+# Attributes that HDF5 and NetCDF write themselves, to say how datasets hang together.
+INTERNAL = (
+    *("CLASS", "NAME", "DIMENSION_LIST", "DIMENSION_LABELS", "REFERENCE_LIST"),
+    *("_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties", "_nc3_strict"),
+)
+PLACEHOLDER = b"This is a netCDF dimension but not a netCDF variable"
+
+
+def is_hdf5(head: bytes) -> bool:
+    """Whether a file begins as HDF5, perhaps behind a user block."""
+    return any(head[offset : offset + 8] == SIGNATURE for offset in OFFSETS)
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """For reading. Raises UserError that tells a file cut short from one left open and from a damaged one."""
+    """Open for reading. Raises UserError that tells a file cut short from one left open and from a damaged one."""
+    import h5py
+
     try:
         return h5py.File(str(path), "r")
     except Exception as error:
@@ -42,20 +48,31 @@ def open_hdf5(path: Path) -> h5py.File:
             ) from error
         if "truncated" in text:
             raise UserError(f"{path}: cut short, or its writer was killed; fetch or write the file again") from error
-        raise UserError(f"{path}: not readable as HDF5 ({shown(text)}); {DAMAGED}") from error
+        raise UserError(f"{path}: not readable as HDF5 ({printable(text)}); {DAMAGED}") from error
 
 
-def outside(dataset: h5py.Dataset) -> str | None:
+def outside_problem(dataset: h5py.Dataset) -> str | None:
     """Why the values of a dataset may lie in another file; None when they lie in its own."""
     if dataset.is_virtual:
         return "is a virtual dataset, made of other files; copy its values into one file"
     if dataset.external:
-        return f"has its values in another file ({shown(str(dataset.external[0][0]))}), which is not followed; copy them into one"
+        name = printable(str(dataset.external[0][0]))
+        return f"has its values in another file ({name}), which is not followed; copy them into one"
     return None
 
 
 def walk(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
-    """(path inside the file, object, None), or (path, None, why it is not followed) of all that hard links reach, once."""
+    """Walk over all objects that hard links reach, each once.
+
+    Args:
+        file: an open file.
+        deep: whether to descend into groups.
+
+    Yields:
+        (path inside the file, object, None), or for a link that is not followed (path, None, the reason).
+    """
+    import h5py
+
     groups: list[tuple[str, h5py.Group]] = [("", file)]
     seen = {h5py.h5o.get_info(file.id).addr}
     while groups:
@@ -64,9 +81,10 @@ def walk(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset
             name = prefix + key
             link = group.get(key, getlink=True)
             if isinstance(link, h5py.SoftLink):
-                yield name, None, f"is a link to {shown(link.path)}, which is not followed; name the array that it leads to"
+                target = printable(link.path)
+                yield name, None, f"is a link to {target}, which is not followed; name the array that it leads to"
             elif not isinstance(link, h5py.HardLink):
-                target = shown(str(getattr(link, "filename", "elsewhere")))
+                target = printable(str(getattr(link, "filename", "elsewhere")))
                 yield name, None, f"is a link into another file ({target}), which is not followed; copy the array into this one"
             else:
                 item = group[key]
@@ -80,18 +98,26 @@ def walk(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset
                     yield name, item, None
 
 
-class HDF5Source(Source):
+class HDF5Reader(ArrayReader):
     """Any HDF5 file; arrays are named by their path, groups separated by "/"."""
 
+    name = "hdf5"
+    suffixes: tuple[str, ...] = (".h5", ".hdf5")
     format = "HDF5"
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        return cls(path) if is_hdf5(head) else None
 
     def _open(self) -> h5py.File:
         return open_hdf5(self.path)
 
     def listing(self) -> Listing:
+        import h5py
+
         variables: list[Variable] = []
         refused: dict[str, str] = {}
-        with guarded(str(self.path), DAMAGED):
+        with user_errors(str(self.path), DAMAGED):
             for name, item, problem in self._walk():
                 problem = problem or self._problem(item)
                 if problem is not None:
@@ -101,91 +127,113 @@ class HDF5Source(Source):
         return Listing(self.format, tuple(variables), refused)
 
     def details(self, name: str) -> Details:
-        where = f"{self.path}: {shown(name)}"
-        with guarded(where, DAMAGED):
+        where = f"{self.path}: {printable(name)}"
+        with user_errors(where, DAMAGED):
             dataset = self._dataset(name)
-            check_chunk(where, dataset.chunks, dataset.dtype.itemsize)
+            base.check_chunk(where, dataset.chunks, dataset.dtype.itemsize)
             if not dataset.id.get_storage_size():
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
-            return Details(plain(_attrs(dataset)), tuple(plain(_attrs(s)) if s is not None else {} for s in scales))
+            coordinates = tuple(base.plain_attributes(attributes(s)) if s is not None else {} for s in scales)
+            return Details(base.plain_attributes(attributes(dataset)), coordinates)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with guarded(f"{self.path}: {shown(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
+        with user_errors(f"{self.path}: {printable(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
             return self._dataset(name)[part]
+
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        """Where only some dimensions have a name, the others are called by their axis."""
+        import h5py
+
+        file = self.handle
+        with user_errors(str(self.path), DAMAGED):
+            movie = file[names[0]]
+            known = [_dimension_name(dimension) for dimension in movie.dims]
+            full = tuple(name or DIMENSION_NAMES[letter] for name, letter in zip(known, axes, strict=True))
+            dims = full if any(known) and len(set(full)) == len(full) else None
+            scales = [_scale(dimension) for dimension in movie.dims]
+            attached = {scale.name: dims[i] for i, scale in enumerate(scales) if scale is not None and dims is not None}
+            groups = {"": _portable(file)}
+            for name in names:
+                parts = name.split("/")[:-1]
+                for depth in range(1, len(parts) + 1):
+                    groups["/".join(parts[:depth])] = _portable(file["/".join(parts[:depth])])
+            neighbours = [
+                neighbour
+                for name, item, problem in walk(file)
+                if problem is None and isinstance(item, h5py.Dataset) and name not in names
+                if (neighbour := _neighbour(name, item, attached.get(item.name))) is not None
+            ]
+            return Metadata(dims, tuple(_portable(file[name]) for name in names), groups, neighbours)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        import h5py
+
+        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+            dataset = self.handle[name]
+            if (problem := outside_problem(dataset)) is not None:
+                raise UserError(f"{self.path}: {printable(name)} {problem}")
+            return np.asarray(dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()])
 
     def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
         return walk(self.handle)
 
     def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
+        import h5py
+
         if not isinstance(item, h5py.Dataset):
             return None
-        if (problem := outside(item)) is not None:
+        if (problem := outside_problem(item)) is not None:
             return problem
         if item.shape is None:
             return "is empty"
-        return kind_problem(item.dtype) or shape_problem(item.shape)
+        return base.dtype_problem(item.dtype) or base.shape_problem(item.shape)
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
-        scales = [_scale(dimension) for dimension in item.dims]
-        pairs = zip(item.dims, scales, strict=True)
-        names = tuple(d.label or (s.name.rpartition("/")[2] if s is not None else "") for d, s in pairs)
-        return Variable(name, item.shape, str(item.dtype), names if names and all(names) else None, units_of(_attrs(item)))
+        names = tuple(_dimension_name(dimension) for dimension in item.dims)
+        units = base.units_of(attributes(item))
+        return Variable(name, item.shape, str(item.dtype), names if names and all(names) else None, units)
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        """Looked up and checked again at each read: the file may have changed since it was listed."""
+        """Look a dataset up and check it again at each read: the file may have changed since it was listed."""
         dataset = self.handle[name]
         if (problem := self._problem(dataset)) is not None:
-            raise UserError(f"{self.path}: {shown(name)} {problem}")
+            raise UserError(f"{self.path}: {printable(name)} {problem}")
         return dataset
 
 
-class MatlabHDF5Source(HDF5Source):
-    """MATLAB 7.3: shapes and parts in MATLAB's index order, which is h5py's reversed."""
+def attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+    """The attributes that h5py can read; an attribute of an unknown type is left out."""
+    out: dict[str, Any] = {}
+    for key in item.attrs:
+        with suppress(Exception):
+            out[key] = item.attrs[key]
+    return out
 
-    format = "MATLAB 7.3"
 
-    def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
-        # Only the workspace: what lies deeper are the parts of structs and cells.
-        return (entry for entry in walk(self.handle, deep=False) if not entry[0].startswith("#"))
-
-    def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
-        if item is None:
-            return None
-        attrs = _attrs(item)
-        kind = plain(attrs).get("MATLAB_class", "")
-        if "MATLAB_sparse" in attrs:
-            return "is a sparse matrix; store it with full()"
-        if isinstance(item, h5py.Group):
-            return f"is a {shown(str(kind) or 'group')}, not an array; store its field as a variable of its own"
-        if kind == "logical":
-            return "is boolean (logical), not real numbers; store it with single()"
-        if kind in ("char", "cell", "struct", "function_handle", "table"):
-            return f"is a {kind} array, not real numbers"
-        return "is empty" if "MATLAB_empty" in attrs else super()._problem(item)
-
-    def _variable(self, name: str, item: h5py.Dataset) -> Variable:
-        return Variable(name, item.shape[::-1], str(item.dtype), None, None)
-
-    def details(self, name: str) -> Details:
-        return Details(super().details(name).attrs)
-
-    def read(self, name: str, part: Part) -> np.ndarray:
-        return super().read(name, part[::-1]).transpose()
+def _portable(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+    return base.portable_attributes({key: value for key, value in attributes(item).items() if key not in INTERNAL})
 
 
 def _scale(dimension: Any) -> h5py.Dataset | None:
-    """The coordinate that is attached to a dimension; a broken reference to one says nothing."""
+    """The coordinate that is attached to a dimension; a broken reference counts as no coordinate."""
     with suppress(Exception):
         if len(dimension):
             return dimension[0]
     return None
 
 
-def _attrs(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
-    """Attributes that can be read; one of an unknown type is left out, as if it were not there."""
-    out: dict[str, Any] = {}
-    for key in item.attrs:
-        with suppress(Exception):
-            out[key] = item.attrs[key]
-    return out
+def _dimension_name(dimension: Any) -> str:
+    scale = _scale(dimension)
+    return str(dimension.label or (scale.name.rpartition("/")[2] if scale is not None else ""))
+
+
+def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
+    """None for a dataset without values of its own; `dim`: the dimension of the movie whose scale the dataset is."""
+    kept = item.attrs.get("NAME", b"")
+    if item.shape is None or outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
+        return None
+    dims = tuple(_dimension_name(dimension) for dimension in item.dims)
+    if dim is not None or (item.is_scale and len(item.shape) == 1):
+        dims = (dim or name.rpartition("/")[2],)
+    return Neighbour(name, dims, item.shape, _portable(item), coordinate=dim is not None)

@@ -1,32 +1,41 @@
-"""MATLAB files of version 4 and 5 to 7.2. (Version 7.3 is HDF5.)"""
+"""Readers of MATLAB files: version 4, version 5 to 7.2, and version 7.3, which is HDF5 with reversed dimensions."""
 
 from __future__ import annotations
 
 import math
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import (
+    DAMAGED,
+    ArrayReader,
     Details,
     Listing,
+    Metadata,
+    Neighbour,
     Part,
-    Source,
     Variable,
-    described,
-    guarded,
-    kind_problem,
+    dtype_problem,
+    plain_attributes,
+    printable,
     shape_problem,
-    shown,
+    shape_text,
+    user_errors,
 )
+from vsr.io.readers.hdf5 import HDF5Reader, attributes, is_hdf5, walk
 from vsr.system.matlab5 import Matrix, list_matrices, read_numbers
 
-DAMAGED = "the file is damaged or cut short; fetch or write it again"
-WORDS = {
+if TYPE_CHECKING:
+    import h5py
+
+VERSION_5, VERSION_73 = (b"\x00\x01IM", b"\x01\x00MI"), (b"\x00\x02IM", b"\x02\x00MI")  # bytes 124 to 127
+REFUSED = {
     "logical": "is boolean (logical), not real numbers; store it with single()",
     "sparse": "is a sparse matrix; store it with full()",
     "struct": "is a struct, not an array; store its field as a variable of its own",
@@ -37,24 +46,44 @@ WORDS = {
 }
 
 
-def looks_like_v4(head: bytes) -> bool:
-    """Whether the first 20 bytes are a version 4 header: type MOPT, rows, columns, imaginary, length of name."""
-    for order in "<>":
-        if len(head) >= 20:
-            kind, rows, columns, imaginary, length = struct.unpack(order + "5i", head[:20])
-            digits = kind // 1000, kind // 100 % 10, kind // 10 % 10, kind % 10
-            known = digits[0] in range(5) and digits[1] == 0 and digits[2] in range(6) and digits[3] in range(3)
-            if kind >= 0 and known and rows >= 0 and columns >= 0 and imaginary in (0, 1) and 1 < length < 4096:
-                return True
-    return False
+class _Workspace(ArrayReader):
+    """The variables of a MATLAB workspace, of any version. Single numbers are all that the file says about a movie."""
+
+    name = "matlab"
+    suffixes = (".mat",)
+    time_last = True
+
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        found = [v.name for v in self.listing().variables if v.name not in names and v.shape == (1, 1)]
+        return Metadata(neighbours=[Neighbour(name, (), (), {}) for name in found])
+
+    def read_stored(self, name: str) -> np.ndarray:
+        return self.read(name, (slice(None), slice(None))).reshape(())
 
 
-class MatlabSource(Source):
-    """Version 4 or 5. The format cannot be read in parts: the variable is read whole, once per process, and kept."""
+class MatlabReader(_Workspace):
+    """Version 4 or 5. The format cannot be read in parts: a variable is read whole, once per process, and kept."""
+
+    isolated = False
+    superseded = True  # older versions hold 2 GB at most and cannot be written piece by piece
 
     def __init__(self, path: Path, version: int) -> None:
         super().__init__(path)
         self.version, self.format = version, f"MATLAB {version}"
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        """Recognise any version: 7.3 becomes a `Matlab73Reader`."""
+        if is_hdf5(head):
+            return Matlab73Reader(path) if head[124:128] in VERSION_73 else None
+        if head[124:128] in VERSION_73:
+            raise UserError(
+                f"{path}: a MATLAB 7.3 header without the HDF5 file behind it, cut short; "
+                f"give a complete file of the kind that its name ({path.suffix}) promises"
+            )
+        if head[124:128] in VERSION_5:
+            return cls(path, 5)
+        return cls(path, 4) if path.suffix.lower() == ".mat" and _is_version_4(head) else None
 
     def _open(self) -> dict[str, np.ndarray]:
         return {}
@@ -62,13 +91,13 @@ class MatlabSource(Source):
     def listing(self) -> Listing:
         variables: list[Variable] = []
         refused: dict[str, str] = {}
-        with guarded(str(self.path), DAMAGED):
-            found = list(list_matrices(self.path) if self.version == 5 else _version_4(self.path))
+        with user_errors(str(self.path), DAMAGED):
+            found = list(list_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
         names = [matrix.name for matrix in found]
         for matrix in found:
             kind = "repeated" if names.count(matrix.name) > 1 else matrix.kind
-            if kind in WORDS or not kind.startswith(("float", "int", "uint")):
-                refused[matrix.name] = WORDS.get(kind, f"is of MATLAB's type {kind}, not real numbers")
+            if kind in REFUSED or not kind.startswith(("float", "int", "uint")):
+                refused[matrix.name] = REFUSED.get(kind, f"is of MATLAB's type {kind}, not real numbers")
             elif matrix.problem is not None:
                 refused[matrix.name] = f"{matrix.problem}; fetch or write the file again"
             elif (problem := shape_problem(matrix.shape)) is not None:
@@ -82,35 +111,85 @@ class MatlabSource(Source):
 
     def read(self, name: str, part: Part) -> np.ndarray:
         if name not in self.handle:
-            where = f"{self.path}: {shown(name)}"
-            with guarded(where, DAMAGED):
-                values = _values_5(self.path, name) if self.version == 5 else _values_4(self.path, name)
-                problem = kind_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
+            where = f"{self.path}: {printable(name)}"
+            with user_errors(where, DAMAGED):
+                values = _read_version_5(self.path, name) if self.version == 5 else _read_version_4(self.path, name)
+                problem = dtype_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
             if problem is not None:
                 raise UserError(f"{where} {problem}")
             self.handle[name] = values
         return self.handle[name][part]
 
 
-def _version_4(path: Path) -> Iterator[Matrix]:
+class Matlab73Reader(_Workspace, HDF5Reader):
+    """Version 7.3: shapes and parts in MATLAB's index order, which is h5py's reversed."""
+
+    name = "matlab"
+    suffixes = (".mat",)
+    format = "MATLAB 7.3"
+
+    def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
+        # Only the workspace: what lies deeper are the parts of structs and cells.
+        return (entry for entry in walk(self.handle, deep=False) if not entry[0].startswith("#"))
+
+    def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
+        import h5py
+
+        if item is None:
+            return None
+        attrs = attributes(item)
+        kind = plain_attributes(attrs).get("MATLAB_class", "")
+        if "MATLAB_sparse" in attrs:
+            return REFUSED["sparse"]
+        if isinstance(item, h5py.Group):
+            return f"is a {printable(str(kind) or 'group')}, not an array; store its field as a variable of its own"
+        if kind == "logical":
+            return REFUSED["logical"]
+        if kind in ("char", "cell", "struct", "function_handle", "table"):
+            return f"is a {kind} array, not real numbers"
+        return "is empty" if "MATLAB_empty" in attrs else super()._problem(item)
+
+    def _variable(self, name: str, item: h5py.Dataset) -> Variable:
+        return Variable(name, item.shape[::-1], str(item.dtype), None, None)
+
+    def details(self, name: str) -> Details:
+        return Details(super().details(name).attrs)
+
+    def read(self, name: str, part: Part) -> np.ndarray:
+        return super().read(name, part[::-1]).transpose()
+
+
+def _is_version_4(head: bytes) -> bool:
+    """Whether the first 20 bytes are a version 4 header: type MOPT, rows, columns, imaginary, length of name."""
+    for order in "<>":
+        if len(head) >= 20:
+            kind, rows, columns, imaginary, length = struct.unpack(order + "5i", head[:20])
+            digits = kind // 1000, kind // 100 % 10, kind // 10 % 10, kind % 10
+            known = digits[0] in range(5) and digits[1] == 0 and digits[2] in range(6) and digits[3] in range(3)
+            if kind >= 0 and known and rows >= 0 and columns >= 0 and imaginary in (0, 1) and 1 < length < 4096:
+                return True
+    return False
+
+
+def _list_version_4(path: Path) -> Iterator[Matrix]:
     from scipy.io import whosmat
 
     size = path.stat().st_size
-    with warnings.catch_warnings(action="ignore"):  # SciPy remarks on what it then refuses
+    with warnings.catch_warnings(action="ignore"):  # SciPy warns about matrices that it then refuses
         found = whosmat(str(path), appendmat=False)
     for name, shape, kind in found:
         problem = None
         if math.prod(shape) > size:  # before SciPy asks for the memory
-            problem = f"is cut short: {described(shape)} values are not in a file of {size} bytes"
+            problem = f"is cut short: {shape_text(shape)} values are not in a file of {size} bytes"
         yield Matrix(name, tuple(shape), {"double": "float64", "single": "float32"}.get(kind, kind), size, problem=problem)
 
 
-def _values_4(path: Path, name: str) -> np.ndarray:
+def _read_version_4(path: Path, name: str) -> np.ndarray:
     from scipy.io import loadmat
 
     with warnings.catch_warnings(action="ignore"):
         return loadmat(str(path), variable_names=[name], appendmat=False)[name]
 
 
-def _values_5(path: Path, name: str) -> np.ndarray:
+def _read_version_5(path: Path, name: str) -> np.ndarray:
     return read_numbers(path, next(found for found in list_matrices(path) if found.name == name))

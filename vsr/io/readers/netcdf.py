@@ -1,30 +1,153 @@
-"""NetCDF, classic and HDF5-based, through xarray (extra `netcdf`): packing and missing values are decoded, missing is NaN."""
+"""Reader of NetCDF, classic and HDF5-based, through xarray (extra `netcdf`)."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers import base
+from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import (
+    DAMAGED,
+    ArrayReader,
     Details,
     Listing,
+    Metadata,
+    Neighbour,
     Part,
-    Source,
     Variable,
-    check_chunk,
-    guarded,
-    kind_problem,
-    plain,
-    shape_problem,
-    shown,
-    units_of,
+    printable,
+    user_errors,
 )
+from vsr.io.readers.hdf5 import is_hdf5, open_hdf5, outside_problem, walk
 
-DAMAGED = "the file is damaged or cut short; fetch or write it again"
+
+class NetCDFReader(ArrayReader):
+    """All groups of a NetCDF file; variables are named by their path, groups separated by "/".
+
+    Packed values are unpacked, missing values become NaN.
+    """
+
+    name = "netcdf"
+    suffixes = (".nc",)
+
+    def __init__(self, path: Path, engine: str) -> None:
+        super().__init__(path)
+        self.engine = engine
+        self.format = "NetCDF (HDF5-based)" if engine == "h5netcdf" else "NetCDF (classic)"
+        self.superseded = engine == "scipy"
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        if is_hdf5(head):
+            return cls(path, "h5netcdf") if path.suffix.lower() == ".nc" else None
+        if head.startswith(b"CDF\x05"):
+            raise UserError(
+                f"{path}: NetCDF in its 64-bit data format, which is not read (nccopy -k nc4 converts it); "
+                f"give a complete file of the kind that its name ({path.suffix}) promises"
+            )
+        return cls(path, "scipy") if head.startswith((b"CDF\x01", b"CDF\x02")) else None
+
+    def _open(self) -> dict[str, Any]:
+        """Datasets by the path of their group. An HDF5 file is searched first for anything that leads out of it."""
+        groups = self._groups() if self.engine == "h5netcdf" else [""]
+        options = {"decode_times": False, "decode_timedelta": False, "decode_coords": False, "concat_characters": False}
+        with user_errors(str(self.path), DAMAGED):
+            return {group: self._open_group(group, **options) for group in groups}
+
+    def _open_group(self, group: str, **options: Any) -> Any:
+        if self.engine == "h5netcdf":
+            options["phony_dims"] = "sort"
+        if group:
+            options["group"] = group
+        # Default indexes would read coordinates of whatever size the file declares.
+        options |= {"create_default_indexes": False, "cache": False}
+        with warnings.catch_warnings(action="ignore"):  # on damage, which is refused, and on names that occur twice
+            return _xarray(self.engine).open_dataset(str(self.path), engine=self.engine, **options)
+
+    def _groups(self) -> list[str]:
+        """Raises UserError when any object of the file is, or has its values, somewhere else: libraries follow it unasked."""
+        import h5py
+
+        groups = [""]
+        with open_hdf5(self.path) as file, user_errors(str(self.path), DAMAGED):
+            for name, item, problem in walk(file):
+                if isinstance(item, h5py.Dataset):
+                    problem = outside_problem(item)
+                elif item is not None:
+                    groups.append(name)
+                if problem is not None:
+                    raise UserError(f"{self.path}: {printable(name)} {problem}")
+        return groups
+
+    def listing(self) -> Listing:
+        variables: list[Variable] = []
+        refused: dict[str, str] = {}
+        with user_errors(str(self.path), DAMAGED):
+            for group, dataset in self.handle.items():
+                for key, array in dataset.variables.items():
+                    name = f"{group}/{key}" if group else str(key)
+                    stored = np.dtype(array.encoding.get("dtype", array.dtype))
+                    problem = base.dtype_problem(stored) or base.dtype_problem(array.dtype) or base.shape_problem(array.shape)
+                    if problem is not None:
+                        refused[name] = problem
+                        continue
+                    dims = tuple(map(str, array.dims))
+                    variables.append(Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs)))
+        return Listing(self.format, tuple(variables), refused)
+
+    def details(self, name: str) -> Details:
+        where = f"{self.path}: {printable(name)}"
+        dataset, array = self._array(name)
+        with user_errors(where, DAMAGED):
+            itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
+            base.check_chunk(where, array.encoding.get("chunksizes"), itemsize)
+            coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
+            return Details(base.plain_attributes(array.attrs), tuple(map(base.plain_attributes, coordinates)))
+
+    def read(self, name: str, part: Part) -> np.ndarray:
+        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+            return self._array(name)[1][part].values
+
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        """Arrays of the movie's group and of those above it. A dimension without a name is called by its axis."""
+        _ = self.handle  # checks that the whole file lies in itself
+        parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
+        groups: dict[str, dict[str, Any]] = {}
+        neighbours: list[Neighbour] = []
+        with user_errors(str(self.path), DAMAGED):
+            for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
+                group = "/".join(parts[:depth])
+                with self._open_group(group, decode_cf=False) as dataset:
+                    groups[group] = base.portable_attributes(dataset.attrs)
+                    if depth == len(parts):
+                        found = zip(dataset.variables[last[0]].dims, axes, strict=True)
+                        renamed = {d: DIMENSION_NAMES[letter] for d, letter in found if d.startswith("phony_dim_")}
+                        dims = tuple(renamed.get(d, str(d)) for d in dataset.variables[last[0]].dims)
+                        attrs = tuple(base.portable_attributes(dataset.variables[name].attrs) for name in last)
+                    for key, array in dataset.variables.items():
+                        name = f"{group}/{key}" if group else str(key)
+                        if name not in names:
+                            own = tuple(renamed.get(d, str(d)) for d in array.dims)
+                            neighbours.append(Neighbour(name, own, array.shape, base.portable_attributes(array.attrs)))
+        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, decoded=True)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        _ = self.handle  # checks that the whole file lies in itself
+        group, _, key = name.rpartition("/")
+        with user_errors(f"{self.path}: {printable(name)}", DAMAGED), self._open_group(group, decode_cf=False) as dataset:
+            return np.asarray(dataset.variables[key].values)
+
+    def _array(self, name: str) -> tuple[Any, Any]:
+        """The dataset of a variable's group, and the variable."""
+        group, _, key = name.rpartition("/")
+        dataset = self.handle[group]
+        return dataset, dataset.variables[key]
 
 
 def _xarray(engine: str) -> Any:
@@ -36,87 +159,3 @@ def _xarray(engine: str) -> Any:
     except ImportError as error:
         raise UserError(f"reading NetCDF needs {error.name or 'xarray'}; type: pip install 'vsr[netcdf]'") from error
     return xarray
-
-
-class NetCDFSource(Source):
-    """All groups of a NetCDF file; variables are named by their path, groups separated by "/"."""
-
-    def __init__(self, path: Path, engine: str) -> None:
-        super().__init__(path)
-        self.engine = engine
-        self.format = "NetCDF (HDF5-based)" if engine == "h5netcdf" else "NetCDF (classic)"
-
-    def _open(self) -> dict[str, Any]:
-        """Datasets by the path of their group. An HDF5 file is searched first for anything that leads out of it."""
-        xarray = _xarray(self.engine)
-        groups, options = [""], {}
-        if self.engine == "h5netcdf":
-            groups, options = self._groups(), {"phony_dims": "sort"}
-        # Its remarks are on damage, which is refused, and on names that occur twice.
-        with guarded(str(self.path), DAMAGED), warnings.catch_warnings(action="ignore"):
-            return {
-                group: xarray.open_dataset(
-                    str(self.path),
-                    engine=self.engine,
-                    decode_times=False,
-                    decode_timedelta=False,
-                    decode_coords=False,
-                    concat_characters=False,
-                    create_default_indexes=False,  # they would read coordinates of whatever size the file declares
-                    cache=False,
-                    **({"group": group} if group else {}),
-                    **options,
-                )
-                for group in groups
-            }
-
-    def _groups(self) -> list[str]:
-        """Raises UserError when any object of the file is, or has its values, somewhere else: libraries follow it unasked."""
-        import h5py
-
-        from vsr.io.readers.hdf5 import open_hdf5, outside, walk
-
-        groups = [""]
-        with open_hdf5(self.path) as file, guarded(str(self.path), DAMAGED):
-            for name, item, problem in walk(file):
-                if isinstance(item, h5py.Dataset):
-                    problem = outside(item)
-                elif item is not None:
-                    groups.append(name)
-                if problem is not None:
-                    raise UserError(f"{self.path}: {shown(name)} {problem}")
-        return groups
-
-    def listing(self) -> Listing:
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with guarded(str(self.path), DAMAGED):
-            for group, dataset in self.handle.items():
-                for key, array in dataset.variables.items():
-                    name = f"{group}/{key}" if group else str(key)
-                    stored = np.dtype(array.encoding.get("dtype", array.dtype))
-                    problem = kind_problem(stored) or kind_problem(array.dtype) or shape_problem(array.shape)
-                    if problem is not None:
-                        refused[name] = problem
-                        continue
-                    dims = tuple(map(str, array.dims))
-                    variables.append(Variable(name, array.shape, str(stored), dims, units_of(array.attrs)))
-        return Listing(self.format, tuple(variables), refused)
-
-    def details(self, name: str) -> Details:
-        where = f"{self.path}: {shown(name)}"
-        dataset, array = self._array(name)
-        with guarded(where, DAMAGED):
-            check_chunk(where, array.encoding.get("chunksizes"), np.dtype(array.encoding.get("dtype", array.dtype)).itemsize)
-            coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
-            return Details(plain(array.attrs), tuple(plain(attrs) for attrs in coordinates))
-
-    def read(self, name: str, part: Part) -> np.ndarray:
-        with guarded(f"{self.path}: {shown(name)}", DAMAGED):
-            return self._array(name)[1][part].values
-
-    def _array(self, name: str) -> tuple[Any, Any]:
-        """The dataset of a variable's group, and the variable."""
-        group, _, key = name.rpartition("/")
-        dataset = self.handle[group]
-        return dataset, dataset.variables[key]

@@ -1,10 +1,14 @@
-"""NumPy's .npy and .npz. Pickles inside are never loaded, and declared sizes are checked against the file before reading."""
+"""Readers of NumPy's .npy and .npz.
+
+Pickles inside are never loaded. Declared sizes are checked against the file before values are read.
+"""
 
 from __future__ import annotations
 
 import math
 import struct
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -13,26 +17,28 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import (
+    DAMAGED,
+    ArrayReader,
     Details,
     Listing,
+    Metadata,
+    Neighbour,
     Part,
-    Source,
     Variable,
     bytes_text,
-    described,
-    guarded,
-    kind_problem,
+    dtype_problem,
+    printable,
     shape_problem,
-    shown,
+    shape_text,
+    user_errors,
 )
 
-DAMAGED = "the file is damaged or cut short; fetch or write it again"
 DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims more lies about its size
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the values: shape, Fortran order, dtype, and where the values begin."""
+    """Shape, order of storage and dtype of an array, and the position of its first byte."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -45,15 +51,15 @@ class Header:
 
     def problem(self, size: int) -> str | None:
         """Why an array with this header in `size` bytes cannot be used."""
-        if (problem := kind_problem(self.dtype) or shape_problem(self.shape)) is not None:
+        if (problem := dtype_problem(self.dtype) or shape_problem(self.shape)) is not None:
             return problem
         if self.end > size:
-            return f"is cut short: {described(self.shape)} values need {self.end} bytes, there are {size}"
+            return f"is cut short: {shape_text(self.shape)} values need {self.end} bytes, there are {size}"
         return None
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Of an opened .npy. Raises ValueError for what is none."""
+    """Read the header of an open .npy. Raises ValueError for a file of another format."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -64,38 +70,49 @@ def read_header(file: IO[bytes]) -> Header:
     return Header(tuple(map(int, shape)), fortran, dtype, file.tell())
 
 
-class NpySource(Source):
+class NpyReader(ArrayReader):
     """One array, called by the file's name without suffix; mapped, so that only what is used is read."""
 
+    name = "npy"
+    suffixes = (".npy",)
+    isolated = False
     format = "NumPy .npy"
 
-    @property
-    def name(self) -> str:
-        return self.path.stem
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        return cls(path) if head.startswith(b"\x93NUMPY") else None
 
     def _open(self) -> np.ndarray:
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
     def listing(self) -> Listing:
-        with guarded(str(self.path), DAMAGED), self.path.open("rb") as file:
+        with user_errors(str(self.path), DAMAGED), self.path.open("rb") as file:
             header = read_header(file)
         problem = header.problem(self.path.stat().st_size)
         if problem is not None:
             raise UserError(f"{self.path}: {problem}; give a file with a real array in it")
-        return Listing(self.format, (Variable(self.name, header.shape, str(header.dtype), None, None),), {})
+        return Listing(self.format, (Variable(self.path.stem, header.shape, str(header.dtype), None, None),), {})
 
     def details(self, name: str) -> Details:
         return Details()
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with guarded(str(self.path), DAMAGED):
+        with user_errors(str(self.path), DAMAGED):
             return np.asarray(self.handle[part])
 
 
-class NpzSource(Source):
+class NpzReader(ArrayReader):
     """A zip of .npy files. Stored members are mapped; compressed ones are read whole, once per process, and kept."""
 
+    name = "npz"
+    suffixes = (".npz",)
+    isolated = False
     format = "NumPy .npz"
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        """Recognise any zip; the reader of Zarr is asked first."""
+        return cls(path) if is_zip(head) else None
 
     def _open(self) -> dict[str, np.ndarray]:
         return {}
@@ -103,12 +120,12 @@ class NpzSource(Source):
     def listing(self) -> Listing:
         variables: list[Variable] = []
         refused: dict[str, str] = {}
-        with guarded(str(self.path), DAMAGED), zipfile.ZipFile(self.path) as archive:
+        with user_errors(str(self.path), DAMAGED), zipfile.ZipFile(self.path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
                 problem = member_problem(info)
                 if problem is None and info.filename.endswith(".npy"):
-                    with guarded(f"{self.path}: {shown(name)}", DAMAGED), archive.open(info) as file:
+                    with user_errors(f"{self.path}: {printable(name)}", DAMAGED), archive.open(info) as file:
                         header = read_header(file)
                     problem = header.problem(info.file_size)
                     variable = Variable(name, header.shape, str(header.dtype), None, None)
@@ -125,16 +142,21 @@ class NpzSource(Source):
 
     def read(self, name: str, part: Part) -> np.ndarray:
         if name not in self.handle:
-            with guarded(f"{self.path}: {shown(name)}", DAMAGED), zipfile.ZipFile(self.path) as archive:
+            with user_errors(f"{self.path}: {printable(name)}", DAMAGED), zipfile.ZipFile(self.path) as archive:
                 self.handle[name] = self._member(archive, archive.getinfo(name + ".npy"))
         return np.asarray(self.handle[name][part])
 
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        """Single numbers. The file does not tell the meaning of other arrays."""
+        found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
+        return Metadata(neighbours=[Neighbour(name, (), (), {}) for name in found])
+
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-        """Mapped or read; checked again, since the file may have changed since it was listed."""
+        """Map or read a member. Checks it again: the file may have changed since it was listed."""
         with archive.open(info) as file:
             header = read_header(file)
             if (problem := member_problem(info) or header.problem(info.file_size)) is not None:
-                raise UserError(f"{self.path}: {shown(info.filename)} {problem}")
+                raise UserError(f"{self.path}: {printable(info.filename)} {problem}")
             if info.compress_type == zipfile.ZIP_DEFLATED:
                 file.seek(0)
                 return np.lib.format.read_array(file, allow_pickle=False)
@@ -144,8 +166,13 @@ class NpzSource(Source):
         return values.transpose() if header.fortran else values
 
 
+def is_zip(head: bytes) -> bool:
+    """Whether a file begins as a zip, perhaps as an empty one."""
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
 def member_problem(info: zipfile.ZipInfo) -> str | None:
-    """Why a member of a zip must not be unpacked; None for one that may be."""
+    """Why a member of a zip must not be unpacked; None for a harmless member."""
     if info.flag_bits & 1:
         return "is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -158,7 +185,7 @@ def member_problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of a member begin: behind its local header, whose name and extra field may differ from the directory's."""
+    """Position of a member's bytes, behind its local header, whose name and extra field may differ from the directory's."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         name, extra = struct.unpack("<2H", file.read(30)[26:30])

@@ -1,4 +1,4 @@
-"""Zarr, versions 2 and 3, as a local folder or .zip (extra `zarr`).
+"""Reader of Zarr, versions 2 and 3, as a local folder or .zip (extra `zarr`).
 
 The metadata are read and checked here; only a store that uses known compressions and lies wholly in its folder reaches the
 library, whose codecs include one that unpickles.
@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,22 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.base import (
     MAX_CHUNK,
+    ArrayReader,
     Details,
     Listing,
+    Metadata,
+    Neighbour,
     Part,
-    Source,
     Variable,
     check_chunk,
-    guarded,
-    kind_problem,
-    plain,
+    dtype_problem,
+    plain_attributes,
+    printable,
     shape_problem,
-    shown,
     units_of,
+    user_errors,
 )
-from vsr.io.readers.numpy_files import member_problem
+from vsr.io.readers.numpy_files import is_zip, member_problem
 
 DAMAGED = "the store is damaged; write or fetch it again"
 FILES = (".zarray", ".zgroup", "zarr.json")
@@ -42,16 +44,23 @@ CODECS = (
     "fixedscaleoffset quantize bitround sharding_indexed"
 )
 LEADING_OUT = ("kvstore", "url", "uri", "refs", "templates", "storage_transformers")
+DIMENSIONS = "_ARRAY_DIMENSIONS"  # the attribute of Zarr 2 that names the dimensions
 MAX_METADATA = 2**24  # bytes of one metadata file
 
 
-class ZarrSource(Source):
+class ZarrReader(ArrayReader):
     """Arrays are named by their path in the store, a single one at its top by the store's own name.
 
     Arrays with named dimensions are decoded as xarray does: missing is NaN.
     """
 
+    name = "zarr"
+    suffixes = (".zarr", ".zip")
     format = "Zarr"
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        return cls(path) if (is_zip(head) or path.is_dir()) and is_store(path) else None
 
     def _open(self) -> dict[str, tuple[dict[str, Any], Any]]:
         """(metadata, opened array) by name, of arrays that have been opened."""
@@ -60,7 +69,7 @@ class ZarrSource(Source):
     def listing(self) -> Listing:
         variables: list[Variable] = []
         refused: dict[str, str] = {}
-        with guarded(str(self.path), DAMAGED):
+        with user_errors(str(self.path), DAMAGED):
             for name, meta in self._arrays():
                 problem = _problem(meta)
                 if problem is None:
@@ -71,36 +80,70 @@ class ZarrSource(Source):
         return Listing(self.format, tuple(variables), refused)
 
     def details(self, name: str) -> Details:
-        where = f"{self.path}: {shown(name)}"
+        where = f"{self.path}: {printable(name)}"
         _library()
         arrays = dict(self._arrays())
-        with guarded(where, DAMAGED):
+        with user_errors(where, DAMAGED):
             meta = arrays[name]
             check_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
             group = name.rpartition("/")[0]
             beside = [arrays.get(f"{group}/{d}".lstrip("/"), {"attributes": {}}) for d in _dims(meta) or ()]
-            return Details(plain(meta["attributes"]), tuple(plain(x["attributes"]) for x in beside) or None)
+            return Details(plain_attributes(meta["attributes"]), tuple(plain_attributes(x["attributes"]) for x in beside) or None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with guarded(f"{self.path}: {shown(name)}", DAMAGED):
+        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
             if name not in self.handle:
                 self.handle[name] = self._opened(name)
             meta, array = self.handle[name]
             return _decoded(np.asarray(array[part]), meta)
 
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        """Arrays of the movie's group and of those above it, and the version, chunks and compression of the movie's arrays."""
+        with user_errors(str(self.path), DAMAGED):
+            listed = {variable.name: variable for variable in self.listing().variables}
+            top = _library().open(self._store(), mode="r")
+            parts = names[0].split("/")[:-1]
+            above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+            groups = {group: _attributes(_member(top, group)) for group in above} if hasattr(top, "group_keys") else {}
+            neighbours: list[Neighbour] = []
+            for name, variable in listed.items():
+                if name not in names and name.rpartition("/")[0] in above:
+                    self.details(name)  # raises for chunks that must not be unpacked
+                    array = _member(top, name)
+                    attrs = _attributes(array)
+                    if array.metadata.zarr_format == 2 and array.fill_value is not None:
+                        attrs["_FillValue"] = array.fill_value
+                    neighbours.append(Neighbour(name, variable.dims or ("",) * array.ndim, array.shape, attrs))
+            movies = [_member(top, name) for name in names]
+            storage = {
+                "version": movies[0].metadata.zarr_format,
+                "compressors": _compressors(movies[0]),
+                "consolidated": getattr(getattr(top, "metadata", None), "consolidated_metadata", None) is not None,
+                "frames": (movies[0].shards or movies[0].chunks)[axes.index("t")],
+            }
+        dims = listed[names[0]].dims
+        return Metadata(dims, tuple(map(_attributes, movies)), groups, neighbours, decoded=dims is not None, storage=storage)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+            return np.asarray(self._opened(name)[1][...])
+
     def _opened(self, name: str) -> tuple[dict[str, Any], Any]:
-        zarr = _library()
         # Checked again: the store may have changed since it was listed, or this is another process.
         meta = dict(self._arrays())[name]
         if (problem := _problem(meta)) is not None:
-            raise UserError(f"{self.path}: {shown(name)} {problem}")
-        local = self.path.is_dir()
-        store = zarr.storage.LocalStore(self.path, read_only=True) if local else zarr.storage.ZipStore(self.path, mode="r")
-        return meta, zarr.open_array(store=store, path=meta["folder"], mode="r", zarr_format=meta["zarr_format"])
+            raise UserError(f"{self.path}: {printable(name)} {problem}")
+        options = {"path": meta["folder"], "zarr_format": meta["zarr_format"]}
+        return meta, _library().open_array(store=self._store(), mode="r", **options)
+
+    def _store(self) -> Any:
+        """The store of the library, whose files `_arrays` has checked."""
+        storage = _library().storage
+        return storage.LocalStore(self.path, read_only=True) if self.path.is_dir() else storage.ZipStore(self.path, mode="r")
 
     def _arrays(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(name, metadata) of every array. Raises UserError when any metadata or file of the store leads out of it."""
-        with guarded(str(self.path), DAMAGED):
+        with user_errors(str(self.path), DAMAGED):
             files = self._metadata_files()
             for path, text in sorted(files.items()):
                 folder, _, kind = path.rpartition("/")
@@ -133,23 +176,23 @@ class ZarrSource(Source):
                     if problem is None and info.file_size > MAX_CHUNK:
                         problem = f"unpacks to more than {MAX_CHUNK} bytes"
                     if problem is not None:
-                        raise UserError(f"{self.path}: {shown(info.filename)} {problem}")
+                        raise UserError(f"{self.path}: {printable(info.filename)} {problem}")
                     if info.filename.rpartition("/")[2] in wanted and info.file_size <= MAX_METADATA:
                         files[info.filename] = archive.read(info).decode("utf-8")
         return files
 
     def _check_inside(self, path: str, meta: Any) -> None:
         if not isinstance(meta, dict):
-            raise UserError(f"{self.path}: {shown(path)} is not Zarr metadata; {DAMAGED}")
+            raise UserError(f"{self.path}: {printable(path)} is not Zarr metadata; {DAMAGED}")
         if path.endswith(".zattrs"):
             return
         for key in LEADING_OUT:
             if meta.get(key):
-                raise UserError(f"{self.path}: {shown(path)} refers elsewhere ({key}); only whole local stores are read")
+                raise UserError(f"{self.path}: {printable(path)} refers elsewhere ({key}); only whole local stores are read")
         consolidated = meta.get("metadata") or (meta.get("consolidated_metadata") or {}).get("metadata") or {}
         for name in consolidated:
             if name.startswith("/") or ".." in name.split("/"):
-                raise UserError(f"{self.path}: {shown(path)} refers to {shown(name)}, outside of the store; {DAMAGED}")
+                raise UserError(f"{self.path}: {printable(path)} refers to {printable(name)}, outside of the store; {DAMAGED}")
 
 
 def _library() -> Any:
@@ -164,21 +207,40 @@ def is_store(path: Path) -> bool:
     """Whether a folder or zip file holds Zarr metadata at its top."""
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
-    with guarded(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
+    with user_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
         return not {*FILES}.isdisjoint(archive.namelist())
 
 
+def _member(top: Any, name: str) -> Any:
+    """An array or a group of the store; the store itself when it is a single array."""
+    return top[name] if name and hasattr(top, "group_keys") else top
+
+
+def _attributes(item: Any) -> dict[str, Any]:
+    return {key: value for key, value in item.attrs.asdict().items() if key != DIMENSIONS}
+
+
+def _compressors(array: Any) -> list[dict[str, Any]] | None:
+    """Plain values, for an array of float32. Filters are left out, since they depend on the type that is stored."""
+    out = [codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() for codec in array.compressors]
+    for codec in out:
+        if "typesize" in codec.get("configuration", {}):
+            codec["configuration"]["typesize"] = 4
+    return out or None
+
+
 def _problem(meta: Mapping[str, Any]) -> str | None:
-    """Why an array cannot be used; None for one that can be."""
+    """Why an array cannot be used; None for a good array."""
     try:
         dtype = np.dtype(_dtype(meta))
     except (TypeError, ValueError):
-        return f"is of type {shown(str(_dtype(meta)))}, not real numbers"
-    if (problem := kind_problem(dtype) or shape_problem(meta["shape"])) is not None:
+        return f"is of type {printable(str(_dtype(meta)))}, not real numbers"
+    if (problem := dtype_problem(dtype) or shape_problem(meta["shape"])) is not None:
         return problem
     codecs = [*(meta.get("codecs") or ()), *(meta.get("filters") or ()), meta.get("compressor") or "bytes"]
     if unknown := sorted({name for name in _codec_names(codecs) if name.removeprefix("numcodecs.") not in CODECS.split()}):
-        return f"is encoded by '{shown(unknown[0])}', which is not among the known compressions; write it again with zstd or gzip"
+        codec = printable(unknown[0])
+        return f"is encoded by '{codec}', which is not among the known compressions; write it again with zstd or gzip"
     grid, key = meta.get("chunk_grid", {}), meta.get("chunk_key_encoding", {})
     separator = meta.get("dimension_separator") or (key.get("configuration") or {}).get("separator", ".")
     if grid.get("name", "regular") != "regular" or key.get("name", "v2") not in ("default", "v2") or separator not in ("/", "."):
@@ -187,7 +249,7 @@ def _problem(meta: Mapping[str, Any]) -> str | None:
 
 
 def _codec_names(codecs: list[Any]) -> Iterator[str]:
-    """Names of codecs, and of those inside of shards."""
+    """Names of codecs, also of the codecs inside of shards."""
     for codec in codecs:
         name = codec if isinstance(codec, str) else str(codec.get("name", codec.get("id")))
         yield name
@@ -206,7 +268,7 @@ def _chunks(meta: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _dims(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
-    names = meta.get("dimension_names") or meta["attributes"].get("_ARRAY_DIMENSIONS")
+    names = meta.get("dimension_names") or meta["attributes"].get(DIMENSIONS)
     named = isinstance(names, list) and len(names) == len(meta["shape"]) and all(isinstance(x, str) and x for x in names)
     return tuple(names) if named and names else None
 

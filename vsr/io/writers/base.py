@@ -1,4 +1,4 @@
-"""What every writer is (`Sink`), and the record of how far it came (`Journal`), which outlives a kill."""
+"""Interfaces of the writers: `ArrayWriter` for a format, `Sink` for an output, `Journal` for progress that outlives a kill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.writers.template import Template
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -62,6 +63,44 @@ class Sink(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class ArrayWriter(ABC):
+    """Writer of one format of array files. A subclass per format; `vsr.io.formats` lists them.
+
+    Attributes:
+        name: the key of the format in `vsr.io.formats.FORMATS`.
+        suffixes: endings of the names of such files, in small letters.
+        title: name of the format, and of its version, for the user.
+        has_attributes: a file holds units, names of dimensions and other attributes.
+        field_kinds: kinds of NumPy's dtypes that a `Field` may have; "" for a format without fields.
+        single_array: a file holds one array, so that several variables become its channels.
+        folder: an output is a folder.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    title: str
+    has_attributes: bool = True
+    field_kinds: str = "iuf"
+    single_array: bool = False
+    folder: bool = False
+
+    @abstractmethod
+    def sink(self, journal: Journal, template: Template) -> Sink:
+        """Open the output of a journal, which belongs to the sink from now on. Raises UserError when the disk has no room."""
+
+    def needs_dims(self, origin: str) -> bool:
+        """Whether dimensions without a name must get one, in the output of an input of the format `origin`."""
+        return False
+
+    def valid_names(self, names: Sequence[str]) -> list[str]:
+        """Names that the format accepts, all different, in place of the names of arrays and fields."""
+        return list(names)
+
+    def target_problem(self, path: Path) -> str | None:
+        """Why an output must not replace `path`; None for a path that it may replace."""
+        return None
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""Files whose pixels lie in one piece at a known place: everything else is written once, then pixels go straight to theirs.
+"""Writer of files whose pixels lie in one piece: all else is written once, then pixels go straight to their place.
 
 No library has the file open while pixels are written, so a kill cannot damage what makes it readable, and a run that was killed
 and continued gives the same bytes as one that was not. The price is that the pixels are not compressed.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import bytes_text
-from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync, writing
 from vsr.io.writers.template import ITEM, Template
 
 FLOAT = np.dtype("<f4")
@@ -26,39 +27,57 @@ RUN = 2**12  # bytes in one piece from which on it is written on its own
 METADATA = 2**20  # bytes that a file may need besides pixels and fields, on the safe side
 
 
+class ContiguousWriter(ArrayWriter):
+    """Writer of a format whose files are written in two steps: `create` makes all but the pixels, `ContiguousSink` adds them.
+
+    Attributes:
+        packs: `pack` makes the final file of the complete one, which needs twice the space.
+    """
+
+    packs: bool = False
+
+    @abstractmethod
+    def create(self, path: Path, template: Template) -> list[int]:
+        """Write the file without its pixels. Returns the byte offset of each array."""
+
+    def storage_order(self, template: Template) -> str:
+        """The axes of an array in the order of storage, the last one fastest."""
+        return template.axes
+
+    def pack(self, spool: Path, target: Path, template: Template) -> None:
+        """Make the final file `target` of the complete file `spool`."""
+        raise NotImplementedError
+
+    def sink(self, journal: Journal, template: Template) -> Sink:
+        return ContiguousSink(journal, template, self)
+
+
 class ContiguousSink(Sink):
-    """Of .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3.
+    """Sink of .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3.
 
     Frames lie together in the file, and writing is as fast as the disk, where time comes before rows and columns in the order of
     storage. Where it does not (HDF5 and NetCDF with axes such as "yxt"), each block of frames touches the whole file.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        template: Template,
-        order: str,
-        create: Callable[[Path, Template], Sequence[int]],
-        pack: Callable[[Path, Path, Template], None] | None = None,
-    ) -> None:
+    def __init__(self, journal: Journal, template: Template, writer: ContiguousWriter) -> None:
         """Continue the partial of the journal, or create one with its full size on the disk.
 
         Args:
             journal: of the target; belongs to the sink from now on.
-            template: what the file holds.
-            order: the axes of an array in the order of storage, the last one fastest.
-            create: writes the file without its pixels and returns the byte offset of each array.
-            pack: makes the final file (second argument) of the complete partial (first argument), for .npz.
+            template: content of the file beside its pixels.
+            writer: the writer of the format.
 
-        Raises UserError when the disk has no room for the file.
+        Raises:
+            UserError: the disk has no room for the file.
         """
-        self._journal, self._template, self._order, self._pack = journal, template, order, pack
+        self._journal, self._template, self._writer = journal, template, writer
+        self._order = writer.storage_order(template)
         self._handle: int | None = None
         try:
             if journal.resumed and not self._intact():
                 journal.start_over()
             if not journal.resumed:
-                self._create(create)
+                self._create()
             with writing(journal.target):
                 self._handle = os.open(journal.partial, os.O_RDWR | os.O_CLOEXEC)
         except BaseException:
@@ -74,13 +93,13 @@ class ContiguousSink(Sink):
         partial, state = self._journal.partial, self._journal.state
         return partial.is_file() and partial.stat().st_size in (state.get("size"), state.get("packed"))
 
-    def _create(self, create: Callable[[Path, Template], Sequence[int]]) -> None:
+    def _create(self) -> None:
         partial, target = self._journal.partial, self._journal.target
         fields = sum(entry.values.nbytes for entry in self._template.fields)
-        copies = 2 if self._pack is not None else 1
+        copies = 2 if self._writer.packs else 1
         with writing(target):
             _check_room(partial, copies * (self._template.data_bytes + 2 * fields) + METADATA, 2 * fields + METADATA)
-            offsets = [int(offset) for offset in create(partial, self._template)]
+            offsets = [int(offset) for offset in self._writer.create(partial, self._template)]
             end = max(offsets) + self._template.data_bytes // len(offsets)
             with partial.open("r+b") as file:
                 size = max(end, partial.stat().st_size)
@@ -131,15 +150,15 @@ class ContiguousSink(Sink):
                 f"{self._journal.partial}: is no longer {self._journal.state['size']} bytes long, another program changed it; "
                 f"type the same command again to start over"
             )
-        if self._pack is not None and self._journal.partial.stat().st_size != self._journal.state.get("packed"):
-            self._pack_up(self._pack)
+        if self._writer.packs and self._journal.partial.stat().st_size != self._journal.state.get("packed"):
+            self._pack()
         self._release()
         self._journal.finish()
 
-    def _pack_up(self, pack: Callable[[Path, Path, Template], None]) -> None:
+    def _pack(self) -> None:
         partial, spare = self._journal.partial, self._journal.spare
         with writing(self._journal.target, self.done):
-            pack(partial, spare, self._template)
+            self._writer.pack(partial, spare, self._template)
             sync(spare)
             # Said before it is so: a kill right after the move must not make the result look like a damaged partial.
             self._journal.record(self.done, packed=spare.stat().st_size)
@@ -196,7 +215,7 @@ def place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice],
 
 
 def _run(whole: Sequence[bool], values: np.ndarray) -> int:
-    """Bytes of the values that lie together in the file."""
+    """Count the bytes that lie together in the file."""
     last = max(i for i, complete in enumerate(whole) if not complete)
     return ITEM * math.prod(values.shape[last:])
 

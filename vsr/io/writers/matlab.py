@@ -1,59 +1,59 @@
-"""MATLAB 7.3: HDF5 behind MATLAB's own header, dimensions reversed, classes as attributes. Also what .mat inputs of any version
-become, since older versions hold 2 GB at most and cannot be written piece by piece.
+"""Writer of MATLAB 7.3: HDF5 behind MATLAB's own header, dimensions reversed, classes as attributes.
+
+Inputs of older versions become 7.3 as well: older versions hold 2 GB at most and cannot be written piece by piece.
 """
 
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from vsr.io.readers.base import Source
-from vsr.io.readers.hdf5 import MatlabHDF5Source
-from vsr.io.readers.isolated.proxies import IsolatedSource
-from vsr.io.readers.matlab import MatlabSource
+from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.hdf5 import EARLY, contiguous, offsets_of
-from vsr.io.writers.metadata import Contents, Neighbour
 from vsr.io.writers.template import Template
 
 HEADER = 512  # bytes before the HDF5 file
 TEXT = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created by: vsr HDF5 schema 1.00 ."
 
 
-def create(path: Path, template: Template) -> list[int]:
-    """The file without its pixels. Dimensions are stored in reverse, so that MATLAB sees them in the order of `axes`."""
-    with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
-        for name in template.names:
-            dataset = contiguous(file, name, template.array_shape[::-1])
-            dataset.attrs["MATLAB_class"] = np.bytes_("single")
-        for entry in template.fields:
-            # MATLAB computes in double, and its arrays have two dimensions at least: vectors are columns.
-            values = entry.values.astype(np.float64)
-            values = values.reshape(-1, 1) if values.ndim < 2 else values
-            dataset = file.create_dataset(entry.name, data=values.T, track_times=False)
-            dataset.attrs["MATLAB_class"] = np.bytes_("double")
-    with path.open("r+b") as raw:
-        raw.write(TEXT.ljust(116) + bytes(8) + b"\x00\x02IM")
-    return offsets_of(path, template.names)
+class MatlabWriter(ContiguousWriter):
+    """MATLAB 7.3."""
+
+    name = "matlab"
+    suffixes = (".mat",)
+    title = "MATLAB 7.3"
+    has_attributes = False
+
+    def storage_order(self, template: Template) -> str:
+        return template.axes[::-1]
+
+    def valid_names(self, names: Sequence[str]) -> list[str]:
+        taken: set[str] = set()
+        return [_identifier(name, taken) for name in names]
+
+    def create(self, path: Path, template: Template) -> list[int]:
+        """Dimensions are stored in reverse, so that MATLAB sees them in the order of `axes`."""
+        with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
+            for name in template.names:
+                dataset = contiguous(file, name, template.array_shape[::-1])
+                dataset.attrs["MATLAB_class"] = np.bytes_("single")
+            for entry in template.fields:
+                # MATLAB computes in double, and its arrays have two dimensions at least: vectors are columns.
+                values = entry.values.astype(np.float64)
+                values = values.reshape(-1, 1) if values.ndim < 2 else values
+                dataset = file.create_dataset(entry.name, data=values.T, track_times=False)
+                dataset.attrs["MATLAB_class"] = np.bytes_("double")
+        with path.open("r+b") as raw:
+            raw.write(TEXT.ljust(116) + bytes(8) + b"\x00\x02IM")
+        return offsets_of(path, template.names)
 
 
-def contents(path: Path, names: list[str], format_name: str) -> Contents:
-    """Single numbers (1x1) are carried over; what other variables mean, the file does not say."""
-    new = format_name == "MATLAB 7.3"
-    source: Source = IsolatedSource(MatlabHDF5Source(path)) if new else MatlabSource(path, int(format_name[-1]))
-    found = [v.name for v in source.listing().variables if v.name not in names and v.shape == (1, 1)]
-    return Contents(neighbours=[Neighbour(name, (), (), {}, partial(_single, source, name)) for name in found])
-
-
-def _single(source: Source, name: str) -> np.ndarray:
-    return source.read(name, (slice(None), slice(None))).reshape(())
-
-
-def identifier(name: str, taken: set[str]) -> str:
-    """A name that MATLAB accepts and that is not taken: "run/a/2 m" -> "x2_m"."""
+def _identifier(name: str, taken: set[str]) -> str:
+    """A name that MATLAB accepts and that is not in `taken`: "run/a/2 m" -> "x2_m"."""
     word = re.sub(r"\W", "_", name.rpartition("/")[2], flags=re.ASCII)
     word = (word if word[:1].isalpha() else f"x{word}")[:60]
     out, number = word, 1

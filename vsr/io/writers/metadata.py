@@ -1,19 +1,18 @@
-"""What stands around a movie in its file, and what of it goes with the finer movie: coordinates, scalars, attributes."""
+"""Coordinates, scalars and attributes that go from the file of a movie to the file of the finer movie."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from vsr.io.readers.base import ArrayReader, Metadata, Neighbour
 from vsr.io.writers.coordinates import period_of, refine
 from vsr.io.writers.template import Field
 
 MAX_FIELD = 2**28  # bytes of a refined coordinate; larger ones are left out
-MAX_ATTRIBUTE = 60_000  # bytes; HDF5 keeps attributes in a header of 64 KiB
 PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
 RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
 # Of a grid that is no longer this one, or naming variables that are not carried over.
@@ -21,50 +20,12 @@ STALE = ("GeoTransform", "geospatial_lat_resolution", "geospatial_lon_resolution
 GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees_east", "degree_east")
 
 
-def _unread() -> np.ndarray:
-    """In place of a neighbour's `read` where nobody has said yet how that is done."""
-    raise ValueError("it has not been said how the values of this array are read")
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Another array of the input. `read` gives all of its values as they are stored."""
-
-    name: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    attrs: Mapping[str, Any]
-    read: Callable[[], np.ndarray] = _unread
-    coordinate: bool = False  # whether the file says so in its own way; CF's ways are looked at here
-
-    @property
-    def base(self) -> str:
-        """The name without its groups."""
-        return self.name.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Of a file: dimension names and attributes of the movie's arrays, attributes of groups, and all other arrays near it.
-
-    `decoded`: whether the reader has applied scale_factor, add_offset and missing values, so that they no longer hold.
-    `storage`: options of the format, for a `Template`.
-    """
-
-    dims: tuple[str, ...] | None = None
-    attrs: tuple[Mapping[str, Any], ...] = ()
-    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    neighbours: Sequence[Neighbour] = ()
-    decoded: bool = False
-    storage: Mapping[str, Any] = field(default_factory=dict)
-
-
-def data_attrs(contents: Contents, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
+def data_attrs(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
     """The attributes of the movie's arrays that still hold for float32 values on the finer grid."""
-    dropped = (*RANGES, *STALE, *(PACKING if contents.decoded else ("_FillValue", "missing_value")))
+    dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
     names = {entry.name.rpartition("/")[2] for entry in fields}
     out: list[dict[str, Any]] = []
-    for attrs in contents.attrs:
+    for attrs in metadata.attrs:
         kept = {k: v for k, v in attrs.items() if k not in dropped and not k.startswith("_Quantize")}
         if isinstance(kept.get("coordinates"), str):
             kept["coordinates"] = " ".join(word for word in kept["coordinates"].split() if word in names)
@@ -74,7 +35,7 @@ def data_attrs(contents: Contents, fields: Sequence[Field]) -> tuple[dict[str, A
     return tuple(out)
 
 
-def carried_over(contents: Contents, axes: str, scale: int, decode: bool) -> list[Field]:
+def carried_over(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
     """The neighbours that go with the movie, refined along its rows and columns.
 
     They are: coordinates (named like their dimension, attached as a scale, named by an attribute `coordinates` or
@@ -82,53 +43,30 @@ def carried_over(contents: Contents, axes: str, scale: int, decode: bool) -> lis
     All other arrays are data of the coarse grid.
 
     Args:
-        contents: of the input.
+        reader: the reader of the input.
+        metadata: the metadata of the movie.
         axes: the meaning of the movie's dimensions.
         scale: how many pixels come from one, along rows and along columns.
         decode: unpack also what stays as it is (when the output's format does not know packing).
     """
-    letters = dict(zip(contents.dims or (), axes, strict=bool(contents.dims)))
-    named = _named(contents)
+    letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
+    named = _named(metadata)
     fields: list[Field] = []
     bounds: set[str] = set()
-    for entry in contents.neighbours:
+    for entry in metadata.neighbours:
         if entry.coordinate or _is_coordinate(entry, letters, named):
-            made = _finer(entry, letters, scale, decode)
+            made = _finer(reader, entry, letters, scale, decode)
             if made is not None:
                 fields.append(made)
                 bounds |= {str(made.attrs[key]) for key in ("bounds", "climatology") if key in made.attrs}
     known = {entry.name for entry in fields}
-    edges = [e for e in contents.neighbours if e.base in bounds and e.name not in known and not _moved(e, letters)]
-    return [*fields, *(made for entry in edges if (made := _as_it_is(entry, decode)) is not None)]
+    edges = [e for e in metadata.neighbours if e.base in bounds and e.name not in known and not _moved(e, letters)]
+    return [*fields, *(made for entry in edges if (made := _as_it_is(reader, entry, decode)) is not None)]
 
 
-def portable(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that every format can hold, as texts, lists of texts, numbers or one-dimensional arrays of numbers."""
-    out: dict[str, Any] = {}
-    for key, value in attrs.items():
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str):
-            out[key] = value
-            continue
-        try:
-            array = np.asarray(value)
-        except ValueError:  # nested lists
-            continue
-        if array.dtype.kind == "O" and array.size and all(isinstance(item, str) for item in array.flat):
-            out[key] = [str(item) for item in array.flat]
-        elif array.dtype.kind in "SU" and array.size:
-            texts = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
-            out[key] = [str(item) for item in texts.flat]
-        elif array.dtype.kind in "biuf" and 0 < array.nbytes < MAX_ATTRIBUTE:
-            numbers = (array.astype(np.int8) if array.dtype.kind == "b" else array).ravel()
-            out[key] = numbers if numbers.size > 1 else numbers[0]
-    return out
-
-
-def _named(contents: Contents) -> set[str]:
+def _named(metadata: Metadata) -> set[str]:
     """Names in the attributes `coordinates` and `grid_mapping` ("crs: x y" names all three)."""
-    attrs = [*contents.attrs, *contents.groups.values()]
+    attrs = [*metadata.attrs, *metadata.groups.values()]
     texts = [str(found[key]) for found in attrs for key in ("coordinates", "grid_mapping") if key in found]
     return {word.strip(":") for text in texts for word in text.split()}
 
@@ -147,15 +85,15 @@ def _moved(entry: Neighbour, letters: Mapping[str, str]) -> list[int]:
     return [axis for axis, dim in enumerate(entry.dims) if letters.get(dim) in ("y", "x")]
 
 
-def _finer(entry: Neighbour, letters: Mapping[str, str], scale: int, decode: bool) -> Field | None:
-    """None for what cannot be refined: texts, a single pixel, too large, dimensions without a name."""
+def _finer(reader: ArrayReader, entry: Neighbour, letters: Mapping[str, str], scale: int, decode: bool) -> Field | None:
+    """None for an array that cannot be refined: texts, a single pixel, too large, dimensions without a name."""
     axes = _moved(entry, letters)
     if scale == 1 or not axes:
-        return _as_it_is(entry, decode)
+        return _as_it_is(reader, entry, decode)
     size = 8 * math.prod(entry.shape) * scale ** len(axes)
     if "" in entry.dims or min(entry.shape[axis] for axis in axes) < 2 or size > MAX_FIELD:
         return None
-    values = entry.read()
+    values = reader.read_stored(entry.name)
     if values.dtype.kind not in "iuf":
         return None
     values = _decoded(values, entry.attrs)
@@ -165,10 +103,10 @@ def _finer(entry: Neighbour, letters: Mapping[str, str], scale: int, decode: boo
     return Field(entry.name, entry.dims, values, {k: v for k, v in entry.attrs.items() if k not in gone})
 
 
-def _as_it_is(entry: Neighbour, decode: bool) -> Field | None:
+def _as_it_is(reader: ArrayReader, entry: Neighbour, decode: bool) -> Field | None:
     if "" in entry.dims or 8 * math.prod(entry.shape) > MAX_FIELD:
         return None
-    values = entry.read()
+    values = reader.read_stored(entry.name)
     attrs = {k: v for k, v in entry.attrs.items() if k not in STALE}
     if decode and values.dtype.kind in "iuf" and not {*PACKING}.isdisjoint(attrs):
         values, attrs = _decoded(values, attrs), {k: v for k, v in attrs.items() if k not in (*PACKING, *RANGES)}

@@ -1,25 +1,23 @@
-"""Array movie files as outputs: what a finer version of a file is to hold (`template_of`), and where it goes (`array_sink`)."""
+"""Outputs: array files (`template_of`, `array_sink`), videos and pictures (`stream_pair`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vsr.errors import UserError
+from vsr.io.formats import format_of_output, load_writer
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.writers.base import Journal, Sink
-from vsr.io.writers.pictures import picture_pair
-from vsr.io.writers.template import FORMATS, Field, Template, format_of
+from vsr.io.writers.template import Field, Template
 from vsr.io.writers.template_from_file import template_of
-from vsr.io.writers.video.layout import stored
-from vsr.io.writers.video.mux import MUXERS
-from vsr.io.writers.video.planes import Colours
-from vsr.io.writers.video.sink import VideoSink, _target
-from vsr.io.writers.video.source import Beside, Source, VideoSource
 
-__all__ = ["FORMATS", "Field", "Template", "array_sink", "template_of"]
+if TYPE_CHECKING:
+    from vsr.io.writers.video.source import Source
+
+__all__ = ["Field", "Template", "array_sink", "stream_pair", "template_of"]
 
 
 def array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
@@ -27,45 +25,23 @@ def array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], o
 
     Args:
         path: the target; its ending must be one of the template's format.
-        template: what the file holds.
-        identity: what the frames depend on, plain values: checkpoint, input, options.
+        template: content of the file beside its pixels.
+        identity: all that the frames depend on, plain values: checkpoint, input, options.
         overwrite: see `Journal`.
 
-    Raises UserError when the path cannot be written (exists, no room, no permission, another writer, another identity).
+    Raises:
+        UserError: the path cannot be written (exists, no room, no permission, another writer, another identity).
     """
-    path = Path(path)
+    path, writer = Path(path), load_writer(template.format)
     template.check()
-    if format_of(path) != template.format:
+    if format_of_output(path) != template.format:
         raise ValueError(f"{path} for a template of {template.format}")
-    if template.format == "zarr":
-        from vsr.io.readers.zarr_store import is_store
-
-        if path.is_dir() and not is_store(path):
-            raise UserError(f"{path}: a folder that is no Zarr store is not replaced; type another output=NAME.zarr")
+    if writer.single_array and len(template.names) > 1:
+        raise ValueError(f"{writer.title} holds one array")
+    if (problem := writer.target_problem(path)) is not None:
+        raise UserError(f"{path}: {problem}")
     whole = {**identity, "layout of the file": template.digest()}
-    journal = Journal(path, whole, overwrite=overwrite, folder=template.format == "zarr")
-    if template.format == "zarr":
-        from vsr.io.writers.zarr_store import ZarrSink
-
-        return ZarrSink(journal, template)
-    from vsr.io.writers.contiguous import ContiguousSink
-
-    if template.format in ("npy", "npz"):
-        from vsr.io.writers import numpy_files
-
-        pack = numpy_files.pack_npz if template.format == "npz" else None
-        return ContiguousSink(journal, template, numpy_files.storage_order(template), numpy_files.create_npy, pack)
-    if template.format == "matlab":
-        from vsr.io.writers import matlab
-
-        return ContiguousSink(journal, template, template.axes[::-1], matlab.create)
-    if template.format == "netcdf":
-        from vsr.io.writers import netcdf
-
-        return ContiguousSink(journal, template, template.axes, netcdf.create)
-    from vsr.io.writers import hdf5
-
-    return ContiguousSink(journal, template, template.axes, hdf5.create)
+    return writer.sink(Journal(path, whole, overwrite=overwrite, folder=writer.folder), template)
 
 
 def stream_pair(
@@ -97,6 +73,14 @@ def stream_pair(
 
     Raises UserError for what cannot be read, written or kept.
     """
+    # These modules import torch, which array files do not need.
+    from vsr.io.writers.pictures import picture_pair
+    from vsr.io.writers.video.layout import stored
+    from vsr.io.writers.video.mux import MUXERS
+    from vsr.io.writers.video.planes import Colours
+    from vsr.io.writers.video.sink import VideoSink, _target
+    from vsr.io.writers.video.source import Beside, VideoSource
+
     if input.exists() and output.exists() and input.samefile(output):
         raise UserError(f"{output}: is the input; type another output=PATH")
     if input.is_dir() or input.suffix.lower() in PICTURES:

@@ -1,4 +1,4 @@
-"""What an output file is to hold beside its pixels (`Template`), whatever its format."""
+"""Content of an output file beside its pixels (`Template`), in any format."""
 
 from __future__ import annotations
 
@@ -7,23 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vsr.errors import UserError
-
-FORMATS = {
-    ".npy": "npy",
-    ".npz": "npz",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".nc": "netcdf",
-    ".mat": "matlab",
-    ".zarr": "zarr",
-}
-DIMS = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # names where the format asks for some
 ITEM = 4  # bytes of a float32
 
 
@@ -45,7 +32,7 @@ class Template:
     """An SR file without its pixels: float32 little-endian arrays in physical units, NaN where values are missing.
 
     Attributes:
-        format: one of the values of FORMATS.
+        format: a key of `vsr.io.formats.FORMATS`.
         names: one array, or several of the same shape that are the channels; paths within the file (.npy needs none).
         axes: the meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; in .mat files in MATLAB's order.
         shape: (movies, channels, T, H, W) of the output.
@@ -79,17 +66,17 @@ class Template:
 
     @property
     def array_shape(self) -> tuple[int, ...]:
-        """Of one array, in the order of `axes`."""
+        """Shape of one array, in the order of `axes`."""
         return tuple(self.sizes[letter] for letter in self.axes)
 
     @property
     def frames(self) -> int:
-        """Over all movies."""
+        """Number of frames of all movies."""
         return self.shape[0] * self.shape[2]
 
     @property
     def data_bytes(self) -> int:
-        """Of all pixels, uncompressed."""
+        """Size of all pixels, uncompressed."""
         return ITEM * math.prod(self.shape)
 
     @property
@@ -102,7 +89,7 @@ class Template:
         return out
 
     def attrs_of(self, index: int) -> dict[str, Any]:
-        """Of one of `names`."""
+        """Attributes of one of `names`."""
         return dict(self.attrs[index]) if self.attrs else {}
 
     def dim_sizes(self) -> dict[str, int]:
@@ -115,7 +102,7 @@ class Template:
         return sizes
 
     def digest(self) -> str:
-        """Of everything except history and notes."""
+        """Checksum of everything except history and notes."""
         parts = [self.format, self.names, self.axes, self.shape, self.dims, self.attrs, self.groups, self.storage]
         text = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode())
         for entry in self.fields:
@@ -133,15 +120,6 @@ class Template:
             raise ValueError(f"axes {self.axes} do not describe {self.shape} in {len(self.names)} arrays")
         if len(self.names) > 1 and ("c" in self.axes or len(self.names) != self.shape[1]):
             raise ValueError(f"{len(self.names)} arrays for {self.shape[1]} channels, axes {self.axes}")
-        if self.format == "npy" and len(self.names) > 1:
-            raise ValueError("a .npy holds one array")
         if len(self.dims or self.axes) != len(self.axes) or len(self.attrs or self.names) != len(self.names):
             raise ValueError("dims go with axes and attrs with names, one by one")
         self.dim_sizes()
-
-
-def format_of(path: Path) -> str:
-    """The format that a name promises. Raises UserError for one that is not written."""
-    if (found := FORMATS.get(path.suffix.lower())) is None:
-        raise UserError(f"{path}: its ending names no format that is written; type output=NAME with one of {', '.join(FORMATS)}")
-    return found

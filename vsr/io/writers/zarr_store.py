@@ -1,4 +1,4 @@
-"""Zarr folders, version 2 or 3: compressed chunks of whole frames, each written once, under a temporary name at first."""
+"""Writer of Zarr folders, version 2 or 3: compressed chunks of whole frames, each written once, first under a temporary name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,33 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import guarded
-from vsr.io.readers.isolated.parent import run
-from vsr.io.readers.zarr_store import DAMAGED, ZarrSource
-from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.readers.zarr_store import DIMENSIONS, is_store
+from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync, writing
 from vsr.io.writers.contiguous import FLOAT, ordered
-from vsr.io.writers.metadata import Contents, Neighbour
 from vsr.io.writers.template import ITEM, Template
 
 CHUNK = 2**23  # bytes of frames that are compressed together
 LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
-NAMED = "_ARRAY_DIMENSIONS"
+
+
+class ZarrWriter(ArrayWriter):
+    """Zarr folder; version, compression and chunks come from an input of this format."""
+
+    name = "zarr"
+    suffixes = (".zarr",)
+    title = "Zarr"
+    folder = True
+
+    def sink(self, journal: Journal, template: Template) -> Sink:
+        return ZarrSink(journal, template)
+
+    def needs_dims(self, origin: str) -> bool:
+        return origin != self.name
+
+    def target_problem(self, path: Path) -> str | None:
+        if path.is_dir() and not is_store(path):
+            return "a folder that is no Zarr store is not replaced; type another output=NAME.zarr"
+        return None
 
 
 class ZarrSink(Sink):
@@ -165,7 +179,7 @@ def _array(
 ) -> Any:
     names: dict[str, Any] = {}
     if dims is not None and version == 2:
-        attrs = {**attrs, NAMED: list(dims)}
+        attrs = {**attrs, DIMENSIONS: list(dims)}
     elif dims is not None:
         names["dimension_names"] = tuple(dims)
     return root.create_array(name, shape=shape, dtype=dtype, attributes=_json(attrs), **names, **options)
@@ -184,71 +198,6 @@ def _sync_tree(path: Path) -> None:
 
 def _version(template: Template) -> int:
     return int(template.storage.get("version", 3))
-
-
-def contents(path: Path, names: list[str], axes: str) -> Contents:
-    """What stands around the arrays `names`, in their group and those above it, of a store that the reader has found harmless."""
-    found = run(path, _contents, path, names, axes)
-    return replace(found, neighbours=[replace(n, read=partial(run, path, _values, path, n.name)) for n in found.neighbours])
-
-
-def _contents(path: Path, names: list[str], axes: str) -> Contents:
-    source = ZarrSource(path)
-    with guarded(str(path), DAMAGED):
-        listed = {variable.name: variable for variable in source.listing().variables}
-        top = _node(path)
-        arrays = {name: _member(top, name) for name in listed}
-        first = arrays[names[0]]
-        parts = names[0].split("/")[:-1]
-        above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
-        groups = {group: _attrs(_member(top, group)) for group in above} if hasattr(top, "group_keys") else {}
-        neighbours: list[Neighbour] = []
-        for name, array in arrays.items():
-            if name not in names and name.rpartition("/")[0] in above:
-                source.details(name)  # raises for chunks that must not be unpacked
-                attrs = _attrs(array)
-                if array.metadata.zarr_format == 2 and array.fill_value is not None:
-                    attrs["_FillValue"] = array.fill_value
-                own = listed[name].dims or ("",) * array.ndim
-                neighbours.append(Neighbour(name, own, array.shape, attrs))
-        storage = {
-            "version": first.metadata.zarr_format,
-            "compressors": _compressors(first),
-            "consolidated": getattr(getattr(top, "metadata", None), "consolidated_metadata", None) is not None,
-            "frames": (first.shards or first.chunks)[axes.index("t")],
-        }
-        found = tuple(_attrs(arrays[name]) for name in names)
-        dims = listed[names[0]].dims
-    return Contents(dims, found, groups, neighbours, decoded=dims is not None, storage=storage)
-
-
-def _values(path: Path, name: str) -> np.ndarray:
-    with guarded(f"{path}: {name}", DAMAGED):
-        return np.asarray(_member(_node(path), name)[...])
-
-
-def _node(path: Path) -> Any:
-    zarr = _library()
-    store = zarr.storage.LocalStore(path, read_only=True) if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
-    return zarr.open(store, mode="r")
-
-
-def _member(top: Any, name: str) -> Any:
-    """An array or a group of the store; the store itself when it is a single array."""
-    return top[name] if name and hasattr(top, "group_keys") else top
-
-
-def _attrs(item: Any) -> dict[str, Any]:
-    return {key: value for key, value in item.attrs.asdict().items() if key != NAMED}
-
-
-def _compressors(array: Any) -> list[dict[str, Any]] | None:
-    """Those of the array as plain values. Filters depend on the type that is stored and are not taken over."""
-    out = [codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() for codec in array.compressors]
-    for codec in out:
-        if "typesize" in codec.get("configuration", {}):
-            codec["configuration"]["typesize"] = ITEM
-    return out or None
 
 
 def _library() -> Any:

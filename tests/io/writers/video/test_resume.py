@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.io.writers.video.fakes import nearest
 from vsr.errors import UserError
-from vsr.io.writers.video.sink import stream_pair
+from vsr.io.writers.open import stream_pair
 
 source, target, stop, flush, limit = Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])
 if limit:

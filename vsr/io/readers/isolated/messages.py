@@ -22,11 +22,11 @@ CLASSES = (
     "vsr.io.readers.pictures:PictureFacts",
     "vsr.io.readers.base:Details",
     "vsr.io.readers.base:Listing",
+    "vsr.io.readers.base:Metadata",
+    "vsr.io.readers.base:Neighbour",
     "vsr.io.readers.base:Variable",
     "vsr.io.readers.video_stream:VideoFacts",
     "vsr.io.readers.video_stream:VideoFrame",
-    "vsr.io.writers.metadata:Contents",
-    "vsr.io.writers.metadata:Neighbour",
 )
 KINDS = "biufcSUVMm"  # of NumPy's types, those whose values are bytes
 MAX_TEXT = 2**28  # bytes of JSON in one answer

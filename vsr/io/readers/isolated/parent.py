@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, shown
+from vsr.io.readers.base import bytes_text, printable
 from vsr.io.readers.isolated import child
 from vsr.io.readers.isolated.messages import NotUnderstood, receive
 
@@ -114,7 +114,7 @@ class Child:
             raise OSError(*value)
         if kind == "other":
             name, text, trace = value
-            first = shown((text.strip().splitlines() or [""])[0])
+            first = printable((text.strip().splitlines() or [""])[0])
             raise UserError(f"{path}: cannot be read ({name}: {first}); {DAMAGED}") from RuntimeError(trace)
         return kind, value
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import Details, Listing, Part, Source
+from vsr.io.readers.base import ArrayReader, Details, Listing, Metadata, Part
 from vsr.io.readers.isolated.parent import Remote
 from vsr.io.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, VideoStream
 
 
-class IsolatedSource(Source):
-    """A source that has not been opened, to be opened in the child. Raises UserError as it does, and as `isolated.run`."""
+class IsolatedReader(ArrayReader):
+    """A reader whose methods run in the child process. Raises UserError like the reader, and like `parent.run`."""
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source.path)
-        self.format = source.format
-        self._remote = Remote(source.path, _itself, source)
+    isolated = False
+
+    def __init__(self, reader: ArrayReader) -> None:
+        super().__init__(reader.path)
+        self.name, self.suffixes = reader.name, reader.suffixes
+        self.format, self.time_last, self.superseded = reader.format, reader.time_last, reader.superseded
+        self._remote = Remote(reader.path, _itself, reader)
+
+    @classmethod
+    def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
+        return None
 
     def listing(self) -> Listing:
         return self._remote.ask("listing")
@@ -29,6 +36,12 @@ class IsolatedSource(Source):
 
     def read(self, name: str, part: Part) -> np.ndarray:
         return self._remote.ask("read", name, part)
+
+    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+        return self._remote.ask("metadata", names, axes)
+
+    def read_stored(self, name: str) -> np.ndarray:
+        return self._remote.ask("read_stored", name)
 
 
 class IsolatedVideo:
@@ -57,8 +70,8 @@ class IsolatedVideo:
         return self._remote.ask("times")
 
 
-def _itself(source: Source) -> Source:
-    return source
+def _itself(reader: ArrayReader) -> ArrayReader:
+    return reader
 
 
 def _video(path: Path, frames: int | None, limit: int, key: str) -> VideoStream:
