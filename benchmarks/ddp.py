@@ -1,12 +1,18 @@
-"""Images per second of training on one CPU process and on two, of one core each.
+"""Training speed in images per second of one CPU process and of two processes, with one core each.
 
-python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]. Both take turns in one run: a process pinned to the
-first core, and two in a group, pinned to one core each; every one computes in one thread. An image is a training patch (of a
-movie network, a clip). Medians of the rounds, and of their ratios to one process, are printed: `shared`, two processes share the
-batch of the one, so that only time changes; `as is`, the same with gloo's thread as gloo starts it (`ranks.join_group`);
-`each`, both have as large a batch as the one; `apart`, two processes have nothing to do with each other, which is as much as
-these two cores give. `core` is the part of its core's time that the single process had. Where `apart` is far from 2, or `core`
-from 1, others were at work, and the ratios say little.
+    python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]
+
+One process is pinned to the first core; two processes form a group and are pinned to one core each. Every process computes in one
+thread, and the single process and the group take turns. An image is a training patch, or a clip for movie networks. The script
+prints medians of the rounds, and medians of the ratios to the single process:
+
+- `shared`: two processes share the batch of the single process.
+- `as is`: like `shared`, with the network thread of gloo as gloo starts it (see `vsr.system.ranks.join_group`).
+- `each`: both processes have as large a batch as the single process.
+- `apart`: two independent processes, the upper bound on these two cores.
+- `core`: processor time over elapsed time of the single process.
+
+If `apart` is far from 2 or `core` far from 1, other processes were busy, and the ratios are not reliable.
 """
 
 from __future__ import annotations
@@ -47,7 +53,15 @@ FRAMES, SIZE = 96, 144
 
 @dataclass(frozen=True)
 class Case:
-    """A network, and what a step of it takes: `patch` in LR pixels, clips per step, frames per clip."""
+    """A network and its training steps.
+
+    Attributes:
+        network: "fsrcnn" or "srnet3d".
+        patch: LR pixels per side of a patch.
+        batch: clips per step.
+        length: frames per clip.
+        steps: number of measured steps.
+    """
 
     network: str
     patch: int
@@ -65,7 +79,7 @@ CASES = {
 
 
 class Clock(L.Callback):
-    """From the end of the third step, which is past all that is done once, to the end of the last."""
+    """Measures the time from the end of the third step to the end of the last; the first steps include one-time work."""
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         now = time.perf_counter(), time.process_time()
@@ -76,7 +90,7 @@ class Clock(L.Callback):
 
 
 def images_per_second(case: Case, processes: int) -> tuple[float, float]:
-    """Of all processes together, and the part of the time that this one computed."""
+    """Train and return images per second of all processes together, and processor time over elapsed time of this process."""
     torch.manual_seed(0)
     hr = torch.rand(FRAMES, 1, SIZE, SIZE)
     pair = LrHrPair(bicubic_down(hr, 2), hr)
@@ -93,12 +107,12 @@ def images_per_second(case: Case, processes: int) -> tuple[float, float]:
         symmetries=("flip_y", "flip_x", "transpose"),
     )
     clock = Clock()
-    together = DDPStrategy(cluster_environment=LightningEnvironment(), broadcast_buffers=False)
+    group = DDPStrategy(cluster_environment=LightningEnvironment(), broadcast_buffers=False)
     trainer = L.Trainer(
         max_epochs=1,
         accelerator="cpu",
         devices=processes,
-        strategy=together if processes > 1 else "auto",
+        strategy=group if processes > 1 else "auto",
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -111,7 +125,16 @@ def images_per_second(case: Case, processes: int) -> tuple[float, float]:
 
 
 def process(rank: int, processes: int, core: int, folder: str, orders: Connection, join: Callable[..., None]) -> None:
-    """Measure what is ordered until told to stop; `join` makes the group of several."""
+    """Measure each case that arrives through the pipe, until None arrives.
+
+    Args:
+        rank: rank in the group.
+        processes: size of the group.
+        core: CPU core to run on.
+        folder: folder for the rendezvous file of the group.
+        orders: receives a Case or None, sends the result of `images_per_second`.
+        join: joins the process group when there are several processes.
+    """
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -124,7 +147,7 @@ def process(rank: int, processes: int, core: int, folder: str, orders: Connectio
 
 
 def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = join_group) -> list[Connection]:
-    """As many processes, on a core each; the ends of their pipes."""
+    """Start a group of processes, each pinned to its core, and return the parent's ends of their pipes."""
     context = get_context("spawn")
     ends = []
     for rank in range(processes):
@@ -135,14 +158,14 @@ def start(processes: int, cores: list[int], folder: str, join: Callable[..., Non
 
 
 def measure(ends: list[Connection], case: Case) -> list[tuple[float, float]]:
-    """What each of these processes found, working at the same time."""
+    """Let all processes measure a case at the same time and return their results."""
     for end in ends:
         end.send(case)
     return [end.recv() for end in ends]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     options = parser.parse_args()

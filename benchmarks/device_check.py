@@ -1,9 +1,13 @@
-"""What the accelerator of this machine does, against the CPU: make device-check.
+"""Comparison of the accelerator of this machine with the CPU: speed, scores and frames (make device-check).
 
-python benchmarks/device_check.py [--steps 100]. Trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16,
-fp16 (GPUs) and compiled, from the same start and on the same patches; scores each on the test frames; upscales frames of 270x480
-with it; and compares that with what the CPU makes of the same weights in fp32. Without an accelerator the device is the CPU.
-Prints one table, and exits with 1 where a difference is larger than the arithmetic explains. Two minutes on two cores.
+    python benchmarks/device_check.py [--steps 100]
+
+The script trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16, fp16 (GPUs only) and compiled, always
+from the same start and on the same patches. It scores each network on the test frames, upscales frames of 270x480 with it, and
+compares these frames with those of the CPU with the same weights in fp32. Without an accelerator the device is the CPU.
+
+The script prints one table and exits with status 1 if a difference is larger than the arithmetic explains. It takes two minutes on
+two cores.
 """
 
 from __future__ import annotations
@@ -40,16 +44,22 @@ from vsr.training.trainer import build_scorer, quiet_lightning
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]
-WARM = 20  # steps, and one frame, that are not measured: compiling, choosing kernels
+WARM = 20  # first steps, which are not measured because they include compiling and choosing kernels
 FRAMES = 8
-# What is allowed: dB between scores after training, and the largest difference between frames, of the data range.
+# Tolerances: difference of the scores after training in dB, largest difference of frames as a part of the data range.
 ALLOWED = {"32": (0.05, 1e-4), "bf16": (0.5, 0.05), "16": (0.5, 0.02)}
 ENGINE = {"32": "fp32", "bf16": "bf16", "16": "fp16"}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: where, in which precision, compiled or not."""
+    """One row of the table.
+
+    Attributes:
+        accelerator: "cpu", "cuda" or "mps".
+        precision: a key of ENGINE.
+        compiled: whether torch.compile is used.
+    """
 
     accelerator: str
     precision: str
@@ -62,7 +72,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Found:
-    """Training patches and upscaled frames per second, test PSNR, largest difference from the CPU, peak memory in MiB."""
+    """Results of one variant.
+
+    Attributes:
+        images: training patches per second.
+        frames: upscaled frames per second.
+        psnr: PSNR on the test frames, dB.
+        difference: largest difference of a frame from the CPU in fp32, as a part of the data range.
+        memory: peak memory, MiB.
+    """
 
     images: float
     frames: float
@@ -72,7 +90,7 @@ class Found:
 
 
 class Clock(L.Callback):
-    """Seconds of the steps after the first ones."""
+    """Measures the time of the steps after the first WARM steps, in seconds."""
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         if index + 1 in (WARM, trainer.num_training_batches):
@@ -83,15 +101,19 @@ class Clock(L.Callback):
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def config(variant: Variant, steps: int) -> DictConfig:
-    """Of a training run like that. Raises UserError for what the machine lacks."""
+def compose_config(variant: Variant, steps: int) -> DictConfig:
+    """Compose and check the config of a training run of this variant.
+
+    Raises:
+        UserError: the machine does not support the variant.
+    """
     strategy = "cpu" if variant.accelerator == "cpu" else "gpu"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(
@@ -107,8 +129,17 @@ def config(variant: Variant, steps: int) -> DictConfig:
 
 
 def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
-    """Train, score and upscale in this way."""
-    cfg = config(variant, steps)
+    """Train, score and upscale with this variant.
+
+    Args:
+        variant: accelerator, precision and compilation.
+        steps: training steps; the first WARM steps are not measured.
+        lr: frames to upscale, (N, 1, h, w) in the data's unit.
+
+    Raises:
+        UserError: the machine does not support the variant.
+    """
+    cfg = compose_config(variant, steps)
     set_arithmetic(cfg.tf32)
     if variant.accelerator == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -136,13 +167,13 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     to_scoring_form(module.network)
     build_scorer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
     psnr = float(module.scored["test"]["psnr"].mean())
-    frames, difference = upscaled(variant, module, lr, placement(cfg.trainer))
+    frames, difference = measure_upscaling(variant, module, lr, placement(cfg.trainer))
     images = (steps - WARM) * cfg.recipe.batch / clock.seconds
-    return Found(images, frames, psnr, difference, peak(variant.accelerator))
+    return Found(images, frames, psnr, difference, peak_memory(variant.accelerator))
 
 
-def upscaled(variant: Variant, module: SRModule, lr: Tensor, placed: Placement) -> tuple[float, float]:
-    """Frames per second, and the largest difference from the CPU in fp32, as a part of the data range."""
+def measure_upscaling(variant: Variant, module: SRModule, lr: Tensor, placed: Placement) -> tuple[float, float]:
+    """Return frames per second, and the largest difference from the CPU in fp32 as a part of the data range."""
     chosen: dict[str, Any] = {"precision": ENGINE[variant.precision], "device": placed.accelerator}
     engine = Engine(copy.deepcopy(module), UpscaleOptions(compile=variant.compiled, **chosen), channels=1)
     exact = Engine(copy.deepcopy(module), UpscaleOptions(device="cpu"), channels=1)
@@ -155,8 +186,8 @@ def upscaled(variant: Variant, module: SRModule, lr: Tensor, placed: Placement) 
     return len(lr) / seconds, float((made - exact(lr[-1:])).abs().max()) / (high - low)
 
 
-def peak(accelerator: str) -> float:
-    """MiB: of the GPU since it was reset, of the process so far on a CPU."""
+def peak_memory(accelerator: str) -> float:
+    """Return the peak memory in MiB: of the GPU since its last reset, or of the process since its start on a CPU."""
     if accelerator == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     if accelerator == "mps":
@@ -166,14 +197,14 @@ def peak(accelerator: str) -> float:
 
 
 def variants(accelerator: str) -> list[Variant]:
-    """All that there may be; what the machine lacks is said when it is tried."""
+    """Return all rows for this accelerator; `measure` raises UserError for a row that the machine does not support."""
     names = ["32", "bf16"] + ["16"] * (accelerator != "cpu")
     found = [Variant(accelerator, name, False) for name in names] + [Variant(accelerator, name, True) for name in names[:2]]
     return found if accelerator == "cpu" else [Variant("cpu", "32", False), *found]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -185,7 +216,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if accelerator == "cuda" else "Apple's GPU" if accelerator == "mps" else "no accelerator"
     print(f"torch {torch.__version__}, {name}, {torch.get_num_threads()} threads on the CPU; fsrcnn x2")
     if accelerator == "cpu":
-        print("there is no accelerator here: the rows are of the CPU, each against the CPU in fp32")
+        print("no accelerator was found: all rows are measured on the CPU and compared with the CPU in fp32")
     lr = torch.rand(FRAMES, 1, 270, 480, generator=torch.Generator().manual_seed(0)) * 20 - 10
     print(f"{'':<20} {'training':>12} {'upscaling':>12} {'PSNR':>7} {'- CPU':>7} {'largest':>9} {'memory':>8}")
     print(f"{'':<20} {'patches/s':>12} {'frames/s':>12} {'dB':>7} {'dB':>7} {'error':>9} {'MiB':>8}")
@@ -194,7 +225,7 @@ def main() -> None:
         try:
             found = measure(variant, options.steps, lr)
         except UserError as error:
-            print(f"{variant.name:<20} not here: {error}")
+            print(f"{variant.name:<20} not available: {error}")
             continue
         base = found.psnr if base is None else base
         off = found.psnr - base
@@ -206,7 +237,11 @@ def main() -> None:
         score, frame = ALLOWED[variant.precision]
         if not (abs(off) <= score and found.difference <= frame):
             bad.append(variant.name)
-    print(f"differs by more than the arithmetic explains: {', '.join(bad)}" if bad else "all within what the arithmetic explains")
+    print(
+        f"error: larger differences than the arithmetic explains: {', '.join(bad)}"
+        if bad
+        else "all differences are within the tolerances of the arithmetic"
+    )
     sys.exit(bool(bad))
 
 

@@ -1,7 +1,8 @@
-"""The picture of docs/guides/upscale.md: `python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png`.
+"""Draw the picture of docs/guides/upscale.md.
 
-Frames of a tide that the network has not seen are degraded and written as NetCDF, go through upscale.py, and are drawn beside
-what they were before.
+    python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png
+
+Frames of an unseen tide are degraded, written as NetCDF, upscaled by upscale.py, and drawn beside the original frame.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> None:
     truth = pair.hr[FRAME, 0].numpy()
     figure = Figure(figsize=(10.5, 3.9), layout="constrained")
     axes = figure.subplots(1, 3)
-    shown = {"movie.nc": lr[FRAME].values, "movie_x2.nc": sr[FRAME].values, "what it was made from": truth}
+    shown = {"movie.nc": lr[FRAME].values, "movie_x2.nc": sr[FRAME].values, "original": truth}
     for axis, (title, values) in zip(axes, shown.items(), strict=True):
         axis.imshow(values, vmin=truth.min(), vmax=truth.max(), origin="lower", extent=(0, 1, 0, 1), interpolation="nearest")
         axis.set(title=f"{title}, {values.shape[0]}x{values.shape[1]}", xlabel="x", ylabel="y")

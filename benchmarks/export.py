@@ -1,9 +1,9 @@
-"""Milliseconds per frame of a trained frame network: as upscale.py runs it, and as ONNX Runtime and TorchScript run its exports.
+"""Time per frame of a trained frame network in upscale.py and, exported, in ONNX Runtime and TorchScript.
 
-python benchmarks/export.py best.ckpt [--height 270] [--width 480] [--threads 1] [--rounds 15] [--tile 96] [--compile]
+    python benchmarks/export.py best.ckpt [--height 270] [--width 480] [--threads 1] [--rounds 15] [--tile 96] [--compile]
 
-All take turns in one process; medians are printed, and the median of each round's ratio to the first row. On one thread it is
-processor time, which other processes on the machine disturb less.
+All variants take turns in one process. The script prints medians in milliseconds, and the median over rounds of each ratio to the
+first row. With one thread it measures processor time, which depends less on other processes of the machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vsr.inference.trained import read_trained
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     for name, default in (("height", 270), ("width", 480), ("threads", 1), ("rounds", 15), ("tile", 96)):
         parser.add_argument(f"--{name}", type=int, default=default)

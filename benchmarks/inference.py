@@ -1,7 +1,9 @@
-"""Frames per second of the trained form and of the folded form of FSRCNN, in turn, in one process.
+"""Frames per second of FSRCNN networks in the trained form and in the folded form.
 
-python benchmarks/inference.py [--size 256] [--rounds 7] [--threads N]. Output size is given; medians and their ratio are printed,
-with the largest difference between the two outputs.
+    python benchmarks/inference.py [--size 256] [--rounds 7] [--threads N]
+
+Both forms take turns in one process. --size is the size of the output in pixels. The script prints medians, the median ratio, and
+the largest difference between the two outputs.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def seconds(network: torch.nn.Module, lr: torch.Tensor, frames: int) -> float:
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--frames", type=int, default=20)

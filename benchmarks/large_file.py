@@ -1,6 +1,8 @@
-"""Peak memory of training on a movie that does not fit: makes an HDF5 file of 4 GB, trains on it in a process of its own.
+"""Peak memory of training on a movie that does not fit into memory.
 
-python benchmarks/large_file.py [--frames 1000] [--size 1024] [--folder TMP] [--memory MIB]. The file is deleted afterwards.
+    python benchmarks/large_file.py [--frames 1000] [--size 1024] [--folder TMP] [--memory MIB]
+
+The script writes an HDF5 file of 4 GB, trains on it in a separate process, and deletes the file afterwards.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 
 
-def write(path: Path, frames: int, size: int) -> None:
-    """Moving waves and noise, chunked by frame."""
+def write_movie(path: Path, frames: int, size: int) -> None:
+    """Write moving waves with noise, one frame per chunk."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size].astype(np.float32) / 20
     with h5py.File(path, "w") as file:
@@ -30,7 +32,7 @@ def write(path: Path, frames: int, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--folder", default=None)
@@ -38,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "movie.h5"
-        write(path, options.frames, options.size)
+        write_movie(path, options.frames, options.size)
         command = [sys.executable, str(ROOT / "train.py"), "data=climate", f"data.path={path}", "data.axes=tyx", "epochs=2"]
         command += ["data.learn=0.98", "data.test=0.02"]
         command += [f"data.memory={options.memory}", f"hydra.run.dir={folder}/run", "strategy=cpu"]

@@ -1,9 +1,10 @@
-"""What a combined pipeline costs on a movie, against its parts.
+"""Time that a combined pipeline takes on a movie, compared with the time of its parts.
 
     python benchmarks/pipelines.py [--size 128] [--frames 16] [--threads 1]
 
-For each pair, side by side in one run: the whole movie through the combined network; the frame network on all frames; the movie
-network once per output frame, on windows of five frames. The ratio is the first against the sum of the others.
+For each pair of networks, one run measures three times: the whole movie through the combined network; the frame network on all
+frames; and the movie network once per output frame, on windows of five frames. The ratio is the first time over the sum of the
+other two.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from vsr.models.srnet3d import SRNet3D, SRNet3DKim
 ROUNDS = 7
 
 
-def pair(frame: Network, movie: Network) -> Cascade:
-    """Frames first, at scale 2."""
+def make_cascade(frame: Network, movie: Network) -> Cascade:
+    """Return the frame network followed by the movie network, at scale 2."""
     return Cascade(first=StandardizedResidual(frame), second=StandardizedResidual(movie), scale=2).eval()
 
 
@@ -39,11 +40,19 @@ def seconds(call: Callable[[], object]) -> float:
 
 @torch.no_grad()
 def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
-    """Medians: whole, frame network on every frame, movie network on every window."""
+    """Measure the pipeline and its parts.
+
+    Args:
+        network: the pipeline.
+        clip: LR frames, (1, 1, T, h, w).
+
+    Returns:
+        Median seconds of the pipeline, of the frame network on every frame, and of the movie network on every window.
+    """
     whole = network.fold()
     first, second = network.first.fold(), network.second.fold()
     interim = apply_to_clip(first, "frame", clip)
-    # As one batch: torch takes a slower way through 3D convolutions of one small clip, which would flatter the pipeline.
+    # All windows form one batch, because 3D convolutions of one small clip are slower in torch and would favour the pipeline.
     windows = torch.cat([interim[:, :, t : t + 5] for t in range(clip.shape[2] - 4)])
     calls: list[Callable[[], object]] = [
         lambda: whole(clip),
@@ -51,7 +60,9 @@ def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
         lambda: second(windows),
     ]
     if isinstance(network.second, StandardizedResidual) and getattr(network.second.network, "windows", False):
-        torch.testing.assert_close(whole(clip)[0, 0], second(windows)[:, 0, 0], rtol=1e-4, atol=1e-4)  # the same frames
+        torch.testing.assert_close(
+            whole(clip)[0, 0], second(windows)[:, 0, 0], rtol=1e-4, atol=1e-4
+        )  # both ways must give the same frames
     times: list[list[float]] = [[], [], []]
     for _ in range(ROUNDS):
         for call, found in zip(calls, times, strict=True):
@@ -59,8 +70,8 @@ def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
     return tuple(statistics.median(found) for found in times)  # type: ignore[return-value]
 
 
-def randomized(network: nn.Module) -> nn.Module:
-    """Weights that are not zero anywhere."""
+def randomize(network: nn.Module) -> nn.Module:
+    """Draw all weights at random, so that none is zero, and return the network."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.05)
     return network
@@ -77,15 +88,15 @@ def main() -> None:
     torch.manual_seed(0)
     clip = torch.rand(1, 1, arguments.frames, arguments.size // 2, arguments.size // 2)
     pairs = {
-        "fsrcnn + srnet3d": pair(FSRCNN(scale=2), SRNet3D(scale=1, windows=True)),
-        "fsrcnn + srnet3d windows=false": pair(FSRCNN(scale=2), SRNet3D(scale=1)),
-        "srcnn + srnet3d": pair(SRCNN(scale=2), SRNet3D(scale=1, windows=True)),
-        "fsrcnn + srnet3d_kim width=16": pair(FSRCNN(scale=2), SRNet3DKim(width=16, scale=1, windows=True)),
+        "fsrcnn + srnet3d": make_cascade(FSRCNN(scale=2), SRNet3D(scale=1, windows=True)),
+        "fsrcnn + srnet3d windows=false": make_cascade(FSRCNN(scale=2), SRNet3D(scale=1)),
+        "srcnn + srnet3d": make_cascade(SRCNN(scale=2), SRNet3D(scale=1, windows=True)),
+        "fsrcnn + srnet3d_kim width=16": make_cascade(FSRCNN(scale=2), SRNet3DKim(width=16, scale=1, windows=True)),
     }
     print(f"{arguments.frames} frames of {arguments.size} px, {arguments.threads} thread(s), medians of {ROUNDS} rounds, ms")
     print(f"{'pipeline':<34}{'whole':>9}{'frames':>9}{'windows':>9}{'ratio':>8}")
     for name, network in pairs.items():
-        randomized(network)
+        randomize(network)
         whole, frames, windows = compare(network, clip)
         print(f"{name:<34}{whole * 1e3:>9.0f}{frames * 1e3:>9.0f}{windows * 1e3:>9.0f}{whole / (frames + windows):>8.2f}")
 

@@ -1,9 +1,10 @@
-"""Train the weights that come with the package (make pretrained), into vsr/models/weights/pretrained_files/, each with its card.
+"""Train the weights that are part of the package and write them with their cards (make pretrained).
 
     python benchmarks/pretrain.py [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
 
-For each network and scale this is `python train.py experiment=pretrained model=M scale=S` (seed 0) and then packing; a run that
-is there already is not done again. The same machine gives the same weights, another one much the same.
+For each network and scale, the script runs `python train.py experiment=pretrained model=M scale=S` (seed 0) and packs the weights
+of the best epoch into vsr/models/weights/pretrained_files/. A finished run is not repeated. The same machine gives the same
+weights; another machine gives similar weights.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ from vsr.training.modules.base import SRModule
 ROOT = Path(__file__).parent.parent
 MODELS = ("srcnn", "fsrcnn", "fsrcnn_s", "fsrcnn_56")
 SCALES = (2, 3, 4)
-# Smaller patches where the two networks that work at HR would take minutes more. The report's FSRCNN learns by absolute errors:
-# by squares it adds noise to smooth pictures, 2.8 dB on the smoothest one at x3, for 0.05 dB or less on the others.
+# Smaller patches save minutes for the two networks that compute at HR. The report's FSRCNN is trained with the absolute error:
+# with the squared error it adds noise to smooth pictures (2.8 dB on the smoothest one at x3) and gains at most 0.05 dB on
+# the others.
 OPTIONS = {
     ("srcnn", 3): ["recipe.patch=12"],
     ("srcnn", 4): ["recipe.patch=9"],
@@ -46,7 +48,7 @@ OPTIONS = {
     ("fsrcnn", 4): ["recipe.loss=l1", "recipe.patch=12"],
 }
 
-# What scikit-image's own documentation says of its pictures (docstrings of skimage.data).
+# Source and terms of each picture, from the documentation of scikit-image (docstrings of skimage.data).
 PHOTOGRAPHS = {
     "astronaut.png": "NASA Great Images; no known copyright restrictions, released into the public domain",
     "brick.png": "CC0Textures; CC0",
@@ -68,32 +70,40 @@ PHOTOGRAPHS = {
 }
 
 
-def choices(model: str, scale: int) -> list[str]:
-    """What a run is given."""
+def train_overrides(model: str, scale: int) -> list[str]:
+    """Return the overrides of train.py for one network and scale."""
     return ["experiment=pretrained", f"model={model}", f"scale={scale}", *OPTIONS.get((model, scale), [])]
 
 
 def train(run: Path, model: str, scale: int, overrides: list[str]) -> None:
-    """One run of train.py, unless its results are there."""
+    """Run train.py for one network and scale, unless its results exist. Exits with the status of a failed run."""
     if (run / "results.json").exists():
         return
-    own = [*choices(model, scale), f"hydra.run.dir='{run}'"]
+    own = [*train_overrides(model, scale), f"hydra.run.dir='{run}'"]
     done = subprocess.run([sys.executable, str(ROOT / "train.py"), *own, *overrides], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
 
 def pack(run: Path, out: Path) -> Path:
-    """The weights of a run's best epoch and their card. Exits when the run is no such one."""
+    """Write the weights of a run's best epoch as safetensors, and their card.
+
+    Args:
+        run: folder of the run.
+        out: folder for both files.
+
+    Returns:
+        The path of the weights. The script exits if the run was not trained with recipe.residual=bicubic.
+    """
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     config, trained = results["config"], read_trained(run / "checkpoints" / "best.ckpt")
     data, module = build_data(trained.config), trained.module()
     assert isinstance(data, ImageDataModule)
     network = module.network
     if not isinstance(network, StandardizedResidual):
-        sys.exit(f"error: {run}: not trained with recipe.residual=bicubic, which these weights are")
+        sys.exit(f"error: {run}: trained without recipe.residual=bicubic, which these weights need")
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    scores = per_picture(data, module)
+    scores = psnr_per_picture(data, module)
     facts = describe_network(trained, module) | {
         "architecture": str(architecture(tensors)),
         "first": next(name for name in parameters_by_name(network) if name.endswith(".weight")).removesuffix(".weight"),
@@ -109,14 +119,14 @@ def pack(run: Path, out: Path) -> Path:
     }
     name = f"{config['name']}_x{config['scale']}"
     with replacing(out / f"{name}.safetensors") as temporary:
-        temporary.write_bytes(in_order(save(tensors, facts)))
+        temporary.write_bytes(sort_header(save(tensors, facts)))
     with replacing(out / f"{name}.md") as temporary:
         temporary.write_text(card(name, facts, results, data, module, scores), encoding="utf-8")
     return out / f"{name}.safetensors"
 
 
-def in_order(content: bytes) -> bytes:
-    """A safetensors file with its header sorted, as the writer's order changes. Offsets count from behind the header."""
+def sort_header(content: bytes) -> bytes:
+    """Sort the header of a safetensors file, because its writer changes the order. Offsets count from the end of the header."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -124,7 +134,7 @@ def in_order(content: bytes) -> bytes:
 
 
 def best_epoch(results: dict[str, Any]) -> int:
-    """The one whose weights were kept."""
+    """Return the epoch with the best monitored score, whose weights were kept."""
     history = results["history"]
     monitor = results["config"]["monitor"]
     scores = [row[monitor] for row in history]
@@ -132,8 +142,8 @@ def best_epoch(results: dict[str, Any]) -> int:
 
 
 @torch.no_grad()
-def per_picture(data: ImageDataModule, module: SRModule) -> dict[str, list[float]]:
-    """PSNR of each test picture in the run's window: bicubic, linear and the network."""
+def psnr_per_picture(data: ImageDataModule, module: SRModule) -> dict[str, list[float]]:
+    """Return the PSNR in dB of each test picture inside the window of the run, for bicubic, linear and the network."""
     found: dict[str, list[float]] = {"bicubic": [], "linear": [], "network": []}
     assert module.reference is not None
     for pair in data.sets["test"].pairs():
@@ -158,7 +168,16 @@ def card(
     module: SRModule,
     scores: dict[str, list[float]],
 ) -> str:
-    """The model card, in Markdown."""
+    """Return the model card in Markdown.
+
+    Args:
+        name: network and scale, as in the file name.
+        facts: metadata of the weights file.
+        results: results.json of the run.
+        data: data of the run.
+        module: the trained module.
+        scores: PSNR of each test picture, by method.
+    """
     recipe, rows = results["config"]["recipe"], {row["method"]: row for row in results["rows"]}
     frames = results["protocol"]["data"]["frames"]
     tested = [file.stem for file in data.files[-frames["test"] :]]
@@ -183,7 +202,7 @@ def card(
         f"({own['train_seconds']:.0f} s) |",
         f"| seed | {facts['seed']} |",
         f"| code | vsr {facts['vsr']}, commit {facts['commit']}, torch {results['versions']['torch']} |",
-        f"| command | `python train.py {' '.join(choices(facts['name'], int(facts['scale'])))}` |",
+        f"| command | `python train.py {' '.join(train_overrides(facts['name'], int(facts['scale'])))}` |",
         "",
         f"PSNR on the test pictures, dB, range 1, {module.window[1]} px of border cut, not clamped or rounded:",
         "",
@@ -213,7 +232,7 @@ def card(
 
 
 def index(out: Path) -> str:
-    """The page of the folder: which files there are and whose photographs they were trained on."""
+    """Return README.md of the folder: the table of all weights, and sources and terms of the training photographs."""
     files = []
     for path in sorted(out.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
@@ -249,7 +268,7 @@ def index(out: Path) -> str:
 
 
 def main() -> None:
-    """Train what is missing, pack everything."""
+    """Train the missing networks and pack all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--scales", default=",".join(map(str, SCALES)))

@@ -1,9 +1,10 @@
-"""Which part of the standardised residual lets a 3D network learn from raw data: the residual, or the units?
+"""Ablation of the standardised residual for 3D networks on raw data: the residual and the units, each alone.
 
     python benchmarks/residual_parts.py OUT [train.py overrides, e.g. model=srnet3d data.family=bores epochs=8]
 
-Trains the network of the config three times: with the whole wrapper; with the residual over bicubic in the data's own units (mean
-0, std 1, rms 1); and with standardised units but no bicubic frame to add to. The runs' results are printed as they come.
+The script trains the network of the config three times: with the whole wrapper; with the residual over bicubic in the unit of the
+data (mean 0, std 1, rms 1); and with standardised units but without adding the bicubic frame. It prints the result of each run
+when the run ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 class RawResidual(StandardizedResidual):
-    """The residual alone: nothing is measured, so that the units stay those of the data."""
+    """The residual alone: no statistics are measured, so the units stay those of the data."""
 
     def prepare(self, frames: TrainingFrames) -> None:
         self.network.prepare(frames)
@@ -45,7 +46,7 @@ class StandardizedOutput(StandardizedResidual):
 
 
 def main() -> None:
-    """Train the three and print what they reach on the last test split."""
+    """Train all three variants and print their PSNR on the last test split."""
     out, overrides = Path(sys.argv[1]), sys.argv[2:]
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -1,8 +1,10 @@
-"""What a training step of a small network takes with one thread and with all, alone and beside one other busy process.
+"""Time per training step of a small network with one thread and with all threads, alone and beside one other busy process.
 
-python benchmarks/threads.py [--seconds 6] [--model plain_24]. Threads that compute one layer wait for each other; when one of
-them has to share its core, all of them wait, dozens of times per step. Medians and means of the steps are printed; a process of
-its own takes each measurement, and the other process is pinned to the first core.
+    python benchmarks/threads.py [--seconds 6] [--model plain_24]
+
+Threads that compute one layer wait for each other. When one thread has to share its core, all threads wait, dozens of times per
+step. The script prints medians and means over the steps. Each measurement runs in a process of its own, and the other busy
+process is pinned to the first core.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MODELS: dict[str, Callable[[], Network]] = {
 
 
 def measure(model: str, seconds: float) -> None:
-    """Print median and mean of the milliseconds per step: 16 patches of 16x16 LR pixels, bfloat16, channels last."""
+    """Print median and mean of the time per step in ms, for 16 patches of 16x16 LR pixels, bfloat16, channels last."""
     network = StandardizedResidual(MODELS[model]()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     lr, hr = torch.rand(16, 1, 16, 16), torch.rand(16, 1, 32, 32)
@@ -50,7 +52,7 @@ def measure(model: str, seconds: float) -> None:
     print(f"{statistics.median(steps):.1f} {statistics.mean(steps):.1f}")
 
 
-def busy(core: int) -> None:
+def keep_busy(core: int) -> None:
     """Compute on one core until terminated."""
     os.sched_setaffinity(0, {core})
     while True:
@@ -70,7 +72,7 @@ def main() -> None:
     print(f"{options.model}, {len(cores)} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, ms per step")
     print("threads  beside      median    mean")
     for beside in ("nothing", "a process"):
-        other = multiprocessing.get_context("spawn").Process(target=busy, args=(cores[0],), daemon=True)
+        other = multiprocessing.get_context("spawn").Process(target=keep_busy, args=(cores[0],), daemon=True)
         if beside != "nothing":
             other.start()
         for threads in sorted({1, len(cores)}):

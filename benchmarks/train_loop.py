@@ -1,7 +1,9 @@
-"""Steps per second of the Lightning run against a bare PyTorch loop doing the same work on the same batches, in one process.
+"""Steps per second of a Lightning run, compared with a bare PyTorch loop that does the same work on the same batches.
 
-python benchmarks/train_loop.py [--steps 300] [--rounds 5] [--threads N]. The two take turns; medians of the rounds, and of their
-ratios, are printed. The bare loop has the same network, loss, clipping, Adam, schedule and averaged weights, and nothing else.
+    python benchmarks/train_loop.py [--steps 300] [--rounds 5] [--threads N]
+
+Both run in one process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the same
+network, loss, clipping, Adam, schedule and averaged weights, and nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 
 
 def make(steps: int) -> tuple[FrameSR, PatchLoader]:
-    """A fresh module and the loader of its batches: random frames of the default size."""
+    """Return a new module and a loader of random frames of the default size."""
     torch.manual_seed(0)
     hr = torch.rand(96, 1, 72, 72)
     pair = LrHrPair(bicubic_down(hr, 2), hr)
@@ -43,8 +45,8 @@ def make(steps: int) -> tuple[FrameSR, PatchLoader]:
     return module, loader
 
 
-def bare(steps: int) -> float:
-    """Steps per second without Lightning."""
+def bare_loop(steps: int) -> float:
+    """Return steps per second without Lightning."""
     module, loader = make(steps)
     network = module.network
     parameters = list(network.parameters())
@@ -63,7 +65,7 @@ def bare(steps: int) -> float:
 
 
 class Clock(L.Callback):
-    """From the start of training to its end: what a run costs per step, without the start of the Trainer."""
+    """Measures the time from the start of training to its end, without the start of the Trainer."""
 
     def on_train_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
@@ -72,8 +74,8 @@ class Clock(L.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def lightning(steps: int) -> float:
-    """Steps per second of a run as build.py sets it up, without validation."""
+def lightning_loop(steps: int) -> float:
+    """Return steps per second of a run with the callbacks of train.py, without validation."""
     module, loader = make(steps)
     clock = Clock()
     trainer = L.Trainer(
@@ -91,7 +93,7 @@ def lightning(steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -99,8 +101,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     quiet_lightning()
-    bare(20), lightning(20)
-    pairs = [(lightning(options.steps), bare(options.steps)) for _ in range(options.rounds)]
+    bare_loop(20), lightning_loop(20)
+    pairs = [(lightning_loop(options.steps), bare_loop(options.steps)) for _ in range(options.rounds)]
     ratio = statistics.median(a / b for a, b in pairs)
     ours, floor = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"fsrcnn, patch 32, batch 16, {options.threads} threads, {options.rounds} rounds of {options.steps} steps (medians)")

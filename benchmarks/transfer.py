@@ -1,10 +1,11 @@
-"""What a start is worth: tables and a figure out of runs that differ in `init` and seed alone.
+"""Tables and a figure that compare starts of training (init=random, authors, pretrained) from runs that differ in init and seed.
 
     python benchmarks/transfer.py runs/transfer --figure docs/images/transfer.png
 
-reads every results.json below the folder and groups the runs by data, epochs and frames to learn from, then by start. A start is
-asked how soon it reaches the validation PSNR with which the random start of the same seed ends, and where it ends itself. Spreads
-are half of the range over seeds; curves are medians, the range around them. Runs that are not comparable are refused.
+The script reads every results.json below the folder, and groups the runs by data, epochs and number of training frames, then by
+start. For each start it reports when the validation PSNR reaches the final value of the random start with the same seed, and its
+own final value. Spreads are half of the range over seeds. Curves are medians over seeds, with the range around them. Runs that
+are not comparable are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,13 @@ COLOURS = {"random": "tab:grey", "authors": "tab:orange", "pretrained": "tab:blu
 
 @dataclass(frozen=True, order=True)
 class Group:
-    """Runs that differ in their start and seed only."""
+    """Key of runs that differ only in start and seed.
+
+    Attributes:
+        data: name of the data.
+        frames: number of training frames.
+        epochs: epochs of training.
+    """
 
     data: str
     frames: int
@@ -38,7 +45,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Run:
-    """What is taken from a results.json: validation PSNR of each epoch, PSNR on the test split, seconds per epoch."""
+    """Values from one results.json.
+
+    Attributes:
+        folder: folder of the run.
+        start: a value of STARTS.
+        seed: seed of the run.
+        course: validation PSNR of each epoch in dB, from epoch 0.
+        test: PSNR of the network on the test split, dB.
+        bicubic: PSNR of bicubic on the test split, dB.
+        seconds: training time per epoch; None if the best epoch is 0.
+        compared: settings that must be equal in a group.
+    """
 
     folder: Path
     start: str
@@ -51,7 +69,7 @@ class Run:
 
 
 def load(folder: Path, split: str) -> tuple[Group, Run]:
-    """One run. Exits where it is no run of a start that is compared here."""
+    """Read one run. Exits if its start is not in STARTS or it has no scores for the split."""
     found = read_run(folder)
     results, own, bicubic = found.results, found.row(split), found.row(split, "bicubic")
     if own is None or bicubic is None:
@@ -59,9 +77,9 @@ def load(folder: Path, split: str) -> tuple[Group, Run]:
     config, history = results["config"], results["history"]
     target = config["init"]["_target_"].rpartition(".")[2]
     if target not in STARTS:
-        sys.exit(f"error: {folder}: starts from {target}; compared are {', '.join(STARTS.values())}")
+        sys.exit(f"error: {folder}: starts from {target}; this script compares {', '.join(STARTS.values())}")
     course = [row["val/psnr"] for row in history]
-    # The clock stops at the epoch whose weights are kept, the best one.
+    # train_seconds ends at the best epoch, whose weights are kept.
     kept, seconds = course.index(max(course)), own["train_seconds"]
     card = results["protocol"]["data"]
     group = Group(card["name"].partition(".")[0], card["frames"]["train"], config["epochs"])
@@ -80,7 +98,10 @@ def load(folder: Path, split: str) -> tuple[Group, Run]:
 
 
 def collect(folders: list[Path], split: str) -> dict[Group, list[Run]]:
-    """All runs below the folders by group. Exits where two of a group are not comparable or are the same."""
+    """Read all runs below the folders, by group.
+
+    Exits if two runs of a group are not comparable, or have the same start and seed.
+    """
     groups: dict[Group, list[Run]] = {}
     for path in sorted(path for folder in folders for path in folder.rglob("results.json")):
         group, run = load(path.parent, split)
@@ -97,23 +118,23 @@ def collect(folders: list[Path], split: str) -> dict[Group, list[Run]]:
     return dict(sorted(groups.items()))
 
 
-def of_start(runs: list[Run], start: str) -> list[Run]:
-    """In the order of seeds."""
+def select_start(runs: list[Run], start: str) -> list[Run]:
+    """Return the runs with this start, in the order of their seeds."""
     return sorted((run for run in runs if run.start == start), key=lambda run: run.seed)
 
 
-def reached(runs: list[Run], start: str) -> list[int | None]:
-    """By seed: the first epoch at which the random start's final validation PSNR is reached; None for never."""
-    targets = {run.seed: run.course[-1] for run in of_start(runs, "random")}
+def epochs_to_target(runs: list[Run], start: str) -> list[int | None]:
+    """Return for each seed the first epoch that reaches the final validation PSNR of the random start; None if none does."""
+    targets = {run.seed: run.course[-1] for run in select_start(runs, "random")}
     return [
         next((epoch for epoch, psnr in enumerate(run.course) if psnr >= targets[run.seed]), None)
-        for run in of_start(runs, start)
+        for run in select_start(runs, start)
         if run.seed in targets
     ]
 
 
-def in_words(epochs: list[int | None], seconds: float | None) -> str:
-    """Mean and spread of the epochs and the seconds that they take."""
+def format_epochs(epochs: list[int | None], seconds: float | None) -> str:
+    """Return mean and spread of the epochs, with their time at so many seconds per epoch."""
     known = [float(epoch) for epoch in epochs if epoch is not None]
     if not known:
         return "never"
@@ -124,7 +145,10 @@ def in_words(epochs: list[int | None], seconds: float | None) -> str:
 
 
 def table(groups: dict[Group, list[Run]], split: str) -> str:
-    """One Markdown table; seconds per epoch are the median over all runs of a group, as no start changes them."""
+    """Return the Markdown table.
+
+    Seconds per epoch are the median over all runs of a group, because they do not depend on the start.
+    """
     lines = [
         f"| data | start | seeds | val, epoch 0 | epoch 1 | last | epochs to random's last | {split} PSNR | over bicubic |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -132,12 +156,12 @@ def table(groups: dict[Group, list[Run]], split: str) -> str:
     for group, runs in groups.items():
         measured = [run.seconds for run in runs if run.seconds is not None]
         for start in STARTS.values():
-            found = of_start(runs, start)
+            found = select_start(runs, start)
             if not found:
                 continue
             cells = [f"{group.data}, {group.frames} frames, {group.epochs} epochs", start, str(len(found))]
             cells += [mean_and_spread([run.course[at] for run in found], 2) for at in (0, min(1, group.epochs), -1)]
-            cells.append(in_words(reached(runs, start), median(measured) if measured else None))
+            cells.append(format_epochs(epochs_to_target(runs, start), median(measured) if measured else None))
             cells.append(mean_and_spread([run.test for run in found], 2))
             cells.append(f"{sum(run.test - run.bicubic for run in found) / len(found):+.2f}")
             lines.append("| " + " | ".join(cells) + " |")
@@ -145,7 +169,7 @@ def table(groups: dict[Group, list[Run]], split: str) -> str:
 
 
 def draw(groups: dict[Group, list[Run]], path: Path) -> None:
-    """A panel for each group: data from left to right, and what there is of one data set from top to bottom."""
+    """Draw one panel per group: one column per data set, with its groups from top to bottom."""
     names = list(dict.fromkeys(group.data for group in groups))
     columns = {name: [group for group in groups if group.data == name] for name in names}
     columns = {name: sorted(found, key=lambda group: (-group.frames, -group.epochs)) for name, found in columns.items()}
@@ -156,7 +180,7 @@ def draw(groups: dict[Group, list[Run]], path: Path) -> None:
         for row in range(rows):
             axes = panels[row, column]
             if row < len(found):
-                panel(axes, found[row], groups[found[row]])
+                draw_panel(axes, found[row], groups[found[row]])
             else:
                 axes.axis("off")
         panels[len(found) - 1, column].set_xlabel("epoch")
@@ -166,10 +190,10 @@ def draw(groups: dict[Group, list[Run]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def panel(axes: Axes, group: Group, runs: list[Run]) -> None:
-    """The curves of one group."""
+def draw_panel(axes: Axes, group: Group, runs: list[Run]) -> None:
+    """Draw the curves of one group."""
     for start in STARTS.values():
-        found = [run.course for run in of_start(runs, start)]
+        found = [run.course for run in select_start(runs, start)]
         if not found:
             continue
         epochs = range(min(map(len, found)))
@@ -183,7 +207,7 @@ def panel(axes: Axes, group: Group, runs: list[Run]) -> None:
 
 
 def main() -> None:
-    """Print the table as Markdown, draw the figure."""
+    """Print the table as Markdown and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--split", default="test")

@@ -1,8 +1,11 @@
-"""From file to file against what it is made of: `python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn]`.
+"""Speed of upscale.py from file to file, compared with the speed of its parts.
 
-Frames per second of upscale.py (video in, FFV1 out, x2 to 1080p) beside (a) its network alone on random tensors, (b) the same
-network in ONNX Runtime, (c) ffmpeg's own bicubic scaler from and to the same files: the floor of reading and writing. One after
-the other in each round, medians over rounds, and the ratios that count.
+    python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn]
+
+The script measures frames per second of upscale.py (video in, FFV1 out, x2 to 1080p), and of (a) its network alone on random
+tensors, (b) the same network in ONNX Runtime, and (c) the bicubic scaler of FFmpeg from and to the same files, which is the cost of
+reading and writing. Each round measures them one after the other. The script prints medians over rounds and their ratios to the
+network alone.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH, ROUNDS = 540, 960, 3
 
 
-def film(path: Path, frames: int) -> None:
-    """Waves that move, with a little noise, as yuv420p H.264: what a decoder has to do is as in life."""
+def write_movie(path: Path, frames: int) -> None:
+    """Write moving waves with a little noise as yuv420p H.264, so that decoding costs as much as for a real movie."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     with av.open(str(path), "w") as container:
@@ -43,15 +46,15 @@ def film(path: Path, frames: int) -> None:
         container.mux(stream.encode())
 
 
-def untrained(folder: Path, model: str) -> Path:
-    """A checkpoint of a network as it was drawn: how fast it is does not depend on its weights."""
+def make_checkpoint(folder: Path, model: str) -> Path:
+    """Write the checkpoint of an untrained network: its speed does not depend on its weights."""
     options = [f"model={model}", "data=movies", "epochs=0", "strategy=cpu", f"hydra.run.dir='{folder / 'run'}'"]
     subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True, capture_output=True)
     return folder / "run" / "checkpoints" / "best.ckpt"
 
 
-def by_ffmpeg(source: Path, target: Path) -> None:
-    """Decode, enlarge with swscale's bicubic, encode with FFV1."""
+def upscale_by_ffmpeg(source: Path, target: Path) -> None:
+    """Decode, enlarge with the bicubic scaler of swscale, and encode with FFV1."""
     with av.open(str(source)) as given, av.open(str(target), "w") as made:
         given.streams.video[0].thread_type = "AUTO"
         stream = made.add_stream("ffv1", rate=25, options={"level": "3", "slicecrc": "1"})
@@ -64,8 +67,8 @@ def by_ffmpeg(source: Path, target: Path) -> None:
         made.mux(stream.encode())
 
 
-def in_onnx_runtime(checkpoint: Path, folder: Path, threads: int) -> Callable[[], object] | None:
-    """One frame through the exported network; None without onnxruntime."""
+def onnx_network(checkpoint: Path, folder: Path, threads: int) -> Callable[[], object] | None:
+    """Return a function that computes one frame in ONNX Runtime; None if onnxruntime is not installed."""
     try:
         import onnxruntime
     except ImportError:
@@ -94,8 +97,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "film.mp4"
-        film(source, frames)
-        checkpoint = untrained(folder, model)
+        write_movie(source, frames)
+        checkpoint = make_checkpoint(folder, model)
         network = vsr.load(checkpoint, device="cpu")
         body, frame = network.module.network.fold(), network.engine.kind == "frame"
         size = (1, 1) if frame else (1, 1, 1 + 2 * network.engine.context)
@@ -112,10 +115,10 @@ def main() -> None:
             upscale(settings)
 
         ways: dict[str, tuple[Callable[[], object], int]] = {"file to file": (whole, frames), "network alone": (alone, several)}
-        session = in_onnx_runtime(checkpoint, folder, threads)
+        session = onnx_network(checkpoint, folder, threads)
         if session is not None:
             ways["ONNX Runtime, network alone"] = (session, 1)
-        ways["ffmpeg bicubic, file to file"] = (lambda: by_ffmpeg(source, folder / "f.mkv"), frames)
+        ways["ffmpeg bicubic, file to file"] = (lambda: upscale_by_ffmpeg(source, folder / "f.mkv"), frames)
         for run, _ in ways.values():
             run()
         times = {way: [] for way in ways}  # type: dict[str, list[float]]
