@@ -6,8 +6,8 @@ The script trains fsrcnn for some steps in fp32 on the CPU, and on the device in
 from the same start and on the same patches. It scores each network on the test frames, upscales frames of 270x480 with it, and
 compares these frames with those of the CPU with the same weights in fp32. Without an accelerator the device is the CPU.
 
-The script prints one table and exits with status 1 if a difference is larger than the arithmetic explains. It takes two minutes on
-two cores.
+The script prints one table and exits with status 1 if a difference is larger than the arithmetic explains. It takes two minutes
+on two cores.
 """
 
 from __future__ import annotations

@@ -189,12 +189,12 @@ def card(
         f"# {name}",
         "",
         f"{type(unwrap(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
-        f"of luma at x{facts['scale']}.",
+        f"for luma at x{facts['scale']}.",
         "",
         "| | |",
         "|---|---|",
-        f"| data | photographs inside scikit-image ([sources, terms](README.md)): {frames['train']} to learn from, "
-        f"{frames['val']} for validation, {frames['test']} to test on; sha256 of all frames `{facts['data_sha256'][:16]}` |",
+        f"| data | photographs in scikit-image ([sources, terms](README.md)): {frames['train']} for training, "
+        f"{frames['val']} for validation, {frames['test']} for testing; sha256 of all frames `{facts['data_sha256'][:16]}` |",
         f"| degradation | {facts['degradation']} x{facts['scale']} |",
         f"| recipe | {recipe['loss']}, {recipe['schedule']} to {recipe['rate']:g}, {recipe['steps']} steps of {recipe['batch']} "
         f"patches of {recipe['patch']}x{recipe['patch']} LR pixels per epoch, averaged weights ({recipe['ema']}), standardised "
@@ -217,13 +217,14 @@ def card(
         lines.append(f"| {shown} | {' | '.join(f'{psnr:.2f}' for psnr in found)} | {row['psnr']:.2f} | {row['ssim']:.4f} |")
     lines += [
         "",
-        "For: a start for training on other data (`init=pretrained`), and a first look at what a network of this size does to a "
+        "Use: as a start for training on other data (`init=pretrained`), and to see the effect of a network of this size on a "
         "picture (`init=pretrained epochs=0`).",
         "",
-        "Limits: ten pictures and one seed; clean LR made by this degradation alone: noise, compression and other blur are "
-        f"outside of what it has seen; luma only. {'Below bicubic on ' + ', '.join(worse) + '. ' if worse else ''}"
-        "Simulated fields are not photographs: there it is a start, not a result. It invents no detail that LR leaves open, and "
-        "what it draws is no measurement.",
+        "Limits: the network was trained on ten pictures, with one seed, on luma only. It has seen only clean LR frames of this "
+        "degradation, without noise, compression or other blur. "
+        f"{'It is below bicubic on ' + ', '.join(worse) + '. ' if worse else ''}"
+        "Simulated fields are not photographs: on them it is only a start for training. It does not invent detail that LR leaves "
+        "open, and its output is not a measurement.",
         "",
         "Written by `benchmarks/pretrain.py` from the run's results.json.",
         "",
@@ -242,26 +243,26 @@ def index(out: Path) -> str:
     pictures = [f"| {name} | {terms} |" for name, terms in PHOTOGRAPHS.items()]
     return "\n".join(
         [
-            "# Weights that come with vsr",
+            "# Weights in the package",
             "",
-            "Trained by `make pretrained` on photographs, read by `init=pretrained` (docs/guides/transfer.md).",
-            "`python -m vsr weights FILE` shows what is in one. The files hold float32 tensors and plain text, no code.",
+            "`make pretrained` trains these weights on photographs, and `init=pretrained` reads them (docs/guides/transfer.md).",
+            "`python -m vsr weights FILE` shows the content of a file. The files hold float32 tensors and plain text, no code.",
             "",
             "| card | size | bicubic | linear | network |",
             "|---|---|---|---|---|",
             *files,
             "",
-            "PSNR in dB, mean over the four test pictures, each of which the card has.",
+            "PSNR in dB, mean over the four test pictures. The cards list the PSNR of each picture.",
             "",
-            "The photographs are those inside the scikit-image wheel. Its documentation says of them:",
+            "The photographs are part of the scikit-image wheel. Its documentation states these sources and terms:",
             "",
             "| file | source and terms |",
             "|---|---|",
             *pictures,
             "",
-            "The first ten are learned from, the next three are for validation, the last four are tested on. `cell` is so smooth "
-            "that bicubic errs by less than half a grey level of 255 there. Most of these networks add noise of that size, which "
-            "costs them decibels on this picture, and, as PSNRs are averaged, in the mean.",
+            "The first ten are for training, the next three for validation, and the last four for testing. `cell` is so smooth "
+            "that the error of bicubic on it is less than half a grey level of 255. Most of these networks add noise of that "
+            "size, which costs them decibels on this picture and therefore in the mean PSNR.",
             "",
         ]
     )

@@ -3,9 +3,9 @@
     python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn]
 
 The script measures frames per second of upscale.py (video in, FFV1 out, x2 to 1080p), and of (a) its network alone on random
-tensors, (b) the same network in ONNX Runtime, and (c) the bicubic scaler of FFmpeg from and to the same files, which is the cost of
-reading and writing. Each round measures them one after the other. The script prints medians over rounds and their ratios to the
-network alone.
+tensors, (b) the same network in ONNX Runtime, and (c) the bicubic scaler of FFmpeg from and to the same files, which is the cost
+of reading and writing. Each round measures them one after the other. The script prints medians over rounds and their ratios to
+the network alone.
 """
 
 from __future__ import annotations
