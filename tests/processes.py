@@ -71,12 +71,12 @@ def start_process(command: list[str], **options: Any) -> subprocess.Popen[Any]:
     return process
 
 
-def run_process(command: list[str], timeout: float = 200, **options: Any) -> subprocess.CompletedProcess[Any]:
+def run_process(command: list[str], timeout: float | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
     """Run a command as `subprocess.run` does; its whole process group has ended afterwards.
 
     Args:
         command: program and arguments.
-        timeout: seconds on a quiet machine.
+        timeout: seconds on a quiet machine; None leaves the limit to pytest.
         options: as for `subprocess.run`.
     """
     check, given = options.pop("check", False), options.pop("input", None)
@@ -86,7 +86,7 @@ def run_process(command: list[str], timeout: float = 200, **options: Any) -> sub
         options["stdin"] = subprocess.PIPE
     process = start_process(command, **options)
     try:
-        output, errors = process.communicate(given, timeout=deadline(timeout))
+        output, errors = process.communicate(given, timeout=None if timeout is None else deadline(timeout))
     finally:
         end_process(process)
     done = subprocess.CompletedProcess(command, process.returncode, output, errors)

@@ -32,7 +32,7 @@ from vsr.config.schema import register
 from vsr.errors import UserError
 from vsr.system.lock import FolderInUse, locked
 from vsr.system.signals import Stopped
-from vsr.system.torchrun import started
+from vsr.system.torchrun import torchrun_rank
 
 PATHS = ("checkpoint", "input", "output", "resume")
 SWEEP = {"-m", "--multirun"}
@@ -122,7 +122,7 @@ def _run(name: str, task: Task, cfg: DictConfig) -> None:
 
 def _arguments_of_rank(arguments: list[str]) -> list[str]:
     """Keep all ranks but the first of torchrun from making a folder and a log; they get the folder of the first rank later."""
-    outside = started()
+    outside = torchrun_rank()
     if outside is not None and outside.world > 1 and SWEEP & set(arguments):
         _fail("-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
     if outside is None or outside.rank == 0:
@@ -231,7 +231,7 @@ def _describe_unwritable(error: OSError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    outside = started()
+    outside = torchrun_rank()
     if outside is not None and outside.rank > 0:
         time.sleep(3.0)  # the first rank may fail in the same way; torchrun then ends this rank before the message is repeated
     print(f"error: {UserError(message)}", file=sys.stderr)

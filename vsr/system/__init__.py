@@ -1,1 +1,1 @@
-"""Files, locks, signals, processes; no Lightning, no Hydra."""
+"""Files, locks, signals and processes, without Lightning and Hydra."""

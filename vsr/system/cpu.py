@@ -1,4 +1,4 @@
-"""What the processor can do, by what the system says of it."""
+"""Abilities of the processor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def computes_bf16(file: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU multiplies in bfloat16, by what Linux says; False where nothing is said."""
+    """Return whether Linux lists bfloat16 multiplication among the CPU's flags; False on other systems."""
     try:
         flags = file.read_text(encoding="utf-8")
     except OSError:

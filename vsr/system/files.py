@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and checksums beside them."""
+"""Atomic file writes and SHA-256 side files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,18 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the folder of `path` to write to; on leaving, sync it and move it to `path`.
+    """Replace a file atomically: the block writes a temporary file, which is then synced and moved to `path`.
 
-    When the block raises, the temporary file goes and `path` is as it was. OSError comes through, for the caller to say what
-    could not be written.
+    When the block raises, the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: the file; its folder is made when missing.
+
+    Yields:
+        The temporary file's path, in the same folder.
+
+    Raises:
+        OSError: the file cannot be written. `written` raises WriteError instead.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
@@ -41,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the file system can."""
+    """Make the names in a folder durable, where the file system supports it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems refuse to sync folders
@@ -51,24 +59,24 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what `replacing` left in a folder when its process was killed; only for who alone writes there."""
+    """Remove temporary files that killed processes left in a folder; no other process may be writing there."""
     for leftover in folder.glob(".*-*.part"):
         leftover.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksum_file(path: Path) -> Path:
-    """Where the checksum of a file stands; `sha256sum -c` reads it."""
+    """Return the path of a file's checksum, in the format of `sha256sum -c`."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def write_checksum(path: Path, digest: str) -> None:
-    """Write down the checksum of a file beside it; not synced, as one that a power cut empties is taken for none."""
+    """Write a file's checksum beside it, without a sync: an empty checksum, left by a power cut, counts as missing."""
     temporary = checksum_file(path).with_name(f".{path.name}-sha256.part")
     try:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
@@ -77,28 +85,28 @@ def write_checksum(path: Path, digest: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def forget_checksum(path: Path) -> None:
-    """Remove the checksum of a file, durably: what replaces the file next must never be judged by it."""
+def remove_checksum(path: Path) -> None:
+    """Remove a file's checksum durably, before the file is replaced by another one."""
     with suppress(FileNotFoundError):
         checksum_file(path).unlink()
         sync_folder(path.parent)
 
 
 def check_checksum(path: Path) -> None:
-    """Raise UserError when a checksum stands beside a file and is not its own; a file without one is not judged."""
-    while (noted := _noted(path)) is not None:
-        if sha256(path) == noted:
+    """Raise UserError when a file differs from the checksum beside it; a file without a checksum passes."""
+    while (expected := _read_checksum(path)) is not None:
+        if sha256(path) == expected:
             return
-        # A run that goes on may have replaced the file in between; then it has taken the checksum away, or renewed it, too.
-        if _noted(path) == noted:
+        # A running process may have replaced the file meanwhile, and has then removed or renewed the checksum too.
+        if _read_checksum(path) == expected:
             raise UserError(
                 f"{path}: is damaged, or not what {checksum_file(path).name} was written for; take another copy, or remove "
                 f"{checksum_file(path).name} if you replaced the file on purpose"
             )
 
 
-def _noted(path: Path) -> str | None:
-    """The checksum beside a file; None where there is none, or nothing in it (after a power cut)."""
+def _read_checksum(path: Path) -> str | None:
+    """Return the checksum beside a file; None when it is missing or empty."""
     try:
         found = re.match(r"[0-9a-f]{64}\b", checksum_file(path).read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -107,14 +115,14 @@ def _noted(path: Path) -> str | None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all. Raises WriteError naming the path when it cannot be written."""
+    """Write a JSON file atomically; raises WriteError with the path when it cannot be written."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """As `replacing`, with a WriteError naming the path when it cannot be written."""
+    """Replace a file atomically, as `replacing` does; raises WriteError with the path when it cannot be written."""
     try:
         with replacing(path) as temporary:
             yield temporary

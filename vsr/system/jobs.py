@@ -1,4 +1,4 @@
-"""Commands in processes of their own, several at a time: nothing that one of them does reaches another."""
+"""Run commands in separate processes, several at a time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import UserError
-from vsr.system import supervisor as supervise
+from vsr.system import supervisor
 from vsr.system.progress import progress_bar
 
 POLL = 0.1  # seconds
-TAIL = 1 << 16  # bytes of a log in which an error is looked for
-_END = object()
+TAIL = 1 << 16  # bytes at the end of a log, searched for an error
+_NO_MORE = object()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A command, the file that takes both of its outputs, and what its environment has besides this process's own.
+    """A command to run.
 
-    A variable whose value is None is taken out of the environment.
+    Attributes:
+        name: the job's name, for its caller.
+        command: program and arguments.
+        log: the file that receives standard output and standard error.
+        env: variables added to this process's environment; the value None removes a variable.
     """
 
     name: str
@@ -39,7 +43,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a job: `status` 0 or as a shell gives it, `error` the line that says why it failed or was stopped."""
+    """The result of a job.
+
+    Attributes:
+        job: the job.
+        status: its exit status as a shell gives it, 128 + number after a signal.
+        error: the line that says why it failed or was stopped; empty after success.
+        seconds: wall time.
+        stopped: whether `watch` stopped it.
+    """
 
     job: Job
     status: int
@@ -49,7 +61,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it ran to its end without an error."""
+        """Whether the job ran to its end without an error."""
         return self.status == 0 and not self.stopped
 
 
@@ -58,11 +70,11 @@ class _Running:
     job: Job
     process: subprocess.Popen[bytes]
     since: float
-    reason: str | None = None  # why it was asked to end
+    reason: str | None = None  # for which `watch` stopped the job
 
-    def say(self, word: bytes) -> None:
+    def send(self, word: bytes) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError, ValueError):  # it has ended meanwhile
+        with suppress(BrokenPipeError, ValueError):  # the job has ended meanwhile
             self.process.stdin.write(word)
             self.process.stdin.flush()
 
@@ -77,26 +89,35 @@ def run_jobs(
     grace: float = 30.0,
     hold: Sequence[int] = (),
 ) -> Iterator[Outcome]:
-    """Run every job and give the outcomes in the order in which they end; one that fails does not end the others.
+    """Run jobs and yield their outcomes in the order in which they end; a failing job does not end the others.
 
-    A job is taken from `jobs` only when there is room for it, so that a generator can decide from earlier outcomes what comes
-    next; None means that it has to wait for one of them. `watch` is asked about every running job a few times a second; the text
-    that it returns stops the job and is its error.
-    The CPU's cores are shared out by OMP_NUM_THREADS, where that is not set. When this process is interrupted, is asked to end
-    (SIGTERM) or fails, the jobs' process groups are asked to end, killed after `grace` seconds, and the interruption goes on;
-    when it is killed, the jobs end too. File descriptors in `hold` stay open while a job runs: a lock is not free before its
-    jobs have ended. Raises UserError for fewer than one at once and for a log that cannot be written.
+    Each job gets its share of the cores by OMP_NUM_THREADS, unless that is set. When this process is interrupted, terminated
+    (SIGTERM) or fails, the jobs' process groups are terminated, and killed after `grace` seconds. When this process is killed,
+    the jobs end too.
+
+    Args:
+        jobs: the next job is taken when there is room for it, so that a generator can choose it by earlier outcomes; None asks
+            to wait for a further outcome.
+        at_once: the number of jobs that run at a time.
+        total: the number of jobs, for the progress bar.
+        label: the progress bar's label.
+        watch: is called with every running job a few times a second; the text that it returns stops the job and is its error.
+        grace: seconds.
+        hold: file descriptors that stay open while a job runs, so that a lock lasts until all jobs have ended.
+
+    Raises:
+        UserError: `at_once` is below 1, or a log cannot be written.
     """
     if at_once < 1:
         raise UserError(f"jobs={at_once}: must be 1 or more")
     waiting, running = iter(jobs), list[_Running]()
-    exhausted, drawn = False, 0.0
+    exhausted, redrawn = False, 0.0
     threads = str(max(1, cores() // at_once))
-    with _terminable(), progress_bar(total, label, "job") as bar:
+    with _sigterm_as_exit(), progress_bar(total, label, "job") as bar:
         try:
             while running or not exhausted:
                 while not exhausted and len(running) < at_once:
-                    job = next(waiting, _END)
+                    job = next(waiting, _NO_MORE)
                     if job is None:
                         assert running, "waits for jobs, and there are none"
                         break
@@ -109,27 +130,27 @@ def run_jobs(
                     if status is None:
                         if watch is not None and each.reason is None and (reason := watch(each.job)) is not None:
                             each.reason = reason
-                            each.say(b"end\n")
+                            each.send(b"end\n")
                         continue
                     running.remove(each)
                     bar.update()
                     yield _outcome(each, status)
                 if running:
                     time.sleep(POLL)
-                if sys.stderr.isatty() and time.monotonic() - drawn > 1:
-                    bar.refresh()  # jobs take minutes: the clock on the bar goes on
-                    drawn = time.monotonic()
+                if sys.stderr.isatty() and time.monotonic() - redrawn > 1:
+                    bar.refresh()  # jobs take minutes; the bar's clock advances meanwhile
+                    redrawn = time.monotonic()
         finally:
-            _end(running, grace)
+            _stop(running, grace)
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_error(log: Path, status: int) -> str:
-    """The line of a log that says what went wrong: the last one that starts with "error: ", else the last one."""
+    """Return the last line of a log that starts with "error: ", without that word; else the last line and the exit status."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL))
         text = file.read().decode("utf-8", "replace")
@@ -149,10 +170,10 @@ def _start(job: Job, threads: str, hold: Sequence[int]) -> _Running:
     except OSError as error:
         raise UserError(f"{job.log}: cannot be written ({error.strerror})") from error
     with output:
-        # A group of its own: Ctrl-C in a terminal reaches this process only, which then asks the jobs to end. -I and -S: it
-        # needs nothing of the environment, and starts in a hundredth of a second.
+        # Its own process group, so that Ctrl-C in a terminal reaches this process only, which then terminates the jobs. With -I
+        # and -S the supervisor starts in a hundredth of a second.
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", supervise.__file__, *job.command],
+            [sys.executable, "-I", "-S", supervisor.__file__, *job.command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -165,19 +186,19 @@ def _start(job: Job, threads: str, hold: Sequence[int]) -> _Running:
 
 def _outcome(each: _Running, status: int) -> Outcome:
     assert each.process.stdin is not None
-    with suppress(BrokenPipeError):  # a word that was not read any more
+    with suppress(BrokenPipeError):  # the last word was not read
         each.process.stdin.close()
     status = status if status >= 0 else 128 - status
-    # A job that ran to its end just before it was asked to stop is whole.
+    # A job that ended well just before it was stopped is complete.
     stopped = each.reason is not None and status != 0
     error = str(each.reason) if stopped else "" if status == 0 else last_error(each.job.log, status)
     return Outcome(job=each.job, status=status, error=error, seconds=time.monotonic() - each.since, stopped=stopped)
 
 
-def _end(running: list[_Running], grace: float) -> None:
-    """Ask what still runs to end, and insist after a while or at a second Ctrl-C."""
+def _stop(running: list[_Running], grace: float) -> None:
+    """Terminate the running jobs; kill them after `grace` seconds or at a second Ctrl-C."""
     for each in running:
-        each.say(b"end\n")
+        each.send(b"end\n")
     deadline = time.monotonic() + grace
     try:
         while any(each.process.poll() is None for each in running) and time.monotonic() < deadline:
@@ -185,20 +206,20 @@ def _end(running: list[_Running], grace: float) -> None:
     finally:
         for each in running:
             if each.process.poll() is None:
-                each.say(b"kill\n")
+                each.send(b"kill\n")
                 each.process.wait()
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, which would end this process at once, becomes SystemExit(143) inside the block."""
+def _sigterm_as_exit() -> Iterator[None]:
+    """Turn SIGTERM, which would end this process at once, into SystemExit(143) inside the block."""
 
-    def leave(number: int, frame: Any) -> None:
+    def exit_process(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
     handled = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if handled:
-        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGTERM, exit_process)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""Locks of run folders: one process at a time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ LOCK = "run.lock"
 
 
 class FolderInUse(UserError):
-    """Another process writes into this folder; nothing in it may be touched."""
+    """Another process writes into the folder; its files may not be touched."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the system lets go of it when the process ends, however it ends.
+    """Lock a folder inside the block; the system unlocks it when the process ends, however it ends.
 
-    The file `run.lock` stays behind; it says who holds the folder, and only counts while someone does. Where the file system has
-    no locks, a warning is all. Raises FolderInUse.
+    The file `run.lock` names the process that holds the lock. The file stays behind, without effect. A file system without locks
+    gives a warning.
+
+    Args:
+        folder: is made when missing.
+
+    Raises:
+        FolderInUse: another process holds the lock.
     """
-    import fcntl  # not on every system; here, so that other commands work there
+    import fcntl  # missing on Windows, where other commands work
 
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -43,7 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        except OSError:  # a full disk: the lock holds without a name in it
+        except OSError:  # on a full disk the lock works without a name
             pass
         yield
     finally:

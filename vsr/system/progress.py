@@ -1,4 +1,4 @@
-"""One look for all progress bars."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> Any:
-    """A bar with an estimate of the time left (of a known total), drawn twice a second, into a file every ten seconds."""
+    """Return a bar with the time left (for a known total), redrawn twice a second on a terminal, every ten seconds in a file."""
     interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, initial=done, desc=label, unit=unit, mininterval=interval, maxinterval=2 * interval)

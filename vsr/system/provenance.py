@@ -1,4 +1,4 @@
-"""Where results come from: command, versions, commit, hardware, and what they cost."""
+"""The provenance of results: command, versions, commit, hardware and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "nu
 
 
 def versions() -> dict[str, str | None]:
-    """Of what computed the scores."""
+    """Return the versions of vsr, its commit, Python and the packages that scores depend on; None for a missing package."""
     found: dict[str, str | None] = {"vsr": __version__, "commit": commit(), "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -32,7 +32,7 @@ def versions() -> dict[str, str | None]:
 
 
 def provenance() -> dict[str, Any]:
-    """The command line, the machine and the moment, as plain values."""
+    """Return the command line, the time (UTC) and the hardware, as plain values."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -41,7 +41,7 @@ def provenance() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """What the process ran on; memory in GiB."""
+    """Return CPU, cores, threads, GPUs (memory in GiB) and operating system."""
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": cpu_name(),
@@ -53,7 +53,7 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, float]:
-    """The largest memory of this process so far and of the tensors on its GPU, MiB."""
+    """Return the peak memory of this process and of the tensors on its GPU, in MiB."""
     # Linux counts in KiB, macOS in bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     found = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
@@ -63,7 +63,7 @@ def peak_memory() -> dict[str, float]:
 
 
 def cpu_name() -> str:
-    """By what Linux says, else by what Python knows."""
+    """Return the name of the CPU from Linux, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -73,7 +73,7 @@ def cpu_name() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the working tree, "+" behind it when something is changed; None outside a git checkout."""
+    """Return the commit of the working tree, with "+" after it when files are changed; None outside a git checkout."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],

@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGINT and SIGUSR1 do to a run: it stops where it can be continued."""
+"""Signals (SIGTERM, SIGINT, SIGUSR1) that stop a run where it can be continued."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stopped(BaseException):
-    """A signal ended the run in good order. Not an Exception: nothing on the way up may take it for a failure.
+    """A signal ended the run in good order. Not an Exception, as no handler of failures may catch it.
 
     Attributes:
-        signum: which signal. message: for the user, with the command that continues the run.
+        signum: the signal's number.
+        message: a line for the user, with the command that continues the run.
     """
 
     def __init__(self, signum: int, message: str = "") -> None:
@@ -29,22 +30,27 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status by which shells and schedulers know it: 143, 130, 138."""
+        """The exit status that shells and schedulers expect: 143, 130 or 138."""
         return 128 + self.signum
 
 
 class Signals:
-    """While it is entered, signals stop the run: at once, or, inside `deferred`, when `check` is called next.
+    """A context manager in which signals raise Stopped: at once, or, inside `deferred`, at the next `check`.
 
-    SIGTERM and SIGINT stop it; a second SIGINT ends the process there and then. SIGUSR1 asks for a checkpoint; in a Slurm job it
-    also stops the run, as the time is over, and `requeue` puts the job back into the queue. Outside the main thread signals
-    cannot be handled and stay as they are.
+    SIGTERM and SIGINT stop the run; a second SIGINT ends the process at once. SIGUSR1 asks for a checkpoint. In a Slurm job
+    SIGUSR1 announces the time limit and also stops the run; `requeue` then puts the job back into the queue. Outside the main
+    thread signals keep their handlers.
+
+    Attributes:
+        received: the signal that stops the run, None before it.
+        since: time.monotonic() of that signal.
+        save_now: whether a checkpoint is asked for.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.since = 0.0  # time.monotonic() of the signal
-        self.save_now = False  # a checkpoint is asked for
+        self.since = 0.0
+        self.save_now = False
         self._deferred = False
         self._before: dict[int, Any] = {}
 
@@ -53,11 +59,11 @@ class Signals:
         return self
 
     def listen(self) -> None:
-        """Handle the signals from now on, whoever has handled them since."""
+        """Install the handlers, again if other code has replaced them."""
         if threading.current_thread() is threading.main_thread():
-            # What is ignored from the start, as Ctrl-C is by jobs in the background of a shell script, stays ignored.
-            heard = [signum for signum in HANDLED if signal.getsignal(signum) is not signal.SIG_IGN]
-            before = {signum: signal.signal(signum, self._handle) for signum in heard}
+            # An ignored signal, such as Ctrl-C for the background jobs of a shell script, stays ignored.
+            handled = [signum for signum in HANDLED if signal.getsignal(signum) is not signal.SIG_IGN]
+            before = {signum: signal.signal(signum, self._handle) for signum in handled}
             self._before = before | self._before
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,7 +72,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal is only noted; on leaving without an error, it takes effect."""
+        """Note signals inside the block, and raise Stopped for them at its end, unless the block raises."""
         self._deferred = True
         try:
             yield
@@ -75,7 +81,7 @@ class Signals:
         self.check()
 
     def check(self) -> None:
-        """Raise Stopped when a signal came."""
+        """Raise Stopped when a signal was received."""
         if self.received is not None:
             raise Stopped(self.received)
 
@@ -90,14 +96,14 @@ class Signals:
         self.received, self.since = signum, time.monotonic()
         if self._deferred:
             again = "; once more ends it at once" if signum == signal.SIGINT else ""
-            # Not print: a handler may run inside one.
+            # Not print: the handler may interrupt another print.
             os.write(2, f"\n{signal.Signals(signum).name}: stopping at the next step{again}\n".encode())
         else:
             self.check()
 
 
 def slurm_job() -> str | None:
-    """The Slurm batch job that this is, as scontrol names it; None outside one and in an interactive one."""
+    """Return the name of this Slurm batch job, as scontrol takes it; None outside a job and in an interactive one."""
     if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -106,7 +112,7 @@ def slurm_job() -> str | None:
 
 
 def requeue() -> str:
-    """Put this Slurm job back into the queue; what came of it, in words."""
+    """Put this Slurm job back into the queue, and return a sentence about the result."""
     job = slurm_job()
     assert job is not None
     try:

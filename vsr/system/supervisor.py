@@ -1,7 +1,7 @@
-"""Runs one command in a process group of its own and ends the whole group with it, or with whoever asked for it.
+"""Run one command in its own process group, and end the group with the command or with the parent.
 
-Started as a script by `vsr.system.jobs`, with the standard library only. Standard input is a line to the parent: "end" asks the
-group to end (SIGTERM), "kill" does not ask (SIGKILL), and the end of the file says that the parent is gone, however it died.
+`vsr.system.jobs` starts this file as a script; it needs the standard library only. The parent writes to its standard input: "end"
+sends SIGTERM to the group, "kill" sends SIGKILL, and the end of the file means that the parent has died.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import threading
 import time
 from contextlib import suppress
 
-GRACE = 20.0  # seconds for an orphaned group to write its checkpoint
+GRACE = 20.0  # seconds in which an orphaned group can write its checkpoint
 
 
 def main(command: list[str]) -> int:
-    """The exit status of the command, 128 + number where a signal ended it, as shells count."""
+    """Run a command and return its exit status, 128 + number after a signal, as a shell does."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
-    def signalled(number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # gone already
+    def signal_group(number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # the group has ended
             os.killpg(child.pid, number)
 
     def listen() -> None:
-        # os.read and not sys.stdin: a thread inside a buffered read aborts the interpreter when it ends.
-        while said := os.read(0, 64):
-            signalled(signal.SIGKILL if b"kill" in said else signal.SIGTERM)
-        signalled(signal.SIGTERM)
+        # Not sys.stdin: a thread inside a buffered read aborts the interpreter at exit.
+        while word := os.read(0, 64):
+            signal_group(signal.SIGKILL if b"kill" in word else signal.SIGTERM)
+        signal_group(signal.SIGTERM)
         time.sleep(GRACE)
-        signalled(signal.SIGKILL)
+        signal_group(signal.SIGKILL)
 
     threading.Thread(target=listen, daemon=True).start()
     status = child.wait()
-    # Processes that the command started and left, such as the other ranks of a run whose first one died, end with it.
-    signalled(signal.SIGKILL)
+    # End processes that the command left behind, such as the other ranks of a run whose first rank died.
+    signal_group(signal.SIGKILL)
     return status if status >= 0 else 128 - status
 
 

@@ -1,4 +1,4 @@
-"""What torchrun (or whoever starts processes as it does) says of this process; read before torch is imported."""
+"""The rank of this process by the environment variables of torchrun and Slurm, without importing torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Started:
-    """One of several processes that were started from outside.
+class TorchrunRank:
+    """A process that torchrun started.
 
     Attributes:
-        rank, world: its number among all processes, and how many there are. local: how many on its node. nodes: of them.
+        rank: its number among all processes, from 0.
+        world: the number of processes.
+        local: the number of processes on its node.
+        nodes: the number of nodes.
     """
 
     rank: int
@@ -20,14 +23,14 @@ class Started:
     nodes: int
 
 
-def started() -> Started | None:
-    """By torchrun, or None."""
+def torchrun_rank() -> TorchrunRank | None:
+    """Return the place of this process among those that torchrun started; None without torchrun."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    return Started(rank, world, local, world // local)
+    return TorchrunRank(rank, world, local, world // local)
 
 
 def slurm_tasks() -> int:
-    """How many tasks the srun that started this process started; 1 where there was none."""
+    """Return the number of tasks that srun started together with this process; 1 without srun."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))

@@ -29,7 +29,7 @@ from vsr.errors import UserError
 from vsr.system.jobs import cores
 from vsr.system.ranks import from_first, join_group, leave_group, rank, wait_for_all
 from vsr.system.signals import Stopped
-from vsr.system.torchrun import started
+from vsr.system.torchrun import torchrun_rank
 from vsr.training.hardware import Placement, check_hardware
 
 HOST = "127.0.0.1"
@@ -58,7 +58,7 @@ def joined(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
         UserError: the hardware lacks what the config asks for, or another rank was lost.
     """
     placed = check_hardware(cfg)
-    outside = started()
+    outside = torchrun_rank()
     if placed.world == 1:
         yield folder
         return

@@ -15,7 +15,7 @@ from vsr.config.overrides import with_values
 from vsr.errors import UserError
 from vsr.system.cpu import computes_bf16
 from vsr.system.jobs import cores
-from vsr.system.torchrun import slurm_tasks, started
+from vsr.system.torchrun import slurm_tasks, torchrun_rank
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
@@ -55,7 +55,7 @@ def placement(trainer: DictConfig) -> Placement:
         )
     accelerator = _accelerator(trainer)
     given: Any = trainer.devices
-    kind, outside = trainer.get("strategy", "auto"), started()
+    kind, outside = trainer.get("strategy", "auto"), torchrun_rank()
     if kind == "ddp_spawn" and outside is not None:
         raise UserError("strategy=ddp_spawn: starts its processes itself, and torchrun has started them; type strategy=ddp")
     if kind not in TOGETHER:
@@ -168,7 +168,7 @@ def _cannot_compile(accelerator: str) -> str | None:
 
 def require_single_process(script: str, trainer: DictConfig | None = None) -> None:
     """Raise UserError where several processes are asked for and the script works in one."""
-    outside, kind = started(), "auto" if trainer is None else trainer.get("strategy", "auto")
+    outside, kind = torchrun_rank(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:
         raise UserError(f"{script} works in one process, torchrun started {outside.world}; start it with python")
     if kind in (*TOGETHER, "fsdp"):

@@ -22,7 +22,7 @@ from torch import Tensor
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError, WriteError
 from vsr.models.weights.files import verify_zip
-from vsr.system.files import check_checksum, checksum_file, forget_checksum, replacing, sha256, sync_folder, write_checksum
+from vsr.system.files import check_checksum, checksum_file, remove_checksum, replacing, sha256, sync_folder, write_checksum
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 
@@ -50,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 verify_zip(temporary)
                 torch.load(temporary, map_location="cpu", weights_only=True)
                 digest = sha256(temporary)
-                forget_checksum(path)
+                remove_checksum(path)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             kept = f"; the previous one, of {_moment(path)}, is kept" if path.exists() else ""
             what = f"{path}: the checkpoint cannot be written ({error.strerror if isinstance(error, OSError) else error}){kept}"
@@ -157,7 +157,7 @@ def complete_checkpoint(path: Path) -> None:
 def move_checkpoint(source: Path, target: Path) -> None:
     """Rename a checkpoint and its checksum inside their folder."""
     digest = sha256(source)
-    forget_checksum(target)
+    remove_checksum(target)
     os.replace(source, target)
     sync_folder(target.parent)
     with suppress(OSError):
