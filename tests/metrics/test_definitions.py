@@ -12,8 +12,8 @@ from vsr.metrics.motion import MOTION_SCORES
 def test_the_page_explains_every_score_under_what_it_is_of() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     parts = {
-        "frame": page.split("## Of each frame")[1].split("## ")[0],
-        "segment": page.split("## Of each segment")[1].split("## ")[0],
+        "frame": page.split("## Scores per frame")[1].split("## ")[0],
+        "segment": page.split("## Scores per segment")[1].split("## ")[0],
     }
     for per, part in parts.items():
         cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
