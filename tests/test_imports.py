@@ -1,4 +1,4 @@
-"""What the start of a command imports: `make lint` reads the imports of all modules, this test measures them."""
+"""Measure the imports at the start of a command; `make lint` only reads the imports of all modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a data file, and what to type to train on it: python -m vsr inspect FILE [--variable V --axes A]."""
+"""Show the contents of a data file and the command that trains on it: python -m vsr inspect FILE [--variable V --axes A]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How weights that were brought are tuned: what stays frozen, what learns more slowly, what is pulled back to its start."""
+"""Fine-tuning of loaded weights: frozen parts, lower learning rates, a pull towards the initial weights."""
 
 from __future__ import annotations
 

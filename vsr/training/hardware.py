@@ -1,4 +1,4 @@
-"""Where a run computes and how: what the config asks for, against what there is."""
+"""Device, precision and number of processes of a run, checked against the hardware."""
 
 from __future__ import annotations
 

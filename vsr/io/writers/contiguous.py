@@ -45,8 +45,8 @@ class ContiguousWriter(ArrayWriter):
         return template.axes
 
     def pack(self, spool: Path, target: Path, template: Template) -> None:
-        """Make the final file `target` of the complete file `spool`."""
-        raise NotImplementedError
+        """Make the final file `target` from the complete file `spool`; only formats with `packs` override it."""
+        raise TypeError(f"{type(self).__name__} does not pack its files")
 
     def sink(self, journal: Journal, template: Template) -> Sink:
         return ContiguousSink(journal, template, self)

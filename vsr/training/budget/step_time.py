@@ -166,8 +166,6 @@ def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
     Leaves random states as they were, and nothing on the disk. Of a network in two stages: their sum, weighted by their epochs.
     Raises UserError for a config that trains nothing.
     """
-    from vsr.training.budget.step_time import fit_rates, total_rate
-
     found = fit_rates(cfg, data)
     if not found:
         raise UserError(f"{cfg.name}: there is nothing to train, and so nothing to measure; name another model")
