@@ -349,7 +349,7 @@ def test_what_is_typed_wins_over_a_preset() -> None:
 def test_help_names_presets_and_the_budget(script: Script) -> None:
     said = script("train", "--help").stdout
     assert "preset       null balanced best fast" in said
-    assert "budget: null # 90s, 5min, 1.5h" in said
+    assert "budget: null # training time, as 90s, 5min or 1.5h" in said
 
 
 def test_the_rate_as_a_line_of_json(tmp_path: Path) -> None:
