@@ -1,4 +1,4 @@
-"""The check of a config, all of it, before anything is imported, opened or written."""
+"""Check a whole config before anything is imported, opened or written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 CONSISTENCIES = ("none", "projection", "backprojection")
 
-# Targets are a closed set: classes of these modules, and these names. Hydra's own blocklist is not a security boundary.
+# A config may name only classes of these modules and these classes. Hydra's own blocklist is not a security boundary.
 OWN_MODULES = (
     "vsr.models.",
     "vsr.data.",
@@ -45,7 +45,7 @@ FOREIGN = (
     "lightning.pytorch.callbacks.ModelCheckpoint",
     "lightning.pytorch.loggers.TensorBoardLogger",
 )
-# Arguments that build.py gives, so that they cannot disagree with the rest: what to set instead.
+# Arguments that build.py supplies so that they agree with the rest of the config, and the key to set instead.
 SUPPLIED = {
     "model": {"scale": "scale", "channels": "the data's channels"},
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw_seed": "seed"},
@@ -59,9 +59,10 @@ MOST_WEIGHT = 1e9  # of a term of the loss
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse what cannot work: unknown targets and arguments, wrong types, values out of range, missing files.
+    """Check targets, arguments, types, ranges and files of a composed config.
 
-    Raises UserError naming the key and what to type instead.
+    Raises:
+        UserError: a value cannot work; the message names the key and what to type instead.
     """
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -71,6 +72,23 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{key}: needed; type {key}=VALUE") from error
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
+    _check_values(plain)
+    _check_groups({str(key): node for key, node in plain.items()})
+    # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
+    check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
+    _check_init(plain.get("init"), "init")
+    for path, node in _nodes(plain, ()):
+        nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
+        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
+    _check_choices(plain)
+    _check_trainer(plain.get("trainer") or {})
+    _check_recipe(plain.get("recipe") or {})
+    _check_tune(plain.get("tune") or {})
+    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
+
+
+def _check_values(plain: dict[Any, Any]) -> None:
+    """Check the top-level numbers: scale, monitor, counts, seed, window."""
     if "scale" in plain and plain["scale"] not in SCALES:
         raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
@@ -83,15 +101,10 @@ def check(cfg: DictConfig) -> None:
     window = plain.get("window")
     if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
-    _check_groups({str(key): node for key, node in plain.items()})
-    # The config in a checkpoint, which has no `resume`, is not what was typed.
-    check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
-    _check_starts(plain.get("init"), "init")
-    if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
-        raise UserError(LINEAR_FILTER_REMOVED)
-    for path, node in _nodes(plain, ()):
-        nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
-        _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
+
+
+def _check_choices(plain: dict[Any, Any]) -> None:
+    """Check the top-level settings that take one of a few words."""
     choices_of = {
         "protocol": PROTOCOLS,
         "ends": ENDS,
@@ -99,20 +112,16 @@ def check(cfg: DictConfig) -> None:
         "periodic": PERIODIC,
         "consistency": CONSISTENCIES,
         "guard": GUARDS,
+        "precision": TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS,
     }
-    choices_of["precision"] = TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
             told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else suggestion(str(plain[key]), choices)
             raise UserError(f"{key}={plain[key]}{told}")
-    _check_trainer(plain.get("trainer") or {})
-    _check_recipe(plain.get("recipe") or {})
-    _check_tune(plain.get("tune") or {})
-    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 
 
 def _check_groups(plain: dict[str, Any]) -> None:
-    """What is chosen from a group must name what is made of it, by which its other values are checked."""
+    """Check that each config group holds a config with a target, since the target decides which other keys are right."""
     for key in GROUPS:
         node = plain.get(key)
         if node is not None and not (isinstance(node, dict) and "_target_" in node):
@@ -120,7 +129,7 @@ def _check_groups(plain: dict[str, Any]) -> None:
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
-    """Where it runs, as far as that can be told without torch."""
+    """Check devices, nodes and strategy as far as possible without torch."""
     for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
         if trainer.get(key, "auto") not in choices:
             raise UserError(f"trainer.{key}={trainer[key]}{suggestion(str(trainer[key]), choices)}")
@@ -139,32 +148,32 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
 
 
 def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:
-    """The files that are to be read."""
+    """Check that the input files exist."""
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
-        if value is not None and not _there(path := Path(str(value)).expanduser()):
-            raise UserError(f"{key}={value}: {_nearby(path)}")
+        if value is not None and not _exists(path := Path(str(value)).expanduser()):
+            raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):
         if Path(str(each)).expanduser().is_dir():
             best = Path(str(each)) / "checkpoints" / "best.ckpt"
             raise UserError(f"checkpoint={each}: is a folder; type checkpoint={best}")
 
 
-def _check_starts(init: Any, key: str) -> None:
-    """The files that weights are to come from."""
+def _check_init(init: Any, key: str) -> None:
+    """Check the files that initial weights come from."""
     if not isinstance(init, dict):
         return
     for part in ("first", "second"):
-        _check_starts(init.get(part), f"{key}.{part}")
+        _check_init(init.get(part), f"{key}.{part}")
     if "path" not in init:
         if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
             raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")
         return
     if (value := init["path"]) is None:
         raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")
-    if not _there(path := Path(str(value)).expanduser()):
-        raise UserError(f"{key}.path={value}: {_nearby(path)}")
+    if not _exists(path := Path(str(value)).expanduser()):
+        raise UserError(f"{key}.path={value}: {_missing_file(path)}")
     if path.is_dir():
         raise UserError(f"{key}.path={value}: is a folder; type {key}.path={Path(str(value)) / 'checkpoints' / 'best.ckpt'}")
 
@@ -183,7 +192,7 @@ def _check_tune(tune: dict[str, Any]) -> None:
 
 
 def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Every mapping that names a target, with its path."""
+    """Yield every mapping that names a target, with its path."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield path, node
@@ -220,6 +229,8 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
+    if recipe.get("residual") == "linear":
+        raise UserError(LINEAR_FILTER_REMOVED)
     for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
         if recipe.get(key) is not None and not 0 < recipe[key] < float("inf"):
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive{'' if recipe[key] <= 0 else ' and finite'}")
@@ -230,16 +241,16 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
         raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
 
 
-def _there(path: Path) -> bool:
-    """Whether it exists; a name that the system cannot take does not."""
+def _exists(path: Path) -> bool:
+    """Whether a path exists; False for a name that the system refuses."""
     try:
         return path.exists()
     except (OSError, ValueError):
         return False
 
 
-def _nearby(path: Path) -> str:
-    """What there is instead of a file that is not there."""
+def _missing_file(path: Path) -> str:
+    """Say that a file is missing, and what exists near it."""
     folder = path.parent
     while not os.path.isdir(folder):
         folder = folder.parent

@@ -45,7 +45,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SweepCommand:
     """The parts of a command line with -m: `fixed` for every run, swept `choices` and `intervals` by key, `sweep` for the sweep.
 
     `jobs` run at a time.
@@ -87,7 +87,7 @@ class Composer:
         assert hydra is not None
         self.hydra = hydra
 
-    def read(self, arguments: Sequence[str]) -> Asked:
+    def read(self, arguments: Sequence[str]) -> SweepCommand:
         """Sort the arguments of a command line. Raises UserError for an argument that is no override."""
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
@@ -117,11 +117,11 @@ class Composer:
                     fixed.append(line)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(one_line(error, self.conf, self.script.stem)) from error
-        return Asked(fixed, choices, intervals, sweep, jobs)
+        return SweepCommand(fixed, choices, intervals, sweep, jobs)
 
-    def whole(self, asked: Asked) -> DictConfig:
+    def whole(self, command: SweepCommand) -> DictConfig:
         """Compose the config of the sweep: a run without the swept keys, with Hydra's own config."""
-        return self._compose([*asked.fixed, *asked.sweep], RunMode.MULTIRUN)
+        return self._compose([*command.fixed, *command.sweep], RunMode.MULTIRUN)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Compose and check the config of one run, as plain values without `resume`.

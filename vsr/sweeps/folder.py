@@ -23,7 +23,7 @@ PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
 
 
 @dataclass
-class Slot:
+class SweepRun:
     """A job of a sweep, by number. `state` is waiting, ok, failed or stopped (see `error`); `values` are the swept values."""
 
     number: int
@@ -42,12 +42,12 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.slots: list[Slot] = []
+        self.runs: list[SweepRun] = []
         self.about: dict[str, Any] = {}
         if (path / RECORD).exists():
             try:
                 content = with_current_targets(json.loads((path / RECORD).read_text(encoding="utf-8")))
-                self.about, self.slots = content["about"], [Slot(**slot) for slot in content["jobs"]]
+                self.about, self.runs = content["about"], [SweepRun(**run) for run in content["jobs"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise UserError(f"{path / RECORD}: cannot be read ({error}); type hydra.sweep.dir=FOLDER") from error
         elif path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
@@ -55,49 +55,49 @@ class SweepFolder:
 
     def save(self) -> None:
         """Write the record."""
-        content = {"about": self.about, "jobs": [asdict(slot) for slot in self.slots]}
+        content = {"about": self.about, "jobs": [asdict(run) for run in self.runs]}
         try:
             with replacing(self.path / RECORD) as temporary:
                 temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
 
-    def slot(self, values: list[str], config: dict[str, Any], number: int | None = None) -> Slot:
+    def find_or_add(self, values: list[str], config: dict[str, Any], number: int | None = None) -> SweepRun:
         """Return the job with a config: an earlier one, or a new one with the given or the next number."""
-        for slot in self.slots:
-            if slot.config == config and number in (None, slot.number):
-                return slot
-        taken = {slot.number for slot in self.slots}
-        found = Slot(number if number is not None else max(taken, default=-1) + 1, values, config)
-        self.slots.append(found)
+        for run in self.runs:
+            if run.config == config and number in (None, run.number):
+                return run
+        taken = {run.number for run in self.runs}
+        found = SweepRun(number if number is not None else max(taken, default=-1) + 1, values, config)
+        self.runs.append(found)
         return found
 
-    def folder(self, slot: Slot) -> Path:
+    def run_folder(self, run: SweepRun) -> Path:
         """Return the run folder of a job."""
-        return self.path / str(slot.number)
+        return self.path / str(run.number)
 
-    def log(self, slot: Slot) -> Path:
+    def log(self, run: SweepRun) -> Path:
         """Return the log file of a job; it lies beside the run folders, since a refused run leaves none."""
-        return self.path / "logs" / f"{slot.number}.log"
+        return self.path / "logs" / f"{run.number}.log"
 
-    def results(self, slot: Slot) -> dict[str, Any] | None:
+    def results(self, run: SweepRun) -> dict[str, Any] | None:
         """Read the results.json of a job; None for an unfinished run or another config."""
         try:
-            found = with_current_targets(json.loads((self.folder(slot) / "results.json").read_text(encoding="utf-8")))
+            found = with_current_targets(json.loads((self.run_folder(run) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and same_as_asked(found, slot.config) else None
+        return found if isinstance(found, dict) and same_as_asked(found, run.config) else None
 
-    def finished(self, slot: Slot) -> bool:
+    def finished(self, run: SweepRun) -> bool:
         """Whether a job is finished: it succeeded, or its results exist although its sweep was killed."""
-        if slot.state != "ok" and "config" in (self.results(slot) or {}):
-            slot.state, slot.error = "ok", ""
-        return slot.state == "ok"
+        if run.state != "ok" and "config" in (self.results(run) or {}):
+            run.state, run.error = "ok", ""
+        return run.state == "ok"
 
-    def clear(self, slot: Slot) -> None:
+    def clear(self, run: SweepRun) -> None:
         """Remove the files of an unfinished run so that the run can start again."""
-        folder = self.folder(slot)
-        if folder.is_dir() and slot in self.slots:
+        folder = self.run_folder(run)
+        if folder.is_dir() and run in self.runs:
             shutil.rmtree(folder)
 
     @contextmanager

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vsr.config.compose import Asked
-from vsr.sweeps.folder import Slot, SweepFolder
+from vsr.config.compose import SweepCommand
+from vsr.sweeps.folder import SweepFolder, SweepRun
 from vsr.system.jobs import Job
 
 
-def job_of(script: Path, asked: Asked, place: SweepFolder, slot: Slot, more: Sequence[str] = ()) -> Job:
+def job_of(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepRun, more: Sequence[str] = ()) -> Job:
     """Build the job that runs one combination by itself; the ranks that it starts know nothing of the sweep."""
-    given = [*asked.fixed, *slot.values, *more]
+    given = [*command.fixed, *run.values, *more]
     if script.stem == "train" and not any(each.startswith("resume=") for each in given):
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
-    command = [sys.executable, str(script), *given, f"hydra.run.dir={quoted(place.folder(slot))}"]
-    return Job(name=str(slot.number), command=command, log=place.log(slot))
+    arguments = [sys.executable, str(script), *given, f"hydra.run.dir={quoted(folder.run_folder(run))}"]
+    return Job(name=str(run.number), command=arguments, log=folder.log(run))
 
 
 def quoted(path: Path) -> str:
@@ -27,14 +27,14 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "\\'") + "'"
 
 
-def note(place: SweepFolder, slot: Slot, state: str, error: str, seconds: float) -> None:
+def record_outcome(folder: SweepFolder, run: SweepRun, state: str, error: str, seconds: float) -> None:
     """Record the outcome of a job, and print a failure."""
-    slot.state, slot.error, slot.seconds = state, error, seconds
-    place.save()
+    run.state, run.error, run.seconds = state, error, seconds
+    folder.save()
     if state == "failed":
-        tqdm.write(f"failed    {title(slot)}: {error} ({place.log(slot)})", file=sys.stdout)
+        tqdm.write(f"failed    {job_title(run)}: {error} ({folder.log(run)})", file=sys.stdout)
 
 
-def title(slot: Slot) -> str:
+def job_title(run: SweepRun) -> str:
     """Return the number and the swept values of a job."""
-    return " ".join([f"#{slot.number}", *slot.values])
+    return " ".join([f"#{run.number}", *run.values])

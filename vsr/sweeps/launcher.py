@@ -14,10 +14,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config import PACKAGE
-from vsr.config.compose import Asked, Composer
+from vsr.config.compose import Composer, SweepCommand
 from vsr.errors import UserError
-from vsr.sweeps.folder import Slot, SweepFolder
-from vsr.sweeps.job import job_of, note, quoted
+from vsr.sweeps.folder import SweepFolder, SweepRun
+from vsr.sweeps.job import job_of, quoted, record_outcome
 from vsr.system.jobs import run_jobs
 
 
@@ -29,14 +29,14 @@ class FreshProcess:
     """
 
     script: Path
-    asked: Asked
+    command: SweepCommand
     folder: Path
 
     def __call__(self, cfg: DictConfig) -> dict[str, Any]:
         """Run the job and return its outcome as plain values."""
         number = int(HydraConfig.get().sweep.subdir)
-        place = SweepFolder(self.folder)
-        job = job_of(self.script, self.asked, place, next(slot for slot in place.slots if slot.number == number))
+        folder = SweepFolder(self.folder)
+        job = job_of(self.script, self.command, folder, next(run for run in folder.runs if run.number == number))
         # Slurm starts a copy of the job for each rank: the log of the first one is that which is read.
         if rank := int(os.environ.get("SLURM_PROCID", "0")):
             job = replace(job, log=job.log.with_suffix(f".{rank}.log"))
@@ -44,7 +44,7 @@ class FreshProcess:
         return {"state": "ok" if outcome.ok else "failed", "error": outcome.error, "seconds": outcome.seconds}
 
 
-def launch(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, slots: list[Slot]) -> None:
+def launch(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, runs: list[SweepRun]) -> None:
     """Run the jobs and record their outcomes.
 
     Raises UserError when the launcher itself failed; jobs that had ended by then are known by their results the next time.
@@ -52,16 +52,16 @@ def launch(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFold
     # Workers import vsr from where it was imported here.
     root = str(PACKAGE.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    folder = place.path.resolve()
-    OmegaConf.update(whole, "hydra.sweep.dir", str(folder))
+    path = str(folder.path.resolve())
+    OmegaConf.update(whole, "hydra.sweep.dir", path)
     HydraConfig.instance().set_config(whole)
     jobs = [
-        [*asked.fixed, *slot.values, f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={slot.number}"] for slot in slots
+        [*command.fixed, *run.values, f"hydra.sweep.dir={quoted(Path(path))}", f"hydra.sweep.subdir={run.number}"] for run in runs
     ]
     try:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks(whole)),
-            task_function=FreshProcess(composer.script, asked, folder),
+            task_function=FreshProcess(composer.script, command, Path(path)),
             config=whole,
         )
         returned = launcher.launch(jobs, 0)
@@ -69,8 +69,8 @@ def launch(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFold
         name = whole.hydra.runtime.choices["hydra/launcher"]
         text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f"hydra/launcher={name}: {text}; type the same again for what is missing") from error
-    for slot, job in zip(slots, returned, strict=True):
+    for run, job in zip(runs, returned, strict=True):
         try:
-            note(place, slot, **job.return_value)
+            record_outcome(folder, run, **job.return_value)
         except Exception as error:  # what the job raised where it ran, before the run itself
-            note(place, slot, "failed", (str(error).strip().splitlines() or [type(error).__name__])[-1], 0.0)
+            record_outcome(folder, run, "failed", (str(error).strip().splitlines() or [type(error).__name__])[-1], 0.0)

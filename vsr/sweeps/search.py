@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from vsr.config.compose import Asked, Composer, Interval
+from vsr.config.compose import Composer, Interval, SweepCommand
 from vsr.config.monitor import SCORE_LOG, higher_is_better
 from vsr.errors import UserError
-from vsr.sweeps.folder import Slot, SweepFolder
-from vsr.sweeps.job import job_of, note, title
+from vsr.sweeps.folder import SweepFolder, SweepRun
+from vsr.sweeps.job import job_of, job_title, record_outcome
 from vsr.sweeps.search_space import Plan, read_plan
 from vsr.system.jobs import Job, Outcome, run_jobs
 
@@ -28,47 +28,49 @@ JOURNAL = "trials.journal"
 WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++callbacks.scores.file={SCORE_LOG}"]
 
 
-def search(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
+def search(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
     """Run the remaining trials; returns a line when all trials failed. Raises UserError for a plan that cannot work."""
-    plan = read_plan(whole.hparams_search, asked)
+    plan = read_plan(whole.hparams_search, command)
     launcher = whole.hydra.runtime.choices["hydra/launcher"]
     if launcher != "basic":
         raise UserError(
             f"hydra/launcher={launcher}: a search decides from trial to trial and runs them here; type jobs=N instead"
         )
-    about = {"script": composer.script.stem, "fixed": asked.fixed, "space": plan.described(), "monitor": whole.monitor}
+    about = {"script": composer.script.stem, "fixed": command.fixed, "space": plan.described(), "monitor": whole.monitor}
     about = json.loads(json.dumps(about))
     for key in about:
-        if place.slots and place.about.get(key) != about[key]:
+        if folder.runs and folder.about.get(key) != about[key]:
             raise UserError(
-                f"{place.path}: holds a search with another {key} ({place.about.get(key)}, not {about[key]}); "
+                f"{folder.path}: holds a search with another {key} ({folder.about.get(key)}, not {about[key]}); "
                 "type hydra.sweep.dir=FOLDER for a new one"
             )
-    hunt = Search(composer, asked, plan, place, str(whole.monitor), int(whole.seed))
-    place.about = about
-    place.save()
-    before = hunt.done()
+    study = Search(composer, command, plan, folder, str(whole.monitor), int(whole.seed))
+    folder.about = about
+    folder.save()
+    before = study.done()
     taken = f", {before} done before" if before else ""
-    print(f"search    {place.path}: {plan.trials} trials{taken}; {asked.jobs} at a time, each in a fresh process", flush=True)
+    print(f"search    {folder.path}: {plan.trials} trials{taken}; {command.jobs} at a time, each in a fresh process", flush=True)
     left = max(0, plan.trials - before)
-    for outcome in run_jobs(hunt.jobs(), asked.jobs, total=left, label="search", watch=hunt.watch, hold=[lock]):
-        hunt.take(outcome)
-    return hunt.closing()
+    for outcome in run_jobs(study.jobs(), command.jobs, total=left, label="search", watch=study.watch, hold=[lock]):
+        study.record(outcome)
+    return study.print_result()
 
 
 class Search:
     """The Optuna study and the record of the sweep folder; the record lists finished trials, the study proposes new ones."""
 
-    def __init__(self, composer: Composer, asked: Asked, plan: Plan, place: SweepFolder, monitor: str, seed: int) -> None:
-        self.composer, self.asked, self.plan, self.place, self.monitor = composer, asked, plan, place, monitor
-        self.running: dict[str, tuple[optuna.Trial, Slot, int]] = {}
+    def __init__(
+        self, composer: Composer, command: SweepCommand, plan: Plan, folder: SweepFolder, monitor: str, seed: int
+    ) -> None:
+        self.composer, self.command, self.plan, self.folder, self.monitor = composer, command, plan, folder, monitor
+        self.running: dict[str, tuple[optuna.Trial, SweepRun, int]] = {}
         self.optuna = _import_optuna()
         self.study = self._study(seed)
-        self._take_up()
+        self._resume_trials()
 
     def done(self) -> int:
         """The number of trials that have ended, successful or not."""
-        return sum(slot.state != "waiting" for slot in self.place.slots)
+        return sum(run.state != "waiting" for run in self.folder.runs)
 
     def jobs(self) -> Iterator[Job]:
         """Yield trials, each drawn when a process is free."""
@@ -77,58 +79,58 @@ class Search:
             values = [f"{key}={self._draw(trial, key)}" for key in self.plan.space]
             number = trial.user_attrs.get("slot", trial.number)
             try:
-                config = self.composer.config([*self.asked.fixed, *values, *WATCHED])
+                config = self.composer.config([*self.command.fixed, *values, *WATCHED])
             except UserError as error:
-                slot = self.place.slot(values, {}, number)
-                note(self.place, slot, "failed", str(error), 0.0)
+                run = self.folder.find_or_add(values, {}, number)
+                record_outcome(self.folder, run, "failed", str(error), 0.0)
                 self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
                 continue
-            slot = self.place.slot(values, config, number)
-            self.place.clear(slot)
-            self.place.save()
-            job = job_of(self.composer.script, self.asked, self.place, slot, WATCHED)
-            self.running[job.name] = trial, slot, 0
+            run = self.folder.find_or_add(values, config, number)
+            self.folder.clear(run)
+            self.folder.save()
+            job = job_of(self.composer.script, self.command, self.folder, run, WATCHED)
+            self.running[job.name] = trial, run, 0
             yield job
 
     def watch(self, job: Job) -> str | None:
         """Report finished epochs to the study; returns the reason to stop the trial, or None."""
-        trial, slot, seen = self.running[job.name]
-        for epoch, score in _scores(self.place.folder(slot) / SCORE_LOG, self.monitor, seen):
-            self.running[job.name] = trial, slot, epoch
+        trial, run, seen = self.running[job.name]
+        for epoch, score in _scores(self.folder.run_folder(run) / SCORE_LOG, self.monitor, seen):
+            self.running[job.name] = trial, run, epoch
             trial.report(score, epoch)
-            if epoch < slot.config["epochs"] and trial.should_prune():
+            if epoch < run.config["epochs"] and trial.should_prune():
                 return f"ended after epoch {epoch} with {self.monitor} {score:.4g} ({self.plan.pruner})"
         return None
 
-    def take(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Record the outcome of a trial, first in the record, then in the study."""
-        trial, slot, _ = self.running.pop(outcome.job.name)
+        trial, run, _ = self.running.pop(outcome.job.name)
         state, error = "stopped" if outcome.stopped else "failed", outcome.error
-        if self._value(slot) is not None:  # of one that was to be stopped, too, when it was faster
+        if self._value(run) is not None:  # of one that was to be stopped, too, when it was faster
             state, error = "ok", ""
         elif outcome.ok:
             error = f"{self.monitor} was never a number"
-        note(self.place, slot, state, error, outcome.seconds)
-        self._tell(trial.number, slot)
+        record_outcome(self.folder, run, state, error, outcome.seconds)
+        self._tell(trial.number, run)
 
-    def closing(self) -> list[str]:
+    def print_result(self) -> list[str]:
         """Print the result of the search; returns a line when all trials failed."""
-        by_state = {state: [slot for slot in self.place.slots if slot.state == state] for state in ("ok", "stopped", "failed")}
+        by_state = {state: [run for run in self.folder.runs if run.state == state] for state in ("ok", "stopped", "failed")}
         ok, stopped, failed = by_state.values()
         if not ok:
             first = next(iter(failed), None)
             return [f"no trial of {self.done()} came to its end" + (f"; the first failed: {first.error}" if first else "")]
-        best = (max if higher_is_better(self.monitor) else min)(ok, key=lambda slot: self._value(slot) or 0.0)
+        best = (max if higher_is_better(self.monitor) else min)(ok, key=lambda run: self._value(run) or 0.0)
         print(f"trials    {len(ok)} to their end, {len(stopped)} ended early, {len(failed)} failed")
-        for slot in failed:
-            tqdm.write(f"failed    {title(slot)}: {slot.error}", file=sys.stdout)
-        print(f"best      {title(best)}: {self.monitor} {self._value(best):.6g}")
+        for run in failed:
+            tqdm.write(f"failed    {job_title(run)}: {run.error}", file=sys.stdout)
+        print(f"best      {job_title(best)}: {self.monitor} {self._value(best):.6g}")
         return []
 
     def _study(self, seed: int) -> optuna.Study:
         optuna = self.optuna
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        path = self.place.path / JOURNAL
+        path = self.folder.path / JOURNAL
         # Whoever held it was killed: this sweep has the folder to itself.
         Path(f"{path}.lock").unlink(missing_ok=True)
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
@@ -146,29 +148,29 @@ class Search:
         )
         # Another seed when it is taken up, or the same values would be drawn again.
         study.sampler = optuna.samplers.TPESampler(
-            seed=seed + len(study.trials), n_startup_trials=self.plan.startup, constant_liar=self.asked.jobs > 1
+            seed=seed + len(study.trials), n_startup_trials=self.plan.startup, constant_liar=self.command.jobs > 1
         )
         return study
 
-    def _take_up(self) -> None:
+    def _resume_trials(self) -> None:
         """Recover from a killed search: report trials that had ended, and queue the others again."""
         states = self.optuna.trial.TrialState
-        slots = {slot.number: slot for slot in self.place.slots}
+        runs = {run.number: run for run in self.folder.runs}
         for trial in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            slot = slots.get(trial.user_attrs.get("slot", trial.number))
-            if slot is not None and (slot.state != "waiting" or self.place.finished(slot)):
-                self._tell(trial.number, slot)
+            run = runs.get(trial.user_attrs.get("slot", trial.number))
+            if run is not None and (run.state != "waiting" or self.folder.finished(run)):
+                self._tell(trial.number, run)
                 continue
             self.study.tell(trial.number, state=states.FAIL)
-            if slot is not None:
-                self.study.enqueue_trial(trial.params, user_attrs={"slot": slot.number})
+            if run is not None:
+                self.study.enqueue_trial(trial.params, user_attrs={"slot": run.number})
 
-    def _tell(self, number: int, slot: Slot) -> None:
+    def _tell(self, number: int, run: SweepRun) -> None:
         states = self.optuna.trial.TrialState
-        if slot.state == "ok":
-            self.study.tell(number, self._value(slot))
+        if run.state == "ok":
+            self.study.tell(number, self._value(run))
         else:
-            self.study.tell(number, state=states.PRUNED if slot.state == "stopped" else states.FAIL)
+            self.study.tell(number, state=states.PRUNED if run.state == "stopped" else states.FAIL)
 
     def _draw(self, trial: optuna.Trial, key: str) -> str:
         one = self.plan.space[key]
@@ -178,9 +180,9 @@ class Search:
             return str(trial.suggest_int(key, int(one.low), int(one.high), log=one.log, step=int(one.step or 1)))
         return f"{trial.suggest_float(key, one.low, one.high, log=one.log, step=one.step):.6g}"
 
-    def _value(self, slot: Slot) -> float | None:
+    def _value(self, run: SweepRun) -> float | None:
         """Return the best score of the run's epochs; None without scores."""
-        history = (self.place.results(slot) or {}).get("history", [])
+        history = (self.folder.results(run) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
         return (max if higher_is_better(self.monitor) else min)(found) if found else None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.compose import Asked, Interval
+from vsr.config.compose import Interval, SweepCommand
 from vsr.errors import UserError, suggestion
 
 PRUNERS = ("median", "hyperband", "none")
@@ -31,7 +31,7 @@ class Plan:
         return {key: vars(one) if isinstance(one, Interval) else one for key, one in self.space.items()}
 
 
-def read_plan(node: Any, asked: Asked) -> Plan:
+def read_plan(node: Any, command: SweepCommand) -> Plan:
     """Read and check the plan of a config. Raises UserError naming the wrong key."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
@@ -52,10 +52,10 @@ def read_plan(node: Any, asked: Asked) -> Plan:
     if not isinstance(given, dict):
         raise UserError("hparams_search.space: must be a mapping from keys to lists or ranges")
     space = {str(key): _dimension(str(key), value) for key, value in given.items()}
-    for line in asked.fixed:
+    for line in command.fixed:
         # A value typed on the command line is that of every trial.
         space.pop(line.partition("=")[0], None)
-    space |= {**asked.choices, **asked.intervals}
+    space |= {**command.choices, **command.intervals}
     if not space:
         raise UserError("hparams_search.space: is empty; type KEY=VALUE,VALUE or 'KEY=interval(LOW,HIGH)'")
     return Plan(**numbers, pruner=pruner, space=space)
@@ -64,7 +64,7 @@ def read_plan(node: Any, asked: Asked) -> Plan:
 def _dimension(key: str, value: Any) -> list[str] | Interval:
     where = f"hparams_search.space.{key}"
     if isinstance(value, list) and value:
-        return [typed(one) for one in value]
+        return [to_hydra_grammar(one) for one in value]
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
         raise UserError(f"{where}={value}: must be a list of values, or a range as {{low: 1e-4, high: 1e-2, log: true}}")
     found = Interval(value["low"], value["high"], bool(value.get("log", False)), value.get("step"))
@@ -85,12 +85,12 @@ def check_interval(where: str, one: Interval) -> None:
         raise UserError(f"{where}: step={one.step} must be above 0")
 
 
-def typed(value: Any) -> str:
+def to_hydra_grammar(value: Any) -> str:
     """Write a plain value in Hydra's grammar."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{typed(one)}" for key, one in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{to_hydra_grammar(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(typed(one) for one in value) + "]"
+        return "[" + ",".join(to_hydra_grammar(one) for one in value) + "]"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str) and not value.replace("_", "").isalnum():

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vsr.config.compose import Asked, Composer
+from vsr.config.compose import Composer, SweepCommand
 from vsr.errors import UserError
-from vsr.sweeps.folder import Slot, SweepFolder
-from vsr.sweeps.job import job_of, note, title
+from vsr.sweeps.folder import SweepFolder, SweepRun
+from vsr.sweeps.job import job_of, job_title, record_outcome
 from vsr.system.jobs import run_jobs
 
 HYDRAS_OWN = "multirun/"  # where Hydra would put a sweep
@@ -31,54 +31,54 @@ def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, lis
         UserError: the command line is wrong, or no job can run; nothing was started.
     """
     composer = Composer(script, conf)
-    asked = composer.read(arguments)
-    whole = composer.whole(asked)
+    command = composer.read(arguments)
+    whole = composer.whole(command)
     chosen = str(whole.hydra.sweep.dir)
-    place = SweepFolder(Path("runs", "sweeps", asked.name(script.stem)) if chosen.startswith(HYDRAS_OWN) else Path(chosen))
-    with place.locked() as lock:
+    folder = SweepFolder(Path("runs", "sweeps", command.name(script.stem)) if chosen.startswith(HYDRAS_OWN) else Path(chosen))
+    with folder.locked() as lock:
         if whole.get("hparams_search") is not None:
             from vsr.sweeps.search import search
 
-            failed = search(composer, asked, whole, place, lock)
+            failed = search(composer, command, whole, folder, lock)
         else:
-            failed = grid(composer, asked, whole, place, lock)
-    return place.path, failed
+            failed = grid(composer, command, whole, folder, lock)
+    return folder.path, failed
 
 
-def grid(composer: Composer, asked: Asked, whole: DictConfig, place: SweepFolder, lock: int) -> list[str]:
+def grid(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
     """Run every combination of the values that is not finished yet; returns a line for each failed job."""
-    slots: list[Slot] = []
+    runs: list[SweepRun] = []
     refused: list[str] = []
-    combinations = asked.grid()
+    combinations = command.grid()
     for values in combinations:
         try:
-            slots.append(place.slot(values, composer.config([*asked.fixed, *values])))
+            runs.append(folder.find_or_add(values, composer.config([*command.fixed, *values])))
         except UserError as error:
             # The others are not kept from running: some values may not go together.
             refused.append(f"{' '.join(values)}: {error}" if values else str(error))
-    if not slots:
+    if not runs:
         raise UserError(refused[0] if len(refused) == 1 else f"none of the {len(refused)} jobs can run; the first: {refused[0]}")
-    left = [slot for slot in slots if not place.finished(slot)]
-    place.about = {"script": composer.script.stem, "fixed": asked.fixed, "choices": asked.choices}
-    place.save()
+    left = [run for run in runs if not folder.finished(run)]
+    folder.about = {"script": composer.script.stem, "fixed": command.fixed, "choices": command.choices}
+    folder.save()
     launcher = str(whole.hydra.runtime.choices["hydra/launcher"])
-    how = f"{asked.jobs} at a time" if launcher == "basic" else f"by hydra/launcher={launcher}"
-    done = f", {len(slots) - len(left)} finished before" if len(left) < len(slots) else ""
-    print(f"sweep     {place.path}: {len(combinations)} jobs{done}; {how}, each in a fresh process", flush=True)
+    how = f"{command.jobs} at a time" if launcher == "basic" else f"by hydra/launcher={launcher}"
+    done = f", {len(runs) - len(left)} finished before" if len(left) < len(runs) else ""
+    print(f"sweep     {folder.path}: {len(combinations)} jobs{done}; {how}, each in a fresh process", flush=True)
     if not left:
-        print(f"          nothing is left to do; remove {place.path} or type hydra.sweep.dir=FOLDER to run it again")
+        print(f"          nothing is left to do; remove {folder.path} or type hydra.sweep.dir=FOLDER to run it again")
     for line in refused:
         print(f"refused   {line}")
-    for slot in left:
+    for run in left:
         if composer.script.stem != "train":  # whose runs go on from their checkpoints
-            place.clear(slot)
+            folder.clear(run)
     if left and launcher == "basic":
-        by_name = {str(slot.number): slot for slot in left}
-        commands = [job_of(composer.script, asked, place, slot) for slot in left]
-        for outcome in run_jobs(commands, asked.jobs, total=len(left), label="sweep", hold=[lock]):
-            note(place, by_name[outcome.job.name], "ok" if outcome.ok else "failed", outcome.error, outcome.seconds)
+        by_name = {str(run.number): run for run in left}
+        commands = [job_of(composer.script, command, folder, run) for run in left]
+        for outcome in run_jobs(commands, command.jobs, total=len(left), label="sweep", hold=[lock]):
+            record_outcome(folder, by_name[outcome.job.name], "ok" if outcome.ok else "failed", outcome.error, outcome.seconds)
     elif left:
         from vsr.sweeps.launcher import launch
 
-        launch(composer, asked, whole, place, left)
-    return refused + [f"{title(slot)}: {slot.error}" for slot in slots if slot.state != "ok"]
+        launch(composer, command, whole, folder, left)
+    return refused + [f"{job_title(run)}: {run.error}" for run in runs if run.state != "ok"]

@@ -23,9 +23,9 @@ from vsr.training.modules.base import SRModule
 from vsr.types import Clip
 
 log = logging.getLogger(__name__)
-CONSISTENCY_FRAMES = 16  # of an epoch's validation that LR consistency is measured on, at least
-BORDER = 2  # LR pixels per side that do not count in it, and those that depend on them
-AGREE_EVERY = 20  # steps between two moments at which several processes agree on what to do
+CONSISTENCY_FRAMES = 16  # validation frames per epoch that LR consistency is measured on, at least
+BORDER = 2  # LR pixels per side that LR consistency leaves out
+AGREE_EVERY = 20  # steps after which the ranks agree on whether to save or stop
 
 
 class EMA(WeightAveraging):
@@ -44,8 +44,7 @@ class EMA(WeightAveraging):
         self._pairs = ()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Once, on the device of the training: walking through the modules at every step takes longer than a small network's step
-        # can spare.
+        # Collect the tensors once: a walk through the modules at every step would take as long as a step of a small network.
         assert self._average_model is not None
         both = (self._average_model.module, pl_module)
         self._pairs = (
@@ -108,12 +107,14 @@ class ScoreLog(Callback):
 class LRConsistency(Callback):
     """Measures LR consistency: the error of degraded SR validation frames against LR, logged as val/consistency every epoch.
 
-    That of the epoch that a checkpoint is of is written into it, so that frames of another kind can be told by it later
-    (`vsr.inference.out_of_distribution`). Measured on a few frames, in single precision as there, before they are made to agree
-    with LR, and away from the border, where zeros beyond it are most of the error.
+    Each checkpoint keeps the value of its epoch, so that `vsr.inference.out_of_distribution` can recognise unfamiliar frames
+    later. The measurement uses a few frames in single precision, before consistency correction, and leaves out the border, where
+    the zeros beyond the frame cause most of the error.
 
     Args:
-        degrade: what made the LR frames. scale: as in every network. lost: (y, x) pixels of its border that the network loses.
+        degrade: the degradation of the LR frames.
+        scale: of the network, 2, 3 or 4.
+        lost: (y, x) HR border pixels that the network loses.
     """
 
     def __init__(self, degrade: Degrade, scale: int, lost: tuple[int, int]) -> None:
@@ -144,8 +145,8 @@ class LRConsistency(Callback):
             pl_module.log("val/consistency", value)
 
 
-class StopAt(Callback):
-    """Stops a fit early on purpose, as in the report, so that the second network has an error to correct.
+class StopAtTarget(Callback):
+    """Stops the first stage early, as in the report, so that the second network has an error to correct.
 
     Args:
         epoch: the last epoch; None for no limit.
@@ -161,13 +162,13 @@ class StopAt(Callback):
             trainer.should_stop = True
 
 
-class Overtime(Callback):
+class TimeLimit(Callback):
     """Stops a fit that exceeds its time limit, after the current step; the scores of the epoch still count.
 
-    The time is that of training, in all processes that the fit went on in, not between them. The schedule stays as it is.
+    Only training time counts, also across resumed parts of the run. The learning-rate schedule does not change.
 
     Args:
-        seconds: the fit is ended after.
+        seconds: training time after which the fit ends.
     """
 
     def __init__(self, seconds: float) -> None:

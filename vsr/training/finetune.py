@@ -75,8 +75,8 @@ class Tuning:
         brought: name -> 1 where values came from elsewhere, of the tensor's shape.
     """
 
-    def __init__(self, tune: Tune, network: nn.Module, brought: Mapping[str, Tensor] | None = None) -> None:
-        self.tune, self.network, self.brought = tune, network, brought or {}
+    def __init__(self, tune: Tune, network: nn.Module, pretrained: Mapping[str, Tensor] | None = None) -> None:
+        self.tune, self.network, self.pretrained = tune, network, pretrained or {}
         named = {canonical(name): tensor for name, tensor in network.named_parameters()}
         self.frozen = [tensor for name, tensor in named.items() if tensor.requires_grad and tune.freezes(name)]
         self._later = [] if tune.freeze_epochs is None else list(self.frozen)
@@ -84,7 +84,7 @@ class Tuning:
         # Now and not when training begins: the weights of an interrupted run come in between.
         self._start: list[tuple[Tensor, Tensor, Tensor]] = []
         if tune.l2sp > 0:
-            pulled = [(tensor, self.brought[name]) for name, tensor in named.items() if name in self.brought]
+            pulled = [(tensor, self.pretrained[name]) for name, tensor in named.items() if name in self.pretrained]
             self._start = [(tensor, tensor.detach().clone(), mask) for tensor, mask in pulled]
         for tensor in self.frozen:
             tensor.requires_grad_(False)

@@ -29,7 +29,7 @@ from vsr.system.files import remove_unfinished
 from vsr.system.ranks import from_first, rank
 from vsr.training.arithmetic import to_scoring_form, to_training_form
 from vsr.training.build import build_module, build_stage, make
-from vsr.training.callbacks import History, LRConsistency, Overtime, StopAt
+from vsr.training.callbacks import History, LRConsistency, StopAtTarget, TimeLimit
 from vsr.training.finetune import Tuning
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import (
@@ -39,7 +39,7 @@ from vsr.training.resume.checkpoints import (
     read_checkpoint,
     remove_checkpoint,
 )
-from vsr.training.resume.state import SECONDS_APART, Keeper, Session, check_same_run, run_fit
+from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_run, run_fit
 from vsr.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -47,10 +47,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit: the scores of each epoch, the seconds until the best epoch, and the Trainer with its logger.
+    """The result of a fit.
 
-    `images_per_second`: HR images (patches, of each frame) that this process's steps were made of, scoring included in the time;
-    None where none was trained on. `trained`: seconds of training in all, in every process that the fit went on in.
+    Attributes:
+        history: the scores of each epoch; epoch 0 is the network before training.
+        seconds: of training until the best epoch.
+        trainer: the Trainer, with its logger.
+        images_per_second: HR patches (each frame counts) per second in this process, scoring included; None without training.
+        trained: seconds of training in all processes that the fit went on in.
     """
 
     history: list[dict[str, float]]
@@ -61,13 +65,20 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """A module before training, the report of its initial weights, and masks (1 where values were loaded) by tensor name."""
+class PreparedModule:
+    """A module before training.
+
+    Attributes:
+        module: the module with its initial weights.
+        start: the initializer that loaded them.
+        report: what was loaded into each tensor.
+        masks: 1 where a value was loaded, by tensor name.
+    """
 
     module: SRModule
     start: Initializer
     report: InitReport
-    values: dict[str, Tensor]
+    masks: dict[str, Tensor]
 
 
 def serve(data: SRDataModule, module: SRModule) -> None:
@@ -76,7 +87,7 @@ def serve(data: SRDataModule, module: SRModule) -> None:
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
-def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
+def prepare(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the module of a config and load its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
@@ -85,7 +96,7 @@ def prepare(cfg: DictConfig, data: SRDataModule) -> Beginning:
     report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(module.network, report)
-    return Beginning(module, start, report, loaded_mask(module.network, drawn, report))
+    return PreparedModule(module, start, report, loaded_mask(module.network, drawn, report))
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
@@ -101,11 +112,11 @@ def _check_fixed(network: Network, report: InitReport) -> None:
             )
 
 
-def ready(data: SRDataModule, module: SRModule, values: Mapping[str, Tensor] | None) -> None:
+def ready(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor] | None) -> None:
     """Configure the loaders, fit statistics to the training frames, and start fine-tuning (frozen and slowed parts)."""
     serve(data, module)
     module.prepare(data.training_frames())
-    module.tuning = Tuning(module.tune, module.network, values)
+    module.tuning = Tuning(module.tune, module.network, masks)
 
 
 def fit(
@@ -116,74 +127,92 @@ def fit(
     epochs: int,
     *,
     stops: Sequence[Callback] = (),
-    brought: bool = False,
-    values: Mapping[str, Tensor] | None = None,
-    session: Session | None = None,
+    pretrained: bool = False,
+    masks: Mapping[str, Tensor] | None = None,
+    run_state: RunState | None = None,
 ) -> Fit:
     """Measure statistics, score, train, and put the weights of the best epoch back into the module.
 
-    Weights that were `brought` from elsewhere are an epoch like the others: when no later one is better, they are kept. `values`
-    is 1 where a tensor's came from elsewhere, by its name without wrappers. A `session` that resumes goes on from the checkpoint
-    in the folder; a fit that was finished is then not trained again.
+    Args:
+        cfg: the resolved config of the run.
+        folder: of this fit: checkpoints, TensorBoard files.
+        module: the module, with its initial weights.
+        data: the frames.
+        epochs: the length of the schedule; 0 trains nothing.
+        stops: callbacks that can end the fit early.
+        pretrained: whether the initial weights count as an epoch, and are kept when no later epoch is better.
+        masks: 1 where a value was loaded, by tensor name without wrappers.
+        run_state: signals and checkpoints. A fit that resumes goes on from the checkpoint in `folder`; a finished fit is not
+            trained again.
+
+    Raises:
+        UserError: the checkpoint in the folder is of another run, or cannot be read.
+        Stopped: a signal came; the newest state was saved.
     """
-    session = session or Session()
-    ready(data, module, values)
+    run_state = run_state or RunState()
+    ready(data, module, masks)
     history = History()
     best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
-    if rank() == 0:
-        remove_unfinished(last.parent)
-    source = from_first(lambda: session.source(folder))
-    first_step = None
-    if source is not None:
-        first_step = from_first(lambda: check_same_run(source, module.card, best if session.chosen is None else None))
-        log.info("resume    step %d, from %s", first_step, source)
-        if rank() == 0 and source == last:
-            complete_checkpoint(last)
-    elif any(folder.glob("events.out.*")):
-        first_step = 0
-    session.begin()
+    source, first_step = _resume_from(folder, module, run_state, best, last)
+    run_state.begin()
     files = PatientCheckpointIO(SECONDS_APART)
-    keeper = Keeper(last, session, history, files)
+    saver = CheckpointSaver(last, run_state, history, files)
     if (degrade := repeatable_degradation(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
-    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, keeper, first_step, files)
+    trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, saver, first_step, files)
     to_training_form(module.network, cfg)
     trains, speed, trained = module.trainable and epochs > 0, None, 0.0
+    start_counts = pretrained or not trains
     if source is None:
         if rank() == 0:
             remove_checkpoint(start)
         trainer.validate(module, datamodule=data, verbose=False)
         history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
-        if brought or not trains:
+        if start_counts:
             trainer.save_checkpoint(start)
     if trains:
         began, done = time.perf_counter(), first_step or 0
-        run_fit(trainer, module, data, keeper, source)
+        run_fit(trainer, module, data, saver, source)
         trained = module.trained_seconds()
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
     to_scoring_form(module.network)
-
-    def chosen() -> dict[str, Any]:
-        if start.exists():
-            if _is_best(history.rows, 0, cfg.monitor):
-                move_checkpoint(start, best)
-            else:
-                remove_checkpoint(start)
-        content = read_checkpoint(best)
-        complete_checkpoint(best)
-        if (brought or not trains) and content["global_step"] > 0 and _is_best(history.rows, 0, cfg.monitor):
-            raise UserError(
-                f"{start}: is gone, with the weights that the run began with, which no epoch has bettered; put a copy back and "
-                f"resume the run, or type hydra.run.dir=FOLDER to start another one"
-            )
-        return content
-
-    # The folder is the first process's: other nodes need not see it.
-    content = from_first(chosen)
+    # Only the first process reads the folder: other nodes may not see it.
+    content = from_first(lambda: _best_checkpoint(start, best, history.rows, cfg.monitor, start_counts))
     module.load_state_dict(content["state_dict"])
     return Fit(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
+
+
+def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path, last: Path) -> tuple[Path | None, int | None]:
+    """Return the checkpoint that a fit resumes from and its step; (None, None) for a fit in an empty folder."""
+    if rank() == 0:
+        remove_unfinished(last.parent)
+    source = from_first(lambda: run_state.source(folder))
+    if source is None:
+        return None, 0 if any(folder.glob("events.out.*")) else None
+    first_step = from_first(lambda: check_same_run(source, module.card, best if run_state.chosen is None else None))
+    log.info("resume    step %d, from %s", first_step, source)
+    if rank() == 0 and source == last:
+        complete_checkpoint(last)
+    return source, first_step
+
+
+def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], monitor: str, start_counts: bool) -> dict[str, Any]:
+    """Read the checkpoint of the best epoch, after making that of the start the best one where no epoch is better."""
+    if start.exists():
+        if _is_best(rows, 0, monitor):
+            move_checkpoint(start, best)
+        else:
+            remove_checkpoint(start)
+    content = read_checkpoint(best)
+    complete_checkpoint(best)
+    if start_counts and content["global_step"] > 0 and _is_best(rows, 0, monitor):
+        raise UserError(
+            f"{start}: is missing, and no epoch is better than the initial weights that it held; put a copy back and "
+            f"resume the run, or type hydra.run.dir=FOLDER to start another run"
+        )
+    return content
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
@@ -206,9 +235,9 @@ def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
     return stage
 
 
-def own_values(values: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def stage_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Select the masks of a stage and rename them to the names inside the stage."""
-    own = {key: mask for key, mask in values.items() if key.startswith(f"{name}.")}
+    own = {key: mask for key, mask in masks.items() if key.startswith(f"{name}.")}
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
 
 
@@ -218,42 +247,61 @@ def train_stages(
     module: SRModule,
     data: SRDataModule,
     start: TwoStage,
-    values: Mapping[str, Tensor],
-    session: Session | None = None,
-    limit: Mapping[str, float] | None = None,
+    masks: Mapping[str, Tensor],
+    run_state: RunState | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> dict[str, Fit]:
-    """Train the stages that come before the whole: the first network and, for joint training, the second.
+    """Train the stages before the whole network: the first network and, for joint training, the second.
 
-    Each stage writes a run of its own into a folder of its name. `values` is 1 where the start brought a tensor's values.
-    `limit`: seconds after which the stage of that name is ended.
+    Args:
+        cfg: the resolved config of the run.
+        folder: of the run; each stage writes into a subfolder with its name.
+        module: the module of a Cascade.
+        data: the frames.
+        start: the lengths of the stages.
+        masks: 1 where a value was loaded, by tensor name.
+        run_state: signals and checkpoints.
+        limits: seconds after which a stage ends, by its name.
+
+    Returns:
+        The fits by the names of the stages.
     """
-    limit = limit or {}
+    limits = limits or {}
     network = module.network
     assert isinstance(network, Cascade)
     fits: dict[str, Fit] = {}
     for name in stages_before(network):
         stage = stage_of(module, name, start)
-        stops: list[Callback] = [StopAt(start.stop_epoch, start.stop_psnr)] if name == "first" else []
-        stops += [Overtime(limit[name])] if name in limit else []
+        stops: list[Callback] = [StopAtTarget(start.stop_epoch, start.stop_psnr)] if name == "first" else []
+        stops += [TimeLimit(limits[name])] if name in limits else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        own = own_values(values, name)
-        brought = name == "second" or bool(own)
-        fits[name] = fit(cfg, folder / name, stage, data, start.epochs, stops=stops, brought=brought, values=own, session=session)
+        own = stage_masks(masks, name)
+        fits[name] = fit(
+            cfg,
+            folder / name,
+            stage,
+            data,
+            start.epochs,
+            stops=stops,
+            pretrained=name == "second" or bool(own),
+            masks=own,
+            run_state=run_state,
+        )
         network.first.requires_grad_(network.trains == "both")
     module.stage_seconds = {name: found.seconds for name, found in fits.items()}
     return fits
 
 
 def train_all(
-    cfg: DictConfig, folder: Path, data: SRDataModule, beginning: Beginning, session: Session, limit: Mapping[str, float]
+    cfg: DictConfig, folder: Path, data: SRDataModule, prepared: PreparedModule, run_state: RunState, limits: Mapping[str, float]
 ) -> dict[str, Fit]:
-    """Run every fit of a run, stages first, "whole" last; returns them by name. `limit` as in `train_stages`."""
-    module, start, values = beginning.module, beginning.start, beginning.values
-    fits = train_stages(cfg, folder, module, data, start, values, session, limit) if isinstance(start, TwoStage) else {}
+    """Run every fit of a run, stages first, "whole" last; returns them by name. `limits` as in `train_stages`."""
+    module, start, masks = prepared.module, prepared.start, prepared.masks
+    fits = train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}
     if fits:
-        values = {name: torch.ones_like(tensor) for name, tensor in parameters_by_name(module.network).items()}
-    stops = [Overtime(limit["whole"])] if "whole" in limit else []
-    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, brought=bool(values), values=values, session=session)
+        masks = {name: torch.ones_like(tensor) for name, tensor in parameters_by_name(module.network).items()}
+    stops = [TimeLimit(limits["whole"])] if "whole" in limits else []
+    whole = fit(cfg, folder, module, data, cfg.epochs, stops=stops, pretrained=bool(masks), masks=masks, run_state=run_state)
     return {**fits, "whole": whole}
 
 

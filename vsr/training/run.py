@@ -30,7 +30,7 @@ from vsr.training.distributed import joined
 from vsr.training.fit import prepare, quiet_warnings, train_all
 from vsr.training.modules.base import SRModule
 from vsr.training.report import comparison_figure, format_table
-from vsr.training.resume.state import Session
+from vsr.training.resume.state import RunState
 from vsr.training.run_folder import in_session, relative_to_cwd
 from vsr.training.trainer import build_scorer
 
@@ -54,16 +54,16 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return in_session(cfg, folder, _train)
 
 
-def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
+def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]:
     began = time.perf_counter()
     quiet_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    cfg, planned = resolve_budget(cfg, folder, data, session)
-    beginning = prepare(cfg, data)
-    module, report = beginning.module, beginning.report
+    cfg, planned = resolve_budget(cfg, folder, data, run_state)
+    prepared = prepare(cfg, data)
+    module, report = prepared.module, prepared.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
     module.card |= {"plan": planned} if planned else {}
@@ -73,8 +73,8 @@ def _train(cfg: DictConfig, folder: Path, session: Session) -> dict[str, Any]:
     if rank() == 0:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
         recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
-        session.pending = [write_command_log, *session.pending, *recorded]
-    stages = train_all(cfg, folder, data, beginning, session, time_limits(planned))
+        run_state.pending = [write_command_log, *run_state.pending, *recorded]
+    stages = train_all(cfg, folder, data, prepared, run_state, time_limits(planned))
     whole = stages.pop("whole")
     rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     neighbours = neighbour_gains(cfg, data, module, rows)
@@ -181,7 +181,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
         if cfg.weights is not None:
             lines[-1] += f" (weights={cfg.weights} is not read by it)"
         if module.tune.l2sp > 0:
-            lines.append("tune      l2sp has nothing to pull to: no weights were brought")
+            lines.append("tune      l2sp has nothing to pull to: no pretrained weights were loaded")
     if module.tune.freeze:
         until = "" if module.tune.freeze_epochs is None else f" for {module.tune.freeze_epochs} epochs"
         lines.append(f"tune      frozen{until}: {', '.join(module.tune.freeze)}")

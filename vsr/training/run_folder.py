@@ -24,10 +24,10 @@ from vsr.system.lock import locked
 from vsr.system.ranks import from_first, rank, world
 from vsr.system.signals import Stopped, requeue
 from vsr.training.budget.resolve import read_plan, resolve_before_data
-from vsr.training.resume.state import Session, differences
+from vsr.training.resume.state import RunState, differences
 
 log = logging.getLogger(__name__)
-Work = Callable[[DictConfig, Path, Session], dict[str, Any]]
+Work = Callable[[DictConfig, Path, RunState], dict[str, Any]]
 
 
 def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     Args:
         cfg: the checked config; its key `resume` says whether an earlier run is continued.
         folder: the folder of the run.
-        work: trains and scores; receives the resolved config, the folder and the session.
+        work: trains and scores; receives the resolved config, the folder and the run state.
 
     Returns:
         The content of results.json, of this run or of the finished run that the folder holds.
@@ -48,22 +48,22 @@ def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     resume = str(cfg.get("resume", "never"))
     # How a run is resumed is no property of the run: `resume` stays out of results and checkpoints.
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
-    session = Session(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
+    run_state = RunState(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if resume not in MODES:
         if run_folder(resume).resolve() != folder.resolve():
             raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
-        session.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
+        run_state.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
     try:
         # Among several processes, rank 0 alone holds the folder, resolves the config and sends the result to the others.
-        with locked(folder) if rank() == 0 else nullcontext(), session.signals:
-            cfg, session.plan, finished = from_first(lambda: _open(folder, resume, cfg))
-            return finished if finished is not None else work(cfg, folder, session)
+        with locked(folder) if rank() == 0 else nullcontext(), run_state.signals:
+            cfg, run_state.plan, finished = from_first(lambda: _open(folder, resume, cfg))
+            return finished if finished is not None else work(cfg, folder, run_state)
     except Stopped as stopped:
-        raise Stopped(stopped.signum, _stopped(stopped.signum, folder, session)) from None
+        raise Stopped(stopped.signum, _stopped(stopped.signum, folder, run_state)) from None
     except WriteError as error:
-        if not session.saved or not saved(folder):
+        if not run_state.saved or not saved(folder):
             raise
-        lost = f"what came after {session.saved} is lost; make room, then: {_command(folder)}"
+        lost = f"what came after {run_state.saved} is lost; make room, then: {_command(folder)}"
         raise UserError(f"{error.what}; {lost}") from error
 
 
@@ -117,13 +117,13 @@ def _results(folder: Path) -> dict[str, Any]:
     )
 
 
-def _stopped(signum: int, folder: Path, session: Session) -> str:
+def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
     """Describe what a signal ended, and name the command that resumes the run."""
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
         text += f"; {requeue()}"
     if saved(folder):
-        return f"{text}; saved at {session.saved}; to continue: {_command(folder)}"
+        return f"{text}; saved at {run_state.saved}; to continue: {_command(folder)}"
     here = shlex.quote(str(relative_to_cwd(folder)))
     return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"
 

@@ -29,7 +29,7 @@ def build_trainer(
     epochs: int,
     history: History,
     stops: Sequence[Callback] = (),
-    keeper: Callback | None = None,
+    saver: Callback | None = None,
     first_step: int | None = None,
     checkpoints: AtomicCheckpointIO | None = None,
 ) -> L.Trainer:
@@ -53,7 +53,7 @@ def build_trainer(
             callbacks.append(make("callbacks", node))
     callbacks += stops
     # Last, so that a row of the history has what the others logged.
-    callbacks += [history] if keeper is None else [history, keeper]
+    callbacks += [history] if saver is None else [history, saver]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
     logger = make("logger", cfg.logger, **place) if cfg.logger else False
     return _trainer(

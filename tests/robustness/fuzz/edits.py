@@ -53,37 +53,41 @@ def bytes_edits(length: int, hot: Spans = ()) -> st.SearchStrategy[list[Edit]]:
 
 
 def edit_bytes(raw: bytes, edits: Iterable[Edit]) -> bytes:
-    """The edits one after the other; a position behind what is left counts from the beginning again."""
-    found = bytearray(raw)
+    """Apply the edits one after the other; positions count modulo the length that is left."""
     for kind, where, *rest in edits:
-        at = where % max(1, len(found))
         value = rest[0] if rest else None
         if kind == "append":
-            found += value * where
+            raw += value * where
         elif kind == "digits":
-            found[:] = _other_number(bytes(found), where, value)
-        elif kind == "cut":
-            del found[at:]
-        elif not found:
-            continue
-        elif kind == "flip":
-            found[at] ^= 1 << value
-        elif kind == "byte":
-            found[at] = value
-        elif kind == "word":
-            at -= at % len(value)
-            found[at : at + len(value)] = value
-        elif kind == "zero":
-            found[at : at + value] = bytes(len(found[at : at + value]))
-        elif kind == "repeat":
-            found[at:at] = found[at : at + value]
-        elif kind == "delete":
-            del found[at : at + value]
-        elif kind == "insert":
-            found[at:at] = value
-        else:
-            other = value % len(found)
-            found[at], found[other] = found[other], found[at]
+            raw = _other_number(raw, where, value)
+        elif raw:
+            at = where % len(raw)
+            raw = _edited(raw, kind, at - at % len(value) if kind == "word" else at, value)
+    return raw
+
+
+def _edited(raw: bytes, kind: str, at: int, value: Any) -> bytes:
+    """One edit at a byte that exists."""
+    head, tail = raw[:at], raw[at:]
+    match kind:
+        case "cut":
+            return head
+        case "flip":
+            return head + bytes([tail[0] ^ (1 << value)]) + tail[1:]
+        case "byte":
+            return head + bytes([value]) + tail[1:]
+        case "word":
+            return head + value + tail[len(value) :]
+        case "zero":
+            return head + bytes(len(tail[:value])) + tail[value:]
+        case "repeat":
+            return head + tail[:value] + tail
+        case "delete":
+            return head + tail[value:]
+        case "insert":
+            return head + value + tail
+    found, other = bytearray(raw), value % len(raw)
+    found[at], found[other] = found[other], found[at]
     return bytes(found)
 
 

@@ -29,7 +29,7 @@ from vsr.system.signals import Stopped
 from vsr.training.budget.plan import AIM, EPOCHS, Rate, plan
 from vsr.training.budget.step_time import measure
 from vsr.training.build import build_data
-from vsr.training.callbacks import Overtime
+from vsr.training.callbacks import TimeLimit
 from vsr.training.resume.checkpoints import read_checkpoint
 from vsr.training.resume.state import random_states
 from vsr.training.run import train
@@ -273,7 +273,7 @@ def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps:
     results = run(tmp_path, "budget=5s")
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["vsr_progress"]["spent"]
     assert 0 < saved <= results["provenance"]["cost"]["training_seconds"]
-    assert Overtime(1.0).state_dict() == {}  # it keeps no clock of its own
+    assert TimeLimit(1.0).state_dict() == {}  # it keeps no clock of its own
 
 
 def test_a_network_without_weights_needs_no_budget(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

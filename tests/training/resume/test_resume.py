@@ -267,7 +267,7 @@ def test_the_weights_that_a_run_began_with_may_not_get_lost(steps: Steps, tmp_pa
         train_here(run, worse)
     steps.at = -1
     (run / "checkpoints" / "start.ckpt").rename(tmp_path / "kept.ckpt")
-    with pytest.raises(UserError, match=r"start.ckpt: is gone, with the weights that the run began with"):
+    with pytest.raises(UserError, match=r"start.ckpt: is missing, and no epoch is better than the initial weights"):
         train_here(run, [*worse, f"resume={run}"])
     (tmp_path / "kept.ckpt").rename(run / "checkpoints" / "start.ckpt")
     results = train_here(run, [*worse, f"resume={run}"])

@@ -221,17 +221,27 @@ def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed
     value = found.to(own.device, own.dtype, copy=True)
     if not torch.isfinite(value).all():
         raise _DoesNotFit(f"holds values that {_short(own.dtype)} cannot hold")
-    shapes = f"{tuple(found.shape)} in the file, {tuple(own.shape)} here"
     if options.scales is not None and _bound_to_scale(own, found, options.scales, transposed):
         raise _DoesNotFit(f"made for x{options.scales[0]}, here x{options.scales[1]}", fresh=True)
     if own.shape == value.shape:
         return value, "loaded", ""
+    shapes = f"{tuple(found.shape)} in the file, {tuple(own.shape)} here"
     if own.ndim == value.ndim == 1 and name.endswith("weight") and 1 in (len(own), len(value)):  # slopes; biases end otherwise
-        if len(value) == 1:
-            return value.repeat(len(own)), "loaded", f"one slope for all {len(own)} channels"
-        if options.overlap:
-            return value.mean().reshape(1), "loaded", f"the mean of {len(value)} slopes"
-        raise _DoesNotFit(shapes)
+        return _fitted_slopes(own, value, options.overlap, shapes)
+    return _fitted_kernel(own, value, options, transposed, shapes)
+
+
+def _fitted_slopes(own: Tensor, value: Tensor, overlap: bool, shapes: str) -> tuple[Tensor, Status, str]:
+    """Turn one PReLU slope into one per channel, or the reverse."""
+    if len(value) == 1:
+        return value.repeat(len(own)), "loaded", f"one slope for all {len(own)} channels"
+    if overlap:
+        return value.mean().reshape(1), "loaded", f"the mean of {len(value)} slopes"
+    raise _DoesNotFit(shapes)
+
+
+def _fitted_kernel(own: Tensor, value: Tensor, options: _Options, transposed: bool, shapes: str) -> tuple[Tensor, Status, str]:
+    """Inflate a 2D kernel, and take the common channels of a kernel of the same size."""
     notes: list[str] = []
     if own.ndim == 5 and value.ndim == 4:
         value = _inflated(value, own.shape[2], options.inflate, shapes)
@@ -256,9 +266,9 @@ def _bound_to_scale(own: Tensor, found: Tensor, scales: tuple[int, int], transpo
 
 
 def _inflated(value: Tensor, frames: int, inflate: Inflate | None, shapes: str) -> Tensor:
-    """(o, i, k, k) -> (o, i, frames, k, k)."""
+    """Inflate a kernel from (o, i, k, k) to (o, i, frames, k, k)."""
     if inflate is None:
-        raise _DoesNotFit(f"a 2D kernel for a 3D one is not asked for: {shapes}")
+        raise _DoesNotFit(f"a 2D kernel goes into a 3D one only with init.inflate: {shapes}")
     if inflate == "average":
         return (value / frames).unsqueeze(2).repeat(1, 1, frames, 1, 1)
     if frames % 2 == 0:

@@ -23,7 +23,7 @@ from vsr.system.ranks import rank
 from vsr.training.budget.plan import OVERTIME, Rate, plan
 from vsr.training.budget.step_time import epoch_ratios, fit_rates, total_rate
 from vsr.training.hardware import fast_precision, placement
-from vsr.training.resume.state import Session, differences
+from vsr.training.resume.state import RunState, differences
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[Dic
     return cfg, found
 
 
-def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, session: Session) -> tuple[DictConfig, dict[str, Any]]:
+def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state: RunState) -> tuple[DictConfig, dict[str, Any]]:
     """Turn a budget into epochs and steps; a resumed run keeps the numbers in its plan.
 
     Args:
@@ -71,14 +71,14 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, session: S
         UserError: the budget is too short for one training step.
         WriteError: plan.json cannot be written.
     """
-    found = session.plan
+    found = run_state.plan
     if cfg.budget is not None and "fits" not in found:
         asked = cfg
-        found = {**found, **_plan_of_run(cfg, fit_rates(cfg, data, folder, session), found.get("settled", {}))}
+        found = {**found, **_plan_of_run(cfg, fit_rates(cfg, data, folder, run_state), found.get("settled", {}))}
         cfg = with_values(cfg, found["settled"])
         found["differs"] = list(dict.fromkeys([*found.get("differs", []), *_changed_keys(asked, cfg)]))
-    if found and rank() == 0 and not (session.resume and (folder / PLAN).exists() and read_plan(folder) == found):
-        session.pending.append(lambda: _write(folder, found))
+    if found and rank() == 0 and not (run_state.resume and (folder / PLAN).exists() and read_plan(folder) == found):
+        run_state.pending.append(lambda: _write(folder, found))
     if cfg.budget is not None:
         log.info("budget    %s", _summary(str(cfg.budget), found))
     return cfg, found

@@ -26,11 +26,11 @@ from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training
 from vsr.training.budget.plan import Rate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import own_values, prepare, quiet_warnings, ready, stage_of, stages_before
+from vsr.training.fit import prepare, quiet_warnings, ready, stage_masks, stage_of, stages_before
 from vsr.training.hardware import require_single_process, with_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
-from vsr.training.resume.state import Keeper, Session, random_states, restore_random_states, run_fit
+from vsr.training.resume.state import CheckpointSaver, RunState, random_states, restore_random_states, run_fit
 from vsr.training.trainer import build_trainer
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def _now(module: L.LightningModule) -> float:
     return time.perf_counter()
 
 
-def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, session: Session | None = None) -> dict[str, Rate]:
+def fit_rates(
+    cfg: DictConfig, data: SRDataModule, folder: Path | None = None, run_state: RunState | None = None
+) -> dict[str, Rate]:
     """Measure the rate of each fit of a run, by name: "first", "second" (stages), "whole"; empty when nothing is trained.
 
     Every process of a distributed run takes part, and the first one's figures count. Checkpoints and curves of the copies go to a
@@ -101,11 +103,10 @@ def fit_rates(cfg: DictConfig, data: SRDataModule, folder: Path | None = None, s
             assert isinstance(module.network, Cascade)
             for name in stages_before(module.network):
                 stage = stage_of(module, name, start.start)
-                values = own_values(start.values, name)
-                found[name] = _fit_rate(cfg, data, stage, values, place / name, session)
+                found[name] = _fit_rate(cfg, data, stage, stage_masks(start.masks, name), place / name, run_state)
                 module.network.first.requires_grad_(module.network.trains == "both")
         if cfg.epochs > 0 and module.trainable:
-            found["whole"] = _fit_rate(cfg, data, module, start.values, place / "whole", session)
+            found["whole"] = _fit_rate(cfg, data, module, start.masks, place / "whole", run_state)
         return from_first(lambda: found)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -118,20 +119,20 @@ def _fit_rate(
     module: SRModule,
     values: Mapping[str, Tensor],
     place: Path,
-    session: Session | None,
+    run_state: RunState | None,
 ) -> Rate:
     recipe = module.recipe
     each = TOGETHER if torch.cuda.is_available() else 1
     module.recipe = replace(recipe, steps=(WARM + MOST) * each, rate=recipe.rate * STILL)
     ready(data, module, values)
     clock, history, files = Clock(), History(), PatientCheckpointIO(0.0)
-    own = Session(signals=session.signals) if session is not None else Session()
-    keeper = Keeper(place / "checkpoints" / "last.ckpt", own, history, files)
-    trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), keeper, None, files)
+    own = RunState(signals=run_state.signals) if run_state is not None else RunState()
+    saver = CheckpointSaver(place / "checkpoints" / "last.ckpt", own, history, files)
+    trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), saver, None, files)
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()
     to_training_form(module.network, cfg)
-    run_fit(trainer, module, data, keeper, None)
+    run_fit(trainer, module, data, saver, None)
     module.tuning.release()
     to_scoring_form(module.network)
     module.recipe = recipe

@@ -25,21 +25,25 @@ from vsr.training.resume.checkpoints import PatientCheckpointIO, read_checkpoint
 
 log = logging.getLogger(__name__)
 
-# Of the config, what may differ between the parts of a run: how often it is saved, where it is shown, what it runs on.
+# Keys that may differ between the parts of a run: when it is saved, where it is shown, what it runs on.
 MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
-GRACE = 5.0  # seconds after a signal that a validation may take to its end, where the newest checkpoint is
-SECONDS_APART = 5.0  # between checkpoints at the ends of epochs, at least; epochs may take less time than these do
+GRACE = 5.0  # seconds that a validation may still take after a signal; the newest checkpoint is saved at its end
+SECONDS_APART = 5.0  # least time between checkpoints at the ends of epochs, since short epochs take less time than a checkpoint
 
 
 @dataclass
-class Session:
-    """The part of a run that one process does.
+class RunState:
+    """What one process of a run knows about signals, checkpoints and the plan.
 
     Attributes:
-        signals: what came from outside. resume: whether checkpoints in the folder are continued. chosen: the checkpoint to go on
-        from, None for the newest one. seconds, steps: between checkpoints in the middle of an epoch, None for none of this kind.
-        saved: the newest moment that was saved, in words, empty before the first. pending: what is written into the folder once
-        it is sure that the run goes on there, as nothing of it may be there when it is refused. plan: the content of plan.json.
+        signals: the signals that this process received.
+        resume: whether the run continues from checkpoints in its folder.
+        chosen: the checkpoint to continue from; None for the newest one.
+        seconds: between two checkpoints within an epoch; None for no limit.
+        steps: between two checkpoints within an epoch; None for no limit.
+        saved: the newest saved step, in words; empty before the first checkpoint.
+        pending: writes into the folder that wait until the run has passed all checks, so that a refused run leaves no files.
+        plan: the content of plan.json.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -64,20 +68,22 @@ class Session:
         return last if self.resume and last.exists() else None
 
 
-class Keeper(Checkpoint):
+class CheckpointSaver(Checkpoint):
     """Saves checkpoints for resuming, and stops the fit after a signal.
 
-    It saves at the ends of epochs and in the middle of long ones, after every callback that has a state, but not after an epoch's
-    last step: the validation that follows belongs to it. A checkpoint's key `resume` holds the random states, the loader's
-    position, the history and whether training had to stop. (Lightning calls a `Checkpoint` after all other callbacks.)
+    It saves at the ends of epochs and within long epochs, but not after an epoch's last step, because the validation that follows
+    belongs to the epoch. The key `resume` of a checkpoint holds the random states, the position of the loader, the history and
+    whether training had to stop. Lightning calls a `Checkpoint` callback after all others, so that their states are complete.
 
     Args:
-        path: of the checkpoint. session: when to save, and where signals are noted. history: its rows are a part of it.
-        files: what writes checkpoints; a best one that waits there comes before each of these.
+        path: the checkpoint file.
+        run_state: when to save, and the received signals.
+        history: the scores of all epochs, which are saved as well.
+        files: the writer of checkpoints; it first writes a best checkpoint that waits there.
     """
 
-    def __init__(self, path: Path, session: Session, history: History, files: PatientCheckpointIO) -> None:
-        self.path, self.session, self.history, self.files = path, session, history, files
+    def __init__(self, path: Path, run_state: RunState, history: History, files: PatientCheckpointIO) -> None:
+        self.path, self.run_state, self.history, self.files = path, run_state, history, files
         self._restored: dict[str, Any] = {}
         self._saved = self._begun = 0.0  # time.monotonic() of the newest checkpoint and of this process's first step
 
@@ -97,7 +103,7 @@ class Keeper(Checkpoint):
         self._restored = checkpoint["resume"]
         self.history.rows = json.loads(self._restored["history"])
         trainer.should_stop = self._restored["should_stop"]  # by patience: the fit then ends before its first step
-        self.session.saved = f"step {checkpoint['global_step']}"
+        self.run_state.saved = f"step {checkpoint['global_step']}"
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             state = checkpoint["callbacks"].get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state is not None:
@@ -106,7 +112,7 @@ class Keeper(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = time.monotonic() if self._restored else float("-inf")
         self._begun = time.monotonic()
-        self.session.signals.listen()  # Lightning has put its own handlers first, which stop where nothing is saved
+        self.run_state.signals.listen()  # Lightning has put its own handlers first, which stop where nothing is saved
         if self._restored.get("loader") is not None:
             # Lightning restores a loader in the middle of an epoch only; it has not been asked for a batch yet.
             trainer.train_dataloader.load_state_dict(self._restored["loader"])  # type: ignore[union-attr]
@@ -119,20 +125,20 @@ class Keeper(Checkpoint):
             self._restored = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        # The last one too where a callback ends the epoch with this step.
+        # A callback may have made this step the last one of the epoch.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop:
             return
         if trainer.world_size == 1 or trainer.global_step % AGREE_EVERY == 0:
-            session, elapsed = self.session, time.monotonic() - max(self._saved, self._begun)
-            due = session.steps is not None and trainer.global_step % session.steps == 0
-            self._save_or_stop(trainer, due or (session.seconds is not None and elapsed >= session.seconds))
+            run_state, elapsed = self.run_state, time.monotonic() - max(self._saved, self._begun)
+            due = run_state.steps is not None and trainer.global_step % run_state.steps == 0
+            self._save_or_stop(trainer, due or (run_state.seconds is not None and elapsed >= run_state.seconds))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         final = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         self._save_or_stop(trainer, final or time.monotonic() - self._saved >= SECONDS_APART)
 
     def _save_or_stop(self, trainer: L.Trainer, due: bool) -> None:
-        signals = self.session.signals
+        signals = self.run_state.signals
         due, stop = due or signals.save_now, signals.received
         if trainer.world_size > 1:
             due, stop = trainer.strategy.broadcast((due, stop))
@@ -140,7 +146,7 @@ class Keeper(Checkpoint):
             signals.save_now = False
             self.files.flush()
             trainer.save_checkpoint(self.path)
-            self._saved, self.session.saved = time.monotonic(), f"step {trainer.global_step}"
+            self._saved, self.run_state.saved = time.monotonic(), f"step {trainer.global_step}"
         if stop is not None:
             raise Stopped(stop)
 
@@ -149,7 +155,7 @@ class Keeper(Checkpoint):
             self.files.flush()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        signals = self.session.signals
+        signals = self.run_state.signals
         if trainer.world_size == 1 and signals.received is not None and time.monotonic() > signals.since + GRACE:
             signals.check()
 
@@ -167,12 +173,14 @@ def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
         state[name] = here(state[name])
 
 
-def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, keeper: Keeper, source: Path | None) -> None:
+def run_fit(
+    trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, saver: CheckpointSaver, source: Path | None
+) -> None:
     """Train from the start or from a checkpoint. Raises Stopped after a signal."""
     try:
-        with keeper.session.signals.deferred():
+        with saver.run_state.signals.deferred():
             trainer.fit(module, datamodule=data, ckpt_path=source)
-            keeper.finish()
+            saver.finish()
     except SystemExit:
         # Lightning turns Ctrl-C into exit status 1; outside the main thread, where signals are not handled here.
         if trainer.interrupted:
@@ -181,9 +189,15 @@ def run_fit(trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, k
 
 
 def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
-    """Check that a checkpoint belongs to this config and data, and return its step. Raises UserError naming the difference.
+    """Check that a checkpoint belongs to this config and data, and return its step.
 
-    best: of the checkpoint's run, which must be readable when there was a best epoch; None where that does not matter.
+    Args:
+        path: the checkpoint.
+        card: of the module that is to continue.
+        best: the run's best checkpoint, which must be readable if there was a best epoch; None to skip this check.
+
+    Raises:
+        UserError: config or data differ; the message names the difference.
     """
     content = read_checkpoint(path)
     if "resume" not in content:
@@ -239,7 +253,7 @@ def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
 
 def random_states() -> dict[str, Any]:
     """Return the states of all global random generators, as tensors and plain values."""
-    # The global generator: not used here, but what a config brings in may draw from it.
+    # vsr does not use the global NumPy generator, but a class that a config names may draw from it.
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     version, words, spare = random.getstate()
     return {
