@@ -21,11 +21,7 @@ def frame_sets() -> dict[str, FrameSet]:
     """The same frames in memory, in a file, in two sets."""
     pair = coded(frames=23)
     parts = [MemoryFrames(pair[0:9], ((0, 9),)), MemoryFrames(pair[9:23], ((0, 14),))]
-    return {
-        "memory": MemoryFrames(pair, SEGMENTS),
-        "stored": stored(pair, SEGMENTS, block=4)[0],
-        "mixed": MixedFrames(parts),
-    }
+    return {"memory": MemoryFrames(pair, SEGMENTS), "stored": stored(pair, SEGMENTS, block=4)[0], "mixed": MixedFrames(parts)}
 
 
 def number(frames: torch.Tensor) -> list[int]:

@@ -69,10 +69,7 @@ def test_deep_networks_start_near_bicubic_and_gradients_reach_their_first_layer(
         (FSRCNNOriginal(d=32, s=5, m=1, scale=2), 3937 / 4),  # the paper's number of weights: each is used once per LR pixel
         (Plain(scale=2), (9 * 16 + 3 * 9 * 256 + 9 * 64) / 4),
         (StandardizedResidual(Plain(scale=2)), (9 * 16 + 3 * 9 * 256 + 9 * 64) / 4),
-        (
-            SRNet3DKim(scale=2, width=8, windows=True),
-            27 * (8 * 5 + 64 * 5 * 3 + 64 * 3 + 8 * 4) / 4,
-        ),
+        (SRNet3DKim(scale=2, width=8, windows=True), 27 * (8 * 5 + 64 * 5 * 3 + 64 * 3 + 8 * 4) / 4),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )

@@ -134,13 +134,8 @@ def test_mixed_sizes_train_and_test_on_another_folder(tmp_path: Path) -> None:
         for i in range(count):
             picture = moving_pattern(1, 33 + 2 * i, 41, seed=10 * count + i)[0]
             Image.fromarray(picture).save(tmp_path / folder / f"{i}.png")
-    overrides = [
-        "data=images",
-        f"data.path={tmp_path}/train",
-        f"data.test_path={tmp_path}/Set2",
-        "recipe.patch=8",
-        "recipe.steps=3",
-    ]
+    folders = [f"data.path={tmp_path}/train", f"data.test_path={tmp_path}/Set2"]
+    overrides = ["data=images", *folders, "recipe.patch=8", "recipe.steps=3"]
     results = train_here(tmp_path / "run", overrides)
     assert {row["split"] for row in results["rows"]} == {"Set2"}
     assert results["rows"][0]["frames"] == 2
@@ -161,21 +156,17 @@ def test_the_offline_photographs_are_there_and_split_as_documented() -> None:
     assert names["test"] == ["cell.png", "chelsea.png", "coins.png", "rocket.jpg"]
 
 
+def classical(folder: Path) -> list[str]:
+    return ["data=images", f"data.path={folder}", "protocol=classical", "recipe.patch=8"]
+
+
 @pytest.mark.parametrize("scale", [2, 3])
 def test_the_classical_protocol(tmp_path: Path, scale: int) -> None:
     """Against numpy: luma, modcrop, MATLAB bicubic down and up, shave, rounding, mean of per-image PSNR, to 0.001 dB."""
     for i, (h, w) in enumerate([(61, 70), (75, 64), (66, 67), (70, 73), (64, 64)]):
         rgb = np.stack([moving_pattern(1, h, w, 10 * i + c)[0] for c in range(3)], axis=-1)
         Image.fromarray(rgb).save(tmp_path / f"{i}.png")
-    overrides = [
-        "data=images",
-        f"data.path={tmp_path}",
-        "protocol=classical",
-        f"scale={scale}",
-        "model=bicubic",
-        "recipe.patch=8",
-    ]
-    results = train_here(tmp_path / "run", overrides)
+    results = train_here(tmp_path / "run", [*classical(tmp_path), "model=bicubic", f"scale={scale}"])
     row = next(row for row in results["rows"] if row["method"] == "bicubic")
     expected = [classical_psnr(np.asarray(Image.open(tmp_path / f"{i}.png")), scale) for i in (4,)]  # the test picture
     assert row["psnr"] == pytest.approx(np.mean(expected), abs=1e-3)
@@ -188,15 +179,7 @@ def test_a_network_under_the_classical_protocol(tmp_path: Path) -> None:
     for i in range(5):
         rgb = np.stack([moving_pattern(1, 64 + i, 70 - i, 10 * i + c)[0] for c in range(3)], axis=-1)
         Image.fromarray(rgb).save(tmp_path / f"{i}.png")
-    overrides = [
-        "model=fsrcnn",
-        "data=images",
-        f"data.path={tmp_path}",
-        "protocol=classical",
-        "recipe.patch=8",
-        "recipe.steps=20",
-    ]
-    results = train_here(tmp_path / "run", overrides)
+    results = train_here(tmp_path / "run", [*classical(tmp_path), "model=fsrcnn", "recipe.steps=20"])
     checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
     again = evaluate_here(tmp_path / "again", [f"checkpoint={checkpoint}"])
     assert_same_scores(again["rows"], results["rows"])
@@ -230,8 +213,7 @@ def test_the_classical_protocol_on_real_pictures(tmp_path: Path) -> None:
     files = list_pictures(T91)[:20]
     for i, file in enumerate(files):
         (tmp_path / f"{i}.bmp").symlink_to(file.resolve())
-    overrides = ["data=images", f"data.path={tmp_path}", "protocol=classical", "model=bicubic", "recipe.patch=8"]
-    results = train_here(tmp_path / "run", overrides)
+    results = train_here(tmp_path / "run", [*classical(tmp_path), "model=bicubic"])
     count = results["rows"][0]["frames"]
     expected = np.mean([classical_psnr(np.asarray(Image.open(file).convert("RGB")), 2) for file in files[-count:]])
     row = next(row for row in results["rows"] if row["method"] == "bicubic")

@@ -86,12 +86,8 @@ def test_floats_and_names_survive_the_csv(written: Written) -> None:
     for one in written.scored:
         for frame, segment in enumerate(one.segment_of):
             line = lines[at]
-            assert (line["split"], line["method"], int(line["segment"]), int(line["frame"])) == (
-                one.split,
-                one.method,
-                segment,
-                frame,
-            )
+            place = (line["split"], line["method"], int(line["segment"]), int(line["frame"]))
+            assert place == (one.split, one.method, segment, frame)
             at += 1
         own = lines[at - len(one.segment_of) : at]
         for name, column in one.frames.items():

@@ -146,14 +146,8 @@ def test_the_first_network_of_two_and_of_two_stages(mats: dict[str, Path], tmp_p
     alone = [*SCORED, *FSRCNN_S, "init=authors", f"weights={mats['fsrcnn']}"]
     train_here(tmp_path / "alone", alone)
     into = ["model=joint", *model, "init=authors", "init.into=first", f"weights={mats['fsrcnn']}"]
-    stages = [
-        "model=two_stage",
-        *model,
-        "init=two_stage",
-        "init@init.first=authors",
-        f"weights={mats['fsrcnn']}",
-        "init.epochs=1",
-    ]
+    start = ["init=two_stage", "init@init.first=authors", f"weights={mats['fsrcnn']}", "init.epochs=1"]
+    stages = ["model=two_stage", *model, *start]
     runs = {"into": [*SCORED, *into], "stages": [*SCORED, *stages, "tune.freeze=[first.features]"]}
     expected = weights_of(tmp_path / "alone")
     for name, overrides in runs.items():

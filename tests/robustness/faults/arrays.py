@@ -18,49 +18,21 @@ from scipy.sparse import csc_array
 from tests.data.datamodules.test_climate_files import flow
 from tests.io.readers.test_open import write_matlab73
 from tests.processes import run_process
-from tests.robustness.faults.bench import (
-    Bench,
-    cut,
-    fault,
-    field,
-    flip,
-    hdf5,
-    mat,
-    npy,
-    upscale,
-)
+from tests.robustness.faults.bench import Bench, cut, fault, field, flip, hdf5, mat, npy, upscale, write
 from tests.training.resume.test_checkpoints import Mark
 
-
-@fault("01-truncated-hdf5", "a.h5: cut short", "fetch or write the file again")
-def _(bench: Bench) -> list[str]:
-    return field(cut(hdf5(bench)))
-
-
-@fault("01-truncated-hdf5-evaluated", "a.h5: cut short")
-def _(bench: Bench) -> list[str]:
-    return ["evaluate", f"checkpoint={bench.checkpoint()}", *field(cut(hdf5(bench)))[1:4], "strategy=cpu"]
-
-
-@fault("01-truncated-hdf5-upscaled", "a.h5: cut short")
-def _(bench: Bench) -> list[str]:
-    return upscale(bench, cut(hdf5(bench)), "axes=tyx")
-
-
-@fault("01-header-alone", "a.h5", "write or fetch it again")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    return field(bench.path / "a.h5")
-
-
-@fault("02-flip-under-a-checksum", "a.h5", "h: cannot be read", "write or fetch it again")
-def _(bench: Bench) -> list[str]:
-    return field(flip(hdf5(bench, fletcher32=True, chunks=(12, 24, 32)), flow().tobytes()[5000:5040]))
-
-
-@fault("02-flip-without-one-is-another-value", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return field(flip(hdf5(bench), flow().tobytes()[5000:5040]))
+fault("01-truncated-hdf5", "a.h5: cut short", "fetch or write the file again")(lambda bench: field(cut(hdf5(bench))))
+fault("01-truncated-hdf5-evaluated", "a.h5: cut short")(
+    lambda bench: ["evaluate", f"checkpoint={bench.checkpoint()}", *field(cut(hdf5(bench)))[1:4], "strategy=cpu"]
+)
+fault("01-truncated-hdf5-upscaled", "a.h5: cut short")(lambda bench: upscale(bench, cut(hdf5(bench)), "axes=tyx"))
+fault("01-header-alone", "a.h5", "write or fetch it again")(lambda bench: field(write(bench, "a.h5", b"\x89HDF\r\n\x1a\n")))
+fault("02-flip-under-a-checksum", "a.h5", "h: cannot be read", "write or fetch it again")(
+    lambda bench: field(flip(hdf5(bench, fletcher32=True, chunks=(12, 24, 32)), flow().tobytes()[5000:5040]))
+)
+fault("02-flip-without-one-is-another-value", "fsrcnn", status=0)(
+    lambda bench: field(flip(hdf5(bench), flow().tobytes()[5000:5040]))
+)
 
 
 @fault("02-flip-in-compressed-values", "a.h5", "h: cannot be read")
@@ -91,26 +63,14 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.h5")
 
 
-@fault("04-empty-mat", "a.mat: empty, 0 bytes")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mat").write_bytes(b"")
-    return field(bench.path / "a.mat")
-
-
-@fault("04-text-mat", "a.mat: text (", "give a complete file of the kind that its name (.mat) promises")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mat").write_text("not a mat file\n" * 40)
-    return field(bench.path / "a.mat")
-
-
-@fault("04-truncated-mat", "a.mat: cut short")
-def _(bench: Bench) -> list[str]:
-    return field(cut(mat(bench, H=flow().transpose(1, 2, 0))), axes="yxt")
-
-
-@fault("04-truncated-compressed-mat", "a.mat: cut short")
-def _(bench: Bench) -> list[str]:
-    return field(cut(mat(bench, compressed=True, H=flow().transpose(1, 2, 0))), axes="yxt")
+fault("04-empty-mat", "a.mat: empty, 0 bytes")(lambda bench: field(write(bench, "a.mat", b"")))
+fault("04-text-mat", "a.mat: text (", "give a complete file of the kind that its name (.mat) promises")(
+    lambda bench: field(write(bench, "a.mat", "not a mat file\n" * 40))
+)
+fault("04-truncated-mat", "a.mat: ", "cut short")(lambda bench: field(cut(mat(bench, H=flow().transpose(1, 2, 0))), axes="yxt"))
+fault("04-truncated-compressed-mat", "a.mat: ", "cut short")(
+    lambda bench: field(cut(mat(bench, compressed=True, H=flow().transpose(1, 2, 0))), axes="yxt")
+)
 
 
 @fault("04-flip-in-a-compressed-mat", "a.mat", "fetch or write it again")
@@ -143,14 +103,12 @@ def _(bench: Bench) -> list[str]:
     return field(path, axes="yxt")
 
 
-@fault("05-version-7.3-under-any-name", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return field(write_matlab73(bench.path / "v5.mat", "H", flow().transpose(1, 2, 0)), axes="yxt")
-
-
-@fault("05-version-5-under-another-name", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return field(Path(shutil.move(mat(bench, H=flow().transpose(1, 2, 0)), bench.path / "a.h5")), axes="yxt")
+fault("05-version-7.3-under-any-name", "fsrcnn", status=0)(
+    lambda bench: field(write_matlab73(bench.path / "v5.mat", "H", flow().transpose(1, 2, 0)), axes="yxt")
+)
+fault("05-version-5-under-another-name", "fsrcnn", status=0)(
+    lambda bench: field(Path(shutil.move(mat(bench, H=flow().transpose(1, 2, 0)), bench.path / "a.h5")), axes="yxt")
+)
 
 
 @fault("05-version-7.3-cut-to-its-header", "a.mat", "a MATLAB 7.3 header without the HDF5 file behind it")
@@ -160,29 +118,19 @@ def _(bench: Bench) -> list[str]:
     return field(path, axes="yxt")
 
 
-@fault("06-cell-array", "a.mat: no numeric array of 3 or more dimensions (H is a cell array")
-def _(bench: Bench) -> list[str]:
-    return field(mat(bench, H=np.array([[flow(), 1]], dtype=object)))
-
-
-@fault("06-struct", "H is a struct, not an array; store its field as a variable of its own")
-def _(bench: Bench) -> list[str]:
-    return field(mat(bench, H={"a": flow()}), "data.variable=H")
-
-
-@fault("06-sparse", "H is a sparse matrix; store it with full()")
-def _(bench: Bench) -> list[str]:
-    return field(mat(bench, H=csc_array(np.eye(30))), "data.variable=H")
-
-
-@fault("06-complex-mat", "H is complex, not real numbers")
-def _(bench: Bench) -> list[str]:
-    return field(mat(bench, H=flow().astype(complex)), "data.variable=H")
-
-
-@fault("06-complex-npy", "a.npy: is complex, not real numbers")
-def _(bench: Bench) -> list[str]:
-    return npy(bench, flow().astype(complex))
+fault("06-cell-array", "a.mat: no numeric array of 3 or more dimensions (H is a cell array")(
+    lambda bench: field(mat(bench, H=np.array([[flow(), 1]], dtype=object)))
+)
+fault("06-struct", "H is a struct, not an array; store its field as a variable of its own")(
+    lambda bench: field(mat(bench, H={"a": flow()}), "data.variable=H")
+)
+fault("06-sparse", "H is a sparse matrix; store it with full()")(
+    lambda bench: field(mat(bench, H=csc_array(np.eye(30))), "data.variable=H")
+)
+fault("06-complex-mat", "H is complex, not real numbers")(
+    lambda bench: field(mat(bench, H=flow().astype(complex)), "data.variable=H")
+)
+fault("06-complex-npy", "a.npy: is complex, not real numbers")(lambda bench: npy(bench, flow().astype(complex)))
 
 
 @fault("06-strings-hdf5", "h is object, not real numbers")
@@ -192,10 +140,9 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.h5", "data.variable=h")
 
 
-@fault("06-pickled-objects-npy", "a.npy: is object, not real numbers")
-def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", np.array([Mark(bench.mark)] * 2, dtype=object), allow_pickle=True)
-    return field(bench.path / "a.npy")
+fault("06-pickled-objects-npy", "a.npy: is object, not real numbers")(
+    lambda bench: npy(bench, np.array([Mark(bench.mark)] * 2, dtype=object))
+)
 
 
 @fault("06-pickled-objects-npz", "h is object, not real numbers")
@@ -204,10 +151,9 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.npz", "data.variable=h")
 
 
-@fault("06-pickle-under-an-array-name", "a.npy: not a format that is read")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.npy").write_bytes(pickle.dumps(Mark(bench.mark)))
-    return field(bench.path / "a.npy")
+fault("06-pickle-under-an-array-name", "a.npy: not a format that is read")(
+    lambda bench: field(write(bench, "a.npy", pickle.dumps(Mark(bench.mark))))
+)
 
 
 @fault("06-pickle-in-an-npz-member", "a.npz", "h")
@@ -224,16 +170,12 @@ def matlab_5(kind: int, body: bytes = b"") -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<2I", 14, len(content)) + content
 
 
-@fault("06-function-handle", "H is of MATLAB's type function, not real numbers")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mat").write_bytes(matlab_5(16))
-    return field(bench.path / "a.mat", "data.variable=H")
-
-
-@fault("06-object-of-a-class", "H is of MATLAB's type object, not real numbers")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mat").write_bytes(matlab_5(3, struct.pack("<2I", 1, 8) + b"evilclas"))
-    return field(bench.path / "a.mat", "data.variable=H")
+fault("06-function-handle", "H is of MATLAB's type function, not real numbers")(
+    lambda bench: field(write(bench, "a.mat", matlab_5(16)), "data.variable=H")
+)
+fault("06-object-of-a-class", "H is of MATLAB's type object, not real numbers")(
+    lambda bench: field(write(bench, "a.mat", matlab_5(3, struct.pack("<2I", 1, 8) + b"evilclas")), "data.variable=H")
+)
 
 
 def linked(bench: Bench, link: Callable[[h5py.File], None]) -> list[str]:
@@ -252,9 +194,9 @@ def _(bench: Bench) -> list[str]:
     return linked(bench, lambda file: file.create_dataset("h", (12, 24, 32), "f4", external=outside) and None)
 
 
-@fault("07-external-link", "h is a link into another file", "other.h5", "which is not followed")
-def _(bench: Bench) -> list[str]:
-    return linked(bench, lambda file: file.__setitem__("h", h5py.ExternalLink(str(bench.path / "other.h5"), "/h")))
+fault("07-external-link", "h is a link into another file", "other.h5", "which is not followed")(
+    lambda bench: linked(bench, lambda file: file.__setitem__("h", h5py.ExternalLink(str(bench.path / "other.h5"), "/h")))
+)
 
 
 @fault("07-external-link-to-a-group", "a.h5: data.variable=g/h: there is no such array")

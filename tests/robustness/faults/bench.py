@@ -35,6 +35,11 @@ class Bench:
         """A finished run, a copy of the one that all rows share."""
         return Path(shutil.copytree(self.trained, self.path / "run", dirs_exist_ok=True))
 
+    def stopped_run(self) -> Path:
+        """The same run without its results, as if it had been stopped."""
+        (self.run() / "results.json").unlink()
+        return self.path / "run"
+
     def checkpoint(self) -> Path:
         """Its best checkpoint."""
         return self.run() / "checkpoints" / "best.ckpt"
@@ -140,9 +145,19 @@ def flip(path: Path, pattern: bytes) -> Path:
     return path
 
 
-def npy(bench: Bench, values: np.ndarray, *extra: str, axes: str | None = "tyx") -> list[str]:
+def write(bench: Bench, name: str, content: bytes | str) -> Path:
+    path = bench.path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def save(bench: Bench, values: np.ndarray) -> Path:
     np.save(bench.path / "a.npy", values, allow_pickle=True)
-    return field(bench.path / "a.npy", *extra, axes=axes)
+    return bench.path / "a.npy"
+
+
+def npy(bench: Bench, values: np.ndarray, *extra: str, axes: str | None = "tyx") -> list[str]:
+    return field(save(bench, values), *extra, axes=axes)
 
 
 def mat(bench: Bench, compressed: bool = False, **variables: Any) -> Path:

@@ -9,19 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
 from tests.data.datamodules.test_climate_files import flow
-from tests.robustness.faults.bench import (
-    TINY,
-    Bench,
-    cut,
-    evaluate,
-    fault,
-    train,
-)
+from tests.robustness.faults.bench import TINY, Bench, cut, evaluate, fault, save, train
 from tests.training.resume.test_checkpoints import Mark
 
 
@@ -35,24 +27,18 @@ def changed(bench: Bench, change: Callable[[dict[str, Any]], None]) -> Path:
     return path
 
 
-@fault("23-another-model", "best.ckpt: its tensors are not those of the network that it names")
-def _(bench: Bench) -> list[str]:
-    return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(model={"_target_": "vsr.models.srcnn.SRCNN"})))
-
-
-@fault("23-another-model-to-start-from", "best.ckpt: none of its 14 tensors fits this network")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, "model=srcnn", "init=checkpoint", f"init.path={bench.checkpoint()}")
-
-
-@fault("23-another-scale-to-start-from", "best.ckpt", "scale", "mismatch=")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, "model=fsrcnn_s", "scale=3", "init=checkpoint", f"init.path={bench.checkpoint()}")
-
-
-@fault("23-another-model-to-resume", "run: holds a finished run with", "type hydra.run.dir=FOLDER")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, "model=srcnn", f"hydra.run.dir={bench.run()}", "resume=auto")
+fault("23-another-model", "best.ckpt: its tensors are not those of the network that it names")(
+    lambda bench: evaluate(changed(bench, lambda c: c["vsr"]["config"].update(model={"_target_": "vsr.models.srcnn.SRCNN"})))
+)
+fault("23-another-model-to-start-from", "best.ckpt: none of its 14 tensors fits this network")(
+    lambda bench: train(*TINY, "model=srcnn", "init=checkpoint", f"init.path={bench.checkpoint()}")
+)
+fault("23-another-scale-to-start-from", "best.ckpt", "scale", "mismatch=")(
+    lambda bench: train(*TINY, "model=fsrcnn_s", "scale=3", "init=checkpoint", f"init.path={bench.checkpoint()}")
+)
+fault("23-another-model-to-resume", "run: holds a finished run with", "type hydra.run.dir=FOLDER")(
+    lambda bench: train(*TINY, "model=srcnn", f"hydra.run.dir={bench.run()}", "resume=auto")
+)
 
 
 @fault("23-a-newer-version", "its description is incomplete", "it was not written by this version")
@@ -63,9 +49,9 @@ def _(bench: Bench) -> list[str]:
     return evaluate(changed(bench, newer))
 
 
-@fault("23-a-newer-recipe", "recipe.warp: unknown")
-def _(bench: Bench) -> list[str]:
-    return evaluate(changed(bench, lambda c: c["vsr"]["config"]["recipe"].update(warp=1)))
+fault("23-a-newer-recipe", "recipe.warp: unknown")(
+    lambda bench: evaluate(changed(bench, lambda c: c["vsr"]["config"]["recipe"].update(warp=1)))
+)
 
 
 @fault("23-weights-alone", "best.ckpt: not a checkpoint of vsr (it lacks the keys state_dict and vsr)")
@@ -84,21 +70,16 @@ def _(bench: Bench) -> list[str]:
     return evaluate(changed(bench, large))
 
 
-@fault("23-values-that-are-no-numbers", "fsrcnn_s: puts out values that are not finite", "train it again")
-def _(bench: Bench) -> list[str]:
-    def nan(content: dict[str, Any]) -> None:
-        next(v for k, v in content["state_dict"].items() if k.startswith("network.")).fill_(float("nan"))
-
-    return evaluate(changed(bench, nan))
+def nan(content: dict[str, Any]) -> None:
+    next(v for k, v in content["state_dict"].items() if k.startswith("network.")).fill_(float("nan"))
 
 
-@fault("23-values-that-are-no-numbers-upscaled", "not finite")
-def _(bench: Bench) -> list[str]:
-    def nan(content: dict[str, Any]) -> None:
-        next(v for k, v in content["state_dict"].items() if k.startswith("network.")).fill_(float("nan"))
-
-    np.save(bench.path / "a.npy", flow())
-    return ["upscale", f"checkpoint={changed(bench, nan)}", f"input={bench.path}/a.npy", "axes=tyx"]
+fault("23-values-that-are-no-numbers", "fsrcnn_s: puts out values that are not finite", "train it again")(
+    lambda bench: evaluate(changed(bench, nan))
+)
+fault("23-values-that-are-no-numbers-upscaled", "not finite")(
+    lambda bench: ["upscale", f"checkpoint={changed(bench, nan)}", f"input={save(bench, flow())}", "axes=tyx"]
+)
 
 
 def damaged(name: str, damage: Callable[[bytes], bytes], said: str) -> None:
@@ -111,17 +92,14 @@ def damaged(name: str, damage: Callable[[bytes], bytes], said: str) -> None:
 
     fault(f"24-{name}-evaluated", "best.ckpt: ", said)(lambda bench: evaluate(harm(bench)))
 
-    def upscaled(bench: Bench) -> list[str]:
-        np.save(bench.path / "a.npy", flow())
-        return ["upscale", f"checkpoint={harm(bench)}", f"input={bench.path}/a.npy", "axes=tyx"]
-
-    fault(f"24-{name}-upscaled", "best.ckpt: ", said)(upscaled)
+    fault(f"24-{name}-upscaled", "best.ckpt: ", said)(
+        lambda bench: ["upscale", f"checkpoint={harm(bench)}", f"input={save(bench, flow())}", "axes=tyx"]
+    )
     start = [*TINY, "model=fsrcnn_s", "init=checkpoint"]
     fault(f"24-{name}-to-start-from", "best.ckpt: ")(lambda bench: train(*start, f"init.path={harm(bench)}"))
 
     def resumed(bench: Bench) -> list[str]:
-        run = bench.run()
-        (run / "results.json").unlink()
+        run = bench.stopped_run()
         last = run / "checkpoints" / "last.ckpt"
         last.write_bytes(damage(last.read_bytes()))
         return ["train", f"resume={run}"]
@@ -150,20 +128,17 @@ def pickled(bench: Bench) -> Path:
 CODE = ("holds more than tensors", "could run code")
 
 
-@fault("25-pickle-evaluated", "best.ckpt: ", *CODE)
-def _(bench: Bench) -> list[str]:
-    return evaluate(pickled(bench))
+fault("25-pickle-evaluated", "best.ckpt: ", *CODE)(lambda bench: evaluate(pickled(bench)))
 
 
-@fault("25-pickle-upscaled", "best.ckpt: ", *CODE)
-def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
-    return ["upscale", f"checkpoint={pickled(bench)}", f"input={bench.path}/a.npy", "axes=tyx"]
+fault("25-pickle-upscaled", "best.ckpt: ", *CODE)(
+    lambda bench: ["upscale", f"checkpoint={pickled(bench)}", f"input={save(bench, flow())}", "axes=tyx"]
+)
 
 
-@fault("25-pickle-to-start-from", "best.ckpt: ", "code")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, "model=fsrcnn_s", "init=checkpoint", f"init.path={pickled(bench)}")
+fault("25-pickle-to-start-from", "best.ckpt: ", "code")(
+    lambda bench: train(*TINY, "model=fsrcnn_s", "init=checkpoint", f"init.path={pickled(bench)}")
+)
 
 
 @fault("25-pickle-of-the-old-kind-to-start-from", "a.pt: ")
@@ -174,8 +149,7 @@ def _(bench: Bench) -> list[str]:
 
 @fault("25-pickle-resumed", "last.ckpt: ", *CODE, writes=True)
 def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     shutil.move(pickled(bench), run / "checkpoints" / "last.ckpt")
     (run / "results.json").unlink()
     (run / "checkpoints" / "last.ckpt.sha256").unlink()
@@ -224,9 +198,9 @@ def _(bench: Bench) -> list[str]:
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(name="os.system", degradation=said)))
 
 
-@fault("25-secret-of-the-environment", "best.ckpt: its config holds '${", "which is not filled in here")
-def _(bench: Bench) -> list[str]:
-    return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(name="${oc.env:HOME}")))
+fault("25-secret-of-the-environment", "best.ckpt: its config holds '${", "which is not filled in here")(
+    lambda bench: evaluate(changed(bench, lambda c: c["vsr"]["config"].update(name="${oc.env:HOME}")))
+)
 
 
 @fault("25-instantiator-and-class-path", "fsrcnn_s", status=0)
@@ -240,8 +214,7 @@ def _(bench: Bench) -> list[str]:
 
 @fault("25-instantiator-resumed", "fsrcnn_s", status=0)
 def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     last = run / "checkpoints" / "last.ckpt"
     content = torch.load(last, weights_only=True)
     hidden = {"_instantiator": "os.system", "_class_path": "os.system", **payload(bench)}
@@ -251,18 +224,20 @@ def _(bench: Bench) -> list[str]:
     return ["train", "resume=run"]
 
 
-def resumed_with(name: str, *overrides: str) -> None:
+RESTART = ("run.json: ", "type the command that started the run")
+
+
+def resumed_with(name: str, *overrides: str, says: tuple[str, ...] = RESTART) -> None:
     """A row of a run folder from elsewhere, in whose record more stands than train.py writes there."""
 
     def make(bench: Bench) -> list[str]:
-        run = bench.run()
-        (run / "results.json").unlink()
+        run = bench.stopped_run()
         record = json.loads((run / "run.json").read_text())
         record["overrides"] += [each.replace("MARK", str(bench.mark)) for each in overrides]
         (run / "run.json").write_text(json.dumps(record))
         return ["train", f"resume={run}"]
 
-    fault(f"25-record-with-{name}", "run.json: ", "type the command that started the run")(make)
+    fault(f"25-record-with-{name}", *says)(make)
 
 
 resumed_with("a-callback-of-hydra", "+hydra.callbacks.a={_target_: torch.utils.collect_env.run, command: 'touch MARK'}")
@@ -272,23 +247,14 @@ resumed_with("a-sweep", "-m")
 resumed_with("a-search-path", "hydra.searchpath=[file:///tmp]")
 resumed_with("a-group-of-hydra", "hydra/launcher=submitit_local")
 resumed_with("a-package-of-hydra", "+recipe@hydra.callbacks=default")
-
-
-@fault("25-record-with-a-target", "degradation._target_=os.system: not a class that a config may name")
-def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
-    record = json.loads((run / "run.json").read_text())
-    record["overrides"] += ["degradation._target_=os.system"]
-    (run / "run.json").write_text(json.dumps(record))
-    return ["train", f"resume={run}"]
+FOREIGN = "degradation._target_=os.system: not a class that a config may name"
+resumed_with("a-target", "degradation._target_=os.system", says=(FOREIGN,))
 
 
 @fault("25-hydras-notes-in-a-run-folder", "fsrcnn_s", status=0)
 def _(bench: Bench) -> list[str]:
     """What Hydra wrote down of a run is for people; nothing reads it back."""
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     text = yaml.safe_dump({"hydra": {"callbacks": {"a": payload(bench)}}, "degradation": payload(bench)})
     for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         (run / ".hydra" / name).write_text(text)
@@ -298,30 +264,18 @@ def _(bench: Bench) -> list[str]:
 
 @fault("26-no-last-checkpoint", "was stopped before its first checkpoint, there is nothing to resume; start it again")
 def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     (run / "checkpoints" / "last.ckpt").unlink()
     return ["train", f"resume={run}"]
 
 
-@fault("26-no-run", "holds no run, there is nothing to resume")
-def _(bench: Bench) -> list[str]:
-    return ["train", f"resume={bench.here}"]
-
-
-@fault("26-no-folder", "resume=nowhere: there is no such folder or checkpoint")
-def _(bench: Bench) -> list[str]:
-    return ["train", "resume=nowhere"]
-
-
-@fault("26-finished", "the run is finished, there is nothing to resume; see")
-def _(bench: Bench) -> list[str]:
-    return ["train", f"resume={bench.run()}"]
+fault("26-no-run", "holds no run, there is nothing to resume")(lambda bench: ["train", f"resume={bench.here}"])
+fault("26-no-folder", "resume=nowhere: there is no such folder or checkpoint")(lambda bench: ["train", "resume=nowhere"])
+fault("26-finished", "the run is finished, there is nothing to resume; see")(lambda bench: ["train", f"resume={bench.run()}"])
 
 
 @fault("26-half-a-record", "run.json: cannot be read; type the command that started the run")
 def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     cut(run / "run.json")
     return ["train", f"resume={run}"]

@@ -11,17 +11,7 @@ import torch
 
 from tests.data.datamodules.test_climate_files import flow
 from tests.io.readers.test_open import write_matlab73
-from tests.robustness.faults.bench import (
-    TINY,
-    Bench,
-    at_step,
-    fault,
-    field,
-    here,
-    train,
-    typed,
-    upscale,
-)
+from tests.robustness.faults.bench import TINY, Bench, at_step, fault, field, here, train, typed, upscale
 from vsr.training.resume.checkpoints import read_checkpoint
 
 typed("21-typo", "recipe.rat: unknown key; did you mean 'rate'?", arguments=["recipe.rat=1"])
@@ -40,14 +30,10 @@ typed("21-unfinished-quote", "cannot be parsed", arguments=["name='a"])
 typed("21-huge-number", "seed=99999999999999999999: must be 4294967295 or less", arguments=["seed=99999999999999999999"])
 
 
-@fault("21-missing-value", "checkpoint: needed; type checkpoint=VALUE")
-def _(bench: Bench) -> list[str]:
-    return ["evaluate"]
-
-
-@fault("21-missing-value-upscaled", "input: needed; type input=VALUE")
-def _(bench: Bench) -> list[str]:
-    return ["upscale", f"checkpoint={bench.checkpoint()}"]
+fault("21-missing-value", "checkpoint: needed; type checkpoint=VALUE")(lambda bench: ["evaluate"])
+fault("21-missing-value-upscaled", "input: needed; type input=VALUE")(
+    lambda bench: ["upscale", f"checkpoint={bench.checkpoint()}"]
+)
 
 
 @fault("22-no-gpu", "strategy=gpu: no GPU here", "type strategy=cpu")
@@ -68,9 +54,7 @@ def _(bench: Bench) -> list[str]:
 typed("22-half-precision-on-a-cpu", "precision=16: for GPUs", "type precision=bf16", arguments=["precision=16"])
 
 
-@fault("22-bf16-on-a-cpu", "fsrcnn_s", status=0)
-def _(bench: Bench) -> list[str]:
-    return here(bench, "precision=bf16")
+fault("22-bf16-on-a-cpu", "fsrcnn_s", status=0)(lambda bench: here(bench, "precision=bf16"))
 
 
 @fault("22-out-of-gpu-memory", "out of memory (CUDA out of memory. Tried", "type a smaller recipe.batch=N", writes=True)
@@ -139,11 +123,9 @@ def _(bench: Bench) -> list[str]:
     return upscale(bench, bench.path / "link.npy", "axes=tyx")
 
 
-@fault("32-name-beyond-what-the-system-takes", "File name too long", "hydra.run.dir=FOLDER")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, f"hydra.run.dir={'x' * 300}")
-
-
-@fault("32-input-name-beyond-what-the-system-takes", "data.path=xxx")
-def _(bench: Bench) -> list[str]:
-    return train("data=climate", f"data.path={'x' * 300}.npy")
+fault("32-name-beyond-what-the-system-takes", "File name too long", "hydra.run.dir=FOLDER")(
+    lambda bench: train(*TINY, f"hydra.run.dir={'x' * 300}")
+)
+fault("32-input-name-beyond-what-the-system-takes", "data.path=xxx")(
+    lambda bench: train("data=climate", f"data.path={'x' * 300}.npy")
+)

@@ -12,14 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tests.fakes import moving_pattern, write_video, write_y4m
-from tests.robustness.faults.bench import (
-    Bench,
-    cut,
-    fault,
-    train,
-    upscale,
-    video,
-)
+from tests.robustness.faults.bench import Bench, cut, fault, train, upscale, video, write
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 
 
@@ -39,9 +32,9 @@ def frames(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
     return list(moving_pattern(count, height, width))
 
 
-@fault("15-mixed-sizes", "img5.png: is 30x48, img0.png is 32x48")
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {f"img{i}.png": image for i, image in enumerate([*frames(5), *frames(1, 30)])})
+fault("15-mixed-sizes", "img5.png: is 30x48, img0.png is 32x48")(
+    lambda bench: pictures(bench, {f"img{i}.png": image for i, image in enumerate([*frames(5), *frames(1, 30)])})
+)
 
 
 @fault("16-grey-alpha-palette-and-colour", "fsrcnn", status=0)
@@ -51,14 +44,12 @@ def _(bench: Bench) -> list[str]:
     return pictures(bench, {f"img{i}.{'tif' if image.mode == 'CMYK' else 'png'}": image for i, image in enumerate(images)})
 
 
-@fault("16-sixteen-bits", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {f"img{i}.png": image.astype(np.uint16) * 257 for i, image in enumerate(frames(20))})
-
-
-@fault("16-float-tiff", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {f"img{i}.tif": image.astype(np.float32) for i, image in enumerate(frames(20))})
+fault("16-sixteen-bits", "fsrcnn", status=0)(
+    lambda bench: pictures(bench, {f"img{i}.png": image.astype(np.uint16) * 257 for i, image in enumerate(frames(20))})
+)
+fault("16-float-tiff", "fsrcnn", status=0)(
+    lambda bench: pictures(bench, {f"img{i}.tif": image.astype(np.float32) for i, image in enumerate(frames(20))})
+)
 
 
 @fault("16-float-tiff-with-nan", "hold NaN or infinite values")
@@ -75,14 +66,12 @@ def _(bench: Bench) -> list[str]:
     return command
 
 
-@fault("17-names-without-leading-zeros", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {f"img{i}.png": image for i, image in enumerate(frames(20), 2)})
-
-
-@fault("17-gap-in-the-numbers", "frames 3 to 8 are missing before img9.png; number them without gaps")
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {f"img{i}.png": image for i, image in zip([1, 2, 9, 10, 11], frames(5), strict=True)})
+fault("17-names-without-leading-zeros", "fsrcnn", status=0)(
+    lambda bench: pictures(bench, {f"img{i}.png": image for i, image in enumerate(frames(20), 2)})
+)
+fault("17-gap-in-the-numbers", "frames 3 to 8 are missing before img9.png; number them without gaps")(
+    lambda bench: pictures(bench, {f"img{i}.png": image for i, image in zip([1, 2, 9, 10, 11], frames(5), strict=True)})
+)
 
 
 @fault("17-the-same-number-twice", "img2", "number")
@@ -91,26 +80,18 @@ def _(bench: Bench) -> list[str]:
     return pictures(bench, dict(zip(names, frames(13), strict=True)))
 
 
-@fault("18-empty-folder", "frames: holds neither videos (.y4m")
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {})
-
-
-@fault("18-only-hidden-files", "frames: holds neither videos (.y4m")
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {".DS_Store": b"x", ".a.png": b"x", "Thumbs.db": b"x"})
-
-
-@fault("18-hidden-files-beside-frames", "fsrcnn", status=0)
-def _(bench: Bench) -> list[str]:
-    return pictures(
+fault("18-empty-folder", "frames: holds neither videos (.y4m")(lambda bench: pictures(bench, {}))
+fault("18-only-hidden-files", "frames: holds neither videos (.y4m")(
+    lambda bench: pictures(bench, {".DS_Store": b"x", ".a.png": b"x", "Thumbs.db": b"x"})
+)
+fault("18-hidden-files-beside-frames", "fsrcnn", status=0)(
+    lambda bench: pictures(
         bench, {".DS_Store": b"x", "._img1.png": b"x", **{f"img{i}.png": image for i, image in enumerate(frames(20))}}
     )
-
-
-@fault("18-zero-byte-picture", "img5.png: not a picture, or damaged")
-def _(bench: Bench) -> list[str]:
-    return pictures(bench, {**{f"img{i}.png": image for i, image in enumerate(frames(5))}, "img5.png": b""})
+)
+fault("18-zero-byte-picture", "img5.png: not a picture, or damaged")(
+    lambda bench: pictures(bench, {**{f"img{i}.png": image for i, image in enumerate(frames(5))}, "img5.png": b""})
+)
 
 
 @fault("18-a-folder-called-like-a-picture", "img5.png")
@@ -120,24 +101,18 @@ def _(bench: Bench) -> list[str]:
     return command
 
 
-@fault("19-y4m-cut-short", "a.y4m: cut short", "type data.frames=19 to use these")
-def _(bench: Bench) -> list[str]:
-    return video(cut(write_y4m(bench.path / "a.y4m", moving_pattern(20)), 0.99))
-
-
-@fault("19-mkv-cut-short", "a.mkv: cut short")
-def _(bench: Bench) -> list[str]:
-    return video(cut(write_video(bench.path / "a.mkv", moving_pattern(20), "ffv1", "gray"), 0.7))
-
-
-@fault("19-mp4-cut-short", "a.mp4: holds no video stream; not a video, or cut short")
-def _(bench: Bench) -> list[str]:
-    return video(cut(write_video(bench.path / "a.mp4", moving_pattern(20), "libx264", "yuv420p"), 0.7))
-
-
-@fault("19-odd-size", "not divisible by scale=2; type data.crop=true")
-def _(bench: Bench) -> list[str]:
-    return video(write_y4m(bench.path / "a.y4m", moving_pattern(20, 31, 48)))
+fault("19-y4m-cut-short", "a.y4m: cut short", "type data.frames=19 to use these")(
+    lambda bench: video(cut(write_y4m(bench.path / "a.y4m", moving_pattern(20)), 0.99))
+)
+fault("19-mkv-cut-short", "a.mkv: cut short")(
+    lambda bench: video(cut(write_video(bench.path / "a.mkv", moving_pattern(20), "ffv1", "gray"), 0.7))
+)
+fault("19-mp4-cut-short", "a.mp4: holds no video stream; not a video, or cut short")(
+    lambda bench: video(cut(write_video(bench.path / "a.mp4", moving_pattern(20), "libx264", "yuv420p"), 0.7))
+)
+fault("19-odd-size", "not divisible by scale=2; type data.crop=true")(
+    lambda bench: video(write_y4m(bench.path / "a.y4m", moving_pattern(20, 31, 48)))
+)
 
 
 def unevenly(path: Path, times: list[int]) -> Path:
@@ -159,9 +134,9 @@ def unevenly(path: Path, times: list[int]) -> Path:
 UNEVEN = [40 * k + (300 if k > 8 else 0) for k in range(20)]
 
 
-@fault("19-variable-frame-rate", "a.mkv: frames are 0.04 to 0.34 s apart", "evenly spaced", status=0)
-def _(bench: Bench) -> list[str]:
-    return video(unevenly(bench.path / "a.mkv", UNEVEN))
+fault("19-variable-frame-rate", "a.mkv: frames are 0.04 to 0.34 s apart", "evenly spaced", status=0)(
+    lambda bench: video(unevenly(bench.path / "a.mkv", UNEVEN))
+)
 
 
 @fault("19-variable-frame-rate-upscaled", "result", status=0)
@@ -173,22 +148,11 @@ def _(bench: Bench) -> list[str]:
     return upscale(bench, unevenly(bench.path / "a.mkv", UNEVEN), f"output={bench.here}/b.mkv")
 
 
-@fault("19-text", "a.mp4: not a readable video")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mp4").write_text("not a video")
-    return video(bench.path / "a.mp4")
-
-
-@fault("19-text-upscaled", "a.mp4: not a readable video")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.mp4").write_text("not a video")
-    return upscale(bench, bench.path / "a.mp4")
-
-
-@fault("19-y4m-of-a-billion-pixels", "a.y4m: not a readable video")
-def _(bench: Bench) -> list[str]:
-    (bench.path / "a.y4m").write_bytes(b"YUV4MPEG2 W32768 H32768 F25:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(1000))
-    return video(bench.path / "a.y4m")
+fault("19-text", "a.mp4: not a readable video")(lambda bench: video(write(bench, "a.mp4", "not a video")))
+fault("19-text-upscaled", "a.mp4: not a readable video")(lambda bench: upscale(bench, write(bench, "a.mp4", "not a video")))
+fault("19-y4m-of-a-billion-pixels", "a.y4m: not a readable video")(
+    lambda bench: video(write(bench, "a.y4m", b"YUV4MPEG2 W32768 H32768 F25:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(1000)))
+)
 
 
 def reader_of(bench: Bench, text: str, name: str = "a.mp4") -> list[str]:
@@ -199,9 +163,9 @@ def reader_of(bench: Bench, text: str, name: str = "a.mp4") -> list[str]:
     return video(bench.path / name)
 
 
-@fault("19-playlist-of-a-file", "a.mp4: not a readable video")
-def _(bench: Bench) -> list[str]:
-    return reader_of(bench, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nHERE/secret.mkv\n#EXT-X-ENDLIST\n")
+fault("19-playlist-of-a-file", "a.mp4: not a readable video")(
+    lambda bench: reader_of(bench, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nHERE/secret.mkv\n#EXT-X-ENDLIST\n")
+)
 
 
 @fault("19-playlist-of-an-address", "a.mkv: not a readable video")
@@ -210,9 +174,9 @@ def _(bench: Bench) -> list[str]:
     return reader_of(bench, text, "a.mkv")
 
 
-@fault("19-list-of-files-to-join", "a.mp4: not a readable video")
-def _(bench: Bench) -> list[str]:
-    return reader_of(bench, "ffconcat version 1.0\nfile secret.mkv\n")
+fault("19-list-of-files-to-join", "a.mp4: not a readable video")(
+    lambda bench: reader_of(bench, "ffconcat version 1.0\nfile secret.mkv\n")
+)
 
 
 @fault("19-list-of-files-to-join-upscaled", "a.mp4: not a readable video")
@@ -221,9 +185,9 @@ def _(bench: Bench) -> list[str]:
     return upscale(bench, bench.path / "a.mp4")
 
 
-@fault("19-session-that-listens-to-the-network", "a.mp4: not a readable video")
-def _(bench: Bench) -> list[str]:
-    return reader_of(bench, "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n")
+fault("19-session-that-listens-to-the-network", "a.mp4: not a readable video")(
+    lambda bench: reader_of(bench, "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n")
+)
 
 
 @fault("19-dash-manifest", "a.mkv: not a readable video")

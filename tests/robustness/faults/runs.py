@@ -11,18 +11,7 @@ import numpy as np
 
 from tests.data.datamodules.test_climate_files import flow
 from tests.fakes import moving_pattern, write_y4m
-from tests.robustness.faults.bench import (
-    TINY,
-    Bench,
-    at_step,
-    evaluate,
-    fault,
-    field,
-    here,
-    train,
-    upscale,
-    video,
-)
+from tests.robustness.faults.bench import TINY, Bench, at_step, evaluate, fault, field, here, save, train, upscale, video
 from vsr.training.resume.checkpoints import read_checkpoint
 
 
@@ -39,9 +28,8 @@ def _(bench: Bench) -> list[str]:
 
 @fault("27-disk-full-while-upscaling", "b.npy", "disk is full")
 def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
     bench.before = limited(9000)
-    return upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={bench.here}/b.npy")
+    return upscale(bench, save(bench, flow()), "axes=tyx", f"output={bench.here}/b.npy")
 
 
 @fault("27-disk-full-while-evaluating", "cannot be written", "type hydra.run.dir=FOLDER", writes=True)
@@ -65,29 +53,27 @@ def locked_up(bench: Bench) -> Path:
     return folder
 
 
-@fault("28-read-only-output-folder", "sealed", "Permission denied", "type hydra.run.dir=FOLDER")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, f"hydra.run.dir={locked_up(bench)}/run")
+fault("28-read-only-output-folder", "sealed", "Permission denied", "type hydra.run.dir=FOLDER")(
+    lambda bench: train(*TINY, f"hydra.run.dir={locked_up(bench)}/run")
+)
 
 
-@fault("28-read-only-folder-upscaled", "sealed", "output=")
-def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
-    command = upscale(bench, bench.path / "a.npy", "axes=tyx", f"output={locked_up(bench)}/b.npy")
-    return command
+fault("28-read-only-folder-upscaled", "sealed", "output=")(
+    lambda bench: upscale(bench, save(bench, flow()), "axes=tyx", f"output={locked_up(bench)}/b.npy")
+)
 
 
-@fault("28-read-only-folder-for-generated-data", "sealed", "data.cache=")
-def _(bench: Bench) -> list[str]:
-    return train(*TINY, "data.seed=77", f"data.cache={locked_up(bench)}")
+fault("28-read-only-folder-for-generated-data", "sealed", "data.cache=")(
+    lambda bench: train(*TINY, "data.seed=77", f"data.cache={locked_up(bench)}")
+)
 
 
 @fault("28-unreadable-input", "a.npy", "check its permissions")
 def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
-    (bench.path / "a.npy").chmod(0)
+    path = save(bench, flow())
+    path.chmod(0)
     bench.before = POWERLESS
-    return field(bench.path / "a.npy")
+    return field(path)
 
 
 @fault("28-unreadable-video", "a.y4m", "check its permissions")
@@ -113,16 +99,14 @@ def _(bench: Bench) -> list[str]:
 
 @fault("28-output-is-a-folder-upscaled", "taken.npy", "output")
 def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
     (bench.here / "taken.npy").mkdir()
-    return upscale(bench, bench.path / "a.npy", "axes=tyx", "output=taken.npy")
+    return upscale(bench, save(bench, flow()), "axes=tyx", "output=taken.npy")
 
 
 @fault("28-output-that-exists-is-kept", "b.npy: exists", "overwrite=true")
 def _(bench: Bench) -> list[str]:
-    np.save(bench.path / "a.npy", flow())
     (bench.here / "b.npy").write_bytes(b"mine")
-    return upscale(bench, bench.path / "a.npy", "axes=tyx", "output=b.npy")
+    return upscale(bench, save(bench, flow()), "axes=tyx", "output=b.npy")
 
 
 @fault("28-output-folder-removed-while-running", "fsrcnn_s", status=0)
@@ -176,9 +160,9 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.npy", "data.memory=4096")
 
 
-@fault("31-exploding-loss", "the loss is", "try a lower recipe.rate than 1e+30", writes=True)
-def _(bench: Bench) -> list[str]:
-    return here(bench, "recipe.rate=1e30", "recipe.clip=null")
+fault("31-exploding-loss", "the loss is", "try a lower recipe.rate than 1e+30", writes=True)(
+    lambda bench: here(bench, "recipe.rate=1e30", "recipe.clip=null")
+)
 
 
 @fault("31-loss-that-is-no-number", "the loss is nan in epoch 2", "the checkpoints of earlier epochs are kept", writes=True)
@@ -190,8 +174,7 @@ def _(bench: Bench) -> list[str]:
 
 @fault("33-two-runs-in-a-folder", "another run writes here (process 1 on elsewhere)", "type hydra.run.dir=FOLDER")
 def _(bench: Bench) -> list[str]:
-    run = bench.run()
-    (run / "results.json").unlink()
+    run = bench.stopped_run()
     (run / "run.lock").write_text("process 1 on elsewhere\n")
     bench.lock = os.open(run / "run.lock", os.O_RDWR)
     fcntl.flock(bench.lock, fcntl.LOCK_EX)

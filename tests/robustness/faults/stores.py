@@ -15,14 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.data.datamodules.test_climate_files import flow
-from tests.robustness.faults.bench import (
-    Bench,
-    fault,
-    field,
-    mat,
-    train,
-    upscale,
-)
+from tests.robustness.faults.bench import Bench, fault, field, mat, train, upscale
 from tests.training.resume.test_checkpoints import Mark
 
 
@@ -64,9 +57,9 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.zarr.zip")
 
 
-@fault("07-address-instead-of-a-file", "data.path=https://example.org/h.nc: no such file")
-def _(bench: Bench) -> list[str]:
-    return train("data=climate", "data.path=https://example.org/h.nc", "data.axes=tyx")
+fault("07-address-instead-of-a-file", "data.path=https://example.org/h.nc: no such file")(
+    lambda bench: train("data=climate", "data.path=https://example.org/h.nc", "data.axes=tyx")
+)
 
 
 def store(bench: Bench) -> Path:

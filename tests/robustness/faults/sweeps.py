@@ -6,13 +6,7 @@ import fcntl
 import json
 import os
 
-from tests.robustness.faults.bench import (
-    TINY,
-    Bench,
-    at_step,
-    fault,
-    here,
-)
+from tests.robustness.faults.bench import TINY, Bench, at_step, fault, here
 
 
 @fault("36-sweep-under-torchrun", "-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
@@ -21,14 +15,10 @@ def _(bench: Bench) -> list[str]:
     return ["train", "-m", "seed=1,2", *TINY, "strategy=ddp"]
 
 
-@fault("36-more-devices-than-the-strategy-takes", "this strategy is for one; type strategy=ddp trainer.devices=2")
-def _(bench: Bench) -> list[str]:
-    return ["train", *TINY, "strategy=cpu", "trainer.devices=2"]
-
-
-@fault("36-sharded-weights", "strategy=fsdp: ", "type strategy=ddp")
-def _(bench: Bench) -> list[str]:
-    return ["train", *TINY, "strategy=fsdp"]
+fault("36-more-devices-than-the-strategy-takes", "this strategy is for one; type strategy=ddp trainer.devices=2")(
+    lambda bench: ["train", *TINY, "strategy=cpu", "trainer.devices=2"]
+)
+fault("36-sharded-weights", "strategy=fsdp: ", "type strategy=ddp")(lambda bench: ["train", *TINY, "strategy=fsdp"])
 
 
 def spoilt_sweep(bench: Bench, record: str, *arguments: str) -> list[str]:
@@ -39,14 +29,12 @@ def spoilt_sweep(bench: Bench, record: str, *arguments: str) -> list[str]:
     return ["train", "-m", *TINY, "model=fsrcnn_s", f"hydra.sweep.dir={bench.path}/sweep", *arguments]
 
 
-@fault("35-record-of-a-sweep-cut-short", "sweep.json: cannot be read", "type hydra.sweep.dir=FOLDER")
-def _(bench: Bench) -> list[str]:
-    return spoilt_sweep(bench, '{"about": {"script": "train", "fix', "seed=1,2")
-
-
-@fault("35-a-sweep-in-the-folder-of-a-run", "run: holds something that is not a sweep", "type hydra.sweep.dir=FOLDER")
-def _(bench: Bench) -> list[str]:
-    return ["train", "-m", *TINY, "seed=1,2", f"hydra.sweep.dir={bench.run()}"]
+fault("35-record-of-a-sweep-cut-short", "sweep.json: cannot be read", "type hydra.sweep.dir=FOLDER")(
+    lambda bench: spoilt_sweep(bench, '{"about": {"script": "train", "fix', "seed=1,2")
+)
+fault("35-a-sweep-in-the-folder-of-a-run", "run: holds something that is not a sweep", "type hydra.sweep.dir=FOLDER")(
+    lambda bench: ["train", "-m", *TINY, "seed=1,2", f"hydra.sweep.dir={bench.run()}"]
+)
 
 
 @fault("35-resumed-with-another-search-space", "sweep: holds a search with another space", "hydra.sweep.dir=FOLDER for a new one")

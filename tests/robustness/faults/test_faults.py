@@ -23,14 +23,7 @@ from tests.robustness.faults import (  # noqa: F401 - each module adds its rows
     stores,
     sweeps,
 )
-from tests.robustness.faults.bench import (
-    ITEMS,
-    PEAK,
-    ROWS,
-    TINY,
-    Bench,
-    train,
-)
+from tests.robustness.faults.bench import ITEMS, PEAK, ROWS, TINY, Bench, train
 from tests.warm import Done, Warm
 
 

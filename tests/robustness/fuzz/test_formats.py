@@ -51,11 +51,18 @@ def play(player: Player, folder: Path, form: Format, files: Files) -> Played:
         shutil.rmtree(folder)
 
 
-def fuzz(player: Player, folder: Path, name: str, examples: int) -> collections.Counter[str]:
-    """How the examples ended. Fails with the smallest one that does not end as it may."""
-    (folder / "made").mkdir()
-    form = FORMATS[name](folder / "made")
-    whole = play(player, folder / "example", form, form.valid)
+def few_or_many(few: int, many: int) -> pytest.MarkDecorator:
+    """Run a test with few examples, and as a `long` test with many."""
+    marks = [pytest.mark.long, pytest.mark.timeout(3600)]
+    return pytest.mark.parametrize("examples", [few, pytest.param(many, marks=marks)])
+
+
+@few_or_many(SHORT, LONG)
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files(player: Player, tmp_path: Path, name: str, examples: int) -> None:
+    (tmp_path / "made").mkdir()
+    form = FORMATS[name](tmp_path / "made")
+    whole = play(player, tmp_path / "example", form, form.valid)
     assert whole.fine, whole
     assert whole.refused == (name in NEVER_READ), whole
     ends = collections.Counter[str]()
@@ -63,7 +70,7 @@ def fuzz(player: Player, folder: Path, name: str, examples: int) -> collections.
     @settings(parent=QUIET, max_examples=examples)
     @given(form.damaged)
     def damage(files: Files) -> None:
-        done = play(player, folder / "example", form, files)
+        done = play(player, tmp_path / "example", form, files)
         assert done.fine, f"{name}: status {done.status} after {done.seconds:.1f} s\n{done.stderr}"
         assert done.peak_mib < PEAK
         assert "\x1b" not in done.stdout + done.stderr
@@ -74,16 +81,3 @@ def fuzz(player: Player, folder: Path, name: str, examples: int) -> collections.
         assert ends["refused"] >= 0.1 * examples, ends
         assert name in NEVER_READ or ends["read"] >= 0.03 * examples, ends
     assert ends["refused"], ends
-    return ends
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_few_damaged_files(player: Player, tmp_path: Path, name: str) -> None:
-    fuzz(player, tmp_path, name, SHORT)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", FORMATS)
-def test_thousands_of_damaged_files(player: Player, tmp_path: Path, name: str) -> None:
-    fuzz(player, tmp_path, name, LONG)
