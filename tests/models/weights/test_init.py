@@ -152,7 +152,10 @@ def test_other_networks_are_refused(mat: Path, tmp_path: Path) -> None:
         (["init.layers=9"], "init.layers=9: .*a number from 1 to 4"),
         (["init.into=first"], "init.into=first: for pipelines of two networks"),
         (["model=joint"], "type init.into=first or second"),
-        (["model=srnet3d"], r"a 2D kernel for a 3D one is not asked for.*type init.inflate=centre or init.inflate=average"),
+        (
+            ["model=srnet3d"],
+            r"a 2D kernel goes into a 3D one only with init.inflate.*type init.inflate=centre or init.inflate=average",
+        ),
         (["model=two_stage", "init.into=first"], r"would keep first.features.2.weight as it was drawn"),
     ):
         given = [*SCORED, *overrides]

@@ -167,19 +167,19 @@ def netcdf4(path: Path) -> Format:
     return array_file(path / "a.nc", hot=around((path / "a.nc").read_bytes(), FRAMES.tobytes()), axes="")
 
 
-def store(path: Path, version: int) -> Path:
+def zarr_folder(path: Path, version: int) -> Format:
     dataset().to_zarr(path / "a.zarr", zarr_format=version, consolidated=False)
-    return path / "a.zarr"
+    return folder(contents(path / "a.zarr"), "a.zarr", inside_zip, "arrays", "")
 
 
 @known
 def zarr2(path: Path) -> Format:
-    return folder(contents(store(path, 2)), "a.zarr", inside_zip, "arrays", "")
+    return zarr_folder(path, 2)
 
 
 @known
 def zarr3(path: Path) -> Format:
-    return folder(contents(store(path, 3)), "a.zarr", inside_zip, "arrays", "")
+    return zarr_folder(path, 3)
 
 
 @known
