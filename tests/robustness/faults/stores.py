@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,19 +29,12 @@ def _(bench: Bench) -> list[str]:
     return field(path)
 
 
-@fault("07-zarr-refers-elsewhere", "refers elsewhere (kvstore)")
-def _(bench: Bench) -> list[str]:
-    path = store(bench)
-    described = json.loads((path / "zarr.json").read_text())
-    (path / "zarr.json").write_text(json.dumps({**described, "kvstore": "file:///etc/"}))
-    return field(path)
+fault("07-zarr-refers-elsewhere", "refers elsewhere (kvstore)")(lambda bench: field(store(bench, kvstore="file:///etc/")))
 
 
 @fault("07-zarr-codec-that-unpickles", "is encoded by 'numcodecs.pickle', which is not among the known compressions")
 def _(bench: Bench) -> list[str]:
-    path = store(bench)
-    described = json.loads((path / "zarr.json").read_text())
-    (path / "zarr.json").write_text(json.dumps({**described, "codecs": [{"name": "numcodecs.pickle"}]}))
+    path = store(bench, codecs=[{"name": "numcodecs.pickle"}])
     for chunk in path.rglob("c/*/*/*"):
         chunk.write_bytes(pickle.dumps(Mark(bench.mark)))
     return field(path)
@@ -62,27 +56,30 @@ fault("07-address-instead-of-a-file", "data.path=https://example.org/h.nc: no su
 )
 
 
-def store(bench: Bench) -> Path:
-    """A Zarr folder with one array at its top."""
+def store(bench: Bench, **metadata: Any) -> Path:
+    """A Zarr folder with one array at its top, whose zarr.json says what is given."""
     import zarr
 
     array = zarr.create_array(str(bench.path / "a.zarr"), shape=(12, 24, 32), chunks=(6, 24, 32), dtype="f4")
     array[:] = flow()
+    path = bench.path / "a.zarr" / "zarr.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **metadata}))
     return bench.path / "a.zarr"
 
 
-@fault("08-hdf5-of-8-tebibytes", "declares 8 TiB as float32", "type data.max_bytes=8796093022208")
-def _(bench: Bench) -> list[str]:
+def unwritten(bench: Bench, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Path:
+    """An HDF5 file that declares values and holds none."""
     with h5py.File(bench.path / "a.h5", "w") as file:
-        file.create_dataset("h", (2**21, 1024, 1024), "f4", chunks=(1, 64, 64))
-    return field(bench.path / "a.h5")
+        file.create_dataset("h", shape, "f4", chunks=chunks)
+    return bench.path / "a.h5"
 
 
-@fault("08-hdf5-of-800-gibibytes-below-the-limit", "a.h5: h: declared but never written")
-def _(bench: Bench) -> list[str]:
-    with h5py.File(bench.path / "a.h5", "w") as file:
-        file.create_dataset("h", (2**18, 1024, 800), "f4", chunks=(1, 64, 64))
-    return field(bench.path / "a.h5")
+fault("08-hdf5-of-8-tebibytes", "declares 8 TiB as float32", "type data.max_bytes=8796093022208")(
+    lambda bench: field(unwritten(bench, (2**21, 1024, 1024), (1, 64, 64)))
+)
+fault("08-hdf5-of-800-gibibytes-below-the-limit", "a.h5: h: declared but never written")(
+    lambda bench: field(unwritten(bench, (2**18, 1024, 800), (1, 64, 64)))
+)
 
 
 @fault("08-npy-of-8-tebibytes", "a.npy: is cut short")
@@ -93,26 +90,17 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.npy")
 
 
-@fault("08-zarr-of-8-tebibytes", "declares 8 TiB as float32")
-def _(bench: Bench) -> list[str]:
-    path = store(bench)
-    described = json.loads((path / "zarr.json").read_text())
-    (path / "zarr.json").write_text(json.dumps({**described, "shape": [2**21, 1024, 1024]}))
-    return field(path)
+fault("08-zarr-of-8-tebibytes", "declares 8 TiB as float32")(lambda bench: field(store(bench, shape=[2**21, 1024, 1024])))
 
 
-@fault("08-sparse-hdf5-upscaled", "declares 8 TiB as float32", "type max_bytes=8796093022208")
-def _(bench: Bench) -> list[str]:
-    with h5py.File(bench.path / "a.h5", "w") as file:
-        file.create_dataset("h", (2**21, 1024, 1024), "f4", chunks=(1, 64, 64))
-    return upscale(bench, bench.path / "a.h5", "axes=tyx")
+fault("08-sparse-hdf5-upscaled", "declares 8 TiB as float32", "type max_bytes=8796093022208")(
+    lambda bench: upscale(bench, unwritten(bench, (2**21, 1024, 1024), (1, 64, 64)), "axes=tyx")
+)
 
 
-@fault("09-chunk-bomb-hdf5", "h: its chunks of 4x16384x16384 unpack to 4 GiB each", "one frame per chunk")
-def _(bench: Bench) -> list[str]:
-    with h5py.File(bench.path / "a.h5", "w") as file:
-        file.create_dataset("h", (8, 16384, 16384), "f4", chunks=(4, 16384, 16384))
-    return field(bench.path / "a.h5")
+fault("09-chunk-bomb-hdf5", "h: its chunks of 4x16384x16384 unpack to 4 GiB each", "one frame per chunk")(
+    lambda bench: field(unwritten(bench, (8, 16384, 16384), (4, 16384, 16384)))
+)
 
 
 @fault("09-zip-bomb-npz", "h declares 3.999 GiB", "more than zip can pack")
