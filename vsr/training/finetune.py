@@ -15,13 +15,13 @@ from vsr.models.parameter_names import canonical, require, within
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Modules are named as in the init report; all that is inside the named one is meant.
+    """Settings of fine-tuning. A module is named as in the init report; its name stands for everything inside it.
 
     Attributes:
         freeze: modules whose weights stay as they are, in evaluation mode.
         freeze_epochs: thaw them after so many epochs; None for never. The learning rate's schedule goes on as it would.
         rates: module -> factor on its learning rate; the longest name counts. None for none.
-        l2sp: a of a/2 |w - w0|^2 in the loss, over the weights that were brought from elsewhere, w0 being what they were then
+        l2sp: a of a/2 |w - w0|^2 in the loss, over the pretrained weights; w0 are their initial values
             (Li et al., "Explicit inductive bias for transfer learning ...", 2018, without its decay of the new weights).
     """
 
@@ -43,9 +43,9 @@ class Tune:
             )
 
     def of_stage(self, stage: str) -> Tune:
-        """For a part of a combined network that is trained by itself: what is said of all of it is for the time after its stage.
+        """Return the settings for one stage of a cascade, without those for a whole stage, which apply after the stages.
 
-        The stage "first" has the first network alone, without the beginning of its names; "second" has both.
+        The stage "first" holds only the first network, so names lose the prefix "first."; "second" holds both networks.
         """
         cut = "first." if stage == "first" else ""
 
@@ -60,7 +60,7 @@ class Tune:
         return any(within(name, module) for module in self.freeze)
 
     def factor(self, name: str) -> float:
-        """On the learning rate of a tensor."""
+        """Return the factor on the learning rate of a tensor."""
         rates = self.rates or {}
         found = [module for module in rates if within(name, module)]
         return rates[max(found, key=len)] if found else 1.0
@@ -71,8 +71,8 @@ class Tuning:
 
     Args:
         tune: what to do.
-        network: what is trained; its frozen parameters stop requiring gradients at once.
-        brought: name -> 1 where values came from elsewhere, of the tensor's shape.
+        network: the network to train; its frozen parameters stop requiring gradients at once.
+        pretrained: tensor name -> mask of the tensor's shape, 1 where a value was loaded.
     """
 
     def __init__(self, tune: Tune, network: nn.Module, pretrained: Mapping[str, Tensor] | None = None) -> None:
@@ -99,7 +99,7 @@ class Tuning:
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:
-        """Take what the weights are pulled to where they are."""
+        """Move the initial values of the L2-SP penalty to the device of the weights."""
         self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:
@@ -112,7 +112,7 @@ class Tuning:
                 module.train(any(tensor.requires_grad for tensor in tensors))
 
     def penalty(self) -> Tensor | float:
-        """The pull's share of the loss."""
+        """Compute the L2-SP term of the loss."""
         if not self._start:
             return 0.0
         squares = [((tensor - start) * mask).square().sum() for tensor, start, mask in self._start]

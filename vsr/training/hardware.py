@@ -23,7 +23,7 @@ TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
 
 @dataclass(frozen=True)
 class Placement:
-    """What a Trainer is to use: "cpu", "cuda" or "mps"; how many devices of each node, or which; how many nodes."""
+    """Accelerator ("cpu", "cuda" or "mps"), devices per node (their number or indices) and number of nodes."""
 
     accelerator: str
     devices: int | list[int]
@@ -41,9 +41,9 @@ class Placement:
 
 
 def placement(trainer: DictConfig) -> Placement:
-    """What the keys of the node `trainer` come to here.
+    """Resolve the keys of the node `trainer` on this machine.
 
-    Raises UserError for what the hardware lacks, saying what there is, and for a number of processes that differs from the one
+    Raises UserError for missing hardware, naming what is available, and for a number of processes that differs from the one
     that torchrun started.
     """
     if trainer.get("strategy") == "fsdp":
@@ -85,7 +85,7 @@ def placement(trainer: DictConfig) -> Placement:
 
 
 def check_hardware(cfg: DictConfig) -> Placement:
-    """Where a training run computes. Raises UserError for everything that cannot work here, before data are read."""
+    """Return the placement of a training run. Raises UserError for everything that cannot work here, before data are read."""
     placed = placement(cfg.trainer)
     precision = str(cfg.precision)
     if precision == "16" and placed.accelerator == "cpu":
@@ -105,14 +105,14 @@ def check_hardware(cfg: DictConfig) -> Placement:
 
 
 def fast_precision(accelerator: str) -> str:
-    """What precision=auto is: "bf16" where the hardware computes in it, else "32"; scores are in single precision in any case."""
+    """Resolve precision=auto: "bf16" where the hardware computes in it, else "32"; scores are in single precision in any case."""
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if accelerator == "cpu" and computes_bf16() else "32"
 
 
 def with_precision(cfg: DictConfig) -> DictConfig:
-    """A copy of a config in which precision=auto is what it comes to here, by what the first process finds."""
+    """Return a copy of a config with precision=auto resolved on this machine."""
     if cfg.precision != "auto":
         return cfg
     return with_values(cfg, {"precision": fast_precision(placement(cfg.trainer).accelerator)})
@@ -155,7 +155,7 @@ def _check_devices(accelerator: str, devices: Any) -> None:
 
 
 def _cannot_compile(accelerator: str) -> str | None:
-    """What torch.compile lacks, in words."""
+    """Return the reason why torch.compile cannot work here; None if it can."""
     if accelerator == "cuda" and importlib.util.find_spec("triton") is None:
         return "torch.compile needs the package triton for this GPU"
     if accelerator == "mps":

@@ -50,7 +50,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """What each process of a run does, once they are together."""
+    """Run one rank of a training run; all ranks have joined the process group."""
     return in_session(cfg, folder, _train)
 
 

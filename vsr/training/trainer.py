@@ -35,7 +35,7 @@ def build_trainer(
 ) -> L.Trainer:
     """The Trainer for fitting, with the callbacks and the logger of the config, and `stops` that may end it.
 
-    `first_step`: of a run that goes on.
+    `first_step` is the step at which a resumed run continues; None for a new run.
     """
     mode = "max" if higher_is_better(cfg.monitor) else "min"
     callbacks: list[Callback] = [RunBar()]

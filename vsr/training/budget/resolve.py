@@ -1,6 +1,6 @@
 """Resolve the settings that are only known at run time: the epochs and steps of a budget, precision=auto.
 
-The resolved values are kept in the run's folder (plan.json), so that a resumed run goes on with the same ones on any machine.
+The resolved values are kept in the run's folder (plan.json), so that a resumed run uses the same values on any machine.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
         cfg: the config from `resolve_before_data`.
         folder: the run's folder; plan.json is written there once the run begins.
         data: the data module; the time per step is measured on its frames.
-        session: this process's part of the run, with the plan so far.
+        run_state: this process's part of the run, with the plan so far.
 
     Returns:
         The config with values for all settings, and the content of plan.json (empty when the config left nothing open).

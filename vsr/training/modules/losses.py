@@ -42,8 +42,8 @@ def further_terms(
     """Compute the additional loss terms of clips (B, C, T, H, W), in the unit of their error; a weight of 0 switches a term off.
 
     gradient: differences of neighbours in y and in x (with absolute errors the loss of Kim et al., "Deep Fluids", 2019).
-    temporal: differences of frames that follow each other. spectral: `log_amplitudes`. Differences of which a pixel is masked do
-    not count, spectra of frames with a masked pixel neither.
+    temporal: differences of frames that follow each other. spectral: `log_amplitudes`. Differences with a
+    masked pixel do not count, nor do spectra of frames with one.
     """
     for weight, axis in ((gradient / 2, -1), (gradient / 2, -2), (temporal, -3)):
         if weight > 0:
