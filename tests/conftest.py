@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.fakes import ROOT, moving_pattern, write_y4m
-from tests.processes import STARTED, end_processes, run_process
+from tests.fakes import moving_pattern, write_y4m
+from tests.processes import STARTED, end_processes
+from tests.warm import Warm
 from vsr.io.readers.isolated import parent as isolated
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
@@ -70,19 +71,22 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     isolated.end()
 
 
-@pytest.fixture
-def script(tmp_path: Path) -> Script:
-    """Run train.py or evaluate.py as a user would, in an empty folder."""
+@pytest.fixture(scope="session")
+def warm(cache: Path) -> Iterator[Warm]:
+    """Run commands in forks of a process that has imported everything."""
+    process = Warm()
+    yield process
+    process.close()
 
-    def run(name: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return run_process(
-            [sys.executable, str(ROOT / f"{name}.py"), *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            **options,  # type: ignore[call-overload]
-        )
+
+@pytest.fixture
+def script(warm: Warm, tmp_path: Path) -> Script:
+    """Run train.py, evaluate.py, upscale.py or a command of vsr as a user would, in an empty folder."""
+
+    def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = warm.run(tmp_path, name, *arguments, limit=200, **environment)
+        assert done.status is not None, f"{name} {arguments} hangs:\n{done.stdout}{done.stderr}"
+        return subprocess.CompletedProcess([name, *arguments], done.status, done.stdout, done.stderr)
 
     return run
 

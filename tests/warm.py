@@ -1,4 +1,4 @@
-"""Commands as a user types them, each in a process of its own, without the seconds that imports take.
+"""Run commands as a user types them, each in a process of its own, without the seconds that imports take.
 
     python -m tests.warm
 
@@ -51,9 +51,19 @@ class Warm:
             text=True,
         )
 
-    def run(self, folder: Path, script: str, *arguments: str, before: str = "", **environment: str) -> Done:
-        """A script, or a module that has a dot in its name, in a folder. before: Python that runs first, in the same process."""
-        request = {"cwd": str(folder), "argv": [script, *arguments], "env": environment, "before": before}
+    def run(self, folder: Path, script: str, *arguments: str, before: str = "", limit: float = LIMIT, **environment: str) -> Done:
+        """Run a script of the top level, or a package or module of vsr by its name.
+
+        Args:
+            folder: the working directory.
+            script: "train", "evaluate", "upscale", "vsr", or a dotted module.
+            arguments: the command line.
+            before: Python that runs first, in the same process.
+            limit: seconds on a quiet machine after which the command hangs.
+            environment: variables on top of those of this process.
+        """
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+        request = {"cwd": str(folder), "argv": [script, *arguments], "env": variables, "before": before, "limit": limit}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -72,6 +82,7 @@ def _child(request: dict[str, Any], pipes: tuple[int, int]) -> None:
         os.setsid()
         die_with_parent()
         os.chdir(request["cwd"])
+        os.environ.clear()
         os.environ.update(request["env"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(pipes[0], 1)
@@ -79,7 +90,7 @@ def _child(request: dict[str, Any], pipes: tuple[int, int]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         script, *arguments = request["argv"]
         exec(request["before"], {})
-        if "." in script:
+        if "." in script or script == "vsr":
             sys.argv = [script, *arguments]
             runpy.run_module(script, run_name="__main__", alter_sys=True)
         else:
@@ -106,7 +117,7 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
         _child(request, files)
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
-        if found or time.monotonic() > began + deadline(LIMIT):
+        if found or time.monotonic() > began + deadline(request["limit"]):
             break
         time.sleep(0.005)
     seconds = time.monotonic() - began

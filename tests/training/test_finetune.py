@@ -176,7 +176,7 @@ def test_a_pull_to_nothing_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixt
     """In a sweep over starts the random one runs, too."""
     with caplog.at_level("INFO"):
         train_here(tmp_path, [*QUICK, "tune.l2sp=0.1", "epochs=0"])
-    assert "l2sp has nothing to pull to: no weights were brought" in caplog.text
+    assert "l2sp has nothing to pull to: no pretrained weights were loaded" in caplog.text
 
 
 def test_stages_take_what_is_about_parts_of_them() -> None:

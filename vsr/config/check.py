@@ -77,12 +77,12 @@ def check(cfg: DictConfig) -> None:
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_init(plain.get("init"), "init")
+    _check_recipe(plain.get("recipe") or {})
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
     _check_choices(plain)
     _check_trainer(plain.get("trainer") or {})
-    _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 

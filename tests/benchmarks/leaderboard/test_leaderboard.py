@@ -128,6 +128,7 @@ def test_a_mistake_and_the_help_answer_without_torch() -> None:
     assert "movies.path=FOLDER" in done.stdout
 
 
+@pytest.mark.long
 def test_a_run_that_fails_does_not_keep_the_page_from_being_written(tmp_path: Path) -> None:
     done = run(command(tmp_path, "models=plain", "data=movie", f"movies.path={tmp_path}/no.y4m", "plan=1x1"))
     assert done.returncode == 1
@@ -147,6 +148,7 @@ def known(path: Path, found: LeaderboardRuns, rates: dict[str, Rate]) -> None:
     path.write_text(json.dumps(content))
 
 
+@pytest.mark.long
 def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> None:
     found = planned(tmp_path)
     rate = Rate(0.01, 0.5)

@@ -34,6 +34,7 @@ from vsr.training.modules.base import SRModule
 MODELS = choices("model")
 # (scale, channels) where they are not 2 and 1, spread over the networks: an ONNX export takes seconds.
 SIZES = {"bicubic": (4, 1), "fsrcnn": (3, 2), "fsrcnn_56": (3, 1), "linear": (4, 3), "srcnn": (4, 1), "srnet3d_kim": (3, 2)}
+FEW = ("fsrcnn", "linear", "srnet3d", "two_stage")  # exported to ONNX in each run of the tests; the others are marked long
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated"),
     pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean"),  # of the shape checks, which only tests make
@@ -75,7 +76,7 @@ def agree(run: Callable[[Tensor], Tensor], checkpoint: Path, channels: int = 1) 
         torch.testing.assert_close(run(lr), expected, rtol=0, atol=1e-4 * expected.std().item())
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [pytest.param(model, marks=[] if model in FEW else pytest.mark.long) for model in MODELS])
 def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -> None:
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     scale, channels = SIZES.get(model, (2, 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from torch import Tensor
 from tests.commands.test_app import refused
 from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here
 from tests.models.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
-from tests.processes import run_process
 from tests.training.resume.test_checkpoints import Mark
 from vsr.__main__ import main
 from vsr.config.check import check
@@ -458,17 +456,17 @@ def test_bad_files_from_the_command_line(script: Script, tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_a_file_holds(mat: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_file_holds(
+    script: Script, mat: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["weights", str(mat)])
     assert "FSRCNN-s = FSRCNN(32,5,1)" in capsys.readouterr().out
     main(["weights", ckpt(runs["fsrcnn"])])
     assert "FSRCNN of the report, x2, standardized residual" in capsys.readouterr().out
-    command = [sys.executable, "-m", "vsr", "weights"]
-    options: dict[str, Any] = {"capture_output": True, "text": True, "cwd": ROOT, "check": False, "timeout": 100}
-    done = run_process([*command, str(mat)], **options)
+    done = script("vsr", "weights", str(mat))
     assert (done.returncode, done.stderr) == (0, "")
     assert "extraction, weight" in done.stdout
-    done = run_process([*command, str(tmp_path / "none.pt")], **options)
+    done = script("vsr", "weights", str(tmp_path / "none.pt"))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

@@ -276,6 +276,7 @@ def test_the_first_network_of_two_stages(tmp_path: Path) -> None:
     assert reasons(results)
 
 
+@pytest.mark.long
 def test_a_sweep_over_starts_in_one_line(script: Script, tmp_path: Path) -> None:
     mat = saved(tmp_path / "FSRCNN-s_x2.mat", fsrcnn_content(32, 5, 1))
     tiny = [*QUICK, "epochs=1", "strategy=cpu", "model=fsrcnn_s", "hydra.sweep.dir=sweep"]

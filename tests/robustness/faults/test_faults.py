@@ -7,7 +7,6 @@ for byte, and nothing besides; no mark that hostile content would leave.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ from tests.robustness.faults import (  # noqa: F401 - each module adds its rows
 )
 from tests.robustness.faults.bench import ITEMS, PEAK, ROWS, TINY, Bench, train
 from tests.warm import Done, Warm
-
-
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    process = Warm()
-    yield process
-    process.close()
 
 
 @pytest.fixture(scope="session")

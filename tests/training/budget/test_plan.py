@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.conftest import Script
-from tests.fakes import CONF, ROOT, TINY_CLIMATE, choices, compose_config
+from tests.fakes import CONF, TINY_CLIMATE, choices, compose_config
 from tests.kills import first_difference, outcome
-from tests.processes import run_process
 from tests.training.resume.test_resume import Steps
 from vsr.config.check import check
 from vsr.config.duration import seconds_of
@@ -352,14 +350,14 @@ def test_help_names_presets_and_the_budget(script: Script) -> None:
     assert "budget: null # training time, as 90s, 5min or 1.5h" in said
 
 
-def test_the_rate_as_a_line_of_json(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vsr", "budget", *TINY, "model=plain", "precision=auto"]
-    done = run_process(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+def test_the_rate_as_a_line_of_json(script: Script) -> None:
+    command = ["vsr", "budget", *TINY, "model=plain", "precision=auto"]
+    done = script(*command)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert set(found) == {"step", "epoch"}
     assert 0 < found["step"] < 1
-    done = run_process([*command, "modl=plain"], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = script(*command, "modl=plain")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: modl")
     assert done.stderr.count("\n") == 1

@@ -290,13 +290,12 @@ class Runs(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("whole")
-    first, second = Warm(), Warm()
-    done = first.run(folder, "train", *COMMAND)
+    second = Warm()
+    done = warm.run(folder, "train", *COMMAND)
     assert done.status == 0, done.stderr
-    yield Bench(first, second, *read_outcome(folder / "run"))
-    first.close()
+    yield Bench(warm, second, *read_outcome(folder / "run"))
     second.close()
 
 
