@@ -4,10 +4,11 @@ FROM python:3.11-slim
 
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 WORKDIR /vsr
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 # Torch is installed first, in a layer of its own that is rebuilt only when the version of torch changes.
 ARG TORCH
 RUN pip install --no-cache-dir "${TORCH:-$(grep '^torch==' constraints.txt)}"
+COPY conf conf
 COPY vsr vsr
 RUN pip install --no-cache-dir -c constraints.txt -e '.[all]'
 COPY . .

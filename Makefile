@@ -19,7 +19,7 @@ help:
 
 # Torch is installed first and with an exact version, because with a range pip may choose a build of several gigabytes. The exact
 # versions in constraints.txt are for Python 3.11; another Python gets versions within the ranges of pyproject.toml.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@if $(RUN) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	  $(RUN) -m pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt) && \

@@ -1,4 +1,4 @@
-"""The command line of vsr: `python -m vsr COMMAND ...`."""
+"""The command line of vsr: `vsr COMMAND ...`, or `python -m vsr COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from vsr.errors import UserError, suggestion
+from vsr.version import __version__
 
 HYDRA_COMMANDS = {
     "train": "train a network and score it",
@@ -24,6 +25,9 @@ COMMANDS = HYDRA_COMMANDS | {
     "budget": "measure the time per training step",
     "fetch": "download the two movies of the report",
 }
+EXAMPLES = """  vsr train model=fsrcnn data=climate                                  train on a generated climate movie
+  vsr evaluate checkpoint=runs/fsrcnn-climate/DATE/checkpoints/best.ckpt   score it on other splits
+  vsr upscale checkpoint=best.ckpt input=field.nc                      sharpen a file"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("--help", "-h"):
-        print("Usage: python -m vsr COMMAND ...\n")
+        print(f"{EXAMPLES}\n\nUsage: vsr COMMAND ...\n")
         print("\n".join(f"  {command:<8} {text}" for command, text in COMMANDS.items()))
-        print("\ntrain.py, evaluate.py and upscale.py do the same as the first three commands.")
+        print("\nvsr COMMAND --help lists the keys or options of a command; vsr --version prints the version.")
+    elif name == "--version":
+        print(f"vsr {__version__}")
     elif name in HYDRA_COMMANDS:
         # As `python -m vsr.commands.NAME`: processes that Lightning starts for other GPUs repeat that.
         sys.argv[1:] = rest
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name in COMMANDS:
         run_command(name, rest)
     else:
-        _fail(f"{name}: unknown command{suggestion(name, COMMANDS)}")
+        _fail(f"{name}: unknown command{suggestion(name, COMMANDS)}; vsr --help lists the commands")
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:

@@ -36,5 +36,6 @@ class WriteError(UserError):
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the nearest known word, or "; known: a, b" when none is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f"; did you mean '{lower[near[0]]}'?" if near else f"; known: {', '.join(known)}"

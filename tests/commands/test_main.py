@@ -9,6 +9,7 @@ import pytest
 from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.__main__ import main
+from vsr.version import __version__
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,17 @@ from vsr.__main__ import main
         ("upscale --help", "python upscale.py --cfg job"),
         ("evaluate checkpoint=missing.ckpt", "error: checkpoint=missing.ckpt: no such file"),
         ("trian", "error: trian: unknown command; did you mean 'train'?"),
+        ("", "  vsr train model=fsrcnn data=climate "),
+        ("--version", f"vsr {__version__}"),
+        ("upscale clip.mp4", "error: clip.mp4: is not KEY=VALUE; type input=clip.mp4"),
+        ("upscale model=fsrcnn", "error: model: is no key of upscale; a checkpoint names its own, type checkpoint=FILE"),
+        ("train --epochs 3", "error: --epochs: unknown option; type epochs=3"),
+        ("train lr=1e-3", "error: lr: unknown key; did you mean 'recipe.rate'?"),
+        ("train model=FSRCNN", "error: model=FSRCNN: there is none; did you mean 'fsrcnn'?"),
+        ("train epochs", "error: epochs: has no value; type epochs=VALUE"),
+        ("train --config-dir nowhere", "error: --config-dir nowhere: no such folder"),
+        ("train +trainer.max_epochs=3", "error: trainer.max_epochs: is decided by vsr; type epochs=N"),
+        ("train +trainer.gradient_clip_val=1", "error: trainer.gradient_clip_val: is decided by vsr; type recipe.clip=X"),
     ],
 )
 def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:

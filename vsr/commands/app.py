@@ -26,7 +26,7 @@ from vsr.config import CONF
 from vsr.config.check import check
 from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
-from vsr.config.messages import _no_choice, one_line
+from vsr.config.messages import _no_choice, one_line, options_first
 from vsr.config.run_record import RECORD, expanded
 from vsr.config.schema import register
 from vsr.errors import UserError
@@ -60,6 +60,7 @@ def launch(name: str, task: Task) -> None:
         return
     try:
         arguments = expanded(sys.argv[1:]) if name == "train" else sys.argv[1:]
+        arguments = options_first(name, arguments)
         sys.argv[1:] = _arguments_of_rank(_quote_paths(arguments, several=name == "evaluate"))
     except UserError as error:
         _fail(str(error))

@@ -3,4 +3,5 @@
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-CONF = PACKAGE.parent / "conf"
+# The configs are vsr/conf in an installed package and conf/ beside vsr/ in a checkout.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"

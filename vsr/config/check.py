@@ -28,6 +28,23 @@ PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 CONSISTENCIES = ("none", "projection", "backprojection")
 
+# Arguments of the Trainer that vsr decides, and what to type instead.
+DECIDED = {
+    "precision": "precision=bf16",
+    "max_epochs": "epochs=N",
+    "max_steps": "recipe.steps=N, the steps per epoch, and epochs=N",
+    "max_time": "budget=5min",
+    "min_epochs": "patience=null, which trains all epochs",
+    "gradient_clip_val": "recipe.clip=X",
+    "deterministic": "deterministic=true",
+    "callbacks": "+callbacks.NAME._target_=CLASS",
+    "logger": "logger=tensorboard, or ~logger for none",
+    "plugins": "no plugins: vsr writes its checkpoints itself",
+    "enable_checkpointing": "checkpoint_seconds=null checkpoint_steps=null; the best and the last epoch are always kept",
+    "num_sanity_val_steps": "nothing: the network is scored before training",
+    "default_root_dir": "hydra.run.dir=FOLDER",
+}
+
 # A config may name only classes of these modules and these classes. Hydra's own blocklist is not a security boundary.
 OWN_MODULES = (
     "vsr.models.",
@@ -77,12 +94,14 @@ def check(cfg: DictConfig) -> None:
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_init(plain.get("init"), "init")
-    _check_recipe(plain.get("recipe") or {})
+    if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
+        raise UserError(LINEAR_FILTER_REMOVED)  # before the check of types, which does not know the word any more
     for path, node in _nodes(plain, ()):
         nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
     _check_choices(plain)
     _check_trainer(plain.get("trainer") or {})
+    _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 
@@ -133,8 +152,9 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
         if trainer.get(key, "auto") not in choices:
             raise UserError(f"trainer.{key}={trainer[key]}{suggestion(str(trainer[key]), choices)}")
-    if "precision" in trainer:
-        raise UserError("trainer.precision: follows from precision and is not set here; type precision=bf16")
+    for key, advice in DECIDED.items():
+        if key in trainer:
+            raise UserError(f"trainer.{key}: is decided by vsr; type {advice}")
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     each = devices if isinstance(devices, list) else [devices]
     numbered = isinstance(devices, list)
@@ -229,8 +249,6 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:
-    if recipe.get("residual") == "linear":
-        raise UserError(LINEAR_FILTER_REMOVED)
     for key in ("rate", "batch", "frames", "patch", "steps", "clip"):
         if recipe.get(key) is not None and not 0 < recipe[key] < float("inf"):
             raise UserError(f"recipe.{key}={recipe[key]}: must be positive{'' if recipe[key] <= 0 else ' and finite'}")

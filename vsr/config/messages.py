@@ -4,13 +4,112 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from hydra.errors import OverrideParseException
 
 from vsr.config.schema import SCHEMAS
-from vsr.errors import suggestion
+from vsr.errors import UserError, suggestion
+
+# Words of other tools, and the key for the same thing.
+SYNONYMS = {
+    "lr": "recipe.rate",
+    "learning_rate": "recipe.rate",
+    "rate": "recipe.rate",
+    "batch": "recipe.batch",
+    "batch_size": "recipe.batch",
+    "patch": "recipe.patch",
+    "loss": "recipe.loss",
+    "max_epochs": "epochs",
+    "network": "model",
+    "path": "data.path",
+    "gpus": "trainer.devices",
+    "devices": "trainer.devices",
+}
+# Keys that take the file of a command, for a file name that is typed alone.
+FILE_KEYS = {"train": "data.path", "evaluate": "checkpoint", "upscale": "input"}
+HYDRA_OPTIONS = (
+    *(
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--version",
+        "--cfg",
+        "-c",
+        "--resolve",
+        "--package",
+        "-p",
+        "--run",
+        "-r",
+        "--multirun",
+        "-m",
+    ),
+    *("--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--experimental-rerun", "--info", "-i"),
+)
+WITH_VALUE = (
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+    "--experimental-rerun",
+)
+
+
+def options_first(command: str, arguments: Sequence[str]) -> list[str]:
+    """Put Hydra's options before the overrides, since its parser takes no option between two overrides.
+
+    Args:
+        command: "train", "evaluate" or "upscale".
+        arguments: the command line.
+
+    Raises:
+        UserError: an argument is neither an override nor an option, or --config-dir names no folder.
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        option, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            _check_override(command, argument)
+            overrides.append(argument)
+            continue
+        if option not in HYDRA_OPTIONS:
+            raise UserError(_unknown_option(command, option, value or (rest[0] if rest else "VALUE")))
+        options.append(argument)
+        if option in WITH_VALUE and not equals and rest:
+            value = rest.pop(0)
+            options.append(value)
+        if option in ("--config-dir", "-cd") and not Path(value).expanduser().is_dir():
+            raise UserError(f"--config-dir {value}: no such folder; type --config-dir FOLDER, with configs as in conf/")
+    return [*options, *overrides]
+
+
+def _check_override(command: str, argument: str) -> None:
+    if "=" in argument or argument.startswith(("~", "+")):
+        return
+    known = {f.name for f in fields(SCHEMAS[command])}
+    if argument in known:
+        raise UserError(f"{argument}: has no value; type {argument}=VALUE")
+    if Path(argument).suffix or Path(argument).exists():
+        raise UserError(f"{argument}: is not KEY=VALUE; type {FILE_KEYS[command]}={argument}")
+    raise UserError(f"{argument}: is not KEY=VALUE{suggestion(argument, known)}")
+
+
+def _unknown_option(command: str, option: str, value: str) -> str:
+    key = option.lstrip("-").replace("-", "_")
+    right = key if key in {f.name for f in fields(SCHEMAS[command])} else SYNONYMS.get(key)
+    return f"{option}: unknown option; type {f'{right}={value}' if right else 'KEY=VALUE'}"
 
 
 def one_line(error: Exception, conf: Path, script: str) -> str:
@@ -26,7 +125,11 @@ def one_line(error: Exception, conf: Path, script: str) -> str:
         known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
         return f"{group[1]}={group[2]}: there is none{suggestion(group[2], known)}"
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
-        return f"{group[1]}: no such config group{suggestion(group[1], [p.name for p in conf.iterdir() if p.is_dir()])}"
+        known = re.findall(r"^  - (\w+): ", (conf / f"{script}.yaml").read_text(encoding="utf-8"), re.M)
+        if (conf / group[1]).is_dir():
+            advice = "; a checkpoint names its own, type checkpoint=FILE" if group[1] in ("model", "init", "recipe") else ""
+            return f"{group[1]}: is no key of {script}{advice}"
+        return f"{group[1]}: no such config group{suggestion(group[1], known)}"
     if key := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
         return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
     if key := re.search(r"Key '([^']+)' not in '\w+'\s+full_key: (\S+)", text):
@@ -50,7 +153,9 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
     """Suggest keys at the same depth."""
     group, _, key = full.rpartition(".")
     if not group:
-        return suggestion(key, {f.name for f in fields(SCHEMAS[script])})
+        known = {f.name for f in fields(SCHEMAS[script])}
+        right = SYNONYMS.get(key, "")
+        return f"; did you mean '{right}'?" if right.partition(".")[0] in known else suggestion(key, known)
     files = (conf / group).glob("*.yaml") if (conf / group).is_dir() else []
     known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
     return suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

@@ -18,7 +18,9 @@ def job_of(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepR
     given = [*command.fixed, *run.values, *more]
     if script.stem == "train" and not any(each.startswith("resume=") for each in given):
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
-    arguments = [sys.executable, str(script), *given, f"hydra.run.dir={quoted(folder.run_folder(run))}"]
+    # An installed package has no train.py beside it, but the same command in its place.
+    program = [str(script)] if script.is_file() else ["-m", "vsr", script.stem]
+    arguments = [sys.executable, *program, *given, f"hydra.run.dir={quoted(folder.run_folder(run))}"]
     return Job(name=str(run.number), command=arguments, log=folder.log(run))
 
 
