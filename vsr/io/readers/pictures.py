@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,27 +17,14 @@ from vsr.errors import UserError
 from vsr.io.readers.isolated.parent import run
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-MAX_PIXELS = 178_956_970  # beyond which Pillow refuses, too
+MAX_PIXELS = 178_956_970  # the limit of Pillow itself
 
 # Photographs that the scikit-image wheel holds, in the order of the default split: 10 train, 3 val, 4 test.
 PHOTOGRAPHS = (
-    "astronaut.png",
-    "brick.png",
-    "camera.png",
-    "coffee.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "motorcycle_left.png",
-    "retina.jpg",
-    "moon.png",
-    "page.png",
-    "clock_motion.png",
-    "cell.png",
-    "chelsea.png",
-    "coins.png",
-    "rocket.jpg",
+    *("astronaut.png", "brick.png", "camera.png", "coffee.png", "grass.png", "gravel.png", "hubble_deep_field.jpg"),
+    *("ihc.png", "motorcycle_left.png", "retina.jpg"),
+    *("moon.png", "page.png", "clock_motion.png"),
+    *("cell.png", "chelsea.png", "coins.png", "rocket.jpg"),
 )
 
 
@@ -45,7 +34,7 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order; hidden files are left out. Raises UserError when there are none."""
+    """List the pictures of a folder in natural order, without hidden files. Raises UserError for a folder without pictures."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise UserError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
@@ -53,7 +42,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def offline_photographs() -> list[Path]:
-    """The photographs inside the scikit-image wheel. Raises UserError when it is not installed."""
+    """List the photographs inside the scikit-image wheel. Raises UserError when scikit-image is not installed."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr[images]'")
@@ -62,7 +51,12 @@ def offline_photographs() -> list[Path]:
 
 @dataclass(frozen=True)
 class Picture:
-    """values: (C, H, W) float32; is_float: whether they are the file's own floats and not code values."""
+    """A decoded picture.
+
+    Attributes:
+        values: (C, H, W) float32.
+        is_float: the values are the floats of the file, not code values.
+    """
 
     values: np.ndarray
     is_float: bool
@@ -70,7 +64,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a picture's header says: size, depth, grey or colour, transparency, and what goes along with its pixels."""
+    """The properties in a picture's header.
+
+    Attributes:
+        height, width: size in pixels.
+        deep: 16 bits per channel.
+        grey: one channel, without colour.
+        alpha: the picture has transparency.
+        tags: EXIF and ICC profile, by their names in Pillow.
+    """
 
     height: int
     width: int
@@ -81,11 +83,18 @@ class PictureFacts:
 
 
 def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool = False) -> Picture:
-    """(C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float ones.
+    """Read a picture without its transparency. Palettes and CMYK become RGB.
 
-    "luma" is the Y of ITU-R BT.601 with 16..235 (MATLAB's rgb2ycbcr), and grey pictures as they are; `rounded` rounds it to whole
-    codes as that does for 8-bit pictures. Transparency is left out, palettes and CMYK become RGB. Raises UserError for what is
-    not a picture, is damaged, or has more than MAX_PIXELS pixels.
+    Args:
+        path: the file.
+        channels: "luma" for the Y of ITU-R BT.601 in 16..235 (MATLAB's rgb2ycbcr); grey pictures keep their values.
+        rounded: round luma to whole codes, as rgb2ycbcr does for 8-bit pictures.
+
+    Returns:
+        (C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float pictures.
+
+    Raises:
+        UserError: the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.
     """
     values, is_float = run(path, _decode, path, MAX_PIXELS)
     if values.ndim == 2:
@@ -93,104 +102,93 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     if channels == "rgb":
         return Picture(np.ascontiguousarray(values.transpose(2, 0, 1)), is_float)
     red, green, blue = values.astype(np.float64).transpose(2, 0, 1)
-    # In MATLAB's order of operations, and with its rounding of halves away from zero: flat areas can lie on a half.
+    # MATLAB's order of operations, and its rounding of halves away from zero: flat areas can lie on a half.
     luma = 65.481 / 255 * red + 128.553 / 255 * green + 24.966 / 255 * blue + 16
     return Picture((np.floor(luma + 0.5) if rounded else luma).astype(np.float32)[None], is_float)
 
 
 def picture_facts(path: Path) -> PictureFacts:
-    """Read the header. Raises UserError for what is no picture, is of floats, or holds several."""
+    """Read the header. Raises UserError for a file that is no picture, holds floats, or holds several pictures."""
     return run(path, _facts, path, MAX_PIXELS)
 
 
 def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
-    """(1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
+    """Read the (1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
     return run(path, _alpha, path, facts)
 
 
-def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
-    """(H, W) or (H, W, 3) float32, and whether the file holds floats."""
+@contextmanager
+def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
+    """Open a picture of at most `limit` pixels with Pillow. Every error becomes a UserError; `advice` is for larger pictures."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
     try:
-        # Pillow remarks on tags that nothing here depends on.
+        # Pillow warns about tags that nothing here depends on.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            width, height = image.size
-            if width * height > limit:
-                raise UserError(f"{path}: {width}x{height} pixels are more than {limit}; cut it into smaller pictures")
-            deep = any("16" in str(tile[3]) for tile in image.tile)
-            if image.mode == "F":
-                return np.asarray(image, np.float32), True
-            if image.mode.startswith("I"):
-                return np.asarray(image, np.float32) / np.float32(257), False
-            if deep and image.mode in ("RGB", "RGBA"):
-                return _decode_deep(path), False
-            if image.mode in ("L", "LA", "1"):
-                return np.asarray(image.convert("L"), np.float32), False
-            return np.asarray(image.convert("RGB"), np.float32), False
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture, or damaged") from error
-    except Image.DecompressionBombError as error:  # before its size can be asked for
-        raise UserError(f"{path}: declares more than {limit} pixels; cut it into smaller pictures") from error
+            if image.width * image.height > limit:
+                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {limit}; {advice}")
+            yield image
     except UserError:
         raise
-    except Exception as error:  # on damaged files Pillow raises nearly every kind there is
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: not a picture, or damaged") from error
+    except Image.DecompressionBombError as error:  # raised by Image.open, before the size is known
+        raise UserError(f"{path}: declares more than {limit} pixels; {advice}") from error
+    except Exception as error:  # damaged files make Pillow raise nearly every kind of exception
         detail = (str(error).splitlines() or ["empty"])[0]
         raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
 
 
-def _decode_deep(path: Path) -> np.ndarray:
-    """16-bit colour, which Pillow cuts to 8 bits: through PyAV."""
+def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
+    """Read (H, W) or (H, W, 3) float32, and whether the file holds floats."""
+    with _open(path, limit, "cut it into smaller pictures") as image:
+        if image.mode == "F":
+            return np.asarray(image, np.float32), True
+        if image.mode.startswith("I"):
+            return np.asarray(image, np.float32) / np.float32(257), False
+        if _has_16_bits(image) and image.mode in ("RGB", "RGBA"):
+            return _decode_deep(path, "rgb48le"), False
+        grey = image.mode in ("L", "LA", "1")
+        return np.asarray(image.convert("L" if grey else "RGB"), np.float32), False
+
+
+def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:
+    """Read (H, W, 3 or 4) float32 of 16-bit colour through PyAV, since Pillow cuts it to 8 bits."""
     try:
         import av
     except ImportError as error:
         raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            frame = next(container.decode(video=0))
-            return frame.to_ndarray(format="rgb48le").astype(np.float32) / np.float32(257)
+            return next(container.decode(video=0)).to_ndarray(format=pixel_format).astype(np.float32) / np.float32(257)
     except (av.FFmpegError, StopIteration, IndexError) as error:
         raise UserError(f"{path}: cannot be read as a picture ({error or 'it holds none'}); give it in 8 bits") from error
 
 
+def _has_16_bits(image: Any) -> bool:
+    return any("16" in str(tile[3]) for tile in image.tile)
+
+
 def _facts(path: Path, limit: int) -> PictureFacts:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
-    try:
-        with Image.open(path) as image:
-            count = getattr(image, "n_frames", 1)
-            if count > 1:
-                raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
-            if image.mode == "F":
-                raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
-            if image.width * image.height > limit:
-                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {limit}; cut it into parts")
-            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
-            wide = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
-            alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
-            tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
-            if image.mode in ("CMYK", "P", "LAB", "YCbCr"):
-                tags["icc_profile"] = None  # speaks of colours that become R'G'B'
-            return PictureFacts(image.height, image.width, wide, grey, alpha, {k: v for k, v in tags.items() if v})
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture, or damaged") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        detail = (str(error).splitlines() or ["empty"])[0]
-        raise UserError(f"{path}: cannot be read as a picture ({detail})") from error
+    with _open(path, limit, "cut it into parts") as image:
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
+            raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
+        if image.mode == "F":
+            raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+        alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+        tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
+        if image.mode in ("CMYK", "P", "LAB", "YCbCr"):
+            tags["icc_profile"] = None  # the profile describes colours that become R'G'B'
+        deep = image.mode.startswith("I") or _has_16_bits(image)
+        return PictureFacts(image.height, image.width, deep, grey, alpha, {k: v for k, v in tags.items() if v})
 
 
 def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
-    from PIL import Image
-
     if facts.deep and not facts.grey:
-        import av
-
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-            frame = next(container.decode(video=0))
-            return frame.to_ndarray(format="rgba64le")[None, ..., 3].astype(np.float32) / np.float32(257)
-    with Image.open(path) as image:
+        return _decode_deep(path, "rgba64le")[None, ..., 3]
+    with _open(path, MAX_PIXELS, "cut it into parts") as image:
         return np.asarray(image.convert("RGBA").getchannel("A"), np.float32)[None]
