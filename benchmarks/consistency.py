@@ -1,7 +1,7 @@
 """Measure what consistency with LR gains and what the wrong constraint costs; write docs/results/consistency.md and .json.
 
-    python train.py degradation=bicubic epochs=40 recipe.steps=100 hydra.run.dir=runs/bicubic
-    python train.py degradation=area epochs=40 recipe.steps=100 hydra.run.dir=runs/area
+    vsr train degradation=bicubic epochs=40 recipe.steps=100 hydra.run.dir=runs/bicubic
+    vsr train degradation=area epochs=40 recipe.steps=100 hydra.run.dir=runs/area
     python benchmarks/consistency.py runs/bicubic/checkpoints/best.ckpt runs/area/checkpoints/best.ckpt [--out docs/results]
 
 The script scores each checkpoint and its baselines on the last test split of its own data under every constraint, with unchanged

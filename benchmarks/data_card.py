@@ -1,10 +1,10 @@
 """Write docs/reference/data/: a card for each data source, with pictures and measured difficulty.
 
-    python train.py -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
+    vsr train -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
     python benchmarks/data_card.py runs/card
 
 The first command trains the networks of the fsrcnn columns of climate.md; without an argument these columns are left out. All
-other figures are measured by this script, on the data that `python train.py data=...` uses.
+other figures are measured by this script, on the data that `vsr train data=...` uses.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Section:
         name: title; with overrides also the end of the picture's file name.
         text: description.
         overrides: overrides of train.py that choose the data; without overrides the section has no picture and no figures.
-        command: command to show; empty for `python train.py` with the overrides.
+        command: command to show; empty for `vsr train` with the overrides.
     """
 
     name: str
@@ -92,7 +92,7 @@ PAGES = (
                 "quarters of the flow is supercritical instead of two fifths. `thin_bores` are columns that fall into water "
                 "of depth 0.25 instead of 0.6 (a depth ratio of 8 instead of 3.3). Layout, ranges and splits are those of tide "
                 "and bores.",
-                command="python evaluate.py checkpoint=TIDE.ckpt data=climate data.family=strong_tide",
+                command="vsr evaluate checkpoint=TIDE.ckpt data=climate data.family=strong_tide",
             ),
             Section(
                 "turbulence",
@@ -153,7 +153,7 @@ PAGES = (
 
 
 def compose_config(overrides: tuple[str, ...], scale: int) -> Any:
-    """Compose the config of `python train.py model=linear ...`."""
+    """Compose the config of `vsr train model=linear ...`."""
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", ["model=linear", "name=linear", f"scale={scale}", "strategy=cpu", "data.crop=true", *overrides])
@@ -234,7 +234,7 @@ def scores_table(found: dict[int, list[dict[str, Any]]], networks: dict[int, lis
 
 def section_text(page: Page, section: Section, runs: list[dict[str, Any]]) -> str:
     """Measure one section and return it as Markdown; its picture is written beside the page."""
-    command = section.command or f"python train.py {' '.join(section.overrides)}"
+    command = section.command or f"vsr train {' '.join(section.overrides)}"
     head = f"## {section.name}\n\n{section.text}\n\n`{command}`\n"
     if not section.overrides:
         return head

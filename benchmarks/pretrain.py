@@ -2,7 +2,7 @@
 
     python benchmarks/pretrain.py [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
 
-For each network and scale, the script runs `python train.py experiment=pretrained model=M scale=S` (seed 0) and packs the weights
+For each network and scale, the script runs `vsr train experiment=pretrained model=M scale=S` (seed 0) and packs the weights
 of the best epoch into vsr/models/weights/pretrained_files/. A finished run is not repeated. The same machine gives the same
 weights; another machine gives similar weights.
 """
@@ -202,7 +202,7 @@ def card(
         f"({own['train_seconds']:.0f} s) |",
         f"| seed | {facts['seed']} |",
         f"| code | vsr {facts['vsr']}, commit {facts['commit']}, torch {results['versions']['torch']} |",
-        f"| command | `python train.py {' '.join(train_overrides(facts['name'], int(facts['scale'])))}` |",
+        f"| command | `vsr train {' '.join(train_overrides(facts['name'], int(facts['scale'])))}` |",
         "",
         f"PSNR on the test pictures, dB, range 1, {module.window[1]} px of border cut, not clamped or rounded:",
         "",
@@ -246,7 +246,7 @@ def index(out: Path) -> str:
             "# Weights in the package",
             "",
             "`make pretrained` trains these weights on photographs, and `init=pretrained` reads them (docs/guides/transfer.md).",
-            "`python -m vsr weights FILE` shows the content of a file. The files hold float32 tensors and plain text, no code.",
+            "`vsr weights FILE` shows the content of a file. The files hold float32 tensors and plain text, no code.",
             "",
             "| card | size | bicubic | linear | network |",
             "|---|---|---|---|---|",

@@ -65,7 +65,7 @@ def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.Capture
     assert "format: NetCDF (HDF5-based)" in out
     assert "h  40x12x16  float64  (time, lat, lon)  [m]" in out
     assert "movie: 40 frames of 12x16\nsample: 40 of 40 frames" in out
-    assert f"train: python train.py model=fsrcnn data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx\n" in out
+    assert f"train: vsr train model=fsrcnn data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx\n" in out
     assert "warning" not in out
 
 
@@ -118,7 +118,7 @@ def test_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, path)
     assert "movie: 12 frames of 32x46" in out
     assert f"min {luma.min()}  max {luma.max()}  mean {luma.mean():.6g}" in out
-    assert f"train: python train.py model=fsrcnn data=movies \"data.path='{path}'\"\n" in out
+    assert f"train: vsr train model=fsrcnn data=movies \"data.path='{path}'\"\n" in out
     assert "no such file" in failed(capsys, tmp_path / "none.mkv")
 
 

@@ -1,4 +1,4 @@
-"""`python -m vsr COMMAND`: one line for each mistake, without the seconds that torch takes."""
+"""`vsr COMMAND`: one line for each mistake, without the seconds that torch takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vsr.version import __version__
         ("export --help", "checkpoint: ???"),
         ("export checkpoint=a fromat=onnx", "error: fromat: unknown key; did you mean 'format'?"),
         ("train lrr=1", "error: lrr: unknown key"),
-        ("upscale --help", "python upscale.py --cfg job"),
+        ("upscale --help", "vsr upscale --cfg job"),
         ("evaluate checkpoint=missing.ckpt", "error: checkpoint=missing.ckpt: no such file"),
         ("trian", "error: trian: unknown command; did you mean 'train'?"),
         ("", "  vsr train model=fsrcnn data=climate "),

@@ -36,5 +36,5 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         "checkpoints": [{"path": Path("a/<b>.ckpt"), "sha256": "cd" * 32}, {"path": Path("c.ckpt"), "sha256": "ef" * 32}],
         "config": {f"key{i}": {"inner": [i, None]} for i in range(20)},
     }
-    write_report(folder, found, samples, protocol, command=f"python evaluate.py 'checkpoint={NASTY}'", field=True)
+    write_report(folder, found, samples, protocol, command=f"vsr evaluate 'checkpoint={NASTY}'", field=True)
     return Written(folder, found, samples, protocol)

@@ -125,7 +125,7 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
     """Keep all ranks but the first of torchrun from making a folder and a log; they get the folder of the first rank later."""
     outside = torchrun_rank()
     if outside is not None and outside.world > 1 and SWEEP & set(arguments):
-        _fail("-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
+        _fail("-m: torchrun starts one run; type vsr train -m strategy=ddp_spawn trainer.devices=N")
     if outside is None or outside.rank == 0:
         return arguments
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
@@ -150,7 +150,7 @@ def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
         from vsr.evaluation.compare.write import summarize
 
         if runs := sweep_runs(folder):
-            command = shlex.join(["python", script.name, *arguments])
+            command = shlex.join(["vsr", script.stem, *arguments])
             print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
     for line in failed:
@@ -201,7 +201,7 @@ def _help(name: str) -> str:
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]
-    lines += ["", f"python {name}.py --cfg job [overrides] prints the whole config."]
+    lines += ["", f"vsr {name} --cfg job [overrides] prints the whole config."]
     lines += ["-m sweeps over comma-separated values, jobs=N of the runs at a time."]
     return "\n".join(lines)
 

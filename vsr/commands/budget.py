@@ -1,4 +1,4 @@
-"""Measure the time per training step: `python -m vsr budget KEY=VALUE ...`."""
+"""Measure the time per training step: `vsr budget KEY=VALUE ...`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from vsr.config import CONF
 
 HELP = """\
-Measure the time per training step and the time that an epoch adds to its steps: python -m vsr budget [KEY=VALUE ...]
+Measure the time per training step and the time that an epoch adds to its steps: vsr budget [KEY=VALUE ...]
 
 Takes the arguments of train.py and prints one line of JSON, in seconds: {"step": 0.0125, "epoch": 0.31}. For two stages these are
 sums, weighted by init.epochs/epochs. No network is trained."""

@@ -1,4 +1,4 @@
-"""Compare runs: `python -m vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
+"""Compare runs: `vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vsr.evaluation.compare.write import summarize
 def main(arguments: Sequence[str]) -> None:
     """Print the table and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
     parser = argparse.ArgumentParser(
-        prog="python -m vsr compare",
+        prog="vsr compare",
         description="Compare runs in a table, plots and a page. Runs that differ only in their seed become one line.",
     )
     parser.add_argument("runs", metavar="FOLDER", nargs="+", type=Path, help="folder of a run, of a sweep, or with runs in it")
@@ -26,6 +26,6 @@ def main(arguments: Sequence[str]) -> None:
     if not given.apart:
         refuse_incomparable(group_comparable(runs))
     folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    command = shlex.join(["python", "-m", "vsr", "compare", *arguments])
+    command = shlex.join(["vsr", "compare", *arguments])
     print(summarize(folder, runs, title="Runs side by side", command=command))
     print(f"\nresults   {folder / 'summary.html'}, summary.md, summary.csv")

@@ -1,4 +1,4 @@
-"""Score trained networks: `python -m vsr evaluate checkpoint=A.ckpt[,B.ckpt] [data=...]`; `--help` lists the choices."""
+"""Score trained networks: `vsr evaluate checkpoint=A.ckpt[,B.ckpt] [data=...]`; `--help` lists the choices."""
 
 from __future__ import annotations
 

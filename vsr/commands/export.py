@@ -1,4 +1,4 @@
-"""Write a trained network for other programs: `python -m vsr export checkpoint=FILE format=onnx`."""
+"""Write a trained network for other programs: `vsr export checkpoint=FILE format=onnx`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vsr.inference.export import FORMATS
 
 KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
 HELP = """\
-Write a trained network for other programs: python -m vsr export checkpoint=FILE format=FORMAT
+Write a trained network for other programs: vsr export checkpoint=FILE format=FORMAT
 
 Keys (key=value):
   checkpoint: ???    # a checkpoint of vsr

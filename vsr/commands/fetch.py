@@ -1,4 +1,4 @@
-"""Fetch the two movies of the report, akiyo and container, from the xiph derf collection: `python -m vsr fetch [FOLDER]`.
+"""Fetch the two movies of the report, akiyo and container, from the xiph derf collection: `vsr fetch [FOLDER]`.
 
 An interrupted download is continued. A file is kept only if it is complete and can be decoded. Its SHA-256 is written beside it
 after the first download and checked by every later command.
@@ -83,4 +83,4 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0]) if arguments else FOLDER
     for name, frames in MOVIES.items():
         print(f"{fetch(name, frames, folder)}: {frames} frames")
-    print(f"next: python train.py data=movies data.path={folder}")
+    print(f"next: vsr train data=movies data.path={folder}")

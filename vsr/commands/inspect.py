@@ -1,4 +1,4 @@
-"""Show the contents of a data file and the command that trains on it: python -m vsr inspect FILE [--variable V --axes A]."""
+"""Show the contents of a data file and the command that trains on it: vsr inspect FILE [--variable V --axes A]."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, 
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
         words.append("data.crop=true")
-    return " ".join(["python train.py model=fsrcnn", f"data={data}", *words])
+    return " ".join(["vsr train model=fsrcnn", f"data={data}", *words])
 
 
 def report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
@@ -249,7 +249,7 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
 
 def main(arguments: Sequence[str]) -> None:
     """Print what is in a file. Raises UserError if it cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m vsr inspect", description=__doc__.partition(":")[0] + ".")
+    parser = argparse.ArgumentParser(prog="vsr inspect", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
     parser.add_argument("--axes", metavar="A", help="meaning of each index, from n (movies), c (channels), t, y, x; e.g. tyx")

@@ -1,4 +1,4 @@
-"""Train a network and score it: `python -m vsr train model=fsrcnn data=climate`; `--help` lists the choices."""
+"""Train a network and score it: `vsr train model=fsrcnn data=climate`; `--help` lists the choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharpen a movie with a trained network: `python -m vsr upscale checkpoint=FILE input=FILE`; `--help` lists the choices."""
+"""Sharpen a movie with a trained network: `vsr upscale checkpoint=FILE input=FILE`; `--help` lists the choices."""
 
 from __future__ import annotations
 

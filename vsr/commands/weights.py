@@ -1,4 +1,4 @@
-"""Print the content of a weight file: `python -m vsr weights FILE`."""
+"""Print the content of a weight file: `vsr weights FILE`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the file cannot be read.
     """
-    parser = argparse.ArgumentParser(prog="python -m vsr weights", description="Print the tensors of a weight file.")
+    parser = argparse.ArgumentParser(prog="vsr weights", description="Print the tensors of a weight file.")
     parser.add_argument("file", metavar="FILE", help=".mat of the authors of SRCNN and FSRCNN; .ckpt, .pt, .pth, .safetensors")
     print(describe(parser.parse_args(arguments).file))

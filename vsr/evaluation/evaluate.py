@@ -226,4 +226,4 @@ def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:
 
 
 def _command() -> str:
-    return shlex.join(["python", "evaluate.py", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "python evaluate.py"
+    return shlex.join(["vsr", "evaluate", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "vsr evaluate"

@@ -203,7 +203,7 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
     folder = relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
-    lines.append(f"next      python evaluate.py checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
+    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)
 
 

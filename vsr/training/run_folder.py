@@ -130,7 +130,7 @@ def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
 
 def _command(folder: Path) -> str:
     """Return the command that resumes a run, as typed in a shell."""
-    return shlex.join(["python", "train.py", f"resume={relative_to_cwd(folder)}"])
+    return shlex.join(["vsr", "train", f"resume={relative_to_cwd(folder)}"])
 
 
 def relative_to_cwd(folder: Path) -> Path:

@@ -106,7 +106,7 @@ def test_results_say_what_the_scores_are(written: Written) -> None:
     assert content["definitions"]["psnr"]["unit"] == "dB"
     assert content["protocol"]["data"][NASTY] is None  # NaN
     assert content["protocol"]["checkpoints"][0]["path"] == "a/<b>.ckpt"
-    assert content["command"] == f"python evaluate.py 'checkpoint={NASTY}'"
+    assert content["command"] == f"vsr evaluate 'checkpoint={NASTY}'"
     assert len(content["curves"]) == 2 * len(written.scored)
     curve = next(one for one in content["curves"] if one["curve"] == "spectrum")
     np.testing.assert_array_equal(curve["columns"]["coherence"], written.scored[0].curves["spectrum"]["coherence"])

@@ -92,7 +92,7 @@ def test_names_are_text_wherever_they_stand(content: str, parsed: Parsed) -> Non
     heads = [text for attrs, text in parsed.all("th") if attrs.get("scope") == "row"]
     assert NASTY in heads
     assert "net, 'a' & \"b\"\ufffd#2" in heads
-    assert f"python evaluate.py 'checkpoint={NASTY}'" in parsed.all("pre")[0][1]
+    assert f"vsr evaluate 'checkpoint={NASTY}'" in parsed.all("pre")[0][1]
     facts = [text for _, text in parsed.all("dd")]
     assert NASTY in facts
     assert "a/<b>.ckpt" in facts

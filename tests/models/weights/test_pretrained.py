@@ -315,7 +315,7 @@ def test_the_command_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "random start" not in capfd.readouterr().out
     assert path.read_bytes() == first
 
-    assert "`python train.py experiment=pretrained model=fsrcnn_s scale=2`" in path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "`vsr train experiment=pretrained model=fsrcnn_s scale=2`" in path.with_suffix(".md").read_text(encoding="utf-8")
     assert "[fsrcnn_s_x2](fsrcnn_s_x2.md)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     [found] = list_pretrained(tmp_path / "out")
     assert (found.network, found.scale, found.first, found.last) == ("fsrcnn_s", 2, "features.0", "enlarge")

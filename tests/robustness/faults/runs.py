@@ -130,7 +130,7 @@ for sent, number in (("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", -9)):
             bench.after = whole
             return here(bench, "checkpoint_steps=2")
 
-        told = () if sent == "SIGKILL" else (f"stopped by {sent}", "to continue: python train.py resume=run")
+        told = () if sent == "SIGKILL" else (f"stopped by {sent}", "to continue: vsr train resume=run")
         fault(f"29-{sent.lower()}-in-{place.replace('_', '-')}", *told, status=number, writes=True)(stopped)
 
 

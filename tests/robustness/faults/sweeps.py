@@ -9,7 +9,7 @@ import os
 from tests.robustness.faults.bench import TINY, Bench, at_step, fault, here
 
 
-@fault("36-sweep-under-torchrun", "-m: torchrun starts one run; type python train.py -m strategy=ddp_spawn trainer.devices=N")
+@fault("36-sweep-under-torchrun", "-m: torchrun starts one run; type vsr train -m strategy=ddp_spawn trainer.devices=N")
 def _(bench: Bench) -> list[str]:
     bench.environment = {"TORCHELASTIC_RUN_ID": "a", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     return ["train", "-m", "seed=1,2", *TINY, "strategy=ddp"]

@@ -76,7 +76,7 @@ def read_all(data: SRDataModule) -> None:
 
 
 def arrays(path: str, axes: str = "") -> None:
-    """python -m vsr inspect FILE, then training on it."""
+    """vsr inspect FILE, then training on it."""
     run_command("inspect", [path, *(["--axes", axes] if axes else [])])
     with refusing():
         read_all(ClimateDataModule(path=path, axes=axes or None, scale=2, degradation=Bicubic(), recipe=RECIPE, crop=True))
@@ -103,7 +103,7 @@ def checkpoint(path: str) -> None:
 
 
 def weights(path: str) -> None:
-    """python -m vsr weights FILE, then init=checkpoint weights=FILE, or init=authors."""
+    """vsr weights FILE, then init=checkpoint weights=FILE, or init=authors."""
     run_command("weights", [path])
     network = FSRCNNOriginal(scale=2, channels=1, d=4, s=2, m=1)
     with refusing():

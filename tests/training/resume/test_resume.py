@@ -127,7 +127,7 @@ def test_an_unfinished_run_goes_on_only_as_what_it_is(steps: Steps, tmp_path: Pa
     with pytest.raises(Stopped) as stopped:
         train_here(run, QUICK)
     assert stopped.value.status == 143
-    assert stopped.value.message == f"stopped by SIGTERM; saved at step 12; to continue: python train.py resume={run}"
+    assert stopped.value.message == f"stopped by SIGTERM; saved at step 12; to continue: vsr train resume={run}"
     with pytest.raises(UserError, match=f"holds a run already, an unfinished one; type resume={run} to go on"):
         train_here(run, QUICK)
     with pytest.raises(UserError, match=r"was saved with recipe.rate=0.004, not 0.01; type recipe.rate=0.004 to continue"):

@@ -201,7 +201,7 @@ class Runs(RuleBasedStateMachine):
         done = self.play(resume, AT_STEP.format(step=count, action="os.kill(os.getpid(), 15)"))
         if done.status == 143 and not self.damaged:
             assert self.step() == begins + count
-            assert "to continue: python train.py resume=run" in done.stderr
+            assert "to continue: vsr train resume=run" in done.stderr
 
     @precondition(lambda self: self.run.exists())
     @rule(

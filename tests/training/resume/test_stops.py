@@ -31,7 +31,7 @@ def test_a_signal_saves_and_ends_with_its_status(sent: int, status: int, steps: 
     with pytest.raises(Stopped) as stopped:
         train_here(tmp_path, QUICK)
     assert stopped.value.status == status
-    assert stopped.value.message.endswith(f"saved at step 8; to continue: python train.py resume={tmp_path}")
+    assert stopped.value.message.endswith(f"saved at step 8; to continue: vsr train resume={tmp_path}")
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 8
     assert signal.getsignal(sent) is before
 
@@ -139,7 +139,7 @@ def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_th
     errors = process.communicate(timeout=deadline(60))[1]
     assert process.returncode == 143
     assert last.exists()
-    continued = errors.strip().rpartition("to continue: python train.py ")[2]
+    continued = errors.strip().rpartition("to continue: vsr train ")[2]
     assert continued == "'resume=my runs/a=1'"
     step = read_checkpoint(last)["global_step"]
     third = start_process(
@@ -254,7 +254,7 @@ def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> Non
     first, second = (line for line in lines if line.startswith("error: "))
     assert "checkpoint cannot be written" in first
     assert "(No space left on device); the previous one, of step 5, is kept; what" in first
-    assert "; what came after step 5 is lost; make room, then: python train.py resume=" in first
+    assert "; what came after step 5 is lost; make room, then: vsr train resume=" in first
     assert "kept 5" in lines
     assert "comparison.png: cannot be written (No space left on device)" in second
     assert "results False []" in lines

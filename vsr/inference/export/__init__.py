@@ -1,4 +1,4 @@
-"""Export of trained networks to files for other programs: `python -m vsr export checkpoint=FILE format=onnx`."""
+"""Export of trained networks to files for other programs: `vsr export checkpoint=FILE format=onnx`."""
 
 from typing import Literal, get_args
 

@@ -126,7 +126,7 @@ def _summarize(
         "network": f"{facts['name']}, {facts['kind']}, x{facts['scale']}, checkpoint {facts['checkpoint'][:12]}",
     }
     if format_ == "safetensors":
-        rows["use"] = f"python train.py init=checkpoint init.path={output}"
+        rows["use"] = f"vsr train init=checkpoint init.path={output}"
     else:
         rows["input"] = f"{INPUT} {axes.input_text}"
         rows["output"] = f"{OUTPUT} {axes.output_text}; float32, physical units, like the input"

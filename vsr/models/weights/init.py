@@ -1,7 +1,7 @@
 """Initial weights of a network: random, of the authors, of a checkpoint, or in two stages. Initializers never resume a run.
 
 Names of tensors omit the standardized residual around a network: features.0.weight, first.features.0.weight.
-`python -m vsr weights FILE` prints the tensors of a weight file.
+`vsr weights FILE` prints the tensors of a weight file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turn a time budget into epochs and steps, given the time per step.
 
-`python -m vsr budget KEY=VALUE ...` prints what a step and an epoch take, as one line of JSON.
+`vsr budget KEY=VALUE ...` prints what a step and an epoch take, as one line of JSON.
 """
 
 from __future__ import annotations
