@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from abc import ABC, abstractmethod
@@ -186,6 +187,25 @@ def user_errors(where: str, advice: str) -> Iterator[None]:
         lines = str(error).strip().splitlines()
         cause = printable(lines[0]) if lines else type(error).__name__
         raise UserError(f"{where}: cannot be read ({cause}); {advice}") from error
+
+
+def import_optional(module: str, purpose: str, extra: str, package: str | None = None) -> Any:
+    """Import a library that only some users need.
+
+    Args:
+        module: full name of the module.
+        purpose: the start of the error message, which goes on with "needs PACKAGE".
+        extra: the extra of vsr that installs the library.
+        package: name of the package for the message; None for the module whose import failed.
+
+    Raises:
+        UserError: the library, or a library that it imports, is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = package or error.name or module
+        raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr[{extra}]'") from error
 
 
 def printable(name: str) -> str:

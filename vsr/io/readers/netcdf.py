@@ -67,8 +67,12 @@ class NetCDFReader(ArrayReader):
             options["group"] = group
         # Default indexes would read coordinates of whatever size the file declares.
         options |= {"create_default_indexes": False, "cache": False}
+        for module in ("xarray", "h5netcdf") if self.engine == "h5netcdf" else ("xarray",):
+            base.import_optional(module, "reading NetCDF", "netcdf")
+        import xarray
+
         with warnings.catch_warnings(action="ignore"):  # on damage, which is refused, and on names that occur twice
-            return _xarray(self.engine).open_dataset(str(self.path), engine=self.engine, **options)
+            return xarray.open_dataset(str(self.path), engine=self.engine, **options)
 
     def _groups(self) -> list[str]:
         """Raises UserError when any object of the file is, or has its values, somewhere else: libraries follow it unasked."""
@@ -148,14 +152,3 @@ class NetCDFReader(ArrayReader):
         group, _, key = name.rpartition("/")
         dataset = self.handle[group]
         return dataset, dataset.variables[key]
-
-
-def _xarray(engine: str) -> Any:
-    try:
-        import xarray
-
-        if engine == "h5netcdf":
-            import h5netcdf  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"reading NetCDF needs {error.name or 'xarray'}; type: pip install 'vsr[netcdf]'") from error
-    return xarray

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers.base import import_optional
 from vsr.io.readers.isolated.parent import run
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -120,21 +121,18 @@ def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
 @contextmanager
 def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
     """Open a picture of at most `limit` pixels with Pillow. Every error becomes a UserError; `advice` is for larger pictures."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise UserError("reading pictures needs Pillow; type: pip install 'vsr[images]'") from error
+    pillow = import_optional("PIL.Image", "reading pictures", "images", "Pillow")
     try:
         # Pillow warns about tags that nothing here depends on.
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), pillow.open(path) as image:
             if image.width * image.height > limit:
                 raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {limit}; {advice}")
             yield image
     except UserError:
         raise
-    except UnidentifiedImageError as error:
+    except pillow.UnidentifiedImageError as error:
         raise UserError(f"{path}: not a picture, or damaged") from error
-    except Image.DecompressionBombError as error:  # raised by Image.open, before the size is known
+    except pillow.DecompressionBombError as error:  # raised by its `open`, before the size is known
         raise UserError(f"{path}: declares more than {limit} pixels; {advice}") from error
     except Exception as error:  # damaged files make Pillow raise nearly every kind of exception
         detail = (str(error).splitlines() or ["empty"])[0]
@@ -156,10 +154,7 @@ def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
 
 def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:
     """Read (H, W, 3 or 4) float32 of 16-bit colour through PyAV, since Pillow cuts it to 8 bits."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(f"{path}: 16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
+    av = import_optional("av", f"{path}: 16-bit colour", "video", "PyAV")
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             return next(container.decode(video=0)).to_ndarray(format=pixel_format).astype(np.float32) / np.float32(257)

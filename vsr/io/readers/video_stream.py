@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers.base import import_optional
 from vsr.io.readers.heartbeat import beat
 
 MAX_PIXELS = 2**28
@@ -189,10 +190,7 @@ class VideoStream:
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         """A container and its first stream of moving pictures."""
-        try:
-            import av
-        except ImportError as error:
-            raise UserError("reading video needs PyAV; type: pip install 'vsr[video]'") from error
+        av = import_optional("av", "reading video", "video", "PyAV")
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
             with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8

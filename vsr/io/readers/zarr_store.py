@@ -29,6 +29,7 @@ from vsr.io.readers.base import (
     Variable,
     check_chunk,
     dtype_problem,
+    import_optional,
     plain_attributes,
     printable,
     shape_problem,
@@ -196,11 +197,7 @@ class ZarrReader(ArrayReader):
 
 
 def _library() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise UserError("reading Zarr needs zarr; type: pip install 'vsr[zarr]'") from error
-    return zarr
+    return import_optional("zarr", "reading Zarr", "zarr", "zarr")
 
 
 def is_store(path: Path) -> bool:
