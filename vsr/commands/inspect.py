@@ -23,7 +23,7 @@ SLICES = 64  # neighbours that are compared along each axis
 
 
 class Frames(Protocol):
-    """What can be looked at: `ArrayMovie`, or a decoded video."""
+    """Frames to inspect: an `ArrayMovie` or a decoded video."""
 
     shape: tuple[int, int, int, int, int]
 
@@ -31,7 +31,7 @@ class Frames(Protocol):
 
 
 class Decoded:
-    """A video in memory. luma: (T, H, W)."""
+    """A decoded video: luma (T, H, W) in memory."""
 
     def __init__(self, luma: np.ndarray) -> None:
         self._frames = luma[None]
@@ -43,13 +43,20 @@ class Decoded:
 
 @dataclass
 class Statistics:
-    """Of a sample of frames, in physical units.
+    """Statistics of a sample of frames, in physical units.
 
     Attributes:
-        frames: in the sample; whole: in the file.
-        low, high, mean, std: of the finite values; NaN when there are none.
-        nan, inf: how many values; nan_frames, inf_frames: how many frames hold some.
-        change: rms of the difference of neighbouring frames over std.
+        frames: number of frames in the sample.
+        whole: number of frames in the file.
+        low: smallest finite value; NaN without finite values, as for high, mean and std.
+        high: largest finite value.
+        mean: of the finite values.
+        std: of the finite values.
+        nan: number of NaN values.
+        nan_frames: number of frames with a NaN.
+        inf: number of infinite values.
+        inf_frames: number of frames with an infinite value.
+        change: root mean square of the difference of consecutive frames, divided by std.
         along: median correlation of neighbours along t, y and x.
     """
 
@@ -68,7 +75,11 @@ class Statistics:
 
 
 def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
-    """(movie, start, stop) of at most SAMPLE frames: everything, or pairs of neighbours spread evenly over the movies."""
+    """Choose a sample of at most SAMPLE frames: all frames, or pairs of consecutive frames spread evenly over the movies.
+
+    Yields:
+        Movie, first frame, and the frame after the last.
+    """
     movies, length = frames.shape[0], frames.shape[2]
     if movies * length <= SAMPLE:
         yield from ((movie, 0, length) for movie in range(movies))
@@ -81,7 +92,7 @@ def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
 
 
 def statistics(frames: Frames) -> Statistics:
-    """Of a sample of at most SAMPLE frames."""
+    """Compute the statistics of a sample of at most SAMPLE frames."""
     with np.errstate(invalid="ignore"):  # of NaN that signal
         blocks = [frames.read(*run).astype(np.float64) for run in runs(frames)]
     values = np.concatenate([block.swapaxes(0, 1) for block in blocks])  # (frames, C, H, W)
@@ -144,7 +155,7 @@ def argument(key: str, value: str | Sequence[str]) -> str:
 
 
 def _hydra(value: str) -> str:
-    """As Hydra writes this text: bare when it is a plain word that cannot be taken for a number, a constant or a list."""
+    """Quote a text for Hydra's grammar, unless it is a plain word that Hydra takes for a text."""
     if re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII) and not re.fullmatch(
         r"(null|true|false|inf|nan|[.\d][\d_.eE-]*)", value, re.I
     ):
@@ -211,7 +222,7 @@ def picture(frames: Frames, path: Path, title: str) -> None:
 
 
 def contents(path: Path) -> list[str]:
-    """The lines about a file of arrays: its format, every array, and what else there is."""
+    """Describe a file of arrays in lines: its format, every array, and its other content."""
     listing = scan(path)
     size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
@@ -248,7 +259,14 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print what is in a file. Raises UserError if it cannot be read."""
+    """Print the content of a file.
+
+    Args:
+        arguments: the command line after the name of the command.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     parser = argparse.ArgumentParser(prog="vsr inspect", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")

@@ -1,4 +1,4 @@
-"""Interfaces of the writers: `ArrayWriter` for a format, `Sink` for an output, `Journal` for progress that outlives a kill."""
+"""Interfaces of the writers: `ArrayWriter` for a format, `Sink` for an output, `Journal` for progress that survives a kill."""
 
 from __future__ import annotations
 
@@ -24,39 +24,46 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMET
 
 
 class Sink(ABC):
-    """Where SR frames go. Created for a target path; nothing appears under that path until `finish`.
+    """Receives SR frames and writes them to a target path. Nothing appears under that path before `finish`.
 
     Frames are counted over all movies of the file, one movie after the other. Leaving a `with` block closes the sink.
 
     Attributes:
-        done: frames that need not be written (again): those that an interrupted run with the same identity stored, 0 for a new
-            one, and from then on every frame handed to `write`.
+        done: number of frames that need not be written again: the frames that an interrupted run with the same identity stored,
+            and every frame passed to `write` since then.
     """
 
     done: int
 
     @abstractmethod
     def write(self, start: int, frames: np.ndarray) -> None:
-        """Append float32 frames (t, C, H, W) in physical units; `start` is always `done`. They may still be in flight after."""
+        """Append frames. The sink may store them later than it returns.
+
+        Args:
+            start: number of the first frame; always equal to `done`.
+            frames: (t, C, H, W) float32 in physical units.
+        """
 
     @abstractmethod
     def flush(self) -> None:
-        """Make what was written durable, and record how far that is: a kill from now on costs only later frames."""
+        """Make the written frames durable and record their number, so that a later kill costs only later frames."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Make all frames durable, check the size and move the file to its target, replacing what is there.
+        """Make all frames durable, check the size and move the file to its target, replacing an existing one.
 
-        Raises ValueError when frames are missing, UserError when the disk does not take the file.
+        Raises:
+            ValueError: frames are missing.
+            UserError: the file cannot be written.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give up handles and lock. What was flushed stays for a later run, unless `finish` was called; may be called twice."""
+        """Release handles and the lock. Flushed frames stay for a later run unless `finish` was called. May be called twice."""
 
     @abstractmethod
     def discard(self) -> None:
-        """Close, and delete what was written: it is worth nothing to a later run."""
+        """Close the sink and delete the unfinished output."""
 
     def __enter__(self) -> Self:
         return self
@@ -91,44 +98,45 @@ class ArrayWriter(ABC):
         """Open the output of a journal, which belongs to the sink from now on. Raises UserError when the disk has no room."""
 
     def needs_dims(self, origin: str) -> bool:
-        """Whether dimensions without a name must get one, in the output of an input of the format `origin`."""
+        """Whether unnamed dimensions must get a name when the input has the format `origin`."""
         return False
 
     def valid_names(self, names: Sequence[str]) -> list[str]:
-        """Names that the format accepts, all different, in place of the names of arrays and fields."""
+        """Return names that the format accepts, all different, for arrays and fields with the given names."""
         return list(names)
 
     def target_problem(self, path: Path) -> str | None:
-        """Why an output must not replace `path`; None for a path that it may replace."""
+        """Return the reason why an output must not replace `path`; None when it may."""
         return None
 
 
 class Journal:
-    """Of one target: who writes it, what was agreed (`identity`) and how far it came, beside it in the same folder.
+    """Records who writes a target, which run it belongs to (`identity`) and how many frames are stored.
 
-    The unfinished file or folder is `.NAME.part`; `.NAME.part.json` says what it is and is itself written whole or not at all;
-    `.NAME.part.lock` is locked while a process writes. Order that makes a kill harmless: first the data are made durable, then
-    `record` is called; what `record` did not say is not believed.
+    Three files beside the target: `.NAME.part` is the unfinished file or folder, `.NAME.part.json` describes it and is replaced
+    atomically, `.NAME.part.lock` is locked while a process writes. A kill is harmless because the data are made durable before
+    `record` is called, and data that `record` did not confirm are not used.
 
     Attributes:
-        partial: where to write; a file or a folder.
-        spare: a second name, for writers that make the final file out of the partial; means nothing after a kill.
-        done: frames that the last `record` called durable; 0 for a new file.
-        state: what the writer recorded beside it, plain values.
-        resumed: whether there is a partial of the same identity. Otherwise nothing is there.
+        partial: path to write to; a file or a folder.
+        spare: a second path, for writers that build the final file from the partial one; ignored after a kill.
+        done: number of frames that the last `record` confirmed; 0 for a new file.
+        state: plain values that the writer recorded with `done`.
+        resumed: whether an unfinished output with the same identity exists.
     """
 
     def __init__(self, target: Path, identity: Mapping[str, Any], *, overwrite: bool = False, folder: bool = False) -> None:
-        """Lock the target and look for what an interrupted run left.
+        """Lock the target and look for the unfinished output of an interrupted run.
 
         Args:
-            target: the file or folder to appear at `finish`.
-            identity: all that the frames depend on, as JSON can hold it: only a partial with the same is continued.
-            overwrite: start over when there is a partial with another identity, and replace an existing target (at `finish`).
-            folder: whether the result is a folder; then `finish` replaces a whole folder, so the writer must look into it first.
+            target: the file or folder that appears at `finish`.
+            identity: everything that the frames depend on, as JSON values. Only an output with the same identity is continued.
+            overwrite: discard an unfinished output with another identity, and replace an existing target at `finish`.
+            folder: whether the target is a folder. `finish` then replaces the whole folder, so the writer must check it first.
 
-        Raises UserError when the target exists, another process writes it, a partial is of another identity, or the folder
-        around it cannot be written.
+        Raises:
+            UserError: the target exists, another process writes it, an unfinished output has another identity, or the folder
+                around the target cannot be written.
         """
         self.target = Path(target)
         self.partial = self.target.with_name(f".{self.target.name}.part")
@@ -171,7 +179,7 @@ class Journal:
             self.done, self.state, self.resumed = known["done"], known["state"], True
 
     def start_over(self) -> None:
-        """Forget and delete what an earlier run left."""
+        """Forget and delete the unfinished output of an earlier run."""
         self.done, self.state, self.resumed = 0, {}, False
         with writing(self.target):
             self.path.unlink(missing_ok=True)  # first: without it a partial is worth nothing
@@ -179,7 +187,15 @@ class Journal:
             remove(self.spare)
 
     def record(self, done: int, **state: Any) -> None:
-        """Say that `done` frames are durable, and what else the writer must know to go on. Raises UserError on a full disk."""
+        """Confirm that frames are durable.
+
+        Args:
+            done: number of durable frames.
+            state: plain values that the writer needs to continue.
+
+        Raises:
+            UserError: the disk is full, or writing is not permitted.
+        """
         state = {**self.state, **state}
         text = json.dumps({"identity": self.identity, "done": done, "state": state})
         # One name for the new text, not a random one: nothing is left over however often the process is killed.
@@ -194,7 +210,7 @@ class Journal:
         self.done, self.state = done, state
 
     def finish(self) -> None:
-        """Move the partial, which must be complete and synced, to the target, forget the rest and unlock."""
+        """Move the complete and synced partial output to the target, delete the record and unlock."""
         old = self.target.with_name(f".{self.target.name}.old")
         with writing(self.target, self.done):
             if self.target.is_dir() and not self.target.is_symlink():  # a rename does not replace a folder with files in it
@@ -209,7 +225,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Unlock; what was recorded stays for a later run."""
+        """Unlock. The recorded progress stays for a later run."""
         if self._lock is not None:
             with suppress(OSError):
                 self._lock_path.unlink(missing_ok=True)
@@ -274,7 +290,7 @@ def _locked(path: Path, target: Path) -> int:
 
 
 def _journal(path: Path) -> dict[str, Any] | None:
-    """What it says; None when there is none that can be believed."""
+    """Read a record; None when there is none or it is damaged."""
     with suppress(OSError, ValueError):
         known = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(known, dict) and known.keys() == {"identity", "done", "state"}:

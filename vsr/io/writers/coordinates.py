@@ -9,23 +9,17 @@ import numpy as np
 
 
 def refine(values: np.ndarray, scale: int, axis: int = 0, period: float | None = None) -> np.ndarray:
-    """The coordinate of the pixel centres of a grid that is `scale` times finer along one axis.
+    """Compute the coordinates of pixel centres on a grid that is `scale` times finer along one axis.
 
-    Pixel j of the finer grid lies at the index (j + 0.5) / scale - 0.5 of the coarse one: between two centres the coordinate is
-    interpolated linearly, before the first and after the last extrapolated with the slope there, so that uniform grids stay
-    uniform and smoothly stretched ones stay monotonic. A latitude with a centre on the pole is therefore continued beyond it.
-    Coordinates of more dimensions (curvilinear grids) are refined along one axis after the other, which is bilinear.
+    Pixel j of the finer grid lies at index (j + 0.5) / scale - 0.5 of the coarse grid. Coordinates are interpolated linearly
+    between two coarse centres, and extrapolated with the slope at the end before the first and after the last one. So uniform
+    grids stay uniform, stretched grids stay monotonic, and a latitude with a centre on the pole continues beyond the pole.
+    Coordinates with more dimensions (curvilinear grids) are refined along one axis after the other, which is bilinear.
 
     Args:
         values: numbers of any shape; integers become float64, floats keep their precision.
-        scale: how many pixels come from one, at least 1.
-        axis: the axis of pixels, of length 2 or more.
-        period: of an angle, 360 for degrees. Where the coordinate jumps by more than half of it (0 after 359), it is interpolated
-            across the jump and the result brought back to the range of the input: from -180 when it has negative values, else
-            from 0. Without a jump nothing is brought back: 0, 1 ... 359 becomes -0.25, 0.25 ... 359.25. Not done where
-            values are missing, nor right where rows of a curvilinear grid cross a pole.
-
-    Raises ValueError for an axis of length 1, whose spacing nobody knows.
+        scale: HR pixels per LR pixel.
+        axis: the axis to refine.
     """
     length = values.shape[axis]
     if length < 2:

@@ -58,20 +58,28 @@ def stream_pair(
     audio: bool = True,
     comment: str = "",
 ) -> tuple[Source, Sink]:
-    """Open what is to be enlarged and where the result goes: a video, a folder of pictures, or one picture, each to its kind.
+    """Open the source of LR frames and the sink of SR frames for a video, a folder of pictures, or one picture.
 
-    The source gives LR blocks (t, C, h, w) of codes 0..255, the sink takes SR (t, C, h * scale, w * scale) from `sink.done` on;
-    what does not go through the network (chroma, transparency, times) goes from one to the other by itself. Each of the two may
-    have a thread of its own. Together they hold the frames between reading and writing, and one piece's look-ahead.
+    The source yields LR blocks (t, C, h, w), the sink takes SR blocks (t, C, h * scale, w * scale) from frame `sink.done` on;
+    both in codes 0..255. Chroma, transparency and times, which do not pass through the network, go directly from source to
+    sink. Source and sink may run in two threads. Together they hold the frames between reading and writing, and the encoder's
+    look-ahead.
 
     Args:
-        input, output: paths; the output's suffix says how it is stored (`VideoSink`, `PictureSink`).
-        scale, channels: of the network; "luma" leaves colour to bicubic interpolation.
-        identity: all that the frames depend on; the input's name, size and date are added.
-        frames: use only the first so many.
-        overwrite, crf, preset, audio, comment: as of `VideoSink`; pictures know `overwrite` alone.
+        input: path of the video, picture or folder.
+        output: path of the result; its suffix decides how it is stored (`VideoSink`, `PictureSink`).
+        scale: of the network.
+        channels: of the network; with "luma", colour is enlarged by bicubic interpolation.
+        identity: everything that the frames depend on; name, size and date of the input are added.
+        overwrite: as in `Journal`.
+        frames: number of frames to use from the beginning; None for all.
+        crf: as in `VideoSink`.
+        preset: as in `VideoSink`.
+        audio: as in `VideoSink`.
+        comment: as in `VideoSink`.
 
-    Raises UserError for what cannot be read, written or kept.
+    Raises:
+        UserError: the input cannot be read, or the output cannot be written or cannot hold the result.
     """
     # These modules import torch, which array files do not need.
     from vsr.io.writers.pictures import picture_pair

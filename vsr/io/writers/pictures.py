@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: folders of frames of a movie, or one picture; colour and transparency beside the network."""
+"""Upscaling of pictures to pictures: folders of numbered frames, or one picture, with colour and transparency."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ GREY = np.array([0.299, 0.587, 0.114])
 
 
 class PictureSource(Source):
-    """Pictures of one size as frames; chroma, transparency and what the header says wait beside them.
+    """Pictures of one size as frames. Chroma, transparency and header data go directly to the sink.
 
     Args:
-        files: in order. channels: what the network is for; "luma" of colour is BT.601's as `read_picture` gives it, grey stays.
-        beside: where the rest waits.
+        files: pictures in order.
+        channels: of the network. "luma" of a colour picture is that of BT.601, as in `read_picture`.
+        beside: passes the data that do not go through the network to the sink.
 
-    Raises UserError for pictures of several sizes and those that `picture_facts` refuses.
+    Raises:
+        UserError: the pictures differ in size, or `picture_facts` refuses one.
     """
 
     def __init__(self, files: list[Path], channels: Literal["luma", "rgb"], beside: Beside) -> None:
@@ -68,7 +70,7 @@ class PictureSource(Source):
         return values
 
     def _read(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """What goes through the network, and what waits beside it."""
+        """Return the frame for the network and the arrays that bypass the network."""
         file, facts = self.files[number], self.facts[number]
         beside = [read_alpha(file, facts)] if facts.alpha else []
         values = read_picture(file, "luma" if facts.grey else "rgb").values
@@ -81,15 +83,20 @@ class PictureSource(Source):
 
 
 class PictureSink(Sink):
-    """SR frames as PNG or TIFF, one file each, of the depth of the input's; or one picture alone.
+    """Writes SR frames as PNG or TIFF with the depth of the input: one file per frame in a folder, or one picture.
 
-    A folder appears as a whole; until then it is `.NAME.part`, and `done` says how many of its files are durable.
+    A folder appears as a whole; before that it is `.NAME.part`, and `done` is the number of its durable files.
 
     Args:
-        path: the folder or file to appear. source: whose frames come. scale: of the network.
-        identity, overwrite: as of `Journal`. A folder that holds other files than those to be written is never replaced.
+        path: the folder or file to write.
+        source: the source of the frames.
+        scale: of the network.
+        identity: as in `Journal`.
+        overwrite: as in `Journal`; a folder that holds other files is never replaced.
+        folder: whether the result is a folder.
 
-    Raises UserError as `Journal`, and for files of other kinds.
+    Raises:
+        UserError: as `Journal`, and when the folder holds other files.
     """
 
     def __init__(
@@ -111,7 +118,7 @@ class PictureSink(Sink):
         source.beside.begin(self.done)
 
     def write(self, start: int, frames: np.ndarray) -> None:
-        """SR (t, C, H, W) in codes 0..255. Durable when it returns."""
+        """Write SR frames (t, C, H, W) in codes 0..255; they are durable on return."""
         if start != self.done:
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with writing(self.path, self.journal.done):
@@ -142,7 +149,7 @@ class PictureSink(Sink):
         self.journal.start_over()
 
     def _pixels(self, sr: np.ndarray, beside: np.ndarray | None, facts: PictureFacts) -> np.ndarray:
-        """(H, W, channels) codes 0..255 of what the picture is: grey or R'G'B', and transparency."""
+        """Return (H, W, channels) in codes 0..255: grey or R'G'B', and transparency."""
         enlarged = np.empty((0, *sr.shape[1:]))
         if beside is not None:
             enlarged = bicubic_up(torch.from_numpy(beside)[None], self.scale)[0].numpy().astype(np.float64)
@@ -157,7 +164,13 @@ class PictureSink(Sink):
 
 
 def encoded(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
-    """A file of (H, W, channels) codes 0..255, rounded once to 8 or 16 bits: "png" or "tiff"."""
+    """Encode a picture.
+
+    Args:
+        pixels: (H, W, channels) in codes 0..255, not rounded.
+        kind: "png" or "tiff".
+        facts: of the input; 16 bits per channel when the input has them, else 8.
+    """
     from PIL import Image
 
     top = 65535 if facts.deep else 255
@@ -178,7 +191,7 @@ def encoded(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
 
 
 def _deep_png(whole: np.ndarray, tags: dict[str, bytes]) -> bytes:
-    """16-bit colour, which Pillow does not write: by PyAV, with its tags put behind the header."""
+    """Encode 16-bit colour with PyAV, since Pillow cannot, and insert the tags after the header."""
     try:
         import av
     except ImportError as error:
@@ -214,7 +227,7 @@ def picture_pair(
     overwrite: bool = False,
     frames: int | None = None,
 ) -> tuple[PictureSource, PictureSink]:
-    """As `stream_pair`: a folder of pictures to a folder of the same names (.png but for TIFF), or a picture to a picture."""
+    """Open source and sink for pictures, as `stream_pair`. File names stay, with .png for every format but TIFF."""
     folder = input.is_dir()
     if not input.exists():
         raise UserError(f"{input}: no such file or folder; type input=PATH")

@@ -31,7 +31,7 @@ def write_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
 
 
 def _with_aspect(tracks: bytes, height: int, width: int) -> bytes:
-    """The content of the Tracks element with that of its video's TrackEntry replaced."""
+    """Return the content of the Tracks element with the video's TrackEntry replaced."""
     out, last = b"", 0
     for name, start, stop in _elements(tracks, 0, len(tracks)):
         entry = tracks[start:stop]

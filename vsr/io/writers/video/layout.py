@@ -72,9 +72,10 @@ class Layout:
 
 
 def stored(facts: VideoFacts) -> Layout:
-    """The layout of a video, with what players assume where it says nothing.
+    """Return the layout of a video, with the values that players assume for undeclared ones.
 
-    They judge by the number of lines, and SR has more of them: unsaid, the colours of a small video would change by enlarging it.
+    Players assume them by the number of lines. SR has more lines, so that the colours of a small video without declared values
+    would change if the result did not declare them.
     """
     matrix, primaries = UNSAID, facts.primaries
     if facts.kind == "yuv":

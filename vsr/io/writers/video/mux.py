@@ -1,4 +1,4 @@
-"""The pieces of a video and what goes with it from the input, put together without encoding anything again."""
+"""Join the pieces of a video with the other streams of the input, without encoding again."""
 
 from __future__ import annotations
 
@@ -22,15 +22,20 @@ STREAM_TAGS = ("language", "title", "filename", "mimetype")
 
 
 class Companions:
-    """What goes with the pictures from the input to the output as it is: audio, subtitles, fonts, chapters, tags.
+    """The parts of the input that are copied unchanged: audio, subtitles, fonts, chapters, tags.
 
     Args:
-        path: the input. encoding: of the output. audio: whether to take any of it.
+        path: the input.
+        encoding: of the output.
+        output: path of the output.
+        audio: whether to keep audio.
 
     Attributes:
-        kept: numbers of the streams that go along. notes: what does not, a sentence each.
+        kept: numbers of the copied streams.
+        notes: a sentence for each stream that is not copied.
 
-    Raises UserError for audio that the output cannot hold, and for a video that it cannot.
+    Raises:
+        UserError: the output cannot hold the video or its audio.
     """
 
     def __init__(self, path: Path, encoding: Encoding, output: Path, *, audio: bool = True) -> None:
@@ -47,7 +52,7 @@ class Companions:
 
 
 def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
-    """Numbers of the streams that go along, and sentences about those that do not."""
+    """Return the numbers of the copied streams, and a sentence for each other stream."""
     import av
 
     kept: list[int] = []
@@ -141,10 +146,10 @@ def _time(packet: Any) -> Fraction:
 
 
 def _pictures(pieces: list[Path], video: Any, encoding: Encoding) -> Iterator[Any]:
-    """The video's packets with the times that their frames were given.
+    """Yield the video's packets with the times of their frames.
 
-    Times of decoding: those of showing, in order, so much earlier that no frame is shown before it is decoded. That is how far
-    the encoder says that it reorders; the first ones lie before the first frame.
+    Decoding times are the presentation times in order, moved back by the encoder's reordering delay, so that every frame is
+    decoded before it is shown.
     """
     ahead = video.codec_context.reorder_depth
     step = max(1, round(1 / (encoding.rate * encoding.tick)))

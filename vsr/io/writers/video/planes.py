@@ -1,4 +1,4 @@
-"""What stands beside luma: chroma resampled to where a player looks for it, R'G'B' and back, codes and their one rounding."""
+"""Colour planes of video frames: chroma resampling, R'G'B' conversion, and one rounding to integer codes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from vsr.io.writers.video.layout import Layout
 
 
 def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
-    """`count` values along `dim` (-2, -1), the k-th at index offset + k * step: cubic (a = -0.5), antialiased, symmetric border.
+    """Resample values along one axis with an antialiased cubic kernel (a = -0.5) and a symmetric border.
 
-    Keys, "Cubic convolution interpolation", 1981; equal to `bicubic_up` and `bicubic_down` where those apply.
+    Equal to `bicubic_up` and `bicubic_down` where those apply. Source: Keys, "Cubic convolution interpolation", 1981.
+
+    Args:
+        x: (..., rows, columns).
+        dim: -2 or -1.
+        count: number of values to compute.
+        step: distance of two computed values, in indices of `x`.
+        offset: position of the first computed value, in indices of `x`.
     """
     if step == 1 and offset == 0 and count == x.shape[dim]:
         return x
@@ -39,7 +46,15 @@ def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Ten
 
 
 def chroma_to(planes: Tensor, source: Layout, target: Layout, size: tuple[int, int], scale: int = 1) -> Tensor:
-    """Chroma (..., rows, columns) of a frame -> those of a frame `scale` times as large of `size`, where the target has them."""
+    """Resample chroma planes to the size and sample positions of a target layout.
+
+    Args:
+        planes: (..., rows, columns), chroma of one frame.
+        source: layout of the frame.
+        target: layout of the result.
+        size: (rows, columns) of the target's luma.
+        scale: target luma pixels per source luma pixel.
+    """
     rows, columns = target.plane_size(*size, 1)
     for dim, count, axis in ((-2, rows, 0), (-1, columns, 1)):
         old, new = source.chroma[axis], target.chroma[axis]
@@ -53,7 +68,16 @@ def chroma_to(planes: Tensor, source: Layout, target: Layout, size: tuple[int, i
 
 
 def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tensor:
-    """Signals (..., rows, columns) of luma and of both chroma planes, all of one size -> (..., 3, rows, columns) R'G'B'."""
+    """Convert luma and chroma signals of one size to R'G'B'.
+
+    Args:
+        y: (..., rows, columns), luma in 0..1.
+        chroma: the two chroma planes, each (..., rows, columns) in -0.5..0.5.
+        layout: gives the luma weights.
+
+    Returns:
+        (..., 3, rows, columns).
+    """
     red_share, blue_share = layout.luma_weights
     blue = y + 2 * (1 - blue_share) * chroma[0]
     red = y + 2 * (1 - red_share) * chroma[1]
@@ -62,7 +86,7 @@ def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tens
 
 
 def from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """(..., 3, rows, columns) -> luma (..., rows, columns), chroma (2, ..., rows, columns)."""
+    """Convert R'G'B' (..., 3, rows, columns) to luma (..., rows, columns) and chroma (2, ..., rows, columns)."""
     red_share, blue_share = layout.luma_weights
     red, green, blue = rgb.unbind(-3)
     y = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
@@ -71,11 +95,12 @@ def from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Colours:
-    """What of a frame goes through the network, what goes beside it, and how both become planes again.
+    """Splits frames into the part for the network and the rest, and joins both to planes again.
 
     Attributes:
-        source, target: the layouts of LR and SR.
-        channels: what the network is for.
+        source: layout of LR frames.
+        target: layout of SR frames.
+        channels: of the network.
         scale: of the network.
     """
 
@@ -85,9 +110,11 @@ class Colours:
     scale: int
 
     def split(self, planes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Planes of codes 0..255 -> float32 (C, h, w) for the network in 0..255, and chroma signals to keep (2, rows, columns).
+        """Split the planes of an LR frame (codes 0..255).
 
-        Luma of R'G'B' is that of BT.601 in the full range, as the readers of training data have it.
+        Returns:
+            Float32 (C, h, w) in 0..255 for the network, and chroma signals (2, rows, columns) to keep, or None. Luma of R'G'B'
+            frames is that of BT.601 in full range, as in the training data.
         """
         source = self.source
         if self.channels == "rgb":
@@ -102,7 +129,7 @@ class Colours:
         return planes[0][None], self._chroma(planes).numpy() if source.kind == "yuv" else None
 
     def join(self, sr: np.ndarray, beside: np.ndarray | None) -> list[np.ndarray]:
-        """SR (C, H, W) in 0..255 and the chroma of its LR frame -> integer planes of the target."""
+        """Combine SR (C, H, W) in 0..255 and the chroma of its LR frame to integer planes of the target layout."""
         source, target = self.source, self.target
         values, size = torch.from_numpy(np.ascontiguousarray(sr, np.float32)), (sr.shape[1], sr.shape[2])
         chroma = None if beside is None else torch.from_numpy(beside)

@@ -1,4 +1,4 @@
-"""The sink that writes a video."""
+"""Write SR frames as a video."""
 
 from __future__ import annotations
 
@@ -26,21 +26,29 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 
 class VideoSink(Sink):
-    """SR frames of a video as a video: with the input's times, audio, subtitles, colours and shape of pixels.
+    """Writes SR frames as a video with the times, audio, subtitles, colours and pixel shape of the input.
 
-    .mkv is FFV1: lossless, subsampling and depth as the input's. .mp4 and .mov are H.264, 4:2:0 of 8 bits. Frames are encoded in
-    pieces of 64 to 256, each a file in the folder `.NAME.part`; a kill costs the piece in work. `flush` completes a lossless
-    piece early; one of H.264 stays open, so that an interruption leaves no trace in the result, and `done` may be behind.
+    .mkv holds FFV1: lossless, with the subsampling and depth of the input. .mp4 and .mov hold H.264 in 4:2:0 with 8 bits.
+    Frames are encoded in pieces of 64 to 256 frames, each a file in the folder `.NAME.part`; a kill costs the current piece.
+    `flush` completes a lossless piece early. A piece of H.264 stays open, so that an interruption leaves no trace in the
+    result.
+
+    `write`, `flush`, `finish` and `close` must be called by one thread, which may differ from the source's.
 
     Args:
-        path: the file to appear. source: the video that the frames come from.
-        colours: how SR and what is in `beside` become planes.
-        identity: all that the frames depend on; how they are encoded is added.
-        overwrite: as of `Journal`. crf: quality of H.264, 0 (lossless) to 51. preset: of x264.
-        audio: take audio along. comment: a tag of the file.
+        path: the file to write.
+        source: the video that the frames come from.
+        colours: joins SR and the data in `beside` to planes.
+        beside: receives the data of each frame that bypass the network.
+        identity: everything that the frames depend on; the encoder's settings are added.
+        overwrite: as in `Journal`.
+        crf: quality of H.264, 0 (lossless) to 51.
+        preset: of x264.
+        audio: keep the audio.
+        comment: a tag of the file.
 
-    `write`, `flush`, `finish` and `close` belong to one thread, which may be another one than the source's.
-    Raises UserError where the container cannot hold the video or its audio, for odd sizes in H.264, and as `Journal`.
+    Raises:
+        UserError: the container cannot hold the video or its audio, H.264 gets an odd size, or as `Journal`.
     """
 
     def __init__(
@@ -86,7 +94,7 @@ class VideoSink(Sink):
         self._last = 0
 
     def write(self, start: int, frames: np.ndarray) -> None:
-        """SR (t, C, H, W) in codes 0..255."""
+        """Append SR frames (t, C, H, W) in codes 0..255; `start` is the number of the first one."""
         if start != self.done:
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with self._guarded():
@@ -98,7 +106,7 @@ class VideoSink(Sink):
                     self._complete()
 
     def flush(self) -> None:
-        """As of `Sink` where the video is lossless; of H.264 only whole pieces are durable."""
+        """Make the written frames of a lossless video durable; with H.264 only complete pieces are durable."""
         if self.encoding.lossless:
             with self._guarded():
                 self._complete()
@@ -141,7 +149,7 @@ class VideoSink(Sink):
 
 
 def _target(path: Path, source: Layout) -> Layout:
-    """How SR is stored: lossless as it comes, H.264 as 4:2:0 of 8 bits."""
+    """Return the layout of SR frames: the input's for .mkv, 4:2:0 with 8 bits for H.264."""
     if path.suffix.lower() == ".mkv":
         return replace(source, centred=False)
     if source.kind == "rgb":

@@ -1,4 +1,4 @@
-"""Where LR frames come from one block at a time, while what does not go through the network waits beside them."""
+"""Sources of LR frames for streamed upscaling, and the data of each frame that bypass the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from vsr.io.writers.video.planes import Colours
 
 
 class Beside:
-    """What a source leaves for its sink about each frame: chroma, transparency, times. One thread may put while another takes."""
+    """Passes the data of each frame that bypass the network from the source to the sink: chroma, transparency, times.
+
+    One thread may call `put` while another calls `take`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,18 +26,22 @@ class Beside:
         self._first = 0  # frames before it will not be asked for
 
     def begin(self, number: int) -> None:
-        """Frames before `number` are not wanted: they were written by an earlier run."""
+        """Ignore frames before `number`, which an earlier run has written."""
         with self._lock:
             self._first = number
 
     def put(self, number: int, what: Any) -> None:
-        """Leave something about a frame."""
+        """Store the data of a frame."""
         with self._lock:
             if number >= self._first:
                 self._waiting[number] = what
 
     def take(self, number: int) -> Any:
-        """What was left about a frame, once. Raises ValueError for a frame that was not read, or was written before."""
+        """Return the data of a frame and forget them.
+
+        Raises:
+            ValueError: the frame was not read, or was taken before.
+        """
         with self._lock:
             if number not in self._waiting:
                 raise ValueError(f"frame {number} is to be written, but was not read, or was written before")
@@ -46,8 +53,10 @@ class Source(ABC):
     """LR frames in order.
 
     Attributes:
-        channels, height, width: of the frames.
-        notes: sentences for the user about what is not kept or not as it may look.
+        channels: of the frames, for the network.
+        height: in pixels.
+        width: in pixels.
+        notes: sentences for the user about losses and possible faults.
     """
 
     channels: int
@@ -58,27 +67,33 @@ class Source(ABC):
     @property
     @abstractmethod
     def length(self) -> int:
-        """How many frames there should be; what `blocks` gives is what counts."""
+        """The expected number of frames; `blocks` may yield more or fewer."""
 
     @abstractmethod
     def blocks(self, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the first frame, float32 frames (t, C, h, w) of codes 0..255), t = `size` but for the last, from `start` on.
+        """Read frames from `start` on. To be used by one thread, which may differ from the sink's.
 
-        To be used by one thread, which may be another one than that of the sink. Each frame once; after an interruption from as
-        many frames before `Sink.done` as a movie network looks back.
+        Args:
+            size: frames per block; the last block may be shorter.
+            start: the first frame. After an interruption this lies before `Sink.done` by the context of a movie network.
+
+        Yields:
+            The number of the first frame, and float32 frames (t, C, h, w) in codes 0..255.
         """
 
     @abstractmethod
     def peek(self) -> Iterator[np.ndarray]:
-        """The same frames (C, h, w) from the first on, to look at: nothing is kept for writing them."""
+        """Yield the frames (C, h, w) from the first on for inspection; nothing is passed to the sink."""
 
 
 class VideoSource(Source):
-    """Frames of a video for a network; chroma and times wait beside them.
+    """Frames of a video for a network.
 
     Args:
-        stream: the video. colours: what goes through the network. beside: where the rest waits.
-        known: number and time of a frame that was read by an earlier run (`IsolatedVideo.read`).
+        stream: the video.
+        colours: splits frames into the part for the network and the rest.
+        beside: passes the rest to the sink.
+        known: number and time of a frame that an earlier run has read (see `IsolatedVideo.read`); None for a new run.
     """
 
     def __init__(self, stream: IsolatedVideo, colours: Colours, beside: Beside, known: tuple[int, int] | None) -> None:
@@ -95,7 +110,7 @@ class VideoSource(Source):
 
     @cached_property
     def length(self) -> int:
-        """As promised; where the container does not promise, its packets are counted, which reads the file once."""
+        """The number of frames that the container declares; otherwise its packets are counted, which reads the whole file."""
         stream = self.stream
         count = stream.facts.frames or len(stream.times()[0])
         return count if stream.frames is None else min(count, stream.frames)
