@@ -7,7 +7,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ class ArrayReader(ABC):
         isolated: run this reader in a child process, where a crash of a library does no harm. False only for readers that check
             every declared size themselves before NumPy or SciPy reads a value.
         format: name of the format, and of its version, for the user.
+        advice: what to do with a file that cannot be read; the end of error messages.
         time_last: arrays usually have time as their last index.
         superseded: files of this version are only read; outputs get the current version of the format.
     """
@@ -116,6 +117,7 @@ class ArrayReader(ABC):
     suffixes: tuple[str, ...]
     isolated: bool = True
     format: str
+    advice: str = DAMAGED
     time_last: bool = False
     superseded: bool = False
 
@@ -139,13 +141,21 @@ class ArrayReader(ABC):
             UserError: the file is of this format, but cannot be read.
         """
 
-    @abstractmethod
     def listing(self) -> Listing:
         """List every array. Reads no values."""
+        variables: list[Variable] = []
+        refused: dict[str, str] = {}
+        with self._errors():
+            for name, found in self._entries():
+                if isinstance(found, Variable):
+                    variables.append(found)
+                else:
+                    refused[name] = found
+        return Listing(self.format, tuple(variables), refused)
 
-    @abstractmethod
     def details(self, name: str) -> Details:
-        """Details of an array of the listing, whose declared storage is checked: it can be read safely."""
+        """Check the declared storage of an array of the listing, so that it can be read safely, and return its details."""
+        return Details()
 
     @abstractmethod
     def read(self, name: str, part: Part) -> np.ndarray:
@@ -159,9 +169,17 @@ class ArrayReader(ABC):
         """All values of a `Neighbour`, not decoded."""
         return self.read(name, ())
 
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        """Yield (name, array) of each usable array, and (name, reason) of each other object, for `listing`."""
+        raise NotImplementedError
+
     def _open(self) -> Any:
-        """Open the handle that is kept between reads."""
-        return None
+        """Open the handle that is kept between reads; by default a place for arrays by name."""
+        return {}
+
+    def _errors(self, name: str | None = None) -> AbstractContextManager[None]:
+        """Turn any error into a UserError about the file, or about its array `name`."""
+        return user_errors(str(self.path) if name is None else f"{self.path}: {printable(name)}", self.advice)
 
     @property
     def handle(self) -> Any:
@@ -237,6 +255,11 @@ def shape_problem(shape: Sequence[int]) -> str | None:
     if any(n < 0 for n in shape):
         return f"declares an impossible shape {tuple(shape)}"
     return f"is empty ({shape_text(shape)})" if 0 in shape else None
+
+
+def array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
+    """Why an array cannot be a movie; None for at least one value of integers or floats."""
+    return dtype_problem(dtype) or shape_problem(shape)
 
 
 def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayReader, Details, Listing, Metadata, Neighbour, Part, Variable, printable, user_errors
+from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable, user_errors
 
 if TYPE_CHECKING:
     import h5py
@@ -104,6 +104,7 @@ class HDF5Reader(ArrayReader):
     name = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
     format = "HDF5"
+    advice = DAMAGED
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
@@ -112,23 +113,19 @@ class HDF5Reader(ArrayReader):
     def _open(self) -> h5py.File:
         return open_hdf5(self.path)
 
-    def listing(self) -> Listing:
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         import h5py
 
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with user_errors(str(self.path), DAMAGED):
-            for name, item, problem in self._walk():
-                problem = problem or self._problem(item)
-                if problem is not None:
-                    refused[name] = problem
-                elif isinstance(item, h5py.Dataset):
-                    variables.append(self._variable(name, item))
-        return Listing(self.format, tuple(variables), refused)
+        for name, item, problem in self._walk():
+            problem = problem or self._problem(item)
+            if problem is not None:
+                yield name, problem
+            elif isinstance(item, h5py.Dataset):
+                yield name, self._variable(name, item)
 
     def details(self, name: str) -> Details:
         where = f"{self.path}: {printable(name)}"
-        with user_errors(where, DAMAGED):
+        with self._errors(name):
             dataset = self._dataset(name)
             base.check_chunk(where, dataset.chunks, dataset.dtype.itemsize)
             if not dataset.id.get_storage_size():
@@ -146,7 +143,7 @@ class HDF5Reader(ArrayReader):
         import h5py
 
         file = self.handle
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             movie = file[names[0]]
             known = [_dimension_name(dimension) for dimension in movie.dims]
             full = tuple(name or DIMENSION_NAMES[letter] for name, letter in zip(known, axes, strict=True))
@@ -169,7 +166,7 @@ class HDF5Reader(ArrayReader):
     def read_stored(self, name: str) -> np.ndarray:
         import h5py
 
-        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+        with self._errors(name):
             dataset = self.handle[name]
             if (problem := outside_problem(dataset)) is not None:
                 raise UserError(f"{self.path}: {printable(name)} {problem}")
@@ -187,7 +184,7 @@ class HDF5Reader(ArrayReader):
             return problem
         if item.shape is None:
             return "is empty"
-        return base.dtype_problem(item.dtype) or base.shape_problem(item.shape)
+        return base.array_problem(item.dtype, item.shape)
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         names = tuple(_dimension_name(dimension) for dimension in item.dims)

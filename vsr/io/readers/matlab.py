@@ -13,10 +13,8 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import (
-    DAMAGED,
     ArrayReader,
     Details,
-    Listing,
     Metadata,
     Neighbour,
     Part,
@@ -26,7 +24,6 @@ from vsr.io.readers.base import (
     printable,
     shape_problem,
     shape_text,
-    user_errors,
 )
 from vsr.io.readers.hdf5 import HDF5Reader, attributes, is_hdf5, walk
 from vsr.system.matlab5 import Matrix, list_matrices, read_numbers
@@ -85,38 +82,27 @@ class MatlabReader(_Workspace):
             return cls(path, 5)
         return cls(path, 4) if path.suffix.lower() == ".mat" and _is_version_4(head) else None
 
-    def _open(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def listing(self) -> Listing:
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with user_errors(str(self.path), DAMAGED):
-            found = list(list_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        found = list(list_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
         names = [matrix.name for matrix in found]
         for matrix in found:
             kind = "repeated" if names.count(matrix.name) > 1 else matrix.kind
             if kind in REFUSED or not kind.startswith(("float", "int", "uint")):
-                refused[matrix.name] = REFUSED.get(kind, f"is of MATLAB's type {kind}, not real numbers")
+                yield matrix.name, REFUSED.get(kind, f"is of MATLAB's type {kind}, not real numbers")
             elif matrix.problem is not None:
-                refused[matrix.name] = f"{matrix.problem}; fetch or write the file again"
+                yield matrix.name, f"{matrix.problem}; fetch or write the file again"
             elif (problem := shape_problem(matrix.shape)) is not None:
-                refused[matrix.name] = problem
+                yield matrix.name, problem
             else:
-                variables.append(Variable(matrix.name, matrix.shape, kind, None, None))
-        return Listing(self.format, tuple(variables), refused)
-
-    def details(self, name: str) -> Details:
-        return Details()
+                yield matrix.name, Variable(matrix.name, matrix.shape, kind, None, None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         if name not in self.handle:
-            where = f"{self.path}: {printable(name)}"
-            with user_errors(where, DAMAGED):
+            with self._errors(name):
                 values = _read_version_5(self.path, name) if self.version == 5 else _read_version_4(self.path, name)
                 problem = dtype_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
             if problem is not None:
-                raise UserError(f"{where} {problem}")
+                raise UserError(f"{self.path}: {printable(name)} {problem}")
             self.handle[name] = values
         return self.handle[name][part]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import (
-    DAMAGED,
-    ArrayReader,
-    Details,
-    Listing,
-    Metadata,
-    Neighbour,
-    Part,
-    Variable,
-    printable,
-    user_errors,
-)
+from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable
 from vsr.io.readers.hdf5 import is_hdf5, open_hdf5, outside_problem, walk
 
 
@@ -57,7 +46,7 @@ class NetCDFReader(ArrayReader):
         """Datasets by the path of their group. An HDF5 file is searched first for anything that leads out of it."""
         groups = self._groups() if self.engine == "h5netcdf" else [""]
         options = {"decode_times": False, "decode_timedelta": False, "decode_coords": False, "concat_characters": False}
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             return {group: self._open_group(group, **options) for group in groups}
 
     def _open_group(self, group: str, **options: Any) -> Any:
@@ -79,7 +68,7 @@ class NetCDFReader(ArrayReader):
         import h5py
 
         groups = [""]
-        with open_hdf5(self.path) as file, user_errors(str(self.path), DAMAGED):
+        with open_hdf5(self.path) as file, self._errors():
             for name, item, problem in walk(file):
                 if isinstance(item, h5py.Dataset):
                     problem = outside_problem(item)
@@ -89,33 +78,26 @@ class NetCDFReader(ArrayReader):
                     raise UserError(f"{self.path}: {printable(name)} {problem}")
         return groups
 
-    def listing(self) -> Listing:
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with user_errors(str(self.path), DAMAGED):
-            for group, dataset in self.handle.items():
-                for key, array in dataset.variables.items():
-                    name = f"{group}/{key}" if group else str(key)
-                    stored = np.dtype(array.encoding.get("dtype", array.dtype))
-                    problem = base.dtype_problem(stored) or base.dtype_problem(array.dtype) or base.shape_problem(array.shape)
-                    if problem is not None:
-                        refused[name] = problem
-                        continue
-                    dims = tuple(map(str, array.dims))
-                    variables.append(Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs)))
-        return Listing(self.format, tuple(variables), refused)
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        for group, dataset in self.handle.items():
+            for key, array in dataset.variables.items():
+                name = f"{group}/{key}" if group else str(key)
+                stored = np.dtype(array.encoding.get("dtype", array.dtype))
+                problem = base.dtype_problem(stored) or base.array_problem(array.dtype, array.shape)
+                dims = tuple(map(str, array.dims))
+                yield name, problem or Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs))
 
     def details(self, name: str) -> Details:
         where = f"{self.path}: {printable(name)}"
         dataset, array = self._array(name)
-        with user_errors(where, DAMAGED):
+        with self._errors(name):
             itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
             base.check_chunk(where, array.encoding.get("chunksizes"), itemsize)
             coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
             return Details(base.plain_attributes(array.attrs), tuple(map(base.plain_attributes, coordinates)))
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+        with self._errors(name):
             return self._array(name)[1][part].values
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
@@ -124,7 +106,7 @@ class NetCDFReader(ArrayReader):
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}
         neighbours: list[Neighbour] = []
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
                 group = "/".join(parts[:depth])
                 with self._open_group(group, decode_cf=False) as dataset:
@@ -144,7 +126,7 @@ class NetCDFReader(ArrayReader):
     def read_stored(self, name: str) -> np.ndarray:
         _ = self.handle  # checks that the whole file lies in itself
         group, _, key = name.rpartition("/")
-        with user_errors(f"{self.path}: {printable(name)}", DAMAGED), self._open_group(group, decode_cf=False) as dataset:
+        with self._errors(name), self._open_group(group, decode_cf=False) as dataset:
             return np.asarray(dataset.variables[key].values)
 
     def _array(self, name: str) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,20 +17,15 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import (
-    DAMAGED,
     ArrayReader,
-    Details,
-    Listing,
     Metadata,
     Neighbour,
     Part,
     Variable,
+    array_problem,
     bytes_text,
-    dtype_problem,
     printable,
-    shape_problem,
     shape_text,
-    user_errors,
 )
 
 DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims more lies about its size
@@ -51,7 +46,7 @@ class Header:
 
     def problem(self, size: int) -> str | None:
         """Why an array with this header in `size` bytes cannot be used."""
-        if (problem := dtype_problem(self.dtype) or shape_problem(self.shape)) is not None:
+        if (problem := array_problem(self.dtype, self.shape)) is not None:
             return problem
         if self.end > size:
             return f"is cut short: {shape_text(self.shape)} values need {self.end} bytes, there are {size}"
@@ -85,19 +80,16 @@ class NpyReader(ArrayReader):
     def _open(self) -> np.ndarray:
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
-    def listing(self) -> Listing:
-        with user_errors(str(self.path), DAMAGED), self.path.open("rb") as file:
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        with self.path.open("rb") as file:
             header = read_header(file)
         problem = header.problem(self.path.stat().st_size)
         if problem is not None:
             raise UserError(f"{self.path}: {problem}; give a file with a real array in it")
-        return Listing(self.format, (Variable(self.path.stem, header.shape, str(header.dtype), None, None),), {})
-
-    def details(self, name: str) -> Details:
-        return Details()
+        yield self.path.stem, Variable(self.path.stem, header.shape, str(header.dtype), None, None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             return np.asarray(self.handle[part])
 
 
@@ -114,35 +106,23 @@ class NpzReader(ArrayReader):
         """Recognise any zip; the reader of Zarr is asked first."""
         return cls(path) if is_zip(head) else None
 
-    def _open(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def listing(self) -> Listing:
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with user_errors(str(self.path), DAMAGED), zipfile.ZipFile(self.path) as archive:
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        with zipfile.ZipFile(self.path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
-                problem = member_problem(info)
-                if problem is None and info.filename.endswith(".npy"):
-                    with user_errors(f"{self.path}: {printable(name)}", DAMAGED), archive.open(info) as file:
+                if (problem := member_problem(info)) is not None:
+                    yield name, problem
+                elif not info.filename.endswith(".npy"):
+                    yield name, "is not a .npy member"
+                else:
+                    with self._errors(name), archive.open(info) as file:
                         header = read_header(file)
                     problem = header.problem(info.file_size)
-                    variable = Variable(name, header.shape, str(header.dtype), None, None)
-                elif problem is None:
-                    problem = "is not a .npy member"
-                if problem is None:
-                    variables.append(variable)
-                else:
-                    refused[name] = problem
-        return Listing(self.format, tuple(variables), refused)
-
-    def details(self, name: str) -> Details:
-        return Details()
+                    yield name, problem or Variable(name, header.shape, str(header.dtype), None, None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         if name not in self.handle:
-            with user_errors(f"{self.path}: {printable(name)}", DAMAGED), zipfile.ZipFile(self.path) as archive:
+            with self._errors(name), zipfile.ZipFile(self.path) as archive:
                 self.handle[name] = self._member(archive, archive.getinfo(name + ".npy"))
         return np.asarray(self.handle[name][part])
 

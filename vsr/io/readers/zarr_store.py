@@ -22,17 +22,15 @@ from vsr.io.readers.base import (
     MAX_CHUNK,
     ArrayReader,
     Details,
-    Listing,
     Metadata,
     Neighbour,
     Part,
     Variable,
+    array_problem,
     check_chunk,
-    dtype_problem,
     import_optional,
     plain_attributes,
     printable,
-    shape_problem,
     units_of,
     user_errors,
 )
@@ -58,33 +56,25 @@ class ZarrReader(ArrayReader):
     name = "zarr"
     suffixes = (".zarr", ".zip")
     format = "Zarr"
+    advice = DAMAGED
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
         return cls(path) if (is_zip(head) or path.is_dir()) and is_store(path) else None
 
-    def _open(self) -> dict[str, tuple[dict[str, Any], Any]]:
-        """(metadata, opened array) by name, of arrays that have been opened."""
-        return {}
-
-    def listing(self) -> Listing:
-        variables: list[Variable] = []
-        refused: dict[str, str] = {}
-        with user_errors(str(self.path), DAMAGED):
-            for name, meta in self._arrays():
-                problem = _problem(meta)
-                if problem is None:
-                    shape, dims = tuple(map(int, meta["shape"])), _dims(meta)
-                    variables.append(Variable(name, shape, str(np.dtype(_dtype(meta))), dims, units_of(meta["attributes"])))
-                else:
-                    refused[name] = problem
-        return Listing(self.format, tuple(variables), refused)
+    def _entries(self) -> Iterator[tuple[str, Variable | str]]:
+        for name, meta in self._arrays():
+            if (problem := _problem(meta)) is not None:
+                yield name, problem
+            else:
+                shape, dtype = tuple(map(int, meta["shape"])), str(np.dtype(_dtype(meta)))
+                yield name, Variable(name, shape, dtype, _dims(meta), units_of(meta["attributes"]))
 
     def details(self, name: str) -> Details:
         where = f"{self.path}: {printable(name)}"
         _library()
         arrays = dict(self._arrays())
-        with user_errors(where, DAMAGED):
+        with self._errors(name):
             meta = arrays[name]
             check_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
             group = name.rpartition("/")[0]
@@ -92,15 +82,15 @@ class ZarrReader(ArrayReader):
             return Details(plain_attributes(meta["attributes"]), tuple(plain_attributes(x["attributes"]) for x in beside) or None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
-            if name not in self.handle:
+        with self._errors(name):
+            if name not in self.handle:  # (metadata, opened array) by name
                 self.handle[name] = self._opened(name)
             meta, array = self.handle[name]
             return _decoded(np.asarray(array[part]), meta)
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
         """Arrays of the movie's group and of those above it, and the version, chunks and compression of the movie's arrays."""
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             listed = {variable.name: variable for variable in self.listing().variables}
             top = _library().open(self._store(), mode="r")
             parts = names[0].split("/")[:-1]
@@ -126,7 +116,7 @@ class ZarrReader(ArrayReader):
         return Metadata(dims, tuple(map(_attributes, movies)), groups, neighbours, decoded=dims is not None, storage=storage)
 
     def read_stored(self, name: str) -> np.ndarray:
-        with user_errors(f"{self.path}: {printable(name)}", DAMAGED):
+        with self._errors(name):
             return np.asarray(self._opened(name)[1][...])
 
     def _opened(self, name: str) -> tuple[dict[str, Any], Any]:
@@ -144,7 +134,7 @@ class ZarrReader(ArrayReader):
 
     def _arrays(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(name, metadata) of every array. Raises UserError when any metadata or file of the store leads out of it."""
-        with user_errors(str(self.path), DAMAGED):
+        with self._errors():
             files = self._metadata_files()
             for path, text in sorted(files.items()):
                 folder, _, kind = path.rpartition("/")
@@ -232,7 +222,7 @@ def _problem(meta: Mapping[str, Any]) -> str | None:
         dtype = np.dtype(_dtype(meta))
     except (TypeError, ValueError):
         return f"is of type {printable(str(_dtype(meta)))}, not real numbers"
-    if (problem := dtype_problem(dtype) or shape_problem(meta["shape"])) is not None:
+    if (problem := array_problem(dtype, meta["shape"])) is not None:
         return problem
     codecs = [*(meta.get("codecs") or ()), *(meta.get("filters") or ()), meta.get("compressor") or "bytes"]
     if unknown := sorted({name for name in _codec_names(codecs) if name.removeprefix("numcodecs.") not in CODECS.split()}):
