@@ -65,10 +65,10 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         (folder / f"{module}.py").write_text(f"raise ImportError('not here', name={module!r})")
         monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.syspath_prepend(str(folder))
-        isolated.end()
+        isolated.stop_child()
 
     yield hide
-    isolated.end()
+    isolated.stop_child()
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,9 @@ PARSER = str(Path(isolated.__file__).with_name("child.py"))
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    isolated.end()
+    isolated.stop_child()
     yield
-    isolated.end()
+    isolated.stop_child()
 
 
 def children(pid: int) -> list[int]:
@@ -163,7 +163,7 @@ def test_a_source_is_read_by_another_process_too(tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:  # has a child of its own, not half of the answers to ours
         same = np.array_equal(movie.read(0, 2, 5), expected) and children(os.getpid()) != []
-        isolated.end()
+        isolated.stop_child()
         os._exit(0 if same else 1)
     assert os.waitpid(pid, 0)[1] == 0
     np.testing.assert_array_equal(movie.read(0, 2, 5), expected)
@@ -314,10 +314,10 @@ READING = """
 import re, sys, threading, time
 from pathlib import Path
 from vsr.io.readers.open import scan
-from vsr.io.readers.isolated.parent import run
+from vsr.io.readers.isolated.parent import run_in_child
 scan(Path(sys.argv[1]))
 if sys.argv[2] == "hangs":  # in C, and the interpreter with it, for centuries
-    threading.Thread(target=run, args=(Path("a"), re.match, "(a+)+$", "a" * 99 + "b"), daemon=True).start()
+    threading.Thread(target=run_in_child, args=(Path("a"), re.match, "(a+)+$", "a" * 99 + "b"), daemon=True).start()
 print("read", flush=True)
 time.sleep(60)
 """
@@ -402,7 +402,7 @@ def test_what_a_broken_child_says_is_not_believed(text: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(len(text).to_bytes(8, "little") + text)
-        with pytest.raises(answers.NotUnderstood):
+        with pytest.raises(answers.InvalidMessage):
             answers.receive(ours, 2**30)
 
 

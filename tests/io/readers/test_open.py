@@ -22,7 +22,7 @@ from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.axes import arrange
-from vsr.io.readers.open import Unspecified, list_variables, open_movie, scan
+from vsr.io.readers.open import Unspecified, open_movie, scan
 
 REAL = ROOT.parent / "shared" / "data" / "climate" / "A1B_north_america.nc"
 T, Y, X = 7, 5, 6
@@ -136,7 +136,7 @@ def test_every_format_gives_the_same_movie(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(frames[0], field()[start:stop])
     again = pickle.loads(pickle.dumps(movie))
     np.testing.assert_array_equal(again.read(0, 1, 3), movie.read(0, 1, 3))
-    assert any(v.name.endswith("h") and len(v.shape) == 3 and v.dtype == "float32" for v in list_variables(path))
+    assert any(v.name.endswith("h") and len(v.shape) == 3 and v.dtype == "float32" for v in scan(path).variables)
     for wrong in ((1, 0, 1), (0, -1, 1), (0, 3, 3), (0, 0, T + 1)):
         with pytest.raises(IndexError):
             movie.read(*wrong)
@@ -330,7 +330,7 @@ def test_zarr_as_xarray_writes_it(version: int, tmp_path: Path) -> None:
 def test_groups_of_a_netcdf_file(tmp_path: Path) -> None:
     path = write_nc(tmp_path / "h.nc")
     dataset().to_netcdf(path, engine="h5netcdf", group="run/a", mode="a")  # type: ignore[attr-defined]
-    assert {v.name for v in list_variables(path) if len(v.shape) == 3} == {"h", "run/a/h"}
+    assert {v.name for v in scan(path).variables if len(v.shape) == 3} == {"h", "run/a/h"}
     np.testing.assert_array_equal(open_movie(path, variable="run/a/h", axes=None).read(0, 1, 2)[0], field()[1:2])
 
 
@@ -460,7 +460,7 @@ def test_matlab_contents_that_are_no_movie(tmp_path: Path) -> None:
     }
     for compressed in (False, True):
         savemat(tmp_path / "a.mat", contents, do_compression=compressed)
-        assert list_variables(tmp_path / "a.mat") == []
+        assert scan(tmp_path / "a.mat").variables == ()
         for name, word in words.items():
             refused(tmp_path / "a.mat", f"a.mat: {name} {word}", variable=name)
         refused(tmp_path / "a.mat", "no numeric array of 3 or more dimensions .*z is complex")
@@ -479,7 +479,7 @@ def test_matlab_73_contents_that_are_no_movie(tmp_path: Path) -> None:
         file["z"] = field().astype(np.complex64)
         file["#refs#/a"] = field()
         file.create_dataset("nothing", data=np.array([0, 0], np.uint64)).attrs["MATLAB_empty"] = np.uint8(1)
-    assert list_variables(path) == []
+    assert scan(path).variables == ()
     for name, word in {
         "flag": "is boolean",
         "text": "is a char array",
@@ -585,7 +585,7 @@ def test_hard_links_in_a_circle_end(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["flow/again"] = file["/"]
         file["flow/self"] = file["flow"]
-    assert [v.name for v in list_variables(path)] == ["flow/h"]
+    assert [v.name for v in scan(path).variables] == ["flow/h"]
 
 
 def test_an_array_replaced_after_opening_is_checked_again(tmp_path: Path) -> None:

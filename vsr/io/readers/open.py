@@ -20,7 +20,7 @@ from vsr.io.readers.axes import Unspecified
 from vsr.io.readers.base import ArrayReader, Details, Listing, Variable, bytes_text, printable, shape_text
 from vsr.io.readers.isolated.proxies import IsolatedReader
 
-__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "list_variables", "open_movie", "scan"]
+__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan"]
 
 BLOCK_BYTES = 2**28  # of float32 that are read at once: the memory that reading needs does not grow with the movie
 HEAD = 2**13  # bytes by which readers recognise a file
@@ -90,11 +90,6 @@ class ArrayMovie:
 def scan(path: Path) -> Listing:
     """List the contents of a file. Raises UserError for a file that cannot or must not be read."""
     return open_reader(Path(path)).listing()
-
-
-def list_variables(path: Path) -> list[Variable]:
-    """Every numeric array in the file. Raises UserError for a file that cannot or must not be read."""
-    return list(scan(path).variables)
 
 
 def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None, max_bytes: int = 2**40) -> ArrayMovie:

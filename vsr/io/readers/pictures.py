@@ -15,7 +15,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import import_optional
-from vsr.io.readers.isolated.parent import run
+from vsr.io.readers.isolated.parent import run_in_child
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 178_956_970  # the limit of Pillow itself
@@ -97,7 +97,7 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     Raises:
         UserError: the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.
     """
-    values, is_float = run(path, _decode, path, MAX_PIXELS)
+    values, is_float = run_in_child(path, _decode, path, MAX_PIXELS)
     if values.ndim == 2:
         return Picture(np.repeat(values[None], 3 if channels == "rgb" else 1, axis=0), is_float)
     if channels == "rgb":
@@ -110,12 +110,12 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
 
 def picture_facts(path: Path) -> PictureFacts:
     """Read the header. Raises UserError for a file that is no picture, holds floats, or holds several pictures."""
-    return run(path, _facts, path, MAX_PIXELS)
+    return run_in_child(path, _facts, path, MAX_PIXELS)
 
 
 def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     """Read the (1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
-    return run(path, _alpha, path, facts)
+    return run_in_child(path, _alpha, path, facts)
 
 
 @contextmanager

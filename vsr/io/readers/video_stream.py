@@ -21,7 +21,7 @@ MAX_PIXELS = 2**28
 # ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
 FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,obu,ivf,flv,ogg,nut,asf,gif,mxf,mjpeg,m4v,dv"
 FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
-UNSAID = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
+UNSPECIFIED = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
 
 _YUV = re.compile(r"yuvj?(420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
@@ -109,7 +109,7 @@ class VideoStream:
         known: number and time of a frame that was read before. Where the container's times agree with it, decoding starts at a
         keyframe shortly before `start`; otherwise at the first frame, so that no number can shift.
         """
-        number, decoded = self._sought(start, known) if start and known else (0, self._decoded())
+        number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
         facts, pts = self.facts, known[1] if known else 0
         size = facts.height, facts.width
         for pts, frame in decoded if self.frames is None else islice(decoded, max(0, self.frames - number)):
@@ -141,7 +141,7 @@ class VideoStream:
                         keys.append(packet.pts)
         return sorted(shown), sorted(keys)
 
-    def _sought(self, start: int, known: tuple[int, int]) -> tuple[int, Iterator[tuple[int, Any]]]:
+    def _seek_to(self, start: int, known: tuple[int, int]) -> tuple[int, Iterator[tuple[int, Any]]]:
         """The number of a frame not after `start`, and what is decoded from it on."""
         times, keys = self.times()
         number = {time: n for n, time in enumerate(times)}
@@ -216,14 +216,16 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
     said = frame.color_range or stream.codec_context.color_range
     name, rate, base = stream.codec_context.name, _rate(stream), stream.base_rate
     beside = [(s.type, s.codec_context.name) for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context]
-    frames, end = _promised(path, container, stream, frame, bits)
+    with path.open("rb") as file:
+        jpeg = name in ("mjpeg", "mpeg1video") or (path.suffix.lower() == ".y4m" and b"mpeg2" not in file.readline(1000))
+    frames, end = _declared_length(path, container, stream, frame, bits)
     return VideoFacts(
         height=frame.height,
         width=frame.width,
         kind=kind,
         bits=bits,
         chroma=chroma,
-        centred=name in ("mjpeg", "mpeg1video") or (path.suffix.lower() == ".y4m" and b"mpeg2" not in _first_line(path)),
+        centred=jpeg,
         full=said == FULL_RANGE or frame.format.name.startswith("yuvj") or (kind != "yuv" and not said),
         matrix=int(frame.colorspace),
         primaries=int(frame.color_primaries),
@@ -240,12 +242,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
     )
 
 
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline(1000)
-
-
-def _promised(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:
+def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:
     """How many frames the container says it holds, or when it says they end; None for what it does not say."""
     if path.suffix.lower() == ".y4m":
         # No count in the header, but frames of one size: a remainder is a frame cut short.

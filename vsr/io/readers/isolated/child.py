@@ -49,7 +49,7 @@ def main(channel: socket.socket, memory: int) -> None:
     while request := _request(channel):
         last = time.monotonic()
         try:
-            kind, value = _done(objects, *pickle.loads(request))
+            kind, value = _handle_request(objects, *pickle.loads(request))
             answers.send(channel, kind, value)
         except BrokenPipeError:
             return
@@ -57,7 +57,7 @@ def main(channel: socket.socket, memory: int) -> None:
             answers.send(channel, *_problem(error))
 
 
-def _done(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
+def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
     """What a request asks for: run a function, ask an object that is made when it is not there yet, or go on with an iterator."""
     if here is not None:
         with suppress(OSError):  # not allowed there: the paths that are asked for will say so

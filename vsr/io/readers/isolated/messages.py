@@ -33,7 +33,7 @@ MAX_TEXT = 2**28  # bytes of JSON in one answer
 _LENGTH = struct.Struct("<Q")
 
 
-class NotUnderstood(Exception):
+class InvalidMessage(Exception):
     """What came is no answer of a reader in its right mind."""
 
 
@@ -56,11 +56,11 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
     """Kind and value of one answer, whose arrays hold at most `limit` bytes.
 
     Raises EOFError when the other side is gone, TimeoutError when nothing comes for as long as the channel's timeout, and
-    NotUnderstood for anything that `send` does not send.
+    InvalidMessage for anything that `send` does not send.
     """
     (length,) = _LENGTH.unpack(_exactly(channel, bytearray(_LENGTH.size)))
     if length > MAX_TEXT:
-        raise NotUnderstood(f"{length} bytes of text")
+        raise InvalidMessage(f"{length} bytes of text")
     text = _exactly(channel, bytearray(length))
     try:
         kind, tree, heads = json.loads(bytes(text))
@@ -68,7 +68,7 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
         types = [np.dtype(str(name)) for name, _, _ in heads]
         sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(shapes, types, strict=True)]
         if any(dtype.kind not in KINDS for dtype in types) or any(n < 0 for s in shapes for n in s) or sum(sizes) > limit:
-            raise NotUnderstood(f"arrays of {types}, {shapes}")
+            raise InvalidMessage(f"arrays of {types}, {shapes}")
         arrays = []
         for (_, _, turn), shape, dtype in zip(heads, shapes, types, strict=True):
             array = np.empty(shape[::-1] if turn else shape, dtype)
@@ -76,10 +76,10 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
                 _exactly(channel, array.reshape(-1).view(np.uint8).data)
             arrays.append(array.T if turn else array)
         return str(kind), _unpacked(tree, arrays)
-    except (OSError, EOFError, NotUnderstood):
+    except (OSError, EOFError, InvalidMessage):
         raise
     except Exception as error:
-        raise NotUnderstood(str(error)) from error
+        raise InvalidMessage(str(error)) from error
 
 
 def _exactly(channel: socket.socket, buffer: bytearray | memoryview) -> bytearray | memoryview:
@@ -143,4 +143,4 @@ def _unpacked(tree: Any, arrays: list[np.ndarray]) -> Any:
     if letter == "c" and rest[0] in CLASSES:
         module, _, name = rest[0].partition(":")
         return getattr(importlib.import_module(module), name)(**_unpacked(rest[1], arrays))
-    raise NotUnderstood(f"{letter!r}")
+    raise InvalidMessage(f"{letter!r}")

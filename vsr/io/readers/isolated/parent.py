@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from vsr.errors import UserError
 from vsr.io.readers.base import bytes_text, printable
 from vsr.io.readers.isolated import child
-from vsr.io.readers.isolated.messages import NotUnderstood, receive
+from vsr.io.readers.isolated.messages import InvalidMessage, receive
 
 MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
 SECONDS = 120.0  # within which there must be an answer or a sign of life
@@ -34,7 +34,7 @@ DAMAGED = "the file is damaged, or was made to do that; fetch or write it again,
 _numbers = itertools.count()
 
 
-def run(path: Path, function: Callable[..., Any], *args: Any) -> Any:
+def run_in_child(path: Path, function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, which parses the file `path`, in the child.
 
     The function is one of a module, its arguments can be pickled, its value is of the kinds that `answers` knows. OSError comes
@@ -44,10 +44,10 @@ def run(path: Path, function: Callable[..., Any], *args: Any) -> Any:
     return _child().ask(path, "run", function, args)
 
 
-def end() -> None:
+def stop_child() -> None:
     """Kill the child, where there is one; the next file starts another."""
     if _current is not None:
-        _current.end()
+        _current.stop()
 
 
 class Remote:
@@ -61,12 +61,12 @@ class Remote:
     def __reduce__(self) -> Any:
         return Remote, (self.path, self._make[0], *self._make[1])
 
-    def ask(self, name: str, *args: Any) -> Any:
-        """Its attribute `name`, called with `args` when it is a method. Raises as `run`."""
+    def call(self, name: str, *args: Any) -> Any:
+        """Its attribute `name`, called with `args` when it is a method. Raises the errors of `run_in_child`."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
-    def each(self, name: str, *args: Any) -> Iterator[Any]:
-        """What the iterator `name(*args)` gives, one by one. Raises as `run`."""
+    def iterate(self, name: str, *args: Any) -> Iterator[Any]:
+        """What the iterator `name(*args)` gives, one by one. Raises the errors of `run_in_child`."""
         asked, key = _child(), (os.getpid(), next(_numbers))
         asked.ask(self.path, "object", self._key, self._make, name, args, key)
         try:
@@ -99,11 +99,11 @@ class Child:
         self._send(sys.path)
 
     def ask(self, path: Path, *request: Any) -> Any:
-        """The value that the child answers with. Raises as `run`."""
+        """The value that the child answers with. Raises the errors of `run_in_child`."""
         return self.answer(path, *request)[1]
 
     def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
-        """ "value" and a value, or "end" behind the last of an iterator. Raises as `run`."""
+        """ "value" and a value, or "end" behind the last of an iterator. Raises the errors of `run_in_child`."""
         with self._lock:
             kind, value = self._exchange(path, request)
         if kind == "memory":
@@ -133,7 +133,7 @@ class Child:
         """Whether it can be asked."""
         return self._channel.fileno() >= 0 and self.process.poll() is None
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Kill it."""
         self._channel.close()
         self.process.kill()
@@ -153,16 +153,16 @@ class Child:
                 pass
             return answer
         except TimeoutError:
-            self.end()
+            self.stop()
             why = f"{path}: its parser did not answer for {SECONDS:g} s"
             raise UserError(f"{why}; the file is damaged, or its disk hangs: copy it to another disk or fetch it again") from None
         except (EOFError, OSError):
             self._ended(path)
-        except NotUnderstood as error:
-            self.end()
+        except InvalidMessage as error:
+            self.stop()
             raise UserError(f"{path}: its parser went wrong ({error}); {DAMAGED}") from error
         except BaseException:  # Ctrl-C: what would be read next is the answer to this request
-            self.end()
+            self.stop()
             raise
 
     def _send(self, request: Any) -> None:
@@ -177,7 +177,7 @@ class Child:
         if not self._said.closed:  # by another thread, whose request ended the child
             self._said.seek(0)
             said = self._said.read().decode("utf-8", "replace").strip()
-        self.end()
+        self.stop()
         if not self._ready:
             raise RuntimeError(f"the process that reads files did not start (status {status}): {said}")
         if status == -signal.SIGKILL:
@@ -213,7 +213,7 @@ def _child() -> Child:
     with _guard:
         if _current is None or not _current.alive:
             if _current is not None:
-                _current.end()
+                _current.stop()
             _current = Child()
         return _current
 
@@ -233,4 +233,4 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-atexit.register(end)
+atexit.register(stop_child)

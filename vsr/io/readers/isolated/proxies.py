@@ -1,8 +1,9 @@
-"""Readers whose libraries run in the child process (`isolated`), with the interfaces of those that run here."""
+"""Array reader and video stream that run in the child process, with the interfaces of `ArrayReader` and `VideoStream`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from vsr.io.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, Vide
 
 
 class IsolatedReader(ArrayReader):
-    """A reader whose methods run in the child process. Raises UserError like the reader, and like `parent.run`."""
+    """A reader whose methods run in the child process. Raises UserError like the reader, and like `run_in_child`."""
 
     isolated = False
 
@@ -29,50 +30,46 @@ class IsolatedReader(ArrayReader):
         return None
 
     def listing(self) -> Listing:
-        return self._remote.ask("listing")
+        return self._remote.call("listing")
 
     def details(self, name: str) -> Details:
-        return self._remote.ask("details", name)
+        return self._remote.call("details", name)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        return self._remote.ask("read", name, part)
+        return self._remote.call("read", name, part)
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        return self._remote.ask("metadata", names, axes)
+        return self._remote.call("metadata", names, axes)
 
     def read_stored(self, name: str) -> np.ndarray:
-        return self._remote.ask("read_stored", name)
+        return self._remote.call("read_stored", name)
 
 
 class IsolatedVideo:
-    """A `VideoStream` in the child: the same arguments, attributes, frames and errors, and those of `isolated.run`."""
+    """A `VideoStream` in the child, with the same arguments, attributes, frames and errors, and the errors of `run_in_child`."""
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
         self.path, self.frames = Path(path), frames
-        try:  # with this process's rights, which may be fewer than those of a new one
+        try:  # this process may have fewer rights than the child
             self.path.open("rb").close()
         except PermissionError as error:
             raise UserError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
         except OSError:
-            pass  # the reader says it in its own words
-        self._remote = Remote(self.path, _video, self.path, frames, limit, key)
-        self.facts: VideoFacts = self._remote.ask("facts")
+            pass  # the reader has a better message
+        self._remote = Remote(self.path, partial(VideoStream, self.path, frames=frames, limit=limit, key=key))
+        self.facts: VideoFacts = self._remote.call("facts")
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return self.read()
 
     def read(self, start: int = 0, known: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
-        """As of `VideoStream`, decoded one by one as they are asked for."""
-        return self._remote.each("read", start, known)
+        """Yield frames like `VideoStream.read`; each frame is decoded when it is requested."""
+        return self._remote.iterate("read", start, known)
 
     def times(self) -> tuple[list[int], list[int]]:
-        """As of `VideoStream`."""
-        return self._remote.ask("times")
+        """Return the times like `VideoStream.times`."""
+        return self._remote.call("times")
 
 
 def _itself(reader: ArrayReader) -> ArrayReader:
     return reader
-
-
-def _video(path: Path, frames: int | None, limit: int, key: str) -> VideoStream:
-    return VideoStream(path, frames=frames, limit=limit, key=key)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vsr.io.readers.video_stream import UNSAID, VideoFacts
+from vsr.io.readers.video_stream import UNSPECIFIED, VideoFacts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,9 @@ class Layout:
     chroma: tuple[int, int] = (1, 1)
     centred: bool = False
     full: bool = False
-    matrix: int = UNSAID
-    primaries: int = UNSAID
-    transfer: int = UNSAID
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
 
     @property
     def luma_weights(self) -> tuple[float, float]:
@@ -77,9 +77,9 @@ def stored(facts: VideoFacts) -> Layout:
     Players assume them by the number of lines. SR has more lines, so that the colours of a small video without declared values
     would change if the result did not declare them.
     """
-    matrix, primaries = UNSAID, facts.primaries
+    matrix, primaries = UNSPECIFIED, facts.primaries
     if facts.kind == "yuv":
         assumed = BT709 if facts.width >= 1280 or facts.height > 576 else BT601_625 if facts.height == 576 else BT601_525
-        matrix = assumed if facts.matrix == UNSAID else facts.matrix
-        primaries = assumed if primaries == UNSAID else primaries
+        matrix = assumed if facts.matrix == UNSPECIFIED else facts.matrix
+        primaries = assumed if primaries == UNSPECIFIED else primaries
     return Layout(facts.kind, facts.bits, facts.chroma, facts.centred, facts.full, matrix, primaries, facts.transfer)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import UserError
-from vsr.io.readers.isolated.parent import run
+from vsr.io.readers.isolated.parent import run_in_child
 from vsr.io.writers.video.aspect import write_aspect
 from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_as_os, packets
 
@@ -48,7 +48,7 @@ class Companions:
         self.path, self.encoding = path, encoding
         self.kept: list[int]
         self.notes: list[str]
-        self.kept, self.notes = run(path, _chosen, path, encoding, output, audio)
+        self.kept, self.notes = run_in_child(path, _chosen, path, encoding, output, audio)
 
 
 def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
@@ -101,9 +101,9 @@ def join(pieces: list[Path], companions: Companions, output: Path, comment: str,
     """Write the whole file to `output`; how many frames it holds, counted in the file.
 
     comment: a tag of the file. stop: the time in ticks from which on nothing is taken along, None for all.
-    Raises OSError for what the disk refuses, UserError as `vsr.io.readers.isolated.parent.run`.
+    Raises OSError for what the disk refuses, UserError as `vsr.io.readers.isolated.parent.run_in_child`.
     """
-    return run(companions.path, _joined, pieces, companions, output, comment, stop)
+    return run_in_child(companions.path, _joined, pieces, companions, output, comment, stop)
 
 
 def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
