@@ -46,9 +46,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """The parts of a command line with -m: `fixed` for every run, swept `choices` and `intervals` by key, `sweep` for the sweep.
+    """The parts of a command line with -m.
 
-    `jobs` run at a time.
+    Attributes:
+        fixed: overrides of every run.
+        choices: swept values by key.
+        intervals: ranges of a search by key.
+        sweep: overrides of the sweep itself.
+        jobs: number of runs at a time.
     """
 
     fixed: list[str]
@@ -66,7 +71,7 @@ class SweepCommand:
         return [list(one) for one in itertools.product(*pairs)]
 
     def name(self, script: str) -> str:
-        """Return a folder name that is the same for the same command: the swept keys and a hash of all arguments."""
+        """Return a folder name made of the swept keys and a hash of all arguments; equal commands have equal names."""
         swept = {**self.choices, **{key: [f"{one.low:g}-{one.high:g}"] for key, one in self.intervals.items()}}
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]

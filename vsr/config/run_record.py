@@ -19,9 +19,10 @@ FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
 
 
 def expanded(arguments: list[str]) -> list[str]:
-    """Expand `resume=RUN` to the arguments that the run was started with, in its folder.
+    """Replace `resume=RUN` by the arguments that the run was started with and its folder; other typed arguments override them.
 
-    What else is typed comes later and counts. Raises UserError where there is nothing to resume.
+    Raises:
+        UserError: there is nothing to resume.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
     value = given[-1].partition("=")[2].strip("'\"") if given else "never"

@@ -24,7 +24,16 @@ PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
 
 @dataclass
 class SweepRun:
-    """A job of a sweep, by number. `state` is waiting, ok, failed or stopped (see `error`); `values` are the swept values."""
+    """One run of a sweep.
+
+    Attributes:
+        number: names the run's folder.
+        values: the swept values, as KEY=VALUE.
+        config: the composed config, as plain values.
+        state: "waiting", "ok", "failed" or "stopped".
+        error: why the run failed or was stopped.
+        seconds: wall time.
+    """
 
     number: int
     values: list[str]

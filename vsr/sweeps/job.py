@@ -14,7 +14,15 @@ from vsr.system.jobs import Job
 
 
 def job_of(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepRun, more: Sequence[str] = ()) -> Job:
-    """Build the job that runs one combination by itself; the ranks that it starts know nothing of the sweep."""
+    """Build the job of one run of a sweep.
+
+    Args:
+        script: train.py or evaluate.py; the command of vsr with the same name where no such file exists.
+        command: the command line of the sweep.
+        folder: of the sweep.
+        run: the run.
+        more: further overrides.
+    """
     given = [*command.fixed, *run.values, *more]
     if script.stem == "train" and not any(each.startswith("resume=") for each in given):
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs

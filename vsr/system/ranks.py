@@ -112,7 +112,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 @torch.no_grad()
 def copy_first(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors, on any device, by those of the first rank, bit by bit."""
+    """Overwrite tensors, on any device, with those of the first rank, bit by bit."""
     if world() > 1:
         own = list(tensors)
         values = from_first(lambda: [mine.detach().cpu() for mine in own])

@@ -33,7 +33,16 @@ BASELINES = ("nearest", "bilinear", "bicubic")
 
 
 def make(key: str, node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a checked node of the config. Raises UserError, naming the key, for what the constructor refuses."""
+    """Instantiate a checked node of the config.
+
+    Args:
+        key: the node's key, for messages.
+        node: the node, with its `_target_`.
+        arguments: further arguments of the constructor.
+
+    Raises:
+        UserError: the constructor refuses the arguments; the message names the key.
+    """
     try:
         # "object": lists stay lists and the Recipe that is handed on stays one, instead of turning into config nodes.
         return instantiate(node, **arguments, _convert_="object")
@@ -45,9 +54,14 @@ def make(key: str, node: DictConfig, **arguments: Any) -> Any:
 
 
 def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
-    """The data module, read and degraded; `bounds`, those of the networks to be scored, for data that declare none.
+    """Build the data module, read its frames and degrade them.
 
-    Raises UserError for data that cannot be used, and when networks of several bounds leave the range open.
+    Args:
+        cfg: the checked config.
+        bounds: (low, high) of each network to be scored, for data that declare none; empty in training.
+
+    Raises:
+        UserError: the data cannot be used, or networks with different bounds leave the range open.
     """
     degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
     build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
@@ -65,7 +79,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
 
 
 def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
-    """A data module and, first, those that it is made of: all have the same scale, degradation and recipe."""
+    """Build a data module after the data modules that it combines; all share scale, degradation and recipe."""
     parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
@@ -73,14 +87,20 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
 
 
 def evaluation_window(cfg: DictConfig) -> Triple:
-    """(t, y, x) cut per side before scoring: the config's, or `scale` pixels under the classical protocol."""
+    """Return (t, y, x) frames and HR pixels cut per side before scoring: the config's, or `scale` in the classical protocol."""
     return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
 
 
 def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
-    """The network of the config in the harness of its kind, with the linear filter beside it; nothing is fitted yet.
+    """Build the LightningModule of a config, with the network and the linear filter; no statistics are measured yet.
 
-    `facts` is the data module's card; with the config it goes into the checkpoints, so that they can be used by themselves.
+    Args:
+        cfg: the resolved config.
+        facts: the card of the data module, which goes into the checkpoints together with the config.
+        test_splits: names of the splits to score.
+
+    Raises:
+        UserError: the network, recipe and data do not go together.
     """
     recipe: Recipe = make("recipe", cfg.recipe)
     channels = facts["channels"]
@@ -102,7 +122,15 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
 
 
 def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int) -> Network:
-    """A network and, first, the two that it may be made of: the second one works on the HR frames of the first one."""
+    """Build a network, after the two networks that a Cascade combines; its second network works on the HR frames of its first.
+
+    Args:
+        key: the node's key, for messages.
+        node: the config of the network.
+        recipe: decides whether the network predicts a standardised residual.
+        scale: HR pixels per LR pixel.
+        channels: of each frame.
+    """
     parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
     built = {
@@ -135,7 +163,12 @@ def _module_of(network: Network) -> type[SRModule]:
 
 
 def build_stage(module: SRModule, name: str) -> SRModule:
-    """A part of a combined pipeline as a module of its own, in the same harness: "first", or "second" behind a fixed first."""
+    """Build the LightningModule of one stage of a Cascade, with the settings of the whole.
+
+    Args:
+        module: the module of the Cascade.
+        name: "first", or "second" for the second network behind a fixed first one.
+    """
     network = module.network
     assert isinstance(network, Cascade)
     # The config that goes into the stage's checkpoints is its own, so that evaluate.py scores them by themselves.
@@ -153,7 +186,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
 
 
 def build_interim(module: SRModule) -> dict[str, SRModule]:
-    """Rows for what a combined pipeline has between its networks; none for other networks."""
+    """Build the table rows for the frames between the two networks of a Cascade; empty for other networks."""
     network = module.network
     if not isinstance(network, Cascade):
         return {}
@@ -163,7 +196,7 @@ def build_interim(module: SRModule) -> dict[str, SRModule]:
 
 
 def build_repeated_frame(module: SRModule) -> SRModule | None:
-    """A movie network without its neighbouring frames, in the same harness; None for a network whose margin in time is 0."""
+    """Build a row for a movie network that sees its middle frame repeated; None for a network that sees single frames."""
     network = module.network
     if network.kind != "movie" or network.geometry.margin[0] == 0:
         return None
@@ -171,7 +204,7 @@ def build_repeated_frame(module: SRModule) -> SRModule | None:
 
 
 def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
-    """Another network in the same harness."""
+    """Build a module for another network with the settings of `module`."""
     return _module_of(network)(
         network,
         normalizer=module.normalizer,
@@ -184,7 +217,7 @@ def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
 
 
 def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
-    """The rows that every table has, in the same harness: nearest, bilinear, bicubic and the linear filter of `module`."""
+    """Build the rows of every table: nearest, bilinear, bicubic and the linear filter of `module`."""
     scale = module.network.geometry.scale[1]
     networks: dict[str, Network] = {
         name: Interpolation(method=name, scale=scale, channels=channels)  # type: ignore[arg-type]
@@ -196,7 +229,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
 
 
 def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
-    """The row for bicubic made to agree with its LR frames; None where the degradation cannot be inverted exactly."""
+    """Build the row for bicubic made to agree with its LR frames; None when the degradation has no exact projection."""
     try:
         found: Consistency | None = build_consistency("projection", degradation, scale, steps=1)
     except UserError:

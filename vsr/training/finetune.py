@@ -43,9 +43,10 @@ class Tune:
             )
 
     def of_stage(self, stage: str) -> Tune:
-        """Return the settings for one stage of a cascade, without those for a whole stage, which apply after the stages.
+        """Return the settings for one stage of a Cascade; settings of a whole stage apply only after that stage.
 
-        The stage "first" holds only the first network, so names lose the prefix "first."; "second" holds both networks.
+        Args:
+            stage: "first" (names lose the prefix "first.") or "second" (names keep both prefixes).
         """
         cut = "first." if stage == "first" else ""
 
@@ -90,7 +91,7 @@ class Tuning:
             tensor.requires_grad_(False)
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
-        """The optimizer's groups, one per learning rate, of what trains now or later."""
+        """Return the optimizer's parameter groups, one per learning rate, of everything that trains now or later."""
         found: dict[float, list[nn.Parameter]] = {1.0: []}  # first, so that the rate that is logged is the recipe's
         later = {id(tensor) for tensor in self._later}
         for name, tensor in self.network.named_parameters():
@@ -99,11 +100,11 @@ class Tuning:
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:
-        """Move the initial values of the L2-SP penalty to the device of the weights."""
+        """Move the initial weights, which l2sp pulls to, to the device of the network."""
         self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:
-        """Thaw when it is time, epochs counted from 0; keep what does not train in evaluation mode."""
+        """Unfreeze at epoch `freeze_epochs` (counted from 0), and keep fixed modules in evaluation mode."""
         if self.tune.freeze_epochs is not None and epoch >= self.tune.freeze_epochs:
             self._thaw()
             self.thawed = list(self._later)
@@ -112,14 +113,14 @@ class Tuning:
                 module.train(any(tensor.requires_grad for tensor in tensors))
 
     def penalty(self) -> Tensor | float:
-        """Compute the L2-SP term of the loss."""
+        """The l2sp term of the loss."""
         if not self._start:
             return 0.0
         squares = [((tensor - start) * mask).square().sum() for tensor, start, mask in self._start]
         return 0.5 * self.tune.l2sp * torch.stack(squares).sum()
 
     def release(self) -> None:
-        """Leave the network as it was before: what was frozen requires gradients, all is in training mode."""
+        """Undo the settings: every frozen parameter requires gradients again, and all modules are in training mode."""
         self._thaw()
         self.thawed = []
         self.network.train()

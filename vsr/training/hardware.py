@@ -41,11 +41,7 @@ class Placement:
 
 
 def placement(trainer: DictConfig) -> Placement:
-    """Resolve the keys of the node `trainer` on this machine.
-
-    Raises UserError for missing hardware, naming what is available, and for a number of processes that differs from the one
-    that torchrun started.
-    """
+    """Resolve accelerator, devices and nodes of the node `trainer` on this machine. Raises UserError for a missing device."""
     if trainer.get("strategy") == "fsdp":
         gpus = torch.cuda.device_count()
         what = f"{gpus} GPU{'s' * (gpus > 1)}, on each of which every network here fits" if gpus else _there("cpu")
@@ -167,7 +163,7 @@ def _cannot_compile(accelerator: str) -> str | None:
 
 
 def require_single_process(script: str, trainer: DictConfig | None = None) -> None:
-    """Raise UserError where several processes are asked for and the script works in one."""
+    """Raise UserError when the config asks for several processes and the script works in one."""
     outside, kind = torchrun_rank(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:
         raise UserError(f"{script} works in one process, torchrun started {outside.world}; start it with python")

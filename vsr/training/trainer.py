@@ -33,9 +33,18 @@ def build_trainer(
     first_step: int | None = None,
     checkpoints: AtomicCheckpointIO | None = None,
 ) -> L.Trainer:
-    """The Trainer for fitting, with the callbacks and the logger of the config, and `stops` that may end it.
+    """Build the Trainer for fitting, with the callbacks and the logger of the config.
 
-    `first_step` is the step at which a resumed run continues; None for a new run.
+    Args:
+        cfg: the resolved config.
+        folder: of the fit.
+        recipe: gives gradient clipping and averaged weights.
+        epochs: the length of the schedule.
+        history: collects the scores of each epoch.
+        stops: callbacks that can end the fit early.
+        saver: saves checkpoints for resuming; None for a throw-away fit.
+        first_step: the step that a resumed fit begins with; None for a new fit.
+        checkpoints: writes checkpoint files.
     """
     mode = "max" if higher_is_better(cfg.monitor) else "min"
     callbacks: list[Callback] = [RunBar()]
@@ -72,7 +81,7 @@ def build_trainer(
 
 
 def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
-    """A Trainer that only tests, in single precision: rows of one table do not differ in how they were computed."""
+    """Build a Trainer that only tests, in single precision, so that the rows of one table use the same arithmetic."""
     return _trainer(
         cfg.trainer,
         precision="32-true",
@@ -99,7 +108,7 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
 
 
 def quiet_lightning() -> None:
-    """Lightning announces what the run's own lines say better, twice under Hydra; warnings still come through once."""
+    """Silence Lightning's announcements, which repeat the run's own lines; each warning still appears once."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

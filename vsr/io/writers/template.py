@@ -81,7 +81,7 @@ class Template:
 
     @property
     def group_attrs(self) -> dict[str, dict[str, Any]]:
-        """`groups` with the history of this run in those of the file."""
+        """The attributes of all groups, with the history of this run before that of the input."""
         out = {path: dict(attrs) for path, attrs in self.groups.items()}
         if self.history:
             old = out.setdefault("", {}).get("history")

@@ -43,7 +43,7 @@ class ZarrWriter(ArrayWriter):
 
 
 class ZarrSink(Sink):
-    """Frames are kept until they fill a chunk along time: `flush` makes durable what is in complete chunks."""
+    """Writes a Zarr store. Frames wait until they fill a chunk along time; `flush` makes complete chunks durable."""
 
     def __init__(self, journal: Journal, template: Template) -> None:
         """Continue the partial of the journal, or create a store without pixels. Raises UserError when that is impossible."""

@@ -87,10 +87,19 @@ def _now(module: L.LightningModule) -> float:
 def fit_rates(
     cfg: DictConfig, data: SRDataModule, folder: Path | None = None, run_state: RunState | None = None
 ) -> dict[str, Rate]:
-    """Measure the rate of each fit of a run, by name: "first", "second" (stages), "whole"; empty when nothing is trained.
+    """Measure the rate of each fit of a run.
 
-    Every process of a distributed run takes part, and the first one's figures count. Checkpoints and curves of the copies go to a
-    folder in `folder`, on the disk that the run's will be on, and are removed. Random states are left as they were.
+    Every process of a distributed run takes part; the figures of the first one count. Checkpoints and curves of the copies go
+    to `folder`/.timing, on the disk of the run, and are removed. Random states stay as they were.
+
+    Args:
+        cfg: the checked config.
+        data: the frames.
+        folder: of the run; None for a temporary folder.
+        run_state: gives the signals of the run; None outside a run.
+
+    Returns:
+        Rates by fit: "first" and "second" for stages, "whole"; empty when nothing is trained.
     """
     kept = random_states()
     cfg = with_precision(cfg)
@@ -151,7 +160,11 @@ def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
 
 
 def rate_of(cfg: DictConfig) -> Rate:
-    """Measure the total rate of a checked config, from data to the end of an epoch. Raises UserError."""
+    """Measure the total rate of a checked config, after reading its data.
+
+    Raises:
+        UserError: the data cannot be used, or nothing is trained.
+    """
     require_single_process("vsr budget", cfg.trainer)
     quiet_warnings()
     set_arithmetic(cfg.tf32)
@@ -162,10 +175,12 @@ def rate_of(cfg: DictConfig) -> Rate:
 
 
 def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
-    """Measure the total rate of a checked config: real steps of a copy of the module, and one real end of an epoch.
+    """Measure the total rate of a checked config by real steps of a copy of the module and one real end of an epoch.
 
-    Leaves random states as they were, and nothing on the disk. Of a network in two stages: their sum, weighted by their epochs.
-    Raises UserError for a config that trains nothing.
+    The rates of stages are added up, weighted by their epochs. Random states stay as they were, and no file is left.
+
+    Raises:
+        UserError: the config trains nothing.
     """
     found = fit_rates(cfg, data)
     if not found:

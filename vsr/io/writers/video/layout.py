@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def luma_weights(self) -> tuple[float, float]:
-        """Kr, Kb; those of BT.601 for R'G'B' and what is unknown."""
+        """The luma weights (Kr, Kb) of the matrix; those of BT.601 for R'G'B' and unknown matrices."""
         return LUMA.get(self.matrix, LUMA[BT601_525])
 
     def plane_size(self, height: int, width: int, plane: int) -> tuple[int, int]:
