@@ -1,4 +1,4 @@
-"""A sign of life from long work on a file, for whoever waits for its answer in another process; nothing where nobody does."""
+"""Signs of life during long work on a file, for a process that waits for the result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _listener: Callable[[], None] | None = None
 
 
 def listen(listener: Callable[[], None]) -> None:
-    """Have `listener` called at each sign of life in this process."""
+    """Call `listener` at each later `beat` in this process."""
     global _listener
     _listener = listener
 
 
 def beat() -> None:
-    """Say that work goes on; for loops over packets and objects of a file that may take minutes."""
+    """Report that work goes on; call this in loops over packets or objects that may take minutes. No-op without a listener."""
     if _listener is not None:
         _listener()

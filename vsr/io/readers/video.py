@@ -1,4 +1,4 @@
-"""Luma of whole video files, exact: the decoder's own Y plane, without a detour over RGB. Needs the extra `video` (PyAV)."""
+"""Exact luma of whole video files: the Y plane of the decoder, not converted through RGB. Needs the extra `video` (PyAV)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from vsr.io.readers.isolated.proxies import IsolatedVideo
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".y4m", ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
-UNEVEN = 1.5  # times the usual distance of two frames: one that is not made by rounding to the container's ticks
+UNEVEN = 1.5  # largest gap between frames over the median gap; rounding to the ticks of a container stays below
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def read_luma(path: Path, limit: int | None = None) -> np.ndarray:
-    """(T, H, W) float32 luma in 0..255 code values (deeper formats are scaled to that), all frames or the first `limit`.
+    """Read all frames, or the first `limit`; a warning reports frames that are unevenly spaced in time.
 
-    Of RGB, its full-range BT.601 luma in float: a conversion by ffmpeg would round. Tells of frames that are not evenly spaced.
-    Raises UserError when the file is no video, is cut short, changes size, or when PyAV is not installed.
+    Returns:
+        (T, H, W) float32 luma in code values 0..255, to which deeper formats are scaled. RGB gives full-range BT.601 luma,
+        computed in float since ffmpeg would round it.
+
+    Raises:
+        UserError: the file is no video, is cut short or changes its size, or PyAV is not installed.
     """
     stream = IsolatedVideo(path, frames=limit, key="data.frames")
     facts = stream.facts

@@ -1,4 +1,4 @@
-"""Videos frame by frame: the decoder's own planes and times, in memory that does not grow with the length. Needs PyAV."""
+"""Stream of video frames: planes and times of the decoder, in constant memory. Needs PyAV."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vsr.io.readers.base import import_optional
 from vsr.io.readers.heartbeat import beat
 
 MAX_PIXELS = 2**28
-# ffmpeg goes by contents, not by names: playlists and lists of files to join would have it open other files.
+# ffmpeg recognises formats by content. Playlists and concatenation lists are left out, since they make ffmpeg open other files.
 FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,obu,ivf,flv,ogg,nut,asf,gif,mxf,mjpeg,m4v,dv"
-FULL_RANGE = 2  # as H.273 and ffmpeg number it; 1 is limited, 0 unsaid
-UNSPECIFIED = 2  # a matrix, primaries or a transfer that is not declared, in the same numbering
+FULL_RANGE = 2  # number of the colour range in H.273 and ffmpeg; 1 is limited, 0 unspecified
+UNSPECIFIED = 2  # number of an undeclared matrix, primaries or transfer in H.273
 
 _YUV = re.compile(r"yuvj?(420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
@@ -30,18 +30,25 @@ _SUBSAMPLED = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video is, as its first frame and its container say.
+    """Properties of a video, from its first frame and its container.
 
     Attributes:
-        height, width: of the stored frames, before any rotation. tick: unit of their times in seconds.
-        kind, bits, chroma: what the planes are, their depth, and luma pixels per chroma sample (y, x).
-        centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1) and not at the left one (all else).
+        height, width: size of the stored frames in pixels, before any rotation.
+        kind: type of the planes.
+        bits: depth of the planes.
+        chroma: luma pixels per chroma sample (y, x).
+        centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1), not at the left pixel (all other codecs).
         full: codes use the full range, not 16..235 of 255.
-        matrix, primaries, transfer: in the numbers of ITU-T H.273; 2 where the file does not say.
-        aspect: width of a pixel over its height. rotation: degrees counter-clockwise at which a player shows it.
-        rate, variable: frames per second on average; whether the container knows that their spacing changes.
-        frames: how many the container promises. end: when the video ends in seconds, where only that is known.
-        beside: type and codec of each other stream that lasts: audio, subtitles.
+        matrix, primaries, transfer: numbers of ITU-T H.273; 2 where the file does not declare them.
+        aspect: width of a pixel over its height.
+        rotation: degrees counter-clockwise by which a player turns the frames.
+        interlaced: frames consist of two fields.
+        rate: average frames per second.
+        variable: the container declares a variable frame rate.
+        tick: unit of the frame times in seconds.
+        frames: number of frames that the container declares.
+        end: end of the video in seconds, where the container declares no number of frames.
+        beside: type and codec of each audio or subtitle stream.
     """
 
     height: int
@@ -65,14 +72,20 @@ class VideoFacts:
     beside: tuple[tuple[str, str], ...]
 
     def codes(self, plane: np.ndarray) -> np.ndarray:
-        """Stored integers as float32 of the 8-bit scale, 0..255, whatever the depth."""
+        """Convert stored integers of any depth to float32 on the 8-bit scale, 0..255."""
         values = plane.astype(np.float32)
         return values if self.bits == 8 else values * np.float32(255 / (2**self.bits - 1))
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame. pts: its time in ticks. planes: (y,), (y, u, v) or (r, g, b), uint8 or uint16 codes of `VideoFacts.bits`."""
+    """One frame.
+
+    Attributes:
+        number: index of the frame, from 0.
+        pts: time in ticks.
+        planes: (y,), (y, u, v) or (r, g, b), uint8 or uint16 codes of `VideoFacts.bits`.
+    """
 
     number: int
     pts: int
@@ -80,14 +93,16 @@ class VideoFrame:
 
 
 class VideoStream:
-    """A video to be read once from its start, or from any frame on; each iteration opens the file for itself.
+    """A video, read from its start or from any frame on; each iteration opens the file again.
 
     Args:
         path: a file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
-        frames: use only the first so many, and do not ask whether the rest is complete.
-        limit: pixels per frame beyond which nothing is decoded. key: of the config for `frames`, for errors.
+        frames: use only this number of first frames, and do not check that the rest is complete.
+        limit: largest number of pixels per frame.
+        key: config key of `frames`, for errors.
 
-    Raises UserError for what is not a video, is cut short, changes its size or has a pixel format of another kind.
+    Raises:
+        UserError: the file is not a video, is cut short, changes its size or has an unknown pixel format.
     """
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
@@ -104,10 +119,12 @@ class VideoStream:
         return self.read()
 
     def read(self, start: int = 0, known: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
-        """Frames from number `start` on, each the same as if all had been read.
+        """Yield the frames from number `start` on, with the same values as in a full read.
 
-        known: number and time of a frame that was read before. Where the container's times agree with it, decoding starts at a
-        keyframe shortly before `start`; otherwise at the first frame, so that no number can shift.
+        Args:
+            start: number of the first frame.
+            known: number and time of a frame that was read before. Where the times of the container agree with it, decoding
+                starts at a keyframe shortly before `start`; otherwise at the first frame, so that no number can shift.
         """
         number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
         facts, pts = self.facts, known[1] if known else 0
@@ -130,7 +147,7 @@ class VideoStream:
             raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
 
     def times(self) -> tuple[list[int], list[int]]:
-        """Times of all frames and of the keyframes in ticks, each sorted: what the container says, without decoding."""
+        """Read the sorted times of all frames and of the keyframes in ticks from the container, without decoding."""
         shown, keys = [], []
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
@@ -142,14 +159,14 @@ class VideoStream:
         return sorted(shown), sorted(keys)
 
     def _seek_to(self, start: int, known: tuple[int, int]) -> tuple[int, Iterator[tuple[int, Any]]]:
-        """The number of a frame not after `start`, and what is decoded from it on."""
+        """Seek to a frame at or before `start`; return its number and the decoded frames from there on."""
         times, keys = self.times()
         number = {time: n for n, time in enumerate(times)}
         agreed = len(number) == len(times) and number.get(known[1]) == known[0]
         if agreed and start >= len(times):
             return len(times), iter(())
         before = [key for key in keys if agreed and key <= times[start]]
-        # The last keyframe but one: a picture that refers back beyond a keyframe is whole again by the next one.
+        # The last keyframe but one, since frames after a keyframe may refer to frames before it (open GOP).
         if len(before) > 2:
             decoded = self._decoded(before[-2], number[before[-2]])
             found = next(decoded, None)
@@ -162,7 +179,7 @@ class VideoStream:
         return 0, self._decoded()
 
     def _decoded(self, seek: int | None = None, number: int = 0) -> Iterator[tuple[int, Any]]:
-        """Strictly rising times in ticks, and frames; from the keyframe at the time `seek` on, which is frame `number`."""
+        """Yield (strictly rising time in ticks, frame) from the keyframe at time `seek` on, which has the index `number`."""
         import av
 
         begin, last = number, None
@@ -189,13 +206,13 @@ class VideoStream:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        """A container and its first stream of moving pictures."""
+        """Open the container and its first stream of moving pictures."""
         av = import_optional("av", "reading video", "video", "PyAV")
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
             with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-                if not streams or streams[0].codec_context is None:  # a stream of an unknown codec has none
+                if not streams or streams[0].codec_context is None:  # unknown codec
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
                 if streams[0].width * streams[0].height > self.limit:
                     size = f"{streams[0].height}x{streams[0].width}"
@@ -243,15 +260,15 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
 
 
 def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:
-    """How many frames the container says it holds, or when it says they end; None for what it does not say."""
+    """The number of frames, or else the end in seconds, that the container declares; None for an undeclared one."""
     if path.suffix.lower() == ".y4m":
-        # No count in the header, but frames of one size: a remainder is a frame cut short.
+        # The header has no count, but all frames have one size: a remainder is a frame cut short.
         with path.open("rb") as file:
             header, mark = len(file.readline()), len(file.readline())
         pixels = sum(c.width * c.height for c in frame.format.components)
         return -(-(path.stat().st_size - header) // (mark + pixels * (1 if bits == 8 else 2))), None
     if stream.frames:
-        # The count of MP4 has frames that its edit list hides; the index that ffmpeg makes of both has not.
+        # The count of an MP4 includes frames that its edit list hides; the index of ffmpeg marks these.
         shown = sum(not entry.is_discard for entry in stream.index_entries) if "mov" in container.format.name else stream.frames
         return shown, None
     if said := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):
@@ -263,7 +280,7 @@ def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: 
 
 
 def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int, tuple[int, int]]:
-    """Kind of planes, bits, luma pixels per chroma sample. Raises UserError for other pixel formats."""
+    """Return the kind of planes, bits, and luma pixels per chroma sample. Raises UserError for other pixel formats."""
     name = frame.format.name
     if yuv := _YUV.fullmatch(name):
         return "yuv", int(yuv[2] or 8), _SUBSAMPLED[yuv[1]]

@@ -1,7 +1,8 @@
-"""The process in which files are parsed: it does what `isolated` asks over a socket, and ends with the process that asks.
+"""Child process that parses files for `parent` over a socket, and ends with its parent.
 
-Started as a script with the number of the socket and its limit of memory in bytes. Requests are pickles of the parent, which is
-trusted; answers are not (`answers`). Standard input is a pipe on which nothing comes: its end says that the parent is gone.
+The parent starts this file as a script with the number of the socket and the memory limit in bytes. Requests are pickles, since
+the child trusts its parent; answers are plain data (`messages`), since the parent does not trust the child. Standard input is a
+silent pipe, which closes when the parent ends.
 """
 
 from __future__ import annotations
@@ -28,39 +29,39 @@ NO_MEMORY = re.compile(r"cannot allocate|unable to allocate|allocation failed|ou
 
 
 def main(channel: socket.socket, memory: int) -> None:
-    """Answer until nobody asks any more."""
-    _end_with_parent()
-    _limit(memory)
-    sys.path[:] = pickle.loads(_request(channel))
-    from vsr.io.readers import heartbeat as pulse
-    from vsr.io.readers.isolated import messages as answers
+    """Answer requests until the parent closes the socket."""
+    _exit_with_parent()
+    _limit_memory(memory)
+    sys.path[:] = pickle.loads(_receive_request(channel))
+    from vsr.io.readers import heartbeat
+    from vsr.io.readers.isolated import messages
 
     last = time.monotonic()
 
-    def busy() -> None:
+    def report_busy() -> None:
         nonlocal last
         if time.monotonic() - last > BEAT:
-            answers.send(channel, "busy")
+            messages.send(channel, "busy")
             last = time.monotonic()
 
-    pulse.listen(busy)
-    answers.send(channel, "ready")
+    heartbeat.listen(report_busy)
+    messages.send(channel, "ready")
     objects: dict[Any, Any] = {}
-    while request := _request(channel):
+    while request := _receive_request(channel):
         last = time.monotonic()
         try:
             kind, value = _handle_request(objects, *pickle.loads(request))
-            answers.send(channel, kind, value)
+            messages.send(channel, kind, value)
         except BrokenPipeError:
             return
         except Exception as error:
-            answers.send(channel, *_problem(error))
+            messages.send(channel, *_describe_error(error))
 
 
 def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
-    """What a request asks for: run a function, ask an object that is made when it is not there yet, or go on with an iterator."""
+    """Run a function, call a method of an object (made on first use), or take the next item of an iterator."""
     if here is not None:
-        with suppress(OSError):  # not allowed there: the paths that are asked for will say so
+        with suppress(OSError):  # without access to the folder, opening the file fails with a better message
             os.chdir(here)
     for key in forget:
         objects.pop(key, None)
@@ -68,7 +69,7 @@ def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any]
         function, args = rest
         return "value", function(*args)
     if what == "next":
-        item = next(objects[rest[0]], objects)  # a value that no iterator gives
+        item = next(objects[rest[0]], objects)  # `objects` as the default marks the end
         return ("end", None) if item is objects else ("value", item)
     if what == "forget":
         return "value", None
@@ -83,8 +84,8 @@ def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any]
     return "value", None
 
 
-def _problem(error: Exception) -> tuple[str, Any]:
-    """The kind of an error, and what is to be said about it."""
+def _describe_error(error: Exception) -> tuple[str, Any]:
+    """The kind of an error and its text, as sent to the parent."""
     from vsr.errors import UserError
 
     for one in _chain(error):
@@ -106,8 +107,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _request(channel: socket.socket) -> bytes:
-    """Empty when the other side is gone."""
+def _receive_request(channel: socket.socket) -> bytes:
+    """Receive one request; empty when the parent is gone."""
     data = b""
     size = 8
     while len(data) < size:
@@ -120,25 +121,25 @@ def _request(channel: socket.socket) -> bytes:
     return data[8:]
 
 
-def _end_with_parent() -> None:
-    """Have the system kill this process when the parent's end of the pipe closes, whatever a library is doing at that time.
+def _exit_with_parent() -> None:
+    """Have the system kill this process when the parent's end of the pipe closes, even while a library hangs.
 
-    A thread that listens would need the interpreter, which a library that hangs holds; Linux's signal for the death of a parent
-    comes when the thread ends that started this process; the pipe's own signal, SIGIO, does not end a process that is stopped.
+    A listening thread would need the interpreter lock, which a hanging library may hold. Linux's parent-death signal already
+    comes when the thread that started this process ends. SIGIO, the default signal of the pipe, does not end a stopped process.
     """
-    if hasattr(fcntl, "F_SETSIG"):  # Linux; elsewhere SIGIO, whose default action is the end as well
+    if hasattr(fcntl, "F_SETSIG"):  # Linux; elsewhere the signal is SIGIO, which ends a running process, too
         fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:  # gone before
+    if select.select([0], [], [], 0)[0]:  # the parent ended before the signal was set
         os._exit(0)
 
 
-def _limit(memory: int) -> None:
-    """Of what is allocated, not of addresses: threads and libraries reserve gigabytes of those that they never use."""
+def _limit_memory(memory: int) -> None:
+    """Limit allocated memory, not addresses: threads and libraries reserve gigabytes of addresses that they never use."""
     for kind, limit in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
-        with suppress(OSError, ValueError):  # systems that do not know it
+        with suppress(OSError, ValueError):  # some systems lack the limit
             resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 

@@ -1,7 +1,7 @@
-"""What a reader answers, as JSON and the bytes of arrays: nothing that the receiver would have to run, as a pickle would.
+"""Answers of the child process as JSON and bytes of arrays; unlike a pickle, an answer cannot run code in the receiver.
 
-The process that answers may have been taken over by the file that it reads: names of classes are looked up in a closed list,
-sizes are checked before memory is asked for.
+A malicious file may have taken over the child. So class names must be in a closed list, and sizes are checked before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ CLASSES = (
     "vsr.io.readers.video_stream:VideoFacts",
     "vsr.io.readers.video_stream:VideoFrame",
 )
-KINDS = "biufcSUVMm"  # of NumPy's types, those whose values are bytes
+KINDS = "biufcSUVMm"  # kinds of NumPy dtypes that are stored as plain bytes
 MAX_TEXT = 2**28  # bytes of JSON in one answer
 _LENGTH = struct.Struct("<Q")
 
 
 class InvalidMessage(Exception):
-    """What came is no answer of a reader in its right mind."""
+    """The received bytes are not an answer that `send` could have written."""
 
 
 def send(channel: socket.socket, kind: str, value: Any = None) -> None:
-    """One answer. Raises TypeError for a value of a kind that answers do not have, OSError when nobody listens."""
+    """Send one answer. Raises TypeError for a value of an unknown kind, OSError when the receiver is gone."""
     arrays: list[np.ndarray] = []
-    tree = _packed(value, arrays)
-    # What is stored column by column (MATLAB's order) is sent as it lies, without being sorted first.
+    tree = _to_json(value, arrays)
+    # Arrays in column order (MATLAB) are sent in that order, without a copy.
     turned = [array.flags.f_contiguous and not array.flags.c_contiguous for array in arrays]
     heads = [[array.dtype.str, array.shape, turn] for array, turn in zip(arrays, turned, strict=True)]
     text = json.dumps([kind, tree, heads]).encode()
@@ -53,15 +53,21 @@ def send(channel: socket.socket, kind: str, value: Any = None) -> None:
 
 
 def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
-    """Kind and value of one answer, whose arrays hold at most `limit` bytes.
+    """Receive the kind and value of one answer.
 
-    Raises EOFError when the other side is gone, TimeoutError when nothing comes for as long as the channel's timeout, and
-    InvalidMessage for anything that `send` does not send.
+    Args:
+        channel: the socket to the child.
+        limit: largest total size of the arrays in bytes.
+
+    Raises:
+        EOFError: the sender is gone.
+        TimeoutError: nothing came within the timeout of the channel.
+        InvalidMessage: the bytes are not an answer of `send`, or its arrays are too large.
     """
-    (length,) = _LENGTH.unpack(_exactly(channel, bytearray(_LENGTH.size)))
+    (length,) = _LENGTH.unpack(_receive_exactly(channel, bytearray(_LENGTH.size)))
     if length > MAX_TEXT:
         raise InvalidMessage(f"{length} bytes of text")
-    text = _exactly(channel, bytearray(length))
+    text = _receive_exactly(channel, bytearray(length))
     try:
         kind, tree, heads = json.loads(bytes(text))
         shapes = [tuple(map(int, shape)) for _, shape, _ in heads]
@@ -73,16 +79,16 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
         for (_, _, turn), shape, dtype in zip(heads, shapes, types, strict=True):
             array = np.empty(shape[::-1] if turn else shape, dtype)
             if array.nbytes:
-                _exactly(channel, array.reshape(-1).view(np.uint8).data)
+                _receive_exactly(channel, array.reshape(-1).view(np.uint8).data)
             arrays.append(array.T if turn else array)
-        return str(kind), _unpacked(tree, arrays)
+        return str(kind), _from_json(tree, arrays)
     except (OSError, EOFError, InvalidMessage):
         raise
     except Exception as error:
         raise InvalidMessage(str(error)) from error
 
 
-def _exactly(channel: socket.socket, buffer: bytearray | memoryview) -> bytearray | memoryview:
+def _receive_exactly(channel: socket.socket, buffer: bytearray | memoryview) -> bytearray | memoryview:
     rest = memoryview(buffer)
     while rest:
         count = channel.recv_into(rest)
@@ -92,8 +98,8 @@ def _exactly(channel: socket.socket, buffer: bytearray | memoryview) -> bytearra
     return buffer
 
 
-def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Plain values as they are, all others as a list that begins with a letter."""
+def _to_json(value: Any, arrays: list[np.ndarray]) -> Any:
+    """Convert a value to JSON: plain values stay, all others become a list that begins with a letter for their type."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, bytes):
@@ -101,26 +107,26 @@ def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, Fraction):
         return ["f", value.numerator, value.denominator]
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return ["o", list(value.shape), *(_packed(item, arrays) for item in value.flat)]
+        return ["o", list(value.shape), *(_to_json(item, arrays) for item in value.flat)]
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS and not value.dtype.hasobject:
         arrays.append(np.asarray(value))
         return ["a" if isinstance(value, np.ndarray) else "g", len(arrays) - 1]
     if isinstance(value, list | tuple):
-        return ["l" if isinstance(value, list) else "t", *(_packed(item, arrays) for item in value)]
+        return ["l" if isinstance(value, list) else "t", *(_to_json(item, arrays) for item in value)]
     if isinstance(value, dict):
-        return ["d", *([_packed(key, arrays), _packed(item, arrays)] for key, item in value.items())]
+        return ["d", *([_to_json(key, arrays), _to_json(item, arrays)] for key, item in value.items())]
     name = f"{type(value).__module__}:{type(value).__qualname__}"
     if is_dataclass(value) and name in CLASSES:
         known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
         defaults = {entry.name: entry.default for entry in fields(value) if entry.default is not MISSING}
-        # What has its default stays away: it may be a function.
-        return ["c", name, _packed({k: v for k, v in known.items() if not (k in defaults and v is defaults[k])}, arrays)]
-    if isinstance(value, str | int | float):  # subclasses: enumerations, texts that a library marks
-        return _packed(next(kind(value) for kind in (str, int, float) if isinstance(value, kind)), arrays)
+        # Fields with their default value are left out: a default may be a function.
+        return ["c", name, _to_json({k: v for k, v in known.items() if not (k in defaults and v is defaults[k])}, arrays)]
+    if isinstance(value, str | int | float):  # subclasses, such as enumerations and string types of libraries
+        return _to_json(next(kind(value) for kind in (str, int, float) if isinstance(value, kind)), arrays)
     raise TypeError(f"{name} is not sent")
 
 
-def _unpacked(tree: Any, arrays: list[np.ndarray]) -> Any:
+def _from_json(tree: Any, arrays: list[np.ndarray]) -> Any:
     if not isinstance(tree, list):
         return tree
     letter, *rest = tree
@@ -131,16 +137,16 @@ def _unpacked(tree: Any, arrays: list[np.ndarray]) -> Any:
     if letter == "o":
         out = np.empty(tuple(rest[0]), object)
         for number, item in enumerate(rest[1:]):
-            out.flat[number] = _unpacked(item, arrays)
+            out.flat[number] = _from_json(item, arrays)
         return out
     if letter in ("a", "g"):
         return arrays[rest[0]] if letter == "a" else arrays[rest[0]][()]
     if letter in ("l", "t"):
-        items = [_unpacked(item, arrays) for item in rest]
+        items = [_from_json(item, arrays) for item in rest]
         return items if letter == "l" else tuple(items)
     if letter == "d":
-        return {_unpacked(key, arrays): _unpacked(item, arrays) for key, item in rest}
+        return {_from_json(key, arrays): _from_json(item, arrays) for key, item in rest}
     if letter == "c" and rest[0] in CLASSES:
         module, _, name = rest[0].partition(":")
-        return getattr(importlib.import_module(module), name)(**_unpacked(rest[1], arrays))
+        return getattr(importlib.import_module(module), name)(**_from_json(rest[1], arrays))
     raise InvalidMessage(f"{letter!r}")

@@ -1,7 +1,6 @@
-"""Parsing of foreign files in a child process: what breaks a C library there becomes one line here.
+"""Client of the child process that parses foreign files: a crash of a C library there becomes a one-line error here.
 
-One child serves all files that this process reads. It is started at the first of them and ends with this process, however that
-ends.
+One child serves all files that this process reads. The first file starts the child, and the child ends with this process.
 """
 
 from __future__ import annotations
@@ -29,29 +28,34 @@ from vsr.io.readers.isolated import child
 from vsr.io.readers.isolated.messages import InvalidMessage, receive
 
 MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
-SECONDS = 120.0  # within which there must be an answer or a sign of life
+SECONDS = 120.0  # timeout without an answer or a sign of life
 DAMAGED = "the file is damaged, or was made to do that; fetch or write it again, or give another one"
 _numbers = itertools.count()
 
 
 def run_in_child(path: Path, function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)`, which parses the file `path`, in the child.
+    """Call `function(*args)` in the child and return its value.
 
-    The function is one of a module, its arguments can be pickled, its value is of the kinds that `answers` knows. OSError comes
-    through; UserError is raised when the function raises it, for all other errors, and when the parser crashes, takes too much
-    memory or does not answer.
+    Args:
+        path: the file that the function parses, for error messages.
+        function: a function at the top level of a module, whose value is of the kinds that `messages` can send.
+        args: arguments that can be pickled.
+
+    Raises:
+        OSError: the function raised it.
+        UserError: the function raised it or any other error; or the parser crashed, ran out of memory or did not answer.
     """
     return _child().ask(path, "run", function, args)
 
 
 def stop_child() -> None:
-    """Kill the child, where there is one; the next file starts another."""
+    """Kill the child, if one runs; the next file starts another."""
     if _current is not None:
         _current.stop()
 
 
 class Remote:
-    """An object of the child, made there by `make(*args)` when it is first asked, and again when the child had to be replaced."""
+    """Handle of an object in the child. The first call makes the object there by `make(*args)`; a new child makes it again."""
 
     def __init__(self, path: Path, make: Callable[..., Any], *args: Any) -> None:
         self.path, self._make = path, (make, args)
@@ -62,11 +66,11 @@ class Remote:
         return Remote, (self.path, self._make[0], *self._make[1])
 
     def call(self, name: str, *args: Any) -> Any:
-        """Its attribute `name`, called with `args` when it is a method. Raises the errors of `run_in_child`."""
+        """Get the object's attribute `name`, or call the method of that name. Raises the errors of `run_in_child`."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
     def iterate(self, name: str, *args: Any) -> Iterator[Any]:
-        """What the iterator `name(*args)` gives, one by one. Raises the errors of `run_in_child`."""
+        """Yield the items of the iterator `name(*args)` one by one. Raises the errors of `run_in_child`."""
         asked, key = _child(), (os.getpid(), next(_numbers))
         asked.ask(self.path, "object", self._key, self._make, name, args, key)
         try:
@@ -77,37 +81,37 @@ class Remote:
 
 
 class Child:
-    """The process, and one request at a time to it."""
+    """The child process; takes one request at a time."""
 
     def __init__(self) -> None:
         self.memory = min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
         self._lock = threading.Lock()
         self._forgotten: list[Any] = []
         self._ready = False
-        self._said: Any = tempfile.TemporaryFile()  # noqa: SIM115 - by libraries in distress; it would come between the user's lines
+        self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - stderr of libraries, kept out of the user's terminal
         self._channel, theirs = socket.socketpair()
         with theirs:
-            # A group of its own: Ctrl-C in a terminal is for this process.
+            # A process group of its own, so that Ctrl-C in a terminal reaches only this process.
             self.process = subprocess.Popen(
                 [sys.executable, child.__file__, str(theirs.fileno()), str(self.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                stderr=self._said,
+                stderr=self._stderr,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
             )
         self._send(sys.path)
 
     def ask(self, path: Path, *request: Any) -> Any:
-        """The value that the child answers with. Raises the errors of `run_in_child`."""
+        """Send a request and return the value of the answer. Raises the errors of `run_in_child`."""
         return self.answer(path, *request)[1]
 
     def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
-        """ "value" and a value, or "end" behind the last of an iterator. Raises the errors of `run_in_child`."""
+        """Send a request; return ("value", value), or ("end", None) after the last item. Raises the errors of `run_in_child`."""
         with self._lock:
             kind, value = self._exchange(path, request)
         if kind == "memory":
-            raise self._too_much(path)
+            raise self._out_of_memory(path)
         if kind == "user":
             raise UserError(value)
         if kind == "os":
@@ -119,7 +123,7 @@ class Child:
         return kind, value
 
     def forget(self, key: Any) -> None:
-        """Let an object of the child go, now or before its next answer: this may be called while a request is under way."""
+        """Delete an object in the child, now or, while a request is under way, with the next request."""
         self._forgotten.append(key)
         if self.alive and self._ready and self._lock.acquire(blocking=False):
             try:
@@ -130,17 +134,17 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the child can take requests."""
         return self._channel.fileno() >= 0 and self.process.poll() is None
 
     def stop(self) -> None:
-        """Kill it."""
+        """Kill the child and close its pipes."""
         self._channel.close()
         self.process.kill()
         self.process.wait()
         if self.process.stdin is not None:
             self.process.stdin.close()
-        self._said.close()
+        self._stderr.close()
 
     def _exchange(self, path: Path, request: tuple[Any, ...]) -> tuple[str, Any]:
         forgotten, self._forgotten = self._forgotten, []
@@ -148,7 +152,7 @@ class Child:
             self._channel.settimeout(SECONDS)
             if not self._ready:
                 self._ready = receive(self._channel, 0)[0] == "ready"
-            self._send((_here(), forgotten, *request))
+            self._send((_current_folder(), forgotten, *request))
             while (answer := receive(self._channel, self.memory))[0] == "busy":
                 pass
             return answer
@@ -157,11 +161,11 @@ class Child:
             why = f"{path}: its parser did not answer for {SECONDS:g} s"
             raise UserError(f"{why}; the file is damaged, or its disk hangs: copy it to another disk or fetch it again") from None
         except (EOFError, OSError):
-            self._ended(path)
+            self._raise_crash(path)
         except InvalidMessage as error:
             self.stop()
             raise UserError(f"{path}: its parser went wrong ({error}); {DAMAGED}") from error
-        except BaseException:  # Ctrl-C: what would be read next is the answer to this request
+        except BaseException:  # Ctrl-C: the next request would read the answer to this request
             self.stop()
             raise
 
@@ -169,25 +173,25 @@ class Child:
         data = pickle.dumps(request)
         self._channel.sendall(struct.pack("<Q", len(data)) + data)
 
-    def _ended(self, path: Path) -> NoReturn:
+    def _raise_crash(self, path: Path) -> NoReturn:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         status = self.process.poll()
-        said = ""
-        if not self._said.closed:  # by another thread, whose request ended the child
-            self._said.seek(0)
-            said = self._said.read().decode("utf-8", "replace").strip()
+        text = ""
+        if not self._stderr.closed:  # closed by another thread, whose request ended the child
+            self._stderr.seek(0)
+            text = self._stderr.read().decode("utf-8", "replace").strip()
         self.stop()
         if not self._ready:
-            raise RuntimeError(f"the process that reads files did not start (status {status}): {said}")
+            raise RuntimeError(f"the process that reads files did not start (status {status}): {text}")
         if status == -signal.SIGKILL:
             raise UserError(f"{path}: its parser was killed, as when memory runs out; free some, or give a smaller file")
-        if "bad_alloc" in said or NO_MEMORY_LEFT in said:
-            raise self._too_much(path)
+        if "bad_alloc" in text or NO_MEMORY_LEFT in text:
+            raise self._out_of_memory(path)
         name = signal.Signals(-status).name if status is not None and -status in set(signal.Signals) else f"status {status}"
         raise UserError(f"{path}: its parser crashed ({name}); {DAMAGED}")
 
-    def _too_much(self, path: Path) -> UserError:
+    def _out_of_memory(self, path: Path) -> UserError:
         limit = bytes_text(self.memory)
         return UserError(
             f"{path}: its parser ran out of memory ({limit}); the file is damaged, or its frames or blocks are too large: "
@@ -195,15 +199,15 @@ class Child:
         )
 
 
-def _here() -> str | None:
-    """The folder that relative paths begin in, which may be another one than when the child was started."""
+def _current_folder() -> str | None:
+    """The current folder, which may have changed since the child was started."""
     try:
         return os.getcwd()
     except OSError:  # it was removed
         return None
 
 
-NO_MEMORY_LEFT = "MemoryError"  # of an interpreter that had not even the memory to say so otherwise
+NO_MEMORY_LEFT = "MemoryError"  # last output of an interpreter without memory for an answer
 _guard = threading.Lock()
 _current: Child | None = None
 
@@ -223,14 +227,14 @@ def _forget(key: Any) -> None:
         _current.forget(key)
 
 
-def _forked() -> None:
-    """A forked process has a child of its own: two that talk to one would take each other's answers."""
+def _forget_in_fork() -> None:
+    """Forget the child in a forked process: two processes would take each other's answers."""
     global _current, _guard
     _guard = threading.Lock()
     if _current is not None:
-        _current.process.returncode = 0  # not ours to wait for
+        _current.process.returncode = 0  # only the original process waits for the child
     _current = None
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forget_in_fork)
 atexit.register(stop_child)
