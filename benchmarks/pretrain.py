@@ -20,7 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from vsr.config.monitor import higher_is_better
+from vsr.config.monitor import monitor_is_maximised
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import bicubic_up_clips, crop
 from vsr.inference.export.function import describe_network
@@ -138,7 +138,7 @@ def best_epoch(results: dict[str, Any]) -> int:
     history = results["history"]
     monitor = results["config"]["monitor"]
     scores = [row[monitor] for row in history]
-    return scores.index((max if higher_is_better(monitor) else min)(scores))
+    return scores.index((max if monitor_is_maximised(monitor) else min)(scores))
 
 
 @torch.no_grad()

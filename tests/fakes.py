@@ -32,6 +32,19 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+# Networks of each kind, which are tested at every scale in each run of the tests.
+EACH_SCALE = ("fsrcnn", "joint", "srnet3d")
+
+
+def at_scales(models: list[str]) -> list[Any]:
+    """Parameters (model, scale): every model at x2, those of EACH_SCALE at x3 and x4 too; the others there are marked long."""
+    return [
+        pytest.param(model, scale, marks=[] if scale == 2 or model in EACH_SCALE else pytest.mark.long)
+        for model in models
+        for scale in (2, 3, 4)
+    ]
+
+
 def small(model: str) -> list[str]:
     """Overrides for a network of conf/model/, large ones smaller."""
     return [f"model={model}", *(f"model.{size}" for size in SMALL.get(model, []))]

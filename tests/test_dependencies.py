@@ -14,7 +14,7 @@ from tests.fakes import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
-REQUIRED = {one.name: one for one in map(Requirement, [*PROJECT["dependencies"], *EXTRAS]) if one.name != "vsr"}
+REQUIRED = {one.name: one for one in map(Requirement, [*PROJECT["dependencies"], *EXTRAS]) if one.name != PROJECT["name"]}
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line)
 # The newest version that must not be had, and why.
 UNSAFE = {

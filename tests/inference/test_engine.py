@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import choices, compose_config, small
+from tests.fakes import at_scales, choices, compose_config, small
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
@@ -62,8 +62,7 @@ def test_finite_values_become_finite_ones_or_an_error() -> None:
         whole(engine_of(module_of("fsrcnn")), lr)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "scale"), at_scales(MODELS))
 def test_tiles_show_no_seam(model: str, scale: int) -> None:
     module = module_of(model, scale, channels=2)
     lr = movie(2, 37, 53, channels=2)

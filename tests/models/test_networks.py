@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes import choices, compose_config, small
+from tests.fakes import at_scales, choices, compose_config, small
 from vsr.degradations.resize import bicubic_down, bicubic_up, pad_symmetric
 from vsr.errors import UserError
 from vsr.models.base import Network, parameter_count
@@ -58,8 +58,7 @@ def test_output_size_is_the_declared_one(model: str, scale: int, channels: int) 
         assert tuple(out.shape) == (2, channels, *expected[3 - len(size) :])
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("model", [m for m in MODELS if m != "nearest"])
+@pytest.mark.parametrize(("model", "scale"), at_scales([m for m in MODELS if m != "nearest"]))
 def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int) -> None:
     """Summed over a block of scale x scale output pixels, the sensitivity to the LR pixels is centred on their LR pixel.
 
@@ -275,8 +274,7 @@ def test_even_filters_are_refused() -> None:
         Linear(size=8, scale=2)
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "scale"), at_scales(MODELS))
 def test_no_output_pixel_sees_further_than_the_reach(model: str, scale: int) -> None:
     """And those at the edge of it are seen, or tiles would overlap by more than they need."""
     network = build(model, scale)

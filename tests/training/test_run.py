@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, compose_config, evaluate_here, small, train_here
+from tests.fakes import TINY_CLIMATE, assert_same_scores, at_scales, choices, compose_config, evaluate_here, small, train_here
 from vsr.errors import UserError
 from vsr.models.base import RepeatedFrame
 from vsr.models.stacked import Stacked
@@ -31,16 +31,7 @@ PACKED = ["2D network", "after repacking"]
 INTERIM = {"two_stage": PACKED, "joint": PACKED, "movie_then_frame": ["3D network"]}
 
 
-# Every network at x2, and one of each kind at every scale, in each run of the tests; the others are marked long.
-EACH_SCALE = ("fsrcnn", "joint", "srnet3d")
-TRAINED = [
-    pytest.param(model, scale, marks=[] if scale == 2 or model in EACH_SCALE else pytest.mark.long)
-    for model in choices("model")
-    for scale in (2, 3, 4)
-]
-
-
-@pytest.mark.parametrize(("model", "scale"), TRAINED)
+@pytest.mark.parametrize(("model", "scale"), at_scales(choices("model")))
 def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale: int, tmp_path: Path) -> None:
     patch = [f"recipe.patch={24 // scale // 2}"]
     results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])

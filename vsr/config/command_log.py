@@ -19,7 +19,9 @@ HYDRA_FOLDER = ".hydra"
 
 
 class CommandLog(MemoryHandler):
-    """Holds log records back in memory, in the place of the root logger's file handlers.
+    """Replaces the root logger's file handlers and keeps log records in memory until `write_command_log` writes them.
+
+    A refused command therefore leaves no log file.
 
     Args:
         folder: the output folder of the command.

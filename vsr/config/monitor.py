@@ -8,7 +8,7 @@ MONITORS = tuple(f"val/{score}" for score in HEADLINE_SCORES)
 SCORE_LOG = "scores.jsonl"  # in a run's folder: the scores of each epoch, one JSON object per line
 
 
-def higher_is_better(score: str) -> bool:
+def monitor_is_maximised(score: str) -> bool:
     """Tell whether a larger value of a logged score ("val/psnr") is better; False for unknown scores."""
     definition = DEFINITIONS.get(score.rpartition("/")[2])
     return definition is not None and definition.better == "high"

@@ -151,7 +151,7 @@ class MemoryFrames(FrameSet):
 
     def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
         thin = self.pair[start:stop:step]
-        size = frames_per_batch(EVAL_PIXELS, thin.hr)
+        size = max(1, EVAL_PIXELS // (thin.hr.shape[-1] * thin.hr.shape[-2]))  # frames per batch
         for at in range(0, len(thin), size):
             yield thin[at : at + size]
 
@@ -224,11 +224,6 @@ class MixedFrames(FrameSet):
 
     def _part(self, starts: Tensor) -> Tensor:
         return torch.searchsorted(self.offsets, starts, right=True) - 1
-
-
-def frames_per_batch(pixels: int, hr: Tensor) -> int:
-    """Number of frames of this size in `pixels` HR pixels, at least one."""
-    return max(1, pixels // (hr.shape[-1] * hr.shape[-2]))
 
 
 def padded_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:

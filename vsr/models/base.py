@@ -66,7 +66,7 @@ class RepeatedFrame(Network):
         self.geometry, self.reach, self.context = network.geometry, network.reach, network.context
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(B, C, T, h, w) -> (B, C, T', H, W), the sizes that the wrapped network gives."""
+        """Map (B, C, T, h, w) to (B, C, T', H, W), where T', H and W are the output sizes of the wrapped network."""
         margin = self.geometry.margin[0]
         frames = lr[:, :, margin : lr.shape[2] - margin]
         clips = rearrange(frames, "b c t h w -> (b t) c 1 h w").expand(-1, -1, 2 * margin + 1, -1, -1)

@@ -37,7 +37,7 @@ class StandardizedResidual(Network):
 
     @property
     def error_unit(self) -> Tensor:
-        """The root mean square of the residual over bicubic."""
+        """The unit of the network's output: the root mean square of HR minus bicubic in the training frames."""
         return self.rms
 
     def forward(self, lr: Tensor) -> Tensor:

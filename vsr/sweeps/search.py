@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from vsr.config.compose import Composer, Interval, SweepCommand
-from vsr.config.monitor import SCORE_LOG, higher_is_better
+from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder, SweepRun
 from vsr.sweeps.job import job_of, job_title, record_outcome
@@ -120,7 +120,7 @@ class Search:
         if not ok:
             first = next(iter(failed), None)
             return [f"no trial of {self.done()} came to its end" + (f"; the first failed: {first.error}" if first else "")]
-        best = (max if higher_is_better(self.monitor) else min)(ok, key=lambda run: self._value(run) or 0.0)
+        best = (max if monitor_is_maximised(self.monitor) else min)(ok, key=lambda run: self._value(run) or 0.0)
         print(f"trials    {len(ok)} to their end, {len(stopped)} ended early, {len(failed)} failed")
         for run in failed:
             tqdm.write(f"failed    {job_title(run)}: {run.error}", file=sys.stdout)
@@ -142,7 +142,7 @@ class Search:
         study = optuna.create_study(
             storage=storage,
             study_name="search",
-            direction="maximize" if higher_is_better(self.monitor) else "minimize",
+            direction="maximize" if monitor_is_maximised(self.monitor) else "minimize",
             pruner=pruners[self.plan.pruner](),
             load_if_exists=True,
         )
@@ -184,7 +184,7 @@ class Search:
         """Return the best score of the run's epochs; None without scores."""
         history = (self.folder.results(run) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
-        return (max if higher_is_better(self.monitor) else min)(found) if found else None
+        return (max if monitor_is_maximised(self.monitor) else min)(found) if found else None
 
 
 def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:

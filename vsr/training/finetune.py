@@ -61,7 +61,7 @@ class Tune:
         return any(within(name, module) for module in self.freeze)
 
     def factor(self, name: str) -> float:
-        """Return the factor on the learning rate of a tensor."""
+        """Return the number that multiplies the learning rate of the parameter `name`."""
         rates = self.rates or {}
         found = [module for module in rates if within(name, module)]
         return rates[max(found, key=len)] if found else 1.0

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vsr.config.monitor import higher_is_better
+from vsr.config.monitor import monitor_is_maximised
 from vsr.data.base import SRDataModule
 from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
@@ -218,7 +218,7 @@ def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], moni
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     """Whether no epoch has a better score than epoch `at`."""
     scores = [row[monitor] for row in rows]
-    return scores[at] == (max if higher_is_better(monitor) else min)(scores)
+    return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
 
 
 def stages_before(network: Cascade) -> tuple[str, ...]:

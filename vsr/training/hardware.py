@@ -101,7 +101,7 @@ def check_hardware(cfg: DictConfig) -> Placement:
 
 
 def fast_precision(accelerator: str) -> str:
-    """Resolve precision=auto: "bf16" where the hardware computes in it, else "32"; scores are in single precision in any case."""
+    """Resolve precision=auto: "bf16" if the hardware supports it, else "32". Scores are always computed in float32."""
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if accelerator == "cpu" and computes_bf16() else "32"

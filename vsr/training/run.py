@@ -31,7 +31,7 @@ from vsr.training.fit import prepare, quiet_warnings, train_all
 from vsr.training.modules.base import SRModule
 from vsr.training.report import comparison_figure, format_table
 from vsr.training.resume.state import RunState
-from vsr.training.run_folder import in_session, relative_to_cwd
+from vsr.training.run_folder import relative_to_cwd, run_in_folder
 from vsr.training.trainer import build_scorer
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Run one rank of a training run; all ranks have joined the process group."""
-    return in_session(cfg, folder, _train)
+    return run_in_folder(cfg, folder, _train)
 
 
 def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]:

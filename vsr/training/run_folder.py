@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Work = Callable[[DictConfig, Path, RunState], dict[str, Any]]
 
 
-def in_session(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
+def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     """Lock the folder of a run, resolve the config, and do the work unless the run is finished.
 
     Args:

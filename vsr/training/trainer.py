@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, TorchEl
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
-from vsr.config.monitor import higher_is_better
+from vsr.config.monitor import monitor_is_maximised
 from vsr.recipe import Recipe
 from vsr.training.build import make
 from vsr.training.callbacks import EMA, History
@@ -46,7 +46,7 @@ def build_trainer(
         first_step: the step that a resumed fit begins with; None for a new fit.
         checkpoints: writes checkpoint files.
     """
-    mode = "max" if higher_is_better(cfg.monitor) else "min"
+    mode = "max" if monitor_is_maximised(cfg.monitor) else "min"
     callbacks: list[Callback] = [RunBar()]
     if recipe.ema is not None:
         callbacks.append(EMA(recipe.ema))

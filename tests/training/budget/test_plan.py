@@ -290,11 +290,11 @@ def test_a_sweep_knows_its_runs_again(slow: list[str], tmp_path: Path) -> None:
     config: Any = OmegaConf.to_container(asked, resolve=True)
     config.pop("resume")
     place = SweepFolder(tmp_path)
-    slot = place.slot(["budget=5s"], json.loads(json.dumps(config)))
+    slot = place.find_or_add(["budget=5s"], json.loads(json.dumps(config)))
     run(tmp_path / "0", "budget=5s", "precision=auto")
     assert place.results(slot) is not None
     assert place.finished(slot)
-    other = place.slot(["budget=6s"], {**slot.config, "budget": "6s"}, number=1)
+    other = place.find_or_add(["budget=6s"], {**slot.config, "budget": "6s"}, number=1)
     (tmp_path / "0").rename(tmp_path / "1")
     assert place.results(other) is None
 

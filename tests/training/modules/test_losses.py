@@ -17,7 +17,7 @@ from vsr.models.plain import Plain
 from vsr.recipe import Recipe
 from vsr.training.modules.base import SRModule
 from vsr.training.modules.frame import FrameSR
-from vsr.training.modules.losses import further_terms, log_amplitudes, loss_function
+from vsr.training.modules.losses import further_terms, loss_function, spectral_loss_amplitudes
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "recipe.steps=4"]
 NONE = {"gradient": 0.0, "spectral": 0.0, "temporal": 0.0}
@@ -57,12 +57,12 @@ def test_the_spectral_term_sees_smoothing_and_no_shift_of_sign() -> None:
     smooth = (hr + hr.roll(1, -1)) / 2
     assert term(smooth, hr, spectral=1.0) > 0.1
     # Halved amplitudes, far above the floor: log 2 in every mode.
-    differences = log_amplitudes(200 * hr) - log_amplitudes(100 * hr)
+    differences = spectral_loss_amplitudes(200 * hr) - spectral_loss_amplitudes(100 * hr)
     torch.testing.assert_close(differences, torch.full_like(differences, 0.6931), rtol=0, atol=1e-2)
 
 
 def test_white_noise_of_variance_one_has_amplitudes_of_order_one() -> None:
-    power = (2 * log_amplitudes(torch.randn(64, 32, 24, generator=torch.Generator().manual_seed(0)))).exp()
+    power = (2 * spectral_loss_amplitudes(torch.randn(64, 32, 24, generator=torch.Generator().manual_seed(0)))).exp()
     assert power[:, 3:, 3:].mean().item() == pytest.approx(1.0, abs=0.05)
 
 

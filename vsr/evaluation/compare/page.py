@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vsr.config.monitor import higher_is_better
+from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import SEED, Run, as_typed, distinguishing_keys
 from vsr.evaluation.compare.table import SPREAD, Table, mean_and_spread, score_of
@@ -112,7 +112,7 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
     ended = [point for point in points if not point.early]
     names = [*one.keys, *([SEED] if len({point.values[SEED] for point in ended}) > 1 else [])]
     costs = [cost for cost in costs if len({point.values[cost] for point in ended}) > 1]
-    more = higher_is_better(one.monitor)
+    more = monitor_is_maximised(one.monitor)
     figures = {
         "All keys at once": parallel_coordinates(points, names, one.monitor, more),
         f"{one.monitor} over each key": scatter_plots(points, [*names, *costs], one.monitor, more),

@@ -36,7 +36,7 @@ class Point:
     early: bool = False
 
 
-def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
+def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
     """Draw a vertical axis per setting and one for the score, and a line per run in the colour of its score.
 
     Returns None with fewer than two runs or without a setting.
@@ -55,9 +55,9 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
         axis.axvline(column, color="0.5", linewidth=1, zorder=0)
         for place, text in ticks:
             axis.annotate(label(text, 18), (column, place), (-4, 0), textcoords="offset points", ha="right", va="center", size=8)
-    colours = _colours(points, higher_is_better)
+    colours = _colours(points, monitor_is_maximised)
     # The best run is drawn last, above the others.
-    for i in sorted(range(len(points)), key=lambda i: points[i].score, reverse=not higher_is_better):
+    for i in sorted(range(len(points)), key=lambda i: points[i].score, reverse=not monitor_is_maximised):
         style = "--" if points[i].early else "-"
         axis.plot([where[i] for where in places], color=colours[i], linestyle=style, alpha=0.8)
         if len(points) <= _NAMED:
@@ -69,7 +69,7 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
     return figure
 
 
-def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, higher_is_better: bool) -> Figure | None:
+def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
     """Draw the score over each setting or cost, with a ring around the best run and hollow points for runs that ended early."""
     from matplotlib.figure import Figure
 
@@ -85,8 +85,8 @@ def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, hig
         across: Any = numbers or [label(str(point.values[name]), 18) for point in shown]
         if numbers and _is_wide(numbers):
             axis.set_xscale("log")
-        colours = _colours(shown, higher_is_better)
-        best = (max if higher_is_better else min)(point.score for point in shown if not point.early)
+        colours = _colours(shown, monitor_is_maximised)
+        best = (max if monitor_is_maximised else min)(point.score for point in shown if not point.early)
         for x, point, colour in zip(across, shown, colours, strict=True):
             ring = "black" if point.score == best and not point.early else colour
             axis.scatter([x], [point.score], facecolor="none" if point.early else colour, edgecolor=ring, linewidth=1.3, zorder=2)
@@ -127,11 +127,11 @@ def _is_wide(numbers: Sequence[float]) -> bool:
     return min(numbers) > 0 and max(numbers) / min(numbers) >= _LOG_SPAN
 
 
-def _colours(points: Sequence[Point], higher_is_better: bool) -> list[Any]:
+def _colours(points: Sequence[Point], monitor_is_maximised: bool) -> list[Any]:
     """Colour points from the worst to the best score; every colour stands out on white."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours: Colormap = LinearSegmentedColormap.from_list("worst to best", ["#6a5acd", "#1f9e89", "#e58a00"])
     low, high = min(point.score for point in points), max(point.score for point in points)
     shares = [(point.score - low) / (high - low) if high > low else 1.0 for point in points]
-    return [colours(share if higher_is_better else 1 - share) for share in shares]
+    return [colours(share if monitor_is_maximised else 1 - share) for share in shares]

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from vsr.config.monitor import SCORE_LOG, higher_is_better
+from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError
 
@@ -68,7 +68,7 @@ class Run:
         found = [
             row[monitor] for row in self.results.get("history", self.epoch_scores) if math.isfinite(row.get(monitor, math.nan))
         ]
-        return (max if higher_is_better(monitor) else min)(found) if found else None
+        return (max if monitor_is_maximised(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
         """Return a row of the results table, by default the row of the trained network."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vsr.config.monitor import higher_is_better
+from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.runs import SEED, Run, distinguishing_keys
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
@@ -71,7 +71,7 @@ class Table:
 
     def columns(self) -> list[Column]:
         """Return the columns with a number in any line of the runs: the monitored score, then the scores of the test splits."""
-        better: Literal["high", "low"] = "high" if higher_is_better(self.monitor) else "low"
+        better: Literal["high", "low"] = "high" if monitor_is_maximised(self.monitor) else "low"
         monitored = Column(key="best", label=f"best {self.monitor}", better=better, digits=2)
         cells = [(entry, split) for entry in self.entries for split in self.splits]
         return [
@@ -121,7 +121,7 @@ def build_table(runs: Sequence[Run]) -> Table:
     def rank(entry: Entry) -> tuple[bool, float]:
         found = entry.scores(splits[0], monitor, "best")
         mean = sum(found) / len(found) if found else 0.0
-        return not found, -mean if higher_is_better(monitor) else mean
+        return not found, -mean if monitor_is_maximised(monitor) else mean
 
     own = {run.results["config"]["name"] for run in runs}
     first = runs[0]

@@ -101,9 +101,16 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
 
 
 def scores_over_time(methods: Mapping[str, Scored]) -> Figure | None:
-    """Plot the PSNR of every frame of one split for each method, with marks between segments; None without PSNR.
+    """Plot the PSNR of every frame of one split for each method.
 
-    Lines stop at the ends of segments; pictures, which have no neighbours in time, are points.
+    A segment is a trajectory, clip or picture. Lines stop and a mark stands where a segment ends. Pictures, which have no
+    neighbours in time, are points.
+
+    Args:
+        methods: the scores of each method.
+
+    Returns:
+        The figure; None when no PSNR was computed.
     """
     from matplotlib.figure import Figure
 

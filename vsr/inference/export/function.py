@@ -47,10 +47,11 @@ class InputAxes:
     """The input sizes that an exported network accepts.
 
     Attributes:
-        geometry: of the network.
+        geometry: scale and margins of the network.
         channels: the only number of channels.
         frames: the smallest number of frames; None for a frame network.
-        pixels: the smallest height and width, in LR pixels: a network mirrors as many pixels at the border as its reach.
+        pixels: the smallest height and width in LR pixels. The network pads its input by mirroring as many pixels as its
+            receptive field extends beyond a pixel, so a smaller frame has too few pixels to mirror.
     """
 
     geometry: Geometry

@@ -162,7 +162,12 @@ class ArrayReader(ABC):
         """Decoded values of a part of an array, of any real dtype, in the index order of its `Variable`; () is the whole."""
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """All that an output shall hold beside the values of the arrays `names`, whose indices are `axes`."""
+        """Read everything that an output keeps besides the values of the movie.
+
+        Args:
+            names: of the arrays that form the movie.
+            axes: the letter of each of their indices, from n, c, t, y, x.
+        """
         return Metadata()
 
     def read_stored(self, name: str) -> np.ndarray:

@@ -139,7 +139,7 @@ class HDF5Reader(ArrayReader):
             return self._dataset(name)[part]
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Where only some dimensions have a name, the others are called by their axis."""
+        """As in the base class; a dimension without a name gets the letter of its axis when others have names."""
         import h5py
 
         file = self.handle

@@ -101,7 +101,7 @@ class NetCDFReader(ArrayReader):
             return self._array(name)[1][part].values
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Arrays of the movie's group and of those above it. A dimension without a name is called by its axis."""
+        """As in the base class, from the group of the movie and its parents; an unnamed dimension gets the letter of its axis."""
         _ = self.handle  # checks that the whole file lies in itself
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}

@@ -89,7 +89,7 @@ class ZarrReader(ArrayReader):
             return _decoded(np.asarray(array[part]), meta)
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Arrays of the movie's group and of those above it, and the version, chunks and compression of the movie's arrays."""
+        """As in the base class, from the group of the movie and its parents, with version, chunks and compression."""
         with self._errors():
             listed = {variable.name: variable for variable in self.listing().variables}
             top = _library().open(self._store(), mode="r")

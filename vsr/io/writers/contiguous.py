@@ -190,11 +190,21 @@ def ordered(frames: np.ndarray, order: str) -> np.ndarray:
 
 
 def place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice], values: np.ndarray) -> None:
-    """Write values to a part of the float32 array of `sizes` whose first byte is at `offset` of an open file.
+    """Write values to a part of a contiguous float32 array in an open file.
 
-    Pieces that are long enough are written each on its own. Short ones are put into a copy of the stretch of the file that they
-    lie in, of at most BAND bytes (or one index of the first axis), which is written back: no page of the file stays in memory.
-    Raises OSError.
+    Adjacent values are written as one piece. A long piece is written directly. For short pieces, the surrounding region of the
+    file is read, changed and written back at once; the region has at most BAND bytes, or one index of the first axis if that is
+    larger. The file is not memory-mapped, so memory use stays small.
+
+    Args:
+        handle: file descriptor.
+        offset: position of the array's first byte.
+        sizes: shape of the array.
+        part: a slice per axis.
+        values: of the shape of the part.
+
+    Raises:
+        OSError: the file cannot be read or written.
     """
     stride = ITEM * math.prod(sizes[1:])
     first = offset + part[0].start * stride

@@ -39,7 +39,7 @@ Value = np.ndarray | list["Value"] | str
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution and the activation behind it, float64.
+    """A convolution and the activation that follows it; all tensors are float64.
 
     Attributes:
         name: role of the layer, for example "mapping 1".

@@ -30,7 +30,7 @@ from vsr.models.weights.transfer import (
     load_tensors,
     parameters_by_name,
     parts,
-    select_part,
+    select_transfer_target,
     unwrap,
 )
 from vsr.recipe import Over
@@ -94,7 +94,7 @@ class Authors:
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Load the weights. Raises UserError for a bad file, a network of another kind, or a mismatch that is not allowed."""
-        prefix, part = select_part(network, self.into, key)
+        prefix, part = select_transfer_target(network, self.into, key)
         weights = read_authors(self.path)
         source = authors_mapping(unwrap(part), weights, layers=self.layers, key=key)
         left_out: dict[str, str] = {}
@@ -180,7 +180,7 @@ class Checkpoint:
         if isinstance(network, Cascade) and self.into is None and (whole or isinstance(self.modules, dict)):
             prefix, places = "", parts(network)
         else:
-            prefix, part = select_part(network, self.into, key)
+            prefix, part = select_transfer_target(network, self.into, key)
             places = {"": part}
         skipped = computed_tensors(network)
         own = [name[len(prefix) :] for name in parameters_by_name(network) if name.startswith(prefix) and name not in skipped]

@@ -19,7 +19,7 @@ from vsr.models.weights.files import WeightFile, read_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
 from vsr.models.weights.report import InitReport, InitRow
 from vsr.models.weights.standardized import Frames
-from vsr.models.weights.transfer import Mismatch, Part, computed_tensors, parameters_by_name, select_part, unwrap
+from vsr.models.weights.transfer import Mismatch, Part, computed_tensors, parameters_by_name, select_transfer_target, unwrap
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Pretrained:
         """Load the weights. Raises UserError when no file fits the network, and as `Checkpoint` does."""
         if self.weights is not None:
             log.info("init      weights=%s is not read by %s=pretrained", self.weights, key)
-        _, part = select_part(network, self.into, key)
+        _, part = select_transfer_target(network, self.into, key)
         found = self._choose(part, key)
         if isinstance(part, StandardizedResidual) and frames is not None:
             # As in `Authors`: the input of a second network depends on the first one.

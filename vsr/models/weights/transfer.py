@@ -53,7 +53,7 @@ def parts(network: Network) -> dict[str, Network]:
     return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
 
-def select_part(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
+def select_transfer_target(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
     """Return the prefix and the network that receive the weights of a single network.
 
     Args:

@@ -42,7 +42,7 @@ def further_terms(
     """Compute the additional loss terms of clips (B, C, T, H, W), in the unit of their error; a weight of 0 switches a term off.
 
     gradient: differences of neighbours in y and in x (with absolute errors the loss of Kim et al., "Deep Fluids", 2019).
-    temporal: differences of frames that follow each other. spectral: `log_amplitudes`. Differences with a
+    temporal: differences of frames that follow each other. spectral: `spectral_loss_amplitudes`. Differences with a
     masked pixel do not count, nor do spectra of frames with one.
     """
     for weight, axis in ((gradient / 2, -1), (gradient / 2, -2), (temporal, -3)):
@@ -50,14 +50,21 @@ def further_terms(
             yield weight, sr.diff(dim=axis), hr.diff(dim=axis), None if mask is None else _both(mask, axis)
     if spectral > 0:
         whole = None if mask is None else mask.amin((-2, -1), keepdim=True)
-        yield spectral, log_amplitudes(sr), log_amplitudes(hr), whole
+        yield spectral, spectral_loss_amplitudes(sr), spectral_loss_amplitudes(hr), whole
 
 
-def log_amplitudes(clips: Tensor) -> Tensor:
-    """(..., H, W) -> (..., H, W // 2 + 1): logarithms of the amplitudes of all modes, under a Hann window, without the mean.
+def spectral_loss_amplitudes(clips: Tensor) -> Tensor:
+    """Compute the logarithms of the amplitudes of all modes, which the spectral loss compares.
 
-    Amplitudes are in units in which those of white noise of variance one are one. Errors of small waves, which hardly count in
-    the mean square, weigh as much here as those of large ones; where a wave is, this does not see.
+    Each frame loses its mean and is multiplied by a Hann window. White noise of variance one has amplitudes around one. Errors
+    of small waves, which hardly count in the mean square error, weigh as much here as errors of large waves. The position of a
+    wave does not count.
+
+    Args:
+        clips: (..., H, W).
+
+    Returns:
+        (..., H, W // 2 + 1), float32.
     """
     frames = clips.float()  # transforms in half precision are for a few sizes only
     # Without the zeros at its ends, so that no frame is too small for it.

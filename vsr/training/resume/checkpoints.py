@@ -95,7 +95,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
             self._written = time.monotonic()
 
     def flush(self) -> None:
-        """Write the checkpoint that waits. Raises as `AtomicCheckpointIO` does."""
+        """Write the pending checkpoint, if there is one. Raises WriteError when it cannot be written."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             super().save_checkpoint(*waiting)
@@ -155,7 +155,7 @@ def complete_checkpoint(path: Path) -> None:
 
 
 def move_checkpoint(source: Path, target: Path) -> None:
-    """Rename a checkpoint and its checksum inside their folder."""
+    """Rename a checkpoint file and its checksum file; both names are in the same folder."""
     digest = sha256(source)
     remove_checksum(target)
     os.replace(source, target)

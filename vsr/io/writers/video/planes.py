@@ -86,7 +86,15 @@ def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tens
 
 
 def from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-    """Convert R'G'B' (..., 3, rows, columns) to luma (..., rows, columns) and chroma (2, ..., rows, columns)."""
+    """Convert R'G'B' to luma and chroma at full resolution.
+
+    Args:
+        rgb: (..., 3, rows, columns) in 0..1.
+        layout: gives the luma weights.
+
+    Returns:
+        Luma (..., rows, columns), and the two chroma planes stacked on a new first axis, (2, ..., rows, columns).
+    """
     red_share, blue_share = layout.luma_weights
     red, green, blue = rgb.unbind(-3)
     y = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
