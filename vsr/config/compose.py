@@ -81,7 +81,12 @@ class SweepCommand:
 
 
 class Composer:
-    """Composes the configs of one script."""
+    """Composes and checks the configs of one command, for sweeps and `vsr budget`.
+
+    Args:
+        script: train.py or evaluate.py; its name selects the main config.
+        conf: the folder of the configs.
+    """
 
     def __init__(self, script: Path, conf: Path) -> None:
         self.script, self.conf = script, conf

@@ -113,7 +113,13 @@ def _check_fixed(network: Network, report: InitReport) -> None:
 
 
 def ready(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor] | None) -> None:
-    """Configure the loaders, fit statistics to the training frames, and start fine-tuning (frozen and slowed parts)."""
+    """Prepare a module for a fit: configure the loaders, fit statistics to the training frames, freeze and slow down parts.
+
+    Args:
+        data: the frames.
+        module: the module.
+        masks: 1 where a value was loaded, by tensor name; None when no weights were loaded.
+    """
     serve(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, masks)

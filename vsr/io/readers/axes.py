@@ -30,7 +30,7 @@ USUAL = {4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "ncty
 
 
 class Unspecified(UserError):
-    """The file is fine, but the variable or the order of its axes must be given."""
+    """A UserError: the file does not determine the variable or the order of its axes, so the user must give them."""
 
 
 def check(axes: str, variable: Variable, where: str) -> str:

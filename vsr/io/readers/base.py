@@ -44,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Details:
-    """Plain attributes of an array, and the attributes of each dimension's coordinate (CF: axis, standard_name, units)."""
+    """The plain attributes of an array, and of the coordinate of each of its dimensions (CF: axis, standard_name, units)."""
 
     attrs: dict[str, Any] = field(default_factory=dict)
     coordinates: tuple[Mapping[str, Any], ...] | None = None
@@ -278,7 +278,7 @@ def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
 
 
 def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that are numbers, texts or short lists of numbers, as Python's own types."""
+    """Select the attributes that are numbers, texts or short lists of numbers, as Python's own types."""
     out: dict[str, Any] = {}
     for key, value in attrs.items():
         if isinstance(value, bytes):

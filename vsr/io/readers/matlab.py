@@ -59,7 +59,7 @@ class _Workspace(ArrayReader):
 
 
 class MatlabReader(_Workspace):
-    """Version 4 or 5. The format cannot be read in parts: a variable is read whole, once per process, and kept."""
+    """Reads MATLAB files of version 4 and 5. A variable is read whole, once per process, and kept."""
 
     isolated = False
     superseded = True  # older versions hold 2 GB at most and cannot be written piece by piece

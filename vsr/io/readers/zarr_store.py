@@ -191,7 +191,7 @@ def _library() -> Any:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder or zip file holds Zarr metadata at its top."""
+    """Whether a folder or zip file has Zarr metadata at its top level."""
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
     with user_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:

@@ -36,18 +36,18 @@ def data_attrs(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, A
 
 
 def carried_over(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
-    """The neighbours that go with the movie, refined along its rows and columns.
+    """Select the arrays that accompany the movie into the output, refined along its rows and columns.
 
-    They are: coordinates (named like their dimension, attached as a scale, named by an attribute `coordinates` or
-    `grid_mapping`, or with units or standard names of latitude and longitude), bounds of those that do not change, and scalars.
-    All other arrays are data of the coarse grid.
+    These are scalars, coordinates, and bounds of unchanged coordinates. An array is a coordinate if it has the name of its
+    dimension, is attached as a dimension scale, is named by an attribute `coordinates` or `grid_mapping`, or has units or a
+    standard name of latitude or longitude. All other arrays are data on the coarse grid and stay behind.
 
     Args:
         reader: the reader of the input.
         metadata: the metadata of the movie.
-        axes: the meaning of the movie's dimensions.
-        scale: how many pixels come from one, along rows and along columns.
-        decode: unpack also what stays as it is (when the output's format does not know packing).
+        axes: the letter of each of the movie's dimensions.
+        scale: output pixels per input pixel, along rows and along columns.
+        decode: unpack unchanged arrays too, for output formats without packing.
     """
     letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
     named = _named(metadata)

@@ -93,7 +93,11 @@ class Template:
         return dict(self.attrs[index]) if self.attrs else {}
 
     def dim_sizes(self) -> dict[str, int]:
-        """Length of every dimension that the arrays and the fields have. Raises ValueError where they contradict each other."""
+        """Return the length of every dimension of the arrays and fields.
+
+        Raises:
+            ValueError: two arrays disagree on the length of a dimension.
+        """
         sizes: dict[str, int] = dict(zip(self.dims or (), self.array_shape, strict=bool(self.dims)))
         for entry in self.fields:
             for dim, size in zip(entry.dims, entry.values.shape, strict=True):

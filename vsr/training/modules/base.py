@@ -29,22 +29,26 @@ FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss wai
 
 
 class SRModule(L.LightningModule):
-    """A network with normaliser, loss, optimiser and scores. Batches are in physical units; the network sees the unit interval.
+    """LightningModule of a network with normaliser, loss, optimiser and scores.
+
+    Batches are in physical units; the network works in the unit interval.
 
     Args:
-        network: what is trained.
-        normalizer: physical units -> unit interval; a part of the checkpoint.
-        recipe: how it is trained.
+        network: the network to train.
+        normalizer: maps physical units to the unit interval; a part of the checkpoint.
+        recipe: settings of the training.
         window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
-        quantize: score what an 8-bit file would hold, clamped and rounded to 256 codes of the unit interval.
-        val_splits, test_splits: names of the data module's validation and test loaders, in order.
-        tune: what is frozen, learns more slowly or is pulled back to its start; None for nothing of the kind.
-        reference: the linear filter fitted to the same training frames; travels in the checkpoint as a row of each table.
+        quantize: score frames clamped and rounded to 256 codes of the unit interval, as in an 8-bit file.
+        val_splits: names of the data module's validation loaders, in order.
+        test_splits: names of the data module's test loaders, in order.
+        tune: settings of fine-tuning; None for ordinary training.
+        reference: the linear filter fitted to the same training frames; kept in the checkpoint as a row of each table.
         card: plain values for the checkpoint: config, data, scale, ...
-        consistency: what makes whole frames agree with their LR frames before they are scored or written; None for nothing. No
-            part of the training step, whose patches see only a part of what their LR depends on.
+        consistency: makes whole frames agree with their LR frames before they are scored or written; None for no correction. It
+            is no part of the training step, because a patch sees only a part of the HR pixels that its LR pixels depend on.
 
-    Raises UserError when the network loses more of the border than the window cuts.
+    Raises:
+        UserError: the network loses more of the border than the window cuts.
     """
 
     kind: ClassVar[Literal["frame", "movie"]]

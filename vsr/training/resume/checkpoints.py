@@ -69,13 +69,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class PatientCheckpointIO(AtomicCheckpointIO):
-    """Writes checkpoints atomically, but `best.ckpt` at most once every few seconds; `flush` writes the latest one.
+    """Writes checkpoints atomically, but `best.ckpt` at most once every few seconds; `flush` writes the pending one.
 
-    Epochs of a tiny network take less than writing does. Nothing is lost to a kill: a run goes on from `last.ckpt`, before which
-    what waits is written, and finds later best epochs again.
+    An epoch of a tiny network takes less time than writing a checkpoint. A kill loses nothing: the pending `best.ckpt` is
+    always written before `last.ckpt`, from which a run resumes, and later best epochs are found again.
 
     Args:
-        apart: seconds between two writings.
+        apart: seconds between two writes.
     """
 
     def __init__(self, apart: float) -> None:
