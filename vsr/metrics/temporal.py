@@ -60,13 +60,13 @@ class ErrorLag(TableMetric):
 
 
 class TemporalSpectrum(PowerMetric):
-    """temporal_lsd = RMS over frequencies of 10 log10 (power of p / power of y) in dB, with the mean power over pixels.
+    """temporal_lsd = RMS over frequencies of 10 log10 (predicted power / true power) in dB, from mean powers over pixels.
 
-    Power is Welch's (1967): blocks of 64 frames that overlap by half, and a last block that ends with the segment; a shorter
-    segment is one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time. Frequencies go
-    from the first above 0 to 0.5 cycles per frame. At most 64 x 64 evenly spread pixels of each frame count, always the same
-    ones, so that memory depends neither on the size nor on the number of frames. Segments of fewer than 8 frames and segments
-    with masked pixels have no score. `bounds` are as in `DataProperties`. Source of the score: sup3r.
+    The power follows Welch (1967): blocks of 64 frames that overlap by half, and a last block that ends with the segment; a
+    shorter segment is one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time.
+    Frequencies go from the first above 0 to 0.5 cycles per frame. At most 64 x 64 evenly spread pixels of each frame are used,
+    always the same ones, so that memory depends neither on the size nor on the number of frames. Segments of fewer than 8
+    frames and segments with masked pixels have no score. `bounds` are as in `DataProperties`. Source of the score: sup3r.
     """
 
     def __init__(self, bounds: tuple[float, float]) -> None:

@@ -87,7 +87,10 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
 
 
 def evaluation_window(cfg: DictConfig) -> Triple:
-    """Return (t, y, x) frames and HR pixels cut per side before scoring: the config's, or `scale` in the classical protocol."""
+    """Return the HR frames and pixels (t, y, x) that are cut per side before scoring.
+
+    They are the config's key `window`; with protocol=classical, (0, scale, scale) as in the papers on Set5 and Set14.
+    """
     return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
 
 

@@ -108,8 +108,8 @@ class LRConsistency(Callback):
     """Measures LR consistency: the error of degraded SR validation frames against LR, logged as val/consistency every epoch.
 
     Each checkpoint keeps the value of its epoch, so that `vsr.inference.out_of_distribution` can recognise unfamiliar frames
-    later. The measurement uses a few frames in single precision, before consistency correction, and leaves out the border, where
-    the zeros beyond the frame cause most of the error.
+    later. The measurement uses a few frames in single precision, before consistency correction, and leaves out the border,
+    where zero padding causes most of the error.
 
     Args:
         degrade: the degradation of the LR frames.

@@ -100,7 +100,7 @@ class Tuning:
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:
-        """Move the initial weights, which l2sp pulls to, to the device of the network."""
+        """Move the initial weights to the network's device; the l2sp penalty pulls the network towards them."""
         self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:

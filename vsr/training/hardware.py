@@ -41,7 +41,14 @@ class Placement:
 
 
 def placement(trainer: DictConfig) -> Placement:
-    """Resolve accelerator, devices and nodes of the node `trainer` on this machine. Raises UserError for a missing device."""
+    """Resolve the accelerator, the devices and the number of machines.
+
+    Args:
+        trainer: the section `trainer` of the config.
+
+    Raises:
+        UserError: this machine lacks the device.
+    """
     if trainer.get("strategy") == "fsdp":
         gpus = torch.cuda.device_count()
         what = f"{gpus} GPU{'s' * (gpus > 1)}, on each of which every network here fits" if gpus else _there("cpu")

@@ -36,11 +36,11 @@ def data_attrs(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, A
 
 
 def carried_over(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
-    """Select the arrays that accompany the movie into the output, refined along its rows and columns.
+    """Select the arrays of the file that accompany the movie into the output, and refine them along rows and columns.
 
-    These are scalars, coordinates, and bounds of unchanged coordinates. An array is a coordinate if it has the name of its
-    dimension, is attached as a dimension scale, is named by an attribute `coordinates` or `grid_mapping`, or has units or a
-    standard name of latitude or longitude. All other arrays are data on the coarse grid and stay behind.
+    These are scalars, coordinates, and the cell bounds of coordinates that are not refined. An array is a coordinate if it has
+    the name of its dimension, is attached as an HDF5 dimension scale, is named by an attribute `coordinates` or `grid_mapping`,
+    or has units or a standard name of latitude or longitude. All other arrays are data on the coarse grid and stay behind.
 
     Args:
         reader: the reader of the input.

@@ -52,7 +52,7 @@ class NpzWriter(NpyWriter):
     packs = True
 
     def pack(self, spool: Path, target: Path, template: Template) -> None:
-        """Members of the zip, also the fields, are stored without compression, so that they can be mapped."""
+        """Pack the stored array and the fields into an uncompressed .npz, whose members can be memory-mapped."""
         count = len(template.names)
         with spool.open("rb") as file, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for name in template.names:

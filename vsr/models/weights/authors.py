@@ -56,7 +56,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class AuthorsWeights:
-    """The weights in a file of the authors. The file does not contain the scale.
+    """Weights read from a file published by the authors of SRCNN or FSRCNN. Such a file does not contain the scale.
 
     Attributes:
         path: of the file.

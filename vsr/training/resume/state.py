@@ -193,7 +193,7 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
 
     Args:
         path: the checkpoint.
-        card: of the module that is to continue.
+        card: the description (config, data, versions) of the module that resumes.
         best: the run's best checkpoint, which must be readable if there was a best epoch; None to skip this check.
 
     Raises:
