@@ -32,7 +32,7 @@ from vsr.training.build import build_baselines, build_data, evaluation_window
 from vsr.training.fit import serve
 from vsr.training.modules.base import SRModule
 from vsr.training.run import quiet_warnings
-from vsr.training.trainer import build_scorer
+from vsr.training.trainer import build_scoring_trainer
 
 CONSTRAINTS = ("none", "backprojection", "projection", "block means")
 ROWS = ("bicubic", "linear")
@@ -89,7 +89,7 @@ def measured(trained: Trained) -> dict[str, Any]:
         window=evaluation_window(config),
         degrade=partial(data.degradation, scale=data.scale),
     )
-    scorer = build_scorer(config)
+    scorer = build_scoring_trainer(config)
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, module in modules.items():
         rows[name] = {}

@@ -40,7 +40,7 @@ from vsr.training.callbacks import EMA
 from vsr.training.fit import quiet_warnings, serve
 from vsr.training.hardware import PRECISIONS, Placement, check_hardware, placement
 from vsr.training.modules.base import SRModule
-from vsr.training.trainer import build_scorer, quiet_lightning
+from vsr.training.trainer import build_scoring_trainer, quiet_lightning
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]
@@ -165,7 +165,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     )
     trainer.fit(module, datamodule=data)
     to_scoring_form(module.network)
-    build_scorer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
+    build_scoring_trainer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
     psnr = float(module.scored["test"]["psnr"].mean())
     frames, difference = measure_upscaling(variant, module, lr, placement(cfg.trainer))
     images = (steps - WARM) * cfg.recipe.batch / clock.seconds

@@ -196,7 +196,7 @@ def report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
     return lines
 
 
-def picture(frames: Frames, path: Path, title: str) -> None:
+def draw_frames(frames: Frames, path: Path, title: str) -> None:
     """A PNG of the first, middle and last frame of the first movie, first channel. Raises UserError when it cannot be written."""
     from matplotlib.figure import Figure
 
@@ -255,7 +255,7 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
     lines = report(frames, found, check_time=axes is not None and data == "climate")
     print(*lines, f"train: {command(data, choices, frames, found)}", sep="\n")
     if image is not None:
-        picture(frames, image, path.name)
+        draw_frames(frames, image, path.name)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -51,12 +51,12 @@ def run_folder(value: str) -> Path:
         raise UserError(f"resume={value}: {said}, there is nothing to resume; init=checkpoint weights=FILE brings weights only")
     if (run / RESULTS).exists():
         raise UserError(f"resume={value}: the run is finished, there is nothing to resume; see {run / RESULTS}")
-    if path == run and not saved(run):
+    if path == run and not has_checkpoint(run):
         raise UserError(f"resume={value}: was stopped before its first checkpoint, there is nothing to resume; start it again")
     return run
 
 
-def saved(run: Path) -> bool:
+def has_checkpoint(run: Path) -> bool:
     """Whether a run has a checkpoint to resume from, in any of its stages."""
     return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
 

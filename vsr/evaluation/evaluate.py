@@ -34,7 +34,7 @@ from vsr.training.hardware import require_single_process
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoreBar
 from vsr.training.run import described
-from vsr.training.trainer import build_scorer
+from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) 
     found: list[Scored] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
     with progress_bar(total, "scoring", "frame") as bar:
-        scorer = build_scorer(config, [ScoreBar(bar)])
+        scorer = build_scoring_trainer(config, [ScoreBar(bar)])
         for candidate in candidates:
             module = candidate.module
             module.collections = {split: MetricCollection(known) for split, known in properties.items()}

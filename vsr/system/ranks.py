@@ -101,7 +101,7 @@ def wait_for_all() -> None:
 
 
 @torch.no_grad()
-def average_gradients(parameters: Iterable[Tensor]) -> None:
+def average_over_ranks(parameters: Iterable[Tensor]) -> None:
     """Replace gradients by their means over all ranks."""
     if world() > 1:
         for parameter in parameters:

@@ -87,7 +87,7 @@ def serve(data: SRDataModule, module: SRModule) -> None:
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
-def prepare(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
+def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the module of a config and load its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
@@ -112,7 +112,7 @@ def _check_fixed(network: Network, report: InitReport) -> None:
             )
 
 
-def ready(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor] | None) -> None:
+def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor] | None) -> None:
     """Prepare a module for a fit: configure the loaders, fit statistics to the training frames, freeze and slow down parts.
 
     Args:
@@ -156,7 +156,7 @@ def fit(
         Stopped: a signal came; the newest state was saved.
     """
     run_state = run_state or RunState()
-    ready(data, module, masks)
+    prepare_fit(data, module, masks)
     history = History()
     best, start, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "start", "last"))
     source, first_step = _resume_from(folder, module, run_state, best, last)

@@ -19,7 +19,7 @@ from vsr.config.run_record import RECORD, RESULTS, record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.models.base import parameter_count
-from vsr.models.weights.report import InitReport, markdown, summary, table
+from vsr.models.weights.report import InitReport, init_markdown, init_table, summary
 from vsr.system.files import write_json
 from vsr.system.provenance import peak_memory, provenance, versions
 from vsr.system.ranks import rank
@@ -27,12 +27,12 @@ from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import resolve_budget, time_limits
 from vsr.training.build import build_baselines, build_data, build_interim, build_repeated_frame, evaluation_window
 from vsr.training.distributed import joined
-from vsr.training.fit import prepare, quiet_warnings, train_all
+from vsr.training.fit import prepare_module, quiet_warnings, train_all
 from vsr.training.modules.base import SRModule
 from vsr.training.report import comparison_figure, format_table
 from vsr.training.resume.state import RunState
 from vsr.training.run_folder import relative_to_cwd, run_in_folder
-from vsr.training.trainer import build_scorer
+from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
 LEAST_NEIGHBOUR_GAIN = 0.1  # dB; a smaller gain is not worth the cost of several frames
@@ -62,7 +62,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     cfg, planned = resolve_budget(cfg, folder, data, run_state)
-    prepared = prepare(cfg, data)
+    prepared = prepare_module(cfg, data)
     module, report = prepared.module, prepared.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
@@ -109,7 +109,7 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
     """
     rows: list[dict[str, Any]] = []
     set_arithmetic(tf32=False)
-    scorer = build_scorer(cfg)
+    scorer = build_scoring_trainer(cfg)
     interim = build_interim(module)
     for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
@@ -140,7 +140,7 @@ def neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows:
     candidate = build_repeated_frame(module) if module.trainable else None
     if candidate is None:
         return {}
-    build_scorer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
+    build_scoring_trainer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
     own = {row["split"]: row["psnr"] for row in rows if row["method"] == cfg.name}
     return {split: own[split] - float(scored["psnr"].nanmean()) for split, scored in candidate.scored.items()}
 
@@ -176,7 +176,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
         + ("" if module.consistency is None else f"; whole frames agree with LR by {cfg.consistency}"),
     ]
     if any(row.is_loaded for row in report):
-        lines.append(table(report))
+        lines.append(init_table(report))
     else:
         if cfg.weights is not None:
             lines[-1] += f" (weights={cfg.weights} is not read by it)"
@@ -213,7 +213,7 @@ def _log_run(
     """Write the init report and the HPARAMS tab (swept keys, scores of each test split) to TensorBoard."""
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    trainer.logger.experiment.add_text("init", markdown(report))
+    trainer.logger.experiment.add_text("init", init_markdown(report))
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)

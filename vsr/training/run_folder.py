@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.check import check
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
-from vsr.config.run_record import MODES, RECORD, RESULTS, run_folder, saved
+from vsr.config.run_record import MODES, RECORD, RESULTS, has_checkpoint, run_folder
 from vsr.errors import UserError, WriteError
 from vsr.system.files import remove_unfinished
 from vsr.system.lock import locked
@@ -61,7 +61,7 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, run_state)) from None
     except WriteError as error:
-        if not run_state.saved or not saved(folder):
+        if not run_state.saved or not has_checkpoint(folder):
             raise
         lost = f"what came after {run_state.saved} is lost; make room, then: {_command(folder)}"
         raise UserError(f"{error.what}; {lost}") from error
@@ -122,7 +122,7 @@ def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
         text += f"; {requeue()}"
-    if saved(folder):
+    if has_checkpoint(folder):
         return f"{text}; saved at {run_state.saved}; to continue: {_command(folder)}"
     here = shlex.quote(str(relative_to_cwd(folder)))
     return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"

@@ -80,7 +80,7 @@ def build_trainer(
     )
 
 
-def build_scorer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
+def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
     """Build a Trainer that only tests, in single precision, so that the rows of one table use the same arithmetic."""
     return _trainer(
         cfg.trainer,

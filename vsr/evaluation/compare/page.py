@@ -13,7 +13,7 @@ from vsr.evaluation.report.html import document, embedded, number_cell, one_line
 from vsr.evaluation.report.style import png
 
 
-def page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
+def comparison_page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
     """Build the page: a section for each set of comparable runs, then the runs without a result."""
     ended = [run for run in runs if run.state == "ok"]
     unfinished = [run for run in runs if run.state != "ok"]

@@ -138,7 +138,7 @@ def mean_and_spread(values: Sequence[float], digits: int) -> str:
     return f"{sum(values) / len(values):.{digits}f}" + (f" ± {half:.{digits}f}" if spread else "")
 
 
-def markdown(one: Table, *, brief: bool = False) -> str:
+def table_markdown(one: Table, *, brief: bool = False) -> str:
     """Format a Markdown table per split, with aligned columns; `brief` leaves out columns for a terminal."""
     columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
@@ -158,7 +158,7 @@ def markdown(one: Table, *, brief: bool = False) -> str:
     return "\n\n".join(parts)
 
 
-def runs_csv(runs: Sequence[Run]) -> str:
+def table_csv(runs: Sequence[Run]) -> str:
     """Format every run and split as CSV: label, state, distinguishing keys, seed and scores in full, empty without a value."""
     ended = [run for run in runs if run.state == "ok"]
     keys = distinguishing_keys(runs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vsr.evaluation.compare.page import name_sets, page
+from vsr.evaluation.compare.page import comparison_page, name_sets
 from vsr.evaluation.compare.runs import Run, group_comparable
-from vsr.evaluation.compare.table import build_table, markdown, runs_csv
+from vsr.evaluation.compare.table import build_table, table_csv, table_markdown
 from vsr.evaluation.report.write import write_files
 
 
@@ -23,14 +23,14 @@ def summarize(folder: Path, runs: Sequence[Run], *, title: str, command: str) ->
 
     def text(brief: bool) -> str:
         heads = [f"## {name}\n\n" if len(sets) > 1 else "" for name in names]
-        return "\n\n".join(head + markdown(one, brief=brief) for head, one in zip(heads, tables, strict=True))
+        return "\n\n".join(head + table_markdown(one, brief=brief) for head, one in zip(heads, tables, strict=True))
 
     unfinished = [f"- {run.label} {' '.join(run.typed)}: {run.error}" for run in runs if run.state != "ok"]
     listed = "\n".join(["", "", "Without a result:", "", *unfinished]) if unfinished else ""
     contents = {
-        "summary.html": page(title, runs, list(zip(sets, tables, strict=True)), command),
+        "summary.html": comparison_page(title, runs, list(zip(sets, tables, strict=True)), command),
         "summary.md": f"# {title}\n\n{text(False)}{listed}\n",
-        "summary.csv": runs_csv(runs),
+        "summary.csv": table_csv(runs),
     }
     write_files(folder, {name: content.encode() for name, content in contents.items()})
     return text(True)

@@ -27,10 +27,10 @@ from vsr.models.weights.transfer import (
     TensorSource,
     computed_tensors,
     last_layer,
-    load_tensors,
     parameters_by_name,
     parts,
     select_transfer_target,
+    transfer_tensors,
     unwrap,
 )
 from vsr.recipe import Over
@@ -121,7 +121,7 @@ class Authors:
                 (network if self.into == "second" else part).prepare(frames())
             tensors = fold_standardization(tensors, part)
         supply = TensorSource(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
-        report = load_tensors(network, supply, self.mismatch, self.inflate)
+        report = transfer_tensors(network, supply, self.mismatch, self.inflate)
         return annotate_report(report, part) if isinstance(part, StandardizedResidual) else report
 
 
@@ -172,7 +172,7 @@ class Checkpoint:
         known = file.facts.get("scale", "")
         scale = int(known) if known.isdecimal() else self.scale
         supply = TensorSource(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
-        return load_tensors(network, supply, self.mismatch, self.inflate)
+        return transfer_tensors(network, supply, self.mismatch, self.inflate)
 
     def _takes(self, network: Network, names: list[str], key: str) -> dict[str, str]:
         """Map the names of requested tensors in the network to names in the file."""

@@ -113,7 +113,7 @@ def computed_tensors(network: Network) -> set[str]:
 
 
 @torch.no_grad()
-def load_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
+def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
     """Copy the tensors that fit, in place, and report on every tensor of the network. A bias is loaded only with its kernel.
 
     Args:

@@ -26,7 +26,7 @@ from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training
 from vsr.training.budget.plan import Rate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import prepare, quiet_warnings, ready, stage_masks, stage_of, stages_before
+from vsr.training.fit import prepare_fit, prepare_module, quiet_warnings, stage_masks, stage_of, stages_before
 from vsr.training.hardware import require_single_process, with_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
@@ -106,7 +106,7 @@ def fit_rates(
     place = Path(tempfile.mkdtemp()) if folder is None or rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        start = prepare(cfg, data)
+        start = prepare_module(cfg, data)
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Cascade)
@@ -133,7 +133,7 @@ def _fit_rate(
     recipe = module.recipe
     each = TOGETHER if torch.cuda.is_available() else 1
     module.recipe = replace(recipe, steps=(WARM + MOST) * each, rate=recipe.rate * STILL)
-    ready(data, module, values)
+    prepare_fit(data, module, values)
     clock, history, files = Clock(), History(), PatientCheckpointIO(0.0)
     own = RunState(signals=run_state.signals) if run_state is not None else RunState()
     saver = CheckpointSaver(place / "checkpoints" / "last.ckpt", own, history, files)

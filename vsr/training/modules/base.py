@@ -19,7 +19,7 @@ from vsr.metrics.psnr_ssim import FrameScores
 from vsr.models.base import Network, apply_to_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.system.ranks import average_gradients, copy_first, sum_over_ranks, world
+from vsr.system.ranks import average_over_ranks, copy_first, sum_over_ranks, world
 from vsr.training.finetune import Tune, Tuning
 from vsr.training.modules.losses import further_terms, loss_function
 from vsr.training.modules.schedule import scheduled
@@ -191,7 +191,7 @@ class SRModule(L.LightningModule):
 
     def on_after_backward(self) -> None:
         # DDP averages the gradients of what required them at the start of the fit.
-        average_gradients(self.tuning.thawed)
+        average_over_ranks(self.tuning.thawed)
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter()
