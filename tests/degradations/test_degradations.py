@@ -268,8 +268,8 @@ def test_channels_that_codecs_cannot_hold(codec: SameSizeStep, channels: int, me
 @pytest.mark.parametrize(
     ("module", "build", "message"),
     [
-        ("PIL.Image", lambda: JPEG(75), "degradation=jpeg(75): needs Pillow; type: pip install 'vsr[images]'"),
-        ("av", H264, "degradation=h264(23): needs PyAV; type: pip install 'vsr[video]'"),
+        ("PIL.Image", lambda: JPEG(75), "degradation=jpeg(75): needs Pillow; type: pip install 'vsr-movies[images]'"),
+        ("av", H264, "degradation=h264(23): needs PyAV; type: pip install 'vsr-movies[video]'"),
     ],
     ids=["jpeg", "h264"],
 )

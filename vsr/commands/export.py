@@ -21,7 +21,7 @@ Keys (key=value):
   consistency: null  # none: the network alone, of a checkpoint that was trained with consistency=...
 
 What is written takes LR frames and gives SR frames, both in physical units. It is compared with the network before.
-Needs: pip install 'vsr[export]'"""
+Needs: pip install 'vsr-movies[export]'"""
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ class Composer:
             missing = re.search(r"Could not find 'hydra/launcher/([^']+)'", str(error))
             if missing and not ConfigStore.instance().list("hydra/launcher").count(f"{missing[1]}.yaml"):
                 raise UserError(
-                    f"hydra/launcher={missing[1]}: there is none; joblib and submitit_slurm need pip install 'vsr[cluster]'"
+                    f"hydra/launcher={missing[1]}: there is none; joblib and submitit_slurm need "
+                    "pip install 'vsr-movies[cluster]'"
                 ) from error
             raise UserError(one_line(error, self.conf, self.script.stem)) from error
 

@@ -145,7 +145,7 @@ class H264(Codec):
         try:
             context = av.CodecContext.create(name, mode)
         except av.codec.codec.UnknownCodecError as error:
-            raise UserError(f"degradation={self.name}: this PyAV has no {name}; type: pip install 'vsr[video]'") from error
+            raise UserError(f"degradation={self.name}: this PyAV has no {name}; type: pip install 'vsr-movies[video]'") from error
         # x264's decisions depend on the number of threads, which would otherwise be that of the machine's cores.
         context.thread_count = 1
         return context
@@ -156,4 +156,4 @@ def _extra(module: str, package: str, extra: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"degradation={name}: needs {package}; type: pip install 'vsr[{extra}]'") from error
+        raise UserError(f"degradation={name}: needs {package}; type: pip install 'vsr-movies[{extra}]'") from error

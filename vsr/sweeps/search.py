@@ -203,5 +203,5 @@ def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UserError(f"hparams_search=optuna needs {error.name or 'optuna'}; type: pip install 'vsr[sweep]'") from error
+        raise UserError(f"hparams_search=optuna needs {error.name or 'optuna'}; type: pip install 'vsr-movies[sweep]'") from error
     return optuna

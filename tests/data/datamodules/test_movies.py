@@ -283,7 +283,7 @@ def test_wrong_files_and_missing_extras(without: Callable[[str], None], movie: P
     with pytest.raises(UserError, match="holds neither videos"):
         MovieDataModule(path=str(tmp_path / "empty"), **COMMON)
     without("av")
-    with pytest.raises(UserError, match=r"pip install 'vsr\[video\]'"):
+    with pytest.raises(UserError, match=r"pip install 'vsr-movies\[video\]'"):
         read_luma(movie)
 
 

@@ -189,5 +189,6 @@ def test_without_av_and_pillow_the_page_says_how_to_get_a_movie(monkeypatch: pyt
     found = Parsed((tmp_path / "report.html").read_text())
     assert not found.all("video")
     assert any(
-        "test: no movie, as neither av nor pillow is installed; pip install 'vsr[video]'" in text for _, text in found.all("p")
+        "test: no movie, as neither av nor pillow is installed; pip install 'vsr-movies[video]'" in text
+        for _, text in found.all("p")
     )

@@ -285,5 +285,5 @@ def test_mistakes_are_one_line(typed: list[str], said: str, tmp_path: Path, caps
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(UserError, match=r"needs the package onnxscript; type: pip install 'vsr\[export\]'"):
+    with pytest.raises(UserError, match=r"needs the package onnxscript; type: pip install 'vsr-movies\[export\]'"):
         export_checkpoint(saved(tmp_path / "best.ckpt", "bilinear"), "onnx")

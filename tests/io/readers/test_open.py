@@ -857,7 +857,7 @@ def test_netcdf_contents_that_are_no_movie(tmp_path: Path) -> None:
 def test_missing_extras_are_named(module: str, name: str, extra: str, tmp_path: Path, without: Callable[[str], None]) -> None:
     path = (write_nc if extra == "netcdf" else write_zarr)(tmp_path / name)
     without(module)
-    with pytest.raises(UserError, match=rf"needs {module}; type: pip install 'vsr\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"needs {module}; type: pip install 'vsr-movies\[{extra}\]'"):
         open_movie(path, variable=None, axes="tyx")
 
 

@@ -104,7 +104,7 @@ def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> t
             try:
                 found = movie(sample, field=field, baselines=baselines)
             except ImportError:
-                notes.append(f"{plain(split)}: no movie, as neither av nor pillow is installed; pip install 'vsr[video]'")
+                notes.append(f"{plain(split)}: no movie, as neither av nor pillow is installed; pip install 'vsr-movies[video]'")
                 continue
             if found is not None:
                 file = f"figures/{named(f'movie-{split}')}{found.suffix}"

@@ -149,7 +149,7 @@ def require_packages(*packages: str) -> None:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise UserError(f"this format needs the package {package}; type: pip install 'vsr[export]'") from error
+            raise UserError(f"this format needs the package {package}; type: pip install 'vsr-movies[export]'") from error
 
 
 def _not_exportable(format_: str, task: ExportTask, error: Exception) -> UserError:

@@ -228,7 +228,7 @@ def import_optional(module: str, purpose: str, extra: str, package: str | None =
         return importlib.import_module(module)
     except ImportError as error:
         missing = package or error.name or module
-        raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr[{extra}]'") from error
+        raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr-movies[{extra}]'") from error
 
 
 def printable(name: str) -> str:

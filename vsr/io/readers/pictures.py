@@ -46,7 +46,7 @@ def offline_photographs() -> list[Path]:
     """List the photographs inside the scikit-image wheel. Raises UserError when scikit-image is not installed."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr[images]'")
+        raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr-movies[images]'")
     return [Path(spec.origin).parent / "data" / name for name in PHOTOGRAPHS]
 
 

@@ -77,4 +77,4 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise UserError(f"writing NetCDF needs {name}; type: pip install 'vsr[netcdf]'") from error
+        raise UserError(f"writing NetCDF needs {name}; type: pip install 'vsr-movies[netcdf]'") from error

@@ -195,7 +195,7 @@ def _deep_png(whole: np.ndarray, tags: dict[str, bytes]) -> bytes:
     try:
         import av
     except ImportError as error:
-        raise UserError("16-bit colour needs PyAV; type: pip install 'vsr[video]'") from error
+        raise UserError("16-bit colour needs PyAV; type: pip install 'vsr-movies[video]'") from error
     height, width, channels = whole.shape
     encoder: Any = av.CodecContext.create("png", "w")
     pixels = {2: "ya16be", 3: "rgb48be", 4: "rgba64be"}[channels]

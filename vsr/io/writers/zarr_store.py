@@ -204,5 +204,5 @@ def _library() -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise UserError("writing Zarr needs zarr; type: pip install 'vsr[zarr]'") from error
+        raise UserError("writing Zarr needs zarr; type: pip install 'vsr-movies[zarr]'") from error
     return zarr

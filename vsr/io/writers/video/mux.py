@@ -43,7 +43,7 @@ class Companions:
 
         if encoding.codec not in av.codec.codecs_available:
             raise UserError(
-                f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr[video]', or another kind of output"
+                f"{output}: this PyAV has no {encoding.codec}; type pip install 'vsr-movies[video]', or another kind of output"
             )
         self.path, self.encoding = path, encoding
         self.kept: list[int]
