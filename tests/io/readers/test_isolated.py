@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
-from tests.processes import start_process
+from tests.processes import deadline, start_process
 from vsr.errors import UserError
 from vsr.io.readers.base import ArrayReader, Variable
 from vsr.io.readers.hdf5 import HDF5Reader
@@ -247,7 +247,7 @@ def test_a_parser_that_crashes_is_one_line_and_the_next_file_is_read(number: sig
     expected = movie.read(0, 0, 1)
     (parser,) = children(os.getpid())
     os.kill(parser, signal.SIGSTOP)  # so that the signal finds it with a request before it
-    threading.Timer(0.3, lambda: [os.kill(parser, number), os.kill(parser, signal.SIGCONT)]).start()
+    threading.Timer(deadline(0.5), lambda: [os.kill(parser, number), os.kill(parser, signal.SIGCONT)]).start()
     with pytest.raises(UserError) as caught:
         movie.read(0, 0, 40)
     said = "its parser was killed, as when memory runs out" if number == signal.SIGKILL else f"its parser crashed ({number.name})"
