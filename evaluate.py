@@ -1,6 +1,6 @@
 """Score trained networks: `python evaluate.py checkpoint=A.ckpt[,B.ckpt] [data=...]`; `--help` lists the choices."""
 
-from vsr.commands.evaluate import main
+from vsr.commands.evaluate import evaluate_command
 
 if __name__ == "__main__":
-    main()
+    evaluate_command()

@@ -27,11 +27,11 @@ from benchmarks.common.markdown import table
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.system.files import replacing, write_json
+from vsr.system.files import replacing_file, write_json
 from vsr.training.build import build_baselines, build_data, evaluation_window
-from vsr.training.fit import serve
+from vsr.training.fit import prepare_loaders
 from vsr.training.modules.base import SRModule
-from vsr.training.run import quiet_warnings
+from vsr.training.run import quiet_fit_warnings
 from vsr.training.trainer import build_scoring_trainer
 
 CONSTRAINTS = ("none", "backprojection", "projection", "block means")
@@ -73,7 +73,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     config.trainer = TRAINER
     data = build_data(config, trained.bounds)
     own = trained.module(config, data.test_splits)
-    serve(data, own)
+    prepare_loaders(data, own)
     split = data.test_splits[-1]
     baselines = build_baselines(own, data.channels)
     modules = {**{name: baselines[name] for name in ROWS}, str(config.name): own}
@@ -134,11 +134,11 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs=2, type=Path, metavar="CHECKPOINT", help="trained under bicubic, under area")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     arguments = parser.parse_args()
-    quiet_warnings()
+    quiet_fit_warnings()
     with torch.no_grad():
         found = dict(zip(("bicubic", "area"), map(measured, map(read_trained, arguments.checkpoints)), strict=True))
     write_json(arguments.out / "consistency.json", found)
-    with replacing(arguments.out / "consistency.md") as temporary:
+    with replacing_file(arguments.out / "consistency.md") as temporary:
         temporary.write_text(page(found), encoding="utf-8")
     print(page(found))
 

@@ -22,10 +22,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 
-from vsr.config.schema import register
+from vsr.config.schema import register_schemas
 from vsr.data.base import SRDataModule
 from vsr.training.build import build_data, build_module
-from vsr.training.run import score_rows
+from vsr.training.run import score_training_rows
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "reference" / "data"
@@ -154,7 +154,7 @@ PAGES = (
 
 def compose_config(overrides: tuple[str, ...], scale: int) -> Any:
     """Compose the config of `vsr train model=linear ...`."""
-    register()
+    register_schemas()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", ["model=linear", "name=linear", f"scale={scale}", "strategy=cpu", "data.crop=true", *overrides])
 
@@ -163,7 +163,7 @@ def score_baselines(cfg: Any, data: SRDataModule) -> list[dict[str, Any]]:
     """Return the rows of METHODS on the test splits, as in results.json."""
     module = build_module(cfg, data.card, data.test_splits)
     module.prepare(data.training_frames())
-    return score_rows(cfg, data, module, {})
+    return score_training_rows(cfg, data, module, {})
 
 
 def facts_table(data: SRDataModule) -> str:

@@ -29,16 +29,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from vsr.config.check import check
-from vsr.config.schema import register
+from vsr.config.check import check_config
+from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
 from vsr.training.build import build_data, build_module
 from vsr.training.callbacks import EMA
-from vsr.training.fit import quiet_warnings, serve
-from vsr.training.hardware import PRECISIONS, Placement, check_hardware, placement
+from vsr.training.fit import prepare_loaders, quiet_fit_warnings
+from vsr.training.hardware import PRECISIONS, Placement, check_hardware, hardware_placement
 from vsr.training.modules.base import SRModule
 from vsr.training.trainer import build_scoring_trainer, quiet_lightning
 
@@ -123,7 +123,7 @@ def compose_config(variant: Variant, steps: int) -> DictConfig:
                 *[f"recipe.steps={steps}", "recipe.batch=32", "recipe.patch=12"],
             ],
         )
-    check(cfg)
+    check_config(cfg)
     check_hardware(cfg)
     return cfg
 
@@ -146,7 +146,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     L.seed_everything(0, verbose=False)
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
-    serve(data, module)
+    prepare_loaders(data, module)
     module.prepare(data.training_frames())
     to_training_form(module.network, cfg)
     clock = Clock()
@@ -167,7 +167,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     to_scoring_form(module.network)
     build_scoring_trainer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
     psnr = float(module.scored["test"]["psnr"].mean())
-    frames, difference = measure_upscaling(variant, module, lr, placement(cfg.trainer))
+    frames, difference = measure_upscaling(variant, module, lr, hardware_placement(cfg.trainer))
     images = (steps - WARM) * cfg.recipe.batch / clock.seconds
     return Found(images, frames, psnr, difference, peak_memory(variant.accelerator))
 
@@ -197,7 +197,7 @@ def peak_memory(accelerator: str) -> float:
 
 
 def variants(accelerator: str) -> list[Variant]:
-    """Return all rows for this accelerator; `measure` raises UserError for a row that the machine does not support."""
+    """Return all rows for this accelerator; `time_steps` raises UserError for a row that the machine does not support."""
     names = ["32", "bf16"] + ["16"] * (accelerator != "cpu")
     found = [Variant(accelerator, name, False) for name in names] + [Variant(accelerator, name, True) for name in names[:2]]
     return found if accelerator == "cpu" else [Variant("cpu", "32", False), *found]
@@ -210,9 +210,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     quiet_lightning()
-    quiet_warnings()
-    register()
-    accelerator = placement(OmegaConf.create({"accelerator": "auto", "devices": 1})).accelerator
+    quiet_fit_warnings()
+    register_schemas()
+    accelerator = hardware_placement(OmegaConf.create({"accelerator": "auto", "devices": 1})).accelerator
     name = torch.cuda.get_device_name() if accelerator == "cuda" else "Apple's GPU" if accelerator == "mps" else "no accelerator"
     print(f"torch {torch.__version__}, {name}, {torch.get_num_threads()} threads on the CPU; fsrcnn x2")
     if accelerator == "cpu":

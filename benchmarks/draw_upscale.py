@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from vsr.config.schema import UpscaleSchema
 from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.degradations import Bicubic
-from vsr.inference.upscale_file import upscale
+from vsr.inference.upscale_file import upscale_file
 from vsr.recipe import Recipe
 
 FRAME = 20
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "movie.nc"
         lr.to_netcdf(path, engine="h5netcdf")
-        with xarray.open_dataset(upscale(UpscaleSchema(checkpoint=checkpoint, input=str(path), periodic="xy"))) as made:
+        with xarray.open_dataset(upscale_file(UpscaleSchema(checkpoint=checkpoint, input=str(path), periodic="xy"))) as made:
             sr = made.h.load()
     truth = pair.hr[FRAME, 0].numpy()
     figure = Figure(figsize=(10.5, 3.9), layout="constrained")

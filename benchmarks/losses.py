@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.markdown import half_range, mean, spread, table
-from vsr.system.files import replacing
-from vsr.system.provenance import commit
+from vsr.system.files import replacing_file
+from vsr.system.provenance import source_commit
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results"
@@ -138,9 +138,9 @@ def main() -> None:
             run(asked.folder / f"{place}-{seed}", (*model, *loss, *common, f"seed={seed}")) for seed in range(asked.seeds)
         ]
     facts: dict[str, Any] = {key: getattr(asked, key) for key in ("epochs", "movie_epochs", "seeds")}
-    facts |= {"commit": commit(), "losses": found}
+    facts |= {"commit": source_commit(), "losses": found}
     for name, text in {"losses.json": json.dumps(facts, indent=1) + "\n", "losses.md": page(facts)}.items():
-        with replacing(asked.out / name) as unfinished:
+        with replacing_file(asked.out / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
 

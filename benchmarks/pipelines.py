@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from vsr.models.base import Network, apply_to_clip
+from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.residual import StandardizedResidual
@@ -51,12 +51,12 @@ def compare(network: Cascade, clip: torch.Tensor) -> tuple[float, float, float]:
     """
     whole = network.fold()
     first, second = network.first.fold(), network.second.fold()
-    interim = apply_to_clip(first, "frame", clip)
+    interim = apply_network_to_clip(first, "frame", clip)
     # All windows form one batch, because 3D convolutions of one small clip are slower in torch and would favour the pipeline.
     windows = torch.cat([interim[:, :, t : t + 5] for t in range(clip.shape[2] - 4)])
     calls: list[Callable[[], object]] = [
         lambda: whole(clip),
-        lambda: apply_to_clip(first, "frame", clip),
+        lambda: apply_network_to_clip(first, "frame", clip),
         lambda: second(windows),
     ]
     if isinstance(network.second, StandardizedResidual) and getattr(network.second.network, "windows", False):

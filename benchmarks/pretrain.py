@@ -23,14 +23,14 @@ from safetensors.torch import save
 from vsr.config.monitor import monitor_is_maximised
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import bicubic_up_clips, crop
-from vsr.inference.export.function import describe_network
+from vsr.inference.export.function import describe_exported_function
 from vsr.inference.trained import read_trained
-from vsr.metrics.definitions import psnr
+from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.files import architecture
+from vsr.models.weights.files import recognise_architecture
 from vsr.models.weights.pretrained import FOLDER
-from vsr.models.weights.transfer import last_layer, parameters_by_name, unwrap
-from vsr.system.files import replacing
+from vsr.models.weights.transfer import last_layer_names, parameters_by_name, unwrap_network
+from vsr.system.files import replacing_file
 from vsr.training.build import build_data
 from vsr.training.modules.base import SRModule
 
@@ -104,10 +104,10 @@ def pack(run: Path, out: Path) -> Path:
         sys.exit(f"error: {run}: trained without recipe.residual=bicubic, which these weights need")
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     scores = psnr_per_picture(data, module)
-    facts = describe_network(trained, module) | {
-        "architecture": str(architecture(tensors)),
+    facts = describe_exported_function(trained, module) | {
+        "architecture": str(recognise_architecture(tensors)),
         "first": next(name for name in parameters_by_name(network) if name.endswith(".weight")).removesuffix(".weight"),
-        "last": last_layer(network)[0].removesuffix(".weight"),
+        "last": last_layer_names(network)[0].removesuffix(".weight"),
         "data_sha256": results["protocol"]["data"]["sha256"],
         "recipe": json.dumps(config["recipe"]),
         "epochs": str(config["epochs"]),
@@ -118,9 +118,9 @@ def pack(run: Path, out: Path) -> Path:
         "commit": str(results["versions"]["commit"]),
     }
     name = f"{config['name']}_x{config['scale']}"
-    with replacing(out / f"{name}.safetensors") as temporary:
+    with replacing_file(out / f"{name}.safetensors") as temporary:
         temporary.write_bytes(sort_header(save(tensors, facts)))
-    with replacing(out / f"{name}.md") as temporary:
+    with replacing_file(out / f"{name}.md") as temporary:
         temporary.write_text(card(name, facts, results, data, module, scores), encoding="utf-8")
     return out / f"{name}.safetensors"
 
@@ -156,7 +156,7 @@ def psnr_per_picture(data: ImageDataModule, module: SRModule) -> dict[str, list[
         }
         for method, sr in made.items():
             error = crop(sr - hr, module.window).double().square().mean(dim=(1, 2, 3, 4))
-            found[method] += psnr(error).tolist()
+            found[method] += psnr_from_mse(error).tolist()
     return found
 
 
@@ -188,7 +188,7 @@ def card(
     lines = [
         f"# {name}",
         "",
-        f"{type(unwrap(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
+        f"{type(unwrap_network(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
         f"for luma at x{facts['scale']}.",
         "",
         "| | |",
@@ -281,7 +281,7 @@ def main() -> None:
             run = (given.runs / f"{model}_x{scale}").resolve()
             train(run, model, scale, overrides)
             print(pack(run, given.out))
-    with replacing(given.out / "README.md") as temporary:
+    with replacing_file(given.out / "README.md") as temporary:
         temporary.write_text(index(given.out), encoding="utf-8")
 
 

@@ -16,12 +16,12 @@ import lightning as L
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from vsr.config.check import check
-from vsr.config.schema import register
+from vsr.config.check import check_config
+from vsr.config.schema import register_schemas
 from vsr.models.residual import StandardizedResidual
 from vsr.training.build import build_data, build_module
 from vsr.training.fit import fit
-from vsr.training.run import score_rows
+from vsr.training.run import score_training_rows
 from vsr.types import TrainingFrames
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -48,10 +48,10 @@ class StandardizedOutput(StandardizedResidual):
 def main() -> None:
     """Train all three variants and print their PSNR on the last test split."""
     out, overrides = Path(sys.argv[1]), sys.argv[2:]
-    register()
+    register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["name=network", *overrides])
-    check(cfg)
+    check_config(cfg)
     for kind in (StandardizedResidual, RawResidual, StandardizedOutput):
         L.seed_everything(cfg.seed, workers=True, verbose=False)
         data = build_data(cfg)
@@ -59,7 +59,7 @@ def main() -> None:
         assert isinstance(module.network, StandardizedResidual)
         module.network = kind(module.network.network)
         found = fit(cfg, out / kind.__name__, module, data, cfg.epochs)
-        rows = score_rows(cfg, data, module, {"seconds": found.seconds})
+        rows = score_training_rows(cfg, data, module, {"seconds": found.seconds})
         split = data.test_splits[-1]
         psnr = {row["method"]: row["psnr"] for row in rows if row["split"] == split}
         print(

@@ -25,7 +25,7 @@ import torch
 
 import vsr
 from vsr.config.schema import UpscaleSchema
-from vsr.inference.upscale_file import upscale
+from vsr.inference.upscale_file import upscale_file
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH, ROUNDS = 540, 960, 3
@@ -112,7 +112,7 @@ def main() -> None:
 
         def whole() -> None:
             settings = UpscaleSchema(checkpoint=str(checkpoint), input=str(source), output=str(folder / "o.mkv"), overwrite=True)
-            upscale(settings)
+            upscale_file(settings)
 
         ways: dict[str, tuple[Callable[[], object], int]] = {"file to file": (whole, frames), "network alone": (alone, several)}
         session = onnx_network(checkpoint, folder, threads)

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.schema import method, register
+from vsr.config.schema import consistent_method_name, register_schemas
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -52,7 +52,7 @@ def small(model: str) -> list[str]:
 
 def compose_config(script: str, overrides: list[str]) -> DictConfig:
     """The config that the script would get."""
-    register()
+    register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(script, overrides, return_hydra_config=True)
@@ -61,17 +61,17 @@ def compose_config(script: str, overrides: list[str]) -> DictConfig:
     for key in ("hydra",):
         del cfg._content[key]  # type: ignore[union-attr]
     if script == "train" and str(cfg._get_node("name")).startswith("${method:${hydra"):
-        cfg.name = method(str(choice["model"]), cfg.consistency)
+        cfg.name = consistent_method_name(str(choice["model"]), cfg.consistency)
     return cfg
 
 
 def train_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """train.py in this process."""
-    from vsr.config.check import check
+    from vsr.config.check import check_config
     from vsr.training.run import train
 
     cfg = compose_config("train", [*TINY_RUN, *overrides])
-    check(cfg)
+    check_config(cfg)
     return train(cfg, folder)
 
 
@@ -86,22 +86,22 @@ def assert_same_scores(evaluated: list[dict[str, Any]], trained: list[dict[str, 
 
 def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """evaluate.py in this process."""
-    from vsr.config.check import check
+    from vsr.config.check import check_config
     from vsr.evaluation.evaluate import evaluate
 
     cfg = compose_config("evaluate", ["trainer.accelerator=cpu", "report=false", *overrides])
-    check(cfg)
+    check_config(cfg)
     return evaluate(cfg, folder)
 
 
 def upscale_here(overrides: list[str]) -> Path:
     """upscale.py in this process; overrides in Hydra's own grammar."""
-    from vsr.config.check import check
-    from vsr.inference.upscale_file import upscale
+    from vsr.config.check import check_config
+    from vsr.inference.upscale_file import upscale_file
 
     cfg = compose_config("upscale", overrides)
-    check(cfg)
-    return upscale(OmegaConf.to_object(cfg))  # type: ignore[arg-type]
+    check_config(cfg)
+    return upscale_file(OmegaConf.to_object(cfg))  # type: ignore[arg-type]
 
 
 def moving_pattern(frames: int = 12, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:

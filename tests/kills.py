@@ -58,11 +58,11 @@ def forked(work: Callable[[], Any], kill_after: float | None = None) -> int:
 def runner(overrides: list[str], silent: bool = True) -> Callable[[Path], Callable[[], Any]]:
     """folder -> a run in it that goes on where an earlier one was killed."""
     from tests.fakes import compose_config
-    from vsr.config.check import check
+    from vsr.config.check import check_config
     from vsr.training.run import train
 
     cfg = compose_config("train", [*overrides, "resume=auto"])
-    check(cfg)
+    check_config(cfg)
 
     def of(folder: Path) -> Callable[[], Any]:
         def work() -> Any:

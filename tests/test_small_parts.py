@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.errors import suggestion
+from vsr.errors import error_suggestion
 from vsr.geometry import Geometry
 from vsr.models.normalize import Normalizer
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 from vsr.training.modules.losses import loss_function
 
 triples = st.tuples(*[st.integers(0, 5)] * 3)
@@ -66,19 +66,19 @@ def test_losses() -> None:
 
 
 def test_suggestions() -> None:
-    assert suggestion("fsrcn", ["fsrcnn", "srcnn"]) == "; did you mean 'fsrcnn'?"
-    assert suggestion("xyz", ["b", "a"]) == "; known: a, b"
+    assert error_suggestion("fsrcn", ["fsrcnn", "srcnn"]) == "; did you mean 'fsrcnn'?"
+    assert error_suggestion("xyz", ["b", "a"]) == "; known: a, b"
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    with replacing(path) as temporary:
+    with replacing_file(path) as temporary:
         temporary.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
 
     def half_way() -> None:
-        with replacing(path) as temporary:
+        with replacing_file(path) as temporary:
             temporary.write_text("sec")
             raise RuntimeError("half way")
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 from vsr.version import __version__
 
 HYDRA_COMMANDS = {
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name in COMMANDS:
         run_command(name, rest)
     else:
-        _fail(f"{name}: unknown command{suggestion(name, COMMANDS)}; vsr --help lists the commands")
+        _fail(f"{name}: unknown command{error_suggestion(name, COMMANDS)}; vsr --help lists the commands")
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names with letters that the terminal does not know
     try:
-        import_module(f"vsr.commands.{name}").main(arguments)
+        getattr(import_module(f"vsr.commands.{name}"), f"{name}_command")(arguments)
         sys.stdout.flush()
     except UserError as error:
         _fail(str(error))

@@ -33,7 +33,7 @@ class WriteError(UserError):
         self.what = what
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def error_suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the nearest known word, or "; known: a, b" when none is near."""
     known = sorted(known)
     lower = {each.lower(): each for each in known}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr.errors import UserError
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 
 END = "<!-- end -->"
 
@@ -57,7 +57,7 @@ def replace_block(name: str, text: str, begin: str, content: str) -> str:
 def write_page_file(path: Path, text: str) -> None:
     """Write a page atomically. Raises UserError with its path where it cannot be written."""
     try:
-        with replacing(path) as temporary:
+        with replacing_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); type page=FILE to write elsewhere") from error

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import CONF
 from vsr.config.old_targets import with_former_targets
-from vsr.config.schema import register
+from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 from vsr.system.files import write_json
 from vsr.system.jobs import Job, Outcome, run_jobs
@@ -120,7 +120,7 @@ def _seeds(placed: dict[tuple[str, int], SeededRun], name: str) -> int:
 
 def _configs(runs: Sequence[Run]) -> dict[str, str]:
     """Compose the config of each run as text; `<name>` stays as it is."""
-    register()
+    register_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return {run.name: _config(run) for run in runs}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.leaderboard.experiments import BASELINES, BUDGETS, CONF, DATA, GROUPS, MODELS
-from vsr.config.duration import seconds_of
-from vsr.errors import UserError, suggestion
+from vsr.config.duration import parse_duration
+from vsr.errors import UserError, error_suggestion
 from vsr.system.jobs import cores
 from vsr.training.budget.plan import Plan
 
@@ -93,7 +93,7 @@ def _take(options: Options, key: str, value: str) -> None:
         options.data = _names(key, value, DATA)
     elif key in ("budgets", "only"):
         names = dict.fromkeys([*options.budgets, *_list(value)])
-        options.budgets = sorted(names, key=seconds_of)
+        options.budgets = sorted(names, key=parse_duration)
         if key == "only" and len(names) > 1:
             raise UserError(f"only={value}: takes a single budget; type budgets=[{','.join(options.budgets)}]")
     elif key in ("seeds", "jobs", "frame"):
@@ -112,7 +112,7 @@ def _take(options: Options, key: str, value: str) -> None:
     elif key == "plan":
         options.plan = _plan(value)
     else:
-        raise UserError(f"{key}: unknown key{suggestion(key, (*KEYS, 'movies.path', 'images.path'))}")
+        raise UserError(f"{key}: unknown key{error_suggestion(key, (*KEYS, 'movies.path', 'images.path'))}")
 
 
 def _list(value: str) -> list[str]:
@@ -124,7 +124,7 @@ def _names(key: str, value: str, known: Iterable[str]) -> list[str]:
     names, there = list(dict.fromkeys(_list(value))), set(known)
     for name in names:
         if name not in there:
-            raise UserError(f"{key}={value}: unknown name {name}{suggestion(name, there)}")
+            raise UserError(f"{key}={value}: unknown name {name}{error_suggestion(name, there)}")
     if not names:
         raise UserError(f"{key}={value}: names nothing; leave the key out for all")
     return names

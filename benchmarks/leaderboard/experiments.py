@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from vsr.config import CONF
-from vsr.config.duration import seconds_of
+from vsr.config.duration import parse_duration
 from vsr.training.budget.plan import Plan
 
 MODELS: dict[str, tuple[str, ...]] = {  # label of the row -> overrides of train.py
@@ -49,7 +49,7 @@ def presets() -> dict[str, Preset]:
         node: Any = OmegaConf.to_container(OmegaConf.load(path))
         model = next(default["override /model"] for default in node["defaults"] if "override /model" in default)
         found[path.stem] = Preset(model, node["budget"])
-    return dict(sorted(found.items(), key=lambda item: seconds_of(item[1].budget)))
+    return dict(sorted(found.items(), key=lambda item: parse_duration(item[1].budget)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from benchmarks.common.figures import compose_train_config
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.models.base import parameter_count
+from vsr.models.base import count_parameters
 from vsr.models.cost import multiply_adds
 from vsr.system.files import write_json
 from vsr.system.jobs import cores
@@ -58,7 +58,7 @@ def costs(
     networks = {
         label: {
             "of": list(models[label]),
-            "parameters": parameter_count(module.network),
+            "parameters": count_parameters(module.network),
             "multiply_adds": work(module),
             "frames_per_second": float(f"{speeds[label]:.4g}"),
         }
@@ -77,7 +77,7 @@ def _module(typed: Sequence[str]) -> SRModule:
 
 def work(module: SRModule) -> float:
     """Count the multiplications per HR pixel and frame of the folded network; 0 for interpolations."""
-    if parameter_count(module.network) == 0:
+    if count_parameters(module.network) == 0:
         return 0.0
     return float(f"{multiply_adds(module.network, folded=True, **WORK):.6g}")
 

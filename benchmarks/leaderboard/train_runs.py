@@ -12,7 +12,7 @@ from benchmarks.leaderboard.experiments import BASELINES, BUDGETS, DATA, FAMILIE
 from benchmarks.leaderboard.score_runs import OWN, Test, score
 from benchmarks.leaderboard.training_speed import ONE_CORE, TrainingSpeeds
 from vsr.commands.fetch import fetched_overrides
-from vsr.config.duration import seconds_of
+from vsr.config.duration import parse_duration
 from vsr.system.cpu import computes_bf16
 from vsr.training.budget.plan import Plan
 
@@ -94,7 +94,7 @@ class LeaderboardRuns:
 
     def facts(self, collected: CollectedResults, costs: dict[str, Any], command: str) -> dict[str, Any]:
         """Return the content of leaderboard.json."""
-        seconds = None if self.options.plan else seconds_of
+        seconds = None if self.options.plan else parse_duration
         return facts(
             collected,
             costs,

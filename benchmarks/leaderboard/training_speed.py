@@ -14,11 +14,11 @@ from typing import Any
 
 from benchmarks.common.runs import ROOT, Run, plan_runs
 from benchmarks.leaderboard.experiments import DATA, Cell, Selection
-from vsr.config.duration import seconds_of
+from vsr.config.duration import parse_duration
 from vsr.errors import UserError
 from vsr.system.files import write_json
 from vsr.system.jobs import Job, run_jobs
-from vsr.training.budget.plan import Plan, Rate, plan
+from vsr.training.budget.plan import Plan, Rate, plan_budget
 
 FILE = "rates.json"
 ONE_CORE = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -71,7 +71,7 @@ class TrainingSpeeds:
         if not self._known(key):
             return None
         try:
-            return plan(self.known[key]["rate"], seconds_of(cell.budget))
+            return plan_budget(self.known[key]["rate"], parse_duration(cell.budget))
         except UserError as error:
             self.refused[cell] = str(error)
             return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 from vsr.system.jobs import cores
 
 PAGE, README = Path("docs/results/report.md"), Path("README.md")
@@ -66,7 +66,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         elif "." in key:
             options.every.append(argument)
         else:
-            raise UserError(f"{key}: unknown key{suggestion(key, (*KEYS, 'data.path', 'movies.path'))}")
+            raise UserError(f"{key}: unknown key{error_suggestion(key, (*KEYS, 'data.path', 'movies.path'))}")
     return options
 
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from tests.fakes import ROOT, moving_pattern, write_y4m
 from tests.processes import run_process
 from vsr.__main__ import main
-from vsr.commands.inspect import Decoded, argument, runs, statistics
+from vsr.commands.inspect import Decoded, inspect_sample, inspect_statistics, suggested_argument
 
 
 def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
@@ -169,14 +169,14 @@ class Counted(Decoded):
 
 def test_statistics_of_known_values() -> None:
     frames = Counted(np.arange(1000, dtype=np.float32)[:, None, None] * np.ones((1, 4, 6), np.float32))
-    found = statistics(frames)
+    found = inspect_statistics(frames)
     assert frames.count == found.frames == 64
     assert (found.low, found.high, found.whole) == (0, 999, 1000)
     assert found.mean == pytest.approx(499.5, abs=1)
     assert found.change == pytest.approx(1 / found.std)
     few = Decoded(waves(10))
-    found = statistics(few)
-    assert list(runs(few)) == [(0, 0, 10)]
+    found = inspect_statistics(few)
+    assert list(inspect_sample(few)) == [(0, 0, 10)]
     assert found.std == pytest.approx(waves(10).std())
     pairs = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(waves(10)[:-1], waves(10)[1:], strict=True)]
     assert found.along["t"] == pytest.approx(np.median(pairs))
@@ -185,7 +185,7 @@ def test_statistics_of_known_values() -> None:
 def test_sample_spans_all_movies() -> None:
     frames = Decoded(waves(50))
     frames.shape = (10, 1, 50, 12, 16)
-    chosen = list(runs(frames))
+    chosen = list(inspect_sample(frames))
     assert {movie for movie, _, _ in chosen} == set(range(10))
     assert all(0 <= start < stop <= 50 for _, start, stop in chosen)
     assert sum(stop - start for _, start, stop in chosen) == 64
@@ -211,14 +211,14 @@ def understood(line: str) -> object:
 @example("\\'${a}\\\\")
 @example("C:\\data\\h.nc")
 def test_commands_survive_shell_and_hydra(text: str) -> None:
-    assert understood(argument("data.path", text)) == text
-    assert understood(argument("data.variable", [text, "b"])) == [text, "b"]
+    assert understood(suggested_argument("data.path", text)) == text
+    assert understood(suggested_argument("data.variable", [text, "b"])) == [text, "b"]
 
 
 def test_the_shell_agrees(tmp_path: Path) -> None:
     for text in ("a b.nc", "it's", "$HOME", "`id`", "a\\b", "h!.nc", 'say "x"', "plain/h.nc", "*"):
-        line = argument("data.path", text)
+        line = suggested_argument("data.path", text)
         done = run_process(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert OverridesParser.create().parse_override(done.stdout).value() == text
-    assert argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
-    assert argument("data.path", "run/h.nc") == "data.path=run/h.nc"
+    assert suggested_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
+    assert suggested_argument("data.path", "run/h.nc") == "data.path=run/h.nc"

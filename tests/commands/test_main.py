@@ -48,7 +48,7 @@ def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch, c
     def interrupt(file: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vsr.commands.weights.describe", interrupt)
+    monkeypatch.setattr("vsr.commands.weights.describe_weight_file", interrupt)
     with pytest.raises(SystemExit, match="130"):
         main(["weights", "a.ckpt"])
     assert capsys.readouterr().err == "interrupted\n"

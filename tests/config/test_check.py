@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.fakes import CONF, choices, compose_config
-from vsr.config.check import check
-from vsr.config.signatures import parameters
+from vsr.config.check import check_config
+from vsr.config.signatures import signature_parameters
 from vsr.errors import UserError
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
@@ -30,12 +30,12 @@ def needed(choice: str, movie: Path) -> list[str]:
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)], ids="=".join)
 def test_every_choice_of_every_group(group: str, choice: str, movie: Path) -> None:
     cfg = compose_config("train", [f"{group}={choice}", *needed(choice, movie)])
-    check(cfg)
+    check_config(cfg)
 
 
 @pytest.mark.parametrize(("model", "recipe"), list(itertools.product(choices("model"), choices("recipe"))), ids=" ".join)
 def test_models_and_recipes_go_together(model: str, recipe: str) -> None:
-    check(compose_config("train", [f"model={model}", f"recipe={recipe}"]))
+    check_config(compose_config("train", [f"model={model}", f"recipe={recipe}"]))
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONF)))
@@ -79,7 +79,7 @@ def test_the_report_recipe_is_the_reports() -> None:
         (["+data.scale=3"], "data.scale: follows from scale"),
         (["model._target_=os.system"], "model._target_=os.system: not a class that a config may name"),
         (["model._target_=vsr.models.srcnn.Nothing"], "there is no such class"),
-        (["model._target_=vsr.models.base.parameter_count"], "there is no such class"),
+        (["model._target_=vsr.models.base.count_parameters"], "there is no such class"),
         (["trainer._target_=torch.utils.collect_env.run"], "not a class that a config may name"),
         (["+model._args_=[1]"], "model._args_: only _target_ is understood here"),
         (["callbacks.panels.every={_target_:shutil.rmtree}"], "not a class that a config may name"),
@@ -101,25 +101,25 @@ def test_the_report_recipe_is_the_reports() -> None:
 )
 def test_mistakes(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        check(compose_config("train", overrides))
+        check_config(compose_config("train", overrides))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_misspelt_file_gets_the_near_one(movie: Path) -> None:
     with pytest.raises(UserError, match="no such file; did you mean 'movie.y4m'"):
-        check(compose_config("train", ["data=movies", f"data.path={movie.parent}/movi.y4m"]))
+        check_config(compose_config("train", ["data=movies", f"data.path={movie.parent}/movi.y4m"]))
     with pytest.raises(UserError, match="is a folder; type checkpoint=.*best.ckpt"):
-        check(compose_config("evaluate", [f"checkpoint={movie.parent}"]))
+        check_config(compose_config("evaluate", [f"checkpoint={movie.parent}"]))
 
 
 def test_a_config_from_elsewhere_is_checked_like_ours() -> None:
     """As evaluate.py does with the config inside a checkpoint."""
     cfg = OmegaConf.create(OmegaConf.to_container(compose_config("train", []), resolve=True))
-    check(cfg)
+    check_config(cfg)
     cfg.degradation = {"_target_": "subprocess.run", "args": "true"}
     with pytest.raises(UserError, match="degradation._target_=subprocess.run"):
-        check(cfg)
+        check_config(cfg)
 
 
 def test_signatures_are_those_of_the_classes() -> None:
@@ -130,12 +130,12 @@ def test_signatures_are_those_of_the_classes() -> None:
 
     for target, cls in (("vsr.models.fsrcnn.FSRCNN", FSRCNN), ("vsr.recipe.Recipe", Recipe)):
         real = inspect.signature(cls).parameters
-        read = parameters(target)
+        read = signature_parameters(target)
         assert read is not None
         assert list(read) == list(real)
         assert [p.required for p in read.values()] == [p.default is inspect.Parameter.empty for p in real.values()]
-    assert parameters("vsr.models.fsrcnn.Nothing") is None
-    assert parameters("vsr...etc.passwd") is None
+    assert signature_parameters("vsr.models.fsrcnn.Nothing") is None
+    assert signature_parameters("vsr...etc.passwd") is None
 
 
 def test_shared_keywords_of_the_data_modules_come_from_their_base_class() -> None:
@@ -144,7 +144,7 @@ def test_shared_keywords_of_the_data_modules_come_from_their_base_class() -> Non
     from vsr.data.base import SRDataModule
     from vsr.data.datamodules.images import ImageDataModule
 
-    read = parameters("vsr.data.datamodules.images.ImageDataModule")
+    read = signature_parameters("vsr.data.datamodules.images.ImageDataModule")
     assert read is not None
     real = {**inspect.signature(SRDataModule).parameters, **inspect.signature(ImageDataModule).parameters}
     assert set(read) == set(real) - {"shared"}

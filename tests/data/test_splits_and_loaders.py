@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import FrameLoader, PatchLoader
-from vsr.data.masks import fill_gaps
+from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Split
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
@@ -211,14 +211,14 @@ def test_gaps_are_filled_from_the_nearest_pixel() -> None:
     hr[0, 0, :, :2] = float("nan")
     hr[1, 0, 0, 0] = float("inf")
     hr[2] = float("nan")
-    filled, mask = fill_gaps(hr)
+    filled, mask = fill_masked_pixels(hr)
     assert torch.equal(mask[0, 0], (torch.arange(8) >= 2).float().expand(6, 8))
     assert torch.equal(filled[0, 0, :, 0], hr[0, 0, :, 2])
     assert mask[1].sum() == 47
     assert filled[1, 0, 0, 0] in (1.0, 8.0)
     assert mask[2].sum() == 0
     assert torch.equal(filled[2], torch.zeros_like(filled[2]))
-    whole, ones = fill_gaps(hr[0:1, :, :, 2:])
+    whole, ones = fill_masked_pixels(hr[0:1, :, :, 2:])
     assert torch.equal(whole, hr[0:1, :, :, 2:])
     assert ones.min() == 1
 

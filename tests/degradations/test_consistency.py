@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 import vsr
 from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
 from tests.test_docs import kept, tables
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
-from vsr.degradations.consistency import BackProjection, Projection, axis_matrix, build_consistency
+from vsr.degradations.consistency import BackProjection, Projection, build_consistency, consistency_axis_matrix
 from vsr.degradations.resize import bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
@@ -106,7 +106,7 @@ def test_the_matrix_of_a_large_frame_is_made_of_a_small_ones() -> None:
     drawn = torch.rand(1, 1, 2, 402, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     row = drawn[:, :, :1].expand_as(drawn)
     for degradation in (Bicubic(), BLURRED, Uneven()):
-        matrix = axis_matrix(partial(degradation, scale=2), 402, -1, 2)
+        matrix = consistency_axis_matrix(partial(degradation, scale=2), 402, -1, 2)
         assert matrix.shape == (201, 402)
         torch.testing.assert_close(matrix @ drawn[0, 0, 0], degradation(row, 2)[0, 0, 0], rtol=0, atol=1e-9)
 
@@ -128,9 +128,9 @@ def test_what_cannot_be_inverted_in_single_precision_is_only_projected_back(tmp_
 
 def test_the_choice_is_checked_before_anything_is_read() -> None:
     with pytest.raises(UserError, match="consistency=projecton.*projection"):
-        check(compose_config("train", ["consistency=projecton"]))
+        check_config(compose_config("train", ["consistency=projecton"]))
     with pytest.raises(UserError, match="consistency_steps=0: must be 1 or more"):
-        check(compose_config("train", ["consistency_steps=0"]))
+        check_config(compose_config("train", ["consistency_steps=0"]))
 
 
 def test_a_run_with_projection_scores_frames_that_agree(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from tests.fakes import choices, compose_config, moving_pattern
 from tests.processes import run_process
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.training.build import make
+from vsr.training.build import build_node
 
 SCALES = (2, 3, 4)
 BYTES = (0.0, 255.0)
@@ -47,8 +47,8 @@ def psnr(a: Tensor, b: Tensor) -> float:
 def configured(choice: str, *overrides: str) -> Any:
     """As train.py would build it."""
     cfg = compose_config("train", [f"degradation={choice}", *overrides])
-    check(cfg)
-    return make("degradation", cfg.degradation)
+    check_config(cfg)
+    return build_node("degradation", cfg.degradation)
 
 
 # What changes the size

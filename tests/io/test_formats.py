@@ -10,10 +10,10 @@ import pytest
 
 from tests.fakes import ROOT
 from vsr.errors import UserError
-from vsr.io.formats import FORMATS, Format, format_of_output, load_writer
-from vsr.io.readers.open import open_movie, scan
+from vsr.io.formats import FORMATS, Format, format_of_output, load_format_writer
+from vsr.io.readers.open import open_movie, scan_file
 from vsr.io.writers.base import ArrayWriter
-from vsr.io.writers.open import array_sink, template_of
+from vsr.io.writers.open import open_array_sink, template_of
 
 
 def test_classes_are_called_like_their_lines() -> None:
@@ -31,7 +31,7 @@ def test_a_format_without_a_writer_is_only_read(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match=r"a.npy: its ending names no format that is written; type output=NAME with .*\.npz"):
         format_of_output(Path("a.npy"))
     with pytest.raises(ValueError, match="npy"):
-        load_writer("npy")
+        load_format_writer("npy")
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_the_format_of_the_guide_is_read_and_written(axes: str, shape: tuple[int
     movie = open_movie(tmp_path / "a.npy", variable=None, axes=axes)
     template = template_of(tmp_path / "a.npy", None, axes, 1, suffix=".grid")
     assert template.notes == ("NumPy .npy becomes Grid",)
-    with array_sink(tmp_path / "b.grid", template, identity={}) as sink:
+    with open_array_sink(tmp_path / "b.grid", template, identity={}) as sink:
         for number in range(movie.shape[0]):
             sink.write(sink.done, movie.read(number, 0, 6).swapaxes(0, 1))
         sink.finish()
-    assert scan(tmp_path / "b.grid").format == "Grid"
+    assert scan_file(tmp_path / "b.grid").format == "Grid"
     found = open_movie(tmp_path / "b.grid", variable=None, axes=None)
     assert (found.axes, found.shape) == (axes, movie.shape)
     np.testing.assert_array_equal(found.read(0, 1, 5), movie.read(0, 1, 5))

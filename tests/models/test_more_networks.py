@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.fakes import TINY_CLIMATE, choices, compose_config, train_here
 from vsr.errors import UserError
-from vsr.models.base import Network, parameter_count
+from vsr.models.base import Network, count_parameters
 from vsr.models.cost import multiply_adds
 from vsr.models.edsr import EDSR
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
@@ -19,7 +19,7 @@ from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3DKim
-from vsr.training.build import build_network, make
+from vsr.training.build import build_network, build_node
 
 MODELS = choices("model")
 
@@ -38,15 +38,15 @@ def edsr(width: int, blocks: int, scale: int) -> int:
 
 @pytest.mark.parametrize(("scale", "millions"), [(2, 1.37), (3, 1.55), (4, 1.52)])
 def test_parameters_of_edsr_baseline(scale: int, millions: float) -> None:
-    count = parameter_count(EDSR(width=64, blocks=16, scale=scale))
+    count = count_parameters(EDSR(width=64, blocks=16, scale=scale))
     assert count == edsr(64, 16, scale)
     assert round(count / 1e6, 2) == millions
-    assert parameter_count(EDSR(scale=scale)) == edsr(32, 8, scale)
+    assert count_parameters(EDSR(scale=scale)) == edsr(32, 8, scale)
 
 
 @pytest.mark.parametrize(("network", "count"), [(Plain(scale=2), 7700), (Plain(width=24, depth=4, scale=2), 21940)])
 def test_parameters_of_plain(network: Network, count: int) -> None:
-    assert parameter_count(network) == count
+    assert count_parameters(network) == count
 
 
 @pytest.mark.parametrize("network", [EDSR(scale=2), EDSR(width=16, blocks=32, scale=4)])
@@ -120,4 +120,4 @@ def test_sizes_that_make_no_network_are_refused_by_their_name(model: str) -> Non
             if (model, name, value) in {("fsrcnn_s", "m", 0), ("fsrcnn_56", "m", 0)}:  # no mapping layer
                 continue
             with pytest.raises(UserError, match=rf"^model.{name}={value}: must be"):
-                build_network("model", node, make("recipe", cfg.recipe), scale=2, channels=1)
+                build_network("model", node, build_node("recipe", cfg.recipe), scale=2, channels=1)

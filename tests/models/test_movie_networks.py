@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from tests.models.test_networks import build
 from vsr.degradations.resize import bicubic_down, bicubic_up, bicubic_up_clips
 from vsr.errors import UserError
-from vsr.models.base import Network, apply_to_clip, parameter_count
+from vsr.models.base import Network, apply_network_to_clip, count_parameters
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
-from vsr.models.srnet3d import SRNet3D, SRNet3DKim, in_windows
+from vsr.models.srnet3d import SRNet3D, SRNet3DKim, apply_in_windows
 
 KIM = {2: 451_332, 3: 459_977, 4: 472_080}  # computed from the authors' layer list, biases included
 
@@ -29,7 +29,7 @@ def combined(trains: str = "both", first: Network | None = None, second: Network
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_parameters_of_kims_network(scale: int) -> None:
-    assert parameter_count(SRNet3DKim(scale=scale)) == KIM[scale]
+    assert count_parameters(SRNet3DKim(scale=scale)) == KIM[scale]
 
 
 def test_layers_of_the_reports_network() -> None:
@@ -61,7 +61,7 @@ def test_windows_are_independent_five_frame_clips(make: type[SRNet3D] | type[SRN
     torch.testing.assert_close(whole(clip[:, :, :5]), single[:, :, :1])  # one window: no difference
     assert not torch.allclose(whole(clip), together)
     with torch.no_grad():  # evaluated in pieces
-        torch.testing.assert_close(in_windows(network.body, clip).shape[2], 4)
+        torch.testing.assert_close(apply_in_windows(network.body, clip).shape[2], 4)
 
 
 @pytest.mark.parametrize("windows", [False, True])
@@ -161,7 +161,7 @@ def test_the_second_networks_units_are_those_of_what_the_first_leaves(order: str
     assert first.rms.item() == pytest.approx((hr - bicubic_up(lr, 2)).square().mean().sqrt().item())
     ends = [lr[:1]] * first.context, [lr[-1:]] * first.context
     clip = torch.cat([*ends[0], lr, *ends[1]]).transpose(0, 1).unsqueeze(0)
-    interim = apply_to_clip(first, first.kind, clip)
+    interim = apply_network_to_clip(first, first.kind, clip)
     spare = (interim.shape[2] - 12) // 2
     interim = interim[0, 0, spare : spare + 12]
     _, y, x = first.geometry.margin

@@ -11,7 +11,7 @@ import torch
 from tests.fakes import at_scales, choices, compose_config, small
 from vsr.degradations.resize import bicubic_down, bicubic_up, pad_symmetric
 from vsr.errors import UserError
-from vsr.models.base import Network, parameter_count
+from vsr.models.base import Network, count_parameters
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.residual import StandardizedResidual
@@ -162,7 +162,7 @@ def test_folded_in_single_precision() -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else str(value),
 )
 def test_parameter_counts(network: Network, count: int) -> None:
-    assert parameter_count(network) == count
+    assert count_parameters(network) == count
 
 
 def test_fsrcnn_weights_without_biases_and_slopes_are_the_papers_number() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from tests.models.test_networks import randomize
 from vsr.errors import UserError
-from vsr.models.base import Network, apply_to_clip, parameter_count
+from vsr.models.base import Network, apply_network_to_clip, count_parameters
 from vsr.models.cascade import Cascade
 from vsr.models.cost import multiply_adds
 from vsr.models.edsr import EDSR
@@ -52,9 +52,9 @@ def test_parameters_of_stacked_and_that_time_costs_one_wider_layer(
 ) -> None:
     network = Stacked(frames=frames, width=width, blocks=blocks, scale=scale, channels=channels)
     layers = [(frames * channels, width), *[(width, width)] * (2 * blocks + 1), (width, channels * scale**2)]
-    assert parameter_count(network) == sum(9 * a * b + b for a, b in layers)
+    assert count_parameters(network) == sum(9 * a * b + b for a, b in layers)
     alone = ResNet(width=width, blocks=blocks, scale=scale, channels=channels)
-    assert parameter_count(network) - parameter_count(alone) == (frames - 1) * 9 * channels * width
+    assert count_parameters(network) - count_parameters(alone) == (frames - 1) * 9 * channels * width
     more = (frames - 1) * 9 * channels * width
     costs = [multiply_adds(each, h=10, w=11, channels=channels) for each in (network, alone)]
     assert costs[0] - costs[1] == pytest.approx(more / scale**2)
@@ -68,7 +68,7 @@ def test_one_frame_stacked_is_the_frame_network() -> None:
     stacked = Stacked(frames=1, width=4, blocks=2, scale=2).double()
     stacked.load_state_dict(frame.state_dict())
     clip = torch.rand(2, 1, 3, 6, 5, dtype=torch.float64)
-    torch.testing.assert_close(stacked(clip), apply_to_clip(frame, "frame", clip))
+    torch.testing.assert_close(stacked(clip), apply_network_to_clip(frame, "frame", clip))
 
 
 def test_a_network_behind_another_one_starts_as_the_identity() -> None:
@@ -76,7 +76,7 @@ def test_a_network_behind_another_one_starts_as_the_identity() -> None:
     clip = torch.rand(1, 1, 6, 9, 8)
     first = StandardizedResidual(Plain(scale=2))
     network = Cascade(first=first, second=StandardizedResidual(Stacked(scale=1, width=4, blocks=2)), scale=2)
-    torch.testing.assert_close(network(clip), apply_to_clip(first, "frame", clip)[:, :, 2:-2])
+    torch.testing.assert_close(network(clip), apply_network_to_clip(first, "frame", clip)[:, :, 2:-2])
     for frame in (EDSR(scale=1, width=4, blocks=1), ResNet(scale=1, width=4, blocks=1), Plain(scale=1)):
         front = StandardizedResidual(Stacked(scale=2, width=4, blocks=2))
         network = Cascade(first=front, second=StandardizedResidual(frame), scale=2)
@@ -87,7 +87,7 @@ def test_a_network_behind_another_one_starts_as_the_identity() -> None:
 def test_resnet_has_edsrs_layers_but_for_the_enlarging(blocks: int) -> None:
     edsr, own = (kind(width=16, blocks=blocks, scale=2) for kind in (EDSR, ResNet))
     at_hr = (9 * 16 * 64 + 64) + (9 * 16 + 1)
-    assert parameter_count(own) == parameter_count(edsr) - at_hr + (9 * 16 * 4 + 4)
+    assert count_parameters(own) == count_parameters(edsr) - at_hr + (9 * 16 * 4 + 4)
 
 
 @pytest.mark.parametrize("frames", [0, 2, -1])

@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes import CONF, ROOT
 from tests.processes import start_process
-from vsr.commands.app import run_sweep
+from vsr.commands.app import run_sweep_app
 from vsr.errors import UserError
 
 FAKE = Path(__file__).parent / "train.py"
@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Swept]
         out, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             try:
-                status = run_sweep(FAKE, CONF, ["-m", *arguments, "hydra.sweep.dir=sweep"])
+                status = run_sweep_app(FAKE, CONF, ["-m", *arguments, "hydra.sweep.dir=sweep"])
             except UserError as error:
                 status = 1
                 errors.write(f"error: {error}\n")

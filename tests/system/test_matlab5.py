@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from vsr.system.matlab5 import DAMAGE, Matrix, list_matrices, read_entries, read_numbers
+from vsr.system.matlab5 import DAMAGE, Matrix, list_matlab5_matrices, read_matlab5_entries, read_matlab5_numbers
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -22,16 +22,16 @@ def test_every_class_of_variable_is_listed_and_read(compressed: bool, tmp_path: 
     others = {"cell": cell, "char": "a word", "struct": {"a": 1.0}, "complex": np.ones(3) * 1j, "logical": np.ones(3) > 0}
     path = tmp_path / "a.mat"
     scipy.io.savemat(path, {**numbers, **others}, do_compression=compressed)
-    found = {matrix.name: matrix for matrix in list_matrices(path)}
+    found = {matrix.name: matrix for matrix in list_matlab5_matrices(path)}
     assert list(found) == [*numbers, *others]
     for name, values in numbers.items():
         assert (found[name].shape, found[name].kind) == (values.shape, values.dtype.name)
-        np.testing.assert_array_equal(read_numbers(path, found[name]), values)
+        np.testing.assert_array_equal(read_matlab5_numbers(path, found[name]), values)
     for name in others:
         assert found[name].kind == name
         with pytest.raises(DAMAGE, match=f"no numbers but {name}"):
-            read_numbers(path, found[name])
-    first, word, empty = read_entries(path, found["cell"])
+            read_matlab5_numbers(path, found[name])
+    first, word, empty = read_matlab5_entries(path, found["cell"])
     np.testing.assert_array_equal(first, cell[0, 0])
     assert isinstance(word, Matrix)
     assert word.kind == "char"
@@ -58,8 +58,8 @@ def test_both_byte_orders(order: str, tmp_path: Path) -> None:
     head = b"MATLAB 5.0".ljust(124) + struct.pack(order + "2H", 0x0100, 0x4D49)
     path = tmp_path / "a.mat"
     path.write_bytes(head + plain + element(order, 15, zlib.compress(plain)))
-    for matrix in list_matrices(path):
-        np.testing.assert_array_equal(read_numbers(path, matrix), values)
+    for matrix in list_matlab5_matrices(path):
+        np.testing.assert_array_equal(read_matlab5_numbers(path, matrix), values)
 
 
 def test_sizes_that_lie_are_damage(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_sizes_that_lie_are_damage(tmp_path: Path) -> None:
     for raw in (too_many, element("<", 15, zlib.compress(longer)), element("<", 15, zlib.compress(shorter + bytes(64)))):
         path.write_bytes(head + raw)
         with pytest.raises(DAMAGE, match="cannot be 48 bytes|unpacks to (less|more) than"):
-            read_numbers(path, next(list_matrices(path)))
+            read_matlab5_numbers(path, next(list_matlab5_matrices(path)))
     path.write_bytes(head + element("<", 14, content)[:-1])
     with pytest.raises(DAMAGE, match="bytes of at least"):
-        list(list_matrices(path))
+        list(list_matlab5_matrices(path))

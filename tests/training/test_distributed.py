@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
 from tests.processes import alive, deadline, run_process, run_ranks, start_process, wait_until
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.system.ranks import join_group, leave_group, share, wait_for_all, whole_shares
+from vsr.system.ranks import join_process_group, leave_process_group, rank_sequences, rank_share, wait_for_all_ranks
 
 TASKS = Path("/proc/self/task")
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -75,17 +75,17 @@ def thread_policies() -> list[tuple[str, int]]:
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
-    join_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    join_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     policies = thread_policies()
-    from vsr.training.run import run
+    from vsr.training.run import run_training
 
     for case in CASES:
         cfg = compose_config("train", [*overrides(case, Path(folder)), *TWO])
-        check(cfg)
-        told = run(cfg, Path(folder) / f"two-{case}")
+        check_config(cfg)
+        told = run_training(cfg, Path(folder) / f"two-{case}")
         assert bool(told) == (rank == 0)
-    wait_for_all()
-    leave_group()
+    wait_for_all_ranks()
+    leave_process_group()
     Path(folder, f"threads-{rank}.json").write_text(json.dumps([policies, thread_policies()]))
 
 
@@ -147,7 +147,7 @@ worlds = st.integers(1, 9)
 
 @given(st.integers(0, 200), worlds)
 def test_shares_are_consecutive_complete_and_equal_but_for_one(count: int, world: int) -> None:
-    shares = [share(count, rank, world) for rank in range(world)]
+    shares = [rank_share(count, rank, world) for rank in range(world)]
     assert [i for a, b in shares for i in range(a, b)] == list(range(count))
     sizes = [b - a for a, b in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -156,7 +156,7 @@ def test_shares_are_consecutive_complete_and_equal_but_for_one(count: int, world
 
 @given(st.lists(st.integers(0, 50), max_size=20), worlds)
 def test_whole_things_go_to_one_process_each_in_order(lengths: list[int], world: int) -> None:
-    owners = whole_shares(lengths, world)
+    owners = rank_sequences(lengths, world)
     assert len(owners) == len(lengths)
     assert owners == sorted(owners)
     assert all(0 <= owner < world for owner in owners)
@@ -183,8 +183,8 @@ def frames_of(kind: str, lengths: list[int]) -> FrameSet:
 
 
 def of_rank(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
-    monkeypatch.setattr("vsr.data.loaders.rank", lambda: rank)
-    monkeypatch.setattr("vsr.data.loaders.world", lambda: world)
+    monkeypatch.setattr("vsr.data.loaders.current_rank", lambda: rank)
+    monkeypatch.setattr("vsr.data.loaders.rank_count", lambda: world)
 
 
 def scored(loader: FrameLoader | ClipLoader) -> list[float]:

@@ -13,11 +13,11 @@ from tests.fakes import TINY_CLIMATE, compose_config, train_here
 from tests.models.weights.test_init import ckpt, reasons, weights_of
 from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN
-from vsr.models.parameter_names import canonical
+from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
 from vsr.training.build import build_data, build_module
 from vsr.training.finetune import Tune, Tuning
-from vsr.training.fit import serve
+from vsr.training.fit import prepare_loaders
 from vsr.training.resume.checkpoints import read_checkpoint
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=4", "recipe.steps=4", "recipe.batch=2", "patience=null"]
@@ -33,7 +33,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def last_of(folder: Path) -> dict[str, Tensor]:
     state = read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
-    return {canonical(name): tensor for name, tensor in state.items() if name.startswith("network.")}
+    return {canonical_parameter_name(name): tensor for name, tensor in state.items() if name.startswith("network.")}
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor], module: str) -> bool:
@@ -147,9 +147,9 @@ def test_the_pull_is_in_the_loss_of_a_step() -> None:
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
     module.prepare(data.training_frames())
-    serve(data, module)
+    prepare_loaders(data, module)
     batch = next(iter(data.train_dataloader()))
-    ones = {canonical(name): torch.ones_like(tensor) for name, tensor in module.network.named_parameters()}
+    ones = {canonical_parameter_name(name): torch.ones_like(tensor) for name, tensor in module.network.named_parameters()}
     module.tuning = Tuning(module.tune, module.network, ones)
     module.tuning.begin()
     before = module.training_step(batch, 0).item()

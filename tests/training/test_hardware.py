@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.fakes import TINY_CLIMATE, choices, compose_config, train_here
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.errors import UserError
-from vsr.training.hardware import check_hardware, placement
+from vsr.training.hardware import check_hardware, hardware_placement
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=3", "epochs=1"]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what is said where there is no GPU")
@@ -20,7 +20,7 @@ def refusal(overrides: list[str]) -> str:
     cfg = compose_config("train", overrides)
 
     def checks() -> None:
-        check(cfg)
+        check_config(cfg)
         check_hardware(cfg)
 
     with pytest.raises(UserError) as caught:
@@ -76,7 +76,7 @@ def torchrun(monkeypatch: pytest.MonkeyPatch, local: int, nodes: int) -> None:
 def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     torchrun(monkeypatch, 2, 3)
     on_cpus = ["strategy=ddp", "trainer.accelerator=cpu"]
-    placed = placement(compose_config("train", on_cpus).trainer)
+    placed = hardware_placement(compose_config("train", on_cpus).trainer)
     assert (placed.local, placed.nodes, placed.world) == (2, 3, 6)
     assert "torchrun started 2 processes on each of 3 nodes; leave both keys out" in refusal([*on_cpus, "trainer.devices=4"])
     assert "torchrun started 6 processes, and this strategy is for one; type strategy=ddp" in refusal(["strategy=cpu"])
@@ -98,8 +98,8 @@ def test_without_a_compiler_compiling_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert placement(compose_config("train", ["strategy=ddp"]).trainer).world == 2
-    assert placement(compose_config("train", ["strategy=ddp", "trainer.devices=[1]"]).trainer).devices == [1]
+    assert hardware_placement(compose_config("train", ["strategy=ddp"]).trainer).world == 2
+    assert hardware_placement(compose_config("train", ["strategy=ddp", "trainer.devices=[1]"]).trainer).devices == [1]
     assert "trainer.devices=3: 2 GPUs here; type trainer.devices=2" in refusal(["strategy=ddp", "trainer.devices=3"])
     assert "trainer.devices=[2]: 2 GPUs here" in refusal(["strategy=gpu", "trainer.devices=[2]"])
     assert "here is 2 GPUs, on each of which every network here fits" in refusal(["strategy=fsdp"])

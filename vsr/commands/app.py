@@ -23,14 +23,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config import CONF
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
-from vsr.config.messages import _no_choice, one_line, options_first
-from vsr.config.run_record import RECORD, expanded
-from vsr.config.schema import register
+from vsr.config.messages import _no_choice, one_line_message, options_first
+from vsr.config.run_record import RECORD, expand_recorded_overrides
+from vsr.config.schema import register_schemas
 from vsr.errors import UserError
-from vsr.system.lock import FolderInUse, locked
+from vsr.system.lock import FolderInUse, locked_folder
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import torchrun_rank
 
@@ -46,7 +46,7 @@ LESS_MEMORY = {
 Task = Callable[[DictConfig, Path], None]
 
 
-def launch(name: str, task: Task) -> None:
+def run_hydra_app(name: str, task: Task) -> None:
     """Compose the config of a command from `sys.argv`, check it, and run a task with it.
 
     Exits with status 1 after a mistake of the user and 130 after Ctrl-C. Sweeps (-m) run each job in a process of its own.
@@ -59,14 +59,14 @@ def launch(name: str, task: Task) -> None:
         print(_help(name))
         return
     try:
-        arguments = expanded(sys.argv[1:]) if name == "train" else sys.argv[1:]
+        arguments = expand_recorded_overrides(sys.argv[1:]) if name == "train" else sys.argv[1:]
         arguments = options_first(name, arguments)
         sys.argv[1:] = _arguments_of_rank(_quote_paths(arguments, several=name == "evaluate"))
     except UserError as error:
         _fail(str(error))
     if SWEEP & set(sys.argv[1:]):
         _sweep(name)
-    register()
+    register_schemas()
     # Hydra then raises its errors instead of printing them over several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     composed = False
@@ -80,11 +80,11 @@ def launch(name: str, task: Task) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(one_line(error, CONF, name))
+        _fail(one_line_message(error, CONF, name))
     except (TypeError, ValueError) as error:  # raised by Hydra for a choice that is not a name
         if composed:
             raise
-        _fail(_no_choice(CONF) or one_line(error, CONF, name))
+        _fail(_no_choice(CONF) or one_line_message(error, CONF, name))
     except OSError as error:
         _fail(_describe_unwritable(error))
     except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def _run(name: str, task: Task, cfg: DictConfig) -> None:
             raise UserError("hydra.mode: type -m to sweep")
         if cfg.get("hparams_search") is not None:
             raise UserError("hparams_search: a search is of many runs; type -m with it")
-        check(cfg)
+        check_config(cfg)
         task(cfg, folder)
     except FolderInUse as error:
         _fail(str(error))
@@ -131,7 +131,7 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 
 
-def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
+def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
     """Run the jobs of a sweep in fresh processes, compare the finished runs of a sweep of trainings, and print the errors.
 
     Args:
@@ -142,16 +142,16 @@ def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 1 when a job failed (of a search: when all jobs failed), otherwise 0.
     """
-    from vsr.sweeps.sweep import sweep
+    from vsr.sweeps.sweep import run_sweep
 
-    folder, failed = sweep(script, conf, arguments)
+    folder, failed = run_sweep(script, conf, arguments)
     if script.stem == "train":
-        from vsr.evaluation.compare.runs import sweep_runs
-        from vsr.evaluation.compare.write import summarize
+        from vsr.evaluation.compare.runs import read_sweep_runs
+        from vsr.evaluation.compare.write import write_comparison
 
-        if runs := sweep_runs(folder):
+        if runs := read_sweep_runs(folder):
             command = shlex.join(["vsr", script.stem, *arguments])
-            print(summarize(folder, runs, title=f"Sweep {folder.name}", command=command))
+            print(write_comparison(folder, runs, title=f"Sweep {folder.name}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
@@ -161,7 +161,7 @@ def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
 def _sweep(name: str) -> NoReturn:
     """Run a sweep and exit. Hydra's own multirun has all runs share one process, and each rank of a run repeats the sweep."""
     try:
-        sys.exit(run_sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
+        sys.exit(run_sweep_app(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -214,7 +214,7 @@ def _remove_empty_run(folder: Path) -> None:
         and all(entry.name in (HYDRA_FOLDER, RECORD, PLAN) or entry.suffix in (".log", ".lock") for entry in folder.iterdir())
     ):
         try:
-            with locked(folder):
+            with locked_folder(folder):
                 shutil.rmtree(folder)
         except FolderInUse:
             return

@@ -17,7 +17,7 @@ Takes the arguments of train.py and prints one line of JSON, in seconds: {"step"
 sums, weighted by init.epochs/epochs. No network is trained."""
 
 
-def main(arguments: Sequence[str]) -> None:
+def budget_command(arguments: Sequence[str]) -> None:
     """Print the times for a config. Raises UserError if the config is wrong."""
     from vsr.config.compose import Composer
 
@@ -25,6 +25,6 @@ def main(arguments: Sequence[str]) -> None:
         print(HELP)
         return
     config = Composer(CONF.parent / "train.py", CONF).config(arguments)
-    from vsr.training.budget.step_time import rate_of
+    from vsr.training.budget.step_time import measure_step_rate
 
-    print(json.dumps(asdict(rate_of(OmegaConf.create(config)))))
+    print(json.dumps(asdict(measure_step_rate(OmegaConf.create(config)))))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from vsr.evaluation.compare.runs import find_runs, group_comparable, refuse_incomparable
-from vsr.evaluation.compare.write import summarize
+from vsr.evaluation.compare.runs import find_runs, group_comparable_runs, refuse_incomparable_runs
+from vsr.evaluation.compare.write import write_comparison
 
 
-def main(arguments: Sequence[str]) -> None:
+def compare_command(arguments: Sequence[str]) -> None:
     """Print the table and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="vsr compare",
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     runs = find_runs(given.runs)
     if not given.apart:
-        refuse_incomparable(group_comparable(runs))
+        refuse_incomparable_runs(group_comparable_runs(runs))
     folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     command = shlex.join(["vsr", "compare", *arguments])
-    print(summarize(folder, runs, title="Runs side by side", command=command))
+    print(write_comparison(folder, runs, title="Runs side by side", command=command))
     print(f"\nresults   {folder / 'summary.html'}, summary.md, summary.csv")

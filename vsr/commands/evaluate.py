@@ -6,20 +6,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vsr.commands.app import launch
+from vsr.commands.app import run_hydra_app
 
 
-def run(cfg: DictConfig, folder: Path) -> None:
+def _task(cfg: DictConfig, folder: Path) -> None:
     """Evaluate; torch is imported only here, after the check of the config."""
     from vsr.evaluation.evaluate import evaluate
 
     evaluate(cfg, folder)
 
 
-def main() -> None:
+def evaluate_command() -> None:
     """Run the command with the arguments of this process."""
-    launch("evaluate", run)
+    run_hydra_app("evaluate", _task)
 
 
 if __name__ == "__main__":
-    main()
+    evaluate_command()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 from vsr.inference.export import FORMATS
 
 KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
@@ -24,13 +24,13 @@ What is written takes LR frames and gives SR frames, both in physical units. It 
 Needs: pip install 'vsr-movies[export]'"""
 
 
-def parse(arguments: Sequence[str]) -> dict[str, Any]:
+def _parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of `export_checkpoint` from a command line. Raises UserError with what to type instead."""
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key not in KEYS:
-            raise UserError(f"{key}: unknown key{suggestion(key, KEYS)}" if equals else f"{argument}: type KEY=VALUE")
+            raise UserError(f"{key}: unknown key{error_suggestion(key, KEYS)}" if equals else f"{argument}: type KEY=VALUE")
         if not value:
             raise UserError(f"{key}: needs a value; type {key}=VALUE")
         if key in given:
@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         if key not in given:
             raise UserError(f"{key}: needed; type {key}={'FILE' if key == 'checkpoint' else '|'.join(FORMATS)}")
     if given["format"] not in FORMATS:
-        raise UserError(f"format={given['format']}{suggestion(given['format'], FORMATS)}")
+        raise UserError(f"format={given['format']}{error_suggestion(given['format'], FORMATS)}")
     overwrite = given.get("overwrite", "false")
     if overwrite not in ("true", "false"):
         raise UserError(f"overwrite={overwrite}: type overwrite=true or overwrite=false")
@@ -60,12 +60,12 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
+def export_command(arguments: Sequence[str]) -> None:
     """Write the file and print what it holds. Raises UserError."""
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return
-    given = parse(arguments)
+    given = _parse_arguments(arguments)
     from vsr.inference.export.checkpoint import export_checkpoint  # torch only now
 
     print("\n".join(export_checkpoint(**given).lines))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr.errors import UserError
-from vsr.io.readers.video import read_luma
-from vsr.system.files import sha256
+from vsr.io.readers.video import read_video_luma
+from vsr.system.files import file_sha256
 from vsr.system.progress import progress_bar
 
 SOURCE = "https://media.xiph.org/video/derf/y4m/"
@@ -28,7 +28,7 @@ def fetched_overrides() -> list[str]:
     return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
 
 
-def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
+def fetch_movie(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
     """Download a movie of so many frames from the URL `source`, which ends with a slash, or check the file that is there.
 
     Raises:
@@ -40,14 +40,14 @@ def fetch(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
     if not path.exists():
         _download(source + name, part)
         try:
-            found = len(read_luma(part))
+            found = len(read_video_luma(part))
             if found != frames:
                 raise UserError(f"{source}{name}: holds {found} frames, {frames} were expected")
         except UserError:
             part.unlink()  # continuing a complete but wrong download would not help
             raise
         part.rename(path)
-    digest = sha256(path)
+    digest = file_sha256(path)
     if not mark.exists():
         mark.write_text(digest + "\n", encoding="ascii")
     elif mark.read_text(encoding="ascii").strip() != digest:
@@ -78,9 +78,9 @@ def _download(url: str, part: Path) -> None:
         raise UserError(f"{url}: the connection ended after {size} of {total} bytes; the same command continues")
 
 
-def main(arguments: Sequence[str]) -> None:
+def fetch_command(arguments: Sequence[str]) -> None:
     """Fetch both movies into the folder that `arguments` name, `FOLDER` by default. Raises UserError."""
     folder = Path(arguments[0]) if arguments else FOLDER
     for name, frames in MOVIES.items():
-        print(f"{fetch(name, frames, folder)}: {frames} frames")
+        print(f"{fetch_movie(name, frames, folder)}: {frames} frames")
     print(f"next: vsr train data=movies data.path={folder}")

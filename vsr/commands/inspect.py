@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, printable, shape_text
-from vsr.io.readers.open import Unspecified, open_movie, scan
+from vsr.io.readers.base import bytes_text, printable_name, shape_text
+from vsr.io.readers.open import Unspecified, open_movie, scan_file
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
-from vsr.io.readers.video import read_luma
+from vsr.io.readers.video import read_video_luma
 
 SAMPLE = 64  # frames
 SLICES = 64  # neighbours that are compared along each axis
@@ -74,7 +74,7 @@ class Statistics:
     along: dict[str, float]
 
 
-def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
+def inspect_sample(frames: Frames) -> Iterator[tuple[int, int, int]]:
     """Choose a sample of at most SAMPLE frames: all frames, or pairs of consecutive frames spread evenly over the movies.
 
     Yields:
@@ -91,10 +91,10 @@ def runs(frames: Frames) -> Iterator[tuple[int, int, int]]:
         yield movie, start, start + pair
 
 
-def statistics(frames: Frames) -> Statistics:
+def inspect_statistics(frames: Frames) -> Statistics:
     """Compute the statistics of a sample of at most SAMPLE frames."""
     with np.errstate(invalid="ignore"):  # of NaN that signal
-        blocks = [frames.read(*run).astype(np.float64) for run in runs(frames)]
+        blocks = [frames.read(*run).astype(np.float64) for run in inspect_sample(frames)]
     values = np.concatenate([block.swapaxes(0, 1) for block in blocks])  # (frames, C, H, W)
     nan, inf = np.isnan(values), np.isinf(values)
     finite = values[~(nan | inf)]
@@ -145,7 +145,7 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else np.nan
 
 
-def argument(key: str, value: str | Sequence[str]) -> str:
+def suggested_argument(key: str, value: str | Sequence[str]) -> str:
     """key=value, quoted so that the shell and then Hydra give back `value`."""
     text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
     full = f"{key}={text}"
@@ -165,9 +165,9 @@ def _hydra(value: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", value) + "'"
 
 
-def command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
+def _suggested_command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
     """The whole line to train on this file."""
-    words = [argument(f"data.{key}", value) for key, value in choices.items()]
+    words = [suggested_argument(f"data.{key}", value) for key, value in choices.items()]
     if found.nan and data == "climate":
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
@@ -175,7 +175,7 @@ def command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, 
     return " ".join(["vsr train model=fsrcnn", f"data={data}", *words])
 
 
-def report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
+def _movie_report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
     """The lines about a movie; with a warning when `check_time` and frames are much less alike than rows or columns."""
     movies, channels, length, height, width = frames.shape
     several = (f", {movies} movies" if movies > 1 else "") + (f", {channels} channels" if channels > 1 else "")
@@ -196,11 +196,11 @@ def report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
     return lines
 
 
-def draw_frames(frames: Frames, path: Path, title: str) -> None:
+def _draw_frames(frames: Frames, path: Path, title: str) -> None:
     """A PNG of the first, middle and last frame of the first movie, first channel. Raises UserError when it cannot be written."""
     from matplotlib.figure import Figure
 
-    from vsr.system.files import replacing
+    from vsr.system.files import replacing_file
 
     last = frames.shape[2] - 1
     chosen = sorted({0, last // 2, last})
@@ -215,35 +215,35 @@ def draw_frames(frames: Frames, path: Path, title: str) -> None:
     figure.colorbar(drawn, ax=list(axes))
     figure.suptitle(title, parse_math=False)
     try:
-        with replacing(path) as temporary:
+        with replacing_file(path) as temporary:
             figure.savefig(temporary, format="png")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); type --picture FILE in a folder of yours") from error
 
 
-def contents(path: Path) -> list[str]:
+def _array_contents(path: Path) -> list[str]:
     """Describe a file of arrays in lines: its format, every array, and its other content."""
-    listing = scan(path)
+    listing = scan_file(path)
     size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
     for found in listing.variables:
-        dims = f"  ({', '.join(map(printable, found.dims))})" if found.dims else ""
-        units = f"  [{printable(found.units)}]" if found.units else ""
-        lines.append(f"  {printable(found.name)}  {shape_text(found.shape)}  {found.dtype}{dims}{units}")
-    return lines + [f"  {printable(name)}  {problem}" for name, problem in listing.refused.items()]
+        dims = f"  ({', '.join(map(printable_name, found.dims))})" if found.dims else ""
+        units = f"  [{printable_name(found.units)}]" if found.units else ""
+        lines.append(f"  {printable_name(found.name)}  {shape_text(found.shape)}  {found.dtype}{dims}{units}")
+    return lines + [f"  {printable_name(name)}  {problem}" for name, problem in listing.refused.items()]
 
 
-def inspect(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
+def _inspect_file(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
     """Print everything about one file. Raises UserError."""
     choices: dict[str, str | Sequence[str]] = {"path": str(path)}
     frames: Frames
     if path.suffix.lower() in VIDEO_SUFFIXES:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a file of arrays or a video")
-        frames, data = Decoded(read_luma(path)), "movies"
-        print(printable(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
+        frames, data = Decoded(read_video_luma(path)), "movies"
+        print(printable_name(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
     else:
-        print(printable(str(path)), *contents(path), sep="\n")
+        print(printable_name(str(path)), *_array_contents(path), sep="\n")
         try:
             frames = movie = open_movie(path, variable=variable, axes=axes)
         except Unspecified as error:
@@ -251,14 +251,14 @@ def inspect(path: Path, variable: str | list[str] | None, axes: str | None, imag
             return
         choices |= {"variable": movie.meta["variable"], "axes": movie.axes}
         data = "climate"
-    found = statistics(frames)
-    lines = report(frames, found, check_time=axes is not None and data == "climate")
-    print(*lines, f"train: {command(data, choices, frames, found)}", sep="\n")
+    found = inspect_statistics(frames)
+    lines = _movie_report(frames, found, check_time=axes is not None and data == "climate")
+    print(*lines, f"train: {_suggested_command(data, choices, frames, found)}", sep="\n")
     if image is not None:
-        draw_frames(frames, image, path.name)
+        _draw_frames(frames, image, path.name)
 
 
-def main(arguments: Sequence[str]) -> None:
+def inspect_command(arguments: Sequence[str]) -> None:
     """Print the content of a file.
 
     Args:
@@ -274,4 +274,4 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--picture", metavar="PNG", type=Path, help="write the first, middle and last frame to this file")
     given = parser.parse_args(arguments)
     variable = given.variable.split(",") if given.variable and "," in given.variable else given.variable
-    inspect(given.file, variable, given.axes, given.picture)
+    _inspect_file(given.file, variable, given.axes, given.picture)

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vsr.commands.app import launch
+from vsr.commands.app import run_hydra_app
 
 
-def run(cfg: DictConfig, folder: Path) -> None:
+def _task(cfg: DictConfig, folder: Path) -> None:
     """Train; torch is imported only here, after the check of the config."""
     from vsr.training.run import train
 
     train(cfg, folder)
 
 
-def main() -> None:
+def train_command() -> None:
     """Run the command with the arguments of this process."""
-    launch("train", run)
+    run_hydra_app("train", _task)
 
 
 if __name__ == "__main__":
-    main()
+    train_command()

@@ -7,21 +7,21 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.commands.app import launch
+from vsr.commands.app import run_hydra_app
 from vsr.config.schema import UpscaleSchema
 
 
-def run(cfg: DictConfig, folder: Path) -> None:
+def _task(cfg: DictConfig, folder: Path) -> None:
     """Upscale; torch is imported only here, after the check of the config."""
-    from vsr.inference.upscale_file import upscale
+    from vsr.inference.upscale_file import upscale_file
 
-    upscale(cast(UpscaleSchema, OmegaConf.to_object(cfg)))
+    upscale_file(cast(UpscaleSchema, OmegaConf.to_object(cfg)))
 
 
-def main() -> None:
+def upscale_command() -> None:
     """Run the command with the arguments of this process."""
-    launch("upscale", run)
+    run_hydra_app("upscale", _task)
 
 
 if __name__ == "__main__":
-    main()
+    upscale_command()

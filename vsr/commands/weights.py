@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from vsr.models.weights.files import describe
+from vsr.models.weights.files import describe_weight_file
 
 
-def main(arguments: Sequence[str]) -> None:
+def weights_command(arguments: Sequence[str]) -> None:
     """Print a table of the tensors in the file.
 
     Args:
@@ -19,4 +19,4 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="vsr weights", description="Print the tensors of a weight file.")
     parser.add_argument("file", metavar="FILE", help=".mat of the authors of SRCNN and FSRCNN; .ckpt, .pt, .pth, .safetensors")
-    print(describe(parser.parse_args(arguments).file))
+    print(describe_weight_file(parser.parse_args(arguments).file))

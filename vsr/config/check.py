@@ -10,11 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vsr.config.duration import check_budget
+from vsr.config.duration import check_budget_duration
 from vsr.config.monitor import MONITORS
 from vsr.config.overrides import overridden_keys
-from vsr.config.signatures import parameters
-from vsr.errors import LINEAR_FILTER_REMOVED, UserError, suggestion
+from vsr.config.signatures import signature_parameters
+from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -75,7 +75,7 @@ MOST_SEED = 2**32 - 1  # of NumPy's generators
 MOST_WEIGHT = 1e9  # of a term of the loss
 
 
-def check(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig) -> None:
     """Check targets, arguments, types, ranges and files of a composed config.
 
     Raises:
@@ -92,7 +92,7 @@ def check(cfg: DictConfig) -> None:
     _check_values(plain)
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
-    check_budget(plain.get("budget"), overridden_keys() if "resume" in plain else set())
+    check_budget_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_init(plain.get("init"), "init")
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
         raise UserError(LINEAR_FILTER_REMOVED)  # before the check of types, which does not know the word any more
@@ -111,7 +111,7 @@ def _check_values(plain: dict[Any, Any]) -> None:
     if "scale" in plain and plain["scale"] not in SCALES:
         raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
-        raise UserError(f"monitor={plain['monitor']}{suggestion(plain['monitor'], MONITORS)}")
+        raise UserError(f"monitor={plain['monitor']}{error_suggestion(plain['monitor'], MONITORS)}")
     for key, least in LEAST.items():
         if plain.get(key) is not None and plain[key] < least:
             raise UserError(f"{key}={plain[key]}: must be {least} or more")
@@ -135,7 +135,7 @@ def _check_choices(plain: dict[Any, Any]) -> None:
     }
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
-            told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else suggestion(str(plain[key]), choices)
+            told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else error_suggestion(str(plain[key]), choices)
             raise UserError(f"{key}={plain[key]}{told}")
 
 
@@ -151,7 +151,7 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     """Check devices, nodes and strategy as far as possible without torch."""
     for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
         if trainer.get(key, "auto") not in choices:
-            raise UserError(f"trainer.{key}={trainer[key]}{suggestion(str(trainer[key]), choices)}")
+            raise UserError(f"trainer.{key}={trainer[key]}{error_suggestion(str(trainer[key]), choices)}")
     for key, advice in DECIDED.items():
         if key in trainer:
             raise UserError(f"trainer.{key}: is decided by vsr; type {advice}")
@@ -231,7 +231,7 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
         return
     if not isinstance(target, str) or not target.startswith(OWN_MODULES):
         raise UserError(f"{where}._target_={target}: not a class that a config may name (vsr's own, {', '.join(FOREIGN)})")
-    known = parameters(target)
+    known = signature_parameters(target)
     if known is None:
         raise UserError(f"{where}._target_={target}: there is no such class")
     for key, value in node.items():
@@ -240,7 +240,7 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
         if key in supplied:
             raise UserError(f"{where}.{key}: follows from {supplied[key]} and is not set here")
         if key not in known:
-            raise UserError(f"{where}.{key}: unknown{suggestion(str(key), set(known) - set(supplied))}")
+            raise UserError(f"{where}.{key}: unknown{error_suggestion(str(key), set(known) - set(supplied))}")
         if not (isinstance(value, dict) and "_target_" in value) and not known[key].accepts(value):
             raise UserError(f"{where}.{key}={value}: must be {known[key].text}, not {type(value).__name__} {value!r}")
     missing = [name for name, parameter in known.items() if parameter.required and name not in node and name not in supplied]
@@ -275,4 +275,6 @@ def _missing_file(path: Path) -> str:
     if folder != path.parent:
         return f"no such file (there is no folder {path.parent}; {folder} exists)"
     names = [entry.name for entry in folder.iterdir()]
-    return f"no such file{suggestion(path.name, names) if names else ''}" if len(names) < 30 else f"no such file in {folder}"
+    return (
+        f"no such file{error_suggestion(path.name, names) if names else ''}" if len(names) < 30 else f"no such file in {folder}"
+    )

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import WriteError
-from vsr.system.files import remove_unfinished, replacing
+from vsr.system.files import remove_unfinished_files, replacing_file
 
 HYDRA_FOLDER = ".hydra"
 
@@ -47,9 +47,9 @@ class CommandLog(MemoryHandler):
             "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task),
         }
         try:
-            remove_unfinished(self.folder / HYDRA_FOLDER)
+            remove_unfinished_files(self.folder / HYDRA_FOLDER)
             for name, text in texts.items():
-                with replacing(self.folder / HYDRA_FOLDER / name) as temporary:
+                with replacing_file(self.folder / HYDRA_FOLDER / name) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             for handler in self.files:
                 root.addHandler(handler)

@@ -22,9 +22,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from vsr.config.check import check
-from vsr.config.messages import one_line
-from vsr.config.schema import register
+from vsr.config.check import check_config
+from vsr.config.messages import one_line_message
+from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 
 # Of the sweep itself: a run of its own knows none of it.
@@ -90,7 +90,7 @@ class Composer:
 
     def __init__(self, script: Path, conf: Path) -> None:
         self.script, self.conf = script, conf
-        register()
+        register_schemas()
         GlobalHydra.instance().clear()
         initialize_config_dir(str(conf), job_name=script.stem, version_base="1.3")
         hydra = GlobalHydra.instance().hydra
@@ -126,7 +126,7 @@ class Composer:
                 else:
                     fixed.append(line)
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(one_line(error, self.conf, self.script.stem)) from error
+            raise UserError(one_line_message(error, self.conf, self.script.stem)) from error
         return SweepCommand(fixed, choices, intervals, sweep, jobs)
 
     def whole(self, command: SweepCommand) -> DictConfig:
@@ -142,7 +142,7 @@ class Composer:
         HydraConfig.instance().set_config(cfg)
         with read_write(cfg), open_dict(cfg):
             del cfg["hydra"]
-        check(cfg)
+        check_config(cfg)
         plain = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(plain, dict)
         plain.pop("resume", None)
@@ -160,7 +160,7 @@ class Composer:
                     f"hydra/launcher={missing[1]}: there is none; joblib and submitit_slurm need "
                     "pip install 'vsr-movies[cluster]'"
                 ) from error
-            raise UserError(one_line(error, self.conf, self.script.stem)) from error
+            raise UserError(one_line_message(error, self.conf, self.script.stem)) from error
 
 
 def _count(override: Override) -> int:

@@ -12,7 +12,7 @@ PLAN = "plan.json"
 FOLLOWS = ("epochs", "recipe.steps")  # what a plan decides
 
 
-def seconds_of(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Convert a budget to seconds.
 
     Args:
@@ -32,7 +32,7 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def check_budget(text: str | None, given: set[str]) -> None:
+def check_budget_duration(text: str | None, given: set[str]) -> None:
     """Check the key `budget`.
 
     Args:
@@ -44,7 +44,7 @@ def check_budget(text: str | None, given: set[str]) -> None:
     """
     if text is None:
         return
-    seconds_of(text)
+    parse_duration(text)
     for key in FOLLOWS:
         if key in given:
             raise UserError(f"{key}: follows from budget={text}; leave it out, or type budget=null")

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.errors import OverrideParseException
 
 from vsr.config.schema import SCHEMAS
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 
 # Words of other tools, and the key for the same thing.
 SYNONYMS = {
@@ -103,7 +103,7 @@ def _check_override(command: str, argument: str) -> None:
         raise UserError(f"{argument}: has no value; type {argument}=VALUE")
     if Path(argument).suffix or Path(argument).exists():
         raise UserError(f"{argument}: is not KEY=VALUE; type {FILE_KEYS[command]}={argument}")
-    raise UserError(f"{argument}: is not KEY=VALUE{suggestion(argument, known)}")
+    raise UserError(f"{argument}: is not KEY=VALUE{error_suggestion(argument, known)}")
 
 
 def _unknown_option(command: str, option: str, value: str) -> str:
@@ -112,7 +112,7 @@ def _unknown_option(command: str, option: str, value: str) -> str:
     return f"{option}: unknown option; type {f'{right}={value}' if right else 'KEY=VALUE'}"
 
 
-def one_line(error: Exception, conf: Path, script: str) -> str:
+def one_line_message(error: Exception, conf: Path, script: str) -> str:
     """Shorten an error of Hydra or OmegaConf to one line that says what to type instead."""
     text = str(error.__cause__ or error)
     if isinstance(error, OverrideParseException):
@@ -123,13 +123,13 @@ def one_line(error: Exception, conf: Path, script: str) -> str:
         return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
         known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
-        return f"{group[1]}={group[2]}: there is none{suggestion(group[2], known)}"
+        return f"{group[1]}={group[2]}: there is none{error_suggestion(group[2], known)}"
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
         known = re.findall(r"^  - (\w+): ", (conf / f"{script}.yaml").read_text(encoding="utf-8"), re.M)
         if (conf / group[1]).is_dir():
             advice = "; a checkpoint names its own, type checkpoint=FILE" if group[1] in ("model", "init", "recipe") else ""
             return f"{group[1]}: is no key of {script}{advice}"
-        return f"{group[1]}: no such config group{suggestion(group[1], known)}"
+        return f"{group[1]}: no such config group{error_suggestion(group[1], known)}"
     if key := re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text):
         return f"{key[2]}: unknown key{_known_keys(key[2], conf, script)}"
     if key := re.search(r"Key '([^']+)' not in '\w+'\s+full_key: (\S+)", text):
@@ -145,7 +145,7 @@ def _no_choice(conf: Path) -> str | None:
         group, _, choice = argument.lstrip("+").partition("=")
         known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
         if known and choice not in known:
-            return f"{group}={choice}: there is none{suggestion(choice, known)}"
+            return f"{group}={choice}: there is none{error_suggestion(choice, known)}"
     return None
 
 
@@ -155,7 +155,7 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
     if not group:
         known = {f.name for f in fields(SCHEMAS[script])}
         right = SYNONYMS.get(key, "")
-        return f"; did you mean '{right}'?" if right.partition(".")[0] in known else suggestion(key, known)
+        return f"; did you mean '{right}'?" if right.partition(".")[0] in known else error_suggestion(key, known)
     files = (conf / group).glob("*.yaml") if (conf / group).is_dir() else []
     known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
-    return suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})
+    return error_suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

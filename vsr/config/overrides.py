@@ -20,7 +20,7 @@ def overridden_keys() -> set[str]:
     return {line.lstrip("+~").partition("=")[0] for line in HydraConfig.get().overrides.task}
 
 
-def with_values(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+def with_overrides(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     """Return a copy of a config with other values for some of its keys."""
     found = copy.deepcopy(cfg)
     for key, value in values.items():

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from vsr.config.overrides import overridden_keys, with_values
+from vsr.config.overrides import overridden_keys, with_overrides
 
 
-def with_resolved(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
+def with_resolved_values(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
     """Fill the open settings of a config with the values that a run has resolved.
 
     Args:
@@ -18,7 +18,7 @@ def with_resolved(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
         found: the content of the run's plan.json; empty for a run that left nothing open.
     """
     given = overridden_keys()
-    return with_values(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
+    return with_overrides(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
 
 
 def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
@@ -27,7 +27,7 @@ def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
     return cfg.budget is not None and not (key == "patience" and key in given)
 
 
-def same_as_asked(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def is_same_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Whether a results.json comes from a run with this config.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vsr.config.old_targets import with_current_target
 from vsr.errors import UserError, WriteError
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 
 RECORD = "run.json"
 RESULTS = "results.json"
@@ -18,7 +18,7 @@ MODES = ("auto", "never")
 FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
 
 
-def expanded(arguments: list[str]) -> list[str]:
+def expand_recorded_overrides(arguments: list[str]) -> list[str]:
     """Replace `resume=RUN` by the arguments that the run was started with and its folder; other typed arguments override them.
 
     Raises:
@@ -32,13 +32,13 @@ def expanded(arguments: list[str]) -> list[str]:
         raise UserError(
             f"{given[-1]}: goes on with one run; to go on with a sweep type resume=auto and its hydra.sweep.dir=FOLDER"
         )
-    run = run_folder(value)
-    recorded = read_record(run)["overrides"]
+    run = recorded_run_folder(value)
+    recorded = read_run_record(run)["overrides"]
     quote = '"' if "'" in str(run) else "'"
     return [*recorded, f"hydra.run.dir={quote}{run}{quote}", *(each for each in arguments if each not in given), given[-1]]
 
 
-def run_folder(value: str) -> Path:
+def recorded_run_folder(value: str) -> Path:
     """Return the folder of the unfinished run that `resume=value` names by folder or checkpoint. Raises UserError."""
     path = Path(value).expanduser()
     if not path.exists():
@@ -51,27 +51,27 @@ def run_folder(value: str) -> Path:
         raise UserError(f"resume={value}: {said}, there is nothing to resume; init=checkpoint weights=FILE brings weights only")
     if (run / RESULTS).exists():
         raise UserError(f"resume={value}: the run is finished, there is nothing to resume; see {run / RESULTS}")
-    if path == run and not has_checkpoint(run):
+    if path == run and not run_has_checkpoint(run):
         raise UserError(f"resume={value}: was stopped before its first checkpoint, there is nothing to resume; start it again")
     return run
 
 
-def has_checkpoint(run: Path) -> bool:
+def run_has_checkpoint(run: Path) -> bool:
     """Whether a run has a checkpoint to resume from, in any of its stages."""
     return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
 
 
-def record(run: Path, overrides: list[str]) -> None:
+def write_run_record(run: Path, overrides: list[str]) -> None:
     """Record the overrides that start a run. Raises WriteError."""
     content = {"overrides": [each for each in overrides if each.partition("=")[0] != "resume"]}
     try:
-        with replacing(run / RECORD) as temporary:
+        with replacing_file(run / RECORD) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     except OSError as error:
         raise WriteError(f"{run / RECORD}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error
 
 
-def read_record(run: Path) -> dict[str, Any]:
+def read_run_record(run: Path) -> dict[str, Any]:
     """Read the record of a run. Raises UserError, also for overrides that could run code from a foreign folder."""
     what = "cannot be read"
     try:

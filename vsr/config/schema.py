@@ -93,14 +93,14 @@ class UpscaleSchema:
 SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleSchema}
 
 
-def register() -> None:
+def register_schemas() -> None:
     """Register the schemas with Hydra."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
-    OmegaConf.register_new_resolver("method", method, replace=True)
+    OmegaConf.register_new_resolver("method", consistent_method_name, replace=True)
 
 
-def method(name: str, consistency: str, before: str = "none") -> str:
+def consistent_method_name(name: str, consistency: str, before: str = "none") -> str:
     """Return the name of a table row, such as fsrcnn or fsrcnn+projection; `before` is the consistency already in the name."""
     name = name.replace(f"+{before}", "")
     return name if consistency == "none" else f"{name}+{consistency}"

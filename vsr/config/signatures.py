@@ -34,7 +34,7 @@ class Parameter:
 
 
 @cache
-def parameters(target: str) -> dict[str, Parameter] | None:
+def signature_parameters(target: str) -> dict[str, Parameter] | None:
     """Return the constructor parameters of `vsr.module.Class` by name; None for a class that does not exist.
 
     A constructor that ends in `**shared` hands the rest on to its base class, so the base class's parameters count too.
@@ -58,7 +58,7 @@ def _of_base(node: ast.ClassDef, module: str) -> dict[str, Parameter]:
     base = ast.unparse(node.bases[0])
     for statement in _source(module):
         if isinstance(statement, ast.ImportFrom) and any(alias.name == base for alias in statement.names):
-            return parameters(f"{statement.module}.{base}") or {}
+            return signature_parameters(f"{statement.module}.{base}") or {}
     return {}
 
 

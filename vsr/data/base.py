@@ -12,11 +12,11 @@ from typing import Any
 import lightning as L
 import torch
 
-from vsr.data.checks import check_copies, scan_frames, warn_near_duplicates
+from vsr.data.checks import check_copied_frames, scan_frames_for_checks, warn_near_duplicates
 from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.data.masks import fill_gaps
+from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.errors import UserError
@@ -150,7 +150,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         digest = hashlib.sha256()
         learned: set[bytes] = set()
         for name, parts in splits.items():
-            low, high, hashes = scan_frames(parts, digest, self.mask)
+            low, high, hashes = scan_frames_for_checks(parts, digest, self.mask)
             if name == "train":
                 learned = set(hashes)
                 if low == high:
@@ -158,7 +158,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                 self.bounds = self.bounds or (low, high)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
-                if not check_copies(label, parts[0][0].name, hashes, learned) and not self.physical:
+                if not check_copied_frames(label, parts[0][0].name, hashes, learned) and not self.physical:
                     warn_near_duplicates(label, splits["train"], parts, self.bounds or (low, high))
         return digest.hexdigest()
 
@@ -306,7 +306,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
         mask = None
         if self.mask:
-            hr, mask = fill_gaps(hr)
+            hr, mask = fill_masked_pixels(hr)
         assert self.bounds is not None
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 from vsr.system.jobs import cores
 from vsr.system.progress import progress_bar
 
@@ -45,7 +45,7 @@ def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Pa
     return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser() / f"{label}-{key}.h5"
 
 
-def load_or_generate(path: Path, names: list[str], generate: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
+def load_cached_or_generate(path: Path, names: list[str], generate: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
     """Read arrays from a cached file; generate and write them when the file is missing or damaged.
 
     The file is written atomically. When several processes ask at once, one generates and the others wait.
@@ -66,7 +66,7 @@ def load_or_generate(path: Path, names: list[str], generate: Callable[[], list[n
                 return found
             if path.is_file():
                 log.warning("%s is damaged; generating it again", path)
-            with replacing(path) as temporary:
+            with replacing_file(path) as temporary:
                 arrays = dict(zip(names, generate(), strict=True))
                 with h5py.File(temporary, "w") as file:
                     for name, values in arrays.items():
@@ -112,7 +112,7 @@ def _locked(path: Path) -> Iterator[None]:
             return
 
 
-def run_in_parallel(make: Callable[..., Result], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Result]:
+def generate_in_parallel(make: Callable[..., Result], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Result]:
     """Run a function on several arguments, on as many processes as there are cores, under one progress bar.
 
     An interrupt, or an error in one call, stops the other calls at their next frame; the error passes through.

@@ -26,13 +26,13 @@ FLAT = 0.01  # share of the data range; thumbnails with a smaller standard devia
 MAX_THUMBNAILS = 4096  # evenly spread frames per split
 
 
-def check_copies(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
+def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
     """Find test frames that are exact copies of training frames; warn of some, refuse a split that consists mostly of copies.
 
     Args:
         split: label of the test split, for messages.
         movie: name of its first movie, for messages.
-        tested: hashes of the test frames, from `scan_frames`.
+        tested: hashes of the test frames, from `scan_frames_for_checks`.
         learned: hashes of the training frames.
 
     Returns:
@@ -101,7 +101,7 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float])
     return names, torch.stack(found) if found else torch.empty(0, THUMBNAIL**2)
 
 
-def scan_frames(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
+def scan_frames_for_checks(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
     """Read a split once, in chunks, for its value range and the hashes of its frames.
 
     Args:

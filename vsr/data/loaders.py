@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
-from vsr.system.ranks import rank, share, whole_shares, world
+from vsr.system.ranks import current_rank, rank_count, rank_sequences, rank_share
 from vsr.types import Clip
 
 # Flips and the transpose are reflections; a flow on a rotating plane is symmetric under the turns alone.
@@ -83,8 +83,8 @@ class PatchLoader:
     def _own_share(self, first: int, last: int) -> tuple[slice, float]:
         """This process's part of draws first..last-1, and `Clip.share`; without a part, one draw with weight 0."""
         count = last - first
-        a, b = share(count, rank(), world())
-        return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * world() / count
+        a, b = rank_share(count, current_rank(), rank_count())
+        return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * rank_count() / count
 
 
 def _apply(symmetry: str, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class FrameLoader:
         self.frames, self.step = frames, step
 
     def __iter__(self) -> Iterator[Clip]:
-        first, last = share(-(-len(self.frames) // self.step), rank(), world())
+        first, last = rank_share(-(-len(self.frames) // self.step), current_rank(), rank_count())
         for pair in self.frames.pairs(self.step, first * self.step, last * self.step):
             yield pair.clip(first)
             first += len(pair)
@@ -157,8 +157,10 @@ class ClipLoader:
         """The runs of frames of this process."""
         lengths = [max(0, last - first) for first, last in runs]
         if self.whole:
-            return [run for run, owner in zip(runs, whole_shares(lengths, world()), strict=True) if owner == rank()]
-        start, stop = share(sum(lengths), rank(), world())
+            return [
+                run for run, owner in zip(runs, rank_sequences(lengths, rank_count()), strict=True) if owner == current_rank()
+            ]
+        start, stop = rank_share(sum(lengths), current_rank(), rank_count())
         found, before = [], 0
         for (first, _), length in zip(runs, lengths, strict=True):
             a, b = max(0, start - before), min(length, stop - before)

@@ -9,7 +9,7 @@ from torch import Tensor
 from vsr.types import HRFrames
 
 
-def fill_gaps(hr: HRFrames) -> tuple[Tensor, Tensor]:
+def fill_masked_pixels(hr: HRFrames) -> tuple[Tensor, Tensor]:
     """Fill NaN and infinite values with the nearest finite pixel of the same frame.
 
     Nearest values leave no cliff at a coast for the degradation, which sees whole frames.

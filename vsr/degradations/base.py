@@ -57,6 +57,6 @@ class SameSizeStep(ABC):
         )
 
 
-def format_number(number: float) -> str:
+def format_degradation_number(number: float) -> str:
     """Format a number for a name: equal for 2 and 2.0, with all digits that were typed."""
     return f"{number:.15g}"

@@ -7,7 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_number
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_degradation_number
 from vsr.degradations.resize import pad_symmetric
 from vsr.errors import UserError
 
@@ -31,7 +31,7 @@ class GaussianBlur(SameSizeStep):
         if not 0 < sigma < math.inf:
             raise UserError(f"sigma={sigma} of GaussianBlur: must be positive (pixels); type degradation.steps.blur.sigma=1.6")
         self.sigma = sigma
-        self.name = f"blur({format_number(sigma)})"
+        self.name = f"blur({format_degradation_number(sigma)})"
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
         radius = int(TRUNCATE * self.sigma + 0.5)

@@ -36,7 +36,7 @@ class Projection:
     Wang et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", 2023).
 
     Args:
-        degrade: linear and separable degradation of frames in the unit interval, see `is_invertible`.
+        degrade: linear and separable degradation of frames in the unit interval, see `_is_invertible`.
         scale: HR pixels per LR pixel.
     """
 
@@ -53,7 +53,9 @@ class Projection:
     def _inverse(self, size: int, axis: int) -> BandedMatrix:
         """The pseudo-inverse along one axis, (size, size / scale)."""
         if (size, axis) not in self._inverses:
-            self._inverses[size, axis] = BandedMatrix(pseudo_inverse(axis_matrix(self.degrade, size, axis, self.scale)))
+            self._inverses[size, axis] = BandedMatrix(
+                _pseudo_inverse(consistency_axis_matrix(self.degrade, size, axis, self.scale))
+            )
         return self._inverses[size, axis]
 
 
@@ -129,14 +131,14 @@ def build_consistency(kind: str, degradation: Degradation, scale: int, steps: in
     if kind == "none":
         return None
     degrade = partial(degradation, scale=scale)
-    if degradation.temporal or not is_linear(degrade, scale):
+    if degradation.temporal or not _is_linear(degrade, scale):
         raise UserError(
             f"consistency={kind}: under degradation={degradation.name} the LR frames have errors of their own (noise, "
             f"compression), which agreeing with them would put into the result; type consistency=none"
         )
     if kind == "backprojection":
         return BackProjection(degrade, scale, steps)
-    if not is_invertible(degrade, scale):
+    if not _is_invertible(degrade, scale):
         raise UserError(
             f"consistency=projection: degradation={degradation.name} at scale={scale} has no inverse that is exact in single "
             f"precision; type consistency=backprojection, which is not exact"
@@ -169,7 +171,7 @@ def apply_consistency(consistency: Consistency, sr: HRClips, lr: LRClips, margin
     return made.unflatten(0, (sr.shape[0], sr.shape[2])).transpose(1, 2)
 
 
-def axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
+def consistency_axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
     """Find the matrix of a separable degradation along one axis, (size / scale, size), float64.
 
     The matrix is read off from frames that are constant along the other axis, which a degradation with weights of sum one leaves
@@ -196,7 +198,7 @@ def axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
 
 
 def _probe_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
-    """Find the matrix of `axis_matrix` column by column, from impulses."""
+    """Find the matrix of `consistency_axis_matrix` column by column, from impulses."""
     other = PROBE_BLOCKS * scale
     columns = []
     each = max(1, PROBE_VALUES // (size * other))
@@ -212,12 +214,12 @@ def _probe_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
     return torch.cat(columns).T.contiguous()
 
 
-def pseudo_inverse(matrix: Tensor) -> Tensor:
+def _pseudo_inverse(matrix: Tensor) -> Tensor:
     """D' (D D')^-1 of a wide matrix D of full rank, in a tenth of the time of a singular value decomposition."""
     return torch.cholesky_solve(matrix, torch.linalg.cholesky(matrix @ matrix.T)).T
 
 
-def is_linear(degrade: Degrade, scale: int) -> bool:
+def _is_linear(degrade: Degrade, scale: int) -> bool:
     """Whether a degradation is a linear map that keeps constants; noise, which adds, and codecs, which round, are not."""
     size = PROBE_BLOCKS * scale
     one, other = torch.rand(2, 1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
@@ -227,23 +229,23 @@ def is_linear(degrade: Degrade, scale: int) -> bool:
     return bool(torch.allclose(found, expected, rtol=0, atol=LINEAR_TOLERANCE))
 
 
-def is_separable(degrade: Degrade, scale: int) -> bool:
+def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
     """Whether a degradation is one matrix per axis, D p = Y p X', so that the pseudo-inverse is one matrix per axis too."""
     size = PROBE_BLOCKS * scale
     frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    matrix_y, matrix_x = (axis_matrix(degrade, size, axis, scale) for axis in (-2, -1))
+    matrix_y, matrix_x = (consistency_axis_matrix(degrade, size, axis, scale) for axis in (-2, -1))
     return bool(torch.allclose(degrade(frame), matrix_y @ frame @ matrix_x.T, rtol=0, atol=TOLERANCE))
 
 
 def repeatable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
     """The degradation as a function of frames in the unit interval; None for noise and codecs, which are not separable maps."""
     degrade = partial(degradation, scale=scale)
-    return None if degradation.temporal or not is_separable(degrade, scale) else degrade
+    return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade
 
 
-def is_invertible(degrade: Degrade, scale: int) -> bool:
+def _is_invertible(degrade: Degrade, scale: int) -> bool:
     """Whether a degradation is separable and well enough conditioned to be inverted in single precision."""
-    if not is_separable(degrade, scale):
+    if not is_separable_degradation(degrade, scale):
         return False
-    left = (torch.linalg.svdvals(axis_matrix(degrade, PROBE_BLOCKS * scale, axis, scale)).min() for axis in (-2, -1))
+    left = (torch.linalg.svdvals(consistency_axis_matrix(degrade, PROBE_BLOCKS * scale, axis, scale)).min() for axis in (-2, -1))
     return bool(torch.stack(list(left)).prod() >= WEAKEST)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_number
+from vsr.degradations.base import Bounds, Frames, SameSizeStep, format_degradation_number
 from vsr.errors import UserError
 
 
@@ -33,7 +33,9 @@ class GaussianNoise(SameSizeStep):
         if seed < 0:
             raise UserError(f"seed={seed} of GaussianNoise: must be 0 or more; type degradation.steps.noise.seed=0")
         self.sigma, self.seed = sigma, seed
-        self.name = f"noise({format_number(sigma)},seed={seed})" if seed else f"noise({format_number(sigma)})"
+        self.name = (
+            f"noise({format_degradation_number(sigma)},seed={seed})" if seed else f"noise({format_degradation_number(sigma)})"
+        )
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
         # One random stream per frame; numpy accepts several numbers as a seed, torch does not.

@@ -32,7 +32,7 @@ def crop(x: Tensor, window: Triple) -> Tensor:
     return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
-def check_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
+def check_resize_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
     """Height and width of the frames; raises ValueError when scale does not divide them."""
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
@@ -42,7 +42,7 @@ def check_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
 
 def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
     """Downscale (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError when scale does not divide H and W."""
-    height, width = check_divisible(hr, scale)
+    height, width = check_resize_divisible(hr, scale)
     padded = pad_symmetric(hr, REACH * scale)
     size = (height // scale + 2 * REACH, width // scale + 2 * REACH)
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., REACH:-REACH, REACH:-REACH]

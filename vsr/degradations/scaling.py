@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 
 from vsr.degradations.base import Bounds
-from vsr.degradations.resize import bicubic_down, check_divisible
+from vsr.degradations.resize import bicubic_down, check_resize_divisible
 from vsr.errors import UserError
 from vsr.types import HRFrames, LRFrames
 
@@ -37,7 +37,7 @@ class Area:
     temporal = False
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
-        check_divisible(hr, scale)
+        check_resize_divisible(hr, scale)
         return F.avg_pool2d(hr, scale)
 
     def centred(self, scale: int) -> bool:
@@ -76,7 +76,7 @@ class Subsample:
                 f"degradation={self.name}: phase={self.phase} must be below scale={scale}; type degradation.phase=0, in a chain "
                 f"degradation.steps.subsample.phase=0"
             )
-        check_divisible(hr, scale)
+        check_resize_divisible(hr, scale)
         # A copy, so that LR frames do not keep HR frames in memory.
         return hr[..., self.phase :: scale, self.phase :: scale].clone()
 

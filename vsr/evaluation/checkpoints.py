@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.schema import method as method_name
+from vsr.config.schema import consistent_method_name as method_name
 from vsr.errors import UserError
 from vsr.inference.trained import Trained, read_trained
 
@@ -52,7 +52,7 @@ class Checkpoint:
         }
 
 
-def read_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
+def read_evaluated_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
     """Read the checkpoints that the evaluation config names.
 
     Raises:

@@ -13,27 +13,27 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import repeatable_degradation
 from vsr.errors import UserError
-from vsr.evaluation.checkpoints import Checkpoint, read_checkpoints
-from vsr.evaluation.report.tables import text
+from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
+from vsr.evaluation.report.tables import table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import Sample, Scored
-from vsr.inference.out_of_distribution import score_frames
+from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.models.base import parameter_count
+from vsr.models.base import count_parameters
 from vsr.system.progress import progress_bar
-from vsr.system.provenance import versions
+from vsr.system.provenance import software_versions
 from vsr.training.build import build_baselines, build_consistent, build_data, build_interim, evaluation_window
-from vsr.training.fit import quiet_warnings, serve
+from vsr.training.fit import prepare_loaders, quiet_fit_warnings
 from vsr.training.hardware import require_single_process
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoreBar
-from vsr.training.run import described
+from vsr.training.run import describe_protocol
 from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
@@ -66,28 +66,28 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         UserError: if something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
     require_single_process("evaluate.py", cfg.trainer)
-    quiet_warnings()
-    checkpoints = read_checkpoints(cfg)
+    quiet_fit_warnings()
+    checkpoints = read_evaluated_checkpoints(cfg)
     config = checkpoints[0].config
-    check(config)
+    check_config(config)
     data = _build_data(config, checkpoints)
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
-    serve(data, max((network.module for network in networks), key=lambda module: module.network.context))
+    prepare_loaders(data, max((network.module for network in networks), key=lambda module: module.network.context))
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
     scored = _score(config, data, candidates)
-    protocol = described(config, data, networks[0].module)
+    protocol = describe_protocol(config, data, networks[0].module)
     protocol["checkpoints"] = [
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
-    protocol["versions"] = versions()
+    protocol["versions"] = software_versions()
     samples = list(_samples(data, candidates)) if cfg.report else []
     write_command_log()
     rows = write_report(folder, scored, samples, protocol, command=_command(), field=data.physical, pictures=cfg.report)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
-    log.info("%s\nresults   %s%s", text(rows), folder / "results.json", report)
+    log.info("%s\nresults   %s%s", table_text(rows), folder / "results.json", report)
     return {"rows": rows, "protocol": protocol}
 
 
@@ -150,7 +150,7 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) 
                         segments=metrics.segments(),
                         segment_of=metrics.segment_of(),
                         curves=metrics.curves(),
-                        parameters=parameter_count(module.network),
+                        parameters=count_parameters(module.network),
                         train_seconds=candidate.train_seconds,
                         baseline=candidate.baseline,
                     )
@@ -180,7 +180,9 @@ def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) 
     """Compute the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
     found: dict[str, Any] = {}
     for split in data.test_splits:
-        score = score_frames(network.module, data.sets[split], data.degradation, checkpoint.trained.consistency, data.ends)
+        score = out_of_distribution_score(
+            network.module, data.sets[split], data.degradation, checkpoint.trained.consistency, data.ends
+        )
         if score is not None:
             found[split] = score.as_json()
             if score.unfamiliar:

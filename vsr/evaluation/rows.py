@@ -16,7 +16,7 @@ REFERENCES = ("bicubic", "linear")
 Row = dict[str, Any]
 
 
-def present_scores(scored: Sequence[Scored]) -> list[str]:
+def scores_in_rows(scored: Sequence[Scored]) -> list[str]:
     """List the scores of all methods in the order of their definitions.
 
     Raises:
@@ -28,7 +28,7 @@ def present_scores(scored: Sequence[Scored]) -> list[str]:
     return [name for name in DEFINITIONS if name in names]
 
 
-def group_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
+def group_rows_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
     """Group scores by split and then by method, in the order of their first appearance.
 
     Raises:
@@ -56,18 +56,18 @@ def build_rows(scored: Sequence[Scored]) -> list[Row]:
         intervals [low, high] by key, where there are enough segments.
 
     Raises:
-        ValueError: see `group_by_split` and `present_scores`.
+        ValueError: see `group_rows_by_split` and `scores_in_rows`.
     """
-    names = present_scores(scored)
+    names = scores_in_rows(scored)
     rows = []
-    for methods in group_by_split(scored).values():
+    for methods in group_rows_by_split(scored).values():
         draws = Resampling(next(iter(methods.values())).segment_of)
         rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, draws) for one in methods.values()]
     return rows
 
 
 def _row(one: Scored, names: list[str], references: dict[str, Scored | None], draws: Resampling) -> Row:
-    there = present(one)
+    there = _has_scores(one)
     row: Row = {"split": one.split, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
     row["segments"] = len(np.unique(one.segment_of[there]))
     intervals: dict[str, Interval | None] = {}
@@ -92,7 +92,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
     return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
 
 
-def present(one: Scored) -> np.ndarray:
+def _has_scores(one: Scored) -> np.ndarray:
     """Tell for each frame whether it has any score, (N,)."""
     found = np.zeros(len(one.segment_of), bool)
     for column in one.frames.values():

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.data.frames import Ends, padded_indices
-from vsr.data.masks import fill_gaps
+from vsr.data.frames import Ends, pad_frame_indices
+from vsr.data.masks import fill_masked_pixels
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
-from vsr.metrics.definitions import psnr
-from vsr.models.base import apply_to_clip
+from vsr.metrics.definitions import psnr_from_mse
+from vsr.models.base import apply_network_to_clip
 from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -94,7 +94,7 @@ class Engine:
 
         Frames beyond the ends of the movie are replaced by others, as `ends` says.
         """
-        return padded_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
+        return pad_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
     def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:
@@ -112,7 +112,7 @@ class Engine:
         Raises:
             NonFiniteOutput: the network made infinite values or NaN of finite ones.
         """
-        filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_gaps(lr)
+        filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
         unit = self.module.normalizer(filled.to(self.device))
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
@@ -143,7 +143,7 @@ class Engine:
         difference = (fast - exact)[torch.isfinite(exact)]
         low, high = self.module.normalizer.bounds
         rms = float(difference.square().mean().sqrt())
-        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr((rms / (high - low)) ** 2))}
+        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr_from_mse((rms / (high - low)) ** 2))}
 
     def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
         low, high = self.module.normalizer.bounds
@@ -200,7 +200,7 @@ class Engine:
             sr = network(seen)
         else:
             clip = seen.transpose(0, 1).unsqueeze(0)  # (1, C, T, h, w)
-            sr = apply_to_clip(network, self.kind, clip)[0].transpose(0, 1)  # (T', C, H, W)
+            sr = apply_network_to_clip(network, self.kind, clip)[0].transpose(0, 1)  # (T', C, H, W)
             surplus = self.context - self.margin[0]
             sr = sr[surplus : len(sr) - surplus]
         spans = []
@@ -218,7 +218,7 @@ class Engine:
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
         probe = torch.zeros(1, self.channels, frames, size, size, device=self.device)
-        held = _peak_bytes(self._network, lambda: apply_to_clip(self._network, self.kind, probe))
+        held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.axes import meanings
-from vsr.io.writers.coordinates import period_of, refine
+from vsr.io.readers.axes import axis_meanings
+from vsr.io.writers.coordinates import coordinate_period, refine_coordinates
 
 
 def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -24,7 +24,7 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
 
     Returns:
         A DataArray of float32 with the same dimensions and attributes. Coordinates along rows or columns are refined by
-        `vsr.io.writers.coordinates.refine`; those that cannot be refined (texts, one pixel) are left out.
+        `vsr.io.writers.coordinates.refine_coordinates`; those that cannot be refined (texts, one pixel) are left out.
 
     Raises:
         UserError: rows, columns or channels cannot be told from the names of dimensions.
@@ -50,7 +50,7 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
 
 def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
     """Names of the dimensions that mean time, channels, rows and columns ("t", "c", "y", "x"). Raises UserError."""
-    found = {name: meanings(str(name), movie.coords[name].attrs if name in movie.coords else {}) for name in movie.dims}
+    found = {name: axis_meanings(str(name), movie.coords[name].attrs if name in movie.coords else {}) for name in movie.dims}
     letters = {letter: [name for name, own in found.items() if own == {letter}] for letter in "tcyx"}
     dims = f"dimensions {', '.join(map(str, movie.dims))}"
     for letter, what in (("y", "rows"), ("x", "columns")):
@@ -72,5 +72,5 @@ def _refine(coord: Any, spatial: list[Any], scale: int) -> Any:
         return None
     values = coord.values
     for dim in own:
-        values = refine(values, scale, coord.dims.index(dim), period_of(coord.attrs))
+        values = refine_coordinates(values, scale, coord.dims.index(dim), coordinate_period(coord.attrs))
     return xarray.Variable(coord.dims, values, coord.attrs)

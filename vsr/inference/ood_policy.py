@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 NAMED = 5  # movies of a file that get a warning each
 
 
-def unfamiliar_movies(source: Source, upscaler: Upscaler, policy: str) -> list[int]:
+def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[int]:
     """Find the movies that the linear filter is to upscale, and warn of movies that the network does not know.
 
     Args:

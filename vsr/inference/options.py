@@ -10,7 +10,7 @@ import torch
 from vsr.config.check import CONSISTENCIES, DEVICES, ENDS, PERIODIC, PRECISIONS
 from vsr.config.schema import UpscaleSchema
 from vsr.data.frames import Ends
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 
 CHOICES = {"device": (*DEVICES, "mps"), "precision": PRECISIONS, "periodic": PERIODIC, "ends": ENDS, "consistency": CONSISTENCIES}
 
@@ -57,7 +57,7 @@ class UpscaleOptions:
         for key, choices in CHOICES.items():
             value = getattr(self, key)
             if value is not None and value not in choices:
-                raise UserError(f"{key}={value}{suggestion(str(value), choices)}")
+                raise UserError(f"{key}={value}{error_suggestion(str(value), choices)}")
         if self.consistency_steps is not None and self.consistency_steps < 1:
             raise UserError(f"consistency_steps={self.consistency_steps}: must be 1 or more")
 

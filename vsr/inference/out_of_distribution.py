@@ -25,8 +25,8 @@ from vsr.degradations.base import Degradation
 from vsr.degradations.consistency import Degrade, repeatable_degradation
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.metrics.base import safe_ratio
-from vsr.metrics.definitions import psnr
+from vsr.metrics.base import metric_ratio
+from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import Network
 from vsr.training.modules.base import SRModule
 
@@ -67,7 +67,7 @@ class OODScore(NamedTuple):
         )
 
 
-def score_clips(
+def out_of_distribution_clip_score(
     engine: Engine, degradation: Degradation, validation_error: float | None, clips: Iterable[Tensor]
 ) -> OODScore | None:
     """Compute the mean score over clips of one movie.
@@ -92,15 +92,15 @@ def score_clips(
     return OODScore(coarser_gain, error / validation_error)
 
 
-def score_frames(
+def out_of_distribution_score(
     module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
 ) -> OODScore | None:
-    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies; see `score_clips`."""
+    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies."""
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
     clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in segments)
-    return score_clips(engine, degradation, validation_error, clips)
+    return out_of_distribution_clip_score(engine, degradation, validation_error, clips)
 
 
 @torch.inference_mode()
@@ -115,7 +115,7 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
     middle = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     error = (degrade(normalizer(engine(lr, exact=True, consistent=False).to(engine.device))) - inner)[middle]
     centred = inner[middle] - inner[middle].nanmean((2, 3), keepdim=True)
-    agreement = safe_ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
+    agreement = metric_ratio(error.square().nanmean((1, 2, 3)), centred.square().nanmean((1, 2, 3))).sqrt()
     agreement = agreement[agreement.isfinite()]  # constant frames give NaN
     truth = unit[..., :height, :width]
     coarse = degrade(truth)
@@ -128,5 +128,5 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
     if not len(agreement) or not compared.any():
         return None
     mses = [float(each[compared].square().mean()) for each in errors]
-    restored_psnr, filtered_psnr = map(psnr, mses)
+    restored_psnr, filtered_psnr = map(psnr_from_mse, mses)
     return (float(restored_psnr - filtered_psnr), float(agreement.mean())) if min(mses) > 0 else None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, padded_indices
+from vsr.data.frames import Ends, pad_frame_indices
 from vsr.inference.engine import Engine, NonFiniteOutput
 from vsr.inference.sources import Source
 from vsr.io.writers.base import Sink
@@ -21,7 +21,7 @@ QUEUE_BLOCKS = 2  # blocks that wait between two threads
 FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block in progress)
 
 
-def read_windows(
+def read_stream_windows(
     frames: Iterable[np.ndarray], start: int, *, base: int, context: int, block: int, ends: Ends
 ) -> Iterator[Tensor]:
     """Cut the frames of a movie into blocks, each with the frames around it that the network needs.
@@ -51,7 +51,7 @@ def read_windows(
         stop = min(at + block, length) if ended else at + block
         if stop <= at:
             return
-        index = padded_indices(torch.arange(at - context, stop + context), 0, length, ends)
+        index = pad_frame_indices(torch.arange(at - context, stop + context), 0, length, ends)
         yield torch.from_numpy(np.stack([held[i - base] for i in index.tolist()]))
         # The frames around the next block stay, and as many again for reflection at the end.
         keep = max(base, stop - 2 * context)
@@ -175,7 +175,7 @@ def _blocks_of_all_movies(source: Source, engine: Engine, done: int) -> Iterator
             continue
         base = max(0, done - engine.context)
         frames = source.frames(movie, base)
-        for window in read_windows(frames, done, base=base, context=engine.context, block=block, ends=engine.ends):
+        for window in read_stream_windows(frames, done, base=base, context=engine.context, block=block, ends=engine.ends):
             yield movie, window
         done = 0
 

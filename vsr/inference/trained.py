@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.errors import UserError
-from vsr.models.weights.authors import shown
-from vsr.models.weights.files import form_problem
-from vsr.system.files import sha256
-from vsr.training.build import build_module, build_network, make
+from vsr.models.weights.authors import printable_weight_name
+from vsr.models.weights.files import tensor_form_problem
+from vsr.system.files import file_sha256
+from vsr.training.build import build_module, build_network, build_node
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
 
@@ -94,7 +94,7 @@ class Trained:
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
         with torch.device("meta"):
             network = build_network(
-                "model", config.model, make("recipe", config.recipe), scale=config.scale, channels=self.channels
+                "model", config.model, build_node("recipe", config.recipe), scale=config.scale, channels=self.channels
             )
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
@@ -120,10 +120,10 @@ def read_trained(path: Path) -> Trained:
         raise _incomplete(path, error) from error
     _check_state(path, content["state_dict"])
     try:
-        check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
+        check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
         raise _incomplete(path, error) from error
-    return Trained(path, sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
+    return Trained(path, file_sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:
@@ -152,9 +152,9 @@ def _check_state(path: Path, state: Any) -> None:
     if not isinstance(state, dict):
         raise UserError(f"{path}: its state_dict is a {type(state).__name__}, not a dictionary of tensors")
     for name, tensor in state.items():
-        problem = form_problem(tensor) if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}, not a tensor"
+        problem = tensor_form_problem(tensor) if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}, not a tensor"
         if problem is not None:
-            raise UserError(f"{path}: {shown(str(name))} {problem}; it was not written by vsr")
+            raise UserError(f"{path}: {printable_weight_name(str(name))} {problem}; it was not written by vsr")
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
-from vsr.inference.ood_policy import unfamiliar_movies
+from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
@@ -23,7 +23,8 @@ from vsr.io.readers.open import open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import Sink
-from vsr.io.writers.open import array_sink, stream_pair, template_of
+from vsr.io.writers.open import open_array_sink, open_stream_pair
+from vsr.io.writers.template_from_file import template_from_file
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import require_single_process
 from vsr.version import __version__
@@ -34,7 +35,7 @@ OUTSIDE = 0.1  # of the training range: values further outside get a warning
 UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
 
 
-def upscale(settings: UpscaleSchema) -> Path:
+def upscale_file(settings: UpscaleSchema) -> Path:
     """Upscale the movie `input` with the network `checkpoint` and return the path; an interrupted run is continued.
 
     Raises:
@@ -51,7 +52,7 @@ def upscale(settings: UpscaleSchema) -> Path:
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _log_plan(given, source, total, sink, upscaler, notes)
-        replacements = {movie: upscaler.linear for movie in unfamiliar_movies(source, upscaler, settings.guard)}
+        replacements = {movie: upscaler.linear for movie in apply_ood_policy(source, upscaler, settings.guard)}
         bar = progress_bar(total, "upscaling", "frame", sink.done)
         try:
             with bar:
@@ -101,7 +102,7 @@ def _open_input_and_output(
             raise UserError(
                 f"{given}: a picture has 1 channel (luma) or 3 (rgb), {upscaler.trained.path} has {upscaler.channels}"
             )
-        blocks, sink = stream_pair(
+        blocks, sink = open_stream_pair(
             given,
             target,
             scale=upscaler.scale,
@@ -124,13 +125,13 @@ def _open_input_and_output(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
         )
-    template = template_of(
+    template = template_from_file(
         given, variable, settings.axes, upscaler.scale, history, suffix=target.suffix, max_bytes=settings.max_bytes
     )
     notes = list(template.notes)
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
-    return ArraySource(movie), array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
+    return ArraySource(movie), open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
 
 
 def _is_folder_of_pictures(path: Path) -> bool:

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.config.schema import method
+from vsr.config.schema import consistent_method_name
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
 from vsr.inference.options import UpscaleOptions
-from vsr.inference.out_of_distribution import FRAMES, OODScore, score_clips
-from vsr.inference.stream import read_windows
+from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
+from vsr.inference.stream import read_stream_windows
 from vsr.inference.trained import Trained, read_trained
-from vsr.training.build import build_baselines, make
+from vsr.training.build import build_baselines, build_node
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor or an xarray.DataArray
 
@@ -50,7 +50,7 @@ class Upscaler:
             consistency_steps=options.consistency_steps or self.config.consistency_steps,
         )
         self.config.consistency, self.config.consistency_steps = self.options.consistency, self.options.consistency_steps
-        self.degradation = make("degradation", self.config.degradation)
+        self.degradation = build_node("degradation", self.config.degradation)
         self.trained = trained
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
@@ -65,7 +65,7 @@ class Upscaler:
     @property
     def name(self) -> str:
         """The network and its checkpoint, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
-        name = method(str(self.config.name), self.config.consistency, self.trained.config.consistency)
+        name = consistent_method_name(str(self.config.name), self.config.consistency, self.trained.config.consistency)
         return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     @cached_property
@@ -124,8 +124,8 @@ class Upscaler:
         engine = self.engine
         # Fewer frames of short movies: the score must not take longer than upscaling.
         block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
-        clips = islice(read_windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
-        return score_clips(engine, self.degradation, self.trained.consistency, clips)
+        clips = islice(read_stream_windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
+        return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
     def _upscale_tensor(self, movie: Tensor) -> Tensor:
         sr = self._upscale_frames(self._as_frames(movie))
@@ -154,7 +154,7 @@ class Upscaler:
         return frames
 
 
-def load(path: str | Path, **options: Any) -> Upscaler:
+def load_upscaler(path: str | Path, **options: Any) -> Upscaler:
     """Load a trained network from a checkpoint, ready to upscale movies.
 
     Example:

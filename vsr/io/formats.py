@@ -45,17 +45,17 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def load_readers() -> list[type[ArrayReader]]:
+def load_format_readers() -> list[type[ArrayReader]]:
     """The readers of all formats, in the order in which they are asked whether they recognise a file."""
     return [entry.load_reader() for entry in FORMATS.values()]
 
 
 def readable_suffixes() -> list[str]:
     """Endings of the names of files that can be read."""
-    return [suffix for reader in load_readers() for suffix in reader.suffixes]
+    return [suffix for reader in load_format_readers() for suffix in reader.suffixes]
 
 
-def load_writer(name: str) -> ArrayWriter:
+def load_format_writer(name: str) -> ArrayWriter:
     """The writer of the format `name`, a key of FORMATS. Raises ValueError for a format that is not written."""
     writer = FORMATS[name].load_writer() if name in FORMATS else None
     if writer is None:

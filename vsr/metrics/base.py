@@ -115,18 +115,18 @@ class FrameMetric(TableMetric):
         return dict(zip(self.names, columns, strict=True)) if measured.any() else {}
 
 
-def clips_to_frames(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]:
+def metric_frames(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]:
     """Concatenate the frames of all clips."""
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-def fully_valid(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
+def fully_valid_frames(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
     """Tell for each frame of the clips whether the mask is 1 at all of its pixels; without a mask it is."""
     if mask is None:
         return torch.ones(clips.shape[0] * clips.shape[2], dtype=torch.bool, device=clips.device)
-    return clips_to_frames(mask).bool().flatten(1).all(1)
+    return metric_frames(mask).bool().flatten(1).all(1)
 
 
-def safe_ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
+def metric_ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
     """Divide in float64; NaN where `whole` >= 0 is at most `floor`, which is the rounding of float32 data."""
     return torch.where(whole <= floor, torch.nan, part.double() / whole)

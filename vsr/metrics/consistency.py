@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import pad_symmetric
-from vsr.metrics.base import FrameMetric, clips_to_frames, fully_valid, safe_ratio
+from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames, metric_ratio
 from vsr.types import HRClips, LRClips
 
 MIN_SIDE = 4  # LR pixels per side; smaller frames have no score
@@ -57,11 +57,11 @@ class ConsistencyScores(FrameMetric):
             counted = self.independent_pixels(sr)
             large = (counted.any(1).sum() >= MIN_SIDE) & (counted.any(0).sum() >= MIN_SIDE)
             degraded = torch.cat([self.degrade(self._with_border(clip)) for clip in sr.transpose(1, 2)])
-        target = clips_to_frames(lr).double()[..., counted]
+        target = metric_frames(lr).double()[..., counted]
         error = degraded.double()[..., counted] - target
         centred = target - target.mean(-1, keepdim=True)
-        scores = safe_ratio(error.square().mean((1, 2)), centred.square().mean((1, 2))).sqrt()
-        self.append_frames(scores[:, None], fully_valid(mask, sr) & large)
+        scores = metric_ratio(error.square().mean((1, 2)), centred.square().mean((1, 2))).sqrt()
+        self.append_frames(scores[:, None], fully_valid_frames(mask, sr) & large)
 
     def independent_pixels(self, sr: HRClips) -> Bool[Tensor, "h w"]:
         """Measure which LR pixels do not depend on HR pixels outside the window, for clips of the size and device of `sr`.

@@ -19,7 +19,7 @@ MSE_FLOOR = 2.0**-46
 AMPLITUDE_FLOOR = MSE_FLOOR**0.5  # amplitudes below it are rounding
 
 
-def psnr(mse: Any) -> Any:
+def psnr_from_mse(mse: Any) -> Any:
     """Compute the peak signal-to-noise ratio, -10 log10 MSE.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import FrameMetric, clips_to_frames, safe_ratio
+from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio
 from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, score_functions
 from vsr.metrics.psnr_ssim import frame_scores
 from vsr.types import HRClips, HRFrames
@@ -29,8 +29,8 @@ class FieldScores(FrameMetric):
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips in the unit interval; raises ValueError for frames smaller than the 11x11 window of SSIM."""
         with torch.autocast(sr.device.type, enabled=False):
-            p, y = clips_to_frames(sr).float(), clips_to_frames(hr).float()
-            weight = None if mask is None else clips_to_frames(mask).float()
+            p, y = metric_frames(sr).float(), metric_frames(hr).float()
+            weight = None if mask is None else metric_frames(mask).float()
             pair = FramePair(p, y, weight, self.range)
             columns = [function(pair).double() for function in self.functions.values()]
             self.append_frames(torch.cat([frame_scores(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
@@ -53,7 +53,7 @@ class FramePair:
         data_range: physical units per unit interval.
     """
 
-    ratio = staticmethod(safe_ratio)
+    ratio = staticmethod(metric_ratio)
 
     def __init__(self, sr: HRFrames, hr: HRFrames, mask: FrameMask | None = None, data_range: float = 1.0) -> None:
         self.sr, self.hr, self.mask, self.data_range = sr, hr, mask, data_range
@@ -140,7 +140,7 @@ def _quantile_errors(p: Tensor, y: Tensor) -> Tensor:
     # numpy, because torch.quantile sorts at most 16 million values and takes ten times as long.
     found, true = (np.quantile(x.detach().cpu().numpy(), list(QUANTILES.values())) for x in (p, y))
     spread = (y.max() - y.min()).double().cpu()
-    return safe_ratio(torch.from_numpy(found - true), spread, AMPLITUDE_FLOOR)
+    return metric_ratio(torch.from_numpy(found - true), spread, AMPLITUDE_FLOOR)
 
 
 def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import TableMetric, safe_ratio
+from vsr.metrics.base import TableMetric, metric_ratio
 from vsr.types import HRClips
 
 MOTION_SCORES = ("change_error", "flicker")
@@ -47,7 +47,7 @@ class MotionScores(TableMetric):
         error, change, sr_second, hr_second = self.rows("sums").unbind(1)
         if not len(error):
             return {}
-        columns = (safe_ratio(error, change, 0.0).sqrt(), safe_ratio(sr_second, hr_second, 0.0).sqrt())
+        columns = (metric_ratio(error, change, 0.0).sqrt(), metric_ratio(sr_second, hr_second, 0.0).sqrt())
         return dict(zip(MOTION_SCORES, columns, strict=True))
 
     def reset(self) -> None:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from vsr.metrics.base import TableMetric, clips_to_frames
-from vsr.metrics.definitions import HEADLINE_SCORES, psnr
+from vsr.metrics.base import TableMetric, metric_frames
+from vsr.metrics.definitions import HEADLINE_SCORES, psnr_from_mse
 from vsr.types import HRClips, HRFrames
 
 SSIM_RADIUS = 5  # pixels: 11x11 Gaussian, sigma 1.5
@@ -45,7 +45,7 @@ def frame_scores(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W"] | No
             sr, hr, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none", return_full_image=True
         )
         inner = (..., slice(SSIM_RADIUS, -SSIM_RADIUS), slice(SSIM_RADIUS, -SSIM_RADIUS))
-        return torch.stack([mae, mse, psnr(mse), _mean(ssim_map[inner], weight[inner])], dim=1)
+        return torch.stack([mae, mse, psnr_from_mse(mse), _mean(ssim_map[inner], weight[inner])], dim=1)
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ class FrameScores(TableMetric):
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips (B, C, F, H, W) in the unit interval, already cut to the evaluation window."""
-        frame_mask = None if mask is None else clips_to_frames(mask)
-        self.append_rows("values", frame_scores(clips_to_frames(sr), clips_to_frames(hr), frame_mask))
+        frame_mask = None if mask is None else metric_frames(mask)
+        self.append_rows("values", frame_scores(metric_frames(sr), metric_frames(hr), frame_mask))
 
     def per_frame(self) -> dict[str, Tensor]:
         return dict(zip(HEADLINE_SCORES, self.rows("values").unbind(1), strict=True))

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import FrameMetric, clips_to_frames, fully_valid
+from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames
 from vsr.metrics.definitions import score_functions
-from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, power_of, round_half_up
+from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, round_half_up, spectral_power
 from vsr.types import HRClips
 
 BANDS = ("band_low", "band_mid", "band_high")
@@ -33,14 +33,14 @@ class BandErrors(FrameMetric):
         """Add clips in the unit interval."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
-        energy = power_of(torch.fft.rfft2(clips_to_frames(sr).double() - clips_to_frames(hr).double())).mean(1)
+        energy = spectral_power(torch.fft.rfft2(metric_frames(sr).double() - metric_frames(hr).double())).mean(1)
         # Every mode counts in one band, once or (for its mirror image) twice.
         edges = torch.tensor([self.lr_nyquist / 2, self.lr_nyquist], dtype=torch.float64, device=hr.device) - ROUNDING
         band = torch.bucketize(modes.wavenumber, edges, right=True).flatten()
         share = torch.zeros(len(band), len(BANDS), dtype=torch.float64, device=hr.device)
         share.scatter_(1, band[:, None], modes.count.reshape(-1, 1))
         squares = energy.flatten(1) @ share / (height * width) ** 2
-        self.append_frames(self.range * squares.sqrt(), fully_valid(mask, hr))
+        self.append_frames(self.range * squares.sqrt(), fully_valid_frames(mask, hr))
 
 
 class SpectrumScores(PowerMetric):
@@ -68,7 +68,7 @@ class SpectrumScores(PowerMetric):
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
         window = self._window(height, width, hr.device)
-        measured = fully_valid(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
+        measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for p, y, whole in zip(sr, hr, measured, strict=True):
             power = self._power(p.double(), y.double(), window, modes)
             if follows and self.has_rows("shapes"):
@@ -88,7 +88,7 @@ class SpectrumScores(PowerMetric):
         cross = spectrum.real * true.real + spectrum.imag * true.imag
         # Channels share the rings, so that power is their mean.
         weight = modes.count / (window.square().sum() * p.shape[0])
-        planes = [x.sum((0, 1)) * weight for x in (power_of(spectrum), power_of(true), cross)]
+        planes = [x.sum((0, 1)) * weight for x in (spectral_power(spectrum), spectral_power(true), cross)]
         position = torch.arange(1, modes.rings + 1, dtype=torch.float64, device=p.device) / min(p.shape[-2:])
         return torch.stack([position, *(modes.ring_sums(x) for x in (modes.count * p.shape[1], *planes))], dim=1)
 

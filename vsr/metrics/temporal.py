@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import TableMetric, fully_valid
+from vsr.metrics.base import TableMetric, fully_valid_frames
 from vsr.metrics.definitions import MSE_FLOOR, score_functions
-from vsr.metrics.power import MODES, PowerMetric, PowerSums, power_of
+from vsr.metrics.power import MODES, PowerMetric, PowerSums, spectral_power
 from vsr.types import HRClips
 
 BLOCK = 64  # frames per block of Welch's method: bounds the memory for long movies
@@ -80,7 +80,7 @@ class TemporalSpectrum(PowerMetric):
         """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
-        measured = fully_valid(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
+        measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for i, whole in enumerate(measured):
             if follows and self._frames is not None:
                 self.replace_last_segment(self._add_frames(torch.cat([self._frames, clips[:, i]], dim=2)), whole)
@@ -102,23 +102,23 @@ class TemporalSpectrum(PowerMetric):
         start = 0 if self._blocks is None else HOP
         while frames.shape[2] - start >= BLOCK:
             frames = frames[:, :, start:]
-            block = temporal_power(frames[:, :, :BLOCK])
+            block = _temporal_power(frames[:, :, :BLOCK])
             self._blocks = block if self._blocks is None else _add_power(self._blocks, block)
             start = HOP
         self._frames = frames.clone()  # frees the rest of a long clip
         if self._blocks is None:
-            return temporal_power(frames) if frames.shape[2] >= MIN_FRAMES else torch.zeros(0, 5).to(frames)
-        return _add_power(self._blocks, temporal_power(frames[:, :, -BLOCK:])) if frames.shape[2] > BLOCK else self._blocks
+            return _temporal_power(frames) if frames.shape[2] >= MIN_FRAMES else torch.zeros(0, 5).to(frames)
+        return _add_power(self._blocks, _temporal_power(frames[:, :, -BLOCK:])) if frames.shape[2] > BLOCK else self._blocks
 
 
-def temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
+def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
     """Compute the power in time of prediction and truth, mean over channels and pixels, for one block of Welch's method."""
     count = frames.shape[2]
     window = torch.hann_window(count, periodic=False, dtype=torch.float64, device=frames.device)
     centred = frames.double() - frames.double().mean(2, keepdim=True)
     sr, hr = torch.fft.rfft(centred * window[:, None], dim=2)[:, :, 1:]
     cross = sr.real * hr.real + sr.imag * hr.imag
-    powers = [x.mean((0, 2)) / window.square().sum() for x in (power_of(sr), power_of(hr), cross)]
+    powers = [x.mean((0, 2)) / window.square().sum() for x in (spectral_power(sr), spectral_power(hr), cross)]
     position = torch.arange(1, count // 2 + 1, dtype=torch.float64, device=frames.device) / count
     return torch.stack([position, torch.ones_like(powers[0]), *powers], dim=1)
 

@@ -73,7 +73,7 @@ class RepeatedFrame(Network):
         return rearrange(self.network(clips), "(b t) c 1 h w -> b c t h w", b=len(lr))
 
 
-def apply_to_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
+def apply_network_to_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
     """Apply a network of either kind to a clip. A frame network sees the frames of all clips as one batch.
 
     Args:
@@ -90,6 +90,6 @@ def apply_to_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Ten
     return frames.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
 
 
-def parameter_count(network: nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     """Count the numbers that the network learned or that were fitted to data."""
     return sum(p.numel() for p in network.parameters())

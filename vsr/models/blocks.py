@@ -12,7 +12,7 @@ from vsr.errors import UserError
 Activation = Literal["prelu", "relu"]
 
 
-def check_minimum(least: int = 1, **sizes: tuple[int, int]) -> None:
+def check_network_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
     """Check the sizes of a network.
 
     Args:
@@ -27,7 +27,7 @@ def check_minimum(least: int = 1, **sizes: tuple[int, int]) -> None:
             raise UserError(f"model.{name}={value}: must be {least} or more; type model.{name}={usual}")
 
 
-def activation(kind: Activation, channels: int, slope: float) -> nn.Module:
+def build_activation(kind: Activation, channels: int, slope: float) -> nn.Module:
     """Build a PReLU with one slope per channel, initially `slope`, or a ReLU."""
     return nn.PReLU(channels, init=slope) if kind == "prelu" else nn.ReLU()
 

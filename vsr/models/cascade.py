@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import UserError
-from vsr.models.base import Network, apply_to_clip
+from vsr.models.base import Network, apply_network_to_clip
 from vsr.types import HRClips, LRClips, TrainingFrames
 
 PREPARE_PIECES = 4  # the first network runs over so many training movies at most, to measure its output
@@ -58,7 +58,7 @@ class Cascade(Network):
         self.reach = first.reach + -(-second.reach // first.geometry.scale[1])
         if trains == "second":
             first.requires_grad_(False)
-        zero_last_convolution(second)
+        _zero_last_convolution(second)
 
     @property
     def error_unit(self) -> Tensor | float:
@@ -67,8 +67,8 @@ class Cascade(Network):
 
     def stages(self, lr: LRClips) -> tuple[HRClips, HRClips]:
         """Return the outputs of the first network and of the second network on (B, C, T, h, w)."""
-        interim = apply_to_clip(self.first, self.kinds[0], lr)
-        return interim, apply_to_clip(self.second, self.kinds[1], interim)
+        interim = apply_network_to_clip(self.first, self.kinds[0], lr)
+        return interim, apply_network_to_clip(self.second, self.kinds[1], interim)
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T', H', W')."""
@@ -83,7 +83,7 @@ class Cascade(Network):
         seen = []
         for lr, hr, mask in frames[:: max(1, -(-len(frames) // PREPARE_PIECES))]:
             clip = torch.cat([lr[:1]] * t + [lr] + [lr[-1:]] * t).transpose(0, 1).unsqueeze(0)
-            interim = apply_to_clip(self.first, self.kinds[0], clip)[0].transpose(0, 1)
+            interim = apply_network_to_clip(self.first, self.kinds[0], clip)[0].transpose(0, 1)
             more = (len(interim) - len(lr)) // 2
             inner = (..., slice(y, hr.shape[-2] - y), slice(x, hr.shape[-1] - x))
             seen.append((interim[more : more + len(lr)], hr[inner], None if mask is None else mask[inner]))
@@ -113,7 +113,7 @@ class Repacked(Network):
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T', H', W')."""
-        interim = apply_to_clip(self.first, self.first.kind, lr)
+        interim = apply_network_to_clip(self.first, self.first.kind, lr)
         t, y, x = self._second.margin
         height, width = interim.shape[-2:]
         if t:
@@ -122,7 +122,7 @@ class Repacked(Network):
 
 
 @torch.no_grad()
-def zero_last_convolution(network: nn.Module) -> None:
+def _zero_last_convolution(network: nn.Module) -> None:
     """Set the last convolution to zero, so that a residual network starts as the identity.
 
     The gradient of the last convolution is not zero: it changes in the first step, the layers before it from the second step on.

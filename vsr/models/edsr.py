@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_minimum, he_normal_
+from vsr.models.blocks import check_network_sizes, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 SMALL = 0.1  # factor on the initial weights of a layer whose output is added to something
@@ -31,15 +31,15 @@ class EDSR(Network):
 
     def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
         super().__init__()
-        check_minimum(width=(width, 32), blocks=(blocks, 8))
+        check_network_sizes(width=(width, 32), blocks=(blocks, 8))
         self.geometry = Geometry.frame(scale)
-        self.reach = 1 + 2 * blocks + 1 + upsampler_reach(scale)
+        self.reach = 1 + 2 * blocks + 1 + _upsampler_reach(scale)
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.join = nn.Conv2d(width, width, 3, padding=1)
         self.enlarge = pixel_shuffle_upsampler(width, scale)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
-        init_residual_(self)
+        _init_residual_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """(N, C, h, w) -> (N, C, H, W)."""
@@ -68,7 +68,7 @@ def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def upsampler_reach(scale: int) -> int:
+def _upsampler_reach(scale: int) -> int:
     """Return the reach, in LR pixels, of `pixel_shuffle_upsampler` with a 3x3 layer behind it.
 
     At x4 the last two layers work at 2x and at 4x; together they reach into the neighbouring LR pixel and no further.
@@ -77,7 +77,7 @@ def upsampler_reach(scale: int) -> int:
 
 
 @torch.no_grad()
-def init_residual_(network: nn.Module) -> None:
+def _init_residual_(network: nn.Module) -> None:
     """Initialise with `he_normal_`, then scale the last layer of every block (`conv2`) and of the network by SMALL.
 
     The blocks then start near the identity, whatever their number, and the output of the network starts near zero.

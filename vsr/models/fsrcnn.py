@@ -15,8 +15,8 @@ from vsr.geometry import Geometry
 from vsr.models.base import Network
 from vsr.models.blocks import (
     Activation,
-    activation,
-    check_minimum,
+    build_activation,
+    check_network_sizes,
     convolution_between_phases,
     deconvolution_as_phases,
     deconvolution_reach,
@@ -68,18 +68,18 @@ class FSRCNN(Network):
         self.reach = 2 + 1 + deconvolution_reach(k, scale, padding) + -(-2 // scale)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 32, 5, padding=2),  # feature extraction
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
             nn.Conv2d(32, 8, 1),  # shrinking
-            activation(act, 8, slope),
+            build_activation(act, 8, slope),
             nn.Conv2d(8, 8, 3, padding=1),  # mapping
-            activation(act, 8, slope),
+            build_activation(act, 8, slope),
             nn.Conv2d(8, 32, 1),  # expanding
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
         )
         self.enlarge = nn.ConvTranspose2d(32, 32, k, stride=scale, padding=padding)  # (N, 32, H, W)
-        self.enlarge_act = activation(act, 32, slope)
+        self.enlarge_act = build_activation(act, 32, slope)
         self.out = nn.Conv2d(32, channels, 5, padding=2)
-        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        self.out_act = build_activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
@@ -134,16 +134,16 @@ class FSRCNNOriginal(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        check_minimum(d=(d, 56), s=(s, 12))
-        check_minimum(0, m=(m, 4))
+        check_network_sizes(d=(d, 56), s=(s, 12))
+        check_network_sizes(0, m=(m, 4))
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border
-        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), activation(act, d, slope)]
-        layers += [nn.Conv2d(d, s, 1), activation(act, s, slope)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, d, 5, padding=2, padding_mode=beyond), build_activation(act, d, slope)]
+        layers += [nn.Conv2d(d, s, 1), build_activation(act, s, slope)]
         for _ in range(m):
-            layers += [nn.Conv2d(s, s, 3, padding=1, padding_mode=beyond), activation(act, s, slope)]
-        layers += [nn.Conv2d(s, d, 1), activation(act, d, slope)]
+            layers += [nn.Conv2d(s, s, 3, padding=1, padding_mode=beyond), build_activation(act, s, slope)]
+        layers += [nn.Conv2d(s, d, 1), build_activation(act, d, slope)]
         self.features = nn.Sequential(*layers)
         # The output padding makes the output exactly scale times the input. At x3 the authors' script crops one pixel further up
         # and left; a padding of 3 does the same and puts the middle of the kernel on the middle of its 3 x 3 block.
@@ -152,7 +152,7 @@ class FSRCNNOriginal(Network):
         self._border = deconvolution_reach(9, scale, padding)  # LR pixels beyond the frame that the deconvolution reads
         self.reach = 2 + m + self._border
         self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
-        self.out_act = activation(act, channels, slope) if output_act else nn.Identity()
+        self.out_act = build_activation(act, channels, slope) if output_act else nn.Identity()
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:

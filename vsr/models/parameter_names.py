@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 
 WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds the wrapped network
 
 
-def canonical(name: str) -> str:
+def canonical_parameter_name(name: str) -> str:
     """Remove the wrapper: first.network.features.0.weight -> first.features.0.weight."""
     return ".".join(part for part in name.split(".") if part != WRAPPER)
 
 
-def within(name: str, module: str) -> bool:
+def is_parameter_within(name: str, module: str) -> bool:
     """Tell whether a tensor or module is the named module or a part of it."""
     return name == module or name.startswith(f"{module}.")
 
 
-def require(key: str, modules: Iterable[str], tensors: Iterable[str]) -> None:
+def require_parameters(key: str, modules: Iterable[str], tensors: Iterable[str]) -> None:
     """Check that every module contains a tensor.
 
     Args:
@@ -32,7 +32,7 @@ def require(key: str, modules: Iterable[str], tensors: Iterable[str]) -> None:
     """
     tensors = list(tensors)
     for module in modules:
-        if not any(within(name, module) for name in tensors):
+        if not any(is_parameter_within(name, module) for name in tensors):
             parts = [name.split(".") for name in tensors]
             known = {".".join(p[:n]) for p in parts for n in range(1, len(p))} or set(tensors)
-            raise UserError(f"{key}: there is no {module}{suggestion(module, known)}")
+            raise UserError(f"{key}: there is no {module}{error_suggestion(module, known)}")

@@ -8,7 +8,7 @@ from torch import nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import activation, check_minimum, he_normal_
+from vsr.models.blocks import build_activation, check_network_sizes, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
@@ -42,12 +42,12 @@ class Plain(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        check_minimum(width=(width, 16), depth=(depth, 3))
+        check_network_sizes(width=(width, 16), depth=(depth, 3))
         self.geometry = Geometry.frame(scale)
         self.reach = depth + 2
         layers: list[nn.Module] = []
         for inputs in (channels, *[width] * depth):
-            behind = nn.SiLU() if act == "silu" else activation(act, width, slope)
+            behind = nn.SiLU() if act == "silu" else build_activation(act, width, slope)
             layers += [nn.Conv2d(inputs, width, 3, padding=1), behind]
         self.body = nn.Sequential(*layers, nn.Conv2d(width, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         he_normal_(self)

@@ -8,7 +8,7 @@ from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, activation, he_normal_
+from vsr.models.blocks import Activation, build_activation, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
@@ -47,12 +47,15 @@ class SRCNN(Network):
         self.geometry = Geometry.frame(scale)
         self.reach = -(-sum(k // 2 for k in kernels) // scale) + (CUBIC_RADIUS if scale > 1 else 0)
         first, *mapping, last = kernels
-        layers: list[nn.Module] = [_same(channels, 64, first), activation(act, 64, slope)]  # patch extraction
+        layers: list[nn.Module] = [_same(channels, 64, first), build_activation(act, 64, slope)]  # patch extraction
         width = 64
         for k in mapping:  # non-linear mapping
-            layers += [_same(width, 32, k), activation(act, 32, slope)]
+            layers += [_same(width, 32, k), build_activation(act, 32, slope)]
             width = 32
-        layers += [_same(32, channels, last), activation(act, channels, slope) if output_act else nn.Identity()]  # reconstruction
+        layers += [
+            _same(32, channels, last),
+            build_activation(act, channels, slope) if output_act else nn.Identity(),
+        ]  # reconstruction
         self.body = nn.Sequential(*layers)
         he_normal_(self.body)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up_clips, crop
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, activation, check_minimum, he_normal_
+from vsr.models.blocks import Activation, build_activation, check_network_sizes, he_normal_
 from vsr.types import HRClips, LRClips
 
 WINDOW = 5
@@ -57,21 +57,21 @@ class SRNet3D(Network):
         self.reach = -(-9 // scale) + (CUBIC_RADIUS if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
         self.body = nn.Sequential(
             nn.Conv3d(channels, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
             nn.Conv3d(32, 8, (3, 1, 1), padding=(1, 0, 0)),  # shrinking
-            activation(act, 8, slope),
+            build_activation(act, 8, slope),
             nn.Conv3d(8, 8, 3, padding=1),  # mapping
-            activation(act, 8, slope),
+            build_activation(act, 8, slope),
             nn.Conv3d(8, 8, 3, padding=1),
-            activation(act, 8, slope),
+            build_activation(act, 8, slope),
             nn.Conv3d(8, 32, 3, padding=1),  # expanding
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
             nn.Conv3d(32, 32, 3),  # five frames to three
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
             nn.Conv3d(32, 32, 3),  # three to one
-            activation(act, 32, slope),
+            build_activation(act, 32, slope),
             nn.Conv3d(32, channels, (1, 5, 5), padding=(0, 2, 2)),
-            activation(act, channels, slope) if output_act else nn.Identity(),
+            build_activation(act, channels, slope) if output_act else nn.Identity(),
         )
         he_normal_(self)
         _channels_last(self)
@@ -79,7 +79,7 @@ class SRNet3D(Network):
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T - 4, H - 4, W - 4)."""
         hr = bicubic_up_clips(lr, self.scale)
-        return in_windows(self.body, hr) if self.windows else self.body(hr)
+        return apply_in_windows(self.body, hr) if self.windows else self.body(hr)
 
 
 class SRNet3DKim(Network):
@@ -107,7 +107,7 @@ class SRNet3DKim(Network):
         self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
         self.context = REACH if windows else REACH + 4
         self.reach = 6
-        check_minimum(width=(width, 64))
+        check_network_sizes(width=(width, 64))
         layers: list[nn.Module] = []
         for i in range(5):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)
@@ -118,12 +118,12 @@ class SRNet3DKim(Network):
 
     def forward(self, lr: LRClips) -> HRClips:
         """(B, C, T, h, w) -> (B, C, T - 4, H, W)."""
-        phases = in_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
+        phases = apply_in_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
         detail = F.pixel_shuffle(phases.transpose(1, 2), self.scale).transpose(1, 2)
         return detail + bicubic_up_clips(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
 
 
-def in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+def apply_in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
     """Apply a five-to-one network to every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     windows = packed.flatten(0, 1)

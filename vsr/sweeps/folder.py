@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from vsr.config.old_targets import with_current_targets
-from vsr.config.resolved import same_as_asked
+from vsr.config.resolved import is_same_resolved
 from vsr.errors import UserError
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 from vsr.system.supervisor import GRACE
 
 RECORD = "sweep.json"
@@ -66,7 +66,7 @@ class SweepFolder:
         """Write the record."""
         content = {"about": self.about, "jobs": [asdict(run) for run in self.runs]}
         try:
-            with replacing(self.path / RECORD) as temporary:
+            with replacing_file(self.path / RECORD) as temporary:
                 temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
@@ -95,7 +95,7 @@ class SweepFolder:
             found = with_current_targets(json.loads((self.run_folder(run) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and same_as_asked(found, run.config) else None
+        return found if isinstance(found, dict) and is_same_resolved(found, run.config) else None
 
     def finished(self, run: SweepRun) -> bool:
         """Whether a job is finished: it succeeded, or its results exist although its sweep was killed."""

@@ -13,7 +13,7 @@ from vsr.sweeps.folder import SweepFolder, SweepRun
 from vsr.system.jobs import Job
 
 
-def job_of(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepRun, more: Sequence[str] = ()) -> Job:
+def build_job(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepRun, more: Sequence[str] = ()) -> Job:
     """Build the job of one run of a sweep.
 
     Args:
@@ -28,16 +28,16 @@ def job_of(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepR
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
     # An installed package has no train.py beside it, but the same command in its place.
     program = [str(script)] if script.is_file() else ["-m", "vsr", script.stem]
-    arguments = [sys.executable, *program, *given, f"hydra.run.dir={quoted(folder.run_folder(run))}"]
+    arguments = [sys.executable, *program, *given, f"hydra.run.dir={quote_path(folder.run_folder(run))}"]
     return Job(name=str(run.number), command=arguments, log=folder.log(run))
 
 
-def quoted(path: Path) -> str:
+def quote_path(path: Path) -> str:
     """Write a path as a value in Hydra's grammar."""
     return "'" + str(path).replace("'", "\\'") + "'"
 
 
-def record_outcome(folder: SweepFolder, run: SweepRun, state: str, error: str, seconds: float) -> None:
+def record_job_outcome(folder: SweepFolder, run: SweepRun, state: str, error: str, seconds: float) -> None:
     """Record the outcome of a job, and print a failure."""
     run.state, run.error, run.seconds = state, error, seconds
     folder.save()

@@ -17,7 +17,7 @@ from vsr.config import PACKAGE
 from vsr.config.compose import Composer, SweepCommand
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder, SweepRun
-from vsr.sweeps.job import job_of, quoted, record_outcome
+from vsr.sweeps.job import build_job, quote_path, record_job_outcome
 from vsr.system.jobs import run_jobs
 
 
@@ -36,7 +36,7 @@ class FreshProcess:
         """Run the job and return its outcome as plain values."""
         number = int(HydraConfig.get().sweep.subdir)
         folder = SweepFolder(self.folder)
-        job = job_of(self.script, self.command, folder, next(run for run in folder.runs if run.number == number))
+        job = build_job(self.script, self.command, folder, next(run for run in folder.runs if run.number == number))
         # Slurm starts a copy of the job for each rank: the log of the first one is that which is read.
         if rank := int(os.environ.get("SLURM_PROCID", "0")):
             job = replace(job, log=job.log.with_suffix(f".{rank}.log"))
@@ -44,7 +44,7 @@ class FreshProcess:
         return {"state": "ok" if outcome.ok else "failed", "error": outcome.error, "seconds": outcome.seconds}
 
 
-def launch(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, runs: list[SweepRun]) -> None:
+def launch_jobs(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, runs: list[SweepRun]) -> None:
     """Run the jobs and record their outcomes.
 
     Raises UserError when the launcher itself failed; jobs that had ended by then are known by their results the next time.
@@ -56,7 +56,8 @@ def launch(composer: Composer, command: SweepCommand, whole: DictConfig, folder:
     OmegaConf.update(whole, "hydra.sweep.dir", path)
     HydraConfig.instance().set_config(whole)
     jobs = [
-        [*command.fixed, *run.values, f"hydra.sweep.dir={quoted(Path(path))}", f"hydra.sweep.subdir={run.number}"] for run in runs
+        [*command.fixed, *run.values, f"hydra.sweep.dir={quote_path(Path(path))}", f"hydra.sweep.subdir={run.number}"]
+        for run in runs
     ]
     try:
         launcher = Plugins.instance().instantiate_launcher(
@@ -71,6 +72,6 @@ def launch(composer: Composer, command: SweepCommand, whole: DictConfig, folder:
         raise UserError(f"hydra/launcher={name}: {text}; type the same again for what is missing") from error
     for run, job in zip(runs, returned, strict=True):
         try:
-            record_outcome(folder, run, **job.return_value)
+            record_job_outcome(folder, run, **job.return_value)
         except Exception as error:  # what the job raised where it ran, before the run itself
-            record_outcome(folder, run, "failed", (str(error).strip().splitlines() or [type(error).__name__])[-1], 0.0)
+            record_job_outcome(folder, run, "failed", (str(error).strip().splitlines() or [type(error).__name__])[-1], 0.0)

@@ -16,8 +16,8 @@ from vsr.config.compose import Composer, Interval, SweepCommand
 from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder, SweepRun
-from vsr.sweeps.job import job_of, job_title, record_outcome
-from vsr.sweeps.search_space import Plan, read_plan
+from vsr.sweeps.job import build_job, job_title, record_job_outcome
+from vsr.sweeps.search_space import Plan, read_search_space
 from vsr.system.jobs import Job, Outcome, run_jobs
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ JOURNAL = "trials.journal"
 WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++callbacks.scores.file={SCORE_LOG}"]
 
 
-def search(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
+def run_search(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
     """Run the remaining trials; returns a line when all trials failed. Raises UserError for a plan that cannot work."""
-    plan = read_plan(whole.hparams_search, command)
+    plan = read_search_space(whole.hparams_search, command)
     launcher = whole.hydra.runtime.choices["hydra/launcher"]
     if launcher != "basic":
         raise UserError(
@@ -82,13 +82,13 @@ class Search:
                 config = self.composer.config([*self.command.fixed, *values, *WATCHED])
             except UserError as error:
                 run = self.folder.find_or_add(values, {}, number)
-                record_outcome(self.folder, run, "failed", str(error), 0.0)
+                record_job_outcome(self.folder, run, "failed", str(error), 0.0)
                 self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
                 continue
             run = self.folder.find_or_add(values, config, number)
             self.folder.clear(run)
             self.folder.save()
-            job = job_of(self.composer.script, self.command, self.folder, run, WATCHED)
+            job = build_job(self.composer.script, self.command, self.folder, run, WATCHED)
             self.running[job.name] = trial, run, 0
             yield job
 
@@ -110,7 +110,7 @@ class Search:
             state, error = "ok", ""
         elif outcome.ok:
             error = f"{self.monitor} was never a number"
-        record_outcome(self.folder, run, state, error, outcome.seconds)
+        record_job_outcome(self.folder, run, state, error, outcome.seconds)
         self._tell(trial.number, run)
 
     def print_result(self) -> list[str]:

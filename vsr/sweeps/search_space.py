@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.compose import Interval, SweepCommand
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 
 PRUNERS = ("median", "hyperband", "none")
 _LEAST = {"trials": 1, "startup": 0, "warmup": 0}
@@ -31,14 +31,14 @@ class Plan:
         return {key: vars(one) if isinstance(one, Interval) else one for key, one in self.space.items()}
 
 
-def read_plan(node: Any, command: SweepCommand) -> Plan:
+def read_search_space(node: Any, command: SweepCommand) -> Plan:
     """Read and check the plan of a config. Raises UserError naming the wrong key."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
         raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
     for key in map(str, plain):
         if key not in _KEYS:
-            raise UserError(f"hparams_search.{key}: unknown{suggestion(key, _KEYS)}")
+            raise UserError(f"hparams_search.{key}: unknown{error_suggestion(key, _KEYS)}")
     numbers: dict[str, int] = {}
     for key, least in _LEAST.items():
         value = plain.get(key, {"trials": 20, "startup": 5, "warmup": 5}[key])
@@ -47,7 +47,7 @@ def read_plan(node: Any, command: SweepCommand) -> Plan:
         numbers[key] = value
     pruner = str(plain.get("pruner", "median"))
     if pruner not in PRUNERS:
-        raise UserError(f"hparams_search.pruner={pruner}{suggestion(pruner, PRUNERS)}")
+        raise UserError(f"hparams_search.pruner={pruner}{error_suggestion(pruner, PRUNERS)}")
     given = plain.get("space") or {}
     if not isinstance(given, dict):
         raise UserError("hparams_search.space: must be a mapping from keys to lists or ranges")
@@ -64,15 +64,15 @@ def read_plan(node: Any, command: SweepCommand) -> Plan:
 def _dimension(key: str, value: Any) -> list[str] | Interval:
     where = f"hparams_search.space.{key}"
     if isinstance(value, list) and value:
-        return [to_hydra_grammar(one) for one in value]
+        return [_to_hydra_grammar(one) for one in value]
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
         raise UserError(f"{where}={value}: must be a list of values, or a range as {{low: 1e-4, high: 1e-2, log: true}}")
     found = Interval(value["low"], value["high"], bool(value.get("log", False)), value.get("step"))
-    check_interval(where, found)
+    _check_interval(where, found)
     return found
 
 
-def check_interval(where: str, one: Interval) -> None:
+def _check_interval(where: str, one: Interval) -> None:
     """Raise UserError for an empty range."""
     numbers = [one.low, one.high, *([] if one.step is None else [one.step])]
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
@@ -85,12 +85,12 @@ def check_interval(where: str, one: Interval) -> None:
         raise UserError(f"{where}: step={one.step} must be above 0")
 
 
-def to_hydra_grammar(value: Any) -> str:
+def _to_hydra_grammar(value: Any) -> str:
     """Write a plain value in Hydra's grammar."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{to_hydra_grammar(one)}" for key, one in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_to_hydra_grammar(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(to_hydra_grammar(one) for one in value) + "]"
+        return "[" + ",".join(_to_hydra_grammar(one) for one in value) + "]"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str) and not value.replace("_", "").isalnum():

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from vsr.config.compose import Composer, SweepCommand
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder, SweepRun
-from vsr.sweeps.job import job_of, job_title, record_outcome
+from vsr.sweeps.job import build_job, job_title, record_job_outcome
 from vsr.system.jobs import run_jobs
 
 HYDRAS_OWN = "multirun/"  # where Hydra would put a sweep
 
 
-def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, list[str]]:
+def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, list[str]]:
     """Run the jobs of a command line with -m that are not finished yet.
 
     Args:
@@ -37,15 +37,15 @@ def sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, lis
     folder = SweepFolder(Path("runs", "sweeps", command.name(script.stem)) if chosen.startswith(HYDRAS_OWN) else Path(chosen))
     with folder.locked() as lock:
         if whole.get("hparams_search") is not None:
-            from vsr.sweeps.search import search
+            from vsr.sweeps.search import run_search
 
-            failed = search(composer, command, whole, folder, lock)
+            failed = run_search(composer, command, whole, folder, lock)
         else:
-            failed = grid(composer, command, whole, folder, lock)
+            failed = _run_grid(composer, command, whole, folder, lock)
     return folder.path, failed
 
 
-def grid(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
+def _run_grid(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
     """Run every combination of the values that is not finished yet; returns a line for each failed job."""
     runs: list[SweepRun] = []
     refused: list[str] = []
@@ -74,11 +74,13 @@ def grid(composer: Composer, command: SweepCommand, whole: DictConfig, folder: S
             folder.clear(run)
     if left and launcher == "basic":
         by_name = {str(run.number): run for run in left}
-        commands = [job_of(composer.script, command, folder, run) for run in left]
+        commands = [build_job(composer.script, command, folder, run) for run in left]
         for outcome in run_jobs(commands, command.jobs, total=len(left), label="sweep", hold=[lock]):
-            record_outcome(folder, by_name[outcome.job.name], "ok" if outcome.ok else "failed", outcome.error, outcome.seconds)
+            record_job_outcome(
+                folder, by_name[outcome.job.name], "ok" if outcome.ok else "failed", outcome.error, outcome.seconds
+            )
     elif left:
-        from vsr.sweeps.launcher import launch
+        from vsr.sweeps.launcher import launch_jobs
 
-        launch(composer, command, whole, folder, left)
+        launch_jobs(composer, command, whole, folder, left)
     return refused + [f"{job_title(run)}: {run.error}" for run in runs if run.state != "ok"]

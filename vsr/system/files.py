@@ -19,7 +19,7 @@ os.umask(_UMASK)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path) -> Iterator[Path]:
     """Replace a file atomically: the block writes a temporary file, which is then synced and moved to `path`.
 
     When the block raises, the temporary file is removed and `path` stays as it was.
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         The temporary file's path, in the same folder.
 
     Raises:
-        OSError: the file cannot be written. `written` raises WriteError instead.
+        OSError: the file cannot be written. `writing_file` raises WriteError instead.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
@@ -58,13 +58,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished_files(folder: Path) -> None:
     """Remove temporary files that killed processes left in a folder; no other process may be writing there."""
     for leftover in folder.glob(".*-*.part"):
         leftover.unlink(missing_ok=True)
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -95,7 +95,7 @@ def remove_checksum(path: Path) -> None:
 def check_checksum(path: Path) -> None:
     """Raise UserError when a file differs from the checksum beside it; a file without a checksum passes."""
     while (expected := _read_checksum(path)) is not None:
-        if sha256(path) == expected:
+        if file_sha256(path) == expected:
             return
         # A running process may have replaced the file meanwhile, and has then removed or renewed the checksum too.
         if _read_checksum(path) == expected:
@@ -116,15 +116,15 @@ def _read_checksum(path: Path) -> str | None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file atomically; raises WriteError with the path when it cannot be written."""
-    with written(path) as temporary:
+    with writing_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Replace a file atomically, as `replacing` does; raises WriteError with the path when it cannot be written."""
+def writing_file(path: Path) -> Iterator[Path]:
+    """Replace a file atomically, as `replacing_file` does; raises WriteError with the path when it cannot be written."""
     try:
-        with replacing(path) as temporary:
+        with replacing_file(path) as temporary:
             yield temporary
     except OSError as error:
         raise WriteError(

@@ -149,7 +149,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def last_error(log: Path, status: int) -> str:
+def _last_error(log: Path, status: int) -> str:
     """Return the last line of a log that starts with "error: ", without that word; else the last line and the exit status."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL))
@@ -191,7 +191,7 @@ def _outcome(each: _Running, status: int) -> Outcome:
     status = status if status >= 0 else 128 - status
     # A job that ended well just before it was stopped is complete.
     stopped = each.reason is not None and status != 0
-    error = str(each.reason) if stopped else "" if status == 0 else last_error(each.job.log, status)
+    error = str(each.reason) if stopped else "" if status == 0 else _last_error(each.job.log, status)
     return Outcome(job=each.job, status=status, error=error, seconds=time.monotonic() - each.since, stopped=stopped)
 
 

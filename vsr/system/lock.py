@@ -20,7 +20,7 @@ class FolderInUse(UserError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """Lock a folder inside the block; the system unlocks it when the process ends, however it ends.
 
     The file `run.lock` names the process that holds the lock. The file stays behind, without effect. A file system without locks

@@ -61,7 +61,7 @@ class Matrix:
     order: str = "<"
 
 
-def list_matrices(path: Path) -> Iterator[Matrix]:
+def list_matlab5_matrices(path: Path) -> Iterator[Matrix]:
     """Yield the header of every variable of a file, without reading its values.
 
     Raises:
@@ -89,7 +89,7 @@ def list_matrices(path: Path) -> Iterator[Matrix]:
             file.seek(offset + length)
 
 
-def read_numbers(path: Path, matrix: Matrix) -> np.ndarray:
+def read_matlab5_numbers(path: Path, matrix: Matrix) -> np.ndarray:
     """Read the values of a matrix of real numbers, in the type and the index order of the file.
 
     Raises:
@@ -98,7 +98,7 @@ def read_numbers(path: Path, matrix: Matrix) -> np.ndarray:
     return _numbers(_content(path, matrix), matrix)
 
 
-def read_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray]:
+def read_matlab5_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray]:
     """Read the entries of a cell array in column-major order: arrays of real numbers, and headers of everything else.
 
     Raises:

@@ -20,9 +20,9 @@ from vsr.version import __version__
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "h5py")
 
 
-def versions() -> dict[str, str | None]:
+def software_versions() -> dict[str, str | None]:
     """Return the versions of vsr, its commit, Python and the packages that scores depend on; None for a missing package."""
-    found: dict[str, str | None] = {"vsr": __version__, "commit": commit(), "python": platform.python_version()}
+    found: dict[str, str | None] = {"vsr": __version__, "commit": source_commit(), "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -36,15 +36,15 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": hardware(),
+        "hardware": _hardware(),
     }
 
 
-def hardware() -> dict[str, Any]:
+def _hardware() -> dict[str, Any]:
     """Return CPU, cores, threads, GPUs (memory in GiB) and operating system."""
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
-        "cpu": cpu_name(),
+        "cpu": _cpu_name(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpus": [{"name": gpu.name, "memory": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
@@ -62,7 +62,7 @@ def peak_memory() -> dict[str, float]:
     return found
 
 
-def cpu_name() -> str:
+def _cpu_name() -> str:
     """Return the name of the CPU from Linux, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -72,7 +72,7 @@ def cpu_name() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def commit() -> str | None:
+def source_commit() -> str | None:
     """Return the commit of the working tree, with "+" after it when files are changed; None outside a git checkout."""
     try:
         done = subprocess.run(

@@ -20,17 +20,17 @@ from torch import Tensor
 Value = TypeVar("Value")
 
 
-def rank() -> int:
+def current_rank() -> int:
     """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def world() -> int:
+def rank_count() -> int:
     """Return the number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def join_group(backend: str, **where: Any) -> None:
+def join_process_group(backend: str, **where: Any) -> None:
     """Create the process group and make gloo's network thread yield its core.
 
     On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when it wakes while another thread holds the lock that it
@@ -51,7 +51,7 @@ def join_group(backend: str, **where: Any) -> None:
                 os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
-def leave_group(error: BaseException | None = None) -> None:
+def leave_process_group(error: BaseException | None = None) -> None:
     """Destroy the process group, which also ends its threads.
 
     Args:
@@ -63,12 +63,12 @@ def leave_group(error: BaseException | None = None) -> None:
     dist.destroy_process_group()
 
 
-def share(count: int, rank: int, world: int) -> tuple[int, int]:
+def rank_share(count: int, rank: int, world: int) -> tuple[int, int]:
     """Return (start, stop) of one rank's part of `count` items; parts differ by at most one item, and the first is a largest."""
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
-def whole_shares(lengths: Iterable[int], world: int) -> list[int]:
+def rank_sequences(lengths: Iterable[int], world: int) -> list[int]:
     """Assign sequences to ranks without cutting one.
 
     Args:
@@ -88,14 +88,14 @@ def whole_shares(lengths: Iterable[int], world: int) -> list[int]:
 
 def sum_over_ranks(value: Tensor) -> Tensor:
     """Return the sum of a tensor over all ranks, on each of them; the argument stays as it is."""
-    if world() == 1:
+    if rank_count() == 1:
         return value
     value = value.detach().clone()
     dist.all_reduce(value)
     return value
 
 
-def wait_for_all() -> None:
+def wait_for_all_ranks() -> None:
     """Return when all ranks have called this: gloo may abort a rank that works while another leaves, or the leaving one."""
     sum_over_ranks(torch.zeros(1))
 
@@ -103,27 +103,27 @@ def wait_for_all() -> None:
 @torch.no_grad()
 def average_over_ranks(parameters: Iterable[Tensor]) -> None:
     """Replace gradients by their means over all ranks."""
-    if world() > 1:
+    if rank_count() > 1:
         for parameter in parameters:
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)
-                parameter.grad /= world()
+                parameter.grad /= rank_count()
 
 
 @torch.no_grad()
-def copy_first(tensors: Iterable[Tensor]) -> None:
+def copy_from_first_rank(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors, on any device, with those of the first rank, bit by bit."""
-    if world() > 1:
+    if rank_count() > 1:
         own = list(tensors)
-        values = from_first(lambda: [mine.detach().cpu() for mine in own])
+        values = compute_on_first_rank(lambda: [mine.detach().cpu() for mine in own])
         for tensor, value in zip(own, values, strict=True):
             tensor.copy_(value)
 
 
-def from_first(make: Callable[[], Value]) -> Value:
+def compute_on_first_rank(make: Callable[[], Value]) -> Value:
     """Call `make` in the first rank only, and return its (picklable) value in all ranks."""
-    if world() == 1:
+    if rank_count() == 1:
         return make()
-    values: list[Value | None] = [make() if rank() == 0 else None]
+    values: list[Value | None] = [make() if current_rank() == 0 else None]
     dist.broadcast_object_list(values, src=0)
     return values[0]  # type: ignore[return-value]

@@ -38,7 +38,7 @@ class Signals:
     """A context manager in which signals raise Stopped: at once, or, inside `deferred`, at the next `check`.
 
     SIGTERM and SIGINT stop the run; a second SIGINT ends the process at once. SIGUSR1 asks for a checkpoint. In a Slurm job
-    SIGUSR1 announces the time limit and also stops the run; `requeue` then puts the job back into the queue. Outside the main
+    SIGUSR1, before a time limit, also stops the run; `requeue_slurm_job` then puts it back into the queue. Outside the main
     thread signals keep their handlers.
 
     Attributes:
@@ -86,7 +86,7 @@ class Signals:
             raise Stopped(self.received)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if signum == signal.SIGUSR1 and slurm_job() is None:
+        if signum == signal.SIGUSR1 and _slurm_job() is None:
             self.save_now = True
             return
         if self.received is not None:
@@ -102,7 +102,7 @@ class Signals:
             self.check()
 
 
-def slurm_job() -> str | None:
+def _slurm_job() -> str | None:
     """Return the name of this Slurm batch job, as scontrol takes it; None outside a job and in an interactive one."""
     if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
@@ -111,9 +111,9 @@ def slurm_job() -> str | None:
     return job if re.fullmatch(r"[0-9]+(_[0-9]+)?", job) else None
 
 
-def requeue() -> str:
+def requeue_slurm_job() -> str:
     """Put this Slurm job back into the queue, and return a sentence about the result."""
-    job = slurm_job()
+    job = _slurm_job()
     assert job is not None
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)

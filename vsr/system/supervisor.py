@@ -17,7 +17,7 @@ from contextlib import suppress
 GRACE = 20.0  # seconds in which an orphaned group can write its checkpoint
 
 
-def main(command: list[str]) -> int:
+def supervise(command: list[str]) -> int:
     """Run a command and return its exit status, 128 + number after a signal, as a shell does."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
@@ -41,4 +41,4 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv[1:]))
+    os._exit(supervise(sys.argv[1:]))

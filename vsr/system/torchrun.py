@@ -31,6 +31,6 @@ def torchrun_rank() -> TorchrunRank | None:
     return TorchrunRank(rank, world, local, world // local)
 
 
-def slurm_tasks() -> int:
+def count_slurm_tasks() -> int:
     """Return the number of tasks that srun started together with this process; 1 without srun."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))

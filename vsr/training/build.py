@@ -32,7 +32,7 @@ MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
 BASELINES = ("nearest", "bilinear", "bicubic")
 
 
-def make(key: str, node: DictConfig, **arguments: Any) -> Any:
+def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a checked node of the config.
 
     Args:
@@ -63,7 +63,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
     Raises:
         UserError: the data cannot be used, or networks with different bounds leave the range open.
     """
-    degradation, recipe = make("degradation", cfg.degradation), make("recipe", cfg.recipe)
+    degradation, recipe = build_node("degradation", cfg.degradation), build_node("recipe", cfg.recipe)
     build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw_seed=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
@@ -83,7 +83,7 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
     parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
-    return make(key, own, **built, **shared)
+    return build_node(key, own, **built, **shared)
 
 
 def evaluation_window(cfg: DictConfig) -> Triple:
@@ -105,7 +105,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     Raises:
         UserError: the network, recipe and data do not go together.
     """
-    recipe: Recipe = make("recipe", cfg.recipe)
+    recipe: Recipe = build_node("recipe", cfg.recipe)
     channels = facts["channels"]
     network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
     if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
@@ -117,10 +117,12 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         window=evaluation_window(cfg),
         quantize=cfg.protocol == "classical",
         test_splits=test_splits,
-        tune=make("tune", cfg.tune) if cfg.get("tune") else Tune(),
+        tune=build_node("tune", cfg.tune) if cfg.get("tune") else Tune(),
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
-        consistency=build_consistency(cfg.consistency, make("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps),
+        consistency=build_consistency(
+            cfg.consistency, build_node("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps
+        ),
     )
 
 
@@ -140,7 +142,7 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
         for name, child in parts.items()
     }
-    network: Network = make(key, own, **built, scale=scale, channels=channels)
+    network: Network = build_node(key, own, **built, scale=scale, channels=channels)
     if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
         network = StandardizedResidual(network)
     return network

@@ -18,7 +18,7 @@ from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import bicubic_up_clips, crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
-from vsr.system.ranks import from_first
+from vsr.system.ranks import compute_on_first_rank
 from vsr.training.modules.base import SRModule
 from vsr.types import Clip
 
@@ -178,7 +178,7 @@ class TimeLimit(Callback):
         if trainer.should_stop or (trainer.world_size > 1 and trainer.global_step % AGREE_EVERY):
             return
         assert isinstance(pl_module, SRModule)
-        if from_first(lambda: pl_module.trained_seconds() > self.seconds):
+        if compute_on_first_rank(lambda: pl_module.trained_seconds() > self.seconds):
             trainer.should_stop = True
             log.warning(
                 "budget    %.3g s are over, one and a half times what was planned, in epoch %d of %s: training ends here, before "
@@ -211,12 +211,12 @@ class ImagePanels(Callback):
         if due and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
-            image = panel(pl_module, batch.first(pl_module.device))
+            image = _panel(pl_module, batch.first(pl_module.device))
             trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
 
 
 @torch.no_grad()
-def panel(module: SRModule, clip: Clip) -> Tensor:
+def _panel(module: SRModule, clip: Clip) -> Tensor:
     """Draw one clip in physical units as (1, H, 5 W) in 0..1: first channel, middle frame, inside the network's margin."""
     scale = module.network.geometry.scale[1]
     lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)

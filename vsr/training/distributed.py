@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import UserError
 from vsr.system.jobs import cores
-from vsr.system.ranks import from_first, join_group, leave_group, rank, wait_for_all
+from vsr.system.ranks import compute_on_first_rank, current_rank, join_process_group, leave_process_group, wait_for_all_ranks
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import torchrun_rank
 from vsr.training.hardware import Placement, check_hardware
@@ -43,7 +43,7 @@ Work = Callable[[DictConfig, Path], Any]
 
 
 @contextmanager
-def joined(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
+def joined_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
     """Check the hardware, and let all ranks of the run work together inside the block.
 
     Args:
@@ -71,12 +71,12 @@ def joined(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
             _exit_with_parent(os.getppid())
             if outside.rank > 0:
                 _silence()
-            join_group(_backend(placed), timeout=GROUP_TIMEOUT)
-        yield Path(from_first(lambda: str(folder)))
-        wait_for_all()
+            join_process_group(_backend(placed), timeout=GROUP_TIMEOUT)
+        yield Path(compute_on_first_rank(lambda: str(folder)))
+        wait_for_all_ranks()
     except RuntimeError as error:
         if any(sign in str(error) for sign in PEER_LOST):
-            raise UserError(f"process {rank()} lost another one of this run, whose own error stands above") from error
+            raise UserError(f"process {current_rank()} lost another one of this run, whose own error stands above") from error
         raise
     finally:
         raised = sys.exc_info()[1]
@@ -85,7 +85,7 @@ def joined(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
             torch.set_num_threads(threads)
         # NCCL would wait for ranks that are gone.
         if dist.is_initialized() and not (raised is not None and placed.accelerator == "cuda"):
-            leave_group(raised)
+            leave_process_group(raised)
 
 
 def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, others: list[BaseProcess]) -> None:
@@ -101,7 +101,7 @@ def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, 
         others.append(process)
     os.environ["LOCAL_RANK"] = "0"  # keeps Lightning from starting ranks
     _set_threads(placed.world)
-    join_group(_backend(placed), store=store, rank=0, world_size=placed.world, timeout=GROUP_TIMEOUT)
+    join_process_group(_backend(placed), store=store, rank=0, world_size=placed.world, timeout=GROUP_TIMEOUT)
 
 
 def _backend(placed: Placement) -> str:
@@ -132,10 +132,10 @@ def _rank_main(
     try:
         _set_threads(world)
         store = dist.TCPStore(HOST, port, world, is_master=False, timeout=GROUP_TIMEOUT)
-        join_group(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)
-        work(OmegaConf.create(config), Path(from_first(lambda: folder)))
-        wait_for_all()
-        leave_group()
+        join_process_group(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)
+        work(OmegaConf.create(config), Path(compute_on_first_rank(lambda: folder)))
+        wait_for_all_ranks()
+        leave_process_group()
         status = 0
     except UserError as error:
         time.sleep(REPORT_DELAY)

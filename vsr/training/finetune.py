@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.errors import UserError
-from vsr.models.parameter_names import canonical, require, within
+from vsr.models.parameter_names import canonical_parameter_name, is_parameter_within, require_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Tune:
 
     def check(self, network: nn.Module) -> None:
         """Raise UserError for modules that the network does not have, and when nothing could be trained in the first epoch."""
-        trained = {canonical(name): tensor.requires_grad for name, tensor in network.named_parameters()}
-        require("tune.freeze", self.freeze, trained)
-        require("tune.rates", self.rates or {}, trained)
+        trained = {canonical_parameter_name(name): tensor.requires_grad for name, tensor in network.named_parameters()}
+        require_parameters("tune.freeze", self.freeze, trained)
+        require_parameters("tune.rates", self.rates or {}, trained)
         free = [name for name, trains in trained.items() if trains and not self.freezes(name)]
         if not free and self.freeze and self.freeze_epochs is not None:
             raise UserError(
@@ -58,12 +58,12 @@ class Tune:
 
     def freezes(self, name: str) -> bool:
         """Whether a tensor or module is frozen."""
-        return any(within(name, module) for module in self.freeze)
+        return any(is_parameter_within(name, module) for module in self.freeze)
 
     def factor(self, name: str) -> float:
         """Return the number that multiplies the learning rate of the parameter `name`."""
         rates = self.rates or {}
-        found = [module for module in rates if within(name, module)]
+        found = [module for module in rates if is_parameter_within(name, module)]
         return rates[max(found, key=len)] if found else 1.0
 
 
@@ -78,7 +78,7 @@ class Tuning:
 
     def __init__(self, tune: Tune, network: nn.Module, pretrained: Mapping[str, Tensor] | None = None) -> None:
         self.tune, self.network, self.pretrained = tune, network, pretrained or {}
-        named = {canonical(name): tensor for name, tensor in network.named_parameters()}
+        named = {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
         self.frozen = [tensor for name, tensor in named.items() if tensor.requires_grad and tune.freezes(name)]
         self._later = [] if tune.freeze_epochs is None else list(self.frozen)
         self.thawed: list[Tensor] = []  # what trains now and did not at the start
@@ -96,7 +96,7 @@ class Tuning:
         later = {id(tensor) for tensor in self._later}
         for name, tensor in self.network.named_parameters():
             if tensor.requires_grad or id(tensor) in later:
-                found.setdefault(self.tune.factor(canonical(name)), []).append(tensor)
+                found.setdefault(self.tune.factor(canonical_parameter_name(name)), []).append(tensor)
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:

@@ -24,11 +24,11 @@ from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.weights.init import Initializer, TwoStage
 from vsr.models.weights.report import InitReport
-from vsr.models.weights.transfer import computed_tensors, loaded_mask, parameters_by_name
-from vsr.system.files import remove_unfinished
-from vsr.system.ranks import from_first, rank
+from vsr.models.weights.transfer import computed_tensors, parameters_by_name, transferred_mask
+from vsr.system.files import remove_unfinished_files
+from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import to_scoring_form, to_training_form
-from vsr.training.build import build_module, build_stage, make
+from vsr.training.build import build_module, build_node, build_stage
 from vsr.training.callbacks import History, LRConsistency, StopAtTarget, TimeLimit
 from vsr.training.finetune import Tuning
 from vsr.training.modules.base import SRModule
@@ -39,7 +39,7 @@ from vsr.training.resume.checkpoints import (
     read_checkpoint,
     remove_checkpoint,
 )
-from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_run, run_fit
+from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_run, fit_or_resume
 from vsr.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class PreparedModule:
     masks: dict[str, Tensor]
 
 
-def serve(data: SRDataModule, module: SRModule) -> None:
+def prepare_loaders(data: SRDataModule, module: SRModule) -> None:
     """Configure the loaders of the data module for the network."""
     network = module.network
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
@@ -91,12 +91,12 @@ def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the module of a config and load its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
-    start: Initializer = make("init", cfg.init)
+    start: Initializer = build_node("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(module.network).items()}
     report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(module.network, report)
-    return PreparedModule(module, start, report, loaded_mask(module.network, drawn, report))
+    return PreparedModule(module, start, report, transferred_mask(module.network, drawn, report))
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
@@ -120,7 +120,7 @@ def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor
         module: the module.
         masks: 1 where a value was loaded, by tensor name; None when no weights were loaded.
     """
-    serve(data, module)
+    prepare_loaders(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, masks)
 
@@ -170,7 +170,7 @@ def fit(
     trains, speed, trained = module.trainable and epochs > 0, None, 0.0
     start_counts = pretrained or not trains
     if source is None:
-        if rank() == 0:
+        if current_rank() == 0:
             remove_checkpoint(start)
         trainer.validate(module, datamodule=data, verbose=False)
         history.start({key: float(value) for key, value in trainer.callback_metrics.items()})
@@ -178,28 +178,28 @@ def fit(
             trainer.save_checkpoint(start)
     if trains:
         began, done = time.perf_counter(), first_step or 0
-        run_fit(trainer, module, data, saver, source)
+        fit_or_resume(trainer, module, data, saver, source)
         trained = module.trained_seconds()
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
     to_scoring_form(module.network)
     # Only the first process reads the folder: other nodes may not see it.
-    content = from_first(lambda: _best_checkpoint(start, best, history.rows, cfg.monitor, start_counts))
+    content = compute_on_first_rank(lambda: _best_checkpoint(start, best, history.rows, cfg.monitor, start_counts))
     module.load_state_dict(content["state_dict"])
     return Fit(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
 
 
 def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path, last: Path) -> tuple[Path | None, int | None]:
     """Return the checkpoint that a fit resumes from and its step; (None, None) for a fit in an empty folder."""
-    if rank() == 0:
-        remove_unfinished(last.parent)
-    source = from_first(lambda: run_state.source(folder))
+    if current_rank() == 0:
+        remove_unfinished_files(last.parent)
+    source = compute_on_first_rank(lambda: run_state.source(folder))
     if source is None:
         return None, 0 if any(folder.glob("events.out.*")) else None
-    first_step = from_first(lambda: check_same_run(source, module.card, best if run_state.chosen is None else None))
+    first_step = compute_on_first_rank(lambda: check_same_run(source, module.card, best if run_state.chosen is None else None))
     log.info("resume    step %d, from %s", first_step, source)
-    if rank() == 0 and source == last:
+    if current_rank() == 0 and source == last:
         complete_checkpoint(last)
     return source, first_step
 
@@ -227,12 +227,12 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
 
 
-def stages_before(network: Cascade) -> tuple[str, ...]:
+def stages_before_whole(network: Cascade) -> tuple[str, ...]:
     """Return the stages that are trained before the whole network."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
-def stage_of(module: SRModule, name: str, start: TwoStage) -> SRModule:
+def prepare_stage(module: SRModule, name: str, start: TwoStage) -> SRModule:
     """Build the module of a stage, with the batch size of its kind of network."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
@@ -247,7 +247,7 @@ def stage_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
 
 
-def train_stages(
+def _train_stages(
     cfg: DictConfig,
     folder: Path,
     module: SRModule,
@@ -276,8 +276,8 @@ def train_stages(
     network = module.network
     assert isinstance(network, Cascade)
     fits: dict[str, Fit] = {}
-    for name in stages_before(network):
-        stage = stage_of(module, name, start)
+    for name in stages_before_whole(network):
+        stage = prepare_stage(module, name, start)
         stops: list[Callback] = [StopAtTarget(start.stop_epoch, start.stop_psnr)] if name == "first" else []
         stops += [TimeLimit(limits[name])] if name in limits else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
@@ -298,12 +298,12 @@ def train_stages(
     return fits
 
 
-def train_all(
+def fit_all_stages(
     cfg: DictConfig, folder: Path, data: SRDataModule, prepared: PreparedModule, run_state: RunState, limits: Mapping[str, float]
 ) -> dict[str, Fit]:
-    """Run every fit of a run, stages first, "whole" last; returns them by name. `limits` as in `train_stages`."""
+    """Run every fit of a run, stages first, "whole" last; returns them by name. `limits` as in `_train_stages`."""
     module, start, masks = prepared.module, prepared.start, prepared.masks
-    fits = train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}
+    fits = _train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}
     if fits:
         masks = {name: torch.ones_like(tensor) for name, tensor in parameters_by_name(module.network).items()}
     stops = [TimeLimit(limits["whole"])] if "whole" in limits else []
@@ -311,7 +311,7 @@ def train_all(
     return {**fits, "whole": whole}
 
 
-def quiet_warnings() -> None:
+def quiet_fit_warnings() -> None:
     """Silence Lightning's advice on worker processes, which are slower here, and warnings about intended behaviour."""
     for text in (
         ".*does not have many workers.*",

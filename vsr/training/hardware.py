@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig
 
-from vsr.config.overrides import with_values
+from vsr.config.overrides import with_overrides
 from vsr.errors import UserError
 from vsr.system.cpu import computes_bf16
 from vsr.system.jobs import cores
-from vsr.system.torchrun import slurm_tasks, torchrun_rank
+from vsr.system.torchrun import count_slurm_tasks, torchrun_rank
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
@@ -40,7 +40,7 @@ class Placement:
         return self.local * self.nodes
 
 
-def placement(trainer: DictConfig) -> Placement:
+def hardware_placement(trainer: DictConfig) -> Placement:
     """Resolve the accelerator, the devices and the number of machines.
 
     Args:
@@ -66,9 +66,9 @@ def placement(trainer: DictConfig) -> Placement:
             raise UserError(f"torchrun started {outside.world} processes, and this strategy is for one; type strategy=ddp")
         if given != "auto" and _count(given) > 1:
             raise UserError(f"trainer.devices={given}: this strategy is for one; type strategy=ddp trainer.devices={given}")
-    elif outside is None and slurm_tasks() > 1:
+    elif outside is None and count_slurm_tasks() > 1:
         raise UserError(
-            f"srun started {slurm_tasks()} tasks; let it start one torchrun per node, as docs/guides/slurm/train.sh does"
+            f"srun started {count_slurm_tasks()} tasks; let it start one torchrun per node, as docs/guides/slurm/train.sh does"
         )
     if given == "auto":
         found = torch.cuda.device_count() if accelerator == "cuda" and kind in TOGETHER else 1
@@ -89,7 +89,7 @@ def placement(trainer: DictConfig) -> Placement:
 
 def check_hardware(cfg: DictConfig) -> Placement:
     """Return the placement of a training run. Raises UserError for everything that cannot work here, before data are read."""
-    placed = placement(cfg.trainer)
+    placed = hardware_placement(cfg.trainer)
     precision = str(cfg.precision)
     if precision == "16" and placed.accelerator == "cpu":
         raise UserError("precision=16: for GPUs, and this is a CPU; type precision=bf16, or precision=32, often as fast on CPUs")
@@ -107,18 +107,18 @@ def check_hardware(cfg: DictConfig) -> Placement:
     return placed
 
 
-def fast_precision(accelerator: str) -> str:
+def fastest_precision(accelerator: str) -> str:
     """Resolve precision=auto: "bf16" if the hardware supports it, else "32". Scores are always computed in float32."""
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if accelerator == "cpu" and computes_bf16() else "32"
 
 
-def with_precision(cfg: DictConfig) -> DictConfig:
+def with_hardware_precision(cfg: DictConfig) -> DictConfig:
     """Return a copy of a config with precision=auto resolved on this machine."""
     if cfg.precision != "auto":
         return cfg
-    return with_values(cfg, {"precision": fast_precision(placement(cfg.trainer).accelerator)})
+    return with_overrides(cfg, {"precision": fastest_precision(hardware_placement(cfg.trainer).accelerator)})
 
 
 def _accelerator(trainer: DictConfig) -> str:

@@ -9,13 +9,13 @@ import torch
 
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.resize import bicubic_up
-from vsr.metrics.definitions import psnr
+from vsr.metrics.definitions import psnr_from_mse
 from vsr.metrics.motion import MOTION_SCORES
-from vsr.system.files import written
+from vsr.system.files import writing_file
 from vsr.training.modules.base import SRModule
 
 
-def format_table(rows: list[dict[str, Any]]) -> str:
+def training_report_table(rows: list[dict[str, Any]]) -> str:
     """Format the rows of a run as text, one block per split, with the gain in PSNR over bicubic and linear."""
     header = (
         *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
@@ -41,7 +41,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 @torch.no_grad()
-def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
+def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
     """Draw LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, in equal grey scales.
 
     Raises WriteError naming the path when it cannot be written.
@@ -74,11 +74,13 @@ def comparison_figure(path: Path, module: SRModule, frames: FrameSet, name: str,
         if label in made:
             difference = image - truth
             drawn = bottom.imshow(difference.cpu().numpy(), cmap="RdBu_r", vmin=-error, vmax=error, interpolation="nearest")
-            bottom.set_title(f"error, {float(psnr(difference[inner].square().mean())):.2f} dB in this frame", fontsize=10)
+            bottom.set_title(
+                f"error, {float(psnr_from_mse(difference[inner].square().mean())):.2f} dB in this frame", fontsize=10
+            )
         for axis in (top, bottom):
             axis.axis("off")
     bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))
     bar.set_label("error (1 = the data range)")
     figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
-    with written(path) as temporary:
+    with writing_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -15,21 +15,21 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.command_log import write_command_log
-from vsr.config.run_record import RECORD, RESULTS, record
+from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
-from vsr.models.base import parameter_count
-from vsr.models.weights.report import InitReport, init_markdown, init_table, summary
+from vsr.models.base import count_parameters
+from vsr.models.weights.report import InitReport, weights_report_markdown, weights_report_summary, weights_report_table
 from vsr.system.files import write_json
-from vsr.system.provenance import peak_memory, provenance, versions
-from vsr.system.ranks import rank
+from vsr.system.provenance import peak_memory, provenance, software_versions
+from vsr.system.ranks import current_rank
 from vsr.training.arithmetic import set_arithmetic
-from vsr.training.budget.resolve import resolve_budget, time_limits
+from vsr.training.budget.resolve import budget_time_limits, resolve_budget
 from vsr.training.build import build_baselines, build_data, build_interim, build_repeated_frame, evaluation_window
-from vsr.training.distributed import joined
-from vsr.training.fit import prepare_module, quiet_warnings, train_all
+from vsr.training.distributed import joined_ranks
+from vsr.training.fit import fit_all_stages, prepare_module, quiet_fit_warnings
 from vsr.training.modules.base import SRModule
-from vsr.training.report import comparison_figure, format_table
+from vsr.training.report import training_report_figure, training_report_table
 from vsr.training.resume.state import RunState
 from vsr.training.run_folder import relative_to_cwd, run_in_folder
 from vsr.training.trainer import build_scoring_trainer
@@ -45,18 +45,18 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
     folder that cannot be used, Stopped when a signal ended the run.
     """
-    with joined(cfg, folder, run) as folder:
-        return run(cfg, folder)
+    with joined_ranks(cfg, folder, run_training) as folder:
+        return run_training(cfg, folder)
 
 
-def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def run_training(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Run one rank of a training run; all ranks have joined the process group."""
     return run_in_folder(cfg, folder, _train)
 
 
 def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]:
     began = time.perf_counter()
-    quiet_warnings()
+    quiet_fit_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
@@ -67,18 +67,18 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
     module.card |= {"plan": planned} if planned else {}
-    module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": versions(), "axes": axes}
+    module.card |= {"config_text": text, "seed": int(cfg.seed), "versions": software_versions(), "axes": axes}
     log.info("%s", _summary(cfg, data, module, report))
 
-    if rank() == 0:
+    if current_rank() == 0:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-        recorded = [] if (folder / RECORD).exists() else [lambda: record(folder, overrides)]
+        recorded = [] if (folder / RECORD).exists() else [lambda: write_run_record(folder, overrides)]
         run_state.pending = [write_command_log, *run_state.pending, *recorded]
-    stages = train_all(cfg, folder, data, prepared, run_state, time_limits(planned))
+    stages = fit_all_stages(cfg, folder, data, prepared, run_state, budget_time_limits(planned))
     whole = stages.pop("whole")
-    rows = score_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
-    neighbours = neighbour_gains(cfg, data, module, rows)
-    if rank() > 0:
+    rows = score_training_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    neighbours = _neighbour_gains(cfg, data, module, rows)
+    if current_rank() > 0:
         return {}
     results = _results(cfg, data, module, rows) | {"history": whole.history, "init": [asdict(row) for row in report]}
     results["stages"] = {name: {"history": found.history, "seconds": found.seconds} for name, found in stages.items()}
@@ -88,14 +88,14 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
     cost["images_per_second"] = whole.images_per_second
     results["provenance"] = provenance() | {"cost": cost}
-    comparison_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
+    training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", format_table(rows), _closing(whole.history, folder, neighbours))
+    log.info("%s\n%s", training_report_table(rows), _closing(whole.history, folder, neighbours))
     return results
 
 
-def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
+def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
     """Score the network and the baselines on the test splits, all on the same frames and pixels.
 
     Args:
@@ -117,21 +117,21 @@ def score_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict
             row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
             means = {name: float(values.nanmean()) for name, values in scored.items()}
             row |= {name: None if math.isnan(mean) else mean for name, mean in means.items()}
-            row["parameters"] = parameter_count(candidate.network)
+            row["parameters"] = count_parameters(candidate.network)
             seconds = card.get("seconds", 0.0) if candidate is module else 0.0
             row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
             rows.append(row)
     return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
 
 
-def neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, float]:
+def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Measure what a trained movie network gains from neighbouring frames.
 
     Args:
         cfg: the config of the run.
         data: the data module.
         module: the trained module.
-        rows: the rows of `score_rows`, with the PSNR of the network.
+        rows: the rows of `score_training_rows`, with the PSNR of the network.
 
     Returns:
         PSNR in dB of the network minus its PSNR when every frame is repeated in the place of its neighbours, by test split;
@@ -145,7 +145,7 @@ def neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows:
     return {split: own[split] - float(scored["psnr"].nanmean()) for split, scored in candidate.scored.items()}
 
 
-def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
+def describe_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
     """Return the protocol of a table of scores: data, degradation, scale, window, range and definitions."""
     return {
         "data": data.card,
@@ -162,7 +162,7 @@ def described(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
-    found = {"protocol": described(cfg, data, module), "rows": rows, "versions": versions(), "config": config}
+    found = {"protocol": describe_protocol(cfg, data, module), "rows": rows, "versions": software_versions(), "config": config}
     return found | {"consistency": cfg.consistency}  # of the network: baselines have none, so it is not in the protocol
 
 
@@ -172,11 +172,12 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
     height, width = data.card["size"]
     lines = [
         f"data      {data.name}, {height}x{width}, {data.degradation.name} x{data.scale}; frames: {frames}",
-        f"network   {module.card['config']['name']}, {parameter_count(module.network)} parameters, {summary(report)}"
+        f"network   {module.card['config']['name']}, {count_parameters(module.network)} parameters, "
+        + weights_report_summary(report)
         + ("" if module.consistency is None else f"; whole frames agree with LR by {cfg.consistency}"),
     ]
     if any(row.is_loaded for row in report):
-        lines.append(init_table(report))
+        lines.append(weights_report_table(report))
     else:
         if cfg.weights is not None:
             lines[-1] += f" (weights={cfg.weights} is not read by it)"
@@ -213,7 +214,7 @@ def _log_run(
     """Write the init report and the HPARAMS tab (swept keys, scores of each test split) to TensorBoard."""
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    trainer.logger.experiment.add_text("init", init_markdown(report))
+    trainer.logger.experiment.add_text("init", weights_report_markdown(report))
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe)

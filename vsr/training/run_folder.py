@@ -14,17 +14,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
-from vsr.config.run_record import MODES, RECORD, RESULTS, has_checkpoint, run_folder
+from vsr.config.run_record import MODES, RECORD, RESULTS, recorded_run_folder, run_has_checkpoint
 from vsr.errors import UserError, WriteError
-from vsr.system.files import remove_unfinished
-from vsr.system.lock import locked
-from vsr.system.ranks import from_first, rank, world
-from vsr.system.signals import Stopped, requeue
-from vsr.training.budget.resolve import read_plan, resolve_before_data
-from vsr.training.resume.state import RunState, differences
+from vsr.system.files import remove_unfinished_files
+from vsr.system.lock import locked_folder
+from vsr.system.ranks import compute_on_first_rank, current_rank, rank_count
+from vsr.system.signals import Stopped, requeue_slurm_job
+from vsr.training.budget.resolve import read_budget_plan, resolve_before_data
+from vsr.training.resume.state import RunState, config_differences
 
 log = logging.getLogger(__name__)
 Work = Callable[[DictConfig, Path, RunState], dict[str, Any]]
@@ -50,18 +50,18 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     run_state = RunState(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if resume not in MODES:
-        if run_folder(resume).resolve() != folder.resolve():
+        if recorded_run_folder(resume).resolve() != folder.resolve():
             raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
         run_state.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
     try:
         # Among several processes, rank 0 alone holds the folder, resolves the config and sends the result to the others.
-        with locked(folder) if rank() == 0 else nullcontext(), run_state.signals:
-            cfg, run_state.plan, finished = from_first(lambda: _open(folder, resume, cfg))
+        with locked_folder(folder) if current_rank() == 0 else nullcontext(), run_state.signals:
+            cfg, run_state.plan, finished = compute_on_first_rank(lambda: _open(folder, resume, cfg))
             return finished if finished is not None else work(cfg, folder, run_state)
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, run_state)) from None
     except WriteError as error:
-        if not run_state.saved or not has_checkpoint(folder):
+        if not run_state.saved or not run_has_checkpoint(folder):
             raise
         lost = f"what came after {run_state.saved} is lost; make room, then: {_command(folder)}"
         raise UserError(f"{error.what}; {lost}") from error
@@ -69,28 +69,28 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
 
 def _open(folder: Path, resume: str, cfg: DictConfig) -> tuple[DictConfig, dict[str, Any], dict[str, Any] | None]:
     """Return the config with what can be resolved before data are read, the run's plan, and the results of a finished run."""
-    plan = read_plan(folder) if resume != "never" else {}
+    plan = read_budget_plan(folder) if resume != "never" else {}
     cfg, resolved_plan = resolve_before_data(cfg, plan)
     if plan:
         try:
-            check(cfg)
+            check_config(cfg)
         except UserError as error:
             raise UserError(f"{folder / PLAN}: {error}; or hydra.run.dir=FOLDER to start another run") from error
     finished = _finished(folder, resume, cfg)
-    if world() > 1:  # the other ranks may lack Hydra's resolvers
+    if rank_count() > 1:  # the other ranks may lack Hydra's resolvers
         cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[assignment]
     return cfg, resolved_plan, finished
 
 
 def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | None:
     """Return the results of a finished run, None for an unfinished one. Raises UserError where `resume` does not allow it."""
-    remove_unfinished(folder)
+    remove_unfinished_files(folder)
     if (folder / RESULTS).exists():
         if resume == "never":
             raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
         results = _results(folder)
         now: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-        if differing := differences(results["config"], now):
+        if differing := config_differences(results["config"], now):
             key, before, _ = differing[0]
             raise UserError(f"{folder}: holds a finished run with {key}={before}; type hydra.run.dir=FOLDER to write elsewhere")
         log.info("finished  %s", folder / RESULTS)
@@ -120,9 +120,9 @@ def _results(folder: Path) -> dict[str, Any]:
 def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
     """Describe what a signal ended, and name the command that resumes the run."""
     text = f"stopped by {signal.Signals(signum).name}"
-    if signum == signal.SIGUSR1 and rank() == 0:  # once for the job, however many processes it has
-        text += f"; {requeue()}"
-    if has_checkpoint(folder):
+    if signum == signal.SIGUSR1 and current_rank() == 0:  # once for the job, however many processes it has
+        text += f"; {requeue_slurm_job()}"
+    if run_has_checkpoint(folder):
         return f"{text}; saved at {run_state.saved}; to continue: {_command(folder)}"
     here = shlex.quote(str(relative_to_cwd(folder)))
     return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.recipe import Recipe
-from vsr.training.build import make
+from vsr.training.build import build_node
 from vsr.training.callbacks import EMA, History
-from vsr.training.hardware import PRECISIONS, placement
+from vsr.training.hardware import PRECISIONS, hardware_placement
 from vsr.training.progress_bars import RunBar
 from vsr.training.resume.checkpoints import AtomicCheckpointIO
 
@@ -54,17 +54,19 @@ def build_trainer(
         target = node["_target_"]
         if target.endswith("EarlyStopping"):
             if cfg.patience is not None:
-                callbacks.append(make("callbacks", node, mode=mode, verbose=False))
+                callbacks.append(build_node("callbacks", node, mode=mode, verbose=False))
         elif target.endswith("ModelCheckpoint"):
             kind = {"mode": mode} if "monitor" in node else {}
-            callbacks.append(make("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind))
+            callbacks.append(
+                build_node("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind)
+            )
         else:
-            callbacks.append(make("callbacks", node))
+            callbacks.append(build_node("callbacks", node))
     callbacks += stops
     # Last, so that a row of the history has what the others logged.
     callbacks += [history] if saver is None else [history, saver]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
-    logger = make("logger", cfg.logger, **place) if cfg.logger else False
+    logger = build_node("logger", cfg.logger, **place) if cfg.logger else False
     return _trainer(
         cfg.trainer,
         precision=PRECISIONS[str(cfg.precision)],
@@ -95,7 +97,7 @@ def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = No
 
 def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     quiet_lightning()
-    placed = placement(node)
+    placed = hardware_placement(node)
     if placed.world > 1:
         # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
         # wait to send them.
@@ -104,7 +106,7 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     else:
         arguments["strategy"] = "auto"
     arguments |= {"accelerator": placed.accelerator, "devices": placed.devices, "num_nodes": placed.nodes}
-    return make("trainer", node, **arguments)
+    return build_node("trainer", node, **arguments)
 
 
 def quiet_lightning() -> None:

@@ -22,7 +22,7 @@ from benchmarks.leaderboard.training_speed import TrainingSpeeds, read_rate
 from tests.fakes import CONF, ROOT
 from tests.processes import run_process, start_process, wait_until
 from vsr.errors import UserError
-from vsr.training.budget.plan import Plan, Rate, plan
+from vsr.training.budget.plan import Plan, Rate, plan_budget
 
 TINY = ["phantom.size=32", "phantom.learn=10", "phantom.test=4", "recipe.patch=8", "trainer.accelerator=cpu"]
 
@@ -155,8 +155,8 @@ def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> No
     known(tmp_path / "rates.json", found, {"climate-plain": rate, "phantom-plain": Rate(0.02, 0.1)})
     again = planned(tmp_path)
     cells = [Cell(family, "1min", "plain") for family in ("tide", "bores", "turbulence")]
-    assert [again.rates.plan(cell) for cell in cells] == [plan(rate, 60.0)] * 3, "families share their speeds"
-    assert again.rates.plan(Cell("phantom", "5min", "plain")) == plan(Rate(0.02, 0.1), 300.0)
+    assert [again.rates.plan(cell) for cell in cells] == [plan_budget(rate, 60.0)] * 3, "families share their speeds"
+    assert again.rates.plan(Cell("phantom", "5min", "plain")) == plan_budget(Rate(0.02, 0.1), 300.0)
     assert again.rates.plan(Cell("phantom", "5min", "edsr")) is None
     typed = again.choice.run(cells[1], Plan(3, 7))
     assert {"data.family=bores", "epochs=3", "recipe.steps=7", "patience=null", "model=plain"} <= set(typed)
@@ -187,7 +187,7 @@ def test_speeds_are_measured_one_after_the_other_and_once(tmp_path: Path, monkey
     assert sorted(started) == ["climate-edsr", "climate-plain", "phantom-edsr", "phantom-plain"]
     assert "4 of 4 training speeds" in said[0]
     again = planned(tmp_path, *options, "budgets=1min")
-    assert again.rates.plan(Cell("bores", "1min", "edsr")) == plan(Rate(0.5, 1.5), 60.0)
+    assert again.rates.plan(Cell("bores", "1min", "edsr")) == plan_budget(Rate(0.5, 1.5), 60.0)
     again.rates.measure(False, said.append)
     assert len(started) == 4
     again.rates.measure(True, said.append)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vsr.data.datamodules.climate import ClimateDataModule
-from vsr.data.simulation.families import FAMILIES, Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, simulate_family
 from vsr.degradations import Bicubic
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
@@ -27,7 +27,7 @@ def test_frames_are_the_solvers_depth_on_a_fixed_affine_map(tmp_path: Path) -> N
     data = climate(tmp_path)
     data.setup()
     low, high = FAMILIES["tide"].range
-    run = simulate(Job("tide", (0, 0, 0), 72, 3, 15))
+    run = simulate_family(Job("tide", (0, 0, 0), 72, 3, 15))
     expected = -10 + 20 * (run.h - low) / (high - low)
     # 15 frames of each of 2 trajectories: 8 train, 2 val, 5 test
     np.testing.assert_allclose(data.sets["train"].pair.hr[:8, 0].numpy(), expected[:8], atol=1e-5)
@@ -92,7 +92,7 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupted(*_: object) -> list:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vsr.data.datamodules.climate.run_in_parallel", interrupted)
+    monkeypatch.setattr("vsr.data.datamodules.climate.generate_in_parallel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         climate(tmp_path).setup()
     assert list(tmp_path.iterdir()) == []

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests.fakes import compose_config
-from vsr.config.check import check
-from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
+from vsr.config.check import check_config
+from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.datamodules.phantom import PhantomDataModule
 from vsr.data.datamodules.spectral import SpectralDataModule
 from vsr.data.simulation.phantom import phantom_movie
@@ -126,7 +126,7 @@ def test_a_flow_beyond_its_bounds_names_the_seed(tmp_path: Path, monkeypatch: py
     def beyond(*_: object) -> None:
         raise FloatingPointError("the scalar of seed (0, 0, 0) spans -20 to 3")
 
-    monkeypatch.setattr("vsr.data.datamodules.spectral.run_in_parallel", beyond)
+    monkeypatch.setattr("vsr.data.datamodules.spectral.generate_in_parallel", beyond)
     with pytest.raises(UserError, match=r"spans -20 to 3; type another data.seed"):
         spectral(tmp_path).setup()
     assert not list(tmp_path.iterdir())
@@ -142,7 +142,7 @@ def test_cache_holds_what_was_made_and_notices_damage(tmp_path: Path, caplog: py
         return [np.arange(1000.0), np.ones(3)]
 
     for _ in range(2):
-        found = load_or_generate(path, ["a/0", "b"], make)
+        found = load_cached_or_generate(path, ["a/0", "b"], make)
         np.testing.assert_array_equal(found["a/0"], np.arange(1000.0))
         np.testing.assert_array_equal(found["b"], np.ones(3))
     assert len(calls) == 1
@@ -152,10 +152,10 @@ def test_cache_holds_what_was_made_and_notices_damage(tmp_path: Path, caplog: py
     raw[offset + 16] ^= 1  # one bit: the checksum finds it
     path.write_bytes(raw)
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_array_equal(load_or_generate(path, ["a/0", "b"], make)["a/0"], np.arange(1000.0))
+        np.testing.assert_array_equal(load_cached_or_generate(path, ["a/0", "b"], make)["a/0"], np.arange(1000.0))
     assert len(calls) == 2
     assert "damaged" in caplog.text
-    assert load_or_generate(path, ["a/0", "b"], make).keys() == {"a/0", "b"}
+    assert load_cached_or_generate(path, ["a/0", "b"], make).keys() == {"a/0", "b"}
     assert len(calls) == 2
 
 
@@ -164,26 +164,26 @@ def test_an_interrupted_or_unwritable_cache_leaves_nothing(tmp_path: Path) -> No
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_or_generate(tmp_path / "x.h5", ["a"], interrupted)
+        load_cached_or_generate(tmp_path / "x.h5", ["a"], interrupted)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="type data.cache=FOLDER"):
-        load_or_generate(tmp_path / "file" / "x.h5", ["a"], lambda: [np.ones(3)])
+        load_cached_or_generate(tmp_path / "file" / "x.h5", ["a"], lambda: [np.ones(3)])
 
 
 def test_parallel_calls_come_back_in_order_and_errors_come_through() -> None:
     simulate = partial(simulate_turbulence, field="scalar")
     calls = [((k,), 48, 4, 2) for k in range(3)]
-    for call, found in zip(calls, run_in_parallel(simulate, calls, 6, "test"), strict=True):
+    for call, found in zip(calls, generate_in_parallel(simulate, calls, 6, "test"), strict=True):
         assert found.tobytes() == simulate(*call).tobytes()
     with pytest.raises(ValueError, match="40 cells per side are too few"):
-        run_in_parallel(simulate, [calls[0], ((1,), 40, 4, 2)], 4, "test")
+        generate_in_parallel(simulate, [calls[0], ((1,), 40, 4, 2)], 4, "test")
 
 
 @pytest.mark.parametrize("name", ["phantom", "spectral"])
 def test_configs_are_accepted_and_agree_with_the_defaults(name: str) -> None:
     cfg = compose_config("train", [f"data={name}"])
-    check(cfg)
+    check_config(cfg)
     plain = {key: value for key, value in cfg.data.items() if key != "_target_"}
     kind = {"phantom": PhantomDataModule, "spectral": SpectralDataModule}[name]
     stated, default = (vars(kind(**options, scale=2, degradation=Bicubic(), recipe=Recipe())) for options in (plain, {}))
@@ -200,7 +200,7 @@ def test_of_several_that_need_the_same_file_one_makes_it_and_nothing_else_stays(
         return [np.arange(3.0)]
 
     with ThreadPoolExecutor(4) as pool:  # locks are of open files, so that threads stand for processes here
-        found = list(pool.map(lambda _: load_or_generate(tmp_path / "x.h5", ["a"], make)["a"].tolist(), range(4)))
+        found = list(pool.map(lambda _: load_cached_or_generate(tmp_path / "x.h5", ["a"], make)["a"].tolist(), range(4)))
     assert found == [[0.0, 1.0, 2.0]] * 4
     assert len(made) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]

@@ -14,7 +14,7 @@ from tests.fakes import ROOT, assert_same_scores, evaluate_here, moving_pattern,
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations import Bicubic
 from vsr.errors import UserError
-from vsr.io.readers.pictures import PHOTOGRAPHS, list_pictures, offline_photographs, read_picture
+from vsr.io.readers.pictures import PHOTOGRAPHS, list_offline_photographs, list_pictures, read_picture
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
@@ -147,7 +147,7 @@ def test_mixed_sizes_train_and_test_on_another_folder(tmp_path: Path) -> None:
 
 
 def test_the_offline_photographs_are_there_and_split_as_documented() -> None:
-    files = offline_photographs()
+    files = list_offline_photographs()
     assert all(file.is_file() for file in files)
     data = ImageDataModule(scale=2, degradation=Bicubic(), recipe=Recipe())
     parts = data.split.cut([1] * len(files), "x")

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from tests.fakes import moving_pattern, write_video, write_y4m
-from vsr.commands.fetch import fetch
+from vsr.commands.fetch import fetch_movie
 from vsr.data.base import SRDataModule
-from vsr.data.datamodules.movies import MovieDataModule, camera_movie, read_frames, scene_cuts
+from vsr.data.datamodules.movies import MovieDataModule, camera_movie, movie_scene_cuts, read_movie_frames
 from vsr.data.splits import Split
 from vsr.degradations import Bicubic, Chain, GaussianNoise, Subsample
 from vsr.errors import UserError
-from vsr.io.readers.video import read_luma
+from vsr.io.readers.video import read_video_luma
 from vsr.recipe import Recipe
 from vsr.types import Movie
 
@@ -29,7 +29,7 @@ COMMON = {"scale": 2, "degradation": Bicubic(), "recipe": Recipe(patch=8)}
 @pytest.mark.parametrize("size", [(32, 48), (31, 47)])
 def test_y4m_luma_is_exact_and_upright(tmp_path: Path, size: tuple[int, int]) -> None:
     luma = moving_pattern(7, *size)
-    read = read_luma(write_y4m(tmp_path / "a.y4m", luma))
+    read = read_video_luma(write_y4m(tmp_path / "a.y4m", luma))
     assert read.dtype == np.float32
     np.testing.assert_array_equal(read, luma)
 
@@ -39,12 +39,12 @@ def test_y4m_luma_is_exact_and_upright(tmp_path: Path, size: tuple[int, int]) ->
 )
 def test_lossless_luma_is_exact(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
     luma = moving_pattern(6)
-    np.testing.assert_array_equal(read_luma(write_video(tmp_path / name, luma, codec, pix_fmt)), luma)
+    np.testing.assert_array_equal(read_video_luma(write_video(tmp_path / name, luma, codec, pix_fmt)), luma)
 
 
 def test_h264_is_close(tmp_path: Path) -> None:
     luma = moving_pattern(6, 64, 64)
-    read = read_luma(write_video(tmp_path / "a.mp4", luma, "libx264", "yuv420p"))
+    read = read_video_luma(write_video(tmp_path / "a.mp4", luma, "libx264", "yuv420p"))
     assert read.shape == luma.shape
     assert abs(read - luma).mean() < 8
 
@@ -59,11 +59,11 @@ def test_sixteen_bit_grey_keeps_its_depth(tmp_path: Path) -> None:
         for image in values:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray16le")))
         container.mux(stream.encode())
-    np.testing.assert_allclose(read_luma(tmp_path / "a.mkv"), values / 257.0, atol=1e-4)
+    np.testing.assert_allclose(read_video_luma(tmp_path / "a.mkv"), values / 257.0, atol=1e-4)
 
 
 def test_limit_takes_the_first_frames(movie: Path) -> None:
-    np.testing.assert_array_equal(read_luma(movie, 5), read_luma(movie)[:5])
+    np.testing.assert_array_equal(read_video_luma(movie, 5), read_video_luma(movie)[:5])
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.y4m", ""), ("a.mp4", "libx264"), ("a.mkv", "ffv1"), ("a.avi", "ffv1")])
@@ -77,7 +77,7 @@ def test_a_truncated_video_is_refused(tmp_path: Path, name: str, codec: str, kep
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * kept)])
     with pytest.raises(UserError, match="cut short") as caught:
-        read_luma(path)
+        read_video_luma(path)
     assert str(path) in str(caught.value)
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_a_video_is_refused(tmp_path: Path, content: bytes, suffix: 
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"not a readable video|no frame can be decoded|no video stream"):
-        read_luma(path)
+        read_video_luma(path)
 
 
 def test_a_playlist_does_not_reach_other_files(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_playlist_does_not_reach_other_files(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(UserError):
-        read_luma(path)
+        read_video_luma(path)
 
 
 def test_module_splits_in_time(movie: Path) -> None:
@@ -154,16 +154,16 @@ def test_a_folder_of_numbered_frames_is_a_movie(tmp_path: Path) -> None:
     luma = moving_pattern(12)
     for number, image in enumerate(luma):
         Image.fromarray(image).save(tmp_path / f"img{number + 1}.png")  # img10 sorts after img9
-    np.testing.assert_array_equal(read_frames(tmp_path), luma)
+    np.testing.assert_array_equal(read_movie_frames(tmp_path), luma)
     data = MovieDataModule(path=str(tmp_path), **COMMON)
     data.setup()
     assert sum(data.card["frames"].values()) == 12
     (tmp_path / "img5.png").unlink()
     with pytest.raises(UserError, match="frames 5 to 5 are missing before img6.png"):
-        read_frames(tmp_path)
+        read_movie_frames(tmp_path)
     Image.fromarray(luma[0, :-2]).save(tmp_path / "img5.png")
     with pytest.raises(UserError, match="img5.png: is 30x48, img1.png is 32x48"):
-        read_frames(tmp_path)
+        read_movie_frames(tmp_path)
 
 
 def test_several_clips_are_split_by_clip(tmp_path: Path) -> None:
@@ -182,11 +182,11 @@ def test_several_clips_are_split_by_clip(tmp_path: Path) -> None:
 def test_no_window_crosses_a_scene_cut(tmp_path: Path) -> None:
     scenes = [moving_pattern(n, 32, 48, seed) // 2 + shift for n, seed, shift in ((9, 1, 0), (7, 2, 90), (8, 3, 20))]
     luma = np.concatenate(scenes).astype(np.uint8)
-    assert scene_cuts(torch.from_numpy(luma).float()) == [9, 16]
-    assert scene_cuts(torch.from_numpy(moving_pattern(30)).float()) == []
+    assert movie_scene_cuts(torch.from_numpy(luma).float()) == [9, 16]
+    assert movie_scene_cuts(torch.from_numpy(moving_pattern(30)).float()) == []
     flash = moving_pattern(20).astype(np.float32)
     flash[10] += 60
-    assert scene_cuts(torch.from_numpy(flash)) == []
+    assert movie_scene_cuts(torch.from_numpy(flash)) == []
     path = write_y4m(tmp_path / "cuts.y4m", luma)
     data = MovieDataModule(path=str(path), **COMMON)
     assert [movie.shape[1] for movie in data.movies()] == [9, 7, 8]
@@ -255,24 +255,24 @@ def test_fetching_resumes_checks_and_refuses(tmp_path: Path) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     source, folder = f"http://127.0.0.1:{server.server_port}/", tmp_path / "movies"
     with pytest.raises(UserError, match=r"ended after 9000 of \d+ bytes; the same command continues|cannot be fetched"):
-        fetch("a.y4m", 20, folder, source)
+        fetch_movie("a.y4m", 20, folder, source)
     assert not (folder / "a.y4m").exists()
     Handler.break_after = None
-    path = fetch("a.y4m", 20, folder, source)
+    path = fetch_movie("a.y4m", 20, folder, source)
     assert path.read_bytes() == (served / "a.y4m").read_bytes()
     assert {p.name for p in folder.iterdir()} == {"a.y4m", "a.y4m.sha256"}
-    fetch("a.y4m", 20, folder, source)
+    fetch_movie("a.y4m", 20, folder, source)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match="is not the file that was first downloaded"):
-        fetch("a.y4m", 20, folder, source)
+        fetch_movie("a.y4m", 20, folder, source)
     with pytest.raises(UserError, match="not a readable video|no video stream"):
-        fetch("bad.y4m", 20, folder, source)
+        fetch_movie("bad.y4m", 20, folder, source)
     assert not (folder / "bad.y4m").exists()
     with pytest.raises(UserError, match="holds 20 frames, 300 were expected"):
-        fetch("a.y4m", 300, tmp_path / "other", source)
+        fetch_movie("a.y4m", 300, tmp_path / "other", source)
     server.shutdown()
     with pytest.raises(UserError):
-        fetch("a.y4m", 20, tmp_path / "third", "http://127.0.0.1:1/")
+        fetch_movie("a.y4m", 20, tmp_path / "third", "http://127.0.0.1:1/")
 
 
 def test_wrong_files_and_missing_extras(without: Callable[[str], None], movie: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_wrong_files_and_missing_extras(without: Callable[[str], None], movie: P
         MovieDataModule(path=str(tmp_path / "empty"), **COMMON)
     without("av")
     with pytest.raises(UserError, match=r"pip install 'vsr-movies\[video\]'"):
-        read_luma(movie)
+        read_video_luma(movie)
 
 
 def test_flips_are_left_out_where_lr_is_not_centred(tmp_path: Path) -> None:

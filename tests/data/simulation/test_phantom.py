@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.simulation.phantom import BOUNDS, ELLIPSES, LARGEST_MOTION, phantom_movie, render
+from vsr.data.simulation.phantom import BOUNDS, ELLIPSES, LARGEST_MOTION, phantom_movie, render_phantom
 from vsr.degradations.resize import bicubic_down, bicubic_up
 
 axes = st.floats(0.03, 0.4)
@@ -24,7 +24,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 @settings(max_examples=60, deadline=None)
 @given(shape=shapes, size=st.integers(24, 65))
 def test_mass_and_centre_are_the_ellipses(shape: tuple[float, ...], size: int) -> None:
-    image = render(np.array([shape]), size, oversample=16)
+    image = render_phantom(np.array([shape]), size, oversample=16)
     _, a, b, x, y, _ = shape
     cell = 2 / size
     # The midpoint rule across the rows errs at the two ends, where the chord grows as a square root: as (step / axis)^1.5.
@@ -45,17 +45,17 @@ def test_moving_by_whole_pixels_moves_the_image(shape: tuple[float, ...], down: 
     moved = np.array([shape])
     moved[0, 3] += right * 2 / size
     moved[0, 4] -= down * 2 / size
-    expected = np.roll(render(np.array([shape]), size), (down, right), (0, 1))
-    np.testing.assert_allclose(render(moved, size), expected, atol=1e-6)
+    expected = np.roll(render_phantom(np.array([shape]), size), (down, right), (0, 1))
+    np.testing.assert_allclose(render_phantom(moved, size), expected, atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
 @given(shape=shapes)
 def test_turning_by_half_a_turn_or_swapping_the_axes_changes_nothing(shape: tuple[float, ...]) -> None:
     level, a, b, x, y, angle = shape
-    image = render(np.array([shape]), 32)
-    np.testing.assert_allclose(render(np.array([(level, a, b, x, y, angle + 180)]), 32), image, atol=1e-6)
-    np.testing.assert_allclose(render(np.array([(level, b, a, x, y, angle + 90)]), 32), image, atol=1e-6)
+    image = render_phantom(np.array([shape]), 32)
+    np.testing.assert_allclose(render_phantom(np.array([(level, a, b, x, y, angle + 180)]), 32), image, atol=1e-6)
+    np.testing.assert_allclose(render_phantom(np.array([(level, b, a, x, y, angle + 90)]), 32), image, atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [3, 4])
@@ -65,7 +65,7 @@ def test_a_tenth_of_a_pixel_moves_a_tenth_of_a_pixel(axis: int) -> None:
     for k in range(11):
         moved = shape.copy()
         moved[0, axis] += 0.1 * k * 2 / size
-        path.append(render(moved, size))
+        path.append(render_phantom(moved, size))
     steps = np.diff(path, axis=0)
     change = np.abs(steps).sum(axis=(1, 2))
     assert change.min() > 0.9 * change.max()  # no step is lost, none jumps
@@ -74,17 +74,17 @@ def test_a_tenth_of_a_pixel_moves_a_tenth_of_a_pixel(axis: int) -> None:
 
 def test_what_is_outside_is_cut_off() -> None:
     level, size = 2.0, 32
-    assert np.all(render(np.array([[level, 3.0, 3.0, 0.0, 0.0, 20.0]]), size) == pytest.approx(level))
+    assert np.all(render_phantom(np.array([[level, 3.0, 3.0, 0.0, 0.0, 20.0]]), size) == pytest.approx(level))
     for x, y in ((5.0, 0.0), (-5.0, 0.0), (0.0, 5.0), (0.0, -5.0)):
-        assert not render(np.array([[level, 0.5, 0.3, x, y, 20.0]]), size).any()
-    half = render(np.array([[1.0, 0.5, 0.5, 1.0, 0.0, 0.0]]), size, oversample=16)
+        assert not render_phantom(np.array([[level, 0.5, 0.3, x, y, 20.0]]), size).any()
+    half = render_phantom(np.array([[1.0, 0.5, 0.5, 1.0, 0.0, 0.0]]), size, oversample=16)
     assert half.sum() * (2 / size) ** 2 == pytest.approx(np.pi * 0.25 / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("variant", BOUNDS)
 def test_published_phantom(variant: str) -> None:
     still = phantom_movie(variant=variant, size=64, frames=3, motion=0, variety=0)  # type: ignore[arg-type]
-    expected = render(ELLIPSES[variant], 64)  # type: ignore[index]
+    expected = render_phantom(ELLIPSES[variant], 64)  # type: ignore[index]
     np.testing.assert_allclose(still, np.broadcast_to(expected, still.shape), atol=1e-6)
     # By hand: outside, in the skull's top, in the left ventricle, in the blob above the middle, in the brain.
     skull, brain, ventricle, *_, small = ELLIPSES[variant][:, 0]  # type: ignore[index]

@@ -15,12 +15,12 @@ from matplotlib.colors import to_hex
 
 from tests.fakes import ROOT
 from tests.processes import run_process
-from vsr.commands.compare import main
+from vsr.commands.compare import compare_command
 from vsr.errors import UserError
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import distinguishing_keys, find_runs
-from vsr.evaluation.compare.table import build_table
-from vsr.evaluation.report.style import png
+from vsr.evaluation.compare.runs import find_runs, keys_distinguishing_runs
+from vsr.evaluation.compare.table import build_comparison_table
+from vsr.evaluation.report.style import style_png
 
 NASTY = '<img src=x onerror="alert(1)">|a\u202eb'
 
@@ -75,7 +75,7 @@ def test_runs_that_differ_in_their_seed_are_one_line_with_their_spread(
     for seed, psnr in enumerate((30.0, 30.5, 31.0)):
         write(tmp_path / "runs" / f"low{seed}", seed=seed, psnr=psnr, recipe__rate=1e-3)
     write(tmp_path / "runs" / "high", seed=0, psnr=33.0, recipe__rate=1e-2)
-    main([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    compare_command([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     heads = "run|recipe.rate|seeds|best val/psnr|PSNR (dB)|SSIM|over bicubic (dB)|parameters|train s"
@@ -95,7 +95,7 @@ def test_what_sets_runs_apart_is_found(tmp_path: Path, typed: bool) -> None:
         write(tmp_path / "b", typed=typed, recipe__rate=1e-2, recipe__batch=8),
         write(tmp_path / "c", typed=typed, seed=3, recipe__rate=1e-2, recipe__batch=16),
     ]
-    assert sorted(distinguishing_keys(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
+    assert sorted(keys_distinguishing_runs(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
 
 
 def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None
     results = json.loads((other / "results.json").read_text())
     results["config"]["recipe"]["batch"] = 32
     (other / "results.json").write_text(json.dumps(results))
-    assert distinguishing_keys(find_runs([one, other])) == ["recipe.batch"]
-    assert [entry.values for entry in build_table(find_runs([one, other])).entries] == [("16",), ("32",)]
+    assert keys_distinguishing_runs(find_runs([one, other])) == ["recipe.batch"]
+    assert [entry.values for entry in build_comparison_table(find_runs([one, other])).entries] == [("16",), ("32",)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_sets_that_are_not_comparable_stand_apart(tmp_path: Path, capsys: pytest
     for size in (24, 48):
         for rate in (1e-3, 1e-2):
             write(tmp_path / "runs" / f"{size}-{rate}", data__size=size, recipe__rate=rate, psnr=30 + rate)
-    main([str(tmp_path / "runs"), "--apart", "--output", str(tmp_path / "out")])
+    compare_command([str(tmp_path / "runs"), "--apart", "--output", str(tmp_path / "out")])
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("##")]
     assert titles == ["## data.size=24", "## data.size=48"]
     page = Page(tmp_path / "out" / "summary.html")
@@ -169,7 +169,7 @@ def test_the_page_asks_nobody_for_anything_and_shows_names_as_they_are(tmp_path:
         record["jobs"].append({"number": number, "state": "ok", "values": [], "error": "", "config": {}})  # type: ignore[attr-defined]
     record["jobs"].append({"number": 3, "state": "failed", "values": [f"name={NASTY}"], "error": NASTY, "config": {}})  # type: ignore[attr-defined]
     (tmp_path / "runs" / "sweep.json").write_text(json.dumps(record))
-    main([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    compare_command([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
     page = Page(tmp_path / "out" / "summary.html")
     for tag, attrs in page.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form", "image", "use")
@@ -203,4 +203,4 @@ def test_plots_place_every_run_and_mark_the_best() -> None:
     rings = [to_hex(dot.get_edgecolor()[0]) for dot in dots.axes[0].collections]
     # The lowest score is of a run that was ended early: the ring is around the next one.
     assert [ring == "#000000" for ring in rings] == [False, True, False]
-    assert all(png(figure).startswith(b"\x89PNG") for figure in (drawn, dots))
+    assert all(style_png(figure).startswith(b"\x89PNG") for figure in (drawn, dots))

@@ -14,7 +14,7 @@ import pytest
 from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import NASTY, sample, scored
 from vsr.errors import UserError
-from vsr.evaluation.report.csv_json import jsonable, results
+from vsr.evaluation.report.csv_json import results_json, to_jsonable
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import build_rows
 from vsr.metrics.definitions import DEFINITIONS
@@ -128,7 +128,7 @@ def test_scores_that_nobody_has_are_null() -> None:
     assert not {"psnr", "rmse", "enstrophy", "q001", "gain_bicubic"} & set(rows[1]["intervals"])
     assert rows[1]["skill_bicubic"] is not None
     assert rows[0]["gain_linear"] is None  # there is no such row
-    json.dumps(results([one, replace(two, frames=empty)], {}, rows), allow_nan=False)
+    json.dumps(results_json([one, replace(two, frames=empty)], {}, rows), allow_nan=False)
 
 
 def test_a_reference_without_error_has_no_skill() -> None:
@@ -157,7 +157,7 @@ def test_rows_of_a_split_stand_together() -> None:
 
 def test_values_become_plain_json() -> None:
     value = {1: np.float32(0.5), "a": (np.arange(2), float("inf"), True, None), "p": Path("x"), "n": np.array([1.0, np.nan])}
-    assert jsonable(value) == {"1": 0.5, "a": [[0, 1], None, True, None], "p": "x", "n": [1.0, None]}
+    assert to_jsonable(value) == {"1": 0.5, "a": [[0, 1], None, True, None], "p": "x", "n": [1.0, None]}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

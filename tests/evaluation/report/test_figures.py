@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 
 from tests.evaluation.synthetic import BASELINES, sample, scored
-from vsr.evaluation.report.figures import panels, scores_over_time, spectra
-from vsr.evaluation.report.movie import MovieFile, movie, side_by_side
-from vsr.evaluation.report.style import FrameColours, busiest_region, line_styles, png
+from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure, spectra_figure
+from vsr.evaluation.report.movie import MovieFile, movie_side_by_side, report_movie
+from vsr.evaluation.report.style import FrameColours, busiest_region, line_styles, style_png
 from vsr.evaluation.scored import Sample
 
 METHODS = ("bilinear", "bicubic", "$\\frac{x$", "_hidden")
@@ -32,7 +32,7 @@ def decoded(found: MovieFile) -> np.ndarray:
 
 def test_panels_show_the_same_place_and_the_errors_of_the_window() -> None:
     given_sample = sample("test", methods=METHODS)
-    figure = panels(given_sample, field=True)
+    figure = panels_figure(given_sample, field=True)
     grid = np.array(figure.axes[: 3 * 6]).reshape(3, 6)
     assert [axis.get_title() for axis in grid[0]] == ["LR", "bilinear", "bicubic", r"\$\frac{x\$", " _hidden", "HR"]
     hr, at = given_sample.hr[3], 3
@@ -52,13 +52,13 @@ def test_panels_show_the_same_place_and_the_errors_of_the_window() -> None:
     assert (low.get_x() + 0.5) * 2 == box.get_x() + 0.5  # the same place in LR
     assert not grid[2, 0].images
     assert not grid[2, 5].images
-    assert len(png(figure)) > 10_000
+    assert len(style_png(figure)) > 10_000
 
 
 def test_errors_share_one_scale_with_its_bar() -> None:
     given_sample = sample("test", methods=METHODS)
     look = FrameColours(given_sample, field=True)
-    figure = panels(given_sample, field=True)
+    figure = panels_figure(given_sample, field=True)
     errors = np.abs(given_sample.methods["bicubic"] - given_sample.hr)[..., 3:-3, 2:-2]
     assert look.limit == pytest.approx(np.quantile(errors, 0.99))
     bar = figure.axes[17].child_axes[0]
@@ -103,7 +103,7 @@ def test_the_busiest_square_is_where_the_gradients_are_and_inside_the_window(y: 
 
 def test_spectra_draw_what_was_measured_and_mark_the_nyquist_of_lr() -> None:
     methods = {one.method: one for one in scored("test", methods=(*BASELINES, "net"), segments=[4, 4])}
-    figure = spectra(methods, 4)
+    figure = spectra_figure(methods, 4)
     assert figure is not None
     power, coherence, time = figure.axes
     assert [line.get_label() for line in power.get_lines()[:6]] == ["HR", *BASELINES, "net"]
@@ -121,18 +121,18 @@ def test_spectra_draw_what_was_measured_and_mark_the_nyquist_of_lr() -> None:
 
 def test_spectra_of_what_was_not_measured_are_left_out() -> None:
     [one] = scored("test", methods=("net",), segments=[4])
-    assert spectra({"net": replace(one, curves={})}, 2) is None
-    space = spectra({"net": replace(one, curves={"spectrum": one.curves["spectrum"]})}, None)
-    time = spectra({"net": replace(one, curves={"temporal_spectrum": one.curves["temporal_spectrum"]})}, 2)
+    assert spectra_figure({"net": replace(one, curves={})}, 2) is None
+    space = spectra_figure({"net": replace(one, curves={"spectrum": one.curves["spectrum"]})}, None)
+    time = spectra_figure({"net": replace(one, curves={"temporal_spectrum": one.curves["temporal_spectrum"]})}, 2)
     assert space is not None
     assert time is not None
     assert (len(space.axes), len(time.axes)) == (2, 1)
-    assert len(png(space)) > 5000
+    assert len(style_png(space)) > 5000
 
 
 def test_scores_over_time_stop_at_the_borders_of_segments() -> None:
     methods = {one.method: one for one in scored("test", methods=METHODS, segments=[5, 9, 4])}
-    figure = scores_over_time(methods)
+    figure = scores_over_time_figure(methods)
     assert figure is not None
     [axis] = figure.axes
     curves, borders = axis.get_lines()[:4], axis.get_lines()[4:]
@@ -145,13 +145,13 @@ def test_scores_over_time_stop_at_the_borders_of_segments() -> None:
         assert list(x[~whole]) == [4.5, 13.5]
         assert np.isnan(y[~whole]).all()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bilinear", "bicubic", r"\$\frac{x\$", " _hidden"]
-    assert len(png(figure)) > 5000
-    assert scores_over_time({"net": replace(methods["bicubic"], frames={})}) is None
+    assert len(style_png(figure)) > 5000
+    assert scores_over_time_figure({"net": replace(methods["bicubic"], frames={})}) is None
 
 
 def test_pictures_are_points_as_they_have_no_neighbours_in_time() -> None:
     methods = {one.method: one for one in scored("photographs", methods=("bicubic", "net"), segments=[1] * 12)}
-    figure = scores_over_time(methods)
+    figure = scores_over_time_figure(methods)
     assert figure is not None
     assert len(figure.axes[0].get_lines()) == 2
     assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {"None"}
@@ -168,9 +168,9 @@ def test_methods_can_be_told_apart() -> None:
 )
 def test_movies_come_back_with_their_frames_and_colours(size: tuple[int, int, int, int], scale: int, field: bool) -> None:
     given_sample = sample("test", methods=("nearest", "bicubic", "a"), scale=scale, size=size)
-    found = movie(given_sample, field=field, baselines=BASELINES)
+    found = report_movie(given_sample, field=field, baselines=BASELINES)
     assert found is not None
-    frames, _ = side_by_side(given_sample, field=field, baselines=BASELINES)
+    frames, _ = movie_side_by_side(given_sample, field=field, baselines=BASELINES)
     back = decoded(found)
     assert (found.suffix, found.media, len(back)) == (".mp4", "video/mp4", min(24, size[0]))
     assert back.shape == frames.shape
@@ -180,7 +180,7 @@ def test_movies_come_back_with_their_frames_and_colours(size: tuple[int, int, in
 
 def test_a_movie_is_lr_bicubic_the_networks_and_hr_pixel_by_pixel() -> None:
     given_sample = sample("test", methods=("nearest", "bicubic", "a", "b"))
-    frames, note = side_by_side(given_sample, field=True, baselines=BASELINES)
+    frames, note = movie_side_by_side(given_sample, field=True, baselines=BASELINES)
     look = FrameColours(given_sample, field=True)
     factor = 7  # 36 pixels become 252
     height, width = 24 * factor, 36 * factor
@@ -204,7 +204,7 @@ def test_a_movie_is_lr_bicubic_the_networks_and_hr_pixel_by_pixel() -> None:
 
 def test_large_frames_are_cut_not_shrunk() -> None:
     large = sample("test", methods=("bicubic", "net"), scale=4, size=(2, 1, 400, 720))
-    frames, note = side_by_side(large, field=False)
+    frames, note = movie_side_by_side(large, field=False)
     assert "360x360 of 400x720 pixels" in note
     assert frames.shape[1:3] == (24 + 2 * 366 + 36, 6 + 4 * 366)
     panel = frames[0, 24 : 24 + 360, -366:-6, 0]
@@ -215,12 +215,12 @@ def test_large_frames_are_cut_not_shrunk() -> None:
 
 @pytest.mark.parametrize("width", range(33, 60, 6))
 def test_sizes_of_movies_are_even_whatever_the_panels(width: int) -> None:
-    frames, _ = side_by_side(sample("test", methods=("net",), scale=3, size=(2, 1, 27, width)), field=True)
+    frames, _ = movie_side_by_side(sample("test", methods=("net",), scale=3, size=(2, 1, 27, width)), field=True)
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
 
 
 def test_still_samples_have_no_movie() -> None:
-    assert movie(sample("test", size=(1, 1, 24, 36)), field=True) is None
+    assert report_movie(sample("test", size=(1, 1, 24, 36)), field=True) is None
 
 
 def test_without_av_a_movie_is_an_animated_png(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,14 +228,14 @@ def test_without_av_a_movie_is_an_animated_png(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setitem(sys.modules, "av", None)
     given_sample: Sample = sample("test")
-    found = movie(given_sample, field=True)
+    found = report_movie(given_sample, field=True)
     assert found is not None
     assert (found.suffix, found.media) == (".png", "image/png")
-    frames, _ = side_by_side(given_sample, field=True)
+    frames, _ = movie_side_by_side(given_sample, field=True)
     with Image.open(io.BytesIO(found.content)) as image:
         assert image.n_frames == 6
         image.seek(4)
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), frames[4])
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError):
-        movie(given_sample, field=True)
+        report_movie(given_sample, field=True)

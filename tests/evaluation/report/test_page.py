@@ -14,8 +14,8 @@ import pytest
 
 from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import NASTY, sample, scored
-from vsr.evaluation.report.columns import blocks
-from vsr.evaluation.report.page import EMBEDDED, Shown, page
+from vsr.evaluation.report.columns import column_blocks
+from vsr.evaluation.report.page import EMBEDDED, Shown, report_page
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import build_rows
 
@@ -104,7 +104,7 @@ def test_tables_hold_the_numbers_of_the_rows(written: Written, parsed: Parsed) -
     rows = build_rows(written.scored)
     cells = [(attrs, text) for attrs, text in parsed.all("td")]
     at = 0
-    for block in sorted(blocks(rows), key=lambda block: block.title != "headline"):
+    for block in sorted(column_blocks(rows), key=lambda block: block.title != "headline"):
         best = [column.best(rows) for column in block.columns]
         for i, row in enumerate(rows):
             for k, column in enumerate(block.columns):
@@ -147,7 +147,7 @@ def test_what_would_make_the_page_too_large_is_named_instead() -> None:
     rows = build_rows(scored("test", methods=("bicubic",), segments=[3]))
     small = Shown("test", "figures/a.png", "image/png", b"a" * 1000, "a", "A.")
     large = small._replace(file="figures/b.png", content=b"b" * EMBEDDED, alt="a movie of test")
-    text = page(rows, {}, [small, large, small._replace(file="figures/c.png")], command="c")
+    text = report_page(rows, {}, [small, large, small._replace(file="figures/c.png")], command="c")
     assert len(text) < 100_000
     found = Parsed(text)
     assert len(found.all("img")) == 2

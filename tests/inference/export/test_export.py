@@ -25,8 +25,8 @@ from vsr.inference.export.function import ExportableNetwork
 from vsr.inference.trained import read_trained
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
-from vsr.models.srnet3d import in_windows
-from vsr.models.weights.files import read_tensors
+from vsr.models.srnet3d import apply_in_windows
+from vsr.models.weights.files import read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
@@ -124,7 +124,7 @@ def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path)
     with open_file(report.path, "pt") as file:
         assert file.metadata() == report.facts
     expected = network_of(checkpoint).network
-    tensors = read_tensors(report.path)
+    tensors = read_weight_tensors(report.path)
     assert tensors.keys() == expected.state_dict().keys()
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in expected.state_dict().items())
     if model != "linear":  # which every run computes from its own training frames
@@ -165,13 +165,15 @@ def test_a_clip_run_as_a_whole_or_in_windows(windows: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 2), (9, 17)])
 def test_the_forms_are_the_functions_that_they_stand_in_for(scale: int, height: int, width: int) -> None:
     frames = torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    weight = operators.cubic_phases(scale, torch.float64)
-    torch.testing.assert_close(operators.bicubic_upsample(frames, scale, weight), bicubic_up(frames, scale), rtol=0, atol=1e-13)
+    weight = operators.exportable_cubic_phases(scale, torch.float64)
+    torch.testing.assert_close(
+        operators.exportable_bicubic_upsample(frames, scale, weight), bicubic_up(frames, scale), rtol=0, atol=1e-13
+    )
     torch.testing.assert_close(weight.sum((1, 2, 3)), torch.ones(scale**2, dtype=torch.float64))
-    assert torch.equal(operators.mirror_pad(frames, 2), pad_symmetric(frames, 2))
+    assert torch.equal(operators.exportable_mirror_pad(frames, 2), pad_symmetric(frames, 2))
     clip = torch.randn(2, 3, 4 + scale, height, width, dtype=torch.float64)
     body = nn.Conv3d(3, 2, (5, 1, 1), dtype=torch.float64)
-    torch.testing.assert_close(operators.apply_to_all_windows(body, clip), in_windows(body, clip))
+    torch.testing.assert_close(operators.exportable_windows(body, clip), apply_in_windows(body, clip))
 
 
 def test_the_network_is_as_before_once_it_is_exported(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_the_network_is_as_before_once_it_is_exported(tmp_path: Path) -> None:
     module, lr = network_of(checkpoint), torch.rand(1, 1, 5, 3, 4)
     before = module.network(lr)
     # The equivalents are at work: a mirrored border needs as many pixels.
-    replaced = operators.exportable_operators(2, operators.cubic_phases(2))
+    replaced = operators.exportable_operators(2, operators.exportable_cubic_phases(2))
     with replaced, pytest.raises(RuntimeError, match="exceeds dimension size"):
         module.network(lr[..., :1])
     assert torch.equal(module.network(lr), before)
@@ -200,7 +202,9 @@ def test_a_file_that_computes_something_else_is_not_written(
 ) -> None:
     checkpoint = saved(tmp_path / "best.ckpt", "fsrcnn_56")
     (tmp_path / "best.torchscript").write_text("of last week")
-    monkeypatch.setattr("vsr.inference.export.function.cubic_phases", lambda scale: sharper(operators.cubic_phases(scale)))
+    monkeypatch.setattr(
+        "vsr.inference.export.function.exportable_cubic_phases", lambda scale: sharper(operators.exportable_cubic_phases(scale))
+    )
     with pytest.raises(UserError, match=rf"best\.torchscript: not written, as it {said}"):
         export_checkpoint(checkpoint, "torchscript", overwrite=True)
     assert (tmp_path / "best.torchscript").read_text() == "of last week"

@@ -31,8 +31,8 @@ from vsr.io.readers.isolated import parent as isolated
 from vsr.io.readers.isolated.proxies import IsolatedReader, IsolatedVideo
 from vsr.io.readers.matlab import Matlab73Reader
 from vsr.io.readers.netcdf import NetCDFReader
-from vsr.io.readers.open import open_movie, scan
-from vsr.io.readers.pictures import picture_facts, read_alpha, read_picture
+from vsr.io.readers.open import open_movie, scan_file
+from vsr.io.readers.pictures import read_picture, read_picture_alpha, read_picture_facts
 from vsr.io.readers.video_stream import VideoStream
 from vsr.io.readers.zarr_store import ZarrReader
 
@@ -149,7 +149,7 @@ def test_a_long_movie_is_read_in_blocks_of_the_same_values(tmp_path: Path, monke
 def test_the_errors_of_a_reader_come_through(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(write_h5(tmp_path / "b.h5").read_bytes()[:3000])
     with pytest.raises(UserError, match="a.h5: cut short, or its writer was killed"):
-        scan(tmp_path / "a.h5")
+        scan_file(tmp_path / "a.h5")
     (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 nonsense\n")
     with pytest.raises(UserError, match="no frame can be decoded|not a readable video"):
         IsolatedVideo(tmp_path / "a.y4m")
@@ -204,10 +204,10 @@ def test_a_file_is_let_go_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
 def test_pictures_come_through_the_child(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
-    facts = picture_facts(tmp_path / "a.png")
+    facts = read_picture_facts(tmp_path / "a.png")
     assert (facts.height, facts.width, facts.alpha, facts.deep) == (20, 30, True, False)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png", "rgb").values, values[..., :3].transpose(2, 0, 1))
-    np.testing.assert_array_equal(read_alpha(tmp_path / "a.png", facts), values[None, ..., 3])
+    np.testing.assert_array_equal(read_picture_alpha(tmp_path / "a.png", facts), values[None, ..., 3])
     for n in range(5):
         Image.fromarray(values).save(tmp_path / f"{n}.png")
         read_picture(tmp_path / f"{n}.png", "luma")
@@ -267,12 +267,12 @@ def test_a_video_whose_parser_crashes_between_two_frames_is_not_taken_for_a_shor
 
 def test_a_parser_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_h5(tmp_path / "a.h5")
-    scan(path)
+    scan_file(path)
     (parser,) = children(os.getpid())
     monkeypatch.setattr(isolated, "SECONDS", 0.5)
     os.kill(parser, signal.SIGSTOP)
     with pytest.raises(UserError, match="a.h5: its parser did not answer for 0.5 s") as caught:
-        scan(path)
+        scan_file(path)
     assert "\n" not in str(caught.value)
     assert gone(parser)
 
@@ -289,7 +289,7 @@ def test_a_file_that_needs_more_memory_than_the_limit_is_one_line(tmp_path: Path
     Image.new("L", (2**14, 2**13)).save(tmp_path / "large.png")
     with pytest.raises(UserError, match=r"large.png: its parser ran out of memory"):
         read_picture(tmp_path / "large.png", "luma")
-    assert scan(path).variables[0].shape == (3, 2**14, 2**14)
+    assert scan_file(path).variables[0].shape == (3, 2**14, 2**14)
 
 
 def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(tmp_path: Path) -> None:
@@ -381,8 +381,8 @@ def test_no_torch_where_files_are_parsed(tmp_path: Path) -> None:
 
     path = write_y4m(tmp_path / "a.y4m", moving_pattern(3, 32, 48))
     enlarge(path, tmp_path / "b.mkv")
-    picture_facts(_picture(tmp_path / "a.png"))
-    scan(write_h5(tmp_path / "a.h5"))
+    read_picture_facts(_picture(tmp_path / "a.png"))
+    scan_file(write_h5(tmp_path / "a.h5"))
     (parser,) = children(os.getpid())
     assert "libtorch" not in Path(f"/proc/{parser}/maps").read_text()
 
@@ -403,7 +403,7 @@ def test_what_a_broken_child_says_is_not_believed(text: bytes) -> None:
     with ours, theirs:
         theirs.sendall(len(text).to_bytes(8, "little") + text)
         with pytest.raises(answers.InvalidMessage):
-            answers.receive(ours, 2**30)
+            answers.receive_message(ours, 2**30)
 
 
 def test_an_answer_arrives_as_it_was_sent() -> None:
@@ -422,8 +422,8 @@ def test_an_answer_arrives_as_it_was_sent() -> None:
     }
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        answers.send(theirs, "value", sent)
-        kind, found = answers.receive(ours, 2**20)
+        answers.send_message(theirs, "value", sent)
+        kind, found = answers.receive_message(ours, 2**20)
     assert kind == "value"
     assert (found["plain"], found["numbers"], found["classes"]) == (sent["plain"], sent["numbers"], sent["classes"])
     assert [type(number) for number in found["numbers"]] == [np.float32, np.int64, np.bool_]

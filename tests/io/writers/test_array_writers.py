@@ -19,7 +19,7 @@ from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.open import open_movie
 from vsr.io.writers import contiguous
-from vsr.io.writers.open import Template, array_sink, template_of
+from vsr.io.writers.open import Template, open_array_sink, template_of
 
 SIZES = {"n": 2, "c": 3, "t": 7, "y": 4, "x": 5}
 SCALE = 2
@@ -65,7 +65,7 @@ def enlarged(frames: np.ndarray, scale: int = SCALE) -> np.ndarray:
 
 
 def write_all(path: Path, template: Template, frames: np.ndarray, block: int = 3, **options: Any) -> None:
-    with array_sink(path, template, identity={"checkpoint": "abc"}, **options) as sink:
+    with open_array_sink(path, template, identity={"checkpoint": "abc"}, **options) as sink:
         assert sink.done == 0
         while sink.done < len(frames):
             sink.write(sink.done, frames[sink.done : sink.done + block])
@@ -149,7 +149,7 @@ def test_any_order_and_any_way_of_writing_give_the_same_file(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contiguous, "BAND", band)
         patch.setattr(contiguous, "RUN", run)
-        with array_sink(folder / "a.h5", template, identity={}) as sink:
+        with open_array_sink(folder / "a.h5", template, identity={}) as sink:
             while sink.done < len(frames):
                 for block in blocks:
                     sink.write(sink.done, frames[sink.done : sink.done + block])
@@ -264,12 +264,12 @@ def test_an_ending_that_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"names no format that is written; type output=NAME with one of \.npy, .*\.zarr"):
             template_of(source, None, "tyx", 2, suffix=suffix)
     with pytest.raises(UserError, match="names no format"):
-        array_sink(tmp_path / "b.tif", template_of(source, None, "tyx", 2), identity={})
+        open_array_sink(tmp_path / "b.tif", template_of(source, None, "tyx", 2), identity={})
 
 
 def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
     for template in (Template("npy", ("h",), "tyx", (1, 1, 4, 2, 3)), Template("zarr", ("h",), "tyx", (1, 1, 4, 2, 3))):
-        with array_sink(tmp_path / f"a.{template.format}", template, identity={}) as sink:
+        with open_array_sink(tmp_path / f"a.{template.format}", template, identity={}) as sink:
             frames = np.zeros((2, 1, 2, 3), np.float32)
             sink.write(0, frames)
             for start, wrong in ((0, frames), (2, frames[:, :, :1]), (2, np.zeros((3, 1, 2, 3), np.float32))):
@@ -283,7 +283,7 @@ def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
         Template("hdf5", ("h",), "yx", (1, 1, 1, 2, 3)),
     ):
         with pytest.raises(ValueError, match="axes|arrays"):
-            array_sink(tmp_path / f"b.{wrong.format[:3]}".replace("hdf", "h5"), wrong, identity={})
+            open_array_sink(tmp_path / f"b.{wrong.format[:3]}".replace("hdf", "h5"), wrong, identity={})
 
 
 def test_imports_are_light() -> None:

@@ -18,7 +18,7 @@ from tests.io.writers.test_array_writers import enlarged, frames_of, stored, wri
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.writers.base import Journal
-from vsr.io.writers.open import Template, array_sink, template_of
+from vsr.io.writers.open import Template, open_array_sink, template_of
 
 
 @pytest.fixture
@@ -30,19 +30,19 @@ def movie(tmp_path: Path) -> tuple[Path, Template, np.ndarray]:
 
 def test_a_second_writer_is_refused(movie: tuple[Path, Template, np.ndarray]) -> None:
     path, template, frames = movie
-    with array_sink(path, template, identity={}) as sink:
+    with open_array_sink(path, template, identity={}) as sink:
         sink.write(0, frames[:3])
         for overwrite in (False, True):
             with pytest.raises(UserError, match=r"b\.npy: another process is writing it; wait for it"):
-                array_sink(path, template, identity={}, overwrite=overwrite)
+                open_array_sink(path, template, identity={}, overwrite=overwrite)
         sink.flush()
-    with array_sink(path, template, identity={}) as sink:
+    with open_array_sink(path, template, identity={}) as sink:
         assert sink.done == 3
 
 
 def test_another_identity_is_refused_and_named(movie: tuple[Path, Template, np.ndarray]) -> None:
     path, template, frames = movie
-    with array_sink(path, template, identity={"scale": 2, "checkpoint": "a" * 64}) as sink:
+    with open_array_sink(path, template, identity={"scale": 2, "checkpoint": "a" * 64}) as sink:
         sink.write(0, frames[:3])
         sink.flush()
         sink.write(3, frames[3:4])  # not flushed: not believed
@@ -52,14 +52,14 @@ def test_another_identity_is_refused_and_named(movie: tuple[Path, Template, np.n
         ({"scale": 2}, "another checkpoint;"),
     ):
         with pytest.raises(UserError, match=rf"\.b\.npy\.part: .*{message} type overwrite=true to start over"):
-            array_sink(path, template, identity=identity)
+            open_array_sink(path, template, identity=identity)
     with pytest.raises(UserError, match="another layout of the file"):
-        array_sink(path, replace(template, shape=(1, 1, 7, 8, 12)), identity={"scale": 2, "checkpoint": "a" * 64})
+        open_array_sink(path, replace(template, shape=(1, 1, 7, 8, 12)), identity={"scale": 2, "checkpoint": "a" * 64})
     later = replace(template, history="another line", notes=("a note",))
     for overwrite in (False, True):  # the same identity goes on, also where an old target would be replaced
-        with array_sink(path, later, identity={"checkpoint": "a" * 64, "scale": 2}, overwrite=overwrite) as sink:
+        with open_array_sink(path, later, identity={"checkpoint": "a" * 64, "scale": 2}, overwrite=overwrite) as sink:
             assert sink.done == 3
-    with array_sink(path, template, identity={"scale": 3}, overwrite=True) as sink:
+    with open_array_sink(path, template, identity={"scale": 3}, overwrite=True) as sink:
         assert sink.done == 0
         sink.write(0, frames)
         sink.finish()
@@ -73,9 +73,9 @@ def test_an_existing_target_is_replaced_on_demand_and_at_the_end(ending: str, tm
     frames = enlarged(frames_of(source, None, "tyx"))
     write_all(path, template, frames)
     with pytest.raises(UserError, match="exists; type overwrite=true to replace it"):
-        array_sink(path, template, identity={"checkpoint": "abc"})
+        open_array_sink(path, template, identity={"checkpoint": "abc"})
     assert not list(tmp_path.glob(".*"))
-    with array_sink(path, template, identity={}, overwrite=True) as sink:
+    with open_array_sink(path, template, identity={}, overwrite=True) as sink:
         sink.write(0, -frames)
         sink.flush()
         np.testing.assert_array_equal(frames_of(path, None, "tyx"), frames)
@@ -89,10 +89,10 @@ def test_folders_are_not_replaced_by_mistake(movie: tuple[Path, Template, np.nda
     path.mkdir()
     (path / "thesis.tex").write_text("years")
     with pytest.raises(UserError, match="is a folder; type output=FILE"):
-        array_sink(path, template, identity={}, overwrite=True)
+        open_array_sink(path, template, identity={}, overwrite=True)
     folder = path.rename(path.with_suffix(".zarr"))
     with pytest.raises(UserError, match="a folder that is no Zarr store is not replaced"):
-        array_sink(folder, replace(template, format="zarr"), identity={}, overwrite=True)
+        open_array_sink(folder, replace(template, format="zarr"), identity={}, overwrite=True)
     assert (folder / "thesis.tex").exists()
 
 
@@ -100,13 +100,13 @@ def test_a_partial_that_somebody_changed_is_not_continued(movie: tuple[Path, Tem
     path, template, frames = movie
     partial = path.with_name(".b.npy.part")
     for damage in (lambda: os.truncate(partial, 200), partial.unlink, lambda: Path(f"{partial}.json").write_text("{")):
-        with array_sink(path, template, identity={}) as sink:
+        with open_array_sink(path, template, identity={}) as sink:
             sink.write(0, frames[:3])
             sink.flush()
         damage()
-        with array_sink(path, template, identity={}) as sink:
+        with open_array_sink(path, template, identity={}) as sink:
             assert sink.done == 0
-    with array_sink(path, template, identity={}) as sink:
+    with open_array_sink(path, template, identity={}) as sink:
         sink.write(0, frames)
         sink.flush()
         os.truncate(partial, 200)
@@ -122,12 +122,12 @@ def test_a_folder_that_cannot_be_written(movie: tuple[Path, Template, np.ndarray
     closed.chmod(0o555)
     folder = Path("/sys") if os.geteuid() == 0 else closed  # root may write where it likes, but not there
     with pytest.raises(UserError, match=rf"{folder}/b\.npy: cannot be written \(Permission denied\); type output=PATH"):
-        array_sink(folder / "b.npy", template, identity={})
+        open_array_sink(folder / "b.npy", template, identity={})
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        array_sink(tmp_path / "file" / "b.npy", template, identity={})
+        open_array_sink(tmp_path / "file" / "b.npy", template, identity={})
     with pytest.raises(UserError, match="File name too long"):
-        array_sink(tmp_path / f"{'b' * 249}.npy", template, identity={})
+        open_array_sink(tmp_path / f"{'b' * 249}.npy", template, identity={})
 
 
 def test_a_full_disk_is_found_at_the_start(movie: tuple[Path, Template, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +139,11 @@ def test_a_full_disk_is_found_at_the_start(movie: tuple[Path, Template, np.ndarr
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
         with pytest.raises(UserError, match=r"b\.npy: the disk is full.*free space and type the same command again"):
-            array_sink(path, template, identity={})
+            open_array_sink(path, template, identity={})
     huge = replace(template, shape=(1, 1, 7, 2**28, 2**28))
     with pytest.raises(UserError, match=r"are free, b\.npy needs .*; free space, or type output=PATH on another disk"):
-        array_sink(path, huge, identity={})
-    with array_sink(path, template, identity={}) as sink:
+        open_array_sink(path, huge, identity={})
+    with open_array_sink(path, template, identity={}) as sink:
         assert sink.done == 0
 
 
@@ -179,7 +179,7 @@ def test_a_limit_on_file_sizes_is_an_error_that_crashes_nothing(tmp_path: Path) 
     assert len(lines) == 6
     assert all("a limit on file sizes is reached (File too large)" in line for line in lines[:-1])
     assert "3 frames are kept, the same command continues" in lines[-2]  # Zarr, whose chunks are files of their own
-    with array_sink(tmp_path / "b.zarr", replace(template, format="zarr"), identity={}) as sink:
+    with open_array_sink(tmp_path / "b.zarr", replace(template, format="zarr"), identity={}) as sink:
         assert sink.done == 3
         sink.write(3, np.zeros((1, 1, 100, 200), np.float32))
         sink.finish()
@@ -194,14 +194,14 @@ def test_a_disk_that_fills_up_keeps_what_is_there(
     def full(handle: int, values: object, at: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with array_sink(path, template, identity={}) as sink:
+    with open_array_sink(path, template, identity={}) as sink:
         sink.write(0, frames[:4])
         sink.flush()
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(UserError, match="the disk is full.*4 frames are kept, the same command continues; free space"):
             sink.write(4, frames[4:])
     monkeypatch.undo()
-    with array_sink(path, template, identity={}) as sink:
+    with open_array_sink(path, template, identity={}) as sink:
         assert sink.done == 4
         sink.write(4, frames[4:])
         sink.finish()

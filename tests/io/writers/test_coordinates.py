@@ -14,7 +14,7 @@ from scipy.io import netcdf_file
 
 from tests.io.readers.test_open import REAL
 from tests.io.writers.test_array_writers import convert, stored
-from vsr.io.writers.coordinates import refine
+from vsr.io.writers.coordinates import refine_coordinates
 from vsr.io.writers.open import template_of
 
 T, Y, X = 7, 4, 5
@@ -23,7 +23,7 @@ T, Y, X = 7, 4, 5
 @given(start=st.floats(-1e3, 1e3), step=st.floats(-50, 50), length=st.integers(2, 9), scale=st.integers(1, 5))
 def test_a_uniform_grid_stays_uniform_and_covers_the_same_stretch(start: float, step: float, length: int, scale: int) -> None:
     coarse = start + step * np.arange(length)
-    fine = refine(coarse, scale)
+    fine = refine_coordinates(coarse, scale)
     assert fine.shape == (length * scale,)
     np.testing.assert_allclose(np.diff(fine), step / scale, rtol=1e-9, atol=1e-9)
     # A pixel of the coarse grid lies in the middle of those that it becomes.
@@ -35,7 +35,7 @@ def test_a_uniform_grid_stays_uniform_and_covers_the_same_stretch(start: float, 
 def test_curvilinear_coordinates_are_bilinear(scale: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     coarse = rng.random((2, Y, X)).cumsum(1).cumsum(2)  # a first axis that is no axis of pixels
-    fine = refine(refine(coarse, scale, 1), scale, 2)
+    fine = refine_coordinates(refine_coordinates(coarse, scale, 1), scale, 2)
     places = [(np.arange(n * scale) + 0.5) / scale - 0.5 for n in (Y, X)]
     grid = np.stack(np.meshgrid(*places, indexing="ij"), -1)
     for before, after in zip(coarse, fine, strict=True):
@@ -44,21 +44,23 @@ def test_curvilinear_coordinates_are_bilinear(scale: int, seed: int) -> None:
 
 
 def test_longitudes_that_jump() -> None:
-    across = refine(np.array([357.0, 359.0, 1.0, 3.0]), 2, period=360)
+    across = refine_coordinates(np.array([357.0, 359.0, 1.0, 3.0]), 2, period=360)
     np.testing.assert_allclose(across, [356.5, 357.5, 358.5, 359.5, 0.5, 1.5, 2.5, 3.5])
-    date_line = refine(np.array([178.0, 180.0, -178.0]), 2, period=360)
+    date_line = refine_coordinates(np.array([178.0, 180.0, -178.0]), 2, period=360)
     np.testing.assert_allclose(date_line, [177.5, 178.5, 179.5, -179.5, -178.5, -177.5])
-    np.testing.assert_allclose(refine(np.arange(360.0), 2, period=360), (np.arange(720) + 0.5) / 2 - 0.5)  # no jump: as it is
-    np.testing.assert_allclose(refine(np.array([0.0, 300.0]), 2), [-75, 75, 225, 375])  # no angle
-    with_gap = refine(np.array([350.0, np.nan, 10.0]), 2, period=360)
+    np.testing.assert_allclose(
+        refine_coordinates(np.arange(360.0), 2, period=360), (np.arange(720) + 0.5) / 2 - 0.5
+    )  # no jump: as it is
+    np.testing.assert_allclose(refine_coordinates(np.array([0.0, 300.0]), 2), [-75, 75, 225, 375])  # no angle
+    with_gap = refine_coordinates(np.array([350.0, np.nan, 10.0]), 2, period=360)
     assert np.isnan(with_gap[1:5]).all()
 
 
 def test_types_of_coordinates() -> None:
-    assert refine(np.arange(4), 2).dtype == np.float64
-    assert refine(np.arange(4, dtype=np.float32), 2).dtype == np.float32
+    assert refine_coordinates(np.arange(4), 2).dtype == np.float64
+    assert refine_coordinates(np.arange(4, dtype=np.float32), 2).dtype == np.float32
     with pytest.raises(ValueError, match="no spacing"):
-        refine(np.zeros(1), 2)
+        refine_coordinates(np.zeros(1), 2)
 
 
 def climate(values: np.ndarray | None = None) -> Any:

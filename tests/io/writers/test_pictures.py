@@ -15,7 +15,7 @@ from tests.io.writers.video.fakes import enlarge, nearest
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import read_picture
-from vsr.io.writers.pictures import PictureSink, picture_pair
+from vsr.io.writers.pictures import PictureSink, open_picture_pair
 
 HEIGHT, WIDTH = 12, 17
 
@@ -50,7 +50,7 @@ def test_colour_with_a_luma_network(tmp_path: Path) -> None:
 
 def test_the_network_sees_the_luma_that_it_was_trained_on(tmp_path: Path) -> None:
     Image.fromarray(smooth(3)).save(tmp_path / "a.png")
-    source, sink = picture_pair(tmp_path / "a.png", tmp_path / "b.png", scale=2, channels="luma", identity={})
+    source, sink = open_picture_pair(tmp_path / "a.png", tmp_path / "b.png", scale=2, channels="luma", identity={})
     sink.close()
     ((start, block),) = source.blocks(4)
     assert (start, block.shape, block.dtype) == (0, (1, 1, HEIGHT, WIDTH), np.float32)
@@ -113,7 +113,7 @@ def test_a_folder_keeps_its_names_and_order(tmp_path: Path) -> None:
     for number, name in enumerate(["f10.png", "f9.jpg", "f2.tif", "f11.bmp"]):
         pictures[name] = Image.fromarray(smooth(1, number)[..., 0])
         pictures[name].save(tmp_path / "in" / name, **({"quality": 100} if name.endswith("jpg") else {}))
-    source, sink = picture_pair(tmp_path / "in", tmp_path / "out", scale=2, channels="luma", identity={})
+    source, sink = open_picture_pair(tmp_path / "in", tmp_path / "out", scale=2, channels="luma", identity={})
     assert [file.name for file in source.files] == ["f2.tif", "f9.jpg", "f10.png", "f11.bmp"]
     with sink:
         for start, block in source.blocks(3):
@@ -150,7 +150,7 @@ def test_a_run_that_stopped_goes_on(tmp_path: Path) -> None:
         Image.fromarray(smooth(3, number)).save(tmp_path / "in" / f"{number}.png")
 
     def pair() -> tuple[object, PictureSink]:
-        return picture_pair(tmp_path / "in", tmp_path / "out", scale=2, channels="luma", identity={"network": 1})
+        return open_picture_pair(tmp_path / "in", tmp_path / "out", scale=2, channels="luma", identity={"network": 1})
 
     source, sink = pair()
     for start, block in source.blocks(2):  # type: ignore[attr-defined]

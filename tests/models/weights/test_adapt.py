@@ -1,4 +1,4 @@
-"""What `fit` promises: what is copied, what is adapted so that the function stays, what is left alone, and that it says so."""
+"""Promises of `adapt_weights`: what is copied, what is adapted so that the function stays, left alone, and reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.adapt import FitRow, fit, transposed_weights
+from vsr.models.weights.adapt import FitRow, adapt_weights, transposed_kernel_names
 
 sizes = st.integers(1, 5)
 odd = st.sampled_from([1, 3, 5])
@@ -26,7 +26,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def fit_one(own: Tensor, found: Tensor, name: str = "a.weight", **options: Any) -> tuple[Tensor, FitRow]:
-    values, rows = fit({name: own}, {name: found}, **options)
+    values, rows = adapt_weights({name: own}, {name: found}, **options)
     return values[name], rows[0]
 
 
@@ -37,7 +37,7 @@ def test_a_network_into_its_like() -> None:
     ours, theirs = FSRCNN(scale=2), FSRCNN(scale=2).double()
     target = dict(ours.named_parameters())
     before = {name: tensor.clone() for name, tensor in target.items()}
-    values, rows = fit(target, theirs.state_dict())
+    values, rows = adapt_weights(target, theirs.state_dict())
     assert rows == [FitRow(name, name, "loaded") for name in target]
     for name, value in values.items():
         assert value.dtype == torch.float32
@@ -50,7 +50,7 @@ def test_a_network_into_its_like() -> None:
 def test_names_that_differ_and_tensors_that_are_missing() -> None:
     target = {"body.0.weight": drawn(2, 1, 3, 3), "body.0.bias": drawn(2), "tail.bias": drawn(3)}
     source = {"conv1.weight": drawn(2, 1, 3, 3, seed=1), "body.0.bias": drawn(2, seed=2), "other": drawn(9)}
-    values, rows = fit(target, source, names={"body.0.weight": "conv1.weight", "tail.bias": "nothing"})
+    values, rows = adapt_weights(target, source, names={"body.0.weight": "conv1.weight", "tail.bias": "nothing"})
     assert rows == [
         FitRow("body.0.weight", "conv1.weight", "loaded"),
         FitRow("body.0.bias", "body.0.bias", "loaded"),
@@ -64,11 +64,11 @@ def test_names_that_differ_and_tensors_that_are_missing() -> None:
 def test_other_widths_are_refused_unless_asked_for() -> None:
     target, source = FSRCNNOriginal(d=32, s=5, m=1, scale=2), FSRCNNOriginal(scale=2)
     named = dict(target.named_parameters())
-    values, rows = fit(named, source.state_dict())
+    values, rows = adapt_weights(named, source.state_dict())
     assert {row.status for row in rows} == {"refused", "loaded"}  # the bias of the one output fits
     assert all(torch.equal(values[row.tensor], named[row.tensor]) for row in rows if row.status == "refused")
     assert rows[0].reason == "(56, 1, 5, 5) in the file, (32, 1, 5, 5) here"
-    _, rows = fit(named, source.state_dict(), overlap=True, transposed=transposed_weights(target))
+    _, rows = adapt_weights(named, source.state_dict(), overlap=True, transposed=transposed_kernel_names(target))
     assert {row.tensor: row.status for row in rows if row.tensor.startswith("enlarge")} == {
         "enlarge.weight": "overlap",
         "enlarge.bias": "loaded",
@@ -155,7 +155,7 @@ def test_spread_over_channels_a_grey_frame_gives_the_same(channels: int, width: 
 def test_a_luma_network_becomes_one_for_colour(network: Any) -> None:
     luma, colour = network(scale=2).double(), network(scale=2, channels=3).double()
     target = dict(colour.named_parameters())
-    values, rows = fit(target, luma.state_dict(), overlap=True, transposed=transposed_weights(colour))
+    values, rows = adapt_weights(target, luma.state_dict(), overlap=True, transposed=transposed_kernel_names(colour))
     assert {row.status for row in rows} == {"loaded"}
     colour.load_state_dict(values)
     grey = torch.rand(2, 1, 9, 8, dtype=torch.float64)
@@ -226,12 +226,14 @@ def test_what_is_made_for_a_scale_stays_with_it(scale: int, overlap: bool) -> No
     for kind, bound in ((FSRCNN, "enlarge.weight"), (FSRCNNOriginal, "enlarge.weight")):
         ours, theirs = kind(scale=scale), kind(scale=2)
         named = dict(ours.named_parameters())
-        values, rows = fit(named, theirs.state_dict(), overlap=overlap, transposed=transposed_weights(ours), scales=(2, scale))
+        values, rows = adapt_weights(
+            named, theirs.state_dict(), overlap=overlap, transposed=transposed_kernel_names(ours), scales=(2, scale)
+        )
         by_name = {row.tensor: row for row in rows}
         assert by_name.pop(bound) == FitRow(bound, bound, "fresh" if overlap else "refused", f"made for x2, here x{scale}")
         assert {row.status for row in by_name.values()} == {"loaded"}
         assert torch.equal(values[bound], named[bound])
-    _, rows = fit(Linear(scale=scale).state_dict(), Linear(scale=2).state_dict(), overlap=overlap, scales=(2, scale))
+    _, rows = adapt_weights(Linear(scale=scale).state_dict(), Linear(scale=2).state_dict(), overlap=overlap, scales=(2, scale))
     assert {row.status for row in rows} == {"fresh" if overlap else "refused"}
     shuffled = [fit_one(drawn(3 * scale**2, 8, 3, 3), drawn(12, 8, 3, 3), overlap=overlap, scales=(2, scale))[1]]
     assert shuffled[0].reason == f"made for x2, here x{scale}"
@@ -239,9 +241,11 @@ def test_what_is_made_for_a_scale_stays_with_it(scale: int, overlap: bool) -> No
 
 def test_the_same_scale_binds_nothing() -> None:
     network = FSRCNN(scale=2)
-    _, rows = fit(dict(network.named_parameters()), network.state_dict(), transposed=transposed_weights(network), scales=(2, 2))
+    _, rows = adapt_weights(
+        dict(network.named_parameters()), network.state_dict(), transposed=transposed_kernel_names(network), scales=(2, 2)
+    )
     assert {row.status for row in rows} == {"loaded"}
-    assert transposed_weights(network) == {"enlarge.weight"}
+    assert transposed_kernel_names(network) == {"enlarge.weight"}
 
 
 def test_kernels_of_another_size_stay_fresh() -> None:

@@ -27,8 +27,8 @@ from vsr.io.readers.pictures import read_picture
 from vsr.models.base import Network
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.adapt import authors_mapping, fit
-from vsr.models.weights.authors import AuthorsWeights, read_authors
+from vsr.models.weights.adapt import adapt_weights, authors_mapping
+from vsr.models.weights.authors import AuthorsWeights, read_authors_weights
 
 SHARED = ROOT.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the authors' files are not here: no ../shared/data")
@@ -120,7 +120,7 @@ def numpy_fsrcnn(content: Content, frame: np.ndarray, scale: int, crop: int = 4)
 
 
 def evaluate_layers(weights: AuthorsWeights, lr: Tensor, scale: int) -> Tensor:
-    """What `read_authors` gave, as the authors compute it: all borders replicated. (N, 1, h, w) -> (N, 1, H, W)."""
+    """What `read_authors_weights` gave, as the authors compute it: all borders replicated. (N, 1, h, w) -> (N, 1, H, W)."""
     x = bicubic_up(lr, scale) if weights.kind == "srcnn" else lr
     for layer in weights.layers:
         if layer.name == "deconvolution":
@@ -136,7 +136,7 @@ def evaluate_layers(weights: AuthorsWeights, lr: Tensor, scale: int) -> Tensor:
 def loaded(network: Network, weights: AuthorsWeights) -> Network:
     """The network in float64 with all its weights from the authors."""
     network = network.double()
-    values, rows = fit(dict(network.named_parameters()), authors_mapping(network, weights))
+    values, rows = adapt_weights(dict(network.named_parameters()), authors_mapping(network, weights))
     assert [row.status for row in rows] == ["loaded"] * len(rows)
     network.load_state_dict(values)
     return network.eval()
@@ -155,7 +155,7 @@ def as_batch(values: np.ndarray) -> Tensor:
 @torch.no_grad()
 def test_srcnn_is_the_authors_computation_to_the_last_border_pixel(k2: int, act: Any, tmp_path: Path) -> None:
     content = srcnn_content(k2)
-    weights = read_authors(saved(tmp_path / "srcnn.mat", content))
+    weights = read_authors_weights(saved(tmp_path / "srcnn.mat", content))
     assert (weights.kind, weights.architecture) == ("srcnn", f"SRCNN 9-{k2}-5")
     assert [layer.name for layer in weights.layers] == ["extraction", "mapping", "reconstruction"]
     # With a PReLU behind the last layer, too, where the authors have nothing.
@@ -169,7 +169,7 @@ def test_srcnn_is_the_authors_computation_to_the_last_border_pixel(k2: int, act:
 @torch.no_grad()
 def test_fsrcnn_is_the_authors_computation_away_from_the_border(scale: int, tmp_path: Path) -> None:
     content = fsrcnn_content()
-    weights = read_authors(saved(tmp_path / "fsrcnn.mat", content))
+    weights = read_authors_weights(saved(tmp_path / "fsrcnn.mat", content))
     assert (weights.kind, weights.architecture) == ("fsrcnn", "FSRCNN(6,3,2)")
     lr = frame(21, 19)
     network = loaded(FSRCNNOriginal(d=6, s=3, m=2, act="prelu", scale=scale), weights)
@@ -188,7 +188,7 @@ def test_fsrcnn_is_the_authors_computation_away_from_the_border(scale: int, tmp_
 def test_fsrcnn_is_the_authors_computation_to_the_last_border_pixel(scale: int, tmp_path: Path) -> None:
     content = fsrcnn_content()
     network = FSRCNNOriginal(d=6, s=3, m=2, act="prelu", border="replicate", scale=scale)
-    loaded(network, read_authors(saved(tmp_path / "fsrcnn.mat", content)))
+    loaded(network, read_authors_weights(saved(tmp_path / "fsrcnn.mat", content)))
     lr = frame(7, 9)
     theirs = numpy_fsrcnn(content, lr, scale, crop=int(network.enlarge.padding[0]))
     for form in (network, network.fold()):
@@ -198,7 +198,7 @@ def test_fsrcnn_is_the_authors_computation_to_the_last_border_pixel(scale: int, 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_layers_read_are_the_authors_computation_to_the_last_border_pixel(scale: int, tmp_path: Path) -> None:
     content = fsrcnn_content(m=1)
-    weights = read_authors(saved(tmp_path / "fsrcnn.mat", content))
+    weights = read_authors_weights(saved(tmp_path / "fsrcnn.mat", content))
     lr = frame(7, 9)
     ours = evaluate_layers(weights, as_batch(lr), scale)[0, 0]
     np.testing.assert_allclose(ours, numpy_fsrcnn(content, lr, scale), rtol=0, atol=1e-9)
@@ -210,7 +210,7 @@ def test_numbers_are_taken_as_they_are(compressed: bool, tmp_path: Path) -> None
     content = srcnn_content()
     content["weights_conv1"] = np.arange(81 * 64, dtype=np.int16).reshape(81, 64)
     content["biases_conv1"] = content["biases_conv1"].T
-    weights = read_authors(saved(tmp_path / "a.mat", content, do_compression=compressed))
+    weights = read_authors_weights(saved(tmp_path / "a.mat", content, do_compression=compressed))
     first = weights.layers[0]
     assert first.weight.dtype == torch.float64
     assert first.weight[5, 0, 2, 7] == content["weights_conv1"][7 * 9 + 2, 5]
@@ -219,7 +219,7 @@ def test_numbers_are_taken_as_they_are(compressed: bool, tmp_path: Path) -> None
 
 @needs_shared
 def test_the_released_files_hold_what_scipy_reads_from_them() -> None:
-    architectures = {path.name: read_authors(path).architecture for path in sorted((SHARED / "weights").glob("*.mat"))}
+    architectures = {path.name: read_authors_weights(path).architecture for path in sorted((SHARED / "weights").glob("*.mat"))}
     assert architectures == {
         "9-1-5_91-images_x2.mat": "SRCNN 9-1-5",
         "9-1-5_91-images_x3.mat": "SRCNN 9-1-5",
@@ -229,7 +229,7 @@ def test_the_released_files_hold_what_scipy_reads_from_them() -> None:
         "FSRCNN_x3.mat": "FSRCNN(56,12,4)",
     }
     theirs = scipy.io.loadmat(SHARED / "weights" / "FSRCNN_x2.mat")
-    for i, layer in enumerate(read_authors(SHARED / "weights" / "FSRCNN_x2.mat").layers):
+    for i, layer in enumerate(read_authors_weights(SHARED / "weights" / "FSRCNN_x2.mat").layers):
         kernels = layer.weight if layer.name == "deconvolution" else layer.weight.transpose(0, 1)  # (in, out, k, k)
         values = kernels.transpose(2, 3).flatten(2).numpy()
         stored = theirs["weights_conv"][i, 0]
@@ -269,7 +269,7 @@ def test_released_weights_gain_over_bicubic(file: str, build: Callable[..., Netw
     """In our networks as in the authors' computation, to the rounding of doubles."""
     hr = picture(2)
     lr = bicubic_down(hr, 2)
-    weights = read_authors(SHARED / "weights" / file)
+    weights = read_authors_weights(SHARED / "weights" / file)
     network = loaded(build(scale=2), weights)
     bicubic = psnr(bicubic_up(lr, 2), hr, 2)
     ours, theirs = network(lr), evaluate_layers(weights, lr, 2)
@@ -284,10 +284,10 @@ def test_the_released_fsrcnn_for_x3_is_one_pixel_off() -> None:
     """The authors' own script cuts its output one pixel further up and left than the truth (shave_x3)."""
     hr = picture(3)
     lr = bicubic_down(hr, 3)
-    sr = evaluate_layers(read_authors(SHARED / "weights" / "FSRCNN_x3.mat"), lr, 3)
+    sr = evaluate_layers(read_authors_weights(SHARED / "weights" / "FSRCNN_x3.mat"), lr, 3)
     bicubic = psnr(bicubic_up(lr, 3), hr, 3)
     moved = psnr(sr.roll((1, 1), (2, 3)), hr, 3)
-    network = loaded(FSRCNNOriginal(border="replicate", scale=3), read_authors(SHARED / "weights" / "FSRCNN_x3.mat"))
+    network = loaded(FSRCNNOriginal(border="replicate", scale=3), read_authors_weights(SHARED / "weights" / "FSRCNN_x3.mat"))
     ours = psnr(network(lr), hr, 3)
     print(f"bicubic {bicubic:.2f} dB, FSRCNN x3 as it is {psnr(sr, hr, 3) - bicubic:+.2f}, moved {moved - bicubic:+.2f}")
     assert psnr(sr, hr, 3) < bicubic
@@ -300,10 +300,10 @@ def test_the_released_fsrcnn_for_x3_is_one_pixel_off() -> None:
 
 def test_first_layers_into_the_reports_fsrcnn(tmp_path: Path) -> None:
     """It has 8 filters where FSRCNN-s has 5: those are loaded, the rest stays as it was."""
-    weights = read_authors(saved(tmp_path / "s.mat", fsrcnn_content(32, 5, 1)))
+    weights = read_authors_weights(saved(tmp_path / "s.mat", fsrcnn_content(32, 5, 1)))
     network = FSRCNN(scale=3).double()
     target = dict(network.named_parameters())
-    values, rows = fit(target, authors_mapping(network, weights, layers=4), overlap=True)
+    values, rows = adapt_weights(target, authors_mapping(network, weights, layers=4), overlap=True)
     partly = {f"features.{i}.{kind}" for i in (2, 4) for kind in ("weight", "bias")} | {"features.6.weight"}
     features = {row.tensor: row.status for row in rows if row.tensor.startswith("features")}
     assert len(features) == 12
@@ -312,24 +312,24 @@ def test_first_layers_into_the_reports_fsrcnn(tmp_path: Path) -> None:
     torch.testing.assert_close(values["features.4.weight"][:5, :5], weights.layers[2].weight, rtol=0, atol=0)
     torch.testing.assert_close(values["features.4.weight"][5:], target["features.4.weight"].data[5:], rtol=0, atol=0)
     assert set(authors_mapping(network, weights)) == set(authors_mapping(network, weights, layers=4))
-    _, strict = fit(target, authors_mapping(network, weights))
+    _, strict = adapt_weights(target, authors_mapping(network, weights))
     assert [row.tensor for row in strict if row.status == "refused"] == [r.tensor for r in rows if r.status == "overlap"]
 
 
 def test_layers_meet_by_what_they_do(tmp_path: Path) -> None:
-    deep = read_authors(saved(tmp_path / "deep.mat", fsrcnn_content(8, 4, 3)))
+    deep = read_authors_weights(saved(tmp_path / "deep.mat", fsrcnn_content(8, 4, 3)))
     shallow = FSRCNNOriginal(d=8, s=4, m=1, scale=2)
     source = authors_mapping(shallow, deep)
     assert source["features.6.weight"] is deep.layers[5].weight  # expanding, behind three mappings there and one here
     assert source["enlarge.weight"] is deep.layers[6].weight
-    first = authors_mapping(SRCNN(scale=2), read_authors(saved(tmp_path / "srcnn.mat", srcnn_content())), layers=1)
+    first = authors_mapping(SRCNN(scale=2), read_authors_weights(saved(tmp_path / "srcnn.mat", srcnn_content())), layers=1)
     assert list(first) == ["body.0.weight", "body.0.bias", "body.1.weight"]
     assert first["body.1.weight"].item() == 0  # ReLU
 
 
 def test_mappings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
-    srcnn = read_authors(saved(tmp_path / "srcnn.mat", srcnn_content()))
-    fsrcnn = read_authors(saved(tmp_path / "fsrcnn.mat", fsrcnn_content()))
+    srcnn = read_authors_weights(saved(tmp_path / "srcnn.mat", srcnn_content()))
+    fsrcnn = read_authors_weights(saved(tmp_path / "fsrcnn.mat", fsrcnn_content()))
     for network, weights, layers, message in (
         (FSRCNN(scale=2), srcnn, None, "SRCNN 9-1-5 has no layer in common with a FSRCNN"),
         (SRCNN(scale=2), fsrcnn, None, "no layer in common"),
@@ -349,7 +349,7 @@ def test_mappings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
 def refusal(path: Path) -> str:
     """The message without the path: one line."""
     with pytest.raises(UserError) as caught:
-        read_authors(path)
+        read_authors_weights(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert message.isprintable()
@@ -480,7 +480,7 @@ def test_damage_is_refused_or_harmless(tmp_path: Path, data: Any, compressed: bo
     path = tmp_path / "damaged.mat"
     path.write_bytes(raw)
     try:
-        weights = read_authors(path)
+        weights = read_authors_weights(path)
     except UserError as error:
         assert str(error).isprintable()
     else:

@@ -25,7 +25,7 @@ from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.files import architecture, describe, read_file, read_tensors
+from vsr.models.weights.files import describe_weight_file, read_weight_file, read_weight_tensors, recognise_architecture
 
 SHARED = ROOT.parent / "shared" / "data"
 TENSORS = {"a.weight": torch.arange(24.0).reshape(2, 3, 2, 2) / 7, "a.bias": torch.tensor([0.5, -2.0])}
@@ -67,9 +67,9 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 
 def refusal(path: Path) -> str:
-    """The message without the path: one line, and the same from `describe`."""
+    """The message without the path: one line, and the same from `describe_weight_file`."""
     messages = []
-    for function in (read_tensors, describe):
+    for function in (read_weight_tensors, describe_weight_file):
         with pytest.raises(UserError) as caught:
             function(path)
         messages.append(str(caught.value))
@@ -86,37 +86,37 @@ def refusal(path: Path) -> str:
 def test_state_dicts_are_read(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"file{suffix}"
     torch.save(TENSORS, path)
-    assert_same(read_tensors(path), TENSORS)
+    assert_same(read_weight_tensors(path), TENSORS)
     layer = torch.nn.Conv2d(2, 3, 3)
     torch.save(OrderedDict(layer.named_parameters()), path)
-    assert_same(read_tensors(str(path)), {"weight": layer.weight.data, "bias": layer.bias.data})  # type: ignore[union-attr]
+    assert_same(read_weight_tensors(str(path)), {"weight": layer.weight.data, "bias": layer.bias.data})  # type: ignore[union-attr]
 
 
 def test_of_our_checkpoints_the_network_is_read(tmp_path: Path) -> None:
     content = own_checkpoint()
     torch.save(content, tmp_path / "a.ckpt")
-    tensors = read_tensors(tmp_path / "a.ckpt")
+    tensors = read_weight_tensors(tmp_path / "a.ckpt")
     network = StandardizedResidual(FSRCNN(scale=2))
     network.load_state_dict(tensors)
     assert list(tensors)[:4] == ["mean", "std", "rms", "network.features.0.weight"]
     # A plain state dict of the same network has a prefix that is the network's own.
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    assert_same(read_tensors(tmp_path / "a.pt"), network.state_dict())
+    assert_same(read_weight_tensors(tmp_path / "a.pt"), network.state_dict())
 
 
 def test_other_lightning_checkpoints_are_read(tmp_path: Path) -> None:
     torch.save({"state_dict": TENSORS, "epoch": 3, "hyper_parameters": {"rate": 0.1}}, tmp_path / "a.ckpt")
-    assert_same(read_tensors(tmp_path / "a.ckpt"), TENSORS)
+    assert_same(read_weight_tensors(tmp_path / "a.ckpt"), TENSORS)
 
 
 def test_safetensors_are_read(tmp_path: Path) -> None:
     values = {f"features.{i}.weight": np.full((i + 1, 2), i, np.float32) for i in (10, 2, 0)}
     path = tmp_path / "a.safetensors"
     path.write_bytes(safetensors_bytes(values))
-    tensors = read_tensors(path)
+    tensors = read_weight_tensors(path)
     assert list(tensors) == ["features.0.weight", "features.2.weight", "features.10.weight"]
     assert all(np.array_equal(tensors[name], values[name]) for name in values)
-    assert "kind          safetensors" in describe(path)
+    assert "kind          safetensors" in describe_weight_file(path)
 
 
 def test_what_an_exported_file_says_of_itself_is_shown(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_what_an_exported_file_says_of_itself_is_shown(tmp_path: Path) -> None:
 
     said = {"checkpoint": "0" * 64, "vsr": "0.1.0", "name": "fsrcnn", "scale": "3", "data": "a\x1b[2Jb"}
     save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", said)
-    assert read_file(tmp_path / "a.safetensors").facts["scale"] == "3"
-    assert "scale         3" in describe(tmp_path / "a.safetensors")
-    assert "\x1b" not in describe(tmp_path / "a.safetensors")
+    assert read_weight_file(tmp_path / "a.safetensors").facts["scale"] == "3"
+    assert "scale         3" in describe_weight_file(tmp_path / "a.safetensors")
+    assert "\x1b" not in describe_weight_file(tmp_path / "a.safetensors")
     del said["checkpoint"]  # somebody else's header means something else
     save_file({"w": torch.ones(3)}, tmp_path / "a.safetensors", said)
-    assert read_file(tmp_path / "a.safetensors").facts == {}
+    assert read_weight_file(tmp_path / "a.safetensors").facts == {}
 
 
 # --- shown ----------------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_what_an_exported_file_says_of_itself_is_shown(tmp_path: Path) -> None:
 
 def test_a_table_of_our_checkpoint(tmp_path: Path) -> None:
     torch.save(own_checkpoint(), tmp_path / "a.ckpt")
-    lines = describe(tmp_path / "a.ckpt").splitlines()
+    lines = describe_weight_file(tmp_path / "a.ckpt").splitlines()
     assert lines[:9] == [
         str(tmp_path / "a.ckpt"),
         "  kind          checkpoint of vsr",
@@ -158,16 +158,16 @@ def test_a_table_of_our_checkpoint(tmp_path: Path) -> None:
 
 def test_means_and_deviations_are_those_of_the_tensor(tmp_path: Path) -> None:
     torch.save(TENSORS, tmp_path / "a.pt")
-    rows = [line.split() for line in describe(tmp_path / "a.pt").splitlines()[-2:]]
+    rows = [line.split() for line in describe_weight_file(tmp_path / "a.pt").splitlines()[-2:]]
     values = TENSORS["a.weight"].numpy()
     assert rows[0] == ["a.weight", "2x3x2x2", "float32", f"{values.mean():.4g}", f"{values.std():.4g}"]
     assert rows[1] == ["a.bias", "2", "float32", "-0.75", "1.25"]
-    assert "  architecture  not recognised" in describe(tmp_path / "a.pt")
+    assert "  architecture  not recognised" in describe_weight_file(tmp_path / "a.pt")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the authors' files are not here: no ../shared/data")
 def test_a_table_of_an_authors_file() -> None:
-    lines = describe(SHARED / "weights" / "FSRCNN-s_x2.mat").splitlines()
+    lines = describe_weight_file(SHARED / "weights" / "FSRCNN-s_x2.mat").splitlines()
     assert "  kind          weights of the authors (MATLAB 5)" in lines
     assert "  architecture  FSRCNN-s = FSRCNN(32,5,1)" in lines
     assert [line.split()[:4] for line in lines if "expanding" in line] == [
@@ -182,7 +182,7 @@ def test_cards_of_any_content_are_shown_as_far_as_they_go(tmp_path: Path) -> Non
     for card in ({}, {"config": [1], "data": {"name": {"a": 1}}}, {"config": {"epochs": "x\n" * 99}}):
         for epoch in (None, "3", 2):
             torch.save(content | {"vsr": card, "epoch": epoch, "global_step": []}, tmp_path / "a.ckpt")
-            text = describe(tmp_path / "a.ckpt")
+            text = describe_weight_file(tmp_path / "a.ckpt")
             assert "  kind          checkpoint of vsr" in text
             assert len(text.splitlines()) <= 27
 
@@ -201,7 +201,7 @@ def test_cards_of_any_content_are_shown_as_far_as_they_go(tmp_path: Path) -> Non
     ids=str,
 )
 def test_networks_are_recognised(network: torch.nn.Module, name: str | None) -> None:
-    assert architecture(network.state_dict()) == name
+    assert recognise_architecture(network.state_dict()) == name
 
 
 # --- refused --------------------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path, at: int, 
     path = tmp_path / "flipped.pt"
     path.write_bytes(raw)
     try:
-        tensors = read_tensors(path)
+        tensors = read_weight_tensors(path)
     except UserError as error:
         assert str(error).isprintable()
     else:
@@ -326,7 +326,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
         assert message in refusal(path)
     path.write_bytes(b"MATLAB 5.0 MAT-file")
     with pytest.raises(UserError, match="a MATLAB or HDF5 file"):
-        read_tensors(path)
+        read_weight_tensors(path)
     with path.open("wb") as stream:
         np.savez(stream, a=np.ones(3))
     assert "not a file of torch" in refusal(path)

@@ -20,15 +20,15 @@ from tests.fakes import ROOT, TINY_CLIMATE, assert_same_scores, compose_config, 
 from tests.models.weights.test_authors import fsrcnn_content, needs_shared, saved, srcnn_content
 from tests.training.resume.test_checkpoints import Mark
 from vsr.__main__ import main
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
-from vsr.models.parameter_names import canonical
+from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.authors import read_authors
+from vsr.models.weights.authors import read_authors_weights
 from vsr.models.weights.init import Checkpoint, Random
-from vsr.models.weights.transfer import loaded_mask, parameters_by_name
+from vsr.models.weights.transfer import parameters_by_name, transferred_mask
 from vsr.training.resume.checkpoints import read_checkpoint
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -39,7 +39,7 @@ SCORED = [*QUICK, "epochs=0"]
 def weights_of(folder: Path) -> dict[str, Tensor]:
     """The tensors of a run's best checkpoint, by the names of the init report."""
     state = read_checkpoint(folder / "checkpoints" / "best.ckpt")["state_dict"]
-    return {canonical(name): tensor for name, tensor in state.items() if name.startswith("network.")}
+    return {canonical_parameter_name(name): tensor for name, tensor in state.items() if name.startswith("network.")}
 
 
 def statuses(results: dict[str, Any]) -> dict[str, str]:
@@ -87,7 +87,7 @@ def test_as_in_the_report(mat: Path, tmp_path: Path, caplog: pytest.LogCaptureFi
     assert row["shape"] == (8, 8, 3, 3)
     assert row["source"] == "mapping 1, weight"
     assert row["reason"] == "leading (5, 5): (5, 5, 3, 3) in the file, (8, 8, 3, 3) here"
-    theirs, ours = read_authors(mat).layers, weights_of(tmp_path)
+    theirs, ours = read_authors_weights(mat).layers, weights_of(tmp_path)
     assert torch.equal(ours["features.0.weight"], (theirs[0].weight * ours["std"].double()).float())  # the input is standardised
     assert torch.equal(ours["features.4.weight"][:5, :5], theirs[2].weight.float())
     assert torch.equal(ours["features.3.weight"], theirs[1].slope.float().expand(8))
@@ -124,7 +124,7 @@ def test_inside_the_residual_the_last_layer_stays_fresh(mat: Path, tmp_path: Pat
     assert reasons(results)["enlarge.weight"].endswith("recipe.residual=none loads it")
     whole = train_here(tmp_path / "b", [*SCORED, *start, "recipe.residual=none"])
     assert set(statuses(whole).values()) == {"loaded"}
-    assert torch.equal(weights_of(tmp_path / "b")["enlarge.weight"], read_authors(mat).layers[-1].weight.float())
+    assert torch.equal(weights_of(tmp_path / "b")["enlarge.weight"], read_authors_weights(mat).layers[-1].weight.float())
     with pytest.raises(UserError, match=r"init.layers=5: .*type recipe.residual=none, or a smaller init.layers"):
         train_here(tmp_path / "c", [*SCORED, *start, "init.layers=5"])
 
@@ -377,13 +377,13 @@ def test_what_came_from_elsewhere(tmp_path: Path) -> None:
     network = FSRCNN(scale=2)
     drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(network).items()}
     report = Checkpoint(path=str(tmp_path / "a.pt"), mismatch="overlap", modules=["features"])(network)
-    values = loaded_mask(network, drawn, report)
+    values = transferred_mask(network, drawn, report)
     assert all(name.startswith("features") for name in values)
     assert values["features.0.weight"].all()
     inside = torch.zeros(8, 8, 3, 3)
     inside[:5, :5] = 1
     assert torch.equal(values["features.4.weight"], inside)
-    assert loaded_mask(network, drawn, Random()(network)) == {}
+    assert transferred_mask(network, drawn, Random()(network)) == {}
 
 
 # --- composed, and read again -----------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_what_came_from_elsewhere(tmp_path: Path) -> None:
 def test_a_sweep_over_starts_composes(mat: Path) -> None:
     """-m init=random,authors weights=FILE."""
     for start in ("random", "authors", "checkpoint"):
-        check(compose_config("train", [f"init={start}", f"weights={mat}"]))
+        check_config(compose_config("train", [f"init={start}", f"weights={mat}"]))
 
 
 def test_a_checkpoint_can_be_scored_when_the_file_of_its_start_is_gone(mat: Path, tmp_path: Path) -> None:

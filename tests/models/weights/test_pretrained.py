@@ -20,10 +20,10 @@ from safetensors import safe_open
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, train_here
 from tests.models.weights.test_authors import fsrcnn_content, saved
 from tests.models.weights.test_init import reasons, statuses, weights_of
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.io.readers.pictures import offline_photographs, read_picture
+from vsr.io.readers.pictures import list_offline_photographs, read_picture
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
@@ -32,11 +32,11 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
 from vsr.models.weights import pretrained
-from vsr.models.weights.files import describe, read_tensors
+from vsr.models.weights.files import describe_weight_file, read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.models.weights.pretrained import FOLDER, Pretrained, list_pretrained
 from vsr.models.weights.transfer import parameters_by_name
-from vsr.training.build import build_network, make
+from vsr.training.build import build_network, build_node
 from vsr.types import TrainingFrames
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -52,13 +52,13 @@ def fsrcnn_s(scale: int = 2, channels: int = 1) -> Network:
 def of_config(model: str, scale: int) -> Network:
     """The network that train.py makes, not yet prepared."""
     cfg = compose_config("train", [f"model={model}"])
-    return build_network("model", cfg.model, make("recipe", cfg.recipe), scale=scale, channels=1)
+    return build_network("model", cfg.model, build_node("recipe", cfg.recipe), scale=scale, channels=1)
 
 
 def as_in_the_file(model: str, scale: int) -> Network:
     """With every tensor of the file, its statistics too."""
     network = of_config(model, scale)
-    network.load_state_dict(read_tensors(FOLDER / f"{model}_x{scale}.safetensors"))
+    network.load_state_dict(read_weight_tensors(FOLDER / f"{model}_x{scale}.safetensors"))
     return network.eval()
 
 
@@ -80,7 +80,7 @@ def test_there_is_one_for_every_frame_network_and_scale() -> None:
 @pytest.mark.parametrize(("model", "scale"), FILES)
 def test_a_file_is_float32_and_says_where_it_comes_from(model: str, scale: int) -> None:
     path = FOLDER / f"{model}_x{scale}.safetensors"
-    assert {tensor.dtype for tensor in read_tensors(path).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in read_weight_tensors(path).values()} == {torch.float32}
     with safe_open(path, "pt") as file:
         said = file.metadata()
     assert re.fullmatch("[0-9a-f]{64}", said["data_sha256"])
@@ -100,7 +100,7 @@ def test_its_card_says_the_truth(model: str, scale: int) -> None:
     # On the fourth one, cell, bicubic errs by less than half a grey level.
     assert all(float(own[at]) > float(bicubic[at]) + 0.1 for at in map(head.index, ("chelsea", "coins", "rocket")))
     coins = head.index("coins")
-    [path] = [path for path in offline_photographs() if path.stem == "coins"]
+    [path] = [path for path in list_offline_photographs() if path.stem == "coins"]
     luma = torch.from_numpy(read_picture(path, "luma").values)[None] / 255
     luma = luma[..., : luma.shape[-2] // scale * scale, : luma.shape[-1] // scale * scale]
     for cells, network in ((own, as_in_the_file(model, scale)), (bicubic, Interpolation(method="bicubic", scale=scale))):
@@ -109,7 +109,7 @@ def test_its_card_says_the_truth(model: str, scale: int) -> None:
 
 
 def test_what_is_in_a_file_can_be_shown() -> None:
-    text = describe(FOLDER / "fsrcnn_s_x3.safetensors")
+    text = describe_weight_file(FOLDER / "fsrcnn_s_x3.safetensors")
     for line in ("kind +safetensors", r"architecture +FSRCNN\(32,5,1\), standardized residual", "scale +3", "data +photographs"):
         assert re.search(f"^  {line}$", text, re.M)
     assert "features.0.weight" in text
@@ -146,7 +146,7 @@ def test_before_training_it_is_the_network_of_the_card(model: str, scale: int) -
 def test_the_layers_of_the_network_decide_not_its_name() -> None:
     network = StandardizedResidual(FSRCNNOriginal(d=56, s=12, m=4, scale=3))
     Pretrained()(network, frames=lambda: smooth_frames(3))
-    theirs = read_tensors(FOLDER / "fsrcnn_56_x3.safetensors")
+    theirs = read_weight_tensors(FOLDER / "fsrcnn_56_x3.safetensors")
     assert torch.equal(parameters_by_name(network)["features.4.weight"], theirs["network.features.4.weight"])
 
 
@@ -174,7 +174,7 @@ def test_a_movie_network_from_a_named_frame_network() -> None:
     report = Pretrained(name="fsrcnn", inflate="average", mismatch="overlap")(network)
     row = next(row for row in report if row.tensor == "body.0.weight")
     assert (row.status, row.source) == ("loaded", "features.0.weight")
-    theirs = read_tensors(FOLDER / "fsrcnn_x2.safetensors")
+    theirs = read_weight_tensors(FOLDER / "fsrcnn_x2.safetensors")
     expected = theirs["network.features.0.weight"] / theirs["std"]  # statistics are not measured yet: mean 0, std 1
     torch.testing.assert_close(parameters_by_name(network)["body.0.weight"].sum(2), expected)
 
@@ -264,7 +264,7 @@ def test_a_run_reports_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert notes["features.2.weight"] == ""
     assert "14 of 14 tensors brought" in caplog.text
     assert "is not read" not in caplog.text
-    theirs = read_tensors(FOLDER / "fsrcnn_s_x3.safetensors")
+    theirs = read_weight_tensors(FOLDER / "fsrcnn_s_x3.safetensors")
     ours = weights_of(tmp_path)
     torch.testing.assert_close(ours["enlarge.weight"] * ours["rms"], theirs["network.enlarge.weight"] * theirs["rms"])
 
@@ -290,9 +290,9 @@ def test_a_sweep_over_starts_in_one_line(script: Script, tmp_path: Path) -> None
 
 
 def test_the_scale_of_a_start_is_checked_at_once() -> None:
-    check(compose_config("train", ["init=pretrained", "init.scale=2"]))
+    check_config(compose_config("train", ["init=pretrained", "init.scale=2"]))
     with pytest.raises(UserError, match="init.scale=5: weights are for x2, x3 or x4; type init.scale=2"):
-        check(compose_config("train", ["init=pretrained", "init.scale=5"]))
+        check_config(compose_config("train", ["init=pretrained", "init.scale=5"]))
 
 
 # --- how they are made ------------------------------------------------------------------------------------------------------
@@ -320,4 +320,4 @@ def test_the_command_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [found] = list_pretrained(tmp_path / "out")
     assert (found.network, found.scale, found.first, found.last) == ("fsrcnn_s", 2, "features.0", "enlarge")
     kept = weights_of(tmp_path / "runs" / "fsrcnn_s_x2")
-    assert torch.equal(read_tensors(path)["network.enlarge.weight"], kept["enlarge.weight"])
+    assert torch.equal(read_weight_tensors(path)["network.enlarge.weight"], kept["enlarge.weight"])

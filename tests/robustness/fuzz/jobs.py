@@ -27,9 +27,9 @@ import vsr.inference.upscaler
 import vsr.training.run
 from tests.fakes import CONF
 from vsr.__main__ import run_command
-from vsr.commands.app import launch
-from vsr.config.check import check
-from vsr.config.messages import one_line
+from vsr.commands.app import run_hydra_app
+from vsr.config.check import check_config
+from vsr.config.messages import one_line_message
 from vsr.config.schema import SCHEMAS
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.climate import ClimateDataModule
@@ -122,13 +122,13 @@ def run(folder: str) -> None:
 def config(script: str, *arguments: str) -> None:
     """A script with these arguments, up to its work."""
     sys.argv = [f"{script}.py", *arguments]
-    launch(script, lambda cfg, folder: None)
+    run_hydra_app(script, lambda cfg, folder: None)
 
 
 def train(script: str, *arguments: str) -> None:
     """The same with its work."""
     sys.argv = [f"{script}.py", *arguments]
-    launch(script, lambda cfg, folder: print(vsr.training.run.train(cfg, folder)["rows"]))
+    run_hydra_app(script, lambda cfg, folder: print(vsr.training.run.train(cfg, folder)["rows"]))
 
 
 def whole(script: str, name: str) -> None:
@@ -136,8 +136,8 @@ def whole(script: str, name: str) -> None:
     try:
         cfg = OmegaConf.merge(OmegaConf.structured(SCHEMAS[script]), OmegaConf.load(name))
         assert isinstance(cfg, DictConfig)
-        check(cfg)
+        check_config(cfg)
     except UserError as error:
         refuse(error)
     except OmegaConfBaseException as error:
-        refuse(UserError(one_line(error, CONF, script)))
+        refuse(UserError(one_line_message(error, CONF, script)))

@@ -23,16 +23,16 @@ from tests.fakes import compose_config, moving_pattern, write_video
 from tests.robustness.fuzz.edits import edit_tree
 from tests.robustness.fuzz.formats import FORMATS
 from tests.robustness.fuzz.weight_formats import trained
-from vsr.commands.app import launch
-from vsr.config.check import check
+from vsr.commands.app import run_hydra_app
+from vsr.config.check import check_config
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
 from vsr.inference.trained import read_trained
 from vsr.io.readers.open import open_movie
 from vsr.io.readers.pictures import read_picture
-from vsr.io.readers.video import read_luma
-from vsr.models.weights.files import read_file
+from vsr.io.readers.video import read_video_luma
+from vsr.models.weights.files import read_weight_file
 from vsr.recipe import Recipe
 
 
@@ -57,14 +57,14 @@ def test_a_title_need_not_be_utf_8(tmp_path: Path) -> None:
     raw = (tmp_path / "b.mkv").read_bytes()
     assert raw.count(b"XXXXXXXX") == 1
     (tmp_path / "b.mkv").write_bytes(raw.replace(b"XXXXXXXX", "Flüsse!!".encode("latin-1")))
-    assert np.array_equal(read_luma(tmp_path / "b.mkv"), luma)
+    assert np.array_equal(read_video_luma(tmp_path / "b.mkv"), luma)
 
 
 def test_a_video_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving_pattern(3, 16, 16), "libx264", "yuv420p")
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
     with pytest.raises(UserError, match="holds no video stream|not a readable video"):
-        read_luma(path)
+        read_video_luma(path)
 
 
 def test_a_damaged_picture_of_16_bit_colour_is_refused(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_remarks_of_torch_on_a_checkpoint_are_not_shown(
     torch.save(content, tmp_path / "a.ckpt")
     rewrite_pickle(tmp_path / "a.ckpt", tmp_path / "b.ckpt", lambda raw: b"\x80q" + raw[2:])  # protocol 113
     vsr.load(tmp_path / "b.ckpt", device="cpu")
-    read_file(tmp_path / "b.ckpt")
+    read_weight_file(tmp_path / "b.ckpt")
     assert not recwarn.list
 
 
@@ -199,7 +199,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     """The one line with which train.py refuses these arguments."""
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     with pytest.raises(SystemExit) as status:
-        launch("train", lambda cfg, folder: None)
+        run_hydra_app("train", lambda cfg, folder: None)
     assert status.value.code == 1
     line = capsys.readouterr().err.removesuffix("\n")
     assert line.isprintable()
@@ -223,4 +223,4 @@ def test_a_group_that_names_nothing_is_refused(key: str) -> None:
     OmegaConf.set_struct(cfg, False)
     del cfg[key]["_target_"]
     with pytest.raises(UserError, match=f"is no config of {key}; type {key}=NAME"):
-        check(cfg)
+        check_config(cfg)

@@ -17,15 +17,15 @@ from tests.conftest import Script
 from tests.fakes import CONF, TINY_CLIMATE, choices, compose_config
 from tests.kills import first_difference, outcome
 from tests.training.resume.test_resume import Steps
-from vsr.config.check import check
-from vsr.config.duration import seconds_of
+from vsr.config.check import check_config
+from vsr.config.duration import parse_duration
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder
 from vsr.system.cpu import computes_bf16
 from vsr.system.signals import Stopped
-from vsr.training.budget.plan import AIM, EPOCHS, Rate, plan
-from vsr.training.budget.step_time import measure
+from vsr.training.budget.plan import AIM, EPOCHS, Rate, plan_budget
+from vsr.training.budget.step_time import time_steps
 from vsr.training.build import build_data
 from vsr.training.callbacks import TimeLimit
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -38,7 +38,7 @@ SLOW = Rate(0.25, 0.1)  # what the tests let a step seem to take: 5 s are then 5
 
 def run(folder: Path, *overrides: str) -> dict[str, Any]:
     cfg = compose_config("train", [*TINY, *overrides])
-    check(cfg)
+    check_config(cfg)
     return train(cfg, folder)
 
 
@@ -49,14 +49,14 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from vsr.training.budget import step_time as timing
 
     measured: list[str] = []
-    real = resolve.fit_rates
+    real = resolve.measure_fit_rates
 
     def rates(*arguments: Any) -> dict[str, Rate]:
         found = real(*arguments)
         measured.extend(found)
         return dict.fromkeys(found, SLOW)
 
-    monkeypatch.setattr(resolve, "fit_rates", rates)
+    monkeypatch.setattr(resolve, "measure_fit_rates", rates)
     monkeypatch.setattr(timing, "SECONDS", 0.1)
     monkeypatch.setattr(resolve, "OVERTIME", 1000.0)  # the rates are not those of this machine, nor is it quiet
     return measured
@@ -71,7 +71,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     ("text", "seconds"), [("90s", 90.0), ("5min", 300.0), ("1.5h", 5400.0), ("0.5 min", 30.0), (".1h", 360.0), ("5s", 5.0)]
 )
 def test_a_budget_is_a_time(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_a_budget_is_a_time(text: str, seconds: float) -> None:
 )
 def test_what_is_no_time_is_refused_with_what_to_type(text: str, said: str) -> None:
     with pytest.raises(UserError) as refused:
-        seconds_of(text)
+        parse_duration(text)
     assert said in str(refused.value)
 
 
 @given(st.floats(1e-4, 10), st.floats(1e-3, 100), st.floats(5, 1e5))
 def test_a_plan_ends_within_its_budget_and_uses_it(step: float, epoch: float, seconds: float) -> None:
     try:
-        found = plan(Rate(step, epoch), seconds)
+        found = plan_budget(Rate(step, epoch), seconds)
     except UserError as error:
         assert step + epoch > AIM * seconds * (1 - 1e-9), error
         return
@@ -114,7 +114,7 @@ def test_a_plan_ends_within_its_budget_and_uses_it(step: float, epoch: float, se
 
 def test_a_budget_without_time_for_a_step_is_refused() -> None:
     with pytest.raises(UserError, match=r"one step takes 30 s and what follows an epoch 2 s; type budget=33s or more"):
-        plan(Rate(30, 2), 10)
+        plan_budget(Rate(30, 2), 10)
 
 
 def test_a_run_with_a_budget_is_the_one_typed_with_its_plan_to_the_bit(slow: list[str], tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_measuring_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cfg = compose_config("train", [*TINY, "model=joint", "tune.freeze=[first]", "tune.freeze_epochs=1"])
     data = build_data(cfg)
     before = random_states()
-    found = measure(cfg, data)
+    found = time_steps(cfg, data)
     assert 0 < found.step < 2
     assert 0 < found.epoch < 20
     assert first_difference(random_states(), before) is None
@@ -164,7 +164,7 @@ def test_a_rate_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(SRModule, "training_step", slow_step)
     monkeypatch.setattr(SRModule, "on_validation_epoch_end", slow_end)
     cfg = compose_config("train", [*TINY, "model=plain"])
-    found = measure(cfg, build_data(cfg))
+    found = time_steps(cfg, build_data(cfg))
     assert 0.02 < found.step < 0.2  # with room for other load
     assert 0.2 < found.epoch < 4
 
@@ -184,17 +184,17 @@ def test_a_run_with_a_budget_that_was_stopped_goes_on_with_its_plan(
 
     overrides = [*overrides, "budget=5s"]
     whole = run(tmp_path / "whole", *overrides)
-    real = resolve.fit_rates
+    real = resolve.measure_fit_rates
 
     def rates(*arguments: Any) -> dict[str, Rate]:
         found = real(*arguments)
         steps.count, steps.at = 0, stops[0]  # counted from the first step that is not of the measurement
         return found
 
-    monkeypatch.setattr(resolve, "fit_rates", rates)
+    monkeypatch.setattr(resolve, "measure_fit_rates", rates)
     with pytest.raises(Stopped):
         run(tmp_path / "parts", *overrides, "resume=auto")
-    monkeypatch.setattr(resolve, "fit_rates", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(resolve, "measure_fit_rates", lambda *_: pytest.fail("measured again"))
     for steps.at in stops[1:]:
         with pytest.raises(Stopped):
             run(tmp_path / "parts", *overrides, "resume=auto")
@@ -230,9 +230,9 @@ def test_stages_share_a_budget_in_the_ratio_of_their_epochs(slow: list[str], tmp
 )
 def test_what_follows_from_a_budget_is_not_typed(overrides: list[str], said: str) -> None:
     with pytest.raises(UserError) as refused:
-        check(compose_config("train", overrides))
+        check_config(compose_config("train", overrides))
     assert str(refused.value).startswith(said)
-    check(compose_config("train", ["preset=fast", "budget=null", "epochs=3"]))
+    check_config(compose_config("train", ["preset=fast", "budget=null", "epochs=3"]))
 
 
 def test_patience_is_off_under_a_budget_unless_it_is_typed(slow: list[str], tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
 
     # Seconds by steps: 3 s each, so that 7.5 s of the budget of 5 s are over in the middle of the first epoch.
     monkeypatch.setattr(SRModule, "trained_seconds", lambda module: 3.0 * module.global_step)
-    monkeypatch.setattr("vsr.training.budget.resolve.fit_rates", lambda *_: {"whole": Rate(0.1, 0.1)})
+    monkeypatch.setattr("vsr.training.budget.resolve.measure_fit_rates", lambda *_: {"whole": Rate(0.1, 0.1)})
     monkeypatch.setattr("vsr.training.budget.resolve.OVERTIME", 1.5)
     with caplog.at_level(logging.WARNING):
         results = run(tmp_path, "budget=5s")
@@ -265,9 +265,9 @@ def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps:
     """A run that lay still for an hour is not over its time: seconds are taken from the checkpoint, not from the calendar."""
     from vsr.training.budget import resolve
 
-    assert resolve.time_limits({"seconds": 10.0, "steps": 1, "fits": {"whole": {"epochs": 1, "step": 1.0, "epoch": 0.0}}}) == {
-        "whole": 10_000.0
-    }
+    assert resolve.budget_time_limits(
+        {"seconds": 10.0, "steps": 1, "fits": {"whole": {"epochs": 1, "step": 1.0, "epoch": 0.0}}}
+    ) == {"whole": 10_000.0}
     results = run(tmp_path, "budget=5s")
     saved = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["vsr_progress"]["spent"]
     assert 0 < saved <= results["provenance"]["cost"]["training_seconds"]
@@ -282,7 +282,7 @@ def test_a_network_without_weights_needs_no_budget(tmp_path: Path, caplog: pytes
     cfg = compose_config("train", [*TINY, "model=bicubic"])
     data = build_data(cfg)
     with pytest.raises(UserError, match="there is nothing to train, and so nothing to measure"):
-        measure(cfg, data)
+        time_steps(cfg, data)
 
 
 def test_a_sweep_knows_its_runs_again(slow: list[str], tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_every_preset_trains(preset: str, slow: list[str], tmp_path: Path) -> No
 
 def test_what_is_typed_wins_over_a_preset() -> None:
     cfg = compose_config("train", ["preset=best", "model=fsrcnn", "budget=5min", "precision=32", "recipe.rate=1e-3"])
-    check(cfg)
+    check_config(cfg)
     assert (cfg.name, cfg.budget, cfg.precision, cfg.recipe.rate) == ("fsrcnn", "5min", 32, 1e-3)
     assert cfg.model._target_.endswith("fsrcnn.FSRCNN")
     assert compose_config("train", ["model=fsrcnn", "preset=best"]).name == "fsrcnn"
@@ -384,7 +384,7 @@ def test_training_takes_the_time_of_its_budget(tmp_path: Path) -> None:
 def test_a_source_of_data_serves_the_run_as_if_it_had_not_been_measured(slow: list[str]) -> None:
     cfg = compose_config("train", [*TINY, "model=plain"])
     measured, fresh = build_data(cfg), build_data(cfg)
-    measure(cfg, measured)
+    time_steps(cfg, measured)
 
     def first(data: SRDataModule) -> torch.Tensor:
         data.configure_loaders(data.recipe if data is fresh else fresh.recipe, context=0, margin=0, trim=0)

@@ -17,7 +17,7 @@ from vsr.models.plain import Plain
 from vsr.recipe import Recipe
 from vsr.training.modules.base import SRModule
 from vsr.training.modules.frame import FrameSR
-from vsr.training.modules.losses import further_terms, loss_function, spectral_loss_amplitudes
+from vsr.training.modules.losses import additional_loss_terms, loss_function, spectral_loss_amplitudes
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "recipe.steps=4"]
 NONE = {"gradient": 0.0, "spectral": 0.0, "temporal": 0.0}
@@ -28,7 +28,7 @@ def clips(seed: int) -> Tensor:
 
 
 def term(sr: Tensor, hr: Tensor, mask: Tensor | None = None, kind: Any = "mse", **weight: float) -> Tensor:
-    found = [w * loss_function(kind, p, y, m) for w, p, y, m in further_terms(sr, hr, mask, **{**NONE, **weight})]
+    found = [w * loss_function(kind, p, y, m) for w, p, y, m in additional_loss_terms(sr, hr, mask, **{**NONE, **weight})]
     return torch.stack(found).sum()
 
 

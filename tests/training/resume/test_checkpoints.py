@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vsr.errors import UserError
-from vsr.models.weights.files import read_file
+from vsr.models.weights.files import read_weight_file
 from vsr.training.resume.checkpoints import AtomicCheckpointIO, PatientCheckpointIO, move_checkpoint, read_checkpoint
 
 CONTENT = {"state_dict": {"network.w": torch.arange(300.0)}, "vsr": {"config": {"a": [1, "b"]}}, "epoch": 3, "global_step": 12}
@@ -105,7 +105,7 @@ def test_the_checksum_is_that_of_sha256sum_and_is_checked(saved: Path, tmp_path:
     digest, name = (saved.parent / "a.ckpt.sha256").read_text().split()
     assert (digest, name) == (hashlib.sha256(saved.read_bytes()).hexdigest(), "a.ckpt")
     torch.save({**CONTENT, "epoch": 4}, saved)  # whole and right in itself, but another file
-    for read in (read_checkpoint, read_file):
+    for read in (read_checkpoint, read_weight_file):
         with pytest.raises(UserError, match=r"a.ckpt: is damaged, or not what a.ckpt.sha256 was written for"):
             read(saved)
     (saved.parent / "a.ckpt.sha256").write_text("")  # as a power cut leaves it

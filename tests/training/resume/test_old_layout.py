@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.fakes import ROOT, compose_config, evaluate_here, train_here, upscale_here
-from vsr.config.check import check
+from vsr.config.check import check_config
 from vsr.config.old_targets import CURRENT, with_current_target, with_current_targets, with_former_targets
-from vsr.config.run_record import expanded, read_record
-from vsr.config.signatures import parameters
+from vsr.config.run_record import expand_recorded_overrides, read_run_record
+from vsr.config.signatures import signature_parameters
 from vsr.errors import UserError
 from vsr.inference.trained import read_trained
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -67,7 +67,7 @@ def assert_scores(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -
 @pytest.mark.parametrize("old", [f"{module}.{name}" for module, names in NAMED.items() for name in names])
 def test_every_former_target_is_a_class_of_today(old: str) -> None:
     new = with_current_targets({"steps": [{"_target_": old, "kernel": 3}]})["steps"][0]
-    assert parameters(new["_target_"]) is not None
+    assert signature_parameters(new["_target_"]) is not None
     assert with_former_targets(new) == {"_target_": old, "kernel": 3}
     assert with_current_targets(new) == new
     assert with_current_target(f"+model={{_target_: {old}, kernel: 3}}") == f"+model={{_target_: {new['_target_']}, kernel: 3}}"
@@ -95,8 +95,8 @@ def test_an_old_checkpoint_upscales_as_it_did(tmp_path: Path) -> None:
 
 def test_an_old_run_goes_on(tmp_path: Path) -> None:
     shutil.copytree(OLD, tmp_path / "run")
-    arguments = expanded([f"resume={tmp_path / 'run'}"])
-    assert arguments[:-2] == read_record(OLD)["overrides"]
+    arguments = expand_recorded_overrides([f"resume={tmp_path / 'run'}"])
+    assert arguments[:-2] == read_run_record(OLD)["overrides"]
     try:
         results = train_here(tmp_path / "run", [*arguments[:-2], "resume=auto"])
     except UserError as error:
@@ -109,11 +109,11 @@ def test_an_old_run_goes_on(tmp_path: Path) -> None:
 
 def test_an_old_run_that_is_finished_is_known(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({**EXPECTED, "rows": []}), encoding="utf-8")
-    overrides = [*read_record(OLD)["overrides"], "resume=auto"]
+    overrides = [*read_run_record(OLD)["overrides"], "resume=auto"]
     assert train_here(tmp_path, overrides)["config"]["model"]["_target_"] == "vsr.models.fsrcnn.FSRCNNOriginal"
 
 
 def test_an_old_checkpoint_gives_its_weights(tmp_path: Path) -> None:
-    overrides = [*read_record(OLD)["overrides"], "epochs=0", "init=checkpoint", f"init.path={BEST}"]
-    check(compose_config("train", overrides))
+    overrides = [*read_run_record(OLD)["overrides"], "epochs=0", "init=checkpoint", f"init.path={BEST}"]
+    check_config(compose_config("train", overrides))
     assert all(row["status"] == "loaded" for row in train_here(tmp_path, overrides)["init"])

@@ -20,7 +20,7 @@ from tests.processes import run_process
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.errors import UserError
-from vsr.system.lock import FolderInUse, locked
+from vsr.system.lock import FolderInUse, locked_folder
 from vsr.system.signals import Stopped
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_weights_alone_is_no_run(steps: Steps, tmp_path: Path) -
 
 
 def test_two_runs_in_one_folder_are_refused_and_the_first_goes_on(steps: Steps, tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(FolderInUse, match=f"another run writes here \\(process {os.getpid()} on "):
+    with locked_folder(tmp_path), pytest.raises(FolderInUse, match=f"another run writes here \\(process {os.getpid()} on "):
         train_here(tmp_path, [*QUICK, "resume=auto"])
     assert steps.count == 0
     train_here(tmp_path, [*QUICK, "epochs=1", "resume=auto"])  # the file that is left behind locks nothing

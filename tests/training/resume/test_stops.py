@@ -269,8 +269,9 @@ def test_only_the_first_process_puts_a_job_back(number: int, tmp_path: Path, mon
         raise Stopped(signal.SIGUSR1)
 
     asked: list[str] = []
-    monkeypatch.setattr("vsr.training.run_folder.rank", lambda: number)
-    monkeypatch.setattr("vsr.training.run_folder.requeue", lambda: asked.append("once") or "job 7 is in the queue again")
+    monkeypatch.setattr("vsr.training.run_folder.current_rank", lambda: number)
+    requeue = lambda: asked.append("once") or "job 7 is in the queue again"  # noqa: E731
+    monkeypatch.setattr("vsr.training.run_folder.requeue_slurm_job", requeue)
     with pytest.raises(Stopped) as caught:
         run_in_folder(OmegaConf.create({}), tmp_path, stopped)
     assert caught.value.status == 138

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
+from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.file_movies import file_movies
-from vsr.data.simulation.families import FAMILIES, Job, simulate
+from vsr.data.simulation.families import FAMILIES, Job, simulate_family
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.types import Movie
@@ -140,7 +140,7 @@ class SimulatedFlows:
         if not self._made:
             names = {part: [f"{part}/{k:03d}" for k in range(len(jobs))] for part, jobs in self.jobs.items()}
             every = [f"{name}/{field}" for found in names.values() for name in found for field in FIELDS]
-            arrays = load_or_generate(self.path, every, self._generate)
+            arrays = load_cached_or_generate(self.path, every, self._generate)
             meta: dict[str, Any] = {"units": "scaled depth", "dt": self.flow.interval, "periodic": True}
             self._made = {
                 part: [Movie(torch.from_numpy(arrays[f"{name}/h"]).unsqueeze(0), f"{self.path}:{name}", meta) for name in found]
@@ -153,7 +153,7 @@ class SimulatedFlows:
         jobs = [job for part in self.jobs.values() for job in part]
         label = f"generating climate data ({self.family})"
         try:
-            runs = run_in_parallel(simulate, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
+            runs = generate_in_parallel(simulate_family, [(job,) for job in jobs], sum(job.frames for job in jobs), label)
         except FloatingPointError as error:
             raise UserError(f"data.family={self.family}, data.size={self.size}: {error}") from error
         low, high = self.flow.range

@@ -10,7 +10,7 @@ import torch
 from vsr.data.base import SRDataModule
 from vsr.data.splits import Split
 from vsr.errors import UserError
-from vsr.io.readers.pictures import list_pictures, offline_photographs, read_picture
+from vsr.io.readers.pictures import list_offline_photographs, list_pictures, read_picture
 from vsr.types import Movie
 
 
@@ -52,7 +52,7 @@ class ImageDataModule(SRDataModule):
     ) -> None:
         super().__init__(crop=crop, **shared)
         self.kind: Literal["luma", "rgb"] = channels
-        self.files = offline_photographs() if path is None else list_pictures(_folder("data.path", path))
+        self.files = list_offline_photographs() if path is None else list_pictures(_folder("data.path", path))
         self.test_files = None if test_path is None else list_pictures(_folder("data.test_path", test_path))
         self.name = "photographs" if path is None else Path(path).expanduser().name
         learned, tested = (learn, test) if self.test_files is None else (len(self.files), 0)

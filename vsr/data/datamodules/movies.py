@@ -13,9 +13,9 @@ from vsr.data.base import SRDataModule
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
-from vsr.io.readers.pictures import list_pictures, natural_order, offline_photographs, read_picture
+from vsr.io.readers.pictures import list_offline_photographs, list_pictures, natural_picture_order, read_picture
 from vsr.io.readers.video import SUFFIXES as VIDEOS
-from vsr.io.readers.video import read_luma
+from vsr.io.readers.video import read_video_luma
 from vsr.types import Movie
 
 CAMERA_CLIPS, CAMERA_FRAMES, CAMERA_SIZE = 10, 20, 96
@@ -63,10 +63,10 @@ class MovieDataModule(SRDataModule):
         super().__init__(**shared)
         self.limit, self.size, self.cuts = frames, size, cuts
         if path is None:
-            self.clips: list[Path] = offline_photographs()[:CAMERA_CLIPS]
+            self.clips: list[Path] = list_offline_photographs()[:CAMERA_CLIPS]
             self.name = "camera"
         else:
-            self.clips = list_clips(Path(path).expanduser())
+            self.clips = _list_clips(Path(path).expanduser())
             self.name = Path(path).expanduser().resolve().name
         self.synthetic = path is None
         whole = by == "clip" or (by is None and len(self.clips) >= 4)
@@ -82,9 +82,9 @@ class MovieDataModule(SRDataModule):
                 movie = camera_movie(picture, size=self.size or CAMERA_SIZE, frames=self.limit or CAMERA_FRAMES, rng=rng)
                 found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
                 continue
-            luma = torch.from_numpy(read_luma(clip, self.limit) if clip.is_file() else read_frames(clip, self.limit))
-            luma = luma if self.size is None else centre_crop(luma, self.size, clip)
-            edges = scene_cuts(luma) if self.cuts else []
+            luma = torch.from_numpy(read_video_luma(clip, self.limit) if clip.is_file() else read_movie_frames(clip, self.limit))
+            luma = luma if self.size is None else _centre_crop(luma, self.size, clip)
+            edges = movie_scene_cuts(luma) if self.cuts else []
             if len(luma) < 2 or not edges:
                 found.append(Movie(luma.unsqueeze(0), str(clip)))
                 continue
@@ -94,7 +94,7 @@ class MovieDataModule(SRDataModule):
         return found
 
 
-def list_clips(path: Path) -> list[Path]:
+def _list_clips(path: Path) -> list[Path]:
     """List videos and folders of frames at `path`, in natural order.
 
     Raises:
@@ -104,7 +104,7 @@ def list_clips(path: Path) -> list[Path]:
         if path.suffix.lower() not in VIDEOS:
             raise UserError(f"{path}: not one of {', '.join(VIDEOS)}")
         return [path]
-    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_order)
+    inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_picture_order)
     videos = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEOS]
     if not videos and any(p.suffix.lower() in PICTURES for p in inside):
         return [path]
@@ -114,7 +114,7 @@ def list_clips(path: Path) -> list[Path]:
     return videos + folders
 
 
-def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
+def read_movie_frames(folder: Path, limit: int | None = None) -> np.ndarray:
     """Read numbered pictures as luma, (T, H, W) float32.
 
     Args:
@@ -125,7 +125,7 @@ def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
         UserError: a number is missing, or the sizes differ.
     """
     files = list_pictures(folder)
-    numbers = [[part[1] for part in natural_order(file) if part[0] == 0][-1:] for file in files]
+    numbers = [[part[1] for part in natural_picture_order(file) if part[0] == 0][-1:] for file in files]
     if all(numbers):
         flat = [number[0] for number in numbers]
         for before, after, file in zip(flat, flat[1:], files[1:], strict=False):
@@ -142,7 +142,7 @@ def read_frames(folder: Path, limit: int | None = None) -> np.ndarray:
     return np.stack(images)
 
 
-def centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
+def _centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
     """Cut a square of `size` pixels from the middle of (T, H, W) frames.
 
     Raises:
@@ -155,7 +155,7 @@ def centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
     return luma[:, top : top + size, left : left + size].contiguous()
 
 
-def scene_cuts(luma: torch.Tensor) -> list[int]:
+def movie_scene_cuts(luma: torch.Tensor) -> list[int]:
     """Find the first frames of new scenes in (T, H, W) code values.
 
     The change at a cut is at least 12 codes, exceeds 8 times the median change around it, and lasts: the frames one step further

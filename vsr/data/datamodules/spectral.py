@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.cache import cache_path, load_or_generate, run_in_parallel
+from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.simulation.turbulence import BOUNDS, INTERVAL, LEAST_CELLS, simulate_turbulence
 from vsr.data.splits import Split
 from vsr.errors import UserError
@@ -85,7 +85,7 @@ class SpectralDataModule(SRDataModule):
     def _part(self, part: str) -> list[Movie]:
         if not self._made:
             meta: dict[str, Any] = {"units": "1", "dt": INTERVAL, "periodic": True}
-            arrays = load_or_generate(self.path, list(self.calls), self._generate)
+            arrays = load_cached_or_generate(self.path, list(self.calls), self._generate)
             self._made = {
                 name: Movie(torch.from_numpy(values).unsqueeze(0), f"{self.path}:{name}", meta) for name, values in arrays.items()
             }
@@ -95,6 +95,6 @@ class SpectralDataModule(SRDataModule):
         frames = sum(call[-1] for call in self.calls.values())
         try:
             simulate = partial(simulate_turbulence, field=self.field)
-            return run_in_parallel(simulate, list(self.calls.values()), frames, f"generating turbulence ({self.field})")
+            return generate_in_parallel(simulate, list(self.calls.values()), frames, f"generating turbulence ({self.field})")
         except FloatingPointError as error:
             raise UserError(f"{self.name}: {error}; type another data.seed") from error

@@ -50,7 +50,7 @@ def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def ring_spectrum(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
+def ring_spectrum_field(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
     """Draw a periodic Gaussian random field of zero mean and unit variance, (cells, cells).
 
     Noise is drawn on wavenumbers, not on cells, so that one seed gives the same field at each resolution.
@@ -78,12 +78,12 @@ def ring_spectrum(rng: np.random.Generator, cells: int, wavenumber: float, width
     return (field - field.mean()) / field.std()
 
 
-def tide(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
+def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
     """Tidal flow over random hills, near the critical speed: hydraulic jumps come and go, statistically steady.
 
     The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
     """
-    hills = 0.15 * ring_spectrum(rng, cells, wavenumber=4, width=0.4)
+    hills = 0.15 * ring_spectrum_field(rng, cells, wavenumber=4, width=0.4)
     bed = np.minimum(hills - hills.min(), 0.9)
     h = np.maximum(1.6 - bed, 0.2)
 
@@ -95,7 +95,7 @@ def tide(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> Shal
     return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body_force=pull)
 
 
-def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
+def bores_family(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
     """Three columns of water (discs and rotated boxes), 2 deep, collapse into water of depth `shallow`; their bores collide.
 
     Nothing forces the flow, so trajectories are short.
@@ -117,10 +117,10 @@ def bores(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> Shal
     return ShallowWater(h, np.zeros_like(h), np.zeros_like(h))
 
 
-def turbulence(rng: np.random.Generator, cells: int) -> ShallowWater:
+def turbulence_family(rng: np.random.Generator, cells: int) -> ShallowWater:
     """Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), kept up by linear forcing."""
     coriolis = 1 / 0.03
-    psi = ring_spectrum(rng, cells, wavenumber=12, width=0.3)
+    psi = ring_spectrum_field(rng, cells, wavenumber=12, width=0.3)
     k = np.fft.fftfreq(cells, 1 / cells) * 2 * np.pi
     spectrum = np.fft.fft2(psi)
     u = np.fft.ifft2(-1j * k[:, None] * spectrum).real
@@ -144,23 +144,23 @@ class LinearlyForcedFlow(ShallowWater):
 
 
 # Other regimes of the same equations, for testing: supercritical flow, and a depth ratio of 8 instead of 3.3.
-def strong_tide(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """`tide`, driven beyond the critical speed."""
-    return tide(rng, cells, momentum=1.8)
+def strong_tide_family(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`tide_family`, driven beyond the critical speed."""
+    return tide_family(rng, cells, momentum=1.8)
 
 
-def thin_bores(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """`bores` over thinner water: steeper, faster fronts."""
-    return bores(rng, cells, shallow=0.25)
+def thin_bores_family(rng: np.random.Generator, cells: int) -> ShallowWater:
+    """`bores_family` over thinner water: steeper, faster fronts."""
+    return bores_family(rng, cells, shallow=0.25)
 
 
 TURNS = ("half_turn", "quarter_turn")
 FAMILIES: dict[str, Family] = {
-    "tide": Family(tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
-    "bores": Family(bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
-    "strong_tide": Family(strong_tide, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
-    "thin_bores": Family(thin_bores, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
-    "turbulence": Family(turbulence, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
+    "tide": Family(tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
+    "bores": Family(bores_family, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
+    "strong_tide": Family(strong_tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
+    "thin_bores": Family(thin_bores_family, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
+    "turbulence": Family(turbulence_family, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
 }
 
 
@@ -193,7 +193,7 @@ class Job:
     frames: int
 
 
-def simulate(job: Job, *, tick: Callable[[], None] | None = None) -> Trajectory:
+def simulate_family(job: Job, *, tick: Callable[[], None] | None = None) -> Trajectory:
     """Run one trajectory; the same job gives the same bits.
 
     Args:

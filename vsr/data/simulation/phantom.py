@@ -47,7 +47,7 @@ CYCLES = 0.03  # per frame at speed 1
 SKULL, BRAIN, VENTRICLES = 0, 1, slice(2, 4)
 
 
-def render(ellipses: np.ndarray, size: int, oversample: int = 16) -> np.ndarray:
+def render_phantom(ellipses: np.ndarray, size: int, oversample: int = 16) -> np.ndarray:
     """Render (N, 6) ellipses as an antialiased image (size, size), float64.
 
     A pixel is the mean over its area, exact along rows and sampled by `oversample` lines per pixel across rows. All ellipses
@@ -105,7 +105,7 @@ def phantom_movie(
         motion: amplitude as a fraction of the size, 0 to LARGEST_MOTION.
         speed: change per frame; 1 is a period of about 33 frames.
         variety: difference of the shapes, positions and levels from the published ones, 0 to 1.
-        oversample: lines per pixel, see `render`.
+        oversample: lines per pixel, see `render_phantom`.
         tick: called after each frame.
 
     Returns:
@@ -129,7 +129,7 @@ def phantom_movie(
     movie = np.empty((frames, size, size), np.float32)
     for time in range(frames):
         path = (weights * np.sin(frequencies * time + phases)).sum(axis=0)
-        movie[time] = render(_move(rest, spread * path), size, oversample)
+        movie[time] = render_phantom(_move(rest, spread * path), size, oversample)
         if tick is not None:
             tick()
     return movie

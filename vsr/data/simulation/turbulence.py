@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
-from vsr.data.simulation.families import ring_spectrum
+from vsr.data.simulation.families import ring_spectrum_field
 
 Field = Literal["scalar", "vorticity"]
 
@@ -221,7 +221,7 @@ def _forced_flow(vorticity: np.ndarray, scalar: np.ndarray, rng: np.random.Gener
 
 def _spin_up(rng: np.random.Generator, cells: int) -> TurbulentFlow:
     """Advance random eddies of unit velocity until the scalar has forgotten its start."""
-    vorticity = ring_spectrum(rng, cells, wavenumber=4, width=0.2)
+    vorticity = ring_spectrum_field(rng, cells, wavenumber=4, width=0.2)
     flow = _forced_flow(vorticity, np.zeros_like(vorticity), rng)
     flow.state[0] /= np.sqrt(np.mean(np.sum(flow.velocity**2, axis=0)))
     flow.run(SPIN_UP[0], COURANT)

@@ -6,11 +6,19 @@ from collections.abc import Sequence
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import SEED, Run, as_typed, distinguishing_keys
-from vsr.evaluation.compare.table import SPREAD, Table, mean_and_spread, score_of
+from vsr.evaluation.compare.runs import SEED, Run, format_as_typed, keys_distinguishing_runs
+from vsr.evaluation.compare.table import SPREAD, Table, comparison_score, format_mean_and_spread
 from vsr.evaluation.report.columns import COSTS, Column
-from vsr.evaluation.report.html import document, embedded, number_cell, one_line, sortable_table, table_head, table_row
-from vsr.evaluation.report.style import png
+from vsr.evaluation.report.html import (
+    html_document,
+    html_embedded,
+    html_number_cell,
+    html_one_line,
+    html_sortable_table,
+    html_table_head,
+    html_table_row,
+)
+from vsr.evaluation.report.style import style_png
 
 
 def comparison_page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
@@ -20,17 +28,19 @@ def comparison_page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequ
     lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(unfinished)}</b> without a result" if unfinished else "")
     if len(tables) > 1:
         lead += f", in <b>{len(tables)}</b> sets: scores are compared within a set only, on the same frames and pixels"
-    names = name_sets([found for found, _ in tables])
+    names = name_comparison_sets([found for found, _ in tables])
     # A run that was ended early has validation scores only; they belong to the set if there is one set.
     early = [run for run in unfinished if run.epoch_scores] if len(tables) == 1 else []
     sections = []
     for at, ((found, one), name) in enumerate(zip(tables, names, strict=True)):
-        sections.append((f"set{at}", one_line(name), _describe_protocol(found[0]) + _table(one) + _plots([*found, *early], one)))
+        sections.append(
+            (f"set{at}", html_one_line(name), _describe_protocol(found[0]) + _table(one) + _plots([*found, *early], one))
+        )
     sections.append(("unfinished", "Without a result", _unfinished_table(unfinished)))
     sections.append(
-        ("again", "How to reproduce", f"<pre><code>{one_line(command)}</code></pre>" + _REPRODUCTION if command else "")
+        ("again", "How to reproduce", f"<pre><code>{html_one_line(command)}</code></pre>" + _REPRODUCTION if command else "")
     )
-    return document(title, one_line(title), lead + ".", sections)
+    return html_document(title, html_one_line(title), lead + ".", sections)
 
 
 _REPRODUCTION = (
@@ -39,12 +49,14 @@ _REPRODUCTION = (
 )
 
 
-def name_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
+def name_comparison_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
     """Name sets of comparable runs by the keys that agree within every set and differ between sets."""
     if len(sets) < 2:
         return ["Scores"] * len(sets)
     everything = [run for found in sets for run in found]
-    keys = [key for key in distinguishing_keys(everything) if all(len({run.value(key) for run in found}) == 1 for found in sets)]
+    keys = [
+        key for key in keys_distinguishing_runs(everything) if all(len({run.value(key) for run in found}) == 1 for found in sets)
+    ]
     names = [" ".join(f"{key}={found[0].value(key)}" for key in keys[:3]) for found in sets]
     if len(set(names)) < len(names):
         names = [f"{name} {found[0].protocol['data']['name']}".strip() for name, found in zip(names, sets, strict=True)]
@@ -56,17 +68,19 @@ def _describe_protocol(run: Run) -> str:
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
-        f"{facts['data']['name']}, {height}x{width}, {as_typed(facts['degradation'])} x{facts['scale']}, window "
+        f"{facts['data']['name']}, {height}x{width}, {format_as_typed(facts['degradation'])} x{facts['scale']}, window "
         f"{tuple(facts['window'])}, protocol {facts['protocol']}; PSNR: {facts['psnr']}."
     )
-    return f'<p class="muted">{one_line(text)}</p>'
+    return f'<p class="muted">{html_one_line(text)}</p>'
 
 
 def _table(one: Table) -> str:
     columns, numeric = one.columns(), one.numeric()
     several = any(len(entry.runs) > 1 for entry in one.entries)
-    heads = [table_head(head) for head in ("run", *one.keys, *(["seeds"] if several else []))]
-    heads += [table_head(column.heading(), high_first=column.better == "high", title=column.explained()) for column in columns]
+    heads = [html_table_head(head) for head in ("run", *one.keys, *(["seeds"] if several else []))]
+    heads += [
+        html_table_head(column.heading(), high_first=column.better == "high", title=column.explained()) for column in columns
+    ]
     groups: dict[str, list[str]] = {}
     for split in one.splits:
         numbers = [_cells(one, split, column) for column in columns]
@@ -74,15 +88,16 @@ def _table(one: Table) -> str:
         for i, entry in enumerate(one.lines):
             pairs = zip(entry.values or [""] * len(one.keys), numeric, strict=True)
             cells = [
-                f'<td data-value="{value}">{value}</td>' if known else f"<td>{one_line(value)}</td>" for value, known in pairs
+                f'<td data-value="{value}">{value}</td>' if known else f"<td>{html_one_line(value)}</td>"
+                for value, known in pairs
             ]
-            cells += [number_cell(len(entry.runs), "" if entry.method else str(len(entry.runs)))] if several else []
-            row = table_row(entry.name, [*cells, *(column[i] for column in numbers)], baseline=entry.method is not None)
+            cells += [html_number_cell(len(entry.runs), "" if entry.method else str(len(entry.runs)))] if several else []
+            row = html_table_row(entry.name, [*cells, *(column[i] for column in numbers)], baseline=entry.method is not None)
             groups[split].append(row)
     return (
-        f'{sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}. " if several else ""}'
+        f'{html_sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}. " if several else ""}'
         "Tinted: best of the split. A click on a heading sorts within each split; the best "
-        f"{one_line(one.monitor)} comes first.</p>"
+        f"{html_one_line(one.monitor)} comes first.</p>"
     )
 
 
@@ -92,7 +107,7 @@ def _cells(one: Table, split: str, column: Column) -> list[str]:
     means = [sum(values) / len(values) if values else None for values in scores]
     best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
     return [
-        number_cell(mean, mean_and_spread(values, column.digits), best=tinted)
+        html_number_cell(mean, format_mean_and_spread(values, column.digits), best=tinted)
         for mean, values, tinted in zip(means, scores, best, strict=True)
     ]
 
@@ -107,7 +122,7 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
     for run, score in scored:
         values: dict[str, str | float] = {key: run.value(key) for key in (*one.keys, SEED)}
         for cost in costs if run.results else ():
-            values[cost] = score_of(run, one.splits[0], one.monitor, cost) or 0.0
+            values[cost] = comparison_score(run, one.splits[0], one.monitor, cost) or 0.0
         points.append(Point(values, score, run.label, early=not run.results))
     ended = [point for point in points if not point.early]
     names = [*one.keys, *([SEED] if len({point.values[SEED] for point in ended}) > 1 else [])]
@@ -121,7 +136,9 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
     parts = [f'<p class="muted">{early}</p>'] if early else []
     for title, figure in figures.items():
         if figure is not None:
-            parts.append(f"<h3>{one_line(title)}</h3><figure>{embedded('image/png', png(figure), title)}</figure>")
+            parts.append(
+                f"<h3>{html_one_line(title)}</h3><figure>{html_embedded('image/png', style_png(figure), title)}</figure>"
+            )
     return "".join(parts)
 
 
@@ -131,6 +148,6 @@ def _unfinished_table(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         texts = (" ".join(run.typed), "ended early" if run.state == "stopped" else "failed", run.error)
-        rows.append(table_row(run.label, [f"<td>{one_line(text)}</td>" for text in texts]))
-    heads = [table_head(head) for head in ("run", "values", "state", "why")]
-    return sortable_table(heads, {"": rows}, label="runs without a result", kind="words")
+        rows.append(html_table_row(run.label, [f"<td>{html_one_line(text)}</td>" for text in texts]))
+    heads = [html_table_head(head) for head in ("run", "values", "state", "why")]
+    return html_sortable_table(heads, {"": rows}, label="runs without a result", kind="words")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vsr.evaluation.report.style import label
+from vsr.evaluation.report.style import style_label
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -54,7 +54,9 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
         places.append(where)
         axis.axvline(column, color="0.5", linewidth=1, zorder=0)
         for place, text in ticks:
-            axis.annotate(label(text, 18), (column, place), (-4, 0), textcoords="offset points", ha="right", va="center", size=8)
+            axis.annotate(
+                style_label(text, 18), (column, place), (-4, 0), textcoords="offset points", ha="right", va="center", size=8
+            )
     colours = _colours(points, monitor_is_maximised)
     # The best run is drawn last, above the others.
     for i in sorted(range(len(points)), key=lambda i: points[i].score, reverse=not monitor_is_maximised):
@@ -62,8 +64,8 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
         axis.plot([where[i] for where in places], color=colours[i], linestyle=style, alpha=0.8)
         if len(points) <= _NAMED:
             end = (len(names), places[-1][i])
-            axis.annotate(label(points[i].name), end, (5, 0), textcoords="offset points", va="center", size=8)
-    axis.set_xticks(range(len(names) + 1), [label(name) for name in (*names, score)])
+            axis.annotate(style_label(points[i].name), end, (5, 0), textcoords="offset points", va="center", size=8)
+    axis.set_xticks(range(len(names) + 1), [style_label(name) for name in (*names, score)])
     axis.set(xlim=(-0.7, len(names) + 0.7), yticks=[])
     axis.spines[:].set_visible(False)
     return figure
@@ -82,7 +84,7 @@ def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, mon
     for axis, name in zip(axes, names, strict=False):
         shown = [point for point in points if name in point.values]
         numbers = _numbers([point.values[name] for point in shown])
-        across: Any = numbers or [label(str(point.values[name]), 18) for point in shown]
+        across: Any = numbers or [style_label(str(point.values[name]), 18) for point in shown]
         if numbers and _is_wide(numbers):
             axis.set_xscale("log")
         colours = _colours(shown, monitor_is_maximised)
@@ -91,8 +93,8 @@ def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, mon
             ring = "black" if point.score == best and not point.early else colour
             axis.scatter([x], [point.score], facecolor="none" if point.early else colour, edgecolor=ring, linewidth=1.3, zorder=2)
             if len(shown) <= _NAMED:
-                axis.annotate(label(point.name, 12), (x, point.score), (5, 3), textcoords="offset points", size=7)
-        axis.set(xlabel=label(name, 40), ylabel=label(score))
+                axis.annotate(style_label(point.name, 12), (x, point.score), (5, 3), textcoords="offset points", size=7)
+        axis.set(xlabel=style_label(name, 40), ylabel=style_label(score))
         axis.margins(0.12)
         axis.grid(axis="y", color="0.93", zorder=0)
     for axis in axes[len(names) :]:

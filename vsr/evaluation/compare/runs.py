@@ -80,17 +80,17 @@ class Run:
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
-            return as_typed(self.config[key])
-        given = [line.partition("=")[2] for line in self.typed if override_key(line) == key]
+            return format_as_typed(self.config[key])
+        given = [line.partition("=")[2] for line in self.typed if _override_key(line) == key]
         return given[-1] if given else "-"
 
 
-def override_key(override: str) -> str:
+def _override_key(override: str) -> str:
     """Return the key of an override: "+a.b=1" -> "a.b"."""
     return override.partition("=")[0].lstrip("+~")
 
 
-def as_typed(value: Any) -> str:
+def format_as_typed(value: Any) -> str:
     """Format a config value as it is typed on the command line."""
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -99,7 +99,7 @@ def as_typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _read_run_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run. Raises UserError if it cannot be read or holds no JSON object."""
     try:
         found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_run(folder: Path, label: str | None = None) -> Run:
     """Read a finished run. Raises UserError if the folder holds none."""
-    results = read_json(folder / "results.json")
+    results = _read_run_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
         raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
     typed, choices = _read_hydra_record(folder)
@@ -130,12 +130,12 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; type folders of runs, as in runs/fsrcnn-climate/*")
         if (path / "sweep.json").exists():
-            found += sweep_runs(path)
+            found += read_sweep_runs(path)
         elif (path / "results.json").exists():
             found.append(read_run(path))
         else:
             inside = sorted(file.parent for file in path.rglob("results.json"))
-            runs = [read_run(folder) for folder in inside if "history" in read_json(folder / "results.json")]
+            runs = [read_run(folder) for folder in inside if "history" in _read_run_json(folder / "results.json")]
             if not runs:
                 raise UserError(f"{path}: holds no training run that has come to its end")
             found += runs
@@ -149,10 +149,10 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return found
 
 
-def sweep_runs(path: Path) -> list[Run]:
+def read_sweep_runs(path: Path) -> list[Run]:
     """Read the runs of a sweep, labelled by their numbers: finished, failed and stopped ones."""
     found: list[Run] = []
-    for slot in read_json(path / "sweep.json").get("jobs", []):
+    for slot in _read_run_json(path / "sweep.json").get("jobs", []):
         label = str(slot["number"])
         folder = path / label
         if slot["state"] == "ok" and (folder / "results.json").exists():
@@ -172,7 +172,7 @@ def _read_epoch_scores(folder: Path) -> tuple[dict[str, float], ...]:
         return ()
 
 
-def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
+def group_comparable_runs(runs: Sequence[Run]) -> list[list[Run]]:
     """Group finished runs into sets of the same protocol, in the order of their first appearance."""
     sets: dict[str, list[Run]] = {}
     for run in runs:
@@ -181,21 +181,23 @@ def group_comparable(runs: Sequence[Run]) -> list[list[Run]]:
     return list(sets.values())
 
 
-def refuse_incomparable(sets: Sequence[Sequence[Run]]) -> None:
+def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
     """Raise UserError for more than one set of runs, naming the first key that differs."""
     if len(sets) > 1:
         one, other = sets[0][0], sets[1][0]
         ours, theirs = _flatten(one.protocol), _flatten(other.protocol)
         key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
         raise UserError(
-            f"{one.folder} and {other.folder} are not comparable: {key} is {as_typed(ours.get(key))} and "
-            f"{as_typed(theirs.get(key))}; type --apart for a table of each"
+            f"{one.folder} and {other.folder} are not comparable: {key} is {format_as_typed(ours.get(key))} and "
+            f"{format_as_typed(theirs.get(key))}; type --apart for a table of each"
         )
 
 
-def distinguishing_keys(runs: Sequence[Run]) -> list[str]:
+def keys_distinguishing_runs(runs: Sequence[Run]) -> list[str]:
     """Find the config keys that distinguish runs, without the seed: keys from command lines first, then other differing keys."""
-    typed = [key for key in dict.fromkeys(override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)]
+    typed = [
+        key for key in dict.fromkeys(_override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)
+    ]
     known = {run.results["config"]["name"] for run in runs if run.results}
     found = [key for key in typed if key != SEED and len({run.value(key) for run in runs}) > 1]
     found = found or (["name"] if len(known) > 1 else [])
@@ -223,6 +225,6 @@ def _read_hydra_record(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         chosen = record["hydra"]["runtime"]["choices"]
-        return tuple(map(str, typed)), {str(k): as_typed(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
+        return tuple(map(str, typed)), {str(k): format_as_typed(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return (), {}

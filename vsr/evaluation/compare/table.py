@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vsr.config.monitor import monitor_is_maximised
-from vsr.evaluation.compare.runs import SEED, Run, distinguishing_keys
+from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
-from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.escape import escape_name
 from vsr.metrics.definitions import DEFINITIONS
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
@@ -50,7 +50,7 @@ class Entry:
 
     def scores(self, split: str, monitor: str, key: str) -> list[float]:
         """Return one number per run that has the score."""
-        found = [score_of(run, split, monitor, key, self.method) for run in self.runs]
+        found = [comparison_score(run, split, monitor, key, self.method) for run in self.runs]
         return [value for value in found if value is not None]
 
 
@@ -92,7 +92,7 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
+def comparison_score(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
     """Return a number of a run, or of the named baseline of the run; None without it."""
     row = run.row(split, method)
     if key == "best":
@@ -107,9 +107,9 @@ def score_of(run: Run, split: str, monitor: str, key: str, method: str | None = 
     return None if row.get(key) is None else float(row[key])
 
 
-def build_table(runs: Sequence[Run]) -> Table:
+def build_comparison_table(runs: Sequence[Run]) -> Table:
     """Build the table of comparable runs."""
-    keys = tuple(distinguishing_keys(runs))
+    keys = tuple(keys_distinguishing_runs(runs))
     monitors = {run.monitor for run in runs}
     monitor = monitors.pop() if len(monitors) == 1 else "val/psnr"
     groups: dict[tuple[str, ...], list[Run]] = {}
@@ -129,7 +129,7 @@ def build_table(runs: Sequence[Run]) -> Table:
     return Table(keys, tuple(sorted(entries, key=rank)), tuple(Entry((), (first,), name) for name in known), splits, monitor)
 
 
-def mean_and_spread(values: Sequence[float], digits: int) -> str:
+def format_mean_and_spread(values: Sequence[float], digits: int) -> str:
     """Format the mean and half of the range, as in "31.20 ± 0.03"; "-" for no value. Equal whole numbers get no spread."""
     if not values:
         return "-"
@@ -138,7 +138,7 @@ def mean_and_spread(values: Sequence[float], digits: int) -> str:
     return f"{sum(values) / len(values):.{digits}f}" + (f" ± {half:.{digits}f}" if spread else "")
 
 
-def table_markdown(one: Table, *, brief: bool = False) -> str:
+def comparison_table_markdown(one: Table, *, brief: bool = False) -> str:
     """Format a Markdown table per split, with aligned columns; `brief` leaves out columns for a terminal."""
     columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
@@ -149,8 +149,8 @@ def table_markdown(one: Table, *, brief: bool = False) -> str:
         for entry in one.lines:
             cells = [entry.name, *(entry.values or [""] * len(one.keys))]
             cells += [str(len(entry.runs)) if entry.method is None else ""] if several else []
-            lines.append(cells + [mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
-        lines = [[plain(cell).replace("|", "\\|") for cell in line] for line in lines]
+            lines.append(cells + [format_mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
+        lines = [[escape_name(cell).replace("|", "\\|") for cell in line] for line in lines]
         widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         texts = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
@@ -158,10 +158,10 @@ def table_markdown(one: Table, *, brief: bool = False) -> str:
     return "\n\n".join(parts)
 
 
-def table_csv(runs: Sequence[Run]) -> str:
+def comparison_table_csv(runs: Sequence[Run]) -> str:
     """Format every run and split as CSV: label, state, distinguishing keys, seed and scores in full, empty without a value."""
     ended = [run for run in runs if run.state == "ok"]
-    keys = distinguishing_keys(runs)
+    keys = keys_distinguishing_runs(runs)
     names = list(
         dict.fromkeys(key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method"))
     )

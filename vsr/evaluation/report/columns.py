@@ -124,7 +124,7 @@ class Block:
     rows: list[Row]
 
 
-def blocks(rows: Sequence[Row]) -> list[Block]:
+def column_blocks(rows: Sequence[Row]) -> list[Block]:
     """Arrange headline scores with gains and costs, then the other scores by group, without empty columns and splits."""
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
-from vsr.evaluation.rows import Row, group_by_split, present_scores
+from vsr.evaluation.rows import Row, group_rows_by_split, scores_in_rows
 from vsr.evaluation.scored import Scored
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -30,7 +30,7 @@ HOW = {
 
 def frames_csv(scored: Sequence[Scored]) -> str:
     """Format frames.csv: split, method, segment, frame and the scores of each frame in full precision, empty without a value."""
-    names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "frame"]
+    names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "frame"]
     lines = (
         [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
         for one in scored
@@ -41,7 +41,7 @@ def frames_csv(scored: Sequence[Scored]) -> str:
 
 def segments_csv(scored: Sequence[Scored]) -> str:
     """Format segments.csv: split, method, segment, number of frames and the scores of each segment, empty without a value."""
-    names = [name for name in present_scores(scored) if DEFINITIONS[name].per == "segment"]
+    names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "segment"]
     lines = (
         [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
         for one in scored
@@ -50,7 +50,7 @@ def segments_csv(scored: Sequence[Scored]) -> str:
     return format_csv(["split", "method", "segment", "frames", *names], lines)
 
 
-def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def results_json(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """Build the content of results.json, plain values without NaN.
 
     Returns:
@@ -58,10 +58,10 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
         "intervals": how the intervals were drawn; "definitions" of the scores; "curves".
 
     """
-    names = present_scores(scored)
+    names = scores_in_rows(scored)
     return {
-        "protocol": jsonable(protocol),
-        "rows": jsonable(rows),
+        "protocol": to_jsonable(protocol),
+        "rows": to_jsonable(rows),
         "recipes": _recipes(rows, names),
         "intervals": {
             "level": LEVEL,
@@ -70,22 +70,22 @@ def results(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequenc
         },
         "definitions": {name: {key: getattr(DEFINITIONS[name], key) for key in DESCRIBED} for name in names},
         "curves": [
-            {"split": one.split, "method": one.method, "curve": curve, "columns": jsonable(columns)}
-            for methods in group_by_split(scored).values()
+            {"split": one.split, "method": one.method, "curve": curve, "columns": to_jsonable(columns)}
+            for methods in group_rows_by_split(scored).values()
             for one in methods.values()
             for curve, columns in one.curves.items()
         ],
     }
 
 
-def jsonable(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Convert to plain JSON values: paths and other objects to text, arrays to lists, NaN and infinity to None."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): jsonable(inner) for key, inner in value.items()}
+        return {str(key): to_jsonable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [jsonable(inner) for inner in value]
+        return [to_jsonable(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | bool | int) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def plain(name: str, length: int | None = None) -> str:
+def escape_name(name: str, length: int | None = None) -> str:
     """Replace line breaks, control and direction marks of a name, and cut it to `length` characters."""
     name = "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in name)
     return name if length is None or len(name) <= length else f"{name[: length - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsr.evaluation.report.style import ERROR, FrameColours, busiest_region, crop_to_window, label, line_styles
+from vsr.evaluation.report.style import ERROR, FrameColours, busiest_region, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import Sample, Scored
-from vsr.metrics.definitions import psnr
+from vsr.metrics.definitions import psnr_from_mse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ _CELL = 2.1  # inches
 _MANY = 60  # segment borders that can still be told apart
 
 
-def panels(sample: Sample, *, field: bool) -> Figure:
+def panels_figure(sample: Sample, *, field: bool) -> Figure:
     """Draw the middle frame of a sample: LR, every method and HR; below, its busiest region; below that, the errors on one scale.
 
     The titles of the errors show the PSNR of this frame inside the evaluation window.
@@ -43,22 +43,22 @@ def panels(sample: Sample, *, field: bool) -> Figure:
     for column, (name, frame) in enumerate([("LR", low), *frames.items(), ("HR", truth)]):
         step = scale if name == "LR" and column == 0 else 1
         _show(axes[0, column], look.picture(frame), pixels, box=(y / step, x / step, side / step))
-        axes[0, column].set_title(label(name), fontsize=11)
+        axes[0, column].set_title(style_label(name), fontsize=11)
         zoom = frame[:, y // step : (y + side) // step, x // step : (x + side) // step]
         _show(axes[1, column], look.picture(zoom), pixels)
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
             mse = float(np.mean(np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64)))
-            axes[2, column].set_title(f"error, {psnr(mse):.2f} dB", fontsize=10)
+            axes[2, column].set_title(f"error, {psnr_from_mse(mse):.2f} dB", fontsize=10)
     colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
     bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
     bar.set_label("error (1 = the data range)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(f"{label(sample.split, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
+    figure.suptitle(f"{style_label(sample.split, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
     return figure
 
 
-def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
+def spectra_figure(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
     `scale`, the super-resolution factor, gives the LR Nyquist wavenumber; None for no mark. Returns None without any spectrum.
@@ -100,7 +100,7 @@ def spectra(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     return figure
 
 
-def scores_over_time(methods: Mapping[str, Scored]) -> Figure | None:
+def scores_over_time_figure(methods: Mapping[str, Scored]) -> Figure | None:
     """Plot the PSNR of every frame of one split for each method.
 
     A segment is a trajectory, clip or picture. Lines stop and a mark stands where a segment ends. Pictures, which have no
@@ -126,7 +126,7 @@ def scores_over_time(methods: Mapping[str, Scored]) -> Figure | None:
     styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
     for name, one in shown.items():
         style = styles[name] if joined else {"color": styles[name]["color"], "linestyle": "none", "marker": ".", "markersize": 4}
-        axis.plot(frames, np.insert(one.frames["psnr"], borders, np.nan), label=label(name), **style)
+        axis.plot(frames, np.insert(one.frames["psnr"], borders, np.nan), label=style_label(name), **style)
     if joined and len(borders) <= _MANY:
         for border in borders:
             axis.axvline(border - 0.5, color="0.85", linewidth=1, zorder=0)
@@ -158,7 +158,7 @@ def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: st
     truth = next(iter(curves.values()))
     axis.plot(visible(truth[along]), visible(truth["hr"]), color="black", linewidth=2.2, label="HR")
     for name, curve in curves.items():
-        axis.plot(visible(curve[along]), visible(curve["sr"]), label=label(name), **styles[name])
+        axis.plot(visible(curve[along]), visible(curve["sr"]), label=style_label(name), **styles[name])
     axis.set(xscale="log", yscale="log")
     # Less than two decades: powers of ten alone would be one or two labels.
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.page_style import SCRIPT, STYLE
 
 Section = tuple[str, str, str]  # id, title, content
 
 
-def document(title: str, heading: str, lead: str, sections: Sequence[Section]) -> str:
+def html_document(title: str, heading: str, lead: str, sections: Sequence[Section]) -> str:
     """Build a page.
 
     Its content security policy allows its own style and script, by their hashes, and data inside the page, nothing else.
@@ -36,57 +36,57 @@ def document(title: str, heading: str, lead: str, sections: Sequence[Section]) -
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{one_line(title)}</title>\n"
+        f"<title>{html_one_line(title)}</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{heading}</h1><p>{lead}</p>"
         f'<nav aria-label="Sections">{links}</nav></header>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )
 
 
-def sortable_table(heads: Sequence[str], rows_of: Mapping[str, Sequence[str]], *, label: str, kind: str = "") -> str:
+def html_sortable_table(heads: Sequence[str], rows_of: Mapping[str, Sequence[str]], *, label: str, kind: str = "") -> str:
     """Build a table in a region that scrolls; a click on a heading sorts the rows within each group.
 
     Args:
-        heads: HTML by `table_head`.
-        rows_of: title of a group ("" for none) -> HTML of its rows by `table_row`.
+        heads: HTML by `html_table_head`.
+        rows_of: title of a group ("" for none) -> HTML of its rows by `html_table_row`.
         label: name of the region, any text.
         kind: a further CSS class.
     """
     bodies = []
     for title, rows in rows_of.items():
-        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(heads)}">{one_line(title)}</th></tr>' if title else ""
+        first = f'<tr class="split"><th scope="rowgroup" colspan="{len(heads)}">{html_one_line(title)}</th></tr>' if title else ""
         bodies.append(f"<tbody>{first}{''.join(rows)}</tbody>")
     return (
-        f'<div class="scroll" role="region" aria-label="{one_line(label)}" tabindex="0"><table class="sortable {kind}">'
+        f'<div class="scroll" role="region" aria-label="{html_one_line(label)}" tabindex="0"><table class="sortable {kind}">'
         f"<thead><tr>{''.join(heads)}</tr></thead>{''.join(bodies)}</table></div>"
     )
 
 
-def table_head(text: str, *, high_first: bool = False, title: str = "") -> str:
+def html_table_head(text: str, *, high_first: bool = False, title: str = "") -> str:
     """Build a heading; the first click sorts descending with `high_first`, and `title` is shown on hover."""
     first = ' data-first="descending"' if high_first else ""
-    return f'<th scope="col"{first}><button type="button" title="{one_line(title)}">{one_line(text)}</button></th>'
+    return f'<th scope="col"{first}><button type="button" title="{html_one_line(title)}">{html_one_line(text)}</button></th>'
 
 
-def table_row(name: str, cells: Iterable[str], *, baseline: bool = False) -> str:
+def html_table_row(name: str, cells: Iterable[str], *, baseline: bool = False) -> str:
     """Build a row of cells, which are HTML, after its name."""
     kind = ' class="baseline"' if baseline else ""
-    return f'<tr{kind}><th scope="row" title="{one_line(name)}">{one_line(name)}</th>{"".join(cells)}</tr>'
+    return f'<tr{kind}><th scope="row" title="{html_one_line(name)}">{html_one_line(name)}</th>{"".join(cells)}</tr>'
 
 
-def number_cell(value: float | None, shown: str, *, best: bool = False, interval: str = "") -> str:
+def html_number_cell(value: float | None, shown: str, *, best: bool = False, interval: str = "") -> str:
     """Build a cell that sorts by its value in full precision."""
-    kind, small = ' class="best"' if best else "", f"<small>{one_line(interval)}</small>" if interval else ""
-    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{one_line(shown)}{small}</td>'
+    kind, small = ' class="best"' if best else "", f"<small>{html_one_line(interval)}</small>" if interval else ""
+    return f'<td{kind} data-value="{"" if value is None else repr(value)}">{html_one_line(shown)}{small}</td>'
 
 
-def one_line(value: Any) -> str:
+def html_one_line(value: Any) -> str:
     """Escape any value as one line of text."""
-    return escape(plain(str(value)))
+    return escape(escape_name(str(value)))
 
 
-def embedded(media: str, content: bytes, alt: str) -> str:
+def html_embedded(media: str, content: bytes, alt: str) -> str:
     """Embed an image or a video in the page, in a region that scrolls; `alt` is any text."""
-    source, alt = f"data:{media};base64,{base64.b64encode(content).decode()}", one_line(alt)
+    source, alt = f"data:{media};base64,{base64.b64encode(content).decode()}", html_one_line(alt)
     if media.startswith("video/"):
         shown = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'
     else:

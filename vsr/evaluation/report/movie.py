@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, busiest_region, label
+from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, busiest_region, style_label
 from vsr.evaluation.scored import Sample
 
 FRAMES = 24
@@ -28,7 +28,7 @@ class MovieFile(NamedTuple):
     note: str
 
 
-def movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
+def report_movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
     """Make a movie of LR, bicubic, the networks and HR, with the errors below; None for a still sample.
 
     The movie is an MP4 (H.264, yuv420p) by PyAV, or an animated PNG by Pillow without PyAV.
@@ -38,14 +38,14 @@ def movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> Mo
     """
     if len(sample.hr) < 2:
         return None
-    frames, note = side_by_side(sample, field=field, baselines=baselines)
+    frames, note = movie_side_by_side(sample, field=field, baselines=baselines)
     try:
         return MovieFile(_mp4(frames), ".mp4", "video/mp4", note)
     except ImportError:
         return MovieFile(_animated_png(frames), ".png", "image/png", note)
 
 
-def side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
+def movie_side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
     """Lay the methods side by side; return frames (T, H, W, 3) uint8 of even size, at most 24, and a line on their content.
 
     Pixels are enlarged by whole factors and never smoothed or skipped: large frames are cropped.
@@ -104,7 +104,7 @@ def _canvas(titles: list[str], height: int, width: int, limit: float) -> np.ndar
     letters = max(4, width // 9)
     for column, title in enumerate(titles):
         middle = _GAP + column * (width + _GAP) + width / 2
-        figure.text(middle / across, 1 - _TITLE / 2 / down, label(title, letters), ha="center", va="center", fontsize=10)
+        figure.text(middle / across, 1 - _TITLE / 2 / down, style_label(title, letters), ha="center", va="center", fontsize=10)
     left, bottom = _GAP + 0.08 * width, _FOOT + 0.6 * height
     bar = figure.add_axes((left / across, bottom / down, 0.84 * width / across, 0.08 * height / down))
     ticks = [-limit, 0, limit]

@@ -9,9 +9,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from vsr.evaluation.report.columns import Block, Column, blocks
-from vsr.evaluation.report.escape import plain
-from vsr.evaluation.report.html import document, embedded, number_cell, one_line, sortable_table, table_head, table_row
+from vsr.evaluation.report.columns import Block, Column, column_blocks
+from vsr.evaluation.report.escape import escape_name
+from vsr.evaluation.report.html import (
+    html_document,
+    html_embedded,
+    html_number_cell,
+    html_one_line,
+    html_sortable_table,
+    html_table_head,
+    html_table_row,
+)
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
 
@@ -32,11 +40,11 @@ class Shown(NamedTuple):
     caption: str
 
 
-def page(
+def report_page(
     rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
 ) -> str:
     """Build the page; `protocol` has plain values, nested in any way, and `notes` say why figures are missing."""
-    found = blocks(rows)
+    found = column_blocks(rows)
     names = list(dict.fromkeys(row["split"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
     lead = f"{_list(methods) or 'Baselines'} on {_list(names)}, every row on the same frames and pixels."
@@ -48,11 +56,11 @@ def page(
         ("definitions", "Definitions", _definitions(found)),
         ("again", "How to reproduce", _reproduction(command)),
     ]
-    return document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
+    return html_document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(f"<b>{one_line(name)}</b>" for name in names)
+    return ", ".join(f"<b>{html_one_line(name)}</b>" for name in names)
 
 
 def _tables(found: Sequence[Block]) -> str:
@@ -63,29 +71,31 @@ def _tables(found: Sequence[Block]) -> str:
 def _table(block: Block) -> str:
     title, rows = _TITLES.get(block.title, block.title), block.rows
     best = {column: column.best(rows) for column in block.columns}
-    heads = [table_head("method", title="sort by name")]
-    heads += [table_head(c.heading(), high_first=c.better == "high", title=c.explained()) for c in block.columns]
+    heads = [html_table_head("method", title="sort by name")]
+    heads += [html_table_head(c.heading(), high_first=c.better == "high", title=c.explained()) for c in block.columns]
     groups: dict[str, list[str]] = {}
     for split in dict.fromkeys(row["split"] for row in rows):
         at = [i for i, row in enumerate(rows) if row["split"] == split]
         frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
         size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
         groups[f"{split}: {size}"] = [
-            table_row(rows[i]["method"], [_cell(c, rows[i], best[c][i]) for c in block.columns], baseline=rows[i]["baseline"])
+            html_table_row(
+                rows[i]["method"], [_cell(c, rows[i], best[c][i]) for c in block.columns], baseline=rows[i]["baseline"]
+            )
             for i in at
         ]
-    return f"<h3>{one_line(title)}</h3>{sortable_table(heads, groups, label=title)}"
+    return f"<h3>{html_one_line(title)}</h3>{html_sortable_table(heads, groups, label=title)}"
 
 
 def _cell(column: Column, row: Row, best: bool) -> str:
     value = row[column.key]
-    return number_cell(value, column.show(value), best=best, interval=column.interval(row))
+    return html_number_cell(value, column.show(value), best=best, interval=column.interval(row))
 
 
 def _legend() -> str:
     return (
-        f'<p class="muted">Tinted and bold: best of the split. {one_line(INTERVALS.capitalize())}; none with fewer than three '
-        "segments, too narrow with few. A click on a heading sorts within each split; headings explain themselves when "
+        f'<p class="muted">Tinted and bold: best of the split. {html_one_line(INTERVALS.capitalize())}; none with fewer than '
+        "three segments, too narrow with few. A click on a heading sorts within each split; headings explain themselves when "
         "pointed at.</p>"
     )
 
@@ -122,38 +132,40 @@ def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
 
 def _card(title: str, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     lists = "".join(
-        f"<dl>{''.join(f'<dt>{one_line(name)}</dt><dd>{one_line(value)}</dd>' for name, value in facts)}</dl>"
+        f"<dl>{''.join(f'<dt>{html_one_line(name)}</dt><dd>{html_one_line(value)}</dd>' for name, value in facts)}</dl>"
         for facts in groups
         if facts
     )
     if sum(len(facts) for facts in groups) > _OPEN:
-        return f'<details class="card"><summary>{one_line(title)}</summary>{lists}</details>'
-    return f'<div class="card"><h3>{one_line(title)}</h3>{lists}</div>'
+        return f'<details class="card"><summary>{html_one_line(title)}</summary>{lists}</details>'
+    return f'<div class="card"><h3>{html_one_line(title)}</h3>{lists}</div>'
 
 
 def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str]) -> str:
     """Show the figures of each split; name the files of those that would make the page too large."""
-    left, parts = EMBEDDED, [f'<p class="muted">{one_line(note)}</p>' for note in notes]
+    left, parts = EMBEDDED, [f'<p class="muted">{html_one_line(note)}</p>' for note in notes]
     for split in names:
         own = [one for one in shown if one.split == split]
-        parts += [f"<h3>{one_line(split)}</h3>"] if own else []
+        parts += [f"<h3>{html_one_line(split)}</h3>"] if own else []
         for one in own:
             fits = len(one.content) <= left
             left -= len(one.content) * fits
             parts.append(
-                _figure(one) if fits else f"<p>{one_line(one.alt)}: <code>{one_line(one.file)}</code>, beside this page</p>"
+                _figure(one)
+                if fits
+                else f"<p>{html_one_line(one.alt)}: <code>{html_one_line(one.file)}</code>, beside this page</p>"
             )
     return "".join(parts)
 
 
 def _figure(one: Shown) -> str:
-    caption = f"{one_line(one.caption)} <code>{one_line(one.file)}</code>"
-    return f"<figure>{embedded(one.media, one.content, one.alt)}<figcaption>{caption}</figcaption></figure>"
+    caption = f"{html_one_line(one.caption)} <code>{html_one_line(one.file)}</code>"
+    return f"<figure>{html_embedded(one.media, one.content, one.alt)}<figcaption>{caption}</figcaption></figure>"
 
 
 def _definitions(found: Sequence[Block]) -> str:
     terms = "".join(
-        f"<dt>{one_line(column.label)}</dt><dd>{one_line(column.explained())}{_source(column)}</dd>"
+        f"<dt>{html_one_line(column.label)}</dt><dd>{html_one_line(column.explained())}{_source(column)}</dd>"
         for block in found
         for column in block.columns
     )
@@ -161,11 +173,11 @@ def _definitions(found: Sequence[Block]) -> str:
 
 
 def _source(column: Column) -> str:
-    return "" if column.source == "-" else f' <span class="muted">({one_line(column.source)})</span>'
+    return "" if column.source == "-" else f' <span class="muted">({html_one_line(column.source)})</span>'
 
 
 def _reproduction(command: str) -> str:
-    lines = "\n".join(escape(plain(line)) for line in command.splitlines())
+    lines = "\n".join(escape(escape_name(line)) for line in command.splitlines())
     return (
         f"<pre><code>{lines}</code></pre>"
         "<p>Beside this page: <code>results.json</code> (these rows, and how each mean is taken), "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.scored import Sample
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str,
     return found
 
 
-def label(name: str, length: int = 24) -> str:
+def style_label(name: str, length: int = 24) -> str:
     """Escape a name for matplotlib, where $ starts a formula and a leading _ hides a name from the legend."""
-    name = plain(name, length).replace("$", r"\$")
+    name = escape_name(name, length).replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
 
 
-def png(figure: Figure, dpi: int = 110) -> bytes:
+def style_png(figure: Figure, dpi: int = 110) -> bytes:
     """Render the figure as a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from vsr.evaluation.bootstrap import LEVEL
-from vsr.evaluation.report.columns import Block, Column, blocks
-from vsr.evaluation.report.escape import plain
+from vsr.evaluation.report.columns import Block, Column, column_blocks
+from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
 
 WIDTH = 150
@@ -25,13 +25,13 @@ _LATEX = {
 INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement"
 
 
-def text(rows: Sequence[Row]) -> str:
+def table_text(rows: Sequence[Row]) -> str:
     """Format rows for a terminal: headline scores first, then the other groups, no line above 150 characters."""
     parts = []
-    for number, block in enumerate(blocks(rows)):
+    for number, block in enumerate(column_blocks(rows)):
         own = block.rows
         cells = {column: [column.label, *(_with_interval(column, row) for row in own)] for column in block.columns}
-        names = [[key, *(plain(row[key], _NAME) for row in own)] for key in ("split", "method")]
+        names = [[key, *(escape_name(row[key], _NAME) for row in own)] for key in ("split", "method")]
         left = [_justified(cell, str.ljust) for cell in names]
         room = WIDTH - sum(len(cell[0]) + 2 for cell in left)
         for chunk in _chunks([_justified(cell, str.rjust) for cell in cells.values()], room):
@@ -44,10 +44,10 @@ def text(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def table_markdown(rows: Sequence[Row]) -> str:
     """Format a Markdown table per block, best values of each split in bold, with explanations of the scores below."""
     parts = []
-    for block in blocks(rows):
+    for block in column_blocks(rows):
         grid = _grid(block, _markdown_name, lambda cell, best: f"**{cell}**" if best else cell)
         heads = [_markdown_name(column.heading()) for column in block.columns]
         lines = [["split", "method", *heads], ["---", "---", *["---:"] * len(heads)], *grid]
@@ -57,7 +57,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join([*parts, f"Bold: best of the split; {INTERVALS}."]) + "\n"
 
 
-def latex(rows: Sequence[Row]) -> str:
+def table_latex(rows: Sequence[Row]) -> str:
     r"""Format a LaTeX tabular per block, best values of each split in bold; needs only \usepackage{booktabs}."""
 
     def number(cell: str, best: bool) -> str:
@@ -70,7 +70,7 @@ def latex(rows: Sequence[Row]) -> str:
         return rf"{value} {{\scriptsize ${interval}$}}" if interval else value
 
     parts = [r"% \usepackage{booktabs}"]
-    for block in blocks(rows):
+    for block in column_blocks(rows):
         grid = _grid(block, _latex_name, number)
         heads = ["split", "method", *(_latex_name(column.heading()) for column in block.columns)]
         lines = [f"% {block.title}", rf"\begin{{tabular}}{{@{{}}ll{'r' * len(block.columns)}@{{}}}}", r"\toprule"]
@@ -115,9 +115,9 @@ def _chunks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
 
 
 def _markdown_name(name: str) -> str:
-    escaped = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", plain(name))
+    escaped = re.sub(r"([\\`*_{}\[\]|~$#])", r"\\\1", escape_name(name))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _latex_name(name: str) -> str:
-    return "".join(_LATEX.get(mark, mark) for mark in plain(name))
+    return "".join(_LATEX.get(mark, mark) for mark in escape_name(name))

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.errors import UserError
-from vsr.evaluation.report.csv_json import FRAMES, SEGMENTS, frames_csv, jsonable, results, segments_csv
-from vsr.evaluation.report.escape import plain
-from vsr.evaluation.report.figures import panels, scores_over_time, spectra
-from vsr.evaluation.report.movie import movie
-from vsr.evaluation.report.page import Shown, page
-from vsr.evaluation.report.style import png
-from vsr.evaluation.report.tables import latex, markdown
-from vsr.evaluation.rows import Row, build_rows, group_by_split
+from vsr.evaluation.report.csv_json import FRAMES, SEGMENTS, frames_csv, results_json, segments_csv, to_jsonable
+from vsr.evaluation.report.escape import escape_name
+from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure, spectra_figure
+from vsr.evaluation.report.movie import report_movie
+from vsr.evaluation.report.page import Shown, report_page
+from vsr.evaluation.report.style import style_png
+from vsr.evaluation.report.tables import table_latex, table_markdown
+from vsr.evaluation.rows import Row, build_rows, group_rows_by_split
 from vsr.evaluation.scored import Sample, Scored
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,28 +59,28 @@ def write_report(
         ValueError: see `build_rows`.
     """
     rows = build_rows(scored)
-    content = results(scored, protocol, rows) | {"command": command}
+    content = results_json(scored, protocol, rows) | {"command": command}
     shown, notes = _draw(scored, samples, field) if pictures else ([], [])
     files: dict[str, bytes] = {one.file: one.content for one in shown}
     texts = {
         "results.json": json.dumps(content, indent=1, allow_nan=False),
         FRAMES: frames_csv(scored),
         SEGMENTS: segments_csv(scored),
-        "table.md": markdown(rows),
-        "table.tex": latex(rows),
+        "table.md": table_markdown(rows),
+        "table.tex": table_latex(rows),
     }
     if pictures:
-        texts["report.html"] = page(rows, jsonable(protocol), shown, command=command, notes=notes)
+        texts["report.html"] = report_page(rows, to_jsonable(protocol), shown, command=command, notes=notes)
     files |= {name: text.encode("utf-8", errors="replace") for name, text in texts.items()}
-    write_files(folder, files, advice="; type hydra.run.dir=FOLDER to write elsewhere")
+    write_report_files(folder, files, advice="; type hydra.run.dir=FOLDER to write elsewhere")
     return rows
 
 
-def write_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> None:
+def write_report_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> None:
     """Write files by name, each atomically. Raises UserError, ending with `advice`, if one cannot be written."""
     for name, content in files.items():
         try:
-            with replacing(folder / name) as temporary:
+            with replacing_file(folder / name) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             raise UserError(f"{folder / name}: cannot be written ({error.strerror}){advice}") from error
@@ -94,26 +94,28 @@ def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> t
 
     def add(split: str, kind: str, figure: Figure, alt: str, caption: str) -> None:
         file = f"figures/{named(f'{kind}-{split}')}.png"
-        shown.append(Shown(split, file, "image/png", png(figure), f"{alt} of {plain(split)}", caption))
+        shown.append(Shown(split, file, "image/png", style_png(figure), f"{alt} of {escape_name(split)}", caption))
 
-    for split, methods in group_by_split(scored).items():
+    for split, methods in group_rows_by_split(scored).items():
         own = [sample for sample in samples if sample.split == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
-            add(split, "frame", panels(sample, field=field), "a frame", f"A frame of {plain(split)}: {PANELS}")
+            add(split, "frame", panels_figure(sample, field=field), "a frame", f"A frame of {escape_name(split)}: {PANELS}")
             try:
-                found = movie(sample, field=field, baselines=baselines)
+                found = report_movie(sample, field=field, baselines=baselines)
             except ImportError:
-                notes.append(f"{plain(split)}: no movie, as neither av nor pillow is installed; pip install 'vsr-movies[video]'")
+                notes.append(
+                    f"{escape_name(split)}: no movie, as neither av nor pillow is installed; pip install 'vsr-movies[video]'"
+                )
                 continue
             if found is not None:
                 file = f"figures/{named(f'movie-{split}')}{found.suffix}"
                 caption = f"{found.note[0].upper()}{found.note[1:]}, on one scale."
-                shown.append(Shown(split, file, found.media, found.content, f"movie of {plain(split)}", caption))
+                shown.append(Shown(split, file, found.media, found.content, f"movie of {escape_name(split)}", caption))
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
-        if (figure := spectra(methods, scale)) is not None:
+        if (figure := spectra_figure(methods, scale)) is not None:
             add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")
-        if (figure := scores_over_time(methods)) is not None:
+        if (figure := scores_over_time_figure(methods)) is not None:
             add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")
     for note in notes:
         log.info("%s", note)

@@ -11,9 +11,9 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.inference.export import Format
 from vsr.inference.export.formats import EXPORTERS, ExportedFile, ExportTask
-from vsr.inference.export.function import INPUT, OUTPUT, InputAxes, Size, describe_network
+from vsr.inference.export.function import INPUT, OUTPUT, InputAxes, Size, describe_exported_function
 from vsr.inference.trained import read_trained
-from vsr.system.files import replacing
+from vsr.system.files import replacing_file
 from vsr.training.modules.base import SRModule
 
 TOLERANCE = 1e-4  # of the standard deviation of the output: another order of sums costs a tenth of that in the deepest networks
@@ -59,11 +59,11 @@ def export_checkpoint(
             f"has no place for; type consistency=none to write the network alone"
         )
     module = trained.module()
-    axes, facts = InputAxes.of(module, trained.channels), describe_network(trained, module)
+    axes, facts = InputAxes.of(module, trained.channels), describe_exported_function(trained, module)
     exported = EXPORTERS[format_](ExportTask(trained, module, axes, facts))
-    difference, share = compare(exported, trained.module(), axes, output)
+    difference, share = _compare(exported, trained.module(), axes, output)
     try:
-        with replacing(output) as temporary:
+        with replacing_file(output) as temporary:
             temporary.write_bytes(exported.content)
     except OSError as error:
         detail = error.strerror or error
@@ -73,7 +73,7 @@ def export_checkpoint(
     return ExportReport(output, facts, difference, _summarize(output, format_, exported, axes, facts, largest))
 
 
-def compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> tuple[float, float]:
+def _compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> tuple[float, float]:
     """Compare a file with its network on noise within the bounds, at several input sizes.
 
     Returns:

@@ -47,7 +47,7 @@ class ExportTask:
 
 def export_onnx(task: ExportTask) -> ExportedFile:
     """Export to ONNX with torch.export, and run it with ONNX Runtime. Raises UserError for operations that ONNX does not have."""
-    require_packages("onnx", "onnxscript", "onnxruntime")
+    _require_packages("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
     from torch.export import Dim
 
@@ -116,7 +116,7 @@ def _remove_source_paths(archive: bytes) -> bytes:
 
 def export_safetensors(task: ExportTask) -> ExportedFile:
     """Export the weights alone and run them in a new network of the same config. Raises UserError for a network without any."""
-    require_packages("safetensors")
+    _require_packages("safetensors")
     from safetensors.torch import load, save
 
     tensors = {name: tensor.contiguous() for name, tensor in task.module.network.state_dict().items()}
@@ -143,7 +143,7 @@ EXPORTERS: dict[Format, Callable[[ExportTask], ExportedFile]] = {
 }
 
 
-def require_packages(*packages: str) -> None:
+def _require_packages(*packages: str) -> None:
     """Raise UserError if one of the packages cannot be imported."""
     for package in packages:
         try:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vsr.geometry import Geometry
-from vsr.inference.export.operators import cubic_phases, exportable_operators
+from vsr.inference.export.operators import exportable_cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
-from vsr.training.build import evaluation_window, make
+from vsr.training.build import build_node, evaluation_window
 from vsr.training.modules.base import SRModule
 from vsr.version import __version__
 
@@ -33,7 +33,7 @@ class ExportableNetwork(nn.Module):
         with torch.no_grad():
             self.network = module.network.fold()
         self.scale = module.network.geometry.scale[1]
-        self.register_buffer("cubic", cubic_phases(self.scale))
+        self.register_buffer("cubic", exportable_cubic_phases(self.scale))
         self.requires_grad_(False).eval()
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class InputAxes:
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 
-def describe_network(trained: Trained, module: SRModule) -> dict[str, str]:
+def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, str]:
     """Collect the metadata for an exported file, as text; numbers and lists are JSON.
 
     The network loses `margin` (t, y, x) and scores leave out `window`, in frames and HR pixels per side. An output pixel depends
@@ -125,7 +125,7 @@ def describe_network(trained: Trained, module: SRModule) -> dict[str, str]:
         "reach": network.reach,
         "ends": str(trained.config.ends),
         "window": list(evaluation_window(trained.config)),
-        "degradation": make("degradation", trained.config.degradation).name,
+        "degradation": build_node("degradation", trained.config.degradation).name,
         "data": str(facts.get("name") or ""),
         "checkpoint": trained.sha256,
     }

@@ -1,8 +1,8 @@
 """Equivalents of three functions in operations that exporters know, swapped in while a network is exported.
 
-`pad_symmetric` gathers at indices modulo twice the size, which the ONNX exporter cannot translate for a dynamic size.
-`bicubic_up` is the antialiased interpolation of torch, which other runtimes compute differently. `in_windows` splits windows into
-groups that fit into memory, and a graph cannot hold a loop of a varying number of rounds. The equivalents give the same values
+`pad_symmetric` gathers at indices modulo twice the size, which the ONNX exporter refuses for a dynamic size.
+`bicubic_up` is torch's antialiased interpolation, which other runtimes compute differently. `apply_in_windows` splits windows
+into groups that fit into memory, and a graph cannot hold a loop of varying length. The equivalents give the same values
 (tests compare them) for any size and name no device. Networks find them under the old names and need no code for their export.
 """
 
@@ -24,7 +24,7 @@ from vsr.models import srnet3d
 TAPS = 2 * CUBIC_RADIUS + 1
 
 
-def cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def exportable_cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Compute the filters (scale * scale, 1, 5, 5) of bicubic upsampling, one for each pixel of a block of `scale` x `scale`.
 
     Pixel p of a block lies (p + 1/2) / scale - 1/2 LR pixels from the middle of its LR pixel. Each filter is the outer product of
@@ -37,7 +37,7 @@ def cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.einsum("pi,qj->pqij", kernel, kernel).reshape(scale * scale, 1, TAPS, TAPS).to(dtype)
 
 
-def mirror_pad(x: Tensor, n: int) -> Tensor:
+def exportable_mirror_pad(x: Tensor, n: int) -> Tensor:
     """`pad_symmetric` for frames of at least n x n pixels: (..., H, W) -> (..., H + 2n, W + 2n)."""
     for axis in (-2, -1):
         first, last = x.narrow(axis, 0, n), x.narrow(axis, x.shape[axis] - n, n)
@@ -45,16 +45,16 @@ def mirror_pad(x: Tensor, n: int) -> Tensor:
     return x
 
 
-def bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tensor:
-    """`bicubic_up` as a convolution with `cubic_phases` and a pixel shuffle: (N, C, h, w) -> (N, C, h * scale, w * scale)."""
+def exportable_bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tensor:
+    """`bicubic_up` as a convolution with `exportable_cubic_phases` and a pixel shuffle, (N, C, h, w) -> (N, C, H, W)."""
     n, c = lr.shape[:2]
-    planes = mirror_pad(lr, CUBIC_RADIUS).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
+    planes = exportable_mirror_pad(lr, CUBIC_RADIUS).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
     frames = F.pixel_shuffle(F.conv2d(planes, weight), scale)
     return frames.unflatten(0, (n, c)).squeeze(2)
 
 
-def apply_to_all_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
-    """`in_windows` with all windows at once: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+def exportable_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+    """`apply_in_windows` with all windows at once: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, srnet3d.WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     frames = body(packed.flatten(0, 1))  # (B (T - 4), C', 1, H', W')
     return frames.squeeze(2).unflatten(0, packed.shape[:2]).transpose(1, 2)
@@ -68,15 +68,15 @@ def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
 
     Args:
         scale: of the network.
-        cubic: `cubic_phases(scale)`.
+        cubic: `exportable_cubic_phases(scale)`.
     """
 
     def upsample(lr: Tensor, factor: int) -> Tensor:
         if factor == 1:
             return lr
-        return bicubic_upsample(lr, factor, cubic if factor == scale else cubic_phases(factor, lr.dtype))
+        return exportable_bicubic_upsample(lr, factor, cubic if factor == scale else exportable_cubic_phases(factor, lr.dtype))
 
-    equivalents = {pad_symmetric: mirror_pad, bicubic_up: upsample, srnet3d.in_windows: apply_to_all_windows}
+    equivalents = {pad_symmetric: exportable_mirror_pad, bicubic_up: upsample, srnet3d.apply_in_windows: exportable_windows}
     found = [
         (module, name, value)
         for module in _modules()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import Variable, printable, shape_text
+from vsr.io.readers.base import Variable, printable_name, shape_text
 
 ORDER = "nctyx"
 DIMENSION_NAMES = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # for dimensions without a name
@@ -33,13 +33,14 @@ class Unspecified(UserError):
     """A UserError: the file does not determine the variable or the order of its axes, so the user must give them."""
 
 
-def check(axes: str, variable: Variable, where: str) -> str:
+def check_axes(axes: str, variable: Variable, where: str) -> str:
     """`axes` in small letters. Raises UserError when it does not describe this array."""
     letters, rank = axes.strip().lower(), len(variable.shape)
-    example = f"; type e.g. data.axes={usual(rank)[0]}"
+    example = f"; type e.g. data.axes={_usual_axes(rank)[0]}"
     if unknown := sorted(set(letters) - set(ORDER)):
         raise UserError(
-            f"{where}: data.axes={printable(axes)}: unknown letter '{printable(unknown[0])}', known are n, c, t, y, x{example}"
+            f"{where}: data.axes={printable_name(axes)}: unknown letter '{printable_name(unknown[0])}', "
+            f"known are n, c, t, y, x{example}"
         )
     if len(set(letters)) < len(letters):
         raise UserError(f"{where}: data.axes={letters}: a letter occurs twice{example}")
@@ -53,7 +54,7 @@ def check(axes: str, variable: Variable, where: str) -> str:
     return letters
 
 
-def usual(rank: int, matlab: bool = False) -> list[str]:
+def _usual_axes(rank: int, matlab: bool = False) -> list[str]:
     """Orders of `rank` letters to be listed, the likeliest first."""
     if rank == 3:
         orders = ["".join(order) for order in permutations("tyx")]
@@ -62,21 +63,21 @@ def usual(rank: int, matlab: bool = False) -> list[str]:
     return sorted(listed, key=lambda order: order[-2:] in ("tn", "cn"), reverse=True) if matlab else listed
 
 
-def meaning(axes: str, shape: Sequence[int]) -> str:
+def _axes_meaning(axes: str, shape: Sequence[int]) -> str:
     """("yxt", (5, 6, 7)) -> "7 frames of 5x6"."""
     size = dict(zip(axes, shape, strict=True))
     extra = "".join(f", {size[letter]} {MEANING[letter]}" for letter in "cn" if letter in size)
     return f"{size['t']} frames of {size['y']}x{size['x']}{extra}"
 
 
-def infer(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, where: str, matlab: bool) -> str:
+def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, where: str, matlab: bool) -> str:
     """The axes that the names of the dimensions tell. Raises Unspecified, with all choices, when they do not."""
     letters = _from_names(variable, coordinates) if variable.dims else None
     if letters is not None:
         return letters
-    choices = usual(len(variable.shape), matlab)
-    listed = "; ".join(f"{axes} is {meaning(axes, variable.shape)}" for axes in choices)
-    named = f", dimensions {', '.join(map(printable, variable.dims))}" if variable.dims else ""
+    choices = _usual_axes(len(variable.shape), matlab)
+    listed = "; ".join(f"{axes} is {_axes_meaning(axes, variable.shape)}" for axes in choices)
+    named = f", dimensions {', '.join(map(printable_name, variable.dims))}" if variable.dims else ""
     rest = "" if len(variable.shape) == 3 else "; any other order works too"
     raise Unspecified(
         f"{where}: the file does not say which index of {shape_text(variable.shape)}{named} is time; "
@@ -89,7 +90,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
     assert variable.dims is not None
     letters: list[str | None] = []
     for i, name in enumerate(variable.dims):
-        found = meanings(name, coordinates[i] if coordinates else {})
+        found = axis_meanings(name, coordinates[i] if coordinates else {})
         if len(found) > 1:
             return None
         letters.append(found.pop() if found else None)
@@ -103,7 +104,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
     return axes if complete else None
 
 
-def meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
+def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     """What the CF attributes of a dimension's coordinate, or else its name, say that it is."""
     axis = str(attrs.get("axis", "")).lower()
     found = {axis} if axis in ("t", "y", "x") else set()
@@ -115,7 +116,7 @@ def meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def arrange(values: np.ndarray, axes: str) -> np.ndarray:
+def arrange_axes(values: np.ndarray, axes: str) -> np.ndarray:
     """float32 (N, C, T, H, W) of values whose indices are `axes`; a missing n or c gets length 1."""
     present = [letter for letter in ORDER if letter in axes]
     values = values.transpose([axes.index(letter) for letter in present])

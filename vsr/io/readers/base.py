@@ -184,7 +184,7 @@ class ArrayReader(ABC):
 
     def _errors(self, name: str | None = None) -> AbstractContextManager[None]:
         """Turn any error into a UserError about the file, or about its array `name`."""
-        return user_errors(str(self.path) if name is None else f"{self.path}: {printable(name)}", self.advice)
+        return reader_errors(str(self.path) if name is None else f"{self.path}: {printable_name(name)}", self.advice)
 
     @property
     def handle(self) -> Any:
@@ -198,7 +198,7 @@ class ArrayReader(ABC):
 
 
 @contextmanager
-def user_errors(where: str, advice: str) -> Iterator[None]:
+def reader_errors(where: str, advice: str) -> Iterator[None]:
     """Turn any error of a reading library into a UserError: on damaged files they raise nearly every kind of exception."""
     try:
         yield
@@ -208,7 +208,7 @@ def user_errors(where: str, advice: str) -> Iterator[None]:
         raise UserError(f"{where}: does not fit into memory; give fewer or smaller frames") from error
     except Exception as error:
         lines = str(error).strip().splitlines()
-        cause = printable(lines[0]) if lines else type(error).__name__
+        cause = printable_name(lines[0]) if lines else type(error).__name__
         raise UserError(f"{where}: cannot be read ({cause}); {advice}") from error
 
 
@@ -231,7 +231,7 @@ def import_optional(module: str, purpose: str, extra: str, package: str | None =
         raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr-movies[{extra}]'") from error
 
 
-def printable(name: str) -> str:
+def printable_name(name: str) -> str:
     """A name from a file, safe to print: line breaks, terminal codes and broken text become escapes."""
     return name if name.isprintable() else ascii(name)
 
@@ -262,7 +262,7 @@ def shape_problem(shape: Sequence[int]) -> str | None:
     return f"is empty ({shape_text(shape)})" if 0 in shape else None
 
 
-def array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
+def movie_array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
     """Why an array cannot be a movie; None for at least one value of integers or floats."""
     return dtype_problem(dtype) or shape_problem(shape)
 

@@ -12,7 +12,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable, user_errors
+from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable_name, reader_errors
 
 if TYPE_CHECKING:
     import h5py
@@ -48,20 +48,20 @@ def open_hdf5(path: Path) -> h5py.File:
             ) from error
         if "truncated" in text:
             raise UserError(f"{path}: cut short, or its writer was killed; fetch or write the file again") from error
-        raise UserError(f"{path}: not readable as HDF5 ({printable(text)}); {DAMAGED}") from error
+        raise UserError(f"{path}: not readable as HDF5 ({printable_name(text)}); {DAMAGED}") from error
 
 
-def outside_problem(dataset: h5py.Dataset) -> str | None:
+def hdf5_outside_problem(dataset: h5py.Dataset) -> str | None:
     """Why the values of a dataset may lie in another file; None when they lie in its own."""
     if dataset.is_virtual:
         return "is a virtual dataset, made of other files; copy its values into one file"
     if dataset.external:
-        name = printable(str(dataset.external[0][0]))
+        name = printable_name(str(dataset.external[0][0]))
         return f"has its values in another file ({name}), which is not followed; copy them into one"
     return None
 
 
-def walk(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
+def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
     """Walk over all objects that hard links reach, each once.
 
     Args:
@@ -81,10 +81,10 @@ def walk(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset
             name = prefix + key
             link = group.get(key, getlink=True)
             if isinstance(link, h5py.SoftLink):
-                target = printable(link.path)
+                target = printable_name(link.path)
                 yield name, None, f"is a link to {target}, which is not followed; name the array that it leads to"
             elif not isinstance(link, h5py.HardLink):
-                target = printable(str(getattr(link, "filename", "elsewhere")))
+                target = printable_name(str(getattr(link, "filename", "elsewhere")))
                 yield name, None, f"is a link into another file ({target}), which is not followed; copy the array into this one"
             else:
                 item = group[key]
@@ -124,18 +124,18 @@ class HDF5Reader(ArrayReader):
                 yield name, self._variable(name, item)
 
     def details(self, name: str) -> Details:
-        where = f"{self.path}: {printable(name)}"
+        where = f"{self.path}: {printable_name(name)}"
         with self._errors(name):
             dataset = self._dataset(name)
             base.check_chunk(where, dataset.chunks, dataset.dtype.itemsize)
             if not dataset.id.get_storage_size():
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
-            coordinates = tuple(base.plain_attributes(attributes(s)) if s is not None else {} for s in scales)
-            return Details(base.plain_attributes(attributes(dataset)), coordinates)
+            coordinates = tuple(base.plain_attributes(hdf5_attributes(s)) if s is not None else {} for s in scales)
+            return Details(base.plain_attributes(hdf5_attributes(dataset)), coordinates)
 
     def read(self, name: str, part: Part) -> np.ndarray:
-        with user_errors(f"{self.path}: {printable(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
+        with reader_errors(f"{self.path}: {printable_name(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
             return self._dataset(name)[part]
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
@@ -157,7 +157,7 @@ class HDF5Reader(ArrayReader):
                     groups["/".join(parts[:depth])] = _portable(file["/".join(parts[:depth])])
             neighbours = [
                 neighbour
-                for name, item, problem in walk(file)
+                for name, item, problem in walk_hdf5(file)
                 if problem is None and isinstance(item, h5py.Dataset) and name not in names
                 if (neighbour := _neighbour(name, item, attached.get(item.name))) is not None
             ]
@@ -168,38 +168,38 @@ class HDF5Reader(ArrayReader):
 
         with self._errors(name):
             dataset = self.handle[name]
-            if (problem := outside_problem(dataset)) is not None:
-                raise UserError(f"{self.path}: {printable(name)} {problem}")
+            if (problem := hdf5_outside_problem(dataset)) is not None:
+                raise UserError(f"{self.path}: {printable_name(name)} {problem}")
             return np.asarray(dataset.asstr()[()] if h5py.check_string_dtype(dataset.dtype) else dataset[()])
 
     def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
-        return walk(self.handle)
+        return walk_hdf5(self.handle)
 
     def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
         import h5py
 
         if not isinstance(item, h5py.Dataset):
             return None
-        if (problem := outside_problem(item)) is not None:
+        if (problem := hdf5_outside_problem(item)) is not None:
             return problem
         if item.shape is None:
             return "is empty"
-        return base.array_problem(item.dtype, item.shape)
+        return base.movie_array_problem(item.dtype, item.shape)
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         names = tuple(_dimension_name(dimension) for dimension in item.dims)
-        units = base.units_of(attributes(item))
+        units = base.units_of(hdf5_attributes(item))
         return Variable(name, item.shape, str(item.dtype), names if names and all(names) else None, units)
 
     def _dataset(self, name: str) -> h5py.Dataset:
         """Look a dataset up and check it again at each read: the file may have changed since it was listed."""
         dataset = self.handle[name]
         if (problem := self._problem(dataset)) is not None:
-            raise UserError(f"{self.path}: {printable(name)} {problem}")
+            raise UserError(f"{self.path}: {printable_name(name)} {problem}")
         return dataset
 
 
-def attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+def hdf5_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     """The attributes that h5py can read; an attribute of an unknown type is left out."""
     out: dict[str, Any] = {}
     for key in item.attrs:
@@ -209,7 +209,7 @@ def attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
 
 
 def _portable(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
-    return base.portable_attributes({key: value for key, value in attributes(item).items() if key not in INTERNAL})
+    return base.portable_attributes({key: value for key, value in hdf5_attributes(item).items() if key not in INTERNAL})
 
 
 def _scale(dimension: Any) -> h5py.Dataset | None:
@@ -228,7 +228,7 @@ def _dimension_name(dimension: Any) -> str:
 def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
     """None for a dataset without values of its own; `dim`: the dimension of the movie whose scale the dataset is."""
     kept = item.attrs.get("NAME", b"")
-    if item.shape is None or outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
+    if item.shape is None or hdf5_outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
         return None
     dims = tuple(_dimension_name(dimension) for dimension in item.dims)
     if dim is not None or (item.is_scale and len(item.shape) == 1):

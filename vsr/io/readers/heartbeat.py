@@ -7,13 +7,13 @@ from collections.abc import Callable
 _listener: Callable[[], None] | None = None
 
 
-def listen(listener: Callable[[], None]) -> None:
-    """Call `listener` at each later `beat` in this process."""
+def listen_to_heartbeat(listener: Callable[[], None]) -> None:
+    """Call `listener` at each later `send_heartbeat` in this process."""
     global _listener
     _listener = listener
 
 
-def beat() -> None:
+def send_heartbeat() -> None:
     """Report that work goes on; call this in loops over packets or objects that may take minutes. No-op without a listener."""
     if _listener is not None:
         _listener()

@@ -21,12 +21,12 @@ from vsr.io.readers.base import (
     Variable,
     dtype_problem,
     plain_attributes,
-    printable,
+    printable_name,
     shape_problem,
     shape_text,
 )
-from vsr.io.readers.hdf5 import HDF5Reader, attributes, is_hdf5, walk
-from vsr.system.matlab5 import Matrix, list_matrices, read_numbers
+from vsr.io.readers.hdf5 import HDF5Reader, hdf5_attributes, is_hdf5, walk_hdf5
+from vsr.system.matlab5 import Matrix, list_matlab5_matrices, read_matlab5_numbers
 
 if TYPE_CHECKING:
     import h5py
@@ -83,7 +83,7 @@ class MatlabReader(_Workspace):
         return cls(path, 4) if path.suffix.lower() == ".mat" and _is_version_4(head) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
-        found = list(list_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
+        found = list(list_matlab5_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
         names = [matrix.name for matrix in found]
         for matrix in found:
             kind = "repeated" if names.count(matrix.name) > 1 else matrix.kind
@@ -102,7 +102,7 @@ class MatlabReader(_Workspace):
                 values = _read_version_5(self.path, name) if self.version == 5 else _read_version_4(self.path, name)
                 problem = dtype_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
             if problem is not None:
-                raise UserError(f"{self.path}: {printable(name)} {problem}")
+                raise UserError(f"{self.path}: {printable_name(name)} {problem}")
             self.handle[name] = values
         return self.handle[name][part]
 
@@ -116,19 +116,19 @@ class Matlab73Reader(_Workspace, HDF5Reader):
 
     def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
         # Only the workspace: what lies deeper are the parts of structs and cells.
-        return (entry for entry in walk(self.handle, deep=False) if not entry[0].startswith("#"))
+        return (entry for entry in walk_hdf5(self.handle, deep=False) if not entry[0].startswith("#"))
 
     def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
         import h5py
 
         if item is None:
             return None
-        attrs = attributes(item)
+        attrs = hdf5_attributes(item)
         kind = plain_attributes(attrs).get("MATLAB_class", "")
         if "MATLAB_sparse" in attrs:
             return REFUSED["sparse"]
         if isinstance(item, h5py.Group):
-            return f"is a {printable(str(kind) or 'group')}, not an array; store its field as a variable of its own"
+            return f"is a {printable_name(str(kind) or 'group')}, not an array; store its field as a variable of its own"
         if kind == "logical":
             return REFUSED["logical"]
         if kind in ("char", "cell", "struct", "function_handle", "table"):
@@ -178,4 +178,4 @@ def _read_version_4(path: Path, name: str) -> np.ndarray:
 
 
 def _read_version_5(path: Path, name: str) -> np.ndarray:
-    return read_numbers(path, next(found for found in list_matrices(path) if found.name == name))
+    return read_matlab5_numbers(path, next(found for found in list_matlab5_matrices(path) if found.name == name))

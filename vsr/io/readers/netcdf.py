@@ -12,8 +12,8 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable
-from vsr.io.readers.hdf5 import is_hdf5, open_hdf5, outside_problem, walk
+from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable_name
+from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
 
 
 class NetCDFReader(ArrayReader):
@@ -69,13 +69,13 @@ class NetCDFReader(ArrayReader):
 
         groups = [""]
         with open_hdf5(self.path) as file, self._errors():
-            for name, item, problem in walk(file):
+            for name, item, problem in walk_hdf5(file):
                 if isinstance(item, h5py.Dataset):
-                    problem = outside_problem(item)
+                    problem = hdf5_outside_problem(item)
                 elif item is not None:
                     groups.append(name)
                 if problem is not None:
-                    raise UserError(f"{self.path}: {printable(name)} {problem}")
+                    raise UserError(f"{self.path}: {printable_name(name)} {problem}")
         return groups
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
@@ -83,12 +83,12 @@ class NetCDFReader(ArrayReader):
             for key, array in dataset.variables.items():
                 name = f"{group}/{key}" if group else str(key)
                 stored = np.dtype(array.encoding.get("dtype", array.dtype))
-                problem = base.dtype_problem(stored) or base.array_problem(array.dtype, array.shape)
+                problem = base.dtype_problem(stored) or base.movie_array_problem(array.dtype, array.shape)
                 dims = tuple(map(str, array.dims))
                 yield name, problem or Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs))
 
     def details(self, name: str) -> Details:
-        where = f"{self.path}: {printable(name)}"
+        where = f"{self.path}: {printable_name(name)}"
         dataset, array = self._array(name)
         with self._errors(name):
             itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize

@@ -22,9 +22,9 @@ from vsr.io.readers.base import (
     Neighbour,
     Part,
     Variable,
-    array_problem,
     bytes_text,
-    printable,
+    movie_array_problem,
+    printable_name,
     shape_text,
 )
 
@@ -46,14 +46,14 @@ class Header:
 
     def problem(self, size: int) -> str | None:
         """Why an array with this header in `size` bytes cannot be used."""
-        if (problem := array_problem(self.dtype, self.shape)) is not None:
+        if (problem := movie_array_problem(self.dtype, self.shape)) is not None:
             return problem
         if self.end > size:
             return f"is cut short: {shape_text(self.shape)} values need {self.end} bytes, there are {size}"
         return None
 
 
-def read_header(file: IO[bytes]) -> Header:
+def _read_header(file: IO[bytes]) -> Header:
     """Read the header of an open .npy. Raises ValueError for a file of another format."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
@@ -82,7 +82,7 @@ class NpyReader(ArrayReader):
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         with self.path.open("rb") as file:
-            header = read_header(file)
+            header = _read_header(file)
         problem = header.problem(self.path.stat().st_size)
         if problem is not None:
             raise UserError(f"{self.path}: {problem}; give a file with a real array in it")
@@ -104,19 +104,19 @@ class NpzReader(ArrayReader):
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
         """Recognise any zip; the reader of Zarr is asked first."""
-        return cls(path) if is_zip(head) else None
+        return cls(path) if is_numpy_zip(head) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         with zipfile.ZipFile(self.path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
-                if (problem := member_problem(info)) is not None:
+                if (problem := numpy_member_problem(info)) is not None:
                     yield name, problem
                 elif not info.filename.endswith(".npy"):
                     yield name, "is not a .npy member"
                 else:
                     with self._errors(name), archive.open(info) as file:
-                        header = read_header(file)
+                        header = _read_header(file)
                     problem = header.problem(info.file_size)
                     yield name, problem or Variable(name, header.shape, str(header.dtype), None, None)
 
@@ -134,9 +134,9 @@ class NpzReader(ArrayReader):
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         """Map or read a member. Checks it again: the file may have changed since it was listed."""
         with archive.open(info) as file:
-            header = read_header(file)
-            if (problem := member_problem(info) or header.problem(info.file_size)) is not None:
-                raise UserError(f"{self.path}: {printable(info.filename)} {problem}")
+            header = _read_header(file)
+            if (problem := numpy_member_problem(info) or header.problem(info.file_size)) is not None:
+                raise UserError(f"{self.path}: {printable_name(info.filename)} {problem}")
             if info.compress_type == zipfile.ZIP_DEFLATED:
                 file.seek(0)
                 return np.lib.format.read_array(file, allow_pickle=False)
@@ -146,12 +146,12 @@ class NpzReader(ArrayReader):
         return values.transpose() if header.fortran else values
 
 
-def is_zip(head: bytes) -> bool:
+def is_numpy_zip(head: bytes) -> bool:
     """Whether a file begins as a zip, perhaps as an empty one."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
-def member_problem(info: zipfile.ZipInfo) -> str | None:
+def numpy_member_problem(info: zipfile.ZipInfo) -> str | None:
     """Why a member of a zip must not be unpacked; None for a harmless member."""
     if info.flag_bits & 1:
         return "is encrypted"

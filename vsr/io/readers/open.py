@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from vsr.errors import UserError, suggestion
-from vsr.io.formats import load_readers, readable_suffixes
+from vsr.errors import UserError, error_suggestion
+from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified
-from vsr.io.readers.base import ArrayReader, Details, Listing, Variable, bytes_text, printable, shape_text
+from vsr.io.readers.base import ArrayReader, Details, Listing, Variable, bytes_text, printable_name, shape_text
 from vsr.io.readers.isolated.proxies import IsolatedReader
 
-__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan"]
+__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan_file"]
 
 BLOCK_BYTES = 2**28  # of float32 that are read at once: the memory that reading needs does not grow with the movie
 HEAD = 2**13  # bytes by which readers recognise a file
@@ -43,7 +43,7 @@ class ArrayMovie:
         first, names = variables[0], [variable.name for variable in variables]
         self.reader, self._names, self.axes = reader, names, axes
         size = dict(zip(axes, first.shape, strict=True))
-        self.name = f"{reader.path}:{','.join(map(printable, names))}"
+        self.name = f"{reader.path}:{','.join(map(printable_name, names))}"
         self.shape = (size.get("n", 1), size.get("c", len(names)), size["t"], size["y"], size["x"])
         units = [variable.units for variable in variables]
         self.meta: dict[str, Any] = {
@@ -83,11 +83,11 @@ class ArrayMovie:
     def _block(self, movie: int, start: int, stop: int) -> np.ndarray:
         wanted = {"n": slice(movie, movie + 1), "t": slice(start, stop)}
         part = tuple(wanted.get(letter, slice(None)) for letter in self.axes)
-        channels = [axis_rules.arrange(self.reader.read(name, part), self.axes)[0] for name in self._names]
+        channels = [axis_rules.arrange_axes(self.reader.read(name, part), self.axes)[0] for name in self._names]
         return channels[0] if len(channels) == 1 else np.concatenate(channels)
 
 
-def scan(path: Path) -> Listing:
+def scan_file(path: Path) -> Listing:
     """List the contents of a file. Raises UserError for a file that cannot or must not be read."""
     return open_reader(Path(path)).listing()
 
@@ -115,7 +115,7 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
     variables = [_find(reader, listing, name) for name in names]
     first = variables[0]
     for other in variables:
-        where = f"{path}: {printable(other.name)}"
+        where = f"{path}: {printable_name(other.name)}"
         if not 3 <= len(other.shape) <= 5:
             raise UserError(
                 f"{where} is {shape_text(other.shape)}, of {len(other.shape)} dimensions; a movie has 3 (time, rows, "
@@ -123,24 +123,24 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
             )
         if (other.shape, other.dims) != (first.shape, first.dims):
             raise UserError(
-                f"{where} is {shape_text(other.shape)}{_dims_text(other)}, {printable(first.name)} is "
+                f"{where} is {shape_text(other.shape)}{_dims_text(other)}, {printable_name(first.name)} is "
                 f"{shape_text(first.shape)}{_dims_text(first)}; variables that become channels must be alike"
             )
     total = 4 * sum(prod(v.shape) for v in variables)
     if total > max_bytes:
         raise UserError(
-            f"{path}: {', '.join(map(printable, names))} of {shape_text(first.shape)} declares {bytes_text(total)} as float32, "
-            f"more than the limit of {bytes_text(max_bytes)}; type data.max_bytes={total} if it is that large"
+            f"{path}: {', '.join(map(printable_name, names))} of {shape_text(first.shape)} declares {bytes_text(total)} as "
+            f"float32, more than the limit of {bytes_text(max_bytes)}; type data.max_bytes={total} if it is that large"
         )
-    where = f"{path}: {printable(first.name)}"
+    where = f"{path}: {printable_name(first.name)}"
     details = [reader.details(v.name) for v in variables]
     if axes is not None:
-        letters = axis_rules.check(axes, first, where)
+        letters = axis_rules.check_axes(axes, first, where)
     else:
-        letters = axis_rules.infer(first, details[0].coordinates, where, reader.time_last)
+        letters = axis_rules.infer_axes(first, details[0].coordinates, where, reader.time_last)
     if len(variables) > 1 and "c" in letters:
         raise UserError(
-            f"{where}: axes {letters} have channels already; type one variable, data.variable={printable(first.name)}"
+            f"{where}: axes {letters} have channels already; type one variable, data.variable={printable_name(first.name)}"
         )
     return ArrayMovie(reader, variables, letters, details)
 
@@ -155,7 +155,7 @@ def open_reader(path: Path) -> ArrayReader:
         raise UserError(f"{path}: not one of {', '.join(readable_suffixes())}")
     try:
         head = b"" if path.is_dir() else _head(path)
-        for kind in load_readers():
+        for kind in load_format_readers():
             if (reader := kind.recognize(path, head)) is not None:
                 return IsolatedReader(reader) if reader.isolated else reader
     except OSError as error:
@@ -175,7 +175,7 @@ def _unknown(head: bytes) -> str:
     if not head:
         return "empty, 0 bytes"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:64]):
-        return f"text ({printable(head[:20].decode())} ...), not arrays"
+        return f"text ({printable_name(head[:20].decode())} ...), not arrays"
     return "not a format that is read, or damaged at its beginning"
 
 
@@ -185,11 +185,11 @@ def _only(reader: ArrayReader, listing: Listing) -> str:
     if len(candidates) == 1:
         return candidates[0].name
     if candidates:
-        found = ", ".join(f"{printable(v.name)} ({shape_text(v.shape)} {v.dtype})" for v in candidates[:20])
+        found = ", ".join(f"{printable_name(v.name)} ({shape_text(v.shape)} {v.dtype})" for v in candidates[:20])
         more = f" and {len(candidates) - 20} more" if len(candidates) > 20 else ""
         raise Unspecified(f"{reader.path}: several arrays can be the movie: {found}{more}; type data.variable=NAME")
-    others = [f"{printable(v.name)} is {shape_text(v.shape)}" for v in listing.variables]
-    others += [f"{printable(name)} {problem}" for name, problem in listing.refused.items()]
+    others = [f"{printable_name(v.name)} is {shape_text(v.shape)}" for v in listing.variables]
+    others += [f"{printable_name(name)} {problem}" for name, problem in listing.refused.items()]
     found = "; ".join(others[:8]) or "nothing else either"
     raise UserError(f"{reader.path}: no numeric array of 3 or more dimensions ({found}); give another file")
 
@@ -199,11 +199,11 @@ def _find(reader: ArrayReader, listing: Listing, name: str) -> Variable:
         if found.name == name.strip("/"):
             return found
     if (problem := listing.refused.get(name.strip("/"))) is not None:
-        raise UserError(f"{reader.path}: {printable(name)} {problem}")
-    known = [printable(v.name) for v in listing.variables]
-    hint = suggestion(printable(name), known) if known else "; it holds no numeric array"
-    raise UserError(f"{reader.path}: data.variable={printable(name)}: there is no such array{hint}")
+        raise UserError(f"{reader.path}: {printable_name(name)} {problem}")
+    known = [printable_name(v.name) for v in listing.variables]
+    hint = error_suggestion(printable_name(name), known) if known else "; it holds no numeric array"
+    raise UserError(f"{reader.path}: data.variable={printable_name(name)}: there is no such array{hint}")
 
 
 def _dims_text(variable: Variable) -> str:
-    return f" ({', '.join(map(printable, variable.dims))})" if variable.dims else ""
+    return f" ({', '.join(map(printable_name, variable.dims))})" if variable.dims else ""

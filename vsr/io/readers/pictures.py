@@ -29,7 +29,7 @@ PHOTOGRAPHS = (
 )
 
 
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
+def natural_picture_order(path: Path) -> list[tuple[int, int, str]]:
     """Sort key under which img2 comes before img10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
 
@@ -39,10 +39,10 @@ def list_pictures(folder: Path) -> list[Path]:
     found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise UserError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
-    return sorted(found, key=natural_order)
+    return sorted(found, key=natural_picture_order)
 
 
-def offline_photographs() -> list[Path]:
+def list_offline_photographs() -> list[Path]:
     """List the photographs inside the scikit-image wheel. Raises UserError when scikit-image is not installed."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
@@ -108,12 +108,12 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     return Picture((np.floor(luma + 0.5) if rounded else luma).astype(np.float32)[None], is_float)
 
 
-def picture_facts(path: Path) -> PictureFacts:
+def read_picture_facts(path: Path) -> PictureFacts:
     """Read the header. Raises UserError for a file that is no picture, holds floats, or holds several pictures."""
     return run_in_child(path, _facts, path, MAX_PIXELS)
 
 
-def read_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
+def read_picture_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     """Read the (1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
     return run_in_child(path, _alpha, path, facts)
 

@@ -17,7 +17,7 @@ UNEVEN = 1.5  # largest gap between frames over the median gap; rounding to the 
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def read_luma(path: Path, limit: int | None = None) -> np.ndarray:
+def read_video_luma(path: Path, limit: int | None = None) -> np.ndarray:
     """Read all frames, or the first `limit`; a warning reports frames that are unevenly spaced in time.
 
     Returns:

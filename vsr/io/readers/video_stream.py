@@ -15,7 +15,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import import_optional
-from vsr.io.readers.heartbeat import beat
+from vsr.io.readers.heartbeat import send_heartbeat
 
 MAX_PIXELS = 2**28
 # ffmpeg recognises formats by content. Playlists and concatenation lists are left out, since they make ffmpeg open other files.
@@ -151,7 +151,7 @@ class VideoStream:
         shown, keys = [], []
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
-                beat()
+                send_heartbeat()
                 if packet.size and packet.pts is not None and not packet.is_discard:
                     shown.append(packet.pts)
                     if packet.is_keyframe:
@@ -190,7 +190,7 @@ class VideoStream:
             step = max(1, round(1 / (_rate(stream) * stream.time_base)))
             try:
                 for packet in container.demux(stream):
-                    beat()
+                    send_heartbeat()
                     for frame in packet.decode():
                         pts = frame.pts
                         if pts is None or (last is not None and pts <= last):

@@ -26,15 +26,15 @@ from vsr.io.readers.base import (
     Neighbour,
     Part,
     Variable,
-    array_problem,
     check_chunk,
     import_optional,
+    movie_array_problem,
     plain_attributes,
-    printable,
+    printable_name,
+    reader_errors,
     units_of,
-    user_errors,
 )
-from vsr.io.readers.numpy_files import is_zip, member_problem
+from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
 
 DAMAGED = "the store is damaged; write or fetch it again"
 FILES = (".zarray", ".zgroup", "zarr.json")
@@ -60,7 +60,7 @@ class ZarrReader(ArrayReader):
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
-        return cls(path) if (is_zip(head) or path.is_dir()) and is_store(path) else None
+        return cls(path) if (is_numpy_zip(head) or path.is_dir()) and is_zarr_store(path) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         for name, meta in self._arrays():
@@ -71,7 +71,7 @@ class ZarrReader(ArrayReader):
                 yield name, Variable(name, shape, dtype, _dims(meta), units_of(meta["attributes"]))
 
     def details(self, name: str) -> Details:
-        where = f"{self.path}: {printable(name)}"
+        where = f"{self.path}: {printable_name(name)}"
         _library()
         arrays = dict(self._arrays())
         with self._errors(name):
@@ -123,7 +123,7 @@ class ZarrReader(ArrayReader):
         # Checked again: the store may have changed since it was listed, or this is another process.
         meta = dict(self._arrays())[name]
         if (problem := _problem(meta)) is not None:
-            raise UserError(f"{self.path}: {printable(name)} {problem}")
+            raise UserError(f"{self.path}: {printable_name(name)} {problem}")
         options = {"path": meta["folder"], "zarr_format": meta["zarr_format"]}
         return meta, _library().open_array(store=self._store(), mode="r", **options)
 
@@ -163,38 +163,40 @@ class ZarrReader(ArrayReader):
         else:
             with zipfile.ZipFile(self.path) as archive:
                 for info in archive.infolist():
-                    problem = member_problem(info)
+                    problem = numpy_member_problem(info)
                     if problem is None and info.file_size > MAX_CHUNK:
                         problem = f"unpacks to more than {MAX_CHUNK} bytes"
                     if problem is not None:
-                        raise UserError(f"{self.path}: {printable(info.filename)} {problem}")
+                        raise UserError(f"{self.path}: {printable_name(info.filename)} {problem}")
                     if info.filename.rpartition("/")[2] in wanted and info.file_size <= MAX_METADATA:
                         files[info.filename] = archive.read(info).decode("utf-8")
         return files
 
     def _check_inside(self, path: str, meta: Any) -> None:
         if not isinstance(meta, dict):
-            raise UserError(f"{self.path}: {printable(path)} is not Zarr metadata; {DAMAGED}")
+            raise UserError(f"{self.path}: {printable_name(path)} is not Zarr metadata; {DAMAGED}")
         if path.endswith(".zattrs"):
             return
         for key in LEADING_OUT:
             if meta.get(key):
-                raise UserError(f"{self.path}: {printable(path)} refers elsewhere ({key}); only whole local stores are read")
+                raise UserError(f"{self.path}: {printable_name(path)} refers elsewhere ({key}); only whole local stores are read")
         consolidated = meta.get("metadata") or (meta.get("consolidated_metadata") or {}).get("metadata") or {}
         for name in consolidated:
             if name.startswith("/") or ".." in name.split("/"):
-                raise UserError(f"{self.path}: {printable(path)} refers to {printable(name)}, outside of the store; {DAMAGED}")
+                raise UserError(
+                    f"{self.path}: {printable_name(path)} refers to {printable_name(name)}, outside of the store; {DAMAGED}"
+                )
 
 
 def _library() -> Any:
     return import_optional("zarr", "reading Zarr", "zarr", "zarr")
 
 
-def is_store(path: Path) -> bool:
+def is_zarr_store(path: Path) -> bool:
     """Whether a folder or zip file has Zarr metadata at its top level."""
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
-    with user_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
+    with reader_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
         return not {*FILES}.isdisjoint(archive.namelist())
 
 
@@ -221,12 +223,12 @@ def _problem(meta: Mapping[str, Any]) -> str | None:
     try:
         dtype = np.dtype(_dtype(meta))
     except (TypeError, ValueError):
-        return f"is of type {printable(str(_dtype(meta)))}, not real numbers"
-    if (problem := array_problem(dtype, meta["shape"])) is not None:
+        return f"is of type {printable_name(str(_dtype(meta)))}, not real numbers"
+    if (problem := movie_array_problem(dtype, meta["shape"])) is not None:
         return problem
     codecs = [*(meta.get("codecs") or ()), *(meta.get("filters") or ()), meta.get("compressor") or "bytes"]
     if unknown := sorted({name for name in _codec_names(codecs) if name.removeprefix("numcodecs.") not in CODECS.split()}):
-        codec = printable(unknown[0])
+        codec = printable_name(unknown[0])
         return f"is encoded by '{codec}', which is not among the known compressions; write it again with zstd or gzip"
     grid, key = meta.get("chunk_grid", {}), meta.get("chunk_key_encoding", {})
     separator = meta.get("dimension_separator") or (key.get("configuration") or {}).get("separator", ".")

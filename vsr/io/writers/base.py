@@ -149,7 +149,7 @@ class Journal:
         self.resumed = False
         if self.target.is_dir() and not folder:
             raise UserError(f"{self.target}: is a folder; type output=FILE")
-        with writing(self.target):
+        with writing_errors(self.target):
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._lock: int | None = _locked(self._lock_path, self.target)
         try:
@@ -181,10 +181,10 @@ class Journal:
     def start_over(self) -> None:
         """Forget and delete the unfinished output of an earlier run."""
         self.done, self.state, self.resumed = 0, {}, False
-        with writing(self.target):
+        with writing_errors(self.target):
             self.path.unlink(missing_ok=True)  # first: without it a partial is worth nothing
-            remove(self.partial)
-            remove(self.spare)
+            _remove(self.partial)
+            _remove(self.spare)
 
     def record(self, done: int, **state: Any) -> None:
         """Confirm that frames are durable.
@@ -200,27 +200,27 @@ class Journal:
         text = json.dumps({"identity": self.identity, "done": done, "state": state})
         # One name for the new text, not a random one: nothing is left over however often the process is killed.
         new = self.path.with_name(f"{self.path.name}.new")
-        with writing(self.target, self.done):
+        with writing_errors(self.target, self.done):
             with new.open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self.path)
-            sync(self.path.parent)
+            sync_output(self.path.parent)
         self.done, self.state = done, state
 
     def finish(self) -> None:
         """Move the complete and synced partial output to the target, delete the record and unlock."""
         old = self.target.with_name(f".{self.target.name}.old")
-        with writing(self.target, self.done):
+        with writing_errors(self.target, self.done):
             if self.target.is_dir() and not self.target.is_symlink():  # a rename does not replace a folder with files in it
-                remove(old)
+                _remove(old)
                 os.replace(self.target, old)
             elif self.partial.is_dir():
-                remove(self.target)
+                _remove(self.target)
             os.replace(self.partial, self.target)
-            sync(self.target.parent)
-            remove(old)
+            sync_output(self.target.parent)
+            _remove(old)
             self.path.unlink(missing_ok=True)
         self.close()
 
@@ -234,7 +234,7 @@ class Journal:
 
 
 @contextmanager
-def writing(target: Path, done: int | None = None) -> Iterator[None]:
+def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
     """Turn what the file system refuses into a UserError that says what to type; `done`: frames that are kept."""
     try:
         yield
@@ -254,7 +254,7 @@ def writing(target: Path, done: int | None = None) -> Iterator[None]:
         ) from error
 
 
-def sync(path: Path) -> None:
+def sync_output(path: Path) -> None:
     """Make a file's contents durable, or a folder's list of names."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -263,7 +263,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove(path: Path) -> None:
+def _remove(path: Path) -> None:
     """A file, link or folder with all that is in it, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

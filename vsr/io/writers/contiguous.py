@@ -18,7 +18,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import bytes_text
-from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync, writing
+from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync_output, writing_errors
 from vsr.io.writers.template import ITEM, Template
 
 FLOAT = np.dtype("<f4")
@@ -78,7 +78,7 @@ class ContiguousSink(Sink):
                 journal.start_over()
             if not journal.resumed:
                 self._create()
-            with writing(journal.target):
+            with writing_errors(journal.target):
                 self._handle = os.open(journal.partial, os.O_RDWR | os.O_CLOEXEC)
         except BaseException:
             if not journal.state:  # never complete: it would only take up the room that may be what is missing
@@ -97,7 +97,7 @@ class ContiguousSink(Sink):
         partial, target = self._journal.partial, self._journal.target
         fields = sum(entry.values.nbytes for entry in self._template.fields)
         copies = 2 if self._writer.packs else 1
-        with writing(target):
+        with writing_errors(target):
             _check_room(partial, copies * (self._template.data_bytes + 2 * fields) + METADATA, 2 * fields + METADATA)
             offsets = [int(offset) for offset in self._writer.create(partial, self._template)]
             end = max(offsets) + self._template.data_bytes // len(offsets)
@@ -113,7 +113,7 @@ class ContiguousSink(Sink):
         while len(frames):
             movie, first = divmod(start, length)
             part = frames[: length - first]
-            with writing(self._journal.target, self._journal.done):
+            with writing_errors(self._journal.target, self._journal.done):
                 self._write_movie(movie, first, part)
             start, frames = start + len(part), frames[len(part) :]
         self.done = start
@@ -132,12 +132,12 @@ class ContiguousSink(Sink):
         part = [wanted.get(letter, slice(0, sizes[letter])) for letter in self._order]
         pieces = [frames] if len(self._offsets) == 1 else [frames[:, i : i + 1] for i in range(len(self._offsets))]
         for offset, piece in zip(self._offsets, pieces, strict=True):
-            values = ordered(piece, self._order)
-            place(self._handle, offset, [sizes[letter] for letter in self._order], part, values)
+            values = to_contiguous_order(piece, self._order)
+            _place(self._handle, offset, [sizes[letter] for letter in self._order], part, values)
 
     def flush(self) -> None:
         if self._handle is not None and self.done > self._journal.done:
-            with writing(self._journal.target, self._journal.done):
+            with writing_errors(self._journal.target, self._journal.done):
                 os.fsync(self._handle)
             self._journal.record(self.done)
 
@@ -157,9 +157,9 @@ class ContiguousSink(Sink):
 
     def _pack(self) -> None:
         partial, spare = self._journal.partial, self._journal.spare
-        with writing(self._journal.target, self.done):
+        with writing_errors(self._journal.target, self.done):
             self._writer.pack(partial, spare, self._template)
-            sync(spare)
+            sync_output(spare)
             # Said before it is so: a kill right after the move must not make the result look like a damaged partial.
             self._journal.record(self.done, packed=spare.stat().st_size)
             os.replace(spare, partial)
@@ -178,7 +178,7 @@ class ContiguousSink(Sink):
             self._handle = None
 
 
-def ordered(frames: np.ndarray, order: str) -> np.ndarray:
+def to_contiguous_order(frames: np.ndarray, order: str) -> np.ndarray:
     """(t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1, a c that is not wanted must be 1 long."""
     letters = [letter for letter in order if letter != "n"]
     values = frames if "c" in letters else frames[:, 0]
@@ -189,7 +189,7 @@ def ordered(frames: np.ndarray, order: str) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=FLOAT)
 
 
-def place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice], values: np.ndarray) -> None:
+def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice], values: np.ndarray) -> None:
     """Write values to a part of a contiguous float32 array in an open file.
 
     Adjacent values are written as one piece. A long piece is written directly. For short pieces, the surrounding region of the
@@ -213,7 +213,7 @@ def place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice],
         _write(handle, values, first)
     elif stride > BAND or _run(whole, values) >= RUN:
         for i, inner in enumerate(values):
-            place(handle, first + i * stride, sizes[1:], part[1:], inner)
+            _place(handle, first + i * stride, sizes[1:], part[1:], inner)
     else:
         step = BAND // stride
         for i in range(0, len(values), step):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def refine(values: np.ndarray, scale: int, axis: int = 0, period: float | None = None) -> np.ndarray:
+def refine_coordinates(values: np.ndarray, scale: int, axis: int = 0, period: float | None = None) -> np.ndarray:
     """Compute the coordinates of pixel centres on a grid that is `scale` times finer along one axis.
 
     Pixel j of the finer grid lies at index (j + 0.5) / scale - 0.5 of the coarse grid. Coordinates are interpolated linearly
@@ -38,7 +38,7 @@ def refine(values: np.ndarray, scale: int, axis: int = 0, period: float | None =
     return np.moveaxis(fine, -1, axis).astype(kept)
 
 
-def period_of(attrs: Mapping[str, Any]) -> float | None:
+def coordinate_period(attrs: Mapping[str, Any]) -> float | None:
     """360 for a coordinate whose CF attributes say that it is an angle in degrees that goes round, else None."""
     east = str(attrs.get("units", "")).lower() in ("degrees_east", "degree_east", "degrees_e", "degree_e")
     return 360.0 if east or attrs.get("standard_name") == "longitude" else None

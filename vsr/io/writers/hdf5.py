@@ -1,4 +1,4 @@
-"""Writer of HDF5: arrays with dimension scales, labels and attributes. Not compressed, see `contiguous`."""
+"""Writer of HDF5: arrays with dimension scales, labels and attributes. Not compressed, see `create_hdf5_dataset`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vsr.io.writers.template import Template
 EARLY = {"libver": ("earliest", "v108")}
 
 
-def in_one_piece() -> Any:
+def hdf5_contiguous_properties() -> Any:
     """Creation properties: contiguous, given its place in the file at once, and not filled."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
@@ -24,12 +24,12 @@ def in_one_piece() -> Any:
     return properties
 
 
-def contiguous(group: h5py.Group, name: str, shape: Iterable[int]) -> h5py.Dataset:
+def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int]) -> h5py.Dataset:
     """A float32 dataset for `ContiguousSink` to write to."""
-    return group.create_dataset(name, tuple(shape), FLOAT, dcpl=in_one_piece(), track_times=False)
+    return group.create_dataset(name, tuple(shape), FLOAT, dcpl=hdf5_contiguous_properties(), track_times=False)
 
 
-def offsets_of(path: Path, names: Iterable[str]) -> list[int]:
+def hdf5_offsets(path: Path, names: Iterable[str]) -> list[int]:
     """Byte offsets of the pixels of each array in a closed file."""
     with h5py.File(path, "r") as file:
         return [int(file[name].id.get_offset()) for name in names]
@@ -60,10 +60,10 @@ class HDF5Writer(ContiguousWriter):
                 if len(entry.dims) > 1:
                     _attach(file[entry.name], entry.dims, scales)
             for i, name in enumerate(template.names):
-                dataset = contiguous(file, name, template.array_shape)
+                dataset = create_hdf5_dataset(file, name, template.array_shape)
                 _set(dataset, template.attrs_of(i))
                 _attach(dataset, template.dims or (), scales)
-        return offsets_of(path, template.names)
+        return hdf5_offsets(path, template.names)
 
 
 def _attach(dataset: h5py.Dataset, dims: Iterable[str], scales: Mapping[str, list[h5py.Dataset]]) -> None:

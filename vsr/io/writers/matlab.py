@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from vsr.io.writers.contiguous import ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, contiguous, offsets_of
+from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, hdf5_offsets
 from vsr.io.writers.template import Template
 
 HEADER = 512  # bytes before the HDF5 file
@@ -39,7 +39,7 @@ class MatlabWriter(ContiguousWriter):
         """Dimensions are stored in reverse, so that MATLAB sees them in the order of `axes`."""
         with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
             for name in template.names:
-                dataset = contiguous(file, name, template.array_shape[::-1])
+                dataset = create_hdf5_dataset(file, name, template.array_shape[::-1])
                 dataset.attrs["MATLAB_class"] = np.bytes_("single")
             for entry in template.fields:
                 # MATLAB computes in double, and its arrays have two dimensions at least: vectors are columns.
@@ -49,7 +49,7 @@ class MatlabWriter(ContiguousWriter):
                 dataset.attrs["MATLAB_class"] = np.bytes_("double")
         with path.open("r+b") as raw:
             raw.write(TEXT.ljust(116) + bytes(8) + b"\x00\x02IM")
-        return offsets_of(path, template.names)
+        return hdf5_offsets(path, template.names)
 
 
 def _identifier(name: str, taken: set[str]) -> str:

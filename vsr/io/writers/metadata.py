@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsr.io.readers.base import ArrayReader, Metadata, Neighbour
-from vsr.io.writers.coordinates import period_of, refine
+from vsr.io.writers.coordinates import coordinate_period, refine_coordinates
 from vsr.io.writers.template import Field
 
 MAX_FIELD = 2**28  # bytes of a refined coordinate; larger ones are left out
@@ -20,7 +20,7 @@ STALE = ("GeoTransform", "geospatial_lat_resolution", "geospatial_lon_resolution
 GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees_east", "degree_east")
 
 
-def data_attrs(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
+def metadata_attributes(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
     """The attributes of the movie's arrays that still hold for float32 values on the finer grid."""
     dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
     names = {entry.name.rpartition("/")[2] for entry in fields}
@@ -35,7 +35,7 @@ def data_attrs(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, A
     return tuple(out)
 
 
-def carried_over(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
+def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
     """Select the arrays of the file that accompany the movie into the output, and refine them along rows and columns.
 
     These are scalars, coordinates, and the cell bounds of coordinates that are not refined. An array is a coordinate if it has
@@ -98,7 +98,7 @@ def _finer(reader: ArrayReader, entry: Neighbour, letters: Mapping[str, str], sc
         return None
     values = _decoded(values, entry.attrs)
     for axis in axes:
-        values = refine(values, scale, axis, period_of(entry.attrs))
+        values = refine_coordinates(values, scale, axis, coordinate_period(entry.attrs))
     gone = (*PACKING, *RANGES, *STALE, "bounds")
     return Field(entry.name, entry.dims, values, {k: v for k, v in entry.attrs.items() if k not in gone})
 

@@ -14,7 +14,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, in_one_piece, offsets_of
+from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, hdf5_offsets
 from vsr.io.writers.template import Template
 
 
@@ -44,9 +44,9 @@ class NetCDFWriter(ContiguousWriter):
                 values, fill = _storable(entry.values), attrs.pop("_FillValue", None)
                 _variable(file, entry.name, entry.dims, attrs, dtype=values.dtype, data=values, fillvalue=fill)
             for i, name in enumerate(template.names):
-                options = {"dtype": FLOAT, "fillvalue": np.float32(np.nan), "dcpl": in_one_piece()}
+                options = {"dtype": FLOAT, "fillvalue": np.float32(np.nan), "dcpl": hdf5_contiguous_properties()}
                 _variable(file, name, template.dims or (), template.attrs_of(i), **options)
-        return offsets_of(path, template.names)
+        return hdf5_offsets(path, template.names)
 
 
 def _variable(file: Any, path: str, dims: tuple[str, ...], attrs: Mapping[str, Any], **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Outputs: array files (`template_of`, `array_sink`), videos and pictures (`stream_pair`)."""
+"""Outputs: array files (`open_array_sink`), videos and pictures (`open_stream_pair`)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vsr.errors import UserError
-from vsr.io.formats import format_of_output, load_writer
+from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.writers.base import Journal, Sink
 from vsr.io.writers.template import Field, Template
-from vsr.io.writers.template_from_file import template_of
 
 if TYPE_CHECKING:
     from vsr.io.writers.video.source import Source
 
-__all__ = ["Field", "Template", "array_sink", "stream_pair", "template_of"]
+__all__ = ["Field", "Template", "open_array_sink", "open_stream_pair"]
 
 
-def array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
+def open_array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
     """Open an output file for writing, or continue one that an interrupted run with the same identity and template left.
 
     Args:
@@ -32,7 +31,7 @@ def array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], o
     Raises:
         UserError: the path cannot be written (exists, no room, no permission, another writer, another identity).
     """
-    path, writer = Path(path), load_writer(template.format)
+    path, writer = Path(path), load_format_writer(template.format)
     template.check()
     if format_of_output(path) != template.format:
         raise ValueError(f"{path} for a template of {template.format}")
@@ -44,7 +43,7 @@ def array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], o
     return writer.sink(Journal(path, whole, overwrite=overwrite, folder=writer.folder), template)
 
 
-def stream_pair(
+def open_stream_pair(
     input: Path,
     output: Path,
     *,
@@ -82,8 +81,8 @@ def stream_pair(
         UserError: the input cannot be read, or the output cannot be written or cannot hold the result.
     """
     # These modules import torch, which array files do not need.
-    from vsr.io.writers.pictures import picture_pair
-    from vsr.io.writers.video.layout import stored
+    from vsr.io.writers.pictures import open_picture_pair
+    from vsr.io.writers.video.layout import video_layout
     from vsr.io.writers.video.mux import MUXERS
     from vsr.io.writers.video.planes import Colours
     from vsr.io.writers.video.sink import VideoSink, _target
@@ -92,13 +91,15 @@ def stream_pair(
     if input.exists() and output.exists() and input.samefile(output):
         raise UserError(f"{output}: is the input; type another output=PATH")
     if input.is_dir() or input.suffix.lower() in PICTURES:
-        return picture_pair(input, output, scale=scale, channels=channels, identity=identity, overwrite=overwrite, frames=frames)
+        return open_picture_pair(
+            input, output, scale=scale, channels=channels, identity=identity, overwrite=overwrite, frames=frames
+        )
     if output.suffix.lower() not in MUXERS:
         raise UserError(
             f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264); type output={output.stem}.mkv"
         )
     stream, beside = IsolatedVideo(input, frames=frames), Beside()
-    layout = stored(stream.facts)
+    layout = video_layout(stream.facts)
     target = _target(output, layout)
     colours = Colours(layout, target, channels, scale)
     about = input.stat()

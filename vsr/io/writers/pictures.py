@@ -15,8 +15,8 @@ import torch
 
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
-from vsr.io.readers.pictures import PictureFacts, list_pictures, picture_facts, read_alpha, read_picture
-from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
+from vsr.io.writers.base import Journal, Sink, sync_output, writing_errors
 from vsr.io.writers.video.source import Beside, Source
 
 LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
@@ -35,12 +35,12 @@ class PictureSource(Source):
         beside: passes the data that do not go through the network to the sink.
 
     Raises:
-        UserError: the pictures differ in size, or `picture_facts` refuses one.
+        UserError: the pictures differ in size, or `read_picture_facts` refuses one.
     """
 
     def __init__(self, files: list[Path], channels: Literal["luma", "rgb"], beside: Beside) -> None:
         self.files, self.beside = files, beside
-        self.facts = [picture_facts(file) for file in files]
+        self.facts = [read_picture_facts(file) for file in files]
         first = self.facts[0]
         for file, facts in zip(files, self.facts, strict=True):
             if (facts.height, facts.width) != (first.height, first.width):
@@ -72,7 +72,7 @@ class PictureSource(Source):
     def _read(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the frame for the network and the arrays that bypass the network."""
         file, facts = self.files[number], self.facts[number]
-        beside = [read_alpha(file, facts)] if facts.alpha else []
+        beside = [read_picture_alpha(file, facts)] if facts.alpha else []
         values = read_picture(file, "luma" if facts.grey else "rgb").values
         if self.channels == 3:
             values = np.repeat(values, 3, 0) if facts.grey else values
@@ -113,7 +113,7 @@ class PictureSink(Sink):
         self.journal = Journal(path, identity, overwrite=overwrite, folder=folder)
         self.done = self.journal.done
         if folder:
-            with writing(path):
+            with writing_errors(path):
                 self.journal.partial.mkdir(exist_ok=True)
         source.beside.begin(self.done)
 
@@ -121,16 +121,16 @@ class PictureSink(Sink):
         """Write SR frames (t, C, H, W) in codes 0..255; they are durable on return."""
         if start != self.done:
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
-        with writing(self.path, self.journal.done):
+        with writing_errors(self.path, self.journal.done):
             for sr in frames:
                 facts, beside = self.source.facts[self.done], self.source.beside.take(self.done)
                 pixels = self._pixels(sr.astype(np.float64), beside, facts)
                 file = self.journal.partial / self.names[self.done] if self.folder else self.journal.partial
-                file.write_bytes(encoded(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts))
-                sync(file)
+                file.write_bytes(_encode_picture(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts))
+                sync_output(file)
                 self.done += 1
             if self.folder:
-                sync(self.journal.partial)
+                sync_output(self.journal.partial)
         self.journal.record(self.done)
 
     def flush(self) -> None:
@@ -163,7 +163,7 @@ class PictureSink(Sink):
         return np.concatenate([colours, enlarged]).transpose(1, 2, 0)
 
 
-def encoded(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
+def _encode_picture(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
     """Encode a picture.
 
     Args:
@@ -217,7 +217,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
 
 
-def picture_pair(
+def open_picture_pair(
     input: Path,
     output: Path,
     *,

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr.io.formats import format_of_output, load_writer
+from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import Metadata, portable_attributes, printable
+from vsr.io.readers.base import Metadata, portable_attributes, printable_name
 from vsr.io.readers.open import open_movie
-from vsr.io.writers.metadata import carried_over, data_attrs
+from vsr.io.writers.metadata import carried_over_metadata, metadata_attributes
 from vsr.io.writers.template import Template
 
 
-def template_of(
+def template_from_file(
     path: Path,
     variable: str | list[str] | None,
     axes: str | None,
@@ -44,15 +44,15 @@ def template_of(
     path = Path(path)
     movie = open_movie(path, variable=variable, axes=axes, max_bytes=max_bytes)
     reader, known = movie.reader, movie.meta["variable"]
-    writer = load_writer(format_of_output(path if suffix is None else Path(f"output{suffix}")))
+    writer = load_format_writer(format_of_output(path if suffix is None else Path(f"output{suffix}")))
     names = [known] if isinstance(known, str) else list(known)
     metadata = reader.metadata(names, movie.axes)
     converted = writer.name != reader.name
     if converted:
         metadata = _portable(metadata)
-    every = carried_over(reader, metadata, movie.axes, scale, decode=converted)
+    every = carried_over_metadata(reader, metadata, movie.axes, scale, decode=converted)
     fields = [entry for entry in every if entry.values.dtype.kind in writer.field_kinds]
-    attrs, dims, groups = data_attrs(metadata, fields), metadata.dims, metadata.groups
+    attrs, dims, groups = metadata_attributes(metadata, fields), metadata.dims, metadata.groups
     if not writer.has_attributes:
         attrs, dims, groups = (), None, {}
     elif dims is None and writer.needs_dims(reader.name):
@@ -61,7 +61,7 @@ def template_of(
         dims = tuple(f"{name}_dim" if name in names else name for name in named)
     listing = reader.listing()
     kinds = {v.name: np.dtype(v.dtype).name for v in listing.variables if v.name in names}
-    others = {printable(name): kind for name, kind in kinds.items() if kind != "float32"}
+    others = {printable_name(name): kind for name, kind in kinds.items() if kind != "float32"}
     notes = [f"{name} is {kind} in {path.name}, float32 in the output" for name, kind in others.items()]
     if converted or reader.superseded:
         lost = " without units, names of dimensions and other attributes" if metadata.attrs and not writer.has_attributes else ""

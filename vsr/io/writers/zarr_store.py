@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.zarr_store import DIMENSIONS, is_store
-from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync, writing
-from vsr.io.writers.contiguous import FLOAT, ordered
+from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store
+from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync_output, writing_errors
+from vsr.io.writers.contiguous import FLOAT, to_contiguous_order
 from vsr.io.writers.template import ITEM, Template
 
 CHUNK = 2**23  # bytes of frames that are compressed together
@@ -37,7 +37,7 @@ class ZarrWriter(ArrayWriter):
         return origin != self.name
 
     def target_problem(self, path: Path) -> str | None:
-        if path.is_dir() and not is_store(path):
+        if path.is_dir() and not is_zarr_store(path):
             return "a folder that is no Zarr store is not replaced; type another output=NAME.zarr"
         return None
 
@@ -51,11 +51,11 @@ class ZarrSink(Sink):
         self._pending: list[np.ndarray] = []
         self._unsynced: list[tuple[int, int, int]] = []  # movie, first and last + 1 frame
         try:
-            with writing(journal.target):
+            with writing_errors(journal.target):
                 if journal.resumed and not journal.partial.is_dir():
                     journal.start_over()
                 if not journal.resumed:
-                    _create(journal.partial, template, chunk_sizes(template))
+                    _create(journal.partial, template, zarr_chunk_sizes(template))
                     _sync_tree(journal.partial)
                 for left in journal.partial.rglob("*.partial"):  # what the library was writing when it was killed
                     left.unlink()
@@ -93,9 +93,9 @@ class ZarrSink(Sink):
         wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
         part = tuple(wanted.get(letter, slice(None)) for letter in self._template.axes)
         pieces = [frames] if len(self._arrays) == 1 else [frames[:, i : i + 1] for i in range(len(self._arrays))]
-        with writing(self._journal.target, self._journal.done):
+        with writing_errors(self._journal.target, self._journal.done):
             for array, piece in zip(self._arrays, pieces, strict=True):
-                array[part] = ordered(piece, self._template.axes)
+                array[part] = to_contiguous_order(piece, self._template.axes)
         self._unsynced.append((movie, first, first + len(frames)))
         self._stored += len(frames)
         self._pending = []
@@ -104,13 +104,13 @@ class ZarrSink(Sink):
         if self._stored == self._journal.done:
             return
         folders: set[Path] = set()
-        with writing(self._journal.target, self._journal.done):
+        with writing_errors(self._journal.target, self._journal.done):
             for file in self._chunk_files():
                 if file.exists():  # a chunk of missing values alone is not stored
-                    sync(file)
+                    sync_output(file)
                     folders |= {folder for folder in file.parents if folder.is_relative_to(self._journal.partial)}
             for folder in folders:
-                sync(folder)
+                sync_output(folder)
         self._journal.record(self._stored)
         self._unsynced = []
 
@@ -139,7 +139,7 @@ class ZarrSink(Sink):
         self._journal.start_over()
 
 
-def chunk_sizes(template: Template) -> dict[str, int]:
+def zarr_chunk_sizes(template: Template) -> dict[str, int]:
     """Pixels of a chunk by letter of axis: one movie; frames up to CHUNK bytes; a large frame in bands of rows."""
     sizes = template.sizes
     frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
@@ -192,8 +192,8 @@ def _json(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def _sync_tree(path: Path) -> None:
     for folder, _, names in os.walk(path):
         for name in names:
-            sync(Path(folder) / name)
-        sync(Path(folder))
+            sync_output(Path(folder) / name)
+        sync_output(Path(folder))
 
 
 def _version(template: Template) -> int:

@@ -56,7 +56,7 @@ class _DoesNotFit(Exception):
         self.fresh = fresh
 
 
-def fit(
+def adapt_weights(
     target: Mapping[str, Tensor],
     source: Mapping[str, Tensor],
     *,
@@ -80,7 +80,7 @@ def fit(
             number of channels, outputs are repeated. Of other widths the leading common filters and channels are copied. Several
             PReLU slopes become one by their mean. Kernels of another size or scale stay fresh instead of refused.
         names: target name -> source name, where the names differ.
-        transposed: target names of kernels of transposed convolutions; see `transposed_weights`.
+        transposed: target names of kernels of transposed convolutions; see `transposed_kernel_names`.
         scales: scale of the source and of the target. When they differ, transposed convolutions and layers before a pixel shuffle
             (recognised by scale**2 outputs per channel) stay fresh.
 
@@ -106,7 +106,7 @@ def fit(
     return values, rows
 
 
-def transposed_weights(network: nn.Module) -> frozenset[str]:
+def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
     """Return the names of the kernels of transposed convolutions, whose first axis is the inputs."""
     kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
@@ -115,7 +115,7 @@ def transposed_weights(network: nn.Module) -> frozenset[str]:
 def authors_mapping(
     network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
 ) -> dict[str, Tensor]:
-    """Give the authors' tensors the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `fit`.
+    """Give the authors' tensors the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `adapt_weights`.
 
     Layers are matched by role (extraction, shrinking, mapping, expanding, deconvolution), not by number. When one network has
     more mapping layers, the first ones are matched. In a network with PReLU, a ReLU of the authors becomes a slope of zero and a

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import UserError
-from vsr.system.matlab5 import DAMAGE, Matrix, list_matrices, read_entries, read_numbers
+from vsr.system.matlab5 import DAMAGE, Matrix, list_matlab5_matrices, read_matlab5_entries, read_matlab5_numbers
 
 MAX_BYTES = 2**26  # limit of a file and of an unpacked variable; the authors' largest file unpacks to half a megabyte
 ADVICE = "give a file that the authors of SRCNN or FSRCNN released"
@@ -72,7 +72,7 @@ class AuthorsWeights:
     layers: tuple[Layer, ...]
 
 
-def read_authors(path: str | Path) -> AuthorsWeights:
+def read_authors_weights(path: str | Path) -> AuthorsWeights:
     """Read the weights of the authors in torch's layout.
 
     The file's k*k axis is column-major; kernels are correlated without a flip. Both networks take luma in the unit interval:
@@ -97,7 +97,7 @@ def read_authors(path: str | Path) -> AuthorsWeights:
     )
 
 
-def shown(name: str) -> str:
+def printable_weight_name(name: str) -> str:
     """Make a name from a file safe to print: escape unprintable characters and keep at most 100."""
     return name[:100] if name[:100].isprintable() else ascii(name[:100])
 
@@ -214,7 +214,7 @@ def _sizes(values: np.ndarray) -> str:
 
 
 def _listed(variables: dict[str, Value]) -> str:
-    return ", ".join(map(shown, list(variables)[:8])) + (", ..." if len(variables) > 8 else "")
+    return ", ".join(map(printable_weight_name, list(variables)[:8])) + (", ..." if len(variables) > 8 else "")
 
 
 # --- the file -------------------------------------------------------------------------------------------------------------
@@ -236,11 +236,11 @@ def _read_variables(path: Path) -> dict[str, Value]:
         raise UserError(f"{path}: not a MATLAB 5 file; {ADVICE}")
     found: dict[str, Value] = {}
     try:
-        for matrix in list_matrices(path):
+        for matrix in list_matlab5_matrices(path):
             if matrix.name in found:
-                raise ValueError(f"{shown(matrix.name)} occurs twice")
+                raise ValueError(f"{printable_weight_name(matrix.name)} occurs twice")
             if matrix.size > MAX_BYTES:
-                raise ValueError(f"{shown(matrix.name)} is too large, {matrix.size} bytes")
+                raise ValueError(f"{printable_weight_name(matrix.name)} is too large, {matrix.size} bytes")
             found[matrix.name] = _read_value(path, matrix)
     except DAMAGE as error:
         raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
@@ -249,6 +249,6 @@ def _read_variables(path: Path) -> dict[str, Value]:
 
 def _read_value(path: Path, matrix: Matrix) -> Value:
     if matrix.kind == "cell":
-        entries = read_entries(path, matrix)
+        entries = read_matlab5_entries(path, matrix)
         return [entry.astype(np.float64) if isinstance(entry, np.ndarray) else KINDS[entry.kind] for entry in entries]
-    return KINDS[matrix.kind] if matrix.kind in KINDS else read_numbers(path, matrix).astype(np.float64)
+    return KINDS[matrix.kind] if matrix.kind in KINDS else read_matlab5_numbers(path, matrix).astype(np.float64)

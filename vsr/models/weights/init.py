@@ -14,24 +14,24 @@ from typing import Protocol
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
-from vsr.models.parameter_names import canonical, require, within
+from vsr.models.parameter_names import canonical_parameter_name, is_parameter_within, require_parameters
 from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.adapt import Inflate, authors_mapping, authors_names, names_by_role
-from vsr.models.weights.authors import read_authors, shown
-from vsr.models.weights.files import OWN, WeightFile, read_file
+from vsr.models.weights.authors import printable_weight_name, read_authors_weights
+from vsr.models.weights.files import OWN, WeightFile, read_weight_file
 from vsr.models.weights.report import InitReport, InitRow
-from vsr.models.weights.standardized import Frames, annotate_report, fold_standardization
+from vsr.models.weights.standardized import Frames, annotate_standardized_report, fold_standardization
 from vsr.models.weights.transfer import (
     Mismatch,
     Part,
     TensorSource,
     computed_tensors,
-    last_layer,
+    last_layer_names,
+    network_parts,
     parameters_by_name,
-    parts,
     select_transfer_target,
     transfer_tensors,
-    unwrap,
+    unwrap_network,
 )
 from vsr.recipe import Over
 
@@ -74,7 +74,7 @@ class Authors:
         path: a .mat file of the authors.
         layers: number of common layers to load, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
         mismatch: for other widths, load the common part ("overlap"), leave the layer "fresh" or "refuse" the file.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.fit`; None refuses 2D kernels.
+        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
         into: the part of a cascade that receives the weights.
         scale: of the weights; None reads it from a file name that ends in x2, x3 or x4, otherwise takes the run's.
     """
@@ -95,12 +95,12 @@ class Authors:
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Load the weights. Raises UserError for a bad file, a network of another kind, or a mismatch that is not allowed."""
         prefix, part = select_transfer_target(network, self.into, key)
-        weights = read_authors(self.path)
-        source = authors_mapping(unwrap(part), weights, layers=self.layers, key=key)
+        weights = read_authors_weights(self.path)
+        source = authors_mapping(unwrap_network(part), weights, layers=self.layers, key=key)
         left_out: dict[str, str] = {}
         if self.layers is None:
             left_out = {f"{prefix}{name}": "no such layer in the file" for name in parameters_by_name(part)}
-        if isinstance(part, StandardizedResidual) and (last := [name for name in last_layer(part) if name in source]):
+        if isinstance(part, StandardizedResidual) and (last := [name for name in last_layer_names(part) if name in source]):
             if self.layers is not None:
                 raise UserError(
                     f"{key}.layers={self.layers}: the last one puts out frames, here it would have to put out "
@@ -111,7 +111,7 @@ class Authors:
             source = {name: tensor for name, tensor in source.items() if name not in last}
         named = re.search(r"x([234])\.mat$", self.path.name)
         scale = self.scale or (int(named[1]) if named else None)
-        names = authors_names(unwrap(part))
+        names = authors_names(unwrap_network(part))
         takes = {f"{prefix}{name}": names[name] for name in source}
         tensors = {names[name]: tensor for name, tensor in source.items()}
         if isinstance(part, StandardizedResidual):
@@ -122,7 +122,7 @@ class Authors:
             tensors = fold_standardization(tensors, part)
         supply = TensorSource(key=key, path=str(self.path), tensors=tensors, takes=takes, scale=scale, left_out=left_out)
         report = transfer_tensors(network, supply, self.mismatch, self.inflate)
-        return annotate_report(report, part) if isinstance(part, StandardizedResidual) else report
+        return annotate_standardized_report(report, part) if isinstance(part, StandardizedResidual) else report
 
 
 class Checkpoint:
@@ -134,7 +134,7 @@ class Checkpoint:
             None for all.
         mismatch: for tensors that are missing in the file or do not fit: "refuse" the file, leave them "fresh", or "overlap": of
             other widths, load the leading common filters and channels and leave the rest fresh.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.fit`; None refuses 2D kernels.
+        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
         into: the part of a cascade that receives the weights of a single network.
         scale: of the network in the file, for files other than checkpoints of vsr, which contain their scale.
     """
@@ -154,11 +154,11 @@ class Checkpoint:
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
         """Load the weights. Raises UserError for a bad file, unknown names, or a mismatch that is not allowed."""
-        return self.load(network, read_file(self.path), key)
+        return self.load(network, read_weight_file(self.path), key)
 
     def load(self, network: Network, file: WeightFile, key: str = "init") -> InitReport:
         """Load the content of a file that is already read; arguments and errors as for a call."""
-        tensors = {canonical(name): tensor for name, tensor in file.tensors.items()}
+        tensors = {canonical_parameter_name(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
         residual = {name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"}
@@ -178,24 +178,26 @@ class Checkpoint:
         """Map the names of requested tensors in the network to names in the file."""
         whole = any(name.startswith(("first.", "second.")) for name in names)
         if isinstance(network, Cascade) and self.into is None and (whole or isinstance(self.modules, dict)):
-            prefix, places = "", parts(network)
+            prefix, places = "", network_parts(network)
         else:
             prefix, part = select_transfer_target(network, self.into, key)
             places = {"": part}
         skipped = computed_tensors(network)
         own = [name[len(prefix) :] for name in parameters_by_name(network) if name.startswith(prefix) and name not in skipped]
         if isinstance(self.modules, dict):
-            require(f"{key}.modules", self.modules, own)
-            require(f"{key}.modules (in {self.path.name})", self.modules.values(), map(shown, names))
-            pairs = [(name, ours, theirs) for name in own for ours, theirs in self.modules.items() if within(name, ours)]
+            require_parameters(f"{key}.modules", self.modules, own)
+            require_parameters(f"{key}.modules (in {self.path.name})", self.modules.values(), map(printable_weight_name, names))
+            pairs = [
+                (name, ours, theirs) for name in own for ours, theirs in self.modules.items() if is_parameter_within(name, ours)
+            ]
             return {prefix + name: theirs + name[len(ours) :] for name, ours, theirs in pairs}
         if self.modules is not None:
-            require(f"{key}.modules", self.modules, own)
-            own = [name for name in own if any(within(name, module) for module in self.modules)]
+            require_parameters(f"{key}.modules", self.modules, own)
+            own = [name for name in own if any(is_parameter_within(name, module) for module in self.modules)]
         alike: dict[str, str] = {}
         for place, part in places.items():
             theirs = [name[len(place) :] for name in names if name.startswith(place)]
-            found = names_by_role(unwrap(part), theirs)
+            found = names_by_role(unwrap_network(part), theirs)
             alike |= {place + ours: place + source if source else "" for ours, source in found.items()}
         return {prefix + name: alike.get(name, name) for name in own}
 
@@ -204,9 +206,9 @@ class Checkpoint:
     ) -> dict[str, str]:
         """Return the last layers whose output differs from the file's (frames or residual over bicubic), with the reason."""
         left_out: dict[str, str] = {}
-        for prefix, part in parts(network).items():
+        for prefix, part in network_parts(network).items():
             ours: Over = "bicubic" if isinstance(part, StandardizedResidual) else "none"
-            for name in (f"{prefix}{name}" for name in last_layer(part)):
+            for name in (f"{prefix}{name}" for name in last_layer_names(part)):
                 begin = takes.get(name, "").partition(".")[0] + "."
                 theirs: Over = "bicubic" if (begin if begin in ("first.", "second.") else "") in residual else "none"
                 # The output of a plain state dict without statistics is unknown.

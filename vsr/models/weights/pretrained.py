@@ -12,14 +12,21 @@ from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.models.base import Network
-from vsr.models.parameter_names import canonical
+from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import Inflate, transposed_weights
-from vsr.models.weights.files import WeightFile, read_file
+from vsr.models.weights.adapt import Inflate, transposed_kernel_names
+from vsr.models.weights.files import WeightFile, read_weight_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
 from vsr.models.weights.report import InitReport, InitRow
 from vsr.models.weights.standardized import Frames
-from vsr.models.weights.transfer import Mismatch, Part, computed_tensors, parameters_by_name, select_transfer_target, unwrap
+from vsr.models.weights.transfer import (
+    Mismatch,
+    Part,
+    computed_tensors,
+    parameters_by_name,
+    select_transfer_target,
+    unwrap_network,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +70,7 @@ class Pretrained:
     """Load weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
 
     The layers of the network, not its name, select the file. The first and the last layer are adapted to the data (see
-    `adapt_to_statistics`): before training the network computes the function on the file's card, exactly where layers replicate
+    `_adapt_to_statistics`): before training the network computes the function on the file's card, exactly where layers replicate
     the border.
 
     Args:
@@ -96,7 +103,7 @@ class Pretrained:
         if isinstance(part, StandardizedResidual) and frames is not None:
             # As in `Authors`: the input of a second network depends on the first one.
             (network if self.into == "second" else part).prepare(frames())
-        file = read_file(found.path)
+        file = read_weight_file(found.path)
         start = Checkpoint(
             path=str(found.path),
             modules=self.modules,
@@ -105,7 +112,7 @@ class Pretrained:
             into=self.into,
             scale=found.scale,
         )
-        return _noted(start.load(network, adapt_to_statistics(file, found, part), key), found, part)
+        return _noted(start.load(network, _adapt_to_statistics(file, found, part), key), found, part)
 
     def _choose(self, part: Network, key: str) -> PretrainedFile:
         """Select the file. Raises UserError with a list of the files."""
@@ -125,16 +132,16 @@ class Pretrained:
                 f"{key}=pretrained: there are no weights of {other.network} for x{scale}; type {key}.scale={other.scale} "
                 f"{key}.mismatch=overlap to leave the layer that enlarges fresh (there are {listed})"
             )
-        what = f"called {self.name}" if self.name is not None else f"for the layers of this {type(unwrap(part)).__name__}"
+        what = f"called {self.name}" if self.name is not None else f"for the layers of this {type(unwrap_network(part)).__name__}"
         raise UserError(f"{key}=pretrained: there are no weights {what}; type {key}=random, or {key}.name=NAME of {listed}")
 
 
 def _fits(part: Network, found: PretrainedFile) -> bool:
     """Tell whether a file has the layers of this network, at any scale and number of channels (files have one)."""
-    transposed = {canonical(name) for name in transposed_weights(part)}
+    transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(part)}
     never = computed_tensors(part)
     own = {name: tensor.shape for name, tensor in parameters_by_name(part).items() if name not in never}
-    for name, tensor in _named(read_file(found.path).tensors).items():
+    for name, tensor in _named(read_weight_file(found.path).tensors).items():
         theirs = tensor.shape
         if name not in own or len(theirs) != len(own[name]):
             return False
@@ -147,10 +154,14 @@ def _fits(part: Network, found: PretrainedFile) -> bool:
 
 def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Drop the wrapper's prefix and its statistics."""
-    return {canonical(name): tensor for name, tensor in tensors.items() if canonical(name) not in STATISTICS}
+    return {
+        canonical_parameter_name(name): tensor
+        for name, tensor in tensors.items()
+        if canonical_parameter_name(name) not in STATISTICS
+    }
 
 
-def adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) -> WeightFile:
+def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) -> WeightFile:
     """Adapt the file's tensors to the statistics of another network, so that they compute the same function of a frame.
 
     The file's network takes z = (x - mean) / std and gives the residual in units of rms. With mean', std' and rms' of the other
@@ -166,7 +177,7 @@ def adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) 
     tensors = dict(file.tensors)
     mean, std, rms = (tensors[name] for name in STATISTICS)
     ours = (part.mean, part.std, part.rms) if isinstance(part, StandardizedResidual) else (0.0, 1.0, None)
-    names = {canonical(name): name for name in tensors}
+    names = {canonical_parameter_name(name): name for name in tensors}
     kernel, bias = names[f"{found.first}.weight"], names[f"{found.first}.bias"]
     tensors[bias] = tensors[bias] + (ours[0] - mean) / std * tensors[kernel].flatten(1).sum(1)
     tensors[kernel] = tensors[kernel] * (ours[1] / std)
@@ -177,7 +188,7 @@ def adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) 
 
 
 def _noted(report: InitReport, found: PretrainedFile, part: Network) -> InitReport:
-    """Add to the report what `adapt_to_statistics` changed."""
+    """Add to the report what `_adapt_to_statistics` changed."""
     notes = {f"{found.first}.weight": "for the std of this input", f"{found.first}.bias": "for the mean of this input"}
     if isinstance(part, StandardizedResidual):
         notes |= {f"{found.last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}

@@ -34,7 +34,7 @@ class InitRow:
 InitReport = list[InitRow]
 
 
-def summary(report: InitReport) -> str:
+def weights_report_summary(report: InitReport) -> str:
     """Summarise the report in a few words."""
     brought = [row for row in report if row.is_loaded]
     if not brought:
@@ -43,14 +43,14 @@ def summary(report: InitReport) -> str:
     return f"{len(brought)} of {len(report)} tensors brought" + (f", {parts} of them in part" if parts else "")
 
 
-def init_table(report: InitReport) -> str:
+def weights_report_table(report: InitReport) -> str:
     """Format the report as text with a row per tensor and aligned columns."""
     rows = _cells(report)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def init_markdown(report: InitReport) -> str:
+def weights_report_markdown(report: InitReport) -> str:
     """Format the report as a Markdown table for TensorBoard."""
     head, *body = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in _cells(report)]
     return "\n".join([head, "|---" * 5 + "|", *body])

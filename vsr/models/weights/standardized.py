@@ -35,7 +35,7 @@ def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedRes
     return {**tensors, KERNEL: kernel * std, BIAS: bias + mean * kernel.flatten(1).sum(1)}
 
 
-def annotate_report(report: InitReport, network: StandardizedResidual) -> InitReport:
+def annotate_standardized_report(report: InitReport, network: StandardizedResidual) -> InitReport:
     """Add to the report what `fold_standardization` changed."""
     mean, std = float(network.mean), float(network.std)
     kernel_came = any(row.source == KERNEL and row.is_loaded for row in report)

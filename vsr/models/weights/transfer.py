@@ -13,9 +13,9 @@ from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.linear import Linear
-from vsr.models.parameter_names import canonical
+from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import FitRow, Inflate, fit, transposed_weights
+from vsr.models.weights.adapt import FitRow, Inflate, adapt_weights, transposed_kernel_names
 from vsr.models.weights.report import FROM_ELSEWHERE, InitReport, InitRow
 
 Mismatch = Literal["refuse", "fresh", "overlap"]
@@ -45,10 +45,10 @@ class TensorSource:
 
 def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
     """Return the parameters of a network by their names without wrappers."""
-    return {canonical(name): tensor for name, tensor in network.named_parameters()}
+    return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
 
 
-def parts(network: Network) -> dict[str, Network]:
+def network_parts(network: Network) -> dict[str, Network]:
     """Map the prefix of tensor names to the networks of a cascade; a single network has the prefix ""."""
     return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
@@ -67,26 +67,28 @@ def select_transfer_target(network: Network, into: Part | None, key: str) -> tup
     if isinstance(network, Cascade):
         if into is None:
             raise UserError(f"{key}.path: the file has one network, this one is made of two; type {key}.into=first or second")
-        return f"{into}.", parts(network)[f"{into}."]
+        return f"{into}.", network_parts(network)[f"{into}."]
     if into is not None:
         raise UserError(f"{key}.into={into}: for pipelines of two networks, and this is one; type {key}.into=null")
     return "", network
 
 
-def unwrap(network: Network) -> Network:
+def unwrap_network(network: Network) -> Network:
     """Return the network without the standardized residual around it."""
     return network.network if isinstance(network, StandardizedResidual) else network
 
 
-def last_layer(network: Network) -> list[str]:
+def last_layer_names(network: Network) -> list[str]:
     """Return the names of the tensors of the last convolution and of the layers behind it, without wrappers."""
     names = list(parameters_by_name(network))
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-    last = [f"{canonical(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][-1:]
+    last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][
+        -1:
+    ]
     return names[names.index(last[0]) :] if last else []
 
 
-def loaded_mask(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
+def transferred_mask(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
     """Return masks that are 1 where values came from a file.
 
     Args:
@@ -108,7 +110,7 @@ def loaded_mask(network: Network, drawn: Mapping[str, Tensor], report: InitRepor
 
 def computed_tensors(network: Network) -> set[str]:
     """Return the names of tensors that every run computes from its training frames; they are never loaded."""
-    filters = [canonical(name) for name, module in network.named_modules() if isinstance(module, Linear)]
+    filters = [canonical_parameter_name(name) for name, module in network.named_modules() if isinstance(module, Linear)]
     return {".".join(filter(None, (name, kind))) for name in filters for kind in ("weight", "bias")}
 
 
@@ -121,20 +123,20 @@ def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch,
         supply: tensors of the file and the request.
         mismatch: "refuse" allows no requested tensor that is not loaded whole; "overlap" allows other widths, scales and kernel
             sizes; "fresh" allows everything.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.fit`.
+        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`.
 
     Raises:
         UserError: no tensor fits, or `mismatch` does not allow one. The network is then unchanged.
     """
     own, never = parameters_by_name(network), computed_tensors(network)
     takes = {name: source for name, source in supply.takes.items() if name not in never}
-    transposed = {canonical(name) for name in transposed_weights(network)}
+    transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(network)}
     values: dict[str, Tensor] = {}
     rows: dict[str, FitRow] = {}
     for scales, names in _by_scale(network, supply.scale, takes).items():
         targets = {name: own[name] for name in names}
         overlap = mismatch == "overlap"
-        new, found = fit(
+        new, found = adapt_weights(
             targets, supply.tensors, inflate=inflate, overlap=overlap, names=takes, transposed=transposed, scales=scales
         )
         values |= new

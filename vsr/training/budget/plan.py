@@ -32,7 +32,7 @@ class Plan:
     steps: int
 
 
-def plan(rate: Rate, seconds: float) -> Plan:
+def plan_budget(rate: Rate, seconds: float) -> Plan:
     """Compute the epochs and steps that fit into `seconds`.
 
     As many epochs, 4 to 60, as leave nine tenths of the time to the steps; fewer than 4 where these would take more than half of

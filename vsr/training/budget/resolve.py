@@ -13,17 +13,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.duration import PLAN, seconds_of
-from vsr.config.overrides import overridden_keys, with_values
-from vsr.config.resolved import with_resolved
+from vsr.config.duration import PLAN, parse_duration
+from vsr.config.overrides import overridden_keys, with_overrides
+from vsr.config.resolved import with_resolved_values
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError, WriteError
-from vsr.system.files import replacing
-from vsr.system.ranks import rank
-from vsr.training.budget.plan import OVERTIME, Rate, plan
-from vsr.training.budget.step_time import epoch_ratios, fit_rates, total_rate
-from vsr.training.hardware import fast_precision, placement
-from vsr.training.resume.state import RunState, differences
+from vsr.system.files import replacing_file
+from vsr.system.ranks import current_rank
+from vsr.training.budget.plan import OVERTIME, Rate, plan_budget
+from vsr.training.budget.step_time import epoch_ratios, measure_fit_rates, total_rate
+from vsr.training.hardware import fastest_precision, hardware_placement
+from vsr.training.resume.state import RunState, config_differences
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[Dic
         The config with these values, and the plan so far.
     """
     found = dict(before)
-    cfg = with_resolved(cfg, found)
+    cfg = with_resolved_values(cfg, found)
     values: dict[str, Any] = {}
     if cfg.get("precision") == "auto":
-        values["precision"] = fast_precision(placement(cfg.trainer).accelerator)
+        values["precision"] = fastest_precision(hardware_placement(cfg.trainer).accelerator)
     if cfg.get("budget") is not None and "fits" not in found and "patience" not in overridden_keys():
         values["patience"] = None  # the learning-rate schedule must reach its end
     if values:
-        asked, cfg = cfg, with_values(cfg, values)
+        asked, cfg = cfg, with_overrides(cfg, values)
         found |= {"settled": {**found.get("settled", {}), **values}, "differs": _changed_keys(asked, cfg)}
     return cfg, found
 
@@ -74,10 +74,14 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
     found = run_state.plan
     if cfg.budget is not None and "fits" not in found:
         asked = cfg
-        found = {**found, **_plan_of_run(cfg, fit_rates(cfg, data, folder, run_state), found.get("settled", {}))}
-        cfg = with_values(cfg, found["settled"])
+        found = {**found, **_plan_of_run(cfg, measure_fit_rates(cfg, data, folder, run_state), found.get("settled", {}))}
+        cfg = with_overrides(cfg, found["settled"])
         found["differs"] = list(dict.fromkeys([*found.get("differs", []), *_changed_keys(asked, cfg)]))
-    if found and rank() == 0 and not (run_state.resume and (folder / PLAN).exists() and read_plan(folder) == found):
+    if (
+        found
+        and current_rank() == 0
+        and not (run_state.resume and (folder / PLAN).exists() and read_budget_plan(folder) == found)
+    ):
         run_state.pending.append(lambda: _write(folder, found))
     if cfg.budget is not None:
         log.info("budget    %s", _summary(str(cfg.budget), found))
@@ -86,15 +90,15 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
 
 def _changed_keys(before: DictConfig, after: DictConfig) -> list[str]:
     plain: list[Any] = [OmegaConf.to_container(cfg, resolve=True) for cfg in (before, after)]
-    return [key for key, *_ in differences(*plain)]
+    return [key for key, *_ in config_differences(*plain)]
 
 
 def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
     """Plan the epochs and steps of every fit of a run within its budget."""
     if not rates:
         return {"fits": {}, "settled": dict(known)}
-    seconds = seconds_of(cfg.budget)
-    whole = plan(total_rate(cfg, rates), seconds)
+    seconds = parse_duration(cfg.budget)
+    whole = plan_budget(total_rate(cfg, rates), seconds)
     epochs = {name: max(1, int(whole.epochs * ratio)) for name, ratio in epoch_ratios(cfg, rates).items()}
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}
     if "first" in epochs:
@@ -103,7 +107,7 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str,
     return {"seconds": seconds, "steps": whole.steps, "fits": fits, "settled": {**known, **values}}
 
 
-def time_limits(found: Mapping[str, Any]) -> dict[str, float]:
+def budget_time_limits(found: Mapping[str, Any]) -> dict[str, float]:
     """Seconds after which each fit is stopped, by fit name: its share of one and a half budgets. Empty without a plan."""
     steps = found.get("steps", 0)
     parts = {name: fit["epochs"] * (steps * fit["step"] + fit["epoch"]) for name, fit in found.get("fits", {}).items()}
@@ -119,7 +123,7 @@ def _summary(budget: str, found: Mapping[str, Any]) -> str:
     return f"{budget}: {', '.join(parts)} of {found['steps']} steps, {each} ms per step (training alone, not data and tables)"
 
 
-def read_plan(folder: Path) -> dict[str, Any]:
+def read_budget_plan(folder: Path) -> dict[str, Any]:
     """Read the plan.json of a run; empty for a run without one. Raises UserError for a file that cannot be read."""
     path = folder / PLAN
     try:
@@ -143,7 +147,7 @@ def _is_plan(found: Any) -> bool:
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     try:
-        with replacing(folder / PLAN) as temporary:
+        with replacing_file(folder / PLAN) as temporary:
             temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     except OSError as error:
         raise WriteError(f"{folder / PLAN}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER") from error

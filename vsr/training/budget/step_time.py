@@ -21,16 +21,16 @@ from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.models.cascade import Cascade
 from vsr.models.weights.init import TwoStage
-from vsr.system.ranks import from_first, rank
+from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
 from vsr.training.budget.plan import Rate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import prepare_fit, prepare_module, quiet_warnings, stage_masks, stage_of, stages_before
-from vsr.training.hardware import require_single_process, with_precision
+from vsr.training.fit import prepare_fit, prepare_module, prepare_stage, quiet_fit_warnings, stage_masks, stages_before_whole
+from vsr.training.hardware import require_single_process, with_hardware_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
-from vsr.training.resume.state import CheckpointSaver, RunState, random_states, restore_random_states, run_fit
+from vsr.training.resume.state import CheckpointSaver, RunState, fit_or_resume, random_states, restore_random_states
 from vsr.training.trainer import build_trainer
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Clock(Callback):
         if len(self.steps) == WARM:
             self._begun = now
         enough = len(self.steps) >= WARM + FEWEST and now - self._begun >= SECONDS
-        if len(self.steps) > WARM and from_first(lambda: enough):
+        if len(self.steps) > WARM and compute_on_first_rank(lambda: enough):
             trainer.should_stop = True
         self._mark = _now(pl_module)
 
@@ -84,7 +84,7 @@ def _now(module: L.LightningModule) -> float:
     return time.perf_counter()
 
 
-def fit_rates(
+def measure_fit_rates(
     cfg: DictConfig, data: SRDataModule, folder: Path | None = None, run_state: RunState | None = None
 ) -> dict[str, Rate]:
     """Measure the rate of each fit of a run.
@@ -102,21 +102,21 @@ def fit_rates(
         Rates by fit: "first" and "second" for stages, "whole"; empty when nothing is trained.
     """
     kept = random_states()
-    cfg = with_precision(cfg)
-    place = Path(tempfile.mkdtemp()) if folder is None or rank() > 0 else folder / ".timing"
+    cfg = with_hardware_precision(cfg)
+    place = Path(tempfile.mkdtemp()) if folder is None or current_rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
     try:
         start = prepare_module(cfg, data)
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Cascade)
-            for name in stages_before(module.network):
-                stage = stage_of(module, name, start.start)
+            for name in stages_before_whole(module.network):
+                stage = prepare_stage(module, name, start.start)
                 found[name] = _fit_rate(cfg, data, stage, stage_masks(start.masks, name), place / name, run_state)
                 module.network.first.requires_grad_(module.network.trains == "both")
         if cfg.epochs > 0 and module.trainable:
             found["whole"] = _fit_rate(cfg, data, module, start.masks, place / "whole", run_state)
-        return from_first(lambda: found)
+        return compute_on_first_rank(lambda: found)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         restore_random_states(kept)
@@ -141,7 +141,7 @@ def _fit_rate(
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()
     to_training_form(module.network, cfg)
-    run_fit(trainer, module, data, saver, None)
+    fit_or_resume(trainer, module, data, saver, None)
     module.tuning.release()
     to_scoring_form(module.network)
     module.recipe = recipe
@@ -159,22 +159,22 @@ def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
     return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
-def rate_of(cfg: DictConfig) -> Rate:
+def measure_step_rate(cfg: DictConfig) -> Rate:
     """Measure the total rate of a checked config, after reading its data.
 
     Raises:
         UserError: the data cannot be used, or nothing is trained.
     """
     require_single_process("vsr budget", cfg.trainer)
-    quiet_warnings()
+    quiet_fit_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    return measure(cfg, data)
+    return time_steps(cfg, data)
 
 
-def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
+def time_steps(cfg: DictConfig, data: SRDataModule) -> Rate:
     """Measure the total rate of a checked config by real steps of a copy of the module and one real end of an epoch.
 
     The rates of stages are added up, weighted by their epochs. Random states stay as they were, and no file is left.
@@ -182,7 +182,7 @@ def measure(cfg: DictConfig, data: SRDataModule) -> Rate:
     Raises:
         UserError: the config trains nothing.
     """
-    found = fit_rates(cfg, data)
+    found = measure_fit_rates(cfg, data)
     if not found:
         raise UserError(f"{cfg.name}: there is nothing to train, and so nothing to measure; name another model")
     return total_rate(cfg, found)

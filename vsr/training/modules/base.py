@@ -16,13 +16,13 @@ from vsr.geometry import Triple
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import FrameScores
-from vsr.models.base import Network, apply_to_clip
+from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.system.ranks import average_over_ranks, copy_first, sum_over_ranks, world
+from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
 from vsr.training.finetune import Tune, Tuning
-from vsr.training.modules.losses import further_terms, loss_function
-from vsr.training.modules.schedule import scheduled
+from vsr.training.modules.losses import additional_loss_terms, loss_function
+from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
@@ -96,7 +96,7 @@ class SRModule(L.LightningModule):
 
     def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
-        return apply_to_clip(network, self.kind, lr)
+        return apply_network_to_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
         """LR clips (B, C, T, h, w) -> SR clips in physical units; a movie network returns fewer frames than it receives."""
@@ -138,7 +138,7 @@ class SRModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Copy all tensors from rank 0: values that ranks draw, read or measure may differ in the last bit."""
-        copy_first([*self.parameters(), *self.buffers()])
+        copy_from_first_rank([*self.parameters(), *self.buffers()])
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Compute the loss of a batch over all pixels inside the network's margin."""
@@ -167,7 +167,7 @@ class SRModule(L.LightningModule):
             return self._part_of(loss_function("mse", sr, hr, mask), mask)
         loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)
         weights = {"gradient": recipe.gradient, "spectral": recipe.spectral, "temporal": recipe.temporal}
-        for weight, p, y, counts in further_terms(sr, hr, mask, **weights):
+        for weight, p, y, counts in additional_loss_terms(sr, hr, mask, **weights):
             loss = loss + weight * self._part_of(loss_function(recipe.loss, p, y, counts), counts)
         return loss
 
@@ -182,12 +182,12 @@ class SRModule(L.LightningModule):
         The mean over processes of these, and so of their gradients, is that of one process that has all of the batch, also where
         shares or masks differ.
         """
-        if world() == 1:
+        if rank_count() == 1:
             return loss
         if mask is None:
             return loss * self._part
         pixels = mask.sum() * (self._part > 0)
-        return loss * pixels * world() / sum_over_ranks(pixels).clamp_min(1)
+        return loss * pixels * rank_count() / sum_over_ranks(pixels).clamp_min(1)
 
     def on_after_backward(self) -> None:
         # DDP averages the gradients of what required them at the start of the fit.
@@ -208,7 +208,7 @@ class SRModule(L.LightningModule):
         groups = self.tuning.groups(self.recipe.rate)
         # Lightning clips gradients under mixed precision only where the optimizer is not fused.
         optimizer = torch.optim.Adam(groups, lr=self.recipe.rate, fused="mixed" not in str(self.trainer.precision))
-        scheduler = scheduled(optimizer, self.recipe.schedule, int(self.trainer.estimated_stepping_batches))
+        scheduler = build_schedule(optimizer, self.recipe.schedule, int(self.trainer.estimated_stepping_batches))
         return (
             optimizer
             if scheduler is None

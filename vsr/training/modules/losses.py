@@ -36,7 +36,7 @@ def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = 
     return (error * weight).sum() / weight.sum().clamp_min(1)
 
 
-def further_terms(
+def additional_loss_terms(
     sr: Tensor, hr: Tensor, mask: Tensor | None, *, gradient: float, spectral: float, temporal: float
 ) -> Iterator[Term]:
     """Compute the additional loss terms of clips (B, C, T, H, W), in the unit of their error; a weight of 0 switches a term off.

@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 
-def scheduled(optimizer: Optimizer, schedule: str, steps: int) -> LRScheduler | None:
+def build_schedule(optimizer: Optimizer, schedule: str, steps: int) -> LRScheduler | None:
     """Build a schedule by its name; the rate of each parameter group is its peak. None for "constant".
 
     one_cycle: up in a tenth of the steps and down to nothing (Smith & Topin 2019). cosine: down from the first step on.

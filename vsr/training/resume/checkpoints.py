@@ -21,8 +21,16 @@ from torch import Tensor
 
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError, WriteError
-from vsr.models.weights.files import verify_zip
-from vsr.system.files import check_checksum, checksum_file, remove_checksum, replacing, sha256, sync_folder, write_checksum
+from vsr.models.weights.files import verify_weight_zip
+from vsr.system.files import (
+    check_checksum,
+    checksum_file,
+    file_sha256,
+    remove_checksum,
+    replacing_file,
+    sync_folder,
+    write_checksum,
+)
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 
@@ -41,15 +49,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises WriteError naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
         """
         path = Path(path)
-        content = plain(checkpoint, "checkpoint")
+        content = _plain(checkpoint, "checkpoint")
         try:
-            with replacing(path) as temporary:
+            with replacing_file(path) as temporary:
                 written = io.BytesIO()  # torch, writing files itself, does not say that the disk is full
                 torch.save(content, written)
                 temporary.write_bytes(written.getbuffer())
-                verify_zip(temporary)
+                verify_weight_zip(temporary)
                 torch.load(temporary, map_location="cpu", weights_only=True)
-                digest = sha256(temporary)
+                digest = file_sha256(temporary)
                 remove_checksum(path)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
             kept = f"; the previous one, of {_moment(path)}, is kept" if path.exists() else ""
@@ -102,20 +110,20 @@ class PatientCheckpointIO(AtomicCheckpointIO):
             self._written = time.monotonic()
 
 
-def plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str) -> Any:
     """Convert a checkpoint to tensors and plain Python values, the types that are read back without running code.
 
     numpy's scalars become Python's. Raises TypeError, naming the place, for everything else.
     """
     if isinstance(value, np.generic):  # before float, which np.float64 is, too
-        return plain(value.item(), where)
+        return _plain(value.item(), where)
     if isinstance(value, Tensor) or type(value) in PLAIN:
         return value
     if type(value) in (dict, OrderedDict):
-        found = {plain(key, f"{where}, a key"): plain(item, f"{where}.{key}") for key, item in value.items()}
+        found = {_plain(key, f"{where}, a key"): _plain(item, f"{where}.{key}") for key, item in value.items()}
         return value if all(found[key] is value[key] for key in value) else found
     if type(value) in (list, tuple, set):
-        return type(value)(plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+        return type(value)(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
     raise TypeError(f"{where}: a {type(value).__module__}.{type(value).__qualname__} would make the checkpoint unreadable")
 
 
@@ -128,7 +136,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        verify_zip(path)
+        verify_weight_zip(path)
         check_checksum(path)
         with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
             content = torch.load(path, map_location=map_location, weights_only=True)
@@ -151,12 +159,12 @@ def complete_checkpoint(path: Path) -> None:
     """Write the checksum of a readable checkpoint that a kill has left without one."""
     if not checksum_file(path).is_file():
         with suppress(OSError):
-            write_checksum(path, sha256(path))
+            write_checksum(path, file_sha256(path))
 
 
 def move_checkpoint(source: Path, target: Path) -> None:
     """Rename a checkpoint file and its checksum file; both names are in the same folder."""
-    digest = sha256(source)
+    digest = file_sha256(source)
     remove_checksum(target)
     os.replace(source, target)
     sync_folder(target.parent)

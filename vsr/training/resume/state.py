@@ -173,7 +173,7 @@ def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
         state[name] = here(state[name])
 
 
-def run_fit(
+def fit_or_resume(
     trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, saver: CheckpointSaver, source: Path | None
 ) -> None:
     """Train from the start or from a checkpoint. Raises Stopped after a signal."""
@@ -203,7 +203,7 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
     saved = content["vsr"]
-    differing = differences(_filled(path, saved["config"]), _filled(path, card["config"]))
+    differing = config_differences(_filled(path, saved["config"]), _filled(path, card["config"]))
     if differing:
         key, before, now = differing[0]
         raise UserError(
@@ -239,13 +239,13 @@ def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
 
 
-def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     """Return (key, value before, value now) for all differing keys of two configs, without the keys that may differ."""
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys((*before, *now)):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and name != "logger":
-            found += differences(a, b, f"{name}.")
+            found += config_differences(a, b, f"{name}.")
         elif a != b and name.partition(".")[0] not in MAY_DIFFER:
             found.append((name, a, b))
     return found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 
 from vsr.degradations.resize import bicubic_down, bicubic_up
-from vsr.io.writers.video.planes import Colours, Layout, chroma_to, from_rgb, resample, to_rgb
+from vsr.io.writers.video.planes import Colours, Layout, planes_from_rgb, planes_to_rgb, resample_chroma_planes, resample_planes
 
 SUBSAMPLED = st.sampled_from([(2, 2), (1, 2), (1, 1)])
 
@@ -19,9 +19,9 @@ SUBSAMPLED = st.sampled_from([(2, 2), (1, 2), (1, 1)])
 def test_resampling_is_bicubic_enlarging_and_reducing_where_they_apply(scale: int) -> None:
     x = torch.rand(2, 1, 6, 12, dtype=torch.float64)
     at = 0.5 / scale - 0.5
-    wide = resample(resample(x, -2, 6 * scale, 1 / scale, at), -1, 12 * scale, 1 / scale, at)
+    wide = resample_planes(resample_planes(x, -2, 6 * scale, 1 / scale, at), -1, 12 * scale, 1 / scale, at)
     torch.testing.assert_close(wide, bicubic_up(x, scale), atol=1e-12, rtol=0)
-    small = resample(resample(x, -2, 3, 2.0, 0.5), -1, 6, 2.0, 0.5)
+    small = resample_planes(resample_planes(x, -2, 3, 2.0, 0.5), -1, 6, 2.0, 0.5)
     torch.testing.assert_close(small, bicubic_down(x, 2), atol=1e-12, rtol=0)
 
 
@@ -42,7 +42,7 @@ def test_a_ramp_of_colour_stays_where_it_is(
     source, target = Layout("yuv", chroma=old, centred=centred), Layout("yuv", chroma=new)
     rows, columns = places(source, height, width)
     ramp = torch.from_numpy(3.0 * rows - 2.0 * columns)
-    got = chroma_to(ramp, source, target, (height * scale, width * scale), scale).numpy()
+    got = resample_chroma_planes(ramp, source, target, (height * scale, width * scale), scale).numpy()
     rows, columns = places(target, height * scale, width * scale)
     expected = (3.0 * rows - 2.0 * columns) / scale
     assert got.shape == expected.shape
@@ -53,14 +53,14 @@ def test_a_ramp_of_colour_stays_where_it_is(
 def test_the_matrix_of_bt_601_is_that_of_scikit_image() -> None:
     rgb = np.random.default_rng(0).random((5, 6, 3))
     layout = Layout("yuv", matrix=6)
-    y, chroma = from_rgb(torch.from_numpy(rgb).permute(2, 0, 1), layout)
+    y, chroma = planes_from_rgb(torch.from_numpy(rgb).permute(2, 0, 1), layout)
     expected = rgb2ycbcr(rgb)
     np.testing.assert_allclose(219 * y + 16, expected[..., 0], atol=2e-3)
     np.testing.assert_allclose(224 * chroma.permute(1, 2, 0) + 128, expected[..., 1:], atol=2e-3)
 
 
 def test_bt_709_red_has_the_codes_of_the_standard() -> None:
-    y, chroma = from_rgb(torch.tensor([1.0, 0.0, 0.0])[:, None, None], Layout("yuv", matrix=1))
+    y, chroma = planes_from_rgb(torch.tensor([1.0, 0.0, 0.0])[:, None, None], Layout("yuv", matrix=1))
     codes = [float(y) * 219 + 16, *(chroma.flatten() * 224 + 128).tolist()]
     np.testing.assert_allclose(codes, [63, 102, 240], atol=0.6)  # ITU-R BT.709, 8 bits
 
@@ -68,7 +68,7 @@ def test_bt_709_red_has_the_codes_of_the_standard() -> None:
 @pytest.mark.parametrize("matrix", [1, 6, 9])
 def test_to_rgb_and_back_is_the_same(matrix: int) -> None:
     layout, rgb = Layout("yuv", matrix=matrix), torch.rand(3, 4, 5, dtype=torch.float64)
-    torch.testing.assert_close(to_rgb(*from_rgb(rgb, layout), layout), rgb)
+    torch.testing.assert_close(planes_to_rgb(*planes_from_rgb(rgb, layout), layout), rgb)
 
 
 @pytest.mark.parametrize(("full", "low", "high"), [(False, 64, 940), (True, 0, 1023)])

@@ -28,7 +28,7 @@ BEAT = 1.0  # seconds between two signs of life
 NO_MEMORY = re.compile(r"cannot allocate|unable to allocate|allocation failed|out of memory", re.I)
 
 
-def main(channel: socket.socket, memory: int) -> None:
+def run_child(channel: socket.socket, memory: int) -> None:
     """Answer requests until the parent closes the socket."""
     _exit_with_parent()
     _limit_memory(memory)
@@ -41,21 +41,21 @@ def main(channel: socket.socket, memory: int) -> None:
     def report_busy() -> None:
         nonlocal last
         if time.monotonic() - last > BEAT:
-            messages.send(channel, "busy")
+            messages.send_message(channel, "busy")
             last = time.monotonic()
 
-    heartbeat.listen(report_busy)
-    messages.send(channel, "ready")
+    heartbeat.listen_to_heartbeat(report_busy)
+    messages.send_message(channel, "ready")
     objects: dict[Any, Any] = {}
     while request := _receive_request(channel):
         last = time.monotonic()
         try:
             kind, value = _handle_request(objects, *pickle.loads(request))
-            messages.send(channel, kind, value)
+            messages.send_message(channel, kind, value)
         except BrokenPipeError:
             return
         except Exception as error:
-            messages.send(channel, *_describe_error(error))
+            messages.send_message(channel, *_describe_error(error))
 
 
 def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
@@ -144,4 +144,4 @@ def _limit_memory(memory: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    run_child(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

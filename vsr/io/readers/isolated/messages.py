@@ -34,10 +34,10 @@ _LENGTH = struct.Struct("<Q")
 
 
 class InvalidMessage(Exception):
-    """The received bytes are not an answer that `send` could have written."""
+    """The received bytes are not an answer that `send_message` could have written."""
 
 
-def send(channel: socket.socket, kind: str, value: Any = None) -> None:
+def send_message(channel: socket.socket, kind: str, value: Any = None) -> None:
     """Send one answer. Raises TypeError for a value of an unknown kind, OSError when the receiver is gone."""
     arrays: list[np.ndarray] = []
     tree = _to_json(value, arrays)
@@ -52,7 +52,7 @@ def send(channel: socket.socket, kind: str, value: Any = None) -> None:
             channel.sendall(values.reshape(-1).view(np.uint8).data)
 
 
-def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
+def receive_message(channel: socket.socket, limit: int) -> tuple[str, Any]:
     """Receive the kind and value of one answer.
 
     Args:
@@ -62,7 +62,7 @@ def receive(channel: socket.socket, limit: int) -> tuple[str, Any]:
     Raises:
         EOFError: the sender is gone.
         TimeoutError: nothing came within the timeout of the channel.
-        InvalidMessage: the bytes are not an answer of `send`, or its arrays are too large.
+        InvalidMessage: the bytes are not an answer of `send_message`, or its arrays are too large.
     """
     (length,) = _LENGTH.unpack(_receive_exactly(channel, bytearray(_LENGTH.size)))
     if length > MAX_TEXT:

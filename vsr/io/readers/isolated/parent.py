@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, printable
+from vsr.io.readers.base import bytes_text, printable_name
 from vsr.io.readers.isolated import child
-from vsr.io.readers.isolated.messages import InvalidMessage, receive
+from vsr.io.readers.isolated.messages import InvalidMessage, receive_message
 
 MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
 SECONDS = 120.0  # timeout without an answer or a sign of life
@@ -118,7 +118,7 @@ class Child:
             raise OSError(*value)
         if kind == "other":
             name, text, trace = value
-            first = printable((text.strip().splitlines() or [""])[0])
+            first = printable_name((text.strip().splitlines() or [""])[0])
             raise UserError(f"{path}: cannot be read ({name}: {first}); {DAMAGED}") from RuntimeError(trace)
         return kind, value
 
@@ -151,9 +151,9 @@ class Child:
         try:
             self._channel.settimeout(SECONDS)
             if not self._ready:
-                self._ready = receive(self._channel, 0)[0] == "ready"
+                self._ready = receive_message(self._channel, 0)[0] == "ready"
             self._send((_current_folder(), forgotten, *request))
-            while (answer := receive(self._channel, self.memory))[0] == "busy":
+            while (answer := receive_message(self._channel, self.memory))[0] == "busy":
                 pass
             return answer
         except TimeoutError:

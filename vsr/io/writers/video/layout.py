@@ -71,7 +71,7 @@ class Layout:
         return (128 * unit, 224 * unit) if chroma else (16 * unit, 219 * unit)
 
 
-def stored(facts: VideoFacts) -> Layout:
+def video_layout(facts: VideoFacts) -> Layout:
     """Return the layout of a video, with the values that players assume for undeclared ones.
 
     Players assume them by the number of lines. SR has more lines, so that the colours of a small video without declared values

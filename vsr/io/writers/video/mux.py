@@ -13,7 +13,7 @@ from typing import Any
 from vsr.errors import UserError
 from vsr.io.readers.isolated.parent import run_in_child
 from vsr.io.writers.video.aspect import write_aspect
-from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_as_os, packets
+from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_errors_as_os, segment_packets
 
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # Tags that a container writes for itself, or that tell of the input's streams.
@@ -97,7 +97,7 @@ def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | No
     return None
 
 
-def join(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
+def mux_video(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
     """Write the whole file to `output`; how many frames it holds, counted in the file.
 
     comment: a tag of the file. stop: the time in ticks from which on nothing is taken along, None for all.
@@ -110,7 +110,7 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
     import av
 
     encoding = companions.encoding
-    with ffmpeg_as_os():
+    with ffmpeg_errors_as_os():
         options = {"protocol_whitelist": "file"}
         with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
             muxer = MUXERS[encoding.suffix]
@@ -131,7 +131,7 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
                     out.mux_one(packet)
         if encoding.aspect and muxer == "matroska":
             write_aspect(output, encoding.height, encoding.width, encoding.aspect)
-        return sum(1 for _ in packets(output))
+        return sum(1 for _ in segment_packets(output))
 
 
 def _added(out: Any, stream: Any) -> Any:
@@ -155,12 +155,12 @@ def _pictures(pieces: list[Path], video: Any, encoding: Encoding) -> Iterator[An
     step = max(1, round(1 / (encoding.rate * encoding.tick)))
     before: list[int] | None = None
     for piece in pieces:
-        times: list[int] = sorted(_ticks(packet, encoding) for packet in packets(piece))
+        times: list[int] = sorted(_ticks(packet, encoding) for packet in segment_packets(piece))
         if before is None:
             before = [times[0] - n * step for n in range(ahead, 0, -1)]
         queue = before + times
         before = queue[len(times) :]
-        for packet, dts in zip(packets(piece), queue, strict=False):
+        for packet, dts in zip(segment_packets(piece), queue, strict=False):
             packet.pts = _ticks(packet, encoding)
             packet.dts, packet.duration, packet.time_base = dts, step, encoding.tick
             packet.stream = video

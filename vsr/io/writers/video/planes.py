@@ -13,7 +13,7 @@ from torch import Tensor
 from vsr.io.writers.video.layout import Layout
 
 
-def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
+def resample_planes(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
     """Resample values along one axis with an antialiased cubic kernel (a = -0.5) and a symmetric border.
 
     Equal to `bicubic_up` and `bicubic_down` where those apply. Source: Keys, "Cubic convolution interpolation", 1981.
@@ -28,7 +28,7 @@ def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Ten
     if step == 1 and offset == 0 and count == x.shape[dim]:
         return x
     if dim == -1:  # whole rows are gathered several times as fast
-        return resample(x.mT.contiguous(), -2, count, step, offset).mT.contiguous()
+        return resample_planes(x.mT.contiguous(), -2, count, step, offset).mT.contiguous()
     wide = max(1.0, step)
     at = offset + step * torch.arange(count, dtype=torch.float64)
     index = (at - 2 * wide).floor()[:, None] + torch.arange(1, 2 + int(np.ceil(4 * wide)))
@@ -45,7 +45,7 @@ def resample(x: Tensor, dim: int, count: int, step: float, offset: float) -> Ten
     return out
 
 
-def chroma_to(planes: Tensor, source: Layout, target: Layout, size: tuple[int, int], scale: int = 1) -> Tensor:
+def resample_chroma_planes(planes: Tensor, source: Layout, target: Layout, size: tuple[int, int], scale: int = 1) -> Tensor:
     """Resample chroma planes to the size and sample positions of a target layout.
 
     Args:
@@ -63,11 +63,11 @@ def chroma_to(planes: Tensor, source: Layout, target: Layout, size: tuple[int, i
             old / 2 if axis == 0 or source.centred else 0.5,
             new / 2 if axis == 0 or target.centred else 0.5,
         )
-        planes = resample(planes, dim, count, new / (scale * old), (middle_new / scale - middle_old) / old)
+        planes = resample_planes(planes, dim, count, new / (scale * old), (middle_new / scale - middle_old) / old)
     return planes
 
 
-def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tensor:
+def planes_to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tensor:
     """Convert luma and chroma signals of one size to R'G'B'.
 
     Args:
@@ -85,7 +85,7 @@ def to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) -> Tens
     return torch.stack([red, green, blue], -3)
 
 
-def from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+def planes_from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     """Convert R'G'B' to luma and chroma at full resolution.
 
     Args:
@@ -129,10 +129,10 @@ class Colours:
             if source.kind != "yuv":
                 return np.stack(planes if source.kind == "rgb" else [planes[0]] * 3), None
             y, chroma = source.signal(torch.from_numpy(planes[0]), 0), self._chroma(planes)
-            chroma = chroma_to(chroma, source, Layout("yuv"), (y.shape[0], y.shape[1]))
-            return (to_rgb(y, chroma, source) * 255).numpy(), None
+            chroma = resample_chroma_planes(chroma, source, Layout("yuv"), (y.shape[0], y.shape[1]))
+            return (planes_to_rgb(y, chroma, source) * 255).numpy(), None
         if source.kind == "rgb":
-            y, chroma = from_rgb(torch.from_numpy(np.stack(planes)) / 255, source)
+            y, chroma = planes_from_rgb(torch.from_numpy(np.stack(planes)) / 255, source)
             return (y * 255).numpy()[None], chroma.numpy()
         return planes[0][None], self._chroma(planes).numpy() if source.kind == "yuv" else None
 
@@ -151,17 +151,17 @@ class Colours:
             if chroma is None:
                 chroma = torch.zeros(2, *target.plane_size(*size, 1))
             else:
-                chroma = chroma_to(chroma, source, target, size, self.scale)
+                chroma = resample_chroma_planes(chroma, source, target, size, self.scale)
             return [luma, *(target.codes(plane, n) for n, plane in enumerate(chroma, 1))]
         rgb = values / 255
         if chroma is not None:
-            rgb = to_rgb(values[0] / 255, chroma_to(chroma, source, Layout("rgb"), size, self.scale), source)
+            rgb = planes_to_rgb(values[0] / 255, resample_chroma_planes(chroma, source, Layout("rgb"), size, self.scale), source)
         if target.kind == "rgb":
             return [target.codes(plane, n) for n, plane in enumerate(rgb)]
-        y, chroma = from_rgb(rgb, target)
+        y, chroma = planes_from_rgb(rgb, target)
         if target.kind == "gray":
             return [target.codes(y, 0)]
-        chroma = chroma_to(chroma, Layout("yuv"), target, size)
+        chroma = resample_chroma_planes(chroma, Layout("yuv"), target, size)
         return [target.codes(plane, n) for n, plane in enumerate([y, *chroma])]
 
     def _chroma(self, planes: Sequence[np.ndarray]) -> Tensor:

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from vsr.io.readers.heartbeat import beat
-from vsr.io.writers.base import sync
+from vsr.io.readers.heartbeat import send_heartbeat
+from vsr.io.writers.base import sync_output
 from vsr.io.writers.video.layout import Layout
 
 # Times in a piece are later by this many ticks: its container knows no negative ones, and decoding starts before showing.
@@ -163,11 +163,11 @@ class Segments:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        written = sum(1 for _ in packets(self.folder / "open.part"))
+        written = sum(1 for _ in segment_packets(self.folder / "open.part"))
         if written != self.open:
             raise OSError(f"{written} of {self.open} frames were stored")
         os.replace(self.folder / "open.part", self.folder / f"{self.count:06}.nut")
-        sync(self.folder)
+        sync_output(self.folder)
         self._file, self._container, self._stream, self.open = None, None, None, 0
         self.count += 1
 
@@ -181,19 +181,19 @@ class Segments:
             self._file, self._container, self._stream, self.open = None, None, None, 0
 
 
-def packets(path: Path) -> Iterator[Any]:
+def segment_packets(path: Path) -> Iterator[Any]:
     """The video's packets in a file, in the order of decoding."""
     import av
 
     with av.open(str(path)) as container:
         for packet in container.demux(container.streams.video[0]):
-            beat()
+            send_heartbeat()
             if packet.size and not packet.is_corrupt:
                 yield packet
 
 
 @contextmanager
-def ffmpeg_as_os() -> Iterator[None]:
+def ffmpeg_errors_as_os() -> Iterator[None]:
     """Errors that ffmpeg has with files as OSError."""
     import av
 

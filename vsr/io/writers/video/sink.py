@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from vsr.errors import UserError, suggestion
+from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.video_stream import VideoFacts
-from vsr.io.writers.base import Journal, Sink, sync, writing
+from vsr.io.writers.base import Journal, Sink, sync_output, writing_errors
 from vsr.io.writers.video.layout import BT709, Layout
-from vsr.io.writers.video.mux import Companions, join
+from vsr.io.writers.video.mux import Companions, mux_video
 from vsr.io.writers.video.planes import Colours
-from vsr.io.writers.video.segments import Encoding, Segments, ffmpeg_as_os
+from vsr.io.writers.video.segments import Encoding, Segments, ffmpeg_errors_as_os
 from vsr.io.writers.video.source import Beside
 
 PIECE_BYTES = 2**28
@@ -120,12 +120,12 @@ class VideoSink(Sink):
             stop = None
             if self.source.frames is not None:
                 stop = self.journal.state["last"] + round(1 / (self.encoding.rate * self.encoding.tick))
-            count = join(self.segments.paths(), self.companions, whole, self.comment, stop)
+            count = mux_video(self.segments.paths(), self.companions, whole, self.comment, stop)
             if count != self.done:
                 raise ValueError(f"{whole}: {count} of {self.done} frames arrived")
-            sync(whole)
+            sync_output(whole)
             whole.replace(self.path)
-            sync(self.path.parent)
+            sync_output(self.path.parent)
         self.journal.start_over()
         self.close()
 
@@ -144,7 +144,7 @@ class VideoSink(Sink):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with writing(self.path, self.journal.done), ffmpeg_as_os():
+        with writing_errors(self.path, self.journal.done), ffmpeg_errors_as_os():
             yield
 
 
@@ -162,7 +162,7 @@ def _encoding(path: Path, facts: VideoFacts, colours: Colours, crf: int, preset:
     if not 0 <= crf <= 51:
         raise UserError(f"crf={crf}: must lie between 0 (lossless) and 51; type crf=16")
     if preset not in PRESETS:
-        raise UserError(f"preset={preset}{suggestion(preset, PRESETS)}")
+        raise UserError(f"preset={preset}{error_suggestion(preset, PRESETS)}")
     if suffix != ".mkv" and (height % 2 or width % 2):
         raise UserError(f"{path}: H.264 in 4:2:0 needs even sizes, SR is {height}x{width}; type output={path.stem}.mkv")
     return Encoding(suffix, height, width, colours.target, facts.rate, facts.tick, facts.aspect, facts.rotation, crf, preset)
