@@ -1,4 +1,4 @@
-"""Super-resolution of movies, of simulations first.
+"""Super-resolution of movies, above all of simulations.
 
 `vsr.load(path)` loads a trained network, see `vsr.inference.upscaler.load_upscaler`. `import vsr` alone does not import torch.
 """

@@ -1,4 +1,4 @@
-"""The command line of vsr: `vsr COMMAND ...`, or `python -m vsr COMMAND ...`."""
+"""Command line of vsr: `vsr COMMAND ...`, or `python -m vsr COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ EXAMPLES = """  vsr train model=fsrcnn data=climate                             
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and report its errors.
+    """Run a command of vsr and report its errors.
 
     After a mistake of the user, one line is printed and the exit status is 1; after Ctrl-C the exit status is 130.
 
     Args:
-        arguments: the name of the command and its arguments; None for those of this process.
+        arguments: The name of the command and its arguments; None for the arguments of this process.
     """
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("--help", "-h"):
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_command(name: str, arguments: Sequence[str]) -> None:
-    """Run a command that does not use Hydra and report its errors, as `main` does."""
+    """Run a command that does not use Hydra (`vsr.commands.NAME`), and report its errors like `main`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names with letters that the terminal does not know
     try:

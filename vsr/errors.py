@@ -1,4 +1,4 @@
-"""Errors that a user can correct; commands print them as one line, and all other errors keep their traceback."""
+"""Errors that a user can correct. Commands print them as one line; all other errors keep their traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINEAR_FILTER_REMOVED = (
 
 
 class UserError(Exception):
-    """An input of the user cannot be used; the message says what is wrong, where, and what to type instead.
+    """Error in an input of the user. The message says what is wrong, where, and what to type instead.
 
     The message is one line: line breaks, terminal codes and broken text in it are shown as escapes.
     """
@@ -22,10 +22,10 @@ class UserError(Exception):
 
 
 class WriteError(UserError):
-    """A file cannot be written, because the disk is full or writing is not permitted.
+    """Error for a file that cannot be written, because the disk is full or writing is not permitted.
 
     Attributes:
-        what: the file and the reason, without the advice that ends the message.
+        what: The file and the reason, without the advice that ends the message.
     """
 
     def __init__(self, what: str, advice: str) -> None:
@@ -34,7 +34,7 @@ class WriteError(UserError):
 
 
 def error_suggestion(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" for the nearest known word, or "; known: a, b" when none is near."""
+    """Return "; did you mean 'x'?" for the known word nearest to `word`, or "; known: a, b" if no known word is near."""
     known = sorted(known)
     lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(word.lower(), lower, n=1)

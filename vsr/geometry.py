@@ -11,11 +11,11 @@ Triple = tuple[int, int, int]
 class Geometry:
     """Output scale and removed border of a network; an input of n pixels gives n * scale - 2 * margin along each axis.
 
-    A test measures both on every network.
+    A test measures scale and margin of every network.
 
     Attributes:
         scale: (t, y, x), output pixels per input pixel.
-        margin: (t, y, x), output pixels (and frames) per side that valid convolutions remove.
+        margin: (t, y, x), output pixels (along t: frames) per side that valid convolutions remove.
     """
 
     scale: Triple
@@ -23,19 +23,19 @@ class Geometry:
 
     @classmethod
     def frame(cls, scale: int) -> Geometry:
-        """The geometry of a network that scales y and x by `scale` and removes nothing."""
+        """Return the geometry of a network that enlarges frames `scale` times along y and x and removes nothing."""
         return cls((1, scale, scale))
 
     def then(self, after: Geometry) -> Geometry:
-        """The geometry of this network followed by another."""
+        """Return the geometry of this network followed by a second network with the geometry `after`."""
         scale = tuple(a * b for a, b in zip(self.scale, after.scale, strict=True))
         margin = tuple(m * s + n for m, s, n in zip(self.margin, after.scale, after.margin, strict=True))
         return Geometry(scale, margin)  # type: ignore[arg-type]
 
     def output(self, size: Triple) -> Triple:
-        """Output size (t, y, x) for an input size."""
+        """Return the output size (t, y, x) of the network for an input of the given size."""
         return tuple(n * s - 2 * m for n, s, m in zip(size, self.scale, self.margin, strict=True))  # type: ignore[return-value]
 
     def fits(self, window: Triple) -> bool:
-        """Whether the network removes at most `window` output pixels per side."""
+        """Return True if the network removes at most `window` output pixels per side along each axis (t, y, x)."""
         return all(m <= w for m, w in zip(self.margin, window, strict=True))

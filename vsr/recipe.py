@@ -1,4 +1,4 @@
-"""The training recipe: all settings that must be equal when networks are compared."""
+"""Training recipe: all settings that must be equal when networks are compared."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Over = Literal["none", "bicubic"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Loss, optimizer (Adam), schedule, batches and the form of the output.
+    """Settings of training: loss, optimizer (Adam), schedule, batches and the form of the output.
 
     Attributes:
-        loss: training loss on frames in the unit interval, divided by the rms of the residual when there is one.
-        gradient: weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
-        spectral: weight of the loss on amplitudes of Fourier modes.
-        temporal: weight of the loss on differences of consecutive frames (movie networks).
-        finetune: share of the planned steps, at the end, that minimise the squared error alone.
-        rate: Adam's learning rate, or the peak of the schedule.
+        loss: Training loss on frames in the unit interval; with a residual, it is divided by the residual's rms.
+        gradient: Weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
+        spectral: Weight of the loss on amplitudes of Fourier modes.
+        temporal: Weight of the loss on differences of consecutive frames (movie networks).
+        finetune: Fraction of the planned steps, at the end, that minimise the squared error alone.
+        rate: Learning rate of Adam, or the peak of the schedule.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
-        batch: clips per step.
-        frames: frames per training clip of movie networks; a frame network's clips have one.
-        patch: side of the training patches in LR pixels; None trains on whole frames.
-        steps: steps per epoch; None is one pass over the training clips.
-        augment: flips and transposes, one draw per batch, where the data have the symmetry.
-        residual: "bicubic" for standardised input and a residual over bicubic in units of its rms; "none" for the frame itself.
-            Old configs say true for "bicubic" and false for "none".
-        ema: decay of the averaged weights that are validated and kept; None for no averaging.
-        clip: largest norm of the gradient; None for no clipping.
+        batch: Clips per step.
+        frames: Frames per training clip of movie networks; clips of a frame network have one frame.
+        patch: Side of the training patches in LR pixels; None trains on whole frames.
+        steps: Steps per epoch; None is one pass over the training clips.
+        augment: Flip and transpose clips at random, with one draw per batch, where the data have the symmetry.
+        residual: "bicubic": the input is standardised, and the network adds a residual in units of its rms to the bicubic
+            frame. "none": the network makes the frame itself. Old configs have true for "bicubic" and false for "none".
+        ema: Decay of the averaged weights that are validated and kept; None for no averaging.
+        clip: Largest norm of the gradient; None for no clipping.
     """
 
     loss: LossName = "mse"
@@ -51,7 +51,7 @@ class Recipe:
 
     @property
     def over(self) -> Over:
-        """`residual` by name, also for old configs."""
+        """Return the name of `residual`, "bicubic" or "none", also for true and false in old configs."""
         if isinstance(self.residual, bool):
             return "bicubic" if self.residual else "none"
         return self.residual

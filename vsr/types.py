@@ -1,4 +1,4 @@
-"""Types that several rooms share: array shapes, movies and clips."""
+"""Types that several packages share: array shapes, movies and clips."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Movie:
 
     Args:
         frames: (C, T, H, W), float32.
-        name: origin of the movie, for error messages and figures.
-        meta: metadata (units, dt, periodic, ...), plain values only.
+        name: Origin of the movie, for error messages and figures.
+        meta: Metadata (units, dt, periodic, ...), plain values only.
     """
 
     lazy = False  # whether `read` takes frames from a file
@@ -42,20 +42,20 @@ class Movie:
         self.shape: tuple[int, int, int, int] = tuple(frames.shape)  # type: ignore[assignment]
 
     def read(self, start: int, stop: int) -> Float[Tensor, "C t H W"]:
-        """Read frames start..stop-1."""
+        """Return frames start..stop-1 as (C, t, H, W)."""
         return self.frames[:, start:stop]
 
 
 class Clip(NamedTuple):
-    """A batch of aligned LR and HR clips, in physical units.
+    """Batch of aligned LR and HR clips, in physical units.
 
     Attributes:
         lr: (B, C, T, h, w).
         hr: (B, C, F, H, W); its F frames are the middle frames of the T frames of `lr`.
         position: (B,), index of each clip's first HR frame in its split.
-        mask: (B, 1, F, H, W), 1 where HR is real and 0 where it was filled; None when all of it is real.
-        follows: whether the first HR frame is the next one after the last of the previous batch, which scores in time need.
-        share: clips in this process over the mean number of clips per process, for a training batch of several processes.
+        mask: (B, 1, F, H, W), 1 where HR is real and 0 where HR was filled; None when all of HR is real.
+        follows: True if the first HR frame follows the last HR frame of the previous batch, as scores in time need.
+        share: Clips in this process over the mean number of clips per process, for a training batch of several processes.
     """
 
     lr: LRClips
@@ -67,9 +67,9 @@ class Clip(NamedTuple):
 
     @property
     def context(self) -> int:
-        """Number of LR frames before the first HR frame, and after the last."""
+        """Return the number of LR frames before the first HR frame, equal to the number after the last HR frame."""
         return (self.lr.shape[2] - self.hr.shape[2]) // 2
 
     def first(self, device: torch.device) -> Clip:
-        """The first clip of the batch, on a device."""
+        """Return the first clip of the batch, without its mask, on `device`."""
         return Clip(self.lr[:1].to(device), self.hr[:1].to(device), self.position[:1].to(device))

@@ -1,6 +1,6 @@
-"""The start of train, evaluate and upscale: Hydra composes the config, it is checked, and the task runs.
+"""Start of the commands train, evaluate and upscale: Hydra composes and vsr checks the config, then the task runs.
 
-Mistakes are reported in one line. Those on the command line are reported before torch is imported.
+Mistakes are reported in one line; mistakes on the command line are reported before torch is imported.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ Task = Callable[[DictConfig, Path], None]
 
 
 def run_hydra_app(name: str, task: Task) -> None:
-    """Compose the config of a command from `sys.argv`, check it, and run a task with it.
+    """Compose the config of a command from `sys.argv`, check the config, and run a task with it.
 
     Exits with status 1 after a mistake of the user and 130 after Ctrl-C. Sweeps (-m) run each job in a process of its own.
 
     Args:
-        name: "train", "evaluate" or "upscale".
-        task: called with the config and the output folder.
+        name: Name of the command: "train", "evaluate" or "upscale".
+        task: Function that is called with the config and the output folder.
     """
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(_help(name))
@@ -93,7 +93,7 @@ def run_hydra_app(name: str, task: Task) -> None:
 
 
 def _run(name: str, task: Task, cfg: DictConfig) -> None:
-    """Check the config and run the task. Errors are reported here, as Hydra would print a line of its own first."""
+    """Check the config, run the task, and report errors before Hydra can print a line of its own."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     fresh = not any(folder.iterdir())
     CommandLog(folder, cfg)
@@ -122,7 +122,7 @@ def _run(name: str, task: Task, cfg: DictConfig) -> None:
 
 
 def _arguments_of_rank(arguments: list[str]) -> list[str]:
-    """Keep all ranks but the first of torchrun from making a folder and a log; they get the folder of the first rank later."""
+    """Keep torchrun's ranks other than 0 from making a folder and a log: they get the folder of rank 0 later."""
     outside = torchrun_rank()
     if outside is not None and outside.world > 1 and SWEEP & set(arguments):
         _fail("-m: torchrun starts one run; type vsr train -m strategy=ddp_spawn trainer.devices=N")
@@ -132,12 +132,12 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
 
 
 def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
-    """Run the jobs of a sweep in fresh processes, compare the finished runs of a sweep of trainings, and print the errors.
+    """Run the jobs of a sweep in fresh processes, print the errors, and compare the finished runs if the jobs train.
 
     Args:
-        script: train.py or evaluate.py.
-        conf: the folder of the configs.
-        arguments: the command line, with -m.
+        script: Path of train.py or evaluate.py.
+        conf: The folder of the configs.
+        arguments: The command line, with -m.
 
     Returns:
         The exit status: 1 when a job failed (of a search: when all jobs failed), otherwise 0.
@@ -159,7 +159,7 @@ def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
 
 
 def _sweep(name: str) -> NoReturn:
-    """Run a sweep and exit. Hydra's own multirun has all runs share one process, and each rank of a run repeats the sweep."""
+    """Run a sweep and exit. Hydra's own multirun would put all runs in one process, and each rank would repeat the sweep."""
     try:
         sys.exit(run_sweep_app(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
     except UserError as error:
@@ -170,9 +170,10 @@ def _sweep(name: str) -> NoReturn:
 
 
 def _quote_paths(arguments: list[str], several: bool) -> list[str]:
-    """Quote the values of keys in PATHS for Hydra's grammar, so that file names may hold blanks, = and brackets.
+    """Quote the values of the keys in PATHS for Hydra's grammar, so that file names may hold blanks, = and brackets.
 
-    With `several`, checkpoints between commas become a list, unless -m sweeps over them. Quoted values and lists stay.
+    With `several`, checkpoints between commas become a list, unless -m sweeps over them. Quoted values and lists stay
+    unchanged.
     """
     quoted = []
     sweep = bool(SWEEP & set(arguments))
@@ -187,7 +188,7 @@ def _quote_paths(arguments: list[str], several: bool) -> list[str]:
 
 
 def _help(name: str) -> str:
-    """The help text, made of the config folder (Hydra's own lists its internal groups and takes half a second)."""
+    """Return the help text of a command, made from the config folder. (Hydra's own is slow and lists internal groups.)"""
     main = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
     lines = [main.splitlines()[0].lstrip("# ")]
@@ -207,7 +208,7 @@ def _help(name: str) -> str:
 
 
 def _remove_empty_run(folder: Path) -> None:
-    """Remove an output folder that only holds logs of its start, and parents that are empty then, if no process uses it."""
+    """Remove an output folder that holds only logs of its start and that no process uses, and its parents left empty."""
     if (
         folder.is_dir()
         and folder != Path.cwd()
@@ -225,7 +226,7 @@ def _remove_empty_run(folder: Path) -> None:
 
 
 def _describe_unwritable(error: OSError) -> str:
-    """The message for a file that cannot be written. An error that names no file is a bug and is raised again."""
+    """Return the message for a file that cannot be written. An error that names no file is a bug and is raised again."""
     if error.filename is None:
         raise error
     return f"{error.filename}: {error.strerror}; type hydra.run.dir=FOLDER to write elsewhere"

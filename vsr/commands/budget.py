@@ -18,7 +18,7 @@ sums, weighted by init.epochs/epochs. No network is trained."""
 
 
 def budget_command(arguments: Sequence[str]) -> None:
-    """Print the times for a config. Raises UserError if the config is wrong."""
+    """Print the seconds per training step and per epoch as JSON. Raises UserError if the config is wrong."""
     from vsr.config.compose import Composer
 
     if {"--help", "-h"} & set(arguments):

@@ -1,4 +1,4 @@
-"""Compare runs: `vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
+"""Compare runs in a table and a page: `vsr compare runs/fsrcnn-climate/* runs/sweeps/NAME`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vsr.evaluation.compare.write import write_comparison
 
 
 def compare_command(arguments: Sequence[str]) -> None:
-    """Print the table and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
+    """Print a table of runs and write summary.html, .md and .csv. Raises UserError if the runs cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="vsr compare",
         description="Compare runs in a table, plots and a page. Runs that differ only in their seed become one line.",

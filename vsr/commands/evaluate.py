@@ -10,14 +10,14 @@ from vsr.commands.app import run_hydra_app
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:
-    """Evaluate; torch is imported only here, after the check of the config."""
+    """Score the networks of a checked config. torch is imported here, after that check."""
     from vsr.evaluation.evaluate import evaluate
 
     evaluate(cfg, folder)
 
 
 def evaluate_command() -> None:
-    """Run the command with the arguments of this process."""
+    """Run `vsr evaluate` with the arguments of this process."""
     run_hydra_app("evaluate", _task)
 
 

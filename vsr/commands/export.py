@@ -1,4 +1,4 @@
-"""Write a trained network for other programs: `vsr export checkpoint=FILE format=onnx`."""
+"""Write a trained network in a format of other programs: `vsr export checkpoint=FILE format=onnx`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Needs: pip install 'vsr-movies[export]'"""
 
 
 def _parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of `export_checkpoint` from a command line. Raises UserError with what to type instead."""
+    """Return the arguments of `export_checkpoint` from a command line. Raises UserError that says what to type instead."""
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -61,7 +61,7 @@ def _parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def export_command(arguments: Sequence[str]) -> None:
-    """Write the file and print what it holds. Raises UserError."""
+    """Write a network as the command line asks and print the content of the new file. Raises UserError if that fails."""
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return

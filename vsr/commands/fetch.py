@@ -24,15 +24,21 @@ BLOCK = 1 << 20
 
 
 def fetched_overrides() -> list[str]:
-    """Overrides of data=movies for the fetched files, with as many frames as the report (236 windows); empty without files."""
+    """Return overrides that train on the fetched movies, cut to the report's length (236 windows); [] if files are missing."""
     return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
 
 
 def fetch_movie(name: str, frames: int, folder: Path, source: str = SOURCE) -> Path:
-    """Download a movie of so many frames from the URL `source`, which ends with a slash, or check the file that is there.
+    """Download a movie, or check the SHA-256 of the file that is there, and return the path of the movie.
+
+    Args:
+        name: Name of the file.
+        frames: Number of frames that the movie must have.
+        folder: Folder of the file; it is made when missing.
+        source: URL of the folder, with a slash at the end.
 
     Raises:
-        UserError: the download fails, or the file is not what it must be.
+        UserError: The download fails, or the file is not the expected movie.
     """
     path, mark = folder / name, folder / f"{name}.sha256"
     part = path.with_name(f"{path.stem}.part{path.suffix}")  # keeps the suffix, for the reader
@@ -56,7 +62,7 @@ def fetch_movie(name: str, frames: int, folder: Path, source: str = SOURCE) -> P
 
 
 def _download(url: str, part: Path) -> None:
-    """Append the missing bytes to `part`. Raises UserError if the download fails."""
+    """Append the missing bytes of a URL to the file `part`. Raises UserError if the download fails."""
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -79,7 +85,7 @@ def _download(url: str, part: Path) -> None:
 
 
 def fetch_command(arguments: Sequence[str]) -> None:
-    """Fetch both movies into the folder that `arguments` name, `FOLDER` by default. Raises UserError."""
+    """Fetch both movies into the folder in `arguments` (default: `FOLDER`). Raises UserError if that fails."""
     folder = Path(arguments[0]) if arguments else FOLDER
     for name, frames in MOVIES.items():
         print(f"{fetch_movie(name, frames, folder)}: {frames} frames")

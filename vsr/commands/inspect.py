@@ -23,7 +23,7 @@ SLICES = 64  # neighbours that are compared along each axis
 
 
 class Frames(Protocol):
-    """Frames to inspect: an `ArrayMovie` or a decoded video."""
+    """Interface of the frames to inspect: an `ArrayMovie` or a decoded video."""
 
     shape: tuple[int, int, int, int, int]
 
@@ -31,7 +31,7 @@ class Frames(Protocol):
 
 
 class Decoded:
-    """A decoded video: luma (T, H, W) in memory."""
+    """Decoded video in memory: luma (T, H, W), code values 0 to 255."""
 
     def __init__(self, luma: np.ndarray) -> None:
         self._frames = luma[None]
@@ -46,18 +46,18 @@ class Statistics:
     """Statistics of a sample of frames, in physical units.
 
     Attributes:
-        frames: number of frames in the sample.
-        whole: number of frames in the file.
-        low: smallest finite value; NaN without finite values, as for high, mean and std.
-        high: largest finite value.
-        mean: of the finite values.
-        std: of the finite values.
-        nan: number of NaN values.
-        nan_frames: number of frames with a NaN.
-        inf: number of infinite values.
-        inf_frames: number of frames with an infinite value.
-        change: root mean square of the difference of consecutive frames, divided by std.
-        along: median correlation of neighbours along t, y and x.
+        frames: Number of frames in the sample.
+        whole: Number of frames in the file.
+        low: Smallest finite value. Without finite values, low, high, mean and std are NaN.
+        high: Largest finite value.
+        mean: Mean of the finite values.
+        std: Standard deviation of the finite values.
+        nan: Number of NaN values.
+        nan_frames: Number of frames with a NaN.
+        inf: Number of infinite values.
+        inf_frames: Number of frames with an infinite value.
+        change: Root mean square of the difference of consecutive frames, divided by std.
+        along: Median correlation of neighbouring slices, by axis: t, y, x.
     """
 
     frames: int
@@ -78,7 +78,7 @@ def inspect_sample(frames: Frames) -> Iterator[tuple[int, int, int]]:
     """Choose a sample of at most SAMPLE frames: all frames, or pairs of consecutive frames spread evenly over the movies.
 
     Yields:
-        Movie, first frame, and the frame after the last.
+        Index of the movie, index of the first frame, and index after the last frame.
     """
     movies, length = frames.shape[0], frames.shape[2]
     if movies * length <= SAMPLE:
@@ -127,7 +127,7 @@ def inspect_statistics(frames: Frames) -> Statistics:
 
 
 def _neighbours(slices: np.ndarray) -> list[float]:
-    """Correlations of neighbouring slices (along the first axis), of at most SLICES pairs spread evenly."""
+    """Return the correlations of neighbouring slices along the first axis, for at most SLICES evenly spread pairs."""
     found: list[float] = []
     if len(slices) < 2:
         return found
@@ -146,7 +146,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def suggested_argument(key: str, value: str | Sequence[str]) -> str:
-    """key=value, quoted so that the shell and then Hydra give back `value`."""
+    """Return key=value, quoted so that the shell and then Hydra give back `value`."""
     text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
     full = f"{key}={text}"
     if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
@@ -166,7 +166,7 @@ def _hydra(value: str) -> str:
 
 
 def _suggested_command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
-    """The whole line to train on this file."""
+    """Return the full command line that trains a network on the inspected file."""
     words = [suggested_argument(f"data.{key}", value) for key, value in choices.items()]
     if found.nan and data == "climate":
         words.append("data.mask=true")
@@ -176,7 +176,7 @@ def _suggested_command(data: str, choices: dict[str, str | Sequence[str]], frame
 
 
 def _movie_report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
-    """The lines about a movie; with a warning when `check_time` and frames are much less alike than rows or columns."""
+    """Describe a movie in lines of text; with `check_time`, warn if frames are much less alike than rows or columns."""
     movies, channels, length, height, width = frames.shape
     several = (f", {movies} movies" if movies > 1 else "") + (f", {channels} channels" if channels > 1 else "")
     lines = [
@@ -197,7 +197,7 @@ def _movie_report(frames: Frames, found: Statistics, check_time: bool) -> list[s
 
 
 def _draw_frames(frames: Frames, path: Path, title: str) -> None:
-    """A PNG of the first, middle and last frame of the first movie, first channel. Raises UserError when it cannot be written."""
+    """Write a PNG of the first, middle and last frame of the first movie, first channel. Raises UserError if this fails."""
     from matplotlib.figure import Figure
 
     from vsr.system.files import replacing_file
@@ -222,7 +222,7 @@ def _draw_frames(frames: Frames, path: Path, title: str) -> None:
 
 
 def _array_contents(path: Path) -> list[str]:
-    """Describe a file of arrays in lines: its format, every array, and its other content."""
+    """Describe a file of arrays in lines of text: its format, every array, and its other content."""
     listing = scan_file(path)
     size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
@@ -234,7 +234,7 @@ def _array_contents(path: Path) -> list[str]:
 
 
 def _inspect_file(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
-    """Print everything about one file. Raises UserError."""
+    """Print a file's content and the command that trains on it; draw frames to `image`. Raises UserError if that fails."""
     choices: dict[str, str | Sequence[str]] = {"path": str(path)}
     frames: Frames
     if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -259,13 +259,13 @@ def _inspect_file(path: Path, variable: str | list[str] | None, axes: str | None
 
 
 def inspect_command(arguments: Sequence[str]) -> None:
-    """Print the content of a file.
+    """Run `vsr inspect`: print the content of a file.
 
     Args:
-        arguments: the command line after the name of the command.
+        arguments: The command line after the name of the command.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: The file cannot be read.
     """
     parser = argparse.ArgumentParser(prog="vsr inspect", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")

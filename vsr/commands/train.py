@@ -10,14 +10,14 @@ from vsr.commands.app import run_hydra_app
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:
-    """Train; torch is imported only here, after the check of the config."""
+    """Train and score the network of a checked config. torch is imported here, after that check."""
     from vsr.training.run import train
 
     train(cfg, folder)
 
 
 def train_command() -> None:
-    """Run the command with the arguments of this process."""
+    """Run `vsr train` with the arguments of this process."""
     run_hydra_app("train", _task)
 
 

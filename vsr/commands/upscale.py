@@ -12,14 +12,14 @@ from vsr.config.schema import UpscaleSchema
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:
-    """Upscale; torch is imported only here, after the check of the config."""
+    """Upscale the input of a checked config. torch is imported here, after that check."""
     from vsr.inference.upscale_file import upscale_file
 
     upscale_file(cast(UpscaleSchema, OmegaConf.to_object(cfg)))
 
 
 def upscale_command() -> None:
-    """Run the command with the arguments of this process."""
+    """Run `vsr upscale` with the arguments of this process."""
     run_hydra_app("upscale", _task)
 
 

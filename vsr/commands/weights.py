@@ -9,13 +9,13 @@ from vsr.models.weights.files import describe_weight_file
 
 
 def weights_command(arguments: Sequence[str]) -> None:
-    """Print a table of the tensors in the file.
+    """Run `vsr weights`: print a table of the tensors in a weight file.
 
     Args:
-        arguments: of the command line, without the name of the command.
+        arguments: The command line after the name of the command.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: The file cannot be read.
     """
     parser = argparse.ArgumentParser(prog="vsr weights", description="Print the tensors of a weight file.")
     parser.add_argument("file", metavar="FILE", help=".mat of the authors of SRCNN and FSRCNN; .ckpt, .pt, .pth, .safetensors")

@@ -1,4 +1,4 @@
-"""Config schemas, checks and overrides; imports no torch."""
+"""Schemas, checks and overrides of configs; the package imports no torch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Check a whole config before anything is imported, opened or written."""
+"""Checks of a whole config, made before anything is imported, opened or written."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ MOST_WEIGHT = 1e9  # of a term of the loss
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Check targets, arguments, types, ranges and files of a composed config.
+    """Check the target classes, arguments, types, ranges and files of a composed config.
 
     Raises:
-        UserError: a value cannot work; the message names the key and what to type instead.
+        UserError: If a value cannot work; the message names the key and what to type instead.
     """
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -107,7 +107,7 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _check_values(plain: dict[Any, Any]) -> None:
-    """Check the top-level numbers: scale, monitor, counts, seed, window."""
+    """Check the top-level values scale, monitor, seed and window, and the top-level counts."""
     if "scale" in plain and plain["scale"] not in SCALES:
         raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
@@ -123,7 +123,7 @@ def _check_values(plain: dict[Any, Any]) -> None:
 
 
 def _check_choices(plain: dict[Any, Any]) -> None:
-    """Check the top-level settings that take one of a few words."""
+    """Check the top-level settings that must be one of a few words."""
     choices_of = {
         "protocol": PROTOCOLS,
         "ends": ENDS,
@@ -140,7 +140,7 @@ def _check_choices(plain: dict[Any, Any]) -> None:
 
 
 def _check_groups(plain: dict[str, Any]) -> None:
-    """Check that each config group holds a config with a target, since the target decides which other keys are right."""
+    """Check that each config group holds a config with a `_target_`, since the target decides which other keys are right."""
     for key in GROUPS:
         node = plain.get(key)
         if node is not None and not (isinstance(node, dict) and "_target_" in node):
@@ -148,7 +148,7 @@ def _check_groups(plain: dict[str, Any]) -> None:
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
-    """Check devices, nodes and strategy as far as possible without torch."""
+    """Check devices, nodes and strategy of the Trainer as far as possible without torch."""
     for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
         if trainer.get(key, "auto") not in choices:
             raise UserError(f"trainer.{key}={trainer[key]}{error_suggestion(str(trainer[key]), choices)}")
@@ -181,7 +181,7 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> No
 
 
 def _check_init(init: Any, key: str) -> None:
-    """Check the files that initial weights come from."""
+    """Check the files and the scale of initial weights."""
     if not isinstance(init, dict):
         return
     for part in ("first", "second"):
@@ -212,7 +212,7 @@ def _check_tune(tune: dict[str, Any]) -> None:
 
 
 def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield every mapping that names a target, with its path."""
+    """Yield the path and the content of every mapping in a config that has a `_target_`."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield path, node
@@ -260,7 +260,7 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a path exists; False for a name that the system refuses."""
+    """Return True if a path exists; False also for a name that the system refuses."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -268,7 +268,7 @@ def _exists(path: Path) -> bool:
 
 
 def _missing_file(path: Path) -> str:
-    """Say that a file is missing, and what exists near it."""
+    """Return a message that a file is missing, with existing names near it."""
     folder = path.parent
     while not os.path.isdir(folder):
         folder = folder.parent

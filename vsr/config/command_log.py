@@ -1,6 +1,6 @@
-"""The log and the .hydra folder of a command, written once it is certain that the command is carried out.
+"""Log and .hydra folder of a command, written once it is certain that the command is carried out.
 
-A refused command must not leave its words in the folder of an earlier run.
+A refused command must not write into the folder of an earlier run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ HYDRA_FOLDER = ".hydra"
 
 
 class CommandLog(MemoryHandler):
-    """Replaces the root logger's file handlers and keeps log records in memory until `write_command_log` writes them.
+    """Log handler that replaces the file handlers of the root logger until `write_command_log` writes the kept records.
 
-    A refused command therefore leaves no log file.
+    The records stay in memory until then, so a refused command leaves no log file.
 
     Args:
-        folder: the output folder of the command.
-        cfg: the composed config of the command.
+        folder: Output folder of the command.
+        cfg: Composed config of the command.
     """
 
     def __init__(self, folder: Path, cfg: DictConfig) -> None:
@@ -38,7 +38,7 @@ class CommandLog(MemoryHandler):
         root.addHandler(self)
 
     def write(self) -> None:
-        """Write the .hydra folder and the records; later records go to the files at once. Raises WriteError."""
+        """Write the .hydra folder and the kept records; later records go to the log files at once. Raises WriteError."""
         root, hydra = logging.getLogger(), HydraConfig.get()
         root.removeHandler(self)
         texts = {
@@ -61,7 +61,7 @@ class CommandLog(MemoryHandler):
 
 
 def write_command_log() -> None:
-    """Write the log of this command; does nothing outside a command. Raises WriteError."""
+    """Write the log and the .hydra folder of this command; do nothing outside a command. Raises WriteError."""
     for handler in list(logging.getLogger().handlers):
         if isinstance(handler, CommandLog):
             handler.write()

@@ -1,4 +1,4 @@
-"""Compose the configs of a command line without running it."""
+"""Composition of the configs of a command line, without running the command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEARCH = "hparams_search"
 
 @dataclass(frozen=True)
 class Interval:
-    """A range of numbers for a search: linear or logarithmic, optionally in steps."""
+    """Range of numbers for a hyperparameter search, linear or logarithmic, optionally in steps."""
 
     low: float
     high: float
@@ -46,14 +46,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """The parts of a command line with -m.
+    """Parts of a command line with -m.
 
     Attributes:
-        fixed: overrides of every run.
-        choices: swept values by key.
-        intervals: ranges of a search by key.
-        sweep: overrides of the sweep itself.
-        jobs: number of runs at a time.
+        fixed: Overrides of every run.
+        choices: Swept values by key.
+        intervals: Ranges of a search by key.
+        sweep: Overrides of the sweep itself, such as hydra.sweep.dir=FOLDER.
+        jobs: Number of runs at a time.
     """
 
     fixed: list[str]
@@ -63,7 +63,7 @@ class SweepCommand:
     jobs: int = 1
 
     def grid(self) -> list[list[str]]:
-        """Return every combination of the choices, the last key changing fastest. Raises UserError for an interval."""
+        """Return every combination of the choices, with the last key changing fastest. Raises UserError for an interval."""
         if self.intervals:
             key = next(iter(self.intervals))
             raise UserError(f"{key}: an interval is for a search; type hparams_search=optuna, or {key}=VALUE,VALUE")
@@ -71,7 +71,7 @@ class SweepCommand:
         return [list(one) for one in itertools.product(*pairs)]
 
     def name(self, script: str) -> str:
-        """Return a folder name made of the swept keys and a hash of all arguments; equal commands have equal names."""
+        """Return a folder name made of the swept keys and a hash of the command; equal commands have equal names."""
         swept = {**self.choices, **{key: [f"{one.low:g}-{one.high:g}"] for key, one in self.intervals.items()}}
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]
@@ -81,11 +81,11 @@ class SweepCommand:
 
 
 class Composer:
-    """Composes and checks the configs of one command, for sweeps and `vsr budget`.
+    """Composer and checker of the configs of one command, for sweeps and `vsr budget`.
 
     Args:
-        script: train.py or evaluate.py; its name selects the main config.
-        conf: the folder of the configs.
+        script: Path of train.py or evaluate.py, whose name selects the main config.
+        conf: Folder of the configs.
     """
 
     def __init__(self, script: Path, conf: Path) -> None:
@@ -98,7 +98,7 @@ class Composer:
         self.hydra = hydra
 
     def read(self, arguments: Sequence[str]) -> SweepCommand:
-        """Sort the arguments of a command line. Raises UserError for an argument that is no override."""
+        """Sort the arguments of a command line into a SweepCommand. Raises UserError for an argument that is no override."""
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
             raise UserError(f"{options[0]}: does not go with -m; type key=value,value")
@@ -130,13 +130,13 @@ class Composer:
         return SweepCommand(fixed, choices, intervals, sweep, jobs)
 
     def whole(self, command: SweepCommand) -> DictConfig:
-        """Compose the config of the sweep: a run without the swept keys, with Hydra's own config."""
+        """Compose the config of the sweep itself: the fixed overrides without swept keys, and Hydra's own config."""
         return self._compose([*command.fixed, *command.sweep], RunMode.MULTIRUN)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """Compose and check the config of one run, as plain values without `resume`.
+        """Compose and check the config of one run, and return it as plain values without `resume`.
 
-        Raises UserError as the run itself would.
+        Raises UserError if the run itself would refuse the config.
         """
         cfg = self._compose(overrides, RunMode.RUN)
         HydraConfig.instance().set_config(cfg)

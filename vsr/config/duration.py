@@ -1,4 +1,4 @@
-"""Durations as users type them (90s, 5min, 1.5h), and the check of budget=."""
+"""Parser of typed durations (90s, 5min, 1.5h), and check of the config key `budget`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FOLLOWS = ("epochs", "recipe.steps")  # what a plan decides
 
 
 def parse_duration(text: str) -> float:
-    """Convert a budget to seconds.
+    """Convert the typed duration of a time budget to seconds.
 
     Args:
-        text: a number with a unit, such as "90s", "5min" or "1.5h"; 5 seconds or more.
+        text: Number with a unit, such as "90s", "5min" or "1.5h"; 5 seconds or more.
 
     Raises:
-        UserError: the text is no duration, has no unit, or is too short.
+        UserError: If the text is no duration, has no unit, or is too short.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", str(text).strip())
     if found is None or (found[2] and found[2] not in UNITS):
@@ -33,14 +33,14 @@ def parse_duration(text: str) -> float:
 
 
 def check_budget_duration(text: str | None, given: set[str]) -> None:
-    """Check the key `budget`.
+    """Check the config key `budget`, the time that a training run may take.
 
     Args:
-        text: the budget as typed; None for a run without one.
-        given: the keys that the command line overrides.
+        text: Budget as typed; None for a run without a budget.
+        given: Keys that the command line overrides.
 
     Raises:
-        UserError: the text is no duration, or a given key follows from the budget.
+        UserError: If the text is no duration, or if a given key follows from the budget.
     """
     if text is None:
         return

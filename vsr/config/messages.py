@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors as one line each."""
+"""Order of Hydra's command-line options, and one-line messages for errors of Hydra and OmegaConf."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ WITH_VALUE = (
 
 
 def options_first(command: str, arguments: Sequence[str]) -> list[str]:
-    """Put Hydra's options before the overrides, since its parser takes no option between two overrides.
+    """Put Hydra's options before the overrides, since Hydra's parser takes no option between two overrides.
 
     Args:
-        command: "train", "evaluate" or "upscale".
-        arguments: the command line.
+        command: Name of the command: "train", "evaluate" or "upscale".
+        arguments: Arguments of the command line.
 
     Raises:
-        UserError: an argument is neither an override nor an option, or --config-dir names no folder.
+        UserError: If an argument is neither an override nor an option, or if --config-dir names no folder.
     """
     options: list[str] = []
     overrides: list[str] = []
@@ -113,7 +113,7 @@ def _unknown_option(command: str, option: str, value: str) -> str:
 
 
 def one_line_message(error: Exception, conf: Path, script: str) -> str:
-    """Shorten an error of Hydra or OmegaConf to one line that says what to type instead."""
+    """Return one line for an error of Hydra or OmegaConf that says what to type instead."""
     text = str(error.__cause__ or error)
     if isinstance(error, OverrideParseException):
         name, _, value = error.override.partition("=")
@@ -140,7 +140,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
 
 
 def _no_choice(conf: Path) -> str | None:
-    """Describe an override that names a missing config of a group; None without one."""
+    """Return a message for an override that names a missing config of a group; None without such an override."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
         known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
@@ -150,7 +150,7 @@ def _no_choice(conf: Path) -> str | None:
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:
-    """Suggest keys at the same depth."""
+    """Return the end of a message that suggests known keys at the depth of an unknown key."""
     group, _, key = full.rpartition(".")
     if not group:
         known = {f.name for f in fields(SCHEMAS[script])}

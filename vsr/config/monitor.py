@@ -1,4 +1,4 @@
-"""The monitored validation score: its choices, its direction and the file that logs it."""
+"""Choices, direction and log file of the monitored validation score."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ SCORE_LOG = "scores.jsonl"  # in a run's folder: the scores of each epoch, one J
 
 
 def monitor_is_maximised(score: str) -> bool:
-    """Tell whether a larger value of a logged score ("val/psnr") is better; False for unknown scores."""
+    """Return True if a larger value of a logged score ("val/psnr") is better; False for unknown scores."""
     definition = DEFINITIONS.get(score.rpartition("/")[2])
     return definition is not None and definition.better == "high"

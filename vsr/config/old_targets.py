@@ -1,7 +1,7 @@
-"""Current names of classes that older configs name.
+"""Table of renamed classes, so that older configs can still be read.
 
-Checkpoints, results.json, sweep.json and run.json contain a config. Each of their readers applies this table once.
-A renamed class or module that a config may name needs a line here.
+Checkpoints, results.json, sweep.json and run.json contain a config; each reader of these files applies the table once. A
+renamed class or module that a config may name needs a line here.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in a
 
 
 def with_current_targets(config: Any) -> Any:
-    """Copy a tree of plain values, with the current name in every `_target_`."""
+    """Return a copy of a config, a tree of plain values, with the current class name in every `_target_`."""
     return _renamed(config, CURRENT)
 
 
 def with_former_targets(config: Any) -> Any:
-    """Copy a tree of plain values, with the former name in every `_target_`."""
+    """Return a copy of a config, a tree of plain values, with the former class name in every `_target_`."""
     return _renamed(config, FORMER)
 
 
 def with_current_target(override: str) -> str:
-    """Replace every `_target_` in an override of the command line by the current name."""
+    """Return an override of the command line with the current class name in every `_target_`."""
     return _TYPED.sub(lambda match: match[1] + _rename(match[2], CURRENT), override)
 
 
@@ -53,6 +53,6 @@ def _renamed(node: Any, names: Mapping[str, str]) -> Any:
 
 
 def _rename(target: str, names: Mapping[str, str]) -> str:
-    """Replace the longest known beginning of a name."""
+    """Return a dotted class name with its longest known beginning replaced by the new name."""
     known = max((name for name in names if target.startswith(name)), key=len, default="")
     return names[known] + target.removeprefix(known) if known else target

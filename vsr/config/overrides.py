@@ -1,4 +1,4 @@
-"""Command-line overrides of a run, and configs with other values."""
+"""Keys that the command line of a run overrides, and copies of configs with other values."""
 
 from __future__ import annotations
 

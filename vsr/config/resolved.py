@@ -1,4 +1,4 @@
-"""Configs whose open settings (budget, precision=auto) a run has resolved."""
+"""Values that a run has resolved for the open settings of its config (budget, precision=auto)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vsr.config.overrides import overridden_keys, with_overrides
 
 
 def with_resolved_values(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
-    """Fill the open settings of a config with the values that a run has resolved.
+    """Return a copy of a config whose open settings have the values that a run has resolved.
 
     Args:
-        cfg: the composed config.
-        found: the content of the run's plan.json; empty for a run that left nothing open.
+        cfg: Composed config.
+        found: Content of the run's plan.json; empty for a run that left nothing open.
     """
     given = overridden_keys()
     return with_overrides(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
@@ -28,11 +28,11 @@ def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
 
 
 def is_same_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Whether a results.json comes from a run with this config.
+    """Return True if a results.json comes from a run with the given config.
 
     Args:
-        results: the content of results.json, with the resolved config.
-        asked: the config as composed, before the run resolved its open settings.
+        results: Content of results.json, with the resolved config.
+        asked: Config as composed, before the run resolved its open settings.
     """
     keys = results.get("plan", {}).get("differs", [])
     return _without(results.get("config", asked), keys) == _without(asked, keys)

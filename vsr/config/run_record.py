@@ -1,4 +1,4 @@
-"""The record (run.json) of the arguments of a run, and its use by `resume=FOLDER`."""
+"""Record of the arguments of a run (run.json), which `resume=FOLDER` reads to continue the run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FOREIGN = re.compile(r"^\s*-|^[\s+~]*hydra\b|^[^=]*@[^=]*\bhydra\b")
 
 
 def expand_recorded_overrides(arguments: list[str]) -> list[str]:
-    """Replace `resume=RUN` by the arguments that the run was started with and its folder; other typed arguments override them.
+    """Expand `resume=RUN` in a command line to that run's recorded arguments and folder; typed arguments take precedence.
 
     Raises:
-        UserError: there is nothing to resume.
+        UserError: If there is nothing to resume.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
     value = given[-1].partition("=")[2].strip("'\"") if given else "never"
@@ -39,7 +39,7 @@ def expand_recorded_overrides(arguments: list[str]) -> list[str]:
 
 
 def recorded_run_folder(value: str) -> Path:
-    """Return the folder of the unfinished run that `resume=value` names by folder or checkpoint. Raises UserError."""
+    """Return the folder of the unfinished run that `resume=value` names, by its folder or a checkpoint. Raises UserError."""
     path = Path(value).expanduser()
     if not path.exists():
         raise UserError(f"resume={value}: there is no such folder or checkpoint; type resume=auto, never, or the folder of a run")
@@ -57,12 +57,12 @@ def recorded_run_folder(value: str) -> Path:
 
 
 def run_has_checkpoint(run: Path) -> bool:
-    """Whether a run has a checkpoint to resume from, in any of its stages."""
+    """Return True if a run has a checkpoint to resume from, in any of its stages."""
     return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
 
 
 def write_run_record(run: Path, overrides: list[str]) -> None:
-    """Record the overrides that start a run. Raises WriteError."""
+    """Write the overrides that start a run, except `resume`, to its run.json. Raises WriteError."""
     content = {"overrides": [each for each in overrides if each.partition("=")[0] != "resume"]}
     try:
         with replacing_file(run / RECORD) as temporary:
@@ -72,7 +72,7 @@ def write_run_record(run: Path, overrides: list[str]) -> None:
 
 
 def read_run_record(run: Path) -> dict[str, Any]:
-    """Read the record of a run. Raises UserError, also for overrides that could run code from a foreign folder."""
+    """Read the run.json of a run. Raises UserError, also for overrides that could run code from a foreign folder."""
     what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))

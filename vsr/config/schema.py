@@ -11,7 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 @dataclass
 class TrainSchema:
-    """Keys of train.yaml; groups are checked against the classes that they name."""
+    """Top-level keys of train.yaml. Config groups are checked against the classes that they name."""
 
     name: str = MISSING
     scale: int = 2
@@ -49,7 +49,7 @@ class TrainSchema:
 
 @dataclass
 class EvaluateSchema:
-    """Keys of evaluate.yaml; null takes the value of the training. `checkpoint` is one file or a list of files."""
+    """Top-level keys of evaluate.yaml; null takes the value of the training. `checkpoint` is one file or a list of files."""
 
     checkpoint: Any = MISSING
     window: tuple[int, int, int] | None = None
@@ -64,7 +64,7 @@ class EvaluateSchema:
 
 @dataclass
 class UpscaleSchema:
-    """Keys of upscale.yaml."""
+    """Top-level keys of upscale.yaml."""
 
     checkpoint: str = MISSING
     input: str = MISSING
@@ -94,13 +94,13 @@ SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleS
 
 
 def register_schemas() -> None:
-    """Register the schemas with Hydra."""
+    """Register the schemas and the resolver `method` of the configs with Hydra."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
     OmegaConf.register_new_resolver("method", consistent_method_name, replace=True)
 
 
 def consistent_method_name(name: str, consistency: str, before: str = "none") -> str:
-    """Return the name of a table row, such as fsrcnn or fsrcnn+projection; `before` is the consistency already in the name."""
+    """Return a method's name for tables, such as fsrcnn+projection; `before` is the consistency correction already in `name`."""
     name = name.replace(f"+{before}", "")
     return name if consistency == "none" else f"{name}+{consistency}"

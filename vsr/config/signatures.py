@@ -1,7 +1,7 @@
 """Read the constructor parameters of classes from source, so that configs are checked before torch is imported.
 
-Understands the annotations that constructors here use: int, float, str, bool, None, Literal, unions, tuple, list and dict; any
-other annotation accepts everything.
+The annotations int, float, str, bool, None, Literal, unions, tuple, list and dict are understood; any other annotation accepts
+every value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vsr.config import PACKAGE
 
 @dataclass(frozen=True)
 class Parameter:
-    """A constructor argument."""
+    """Constructor parameter of a class, as its source declares it."""
 
     name: str
     annotation: ast.expr | None
@@ -24,20 +24,20 @@ class Parameter:
     module: str
 
     def accepts(self, value: Any) -> bool:
-        """Whether a plain value, as read from YAML, fits the annotation."""
+        """Return True if a plain value, as read from YAML, fits the annotation."""
         return self.annotation is None or _accepts(self.annotation, value, self.module)
 
     @property
     def text(self) -> str:
-        """The annotation as text, with aliases of Literals written out."""
+        """Text of the annotation, with aliases of Literals written out."""
         return "anything" if self.annotation is None else _text(self.annotation, self.module)
 
 
 @cache
 def signature_parameters(target: str) -> dict[str, Parameter] | None:
-    """Return the constructor parameters of `vsr.module.Class` by name; None for a class that does not exist.
+    """Return the constructor parameters of a class `vsr.module.Class` by name; None for a class that does not exist.
 
-    A constructor that ends in `**shared` hands the rest on to its base class, so the base class's parameters count too.
+    A constructor that ends in `**shared` hands further arguments to its base class, so the base class's parameters count too.
     """
     module, _, name = target.rpartition(".")
     for node in _source(module):
@@ -54,7 +54,7 @@ def signature_parameters(target: str) -> dict[str, Parameter] | None:
 
 
 def _of_base(node: ast.ClassDef, module: str) -> dict[str, Parameter]:
-    """Constructor parameters of the base class, which `module` imports."""
+    """Return the constructor parameters of the base class of a class; its module imports the base class."""
     base = ast.unparse(node.bases[0])
     for statement in _source(module):
         if isinstance(statement, ast.ImportFrom) and any(alias.name == base for alias in statement.names):
@@ -84,7 +84,7 @@ def _source(module: str) -> list[ast.stmt]:
 
 
 def _alias(name: str, module: str) -> tuple[ast.expr, str] | None:
-    """Resolve a module-level name, through imports within vsr."""
+    """Return the expression behind a module-level name and its module, found through imports within vsr."""
     for node in _source(module):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value, module

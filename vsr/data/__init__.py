@@ -1,1 +1,1 @@
-"""Data modules: where HR movies come from, how they are split and degraded."""
+"""Sources of HR movies, their division into train, val and test, and the loaders of their frames."""

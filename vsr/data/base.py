@@ -1,4 +1,4 @@
-"""The base class of all data modules: checks, splits, degradation and loaders.
+"""Base class of all data modules: checks, splits, degradation and loaders of HR movies.
 
 A subclass only provides HR movies; docs/guides/adding-a-dataset.md shows how.
 """
@@ -32,18 +32,20 @@ PREPARE_PIXELS = 1 << 24  # HR pixels for statistics and closed-form fits, from 
 
 
 class SRDataModule(L.LightningDataModule, ABC):
-    """Turns HR movies into train, val and test splits of aligned LR and HR frames, in physical units.
+    """Base class of the data modules, which turn HR movies into splits of aligned LR and HR frames in physical units.
 
-    The arguments are those that all data modules share: a subclass takes them as `**shared` and hands them on, so that a new
-    one is added here alone.
+    A subclass takes the arguments below as `**shared` and hands them to this constructor, so that a new shared argument is
+    added here alone.
 
     Args:
-        scale: HR pixels per LR pixel, 2, 3 or 4.
-        degradation: makes LR frames from whole HR frames.
-        recipe: batch, patch and augmentation of the training loader.
-        draw_seed: seed of the training draws (patches, clips, flips).
-        crop: cut frames at their lower and right border to a multiple of the scale; otherwise such frames are refused.
-        mask: fill values that are not finite (land, gaps) and leave them out of loss and scores; otherwise they are refused.
+        scale: Number of HR pixels per LR pixel along each side: 2, 3 or 4.
+        degradation: Degradation that makes LR frames from whole HR frames.
+        recipe: Training recipe, which sets batch, patch and augmentation of the training loader.
+        draw_seed: Seed of the random draws in training (patches, clips, flips).
+        crop: If true, frames are cut at the lower and right border to a multiple of the scale; if false, other sizes are
+            refused.
+        mask: If true, values that are not finite (land, gaps) are filled and left out of loss and scores; if false, they are
+            refused.
         memory: MiB of HR frames per split that are held in memory; a larger split stays in its file and is read in blocks.
     """
 
@@ -82,19 +84,19 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def movies(self) -> list[Movie]:
-        """Movies that `split` divides into train, val and test.
+        """Return the movies that `split` divides into train, val and test.
 
         Raises:
-            UserError: a file cannot be used.
+            UserError: If a file cannot be used.
         """
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """Further test splits by name; each is a list of movies that are scored as wholes."""
+        """Return further test splits by name, each a list of movies that are tested on as wholes."""
         return {}
 
     @property
     def channels(self) -> int:
-        """Channels of every frame."""
+        """Number of channels of every frame."""
         return self.sets["train"].channels
 
     @property
@@ -103,10 +105,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         return tuple(name for name in self.sets if name not in ("train", "val"))
 
     def setup(self, stage: str | None = None) -> None:
-        """Read, check, split and degrade the movies; the first call does the work.
+        """Read, check, split and degrade the movies; later calls do nothing.
 
         Raises:
-            UserError: a movie cannot be used, or the splits do not fit.
+            UserError: If a movie cannot be used, or if the splits do not fit.
         """
         if self.sets:
             return
@@ -132,7 +134,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         self.sets = sets
 
     def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
-        """The segments of every split, with their movies."""
+        """Return the segments (runs of frames) of every split, each with its movie."""
         movies, extra_movies = self.movies(), self.extra_test_splits()
         for number, movie in enumerate([*movies, *(movie for extra in extra_movies.values() for movie in extra)]):
             movie.number = number
@@ -146,7 +148,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         return splits
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
-        """Check the values of all frames, take `bounds` from the training frames, and return the SHA-256 of all values."""
+        """Check all values, take missing `bounds` from the training frames, and return the SHA-256 of all values."""
         digest = hashlib.sha256()
         learned: set[bytes] = set()
         for name, parts in splits.items():
@@ -163,23 +165,25 @@ class SRDataModule(L.LightningDataModule, ABC):
         return digest.hexdigest()
 
     def training_frames(self) -> TrainingFrames:
-        """Whole training frames for closed-form fits: all frames, or evenly spread ones up to PREPARE_PIXELS."""
+        """Return whole training frames for closed-form fits, thinned out evenly to about PREPARE_PIXELS HR pixels."""
         train = self.sets["train"]
         height, width = train.smallest_size()
         step = max(1, -(-len(train) * height * width // PREPARE_PIXELS))
         return [(pair.lr, pair.hr, pair.mask) for pair in train.pairs(step)]
 
     def configure_loaders(self, recipe: Recipe, *, context: int, margin: int, trim: int) -> None:
-        """Set what the loaders give to a network; call before the loaders are built.
+        """Set the lengths of the clips that the loaders give to a network; call this before the loaders are built.
 
         Args:
-            recipe: the recipe of this network's training.
-            context: LR frames before and after each HR frame in scoring.
-            margin: frames per side that the network removes in time; training clips are padded by as many at the ends of movies.
-            trim: frames at both ends of every movie that are not scored.
+            recipe: Training recipe of the network.
+            context: Number of LR frames before and after each HR frame in scoring.
+            margin: Number of frames per side that the network removes in time; for training, movies are padded at both ends by
+                as many.
+            trim: Number of frames at both ends of every movie that are not scored.
 
         Raises:
-            UserError: no training movie is long enough for clips of recipe.frames, or the network removes all of their frames.
+            UserError: If no training movie is long enough for clips of recipe.frames frames, or if the network removes all
+                frames of a clip.
         """
         self.recipe, self.context, self.margin, self.trim = recipe, context, margin, trim
         self.length = recipe.frames if context else 1
@@ -193,7 +197,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             raise UserError(f"recipe.frames={self.length}: this network takes off {margin} at each end; type recipe.frames=7")
 
     def train_dataloader(self) -> PatchLoader:
-        """Random patches or whole frames of the training split."""
+        """Return the loader of random patches or whole frames of the training split."""
         recipe = self.recipe
         return PatchLoader(
             self._on_device(self.sets["train"].padded(self.margin, self.ends)),
@@ -206,10 +210,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
-        """Two loaders: as many evenly spread training frames as there are validation frames, and the validation frames.
+        """Return two loaders for validation: one of evenly spread training frames, and one of as many validation frames.
 
-        Both are thinned out to VALIDATION_PIXELS, because scoring must not take longer than training; the test splits are always
-        scored whole. Movie networks get runs of consecutive frames.
+        Both loaders are thinned out to VALIDATION_PIXELS (for movie networks: MOVIE_VALIDATION_PIXELS), because scoring must
+        not take longer than training. The test splits are always scored whole. Movie networks get runs of consecutive frames.
         """
         train, val = self.sets["train"], self.sets["val"]
         height, width = val.smallest_size()
@@ -221,7 +225,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         return [FrameLoader(self._on_device(frames), each) for frames, each in both]
 
     def test_dataloader(self) -> list[ClipLoader]:
-        """One loader per test split, in the order of `test_splits`."""
+        """Return one loader per test split, in the order of `test_splits`."""
         return [self._clips(self.sets[name]) for name in self.test_splits]
 
     def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
@@ -229,10 +233,13 @@ class SRDataModule(L.LightningDataModule, ABC):
         return ClipLoader(placed, context=self.context, trim=self.trim, ends=self.ends, step=step, whole=whole)
 
     def check_window(self, window: Triple) -> None:
-        """Check that the evaluation window leaves frames that are large enough for SSIM.
+        """Check that frames are still large enough for SSIM when scoring leaves out their borders.
+
+        Args:
+            window: Number of frames, rows and columns (t, y, x) that scoring leaves out on each side.
 
         Raises:
-            UserError: the window leaves no frames, or frames that are too small.
+            UserError: If the window leaves no frames, or frames that are too small.
         """
         height, width = (min(sizes) for sizes in zip(*(found.smallest_size() for found in self.sets.values()), strict=True))
         left = (height - 2 * window[1], width - 2 * window[2])
@@ -250,13 +257,13 @@ class SRDataModule(L.LightningDataModule, ABC):
                 )
 
     def _usable_symmetries(self) -> tuple[str, ...]:
-        """The data's symmetries without the flips that would shift LR against HR, where the degradation is not centred."""
+        """Return the symmetries without flips that would shift LR against HR, as flips do if the degradation is not centred."""
         if self.degradation.centred(self.scale):
             return self.symmetries
         return tuple(x for x in self.symmetries if x == "transpose")
 
     def _on_device(self, frames: FrameSet) -> FrameSet:
-        """Move a split to the accelerator, unless it takes more than half of the free memory there."""
+        """Move a split to the accelerator, unless the split takes more than half of the free memory there."""
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
         if device.type == "cuda" and frames.nbytes() > torch.cuda.mem_get_info(device)[0] // 2:
             return frames
@@ -275,7 +282,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             )
 
     def _build_frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
-        """Read a split into memory, one set per frame size; a split beyond `memory` stays in its file."""
+        """Read a split into memory, with one set per frame size; leave a split larger than `memory` in its file."""
         size = sum(4 * len(part) * movie.shape[0] * movie.shape[2] * movie.shape[3] for movie, part in parts)
         ends = torch.tensor([len(part) for _, part in parts]).cumsum(0).tolist()
         segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
@@ -301,7 +308,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         return sets[0] if len(sets) == 1 else MixedFrames(sets)
 
     def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
-        """Read frames start..stop-1 of a movie, cut them to a multiple of the scale, fill gaps and degrade them."""
+        """Read frames start..stop-1 of a movie, cut them to a multiple of the scale, fill gaps, and add degraded LR frames."""
         height, width = (n // self.scale * self.scale for n in movie.shape[2:])
         hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
         mask = None
@@ -325,7 +332,7 @@ class SRDataModule(L.LightningDataModule, ABC):
 
 
 def _concatenate(pairs: list[LrHrPair]) -> MemoryFrames:
-    """Concatenate segments of one frame size."""
+    """Concatenate the frames of several segments, which have one frame size."""
     ends = torch.tensor([len(pair) for pair in pairs]).cumsum(0).tolist()
     masks = [pair.mask for pair in pairs if pair.mask is not None]
     joined = LrHrPair(

@@ -1,6 +1,6 @@
-"""A file cache for generated arrays, and parallel generation.
+"""File cache of generated arrays, and the generation of arrays in parallel processes.
 
-The module imports no torch, so that worker processes start quickly.
+This module imports no torch, so that worker processes start quickly.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Result = TypeVar("Result")
 
 
 def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Path:
-    """Path of a cached file, FOLDER/LABEL-KEY.h5.
+    """Return the path of a cached file, FOLDER/LABEL-KEY.h5, where KEY is a hash of the parameters.
 
     Args:
-        folder: folder of cached files; None for $VSR_CACHE or ~/.cache/vsr.
-        label: readable part of the name.
-        parameters: plain values that the contents depend on, including a version of the generator; KEY is their hash.
+        folder: Folder of cached files; None for $VSR_CACHE or ~/.cache/vsr.
+        label: Readable part of the file name.
+        parameters: Plain values that the contents depend on, including a version of the generator.
     """
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
     return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser() / f"{label}-{key}.h5"
@@ -48,15 +48,15 @@ def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Pa
 def load_cached_or_generate(path: Path, names: list[str], generate: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:
     """Read arrays from a cached file; generate and write them when the file is missing or damaged.
 
-    The file is written atomically. When several processes ask at once, one generates and the others wait.
+    The file is written atomically. When several processes ask at once, one process generates the arrays and all others wait.
 
     Args:
-        path: the file, from `cache_path`.
-        names: names of the arrays in the file.
-        generate: returns the arrays in the order of `names`; its errors pass through.
+        path: Path of the cached file, from `cache_path`.
+        names: Names of the arrays in the file.
+        generate: Function that returns the arrays in the order of `names`; its errors pass through.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: If the file cannot be written.
     """
     if (found := _read(path, names)) is not None:
         return found
@@ -77,7 +77,7 @@ def load_cached_or_generate(path: Path, names: list[str], generate: Callable[[],
 
 
 def _read(path: Path, names: list[str]) -> dict[str, np.ndarray] | None:
-    """The arrays of a file; None when the file is missing or damaged."""
+    """Return the arrays of a cached file by name; None when the file is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -89,9 +89,9 @@ def _read(path: Path, names: list[str]) -> dict[str, np.ndarray] | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Wait for, and hold, a lock beside the file; the system releases it when the process ends.
+    """Wait for a lock beside a file and hold the lock; the system releases it when the process ends.
 
-    On a file system without locks, several processes may generate the same file, and the last one's stays.
+    On a file system without locks, several processes may generate the same file, and the file written last stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
@@ -113,15 +113,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def generate_in_parallel(make: Callable[..., Result], calls: list[tuple[Any, ...]], frames: int, label: str) -> list[Result]:
-    """Run a function on several arguments, on as many processes as there are cores, under one progress bar.
+    """Call a function several times in parallel, on as many processes as there are cores, under one progress bar.
 
-    An interrupt, or an error in one call, stops the other calls at their next frame; the error passes through.
+    An interrupt, or an error in one call, stops all other calls at their next frame; the error passes through.
 
     Args:
-        make: importable function; called as make(*call, tick=...), and calls `tick` after each frame.
-        calls: positional arguments of each call.
-        frames: number of frames in all calls.
-        label: text of the progress bar.
+        make: Importable function, called as make(*call, tick=...); it must call `tick` after each frame.
+        calls: Positional arguments of each call.
+        frames: Number of frames in all calls together.
+        label: Text of the progress bar.
 
     Returns:
         The results in the order of `calls`.

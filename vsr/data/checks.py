@@ -27,19 +27,19 @@ MAX_THUMBNAILS = 4096  # evenly spread frames per split
 
 
 def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
-    """Find test frames that are exact copies of training frames; warn of some, refuse a split that consists mostly of copies.
+    """Check a test split for exact copies of training frames: warn of some copies, refuse a split with mostly copies.
 
     Args:
-        split: label of the test split, for messages.
-        movie: name of its first movie, for messages.
-        tested: hashes of the test frames, from `scan_frames_for_checks`.
-        learned: hashes of the training frames.
+        split: Label of the test split, for messages.
+        movie: Name of the first movie of the test split, for messages.
+        tested: Hashes of the test frames, from `scan_frames_for_checks`.
+        learned: Hashes of the training frames, from `scan_frames_for_checks`.
 
     Returns:
-        Whether there are copies.
+        True if there are copies.
 
     Raises:
-        UserError: more than half of the test frames are copies.
+        UserError: If more than half of the test frames are copies.
     """
     same = [frame in learned for frame in tested]
     if 2 * sum(same) > len(same):
@@ -55,16 +55,16 @@ def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: se
 def warn_near_duplicates(
     split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: tuple[float, float]
 ) -> None:
-    """Warn of test frames that look like training frames: re-encoded, resized or brightened copies.
+    """Warn of test frames that look like training frames, such as re-encoded, resized or brightened copies.
 
-    Only files that are wholly in the test split are compared, because later frames of a movie always look like earlier ones.
-    Crops and mirrored copies are not found.
+    Only movies without training frames are compared, because later frames of a movie always look like its earlier frames. Crops
+    and mirrored copies are not found.
 
     Args:
-        split: label of the test split, for the warning.
-        train: movies and segments of the training split.
-        tested: movies and segments of the test split.
-        bounds: physical values that become 0 and 1.
+        split: Label of the test split, for the warning.
+        train: Movies and segments of the training split.
+        tested: Movies and segments of the test split.
+        bounds: Physical values that become 0 and 1.
     """
     learned = {movie.name for movie, _ in train}
     apart = [(movie, part) for movie, part in tested if movie.name not in learned]
@@ -88,7 +88,7 @@ def warn_near_duplicates(
 
 
 def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float]) -> tuple[list[str], Tensor]:
-    """Names of the frames that are not flat, and their thumbnails (N, P) with mean 0 and norm 1."""
+    """Return the names of the frames that are not flat, and their thumbnails (N, P) with mean 0 and norm 1."""
     step = max(1, -(-sum(part.stop - part.start for _, part in parts) // MAX_THUMBNAILS))
     names, found = [], []
     for movie, part in parts:
@@ -102,18 +102,18 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float])
 
 
 def scan_frames_for_checks(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
-    """Read a split once, in chunks, for its value range and the hashes of its frames.
+    """Read a split once, in chunks, and return its value range and the hashes of its frames.
 
     Args:
-        parts: movies and segments of the split.
-        digest: hashlib object; updated with all values.
-        masked: accept NaN and infinite values.
+        parts: Movies and segments of the split.
+        digest: Object of hashlib that is updated with all values.
+        masked: If true, NaN and infinite values are accepted.
 
     Returns:
-        Smallest finite value, largest finite value, and one hash per frame.
+        The smallest finite value, the largest finite value, and one hash per frame.
 
     Raises:
-        UserError: there are NaN or infinite values that are not masked, or no finite value at all.
+        UserError: If there are NaN or infinite values and `masked` is false, or if there is no finite value at all.
     """
     low, high = float("inf"), float("-inf")
     seen: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Movies that stay in an array file (.mat, HDF5, NetCDF, Zarr, .npy, .npz) and are read frame by frame."""
+"""Movies that stay in an array file (.mat, HDF5, NetCDF, Zarr, .npy, .npz) until their frames are needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsr.types import Movie
 
 
 class FileMovie(Movie):
-    """One of the movies of an array file. Raises UserError, when read, for a damaged file."""
+    """Movie number `which` of an array file, read on demand. Reading raises UserError for a damaged file."""
 
     lazy = True
 
@@ -22,12 +22,12 @@ class FileMovie(Movie):
         self.name = f"{array.name}[{which}]" if array.shape[0] > 1 else array.name
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Frames start..stop-1, (C, t, H, W) float32."""
+        """Read frames start..stop-1, (C, t, H, W) float32."""
         # Arrays that are mapped from a file are not writable, which torch does not accept: those are copied.
         return torch.from_numpy(np.require(self.array.read(self.which, start, stop), requirements="W"))
 
 
 def file_movies(path: str, variable: str | list[str] | None, axes: str | None, max_bytes: int) -> list[Movie]:
-    """The movies of a file, unread; see `vsr.io.readers.open.open_movie` for the arguments and errors."""
+    """Return the movies of an array file, unread. `open_movie` in vsr/io/readers/open.py has the arguments and errors."""
     array = open_movie(Path(path).expanduser(), variable=variable, axes=axes, max_bytes=max_bytes)
     return [FileMovie(array, which) for which in range(array.shape[0])]

@@ -1,4 +1,4 @@
-"""The aligned LR and HR frames of a split, in memory in one size or in several sizes.
+"""Aligned LR and HR frames of a split that are held in memory, in one size or in several sizes.
 
 lazy_frames.py has the frame set that stays in a file.
 """
@@ -21,7 +21,7 @@ EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch; limits memory and keeps
 
 @dataclass(frozen=True)
 class LrHrPair:
-    """Consecutive frames of equal size: lr (N, C, h, w), hr (N, C, H, W), mask (N, 1, H, W), 1 where HR is real, or None."""
+    """Aligned LR frames (N, C, h, w) and HR frames (N, C, H, W), with a mask (N, 1, H, W) that is 1 where HR is real, or None."""
 
     lr: Tensor
     hr: Tensor
@@ -37,18 +37,18 @@ class LrHrPair:
         return LrHrPair(self.lr.to(device), self.hr.to(device), None if self.mask is None else self.mask.to(device))
 
     def clip(self, first: int) -> Clip:
-        """A batch of clips of one frame; `first` is the position of the first frame in its split."""
+        """Return the frames as a batch of one-frame clips; `first` is the position of the first frame in its split."""
         position = torch.arange(first, first + len(self), device=self.lr.device)
         return Clip(self.lr.unsqueeze(2), self.hr.unsqueeze(2), position, None if self.mask is None else self.mask.unsqueeze(2))
 
 
 class FrameSet(ABC):
-    """Frames 0..N-1 of a split, cut into segments that no clip crosses.
+    """Aligned LR and HR frames 0..N-1 of a split, cut into segments that no clip crosses.
 
     Attributes:
-        segments: (start, stop) of each segment.
-        scale: HR pixels per LR pixel.
-        channels: channels of every frame.
+        segments: First frame and end (start, stop) of each segment.
+        scale: Number of HR pixels per LR pixel along each side.
+        channels: Number of channels of every frame.
     """
 
     segments: tuple[tuple[int, int], ...]
@@ -59,44 +59,44 @@ class FrameSet(ABC):
         return self.segments[-1][1] if self.segments else 0
 
     def starts(self, length: int) -> Tensor:
-        """First frames of all clips of `length` frames that lie within one segment."""
+        """Return the first frames of all clips of `length` frames that lie within one segment."""
         return torch.cat([torch.arange(a, b - length + 1) for a, b in self.segments if b - a >= length] or [torch.arange(0)])
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """First frames of `draws` clips: all clips in random order, repeated."""
+        """Draw the first frames of `draws` clips: all clips in random order, repeated as often as needed."""
         starts = self.starts(length)
         passes = -(-draws // len(starts))
         return torch.cat([starts[torch.randperm(len(starts), generator=generator)] for _ in range(passes)])[:draws]
 
     @abstractmethod
     def smallest_size(self) -> tuple[int, int]:
-        """Height and width of the smallest HR frame."""
+        """Return the smallest height and the smallest width of the HR frames."""
 
     @abstractmethod
     def patches(self, starts: Tensor, place: Tensor, length: int, patch: int | None) -> Clip:
-        """Cut patches from clips.
+        """Cut one patch from each of B clips.
 
         Args:
-            starts: (B,), first frame of each clip.
-            place: (B, 2), position of each patch, in [0, 1) of the range where it fits.
-            length: frames per clip.
-            patch: side in LR pixels; None for whole frames.
+            starts: Index of the first frame of each clip, (B,).
+            place: Position (y, x) of each patch, (B, 2), in [0, 1) of the range where the patch fits.
+            length: Number of frames per clip.
+            patch: Side of the patches in LR pixels; None for whole frames.
         """
 
     @abstractmethod
     def pairs(self, step: int = 1, start: int = 0, stop: int | None = None) -> Iterator[LrHrPair]:
-        """Every step-th frame from `start`, a multiple of `step`, to `stop`, in order and in pieces of bounded memory."""
+        """Yield every step-th frame of start..stop-1 in order, in pieces of bounded memory; `start` is a multiple of `step`."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> LrHrPair:
-        """Read frames start..stop-1, which lie in one segment."""
+        """Read frames start..stop-1, which must lie in one segment."""
 
     @abstractmethod
     def padded(self, count: int, ends: Ends) -> FrameSet:
-        """Pad every segment by `count` frames at both ends."""
+        """Return the frame set with every segment padded by `count` frames at both ends."""
 
     def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
-        """HR frames start..stop-1 of one segment as one clip, with `context` LR frames before and after."""
+        """Return HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after them."""
         a, b = next((a, b) for a, b in self.segments if a <= start < b)
         wanted = pad_frame_indices(torch.arange(start - context, stop + context), a, b, ends)
         first, last = int(wanted.min()), int(wanted.max())
@@ -108,16 +108,16 @@ class FrameSet(ABC):
         return Clip(lr.transpose(0, 1).unsqueeze(0), own.hr.transpose(0, 1).unsqueeze(0), at, mask)
 
     def to(self, device: torch.device) -> FrameSet:
-        """Move to a device; frames in a file stay there."""
+        """Return the frame set on a device; frames that stay in a file are not moved."""
         return self
 
     def nbytes(self) -> int:
-        """Bytes that `to` would take."""
+        """Return the number of bytes that `to` would move to a device."""
         return 0
 
 
 class MemoryFrames(FrameSet):
-    """Frames of one size in memory; a batch of patches is one indexing operation on strided views."""
+    """Frame set of one frame size in memory. A batch of patches is one indexing operation on strided views."""
 
     def __init__(self, pair: LrHrPair, segments: tuple[tuple[int, int], ...]) -> None:
         self.pair, self.segments = pair, segments
@@ -136,7 +136,7 @@ class MemoryFrames(FrameSet):
         return Clip(lr[at, :, y, x], hr[at, :, y * s, x * s], at, masked)
 
     def _cut(self, length: int, patch: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Views (N', C, h', w', length, ph, pw) of all patches, cached because unfolding costs more than indexing."""
+        """Return views (N', C, h', w', length, ph, pw) of all patches, cached because unfolding costs more than indexing."""
         if (length, patch) not in self._views:
             h, w = self.pair.lr.shape[-2:]
             ph, pw = (h, w) if patch is None else (patch, patch)
@@ -174,7 +174,7 @@ class MemoryFrames(FrameSet):
 
 
 class MixedFrames(FrameSet):
-    """Frames of several sizes in memory, one `MemoryFrames` per size, drawn in proportion to their area."""
+    """Frame set of several frame sizes in memory, one `MemoryFrames` per size; frames are drawn in proportion to their area."""
 
     def __init__(self, parts: list[MemoryFrames]) -> None:
         self.parts = parts
@@ -227,7 +227,7 @@ class MixedFrames(FrameSet):
 
 
 def pad_frame_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
-    """Replace indices outside start..stop-1: by the nearest frame ("replicate"), or mirrored at it ("reflect")."""
+    """Replace frame indices outside start..stop-1 by the nearest frame ("replicate") or the mirrored frame ("reflect")."""
     if ends == "replicate" or stop - start == 1:
         return index.clamp(start, stop - 1)
     period = 2 * (stop - start - 1)
@@ -236,7 +236,7 @@ def pad_frame_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tenso
 
 
 def pad_frame_segments(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
-    """Segments of a padded set: end to end, each longer by 2 * count."""
+    """Return the segments of a padded frame set: laid end to end, each longer by 2 * count frames."""
     found, at = [], 0
     for a, b in segments:
         found.append((at, at + b - a + 2 * count))

@@ -1,4 +1,4 @@
-"""Frames of a split that are too many for memory: they stay in their file."""
+"""Frame set that stays in its file because its frames are too many for memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
 
 
 class LazyFrames(FrameSet):
-    """Frames that stay in a file: blocks of consecutive frames are read and degraded as they are needed.
+    """Frame set that stays in a file; blocks of consecutive frames are read and degraded when they are needed.
+
+    Training draws many patches from one block before it reads the next block. The patches of one epoch therefore come from few
+    blocks, and the patches of all epochs from all blocks.
 
     Args:
-        read: (start, stop) -> the frames of this split, within one segment.
-        segments: of the split.
-        frame: an LrHrPair of one frame, for sizes.
-
-    Training draws many patches from a block before the next is read: patches of an epoch come from few blocks, of all epochs from
-    all. That is the price of a movie that does not fit.
+        read: Function of (start, stop) that returns frames start..stop-1 of the split, which lie within one segment.
+        segments: First frame and end (start, stop) of each segment of the split.
+        frame: Pair of one LR frame and one HR frame, which gives the frame sizes.
     """
 
     def __init__(self, read: Callable[[int, int], LrHrPair], segments: tuple[tuple[int, int], ...], frame: LrHrPair) -> None:
@@ -37,7 +37,7 @@ class LazyFrames(FrameSet):
         return self._size
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """Blocks shuffled, then clips shuffled within each; a block gives at least 256 draws before the next is read."""
+        """Draw the first frames of `draws` clips: blocks in random order, with 256 or more random clips from each block."""
         if self.block < length:  # frames so large that a clip would not fit
             self.block, self._held = 2 * length, None
         blocks = [block for block in self._blocks() if block[1] - block[0] >= length]

@@ -1,4 +1,4 @@
-"""Batches for training and scoring, cut from tensors in one operation and without worker processes.
+"""Loaders that cut batches for training and scoring from tensors in one operation and without worker processes.
 
 Networks of ten thousand parameters take milliseconds per step; a loader that handles samples one by one would slow them down.
 """
@@ -20,16 +20,18 @@ NEED_SQUARES = ("transpose", "quarter_turn")
 
 
 class PatchLoader:
-    """Random training patches, drawn anew in each epoch and reproducible by the seed.
+    """Loader of random training patches, drawn anew in each epoch and reproducible by the seed.
 
     Args:
-        frames: the training split.
-        length: frames per clip.
-        patch: side in LR pixels, None for whole frames.
-        batch: clips per step over all processes; each process draws all random numbers and takes its share of the clips.
-        steps: steps per epoch, None for one pass over all clips.
-        symmetries: names in SYMMETRIES, each applied with probability 1/2; the last two need square patches.
-        seed: seed of the draws.
+        frames: The training split.
+        length: Number of frames per clip.
+        patch: Side of the patches in LR pixels; None for whole frames.
+        batch: Number of clips per step over all processes; each process draws all random numbers and takes its share of the
+            clips.
+        steps: Number of steps per epoch; None for one pass over all clips.
+        symmetries: Names in SYMMETRIES, each applied to a batch with probability 1/2; names in NEED_SQUARES need square
+            patches.
+        seed: Seed of the random draws.
     """
 
     def __init__(
@@ -54,11 +56,11 @@ class PatchLoader:
         return -(-self.draws // self.batch)
 
     def state_dict(self) -> dict[str, int]:
-        """Number of epochs begun, and number of batches of the current epoch that were returned."""
+        """Return the number of epochs begun, and the number of batches of the current epoch that were returned."""
         return {"epoch": self.epoch, "done": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a state: the next epoch is the rest of the interrupted one."""
+        """Continue from a state of `state_dict`; the next epoch is the rest of the interrupted epoch."""
         self.epoch, self.done, self._skip = state["epoch"], state["done"], 0
         if 0 < self.done < len(self):
             self.epoch, self._skip = self.epoch - 1, self.done
@@ -81,7 +83,7 @@ class PatchLoader:
             yield Clip(lr, hr, position, mask, share=part)
 
     def _own_share(self, first: int, last: int) -> tuple[slice, float]:
-        """This process's part of draws first..last-1, and `Clip.share`; without a part, one draw with weight 0."""
+        """Return this process's part of draws first..last-1, and `Clip.share`; an empty part becomes one draw with weight 0."""
         count = last - first
         a, b = rank_share(count, current_rank(), rank_count())
         return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * rank_count() / count
@@ -96,7 +98,7 @@ def _apply(symmetry: str, x: Tensor) -> Tensor:
 
 
 class FrameLoader:
-    """Every step-th whole frame of a split, in order, as clips of one frame; processes share them in consecutive runs."""
+    """Loader of every step-th whole frame of a split, in order, as one-frame clips; each process gets a consecutive run."""
 
     def __init__(self, frames: FrameSet, step: int = 1) -> None:
         self.frames, self.step = frames, step
@@ -109,15 +111,15 @@ class FrameLoader:
 
 
 class ClipLoader:
-    """All frames of a split, in order, as clips within one segment, with context frames in LR.
+    """Loader of all frames of a split, in order, as clips that lie within one segment and have context frames in LR.
 
     Args:
-        frames: the split.
-        context: LR frames before the first and after the last HR frame.
-        trim: frames left out at both ends of each segment.
-        ends: padding in time beyond a segment.
-        step: only the middle 1/step of each segment.
-        whole: give whole segments to each process, which scores in time need; otherwise equal runs of frames.
+        frames: The split.
+        context: Number of LR frames before the first and after the last HR frame of a clip.
+        trim: Number of frames left out at both ends of each segment.
+        ends: Padding in time beyond the ends of a segment, "replicate" or "reflect".
+        step: Divisor of the length: only the middle 1/step of each segment is loaded.
+        whole: If true, each process gets whole segments, which scores in time need; if false, equally long runs of frames.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class ClipLoader:
                 yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)
 
     def _scored(self) -> list[tuple[int, int]]:
-        """(start, stop) of the scored frames of each segment."""
+        """Return the scored frames of each segment as (start, stop)."""
         found = []
         for a, b in self.frames.segments:
             first, last = a + self.trim, b - self.trim
@@ -154,7 +156,7 @@ class ClipLoader:
         return found
 
     def _own_share(self, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The runs of frames of this process."""
+        """Return the runs of frames that this process loads."""
         lengths = [max(0, last - first) for first, last in runs]
         if self.whole:
             return [

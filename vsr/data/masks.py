@@ -1,4 +1,4 @@
-"""Gaps in frames (land in an ocean field, missing observations)."""
+"""Filling of gaps in frames (land in an ocean field, missing observations)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from vsr.types import HRFrames
 def fill_masked_pixels(hr: HRFrames) -> tuple[Tensor, Tensor]:
     """Fill NaN and infinite values with the nearest finite pixel of the same frame.
 
-    Nearest values leave no cliff at a coast for the degradation, which sees whole frames.
+    The degradation sees whole frames, and nearest values leave no artificial cliff at a coast.
 
     Args:
-        hr: frames (N, C, H, W).
+        hr: HR frames, (N, C, H, W).
 
     Returns:
-        The filled frames, and a mask (N, 1, H, W), 1 where all channels were finite. A frame without finite values becomes zero.
+        The filled frames, and a mask (N, 1, H, W) that is 1 where all channels were finite. A frame without finite pixels
+        becomes zero.
     """
     mask = torch.isfinite(hr).all(dim=1, keepdim=True)
     filled = hr.clone()

@@ -1,4 +1,4 @@
-"""Division of movies into train, val and test."""
+"""Division of movies into train, val and test splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vsr.errors import UserError
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames start..stop-1 of one movie; no clip crosses its ends."""
+    """Consecutive frames start..stop-1 of one movie; no clip crosses the ends of a segment."""
 
     movie: int
     start: int
@@ -25,12 +25,12 @@ class Split:
     """Rule that divides movies into train, val and test.
 
     Attributes:
-        by: "time" cuts every movie into earlier frames to learn from and later frames to test on; "trajectory" gives whole movies
-            to each part.
-        learn: frames to learn from, over all movies, or a share below 1.
-        test: frames to test on, over all movies, or a share below 1; 0 for no test part.
-        val: share of the learning frames that is held out for validation, the latest ones.
-        gap: frames left out between the parts (by="time").
+        by: "time" cuts every movie into earlier frames to learn from and later frames to test on; "trajectory" gives whole
+            movies to each part.
+        learn: Number of frames to learn from, over all movies, or a share of all frames below 1.
+        test: Number of frames to test on, over all movies, or a share of all frames below 1; 0 for no test part.
+        val: Share of the learning frames that is held out for validation; the latest frames are held out.
+        gap: Number of frames left out between the parts, used for by="time" only.
     """
 
     by: Literal["time", "trajectory"] = "time"
@@ -43,11 +43,11 @@ class Split:
         """Cut movies into the segments of "train", "val" and "test".
 
         Args:
-            lengths: frames of each movie.
-            source: name of the data, for messages.
+            lengths: Number of frames of each movie.
+            source: Name of the data, for messages.
 
         Raises:
-            UserError: there are too few frames, or a part would be empty.
+            UserError: If there are too few frames, or if a part would be empty.
         """
         total = sum(lengths)
         learn, test = (round(n * total) if n < 1 else int(n) for n in (self.learn, self.test))
@@ -93,7 +93,7 @@ class Split:
 
 
 def _whole_movies(lengths: list[int], frames: int) -> int:
-    """Number of movies from the front that hold at most `frames` frames together."""
+    """Return the largest number of leading movies that together hold at most `frames` frames."""
     count = 0
     while count < len(lengths) and sum(lengths[: count + 1]) <= frames:
         count += 1

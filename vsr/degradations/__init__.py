@@ -1,6 +1,7 @@
-"""Degradations: pure functions from whole HR frames to LR frames, named in configs, checkpoints and result rows.
+"""Degradations: pure functions from whole HR frames to LR frames.
 
-Configs name the defining module (`vsr.degradations.scaling.Bicubic`), because the check of a config reads the class's source.
+Configs, checkpoints and result rows name the degradation. Configs name the module that defines a degradation
+(`vsr.degradations.scaling.Bicubic`), because the check of a config reads the source of the class.
 """
 
 from vsr.degradations.base import Degradation, SameSizeStep

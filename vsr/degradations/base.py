@@ -1,4 +1,4 @@
-"""The interfaces of degradations: from HR frames to LR frames, and steps that keep the size."""
+"""Interfaces of degradations, which make LR frames from HR frames, and of steps that keep the size of frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Bounds = tuple[float, float]
 
 @runtime_checkable
 class Degradation(Protocol):
-    """Makes LR frames from HR frames; the same input gives the same output."""
+    """Interface of a function that makes LR frames from HR frames; the same input gives the same output."""
 
     name: str  # short and complete, as in results and checkpoints: "bicubic+jpeg(75)"
     temporal: bool  # whether an LR frame depends on neighbouring frames, as under a video codec
@@ -27,30 +27,30 @@ class Degradation(Protocol):
         """Degrade consecutive frames of one movie, (N, C, H, W) -> (N, C, H/scale, W/scale), in physical units.
 
         Args:
-            hr: the frames.
-            scale: HR pixels per LR pixel.
-            bounds: physical values that become 0 and 1.
-            first: number of the first frame in its movie; noise depends on it.
+            hr: HR frames.
+            scale: HR pixels per LR pixel along each axis.
+            bounds: Physical values that correspond to 0 and 1 in the unit interval.
+            first: Number of the first frame in its movie; noise depends on this number.
         """
         ...
 
     def centred(self, scale: int) -> bool:
-        """Whether an LR pixel lies in the middle of its block of HR pixels; if not, a flip shifts LR against HR."""
+        """Return True if each LR pixel lies in the middle of its block of HR pixels; if not, a flip shifts LR against HR."""
         ...
 
 
 class SameSizeStep(ABC):
-    """A step of a `Chain` that keeps the size of frames; `name`, `bounds` and `first` are those of `Degradation`."""
+    """Base class of steps of a `Chain` that keep the size of frames; for `name`, `bounds` and `first` see `Degradation`."""
 
     name: str
     temporal = False
 
     @abstractmethod
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
-        """Degrade frames (N, C, rows, columns) in physical units; the argument is not changed."""
+        """Return degraded copies of frames (N, C, rows, columns) in physical units."""
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> NoReturn:
-        """Raise UserError, because a step that keeps the size is no `Degradation` on its own."""
+        """Raise UserError, because a step that keeps the size makes no LR frames without a chain."""
         raise UserError(
             f"degradation={self.name}: keeps the size of frames, so that it makes no LR frames by itself; make it one of the "
             f"steps of a chain, as degradation=blur, noise, jpeg and h264 do"
@@ -58,5 +58,5 @@ class SameSizeStep(ABC):
 
 
 def format_degradation_number(number: float) -> str:
-    """Format a number for a name: equal for 2 and 2.0, with all digits that were typed."""
+    """Format a number for the name of a degradation: equal for 2 and 2.0, with at most 15 digits."""
     return f"{number:.15g}"

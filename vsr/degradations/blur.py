@@ -1,4 +1,4 @@
-"""Gaussian blur."""
+"""Degradation step that blurs frames with a Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ TRUNCATE = 4.0  # standard deviations at which the kernel ends, as in scipy: 13 
 class GaussianBlur(SameSizeStep):
     """Isotropic Gaussian blur with a mirrored border.
 
-    Followed by `Subsample` it is the "BD" degradation of the literature (sigma 1.6 for scale 4): Jo et al., "Deep Video
+    Followed by `Subsample`, this blur is the "BD" degradation of the literature (sigma 1.6 for scale 4): Jo et al., "Deep Video
     Super-Resolution Network Using Dynamic Upsampling Filters", CVPR 2018.
 
     Args:
-        sigma: standard deviation in pixels of the frames it blurs: HR pixels before the step that changes the size.
+        sigma: Standard deviation in pixels of the blurred frames: HR pixels before the step that changes the size, LR pixels
+            after it.
 
     Raises:
-        UserError: sigma is not positive.
+        UserError: If sigma is not positive and finite.
     """
 
     def __init__(self, sigma: float) -> None:

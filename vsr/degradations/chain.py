@@ -1,4 +1,4 @@
-"""A chain of degradation steps."""
+"""Degradation that applies several steps in order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Chain:
-    """Applies steps in order; exactly one step changes the size, so earlier steps see HR frames and later steps LR frames.
+    """Degradation by steps in order. Exactly one step changes the size: earlier steps see HR frames, later steps LR frames.
 
     Args:
-        steps: the steps by name, so that the command line reaches them (degradation.steps.jpeg.quality=50).
+        steps: Steps by name, so that the command line can change a step (degradation.steps.jpeg.quality=50).
 
     Raises:
-        UserError: no step, or more than one, changes the size.
+        UserError: If no step, or more than one, changes the size, or if a step is not a degradation.
     """
 
     def __init__(self, *, steps: dict[str, object]) -> None:
@@ -51,5 +51,5 @@ class Chain:
         return lr
 
     def centred(self, scale: int) -> bool:
-        """Whether the step that changes the size is centred."""
+        """Return True if the step that changes the size is centred; see `Degradation.centred`."""
         return self.resize.centred(scale)

@@ -1,4 +1,4 @@
-"""Compression by 8-bit codecs (JPEG, H.264)."""
+"""Degradation steps that compress frames with an 8-bit codec: JPEG and H.264."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_PRESET: Preset = "medium"
 
 
 class Codec(SameSizeStep):
-    """Encodes and decodes frames with an 8-bit codec, codes 0 and 255 at the bounds.
+    """Base class of steps that encode and decode frames with an 8-bit codec; codes 0 and 255 stand for the bounds.
 
     Values are rounded to codes, and values outside the bounds are clipped. Calls raise UserError for a number of channels that
     the codec does not support.
@@ -29,7 +29,7 @@ class Codec(SameSizeStep):
 
     @abstractmethod
     def roundtrip(self, codes: np.ndarray) -> np.ndarray:
-        """Encode and decode codes, uint8 (N, C, rows, columns) -> the same shape and type."""
+        """Encode codes, uint8 (N, C, rows, columns), and return the decoded codes in the same shape and type."""
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
         if frames.shape[1] not in self.channels:
@@ -45,13 +45,13 @@ class Codec(SameSizeStep):
 
 
 class JPEG(Codec):
-    """Baseline JPEG of every frame by Pillow: grey for one channel, RGB (4:2:0 chroma) for three.
+    """Compression of every frame with Pillow's baseline JPEG: grey for one channel, RGB (4:2:0 chroma) for three.
 
     Args:
-        quality: 1 (worst) to 100.
+        quality: Quality from 1 (worst) to 100.
 
     Raises:
-        UserError: the quality is out of range, or Pillow is missing.
+        UserError: If the quality is out of range, or Pillow is missing.
     """
 
     channels = (1, 3)
@@ -81,17 +81,18 @@ class JPEG(Codec):
 
 
 class H264(Codec):
-    """H.264 by libx264, values in the luma plane; the frames of one call are one clip at 25 frames per second.
+    """H.264 compression by libx264, with the values as luma and the frames of one call as one clip at 25 frames per second.
 
-    Chroma is grey, and codes use the full range. Odd sizes are extended to even sizes by repeating the last row and column, and
-    cut back. Prediction runs through the clip, so the result depends on where a movie is cut into clips.
+    Chroma is grey, and codes use the full range. Frames of odd size are extended to an even size by repeating the last row and
+    column, and are cut back afterwards. Prediction runs through the clip, so that the result depends on where a movie is cut
+    into clips.
 
     Args:
-        crf: constant rate factor, 0 (lossless) to 51 (worst).
-        preset: preset of x264; slower presets spend fewer bits.
+        crf: Constant rate factor from 0 (lossless) to 51 (worst).
+        preset: Preset of x264; slower presets spend fewer bits.
 
     Raises:
-        UserError: crf is out of range, or PyAV or libx264 is missing.
+        UserError: If crf is out of range, or PyAV or libx264 is missing.
     """
 
     channels = (1,)
@@ -121,7 +122,7 @@ class H264(Codec):
         return planes[:, None, :rows, :columns]
 
     def _encode(self, luma: np.ndarray) -> list[Any]:
-        """Encode a clip of even size, uint8 (N, rows, columns), into packets."""
+        """Encode a clip of even size, uint8 (N, rows, columns), and return the packets."""
         _, rows, columns = luma.shape
         av = self._av()
         encoder = self._codec("libx264", "w")
@@ -152,7 +153,7 @@ class H264(Codec):
 
 
 def _extra(module: str, package: str, extra: str, name: str) -> Any:
-    """Import an optional dependency; the UserError says how to install it."""
+    """Import and return an optional module. Raises UserError with the command that installs a missing module."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

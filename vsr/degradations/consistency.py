@@ -1,4 +1,4 @@
-"""Consistency with the LR frames: correct SR frames so that their degradation gives the LR frames again."""
+"""Consistency with the LR frames: corrections after which the degraded SR frames agree with the LR frames."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ WEAKEST = 1e-3  # smallest gain for the finest LR pattern; dividing by less make
 
 
 class Projection:
-    """Project SR frames p onto the frames that degrade to the LR frames x: p' = p + D+ (x - D p), D+ the pseudo-inverse.
+    """Projection of SR frames p onto the frames that degrade to the LR frames x: p' = p + D+ (x - D p).
 
-    The degradation D is separable, so that D+ is one matrix per axis. The projection is the smallest change that reaches
-    D p' = x: it adds a component in the range of D+ and leaves the null space of D alone (range-null-space decomposition,
-    Wang et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", 2023).
+    D is the degradation and D+ its pseudo-inverse. D is separable, so that D+ is one matrix per axis. The projection is the
+    smallest change that reaches D p' = x: it changes p in the range of D+ alone and keeps the null space of D (range-null-space
+    decomposition, Wang et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", 2023).
 
     Args:
-        degrade: linear and separable degradation of frames in the unit interval, see `_is_invertible`.
-        scale: HR pixels per LR pixel.
+        degrade: Linear and separable degradation of frames in the unit interval, see `_is_invertible`.
+        scale: HR pixels per LR pixel along each axis.
     """
 
     def __init__(self, degrade: Degrade, scale: int) -> None:
@@ -45,13 +45,13 @@ class Projection:
         self._inverses: dict[tuple[int, int], BandedMatrix] = {}
 
     def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
-        """(N, C, H, W) and (N, C, h, w) in the unit interval -> (N, C, H, W)."""
+        """Return SR frames (N, C, H, W) corrected to agree with LR frames (N, C, h, w), all in the unit interval."""
         missing = lr - self.degrade(sr)
         back_y, back_x = self._inverse(sr.shape[-2], -2), self._inverse(sr.shape[-1], -1)
         return sr + back_x.multiply_columns(back_y.multiply_rows(missing))
 
     def _inverse(self, size: int, axis: int) -> BandedMatrix:
-        """The pseudo-inverse along one axis, (size, size / scale)."""
+        """Return the pseudo-inverse (size, size / scale) of the degradation along one axis; the result is cached."""
         if (size, axis) not in self._inverses:
             self._inverses[size, axis] = BandedMatrix(
                 _pseudo_inverse(consistency_axis_matrix(self.degrade, size, axis, self.scale))
@@ -60,30 +60,30 @@ class Projection:
 
 
 class BackProjection:
-    """Iterative back-projection: p <- p + U (x - D p), with bicubic enlargement U (Irani & Peleg 1991).
+    """Iterative back-projection of SR frames p: p <- p + U (x - D p), with bicubic enlargement U (Irani & Peleg 1991).
 
-    Each step comes nearer to D p = x, and no step reaches it. D need not be separable.
+    Each step brings the degraded frames D p nearer to the LR frames x, and no step reaches x. D need not be separable.
 
     Args:
-        degrade: linear degradation of frames in the unit interval.
-        scale: HR pixels per LR pixel.
-        steps: number of iterations.
+        degrade: Linear degradation of frames in the unit interval.
+        scale: HR pixels per LR pixel along each axis.
+        steps: Number of iterations.
     """
 
     def __init__(self, degrade: Degrade, scale: int, steps: int) -> None:
         self.degrade, self.scale, self.steps = degrade, scale, steps
 
     def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
-        """(N, C, H, W) and (N, C, h, w) in the unit interval -> (N, C, H, W)."""
+        """Return SR frames (N, C, H, W) brought nearer to LR frames (N, C, h, w), all in the unit interval."""
         for _ in range(self.steps):
             sr = sr + bicubic_up(lr - self.degrade(sr), self.scale)
         return sr
 
 
 class BandedMatrix:
-    """A matrix without its negligible entries far from the diagonal, stored as blocks of rows.
+    """Matrix without its negligible entries far from the diagonal, stored as blocks of rows.
 
-    On frames of 2160x3840 the product takes a tenth of the work of the dense matrix.
+    For frames of 2160x3840 a product takes a tenth of the work of a product with the dense matrix.
     """
 
     def __init__(self, matrix: Tensor) -> None:
@@ -97,15 +97,15 @@ class BandedMatrix:
         self._blocks = {(matrix.device, matrix.dtype): blocks}
 
     def multiply_rows(self, x: Tensor) -> Tensor:
-        """matrix @ x: (..., n, w) -> (..., m, w)."""
+        """Return matrix @ x, (..., m, w), of a matrix (m, n) and x (..., n, w)."""
         return torch.cat([block @ x[..., span, :] for block, span in zip(self._like(x), self.spans, strict=True)], -2)
 
     def multiply_columns(self, x: Tensor) -> Tensor:
-        """x @ matrix.T: (..., h, n) -> (..., h, m)."""
+        """Return x @ matrix.T, (..., h, m), of a matrix (m, n) and x (..., h, n)."""
         return torch.cat([x[..., span] @ block.T for block, span in zip(self._like(x), self.spans, strict=True)], -1)
 
     def _like(self, x: Tensor) -> list[Tensor]:
-        """The blocks on the device of `x` and in its precision."""
+        """Return the blocks of rows on the device of `x` and in the precision of `x`."""
         key = x.device, x.dtype
         if key not in self._blocks:
             self._blocks[key] = [block.to(x) for block in next(iter(self._blocks.values()))]
@@ -113,19 +113,19 @@ class BandedMatrix:
 
 
 def build_consistency(kind: str, degradation: Degradation, scale: int, steps: int) -> Consistency | None:
-    """Build the correction that a config names.
+    """Build the correction of SR frames that a config names.
 
     Args:
         kind: "none", "projection" or "backprojection".
-        degradation: the degradation that made the LR frames.
-        scale: HR pixels per LR pixel.
-        steps: iterations of "backprojection".
+        degradation: Degradation that made the LR frames.
+        scale: HR pixels per LR pixel along each axis.
+        steps: Number of iterations of "backprojection".
 
     Returns:
         The correction, or None for "none".
 
     Raises:
-        UserError: the degradation adds errors to the LR frames (noise, compression), or "projection" was asked for and the
+        UserError: If the degradation adds errors to the LR frames (noise, compression), or if `kind` is "projection" and the
             degradation has no inverse that is exact in single precision.
     """
     if kind == "none":
@@ -147,14 +147,15 @@ def build_consistency(kind: str, degradation: Degradation, scale: int, steps: in
 
 
 def apply_consistency(consistency: Consistency, sr: HRClips, lr: LRClips, margin: tuple[int, int]) -> HRClips:
-    """Correct SR clips so that they agree with their LR clips.
+    """Correct SR clips so that the degraded SR clips agree with the LR clips.
 
-    Bicubic enlargement fills the border that the network removed while the frame is corrected; the border is cut off again.
+    If the network removed a border, bicubic enlargement of the LR frames fills the border for the correction; then the border
+    is cut off.
 
     Args:
-        consistency: the correction, from `build_consistency`.
-        sr: (B, C, F, H - 2 y, W - 2 x) in the unit interval.
-        lr: (B, C, F, h, w), whole frames of the same times, in the unit interval.
+        consistency: Correction from `build_consistency`.
+        sr: SR clips (B, C, F, H - 2 y, W - 2 x) in the unit interval.
+        lr: LR clips (B, C, F, h, w) of whole frames at the same times, in the unit interval.
         margin: (y, x), HR pixels per side that the network removed.
 
     Returns:
@@ -172,17 +173,18 @@ def apply_consistency(consistency: Consistency, sr: HRClips, lr: LRClips, margin
 
 
 def consistency_axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
-    """Find the matrix of a separable degradation along one axis, (size / scale, size), float64.
+    """Return the matrix of a separable degradation along one axis, (size / scale, size), float64.
 
-    The matrix is read off from frames that are constant along the other axis, which a degradation with weights of sum one leaves
-    unchanged there. Away from the border every LR pixel is treated alike, so the matrix of a large frame is assembled from the
-    matrix of a small one; a random frame checks the result, and when the check fails the large frame itself is probed.
+    The matrix is read off from frames that are constant along the other axis, where a degradation with weights of sum one
+    leaves the frames unchanged. Away from the border every LR pixel is treated alike, so the matrix of a large frame is
+    assembled from the matrix of a small frame. A random frame checks the result; if the check fails, the large frame itself is
+    probed.
 
     Args:
-        degrade: the degradation of frames in the unit interval.
+        degrade: Degradation of frames in the unit interval.
         size: HR pixels along the axis.
         axis: -2 (y) or -1 (x).
-        scale: HR pixels per LR pixel.
+        scale: HR pixels per LR pixel along each axis.
     """
     if size <= 2 * EDGE * scale:
         return _probe_matrix(degrade, size, axis, scale)
@@ -198,7 +200,7 @@ def consistency_axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) 
 
 
 def _probe_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
-    """Find the matrix of `consistency_axis_matrix` column by column, from impulses."""
+    """Return the matrix of `consistency_axis_matrix`, found column by column from frames with one impulse each."""
     other = PROBE_BLOCKS * scale
     columns = []
     each = max(1, PROBE_VALUES // (size * other))
@@ -215,12 +217,12 @@ def _probe_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
 
 
 def _pseudo_inverse(matrix: Tensor) -> Tensor:
-    """D' (D D')^-1 of a wide matrix D of full rank, in a tenth of the time of a singular value decomposition."""
+    """Return D' (D D')^-1 of a wide matrix D of full rank, in a tenth of the time of a singular value decomposition."""
     return torch.cholesky_solve(matrix, torch.linalg.cholesky(matrix @ matrix.T)).T
 
 
 def _is_linear(degrade: Degrade, scale: int) -> bool:
-    """Whether a degradation is a linear map that keeps constants; noise, which adds, and codecs, which round, are not."""
+    """Return True if a degradation is linear and keeps constants, unlike noise (which adds) and codecs (which round)."""
     size = PROBE_BLOCKS * scale
     one, other = torch.rand(2, 1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
     flat = torch.ones_like(one)
@@ -230,7 +232,7 @@ def _is_linear(degrade: Degrade, scale: int) -> bool:
 
 
 def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
-    """Whether a degradation is one matrix per axis, D p = Y p X', so that the pseudo-inverse is one matrix per axis too."""
+    """Return True if one matrix per axis gives a degradation, D p = Y p X', and therefore also the pseudo-inverse."""
     size = PROBE_BLOCKS * scale
     frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrix_y, matrix_x = (consistency_axis_matrix(degrade, size, axis, scale) for axis in (-2, -1))
@@ -238,13 +240,13 @@ def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
 
 
 def repeatable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
-    """The degradation as a function of frames in the unit interval; None for noise and codecs, which are not separable maps."""
+    """Return a separable degradation as a function of frames in the unit interval; None for noise and codecs."""
     degrade = partial(degradation, scale=scale)
     return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade
 
 
 def _is_invertible(degrade: Degrade, scale: int) -> bool:
-    """Whether a degradation is separable and well enough conditioned to be inverted in single precision."""
+    """Return True if a degradation is separable and well enough conditioned to be inverted in single precision."""
     if not is_separable_degradation(degrade, scale):
         return False
     left = (torch.linalg.svdvals(consistency_axis_matrix(degrade, PROBE_BLOCKS * scale, axis, scale)).min() for axis in (-2, -1))

@@ -1,4 +1,4 @@
-"""Gaussian noise of a sensor or a measurement."""
+"""Degradation step that adds the Gaussian noise of a sensor or a measurement."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vsr.errors import UserError
 class GaussianNoise(SameSizeStep):
     """Independent Gaussian noise on every value, without clipping.
 
-    The noise of a frame depends on the seed and the frame's number alone, not on the batches that a movie is cut into. Frames
-    with equal numbers get equal noise, and so do two steps with one seed in a chain.
+    The noise of a frame depends only on the seed and the frame's number, not on the batches into which a movie is cut. Frames
+    with equal numbers get equal noise, and so do two steps with the same seed in a chain.
 
     Args:
-        sigma: standard deviation as a share of the range between the bounds.
-        seed: seed of the noise.
+        sigma: Standard deviation as a share of the range between the bounds, 0 or more.
+        seed: Seed of the noise, 0 or more.
 
     Raises:
-        UserError: sigma or seed is negative.
+        UserError: If sigma or seed is negative.
     """
 
     def __init__(self, sigma: float, seed: int = 0) -> None:

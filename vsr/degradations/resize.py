@@ -1,7 +1,7 @@
-"""Bicubic resizing in MATLAB's convention (imresize): antialiased, a = -0.5, symmetric border.
+"""Bicubic resizing as in MATLAB's imresize: antialiased, a = -0.5, symmetric border.
 
-`torch.nn.functional.interpolate(antialias=True)` has that kernel but renormalises it at the border; mirroring the frame first
-makes the two equal to 1e-13 in float64. Keys, "Cubic convolution interpolation", 1981; MATLAB imresize.
+`torch.nn.functional.interpolate(antialias=True)` has the same kernel but renormalises it at the border. Mirroring the frame
+first makes the two equal to 1e-13 in float64. Sources: Keys, "Cubic convolution interpolation", 1981; MATLAB imresize.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REACH = 4  # LR pixels: half of the antialiased cubic kernel is 2, the rest keep
 
 
 def pad_symmetric(x: Tensor, n: int) -> Tensor:
-    """Pad (..., H, W) by n mirrored pixels per side, the border pixel repeated (numpy's "symmetric"); n may exceed H and W."""
+    """Pad frames (..., H, W) by n mirrored pixels per side, as numpy's "symmetric"; n may exceed H and W."""
     for axis in (-2, -1):
         size = x.shape[axis]
         index = torch.arange(-n, size + n, device=x.device) % (2 * size)
@@ -27,13 +27,13 @@ def pad_symmetric(x: Tensor, n: int) -> Tensor:
 
 
 def crop(x: Tensor, window: Triple) -> Tensor:
-    """Cut `window` = (t, y, x) entries per side from (..., T, H, W)."""
+    """Cut `window` = (t, y, x) frames and pixels off each side of a tensor (..., T, H, W)."""
     t, y, x_ = window
     return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
 def check_resize_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
-    """Height and width of the frames; raises ValueError when scale does not divide them."""
+    """Return the height and width of frames. Raises ValueError if `scale` does not divide both."""
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
         raise ValueError(f"{height}x{width} is not divisible by {scale}")
@@ -41,7 +41,7 @@ def check_resize_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
 
 
 def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
-    """Downscale (N, C, H, W) -> (N, C, H/scale, W/scale); raises ValueError when scale does not divide H and W."""
+    """Downscale frames (N, C, H, W) to (N, C, H/scale, W/scale). Raises ValueError if scale does not divide H and W."""
     height, width = check_resize_divisible(hr, scale)
     padded = pad_symmetric(hr, REACH * scale)
     size = (height // scale + 2 * REACH, width // scale + 2 * REACH)
@@ -49,7 +49,7 @@ def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
 
 
 def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
-    """Upscale (N, C, h, w) -> (N, C, h*scale, w*scale)."""
+    """Upscale frames (N, C, h, w) to (N, C, h*scale, w*scale) by bicubic interpolation."""
     if scale == 1:
         return lr
     padded = pad_symmetric(lr, REACH)
@@ -60,6 +60,6 @@ def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
 
 
 def bicubic_up_clips(lr: LRClips, scale: int) -> HRClips:
-    """Upscale every frame of clips (B, C, T, h, w) -> (B, C, T, h*scale, w*scale)."""
+    """Upscale every frame of clips (B, C, T, h, w) to (B, C, T, h*scale, w*scale) by bicubic interpolation."""
     frames = bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
     return frames.unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)

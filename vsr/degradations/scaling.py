@@ -1,4 +1,4 @@
-"""Downscaling: bicubic, area averages, subsampling."""
+"""Degradations that downscale: bicubic, area averages, subsampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vsr.types import HRFrames, LRFrames
 class Bicubic:
     """MATLAB's antialiased imresize(hr, 1/scale), the degradation of the SRCNN and FSRCNN papers and of the report.
 
-    Calls raise ValueError when scale does not divide H and W.
+    A call raises ValueError if scale does not divide H and W.
     """
 
     name = "bicubic"
@@ -23,14 +23,14 @@ class Bicubic:
         return bicubic_down(hr, scale)
 
     def centred(self, scale: int) -> bool:
-        """True."""
+        """Return True, because each LR pixel lies in the middle of its block of HR pixels."""
         return True
 
 
 class Area:
     """Mean over blocks of scale x scale pixels, as on a coarser grid or a sensor with larger pixels.
 
-    Calls raise ValueError when scale does not divide H and W.
+    A call raises ValueError if scale does not divide H and W.
     """
 
     name = "area"
@@ -41,22 +41,22 @@ class Area:
         return F.avg_pool2d(hr, scale)
 
     def centred(self, scale: int) -> bool:
-        """True."""
+        """Return True, because each LR pixel lies in the middle of its block of HR pixels."""
         return True
 
 
 class Subsample:
-    """Every scale-th pixel, beginning with pixel `phase` of both axes, without antialiasing.
+    """Subsampling without antialiasing: every scale-th pixel along both axes, beginning with pixel `phase`.
 
-    Calls raise ValueError when scale does not divide H and W. LR pixels lie (scale - 1) / 2 - phase HR pixels above and to the
-    left of the middle of their blocks. Interpolation ignores this shift, learned filters find it. A flip reverses it, so
-    training uses no flips (see `centred`).
+    Calls raise ValueError if scale does not divide H and W. An LR pixel lies (scale - 1) / 2 - phase HR pixels above and to the
+    left of the middle of its block. Interpolation ignores this shift, and learned filters find it. A flip reverses the shift,
+    so that training uses no flips (see `centred`).
 
     Args:
-        phase: first kept row and column, 0 to scale - 1.
+        phase: First kept row and column, 0 to scale - 1.
 
     Raises:
-        UserError: the phase is out of range.
+        UserError: If the phase is negative; a call raises UserError if the phase is not below scale.
     """
 
     temporal = False
@@ -81,5 +81,5 @@ class Subsample:
         return hr[..., self.phase :: scale, self.phase :: scale].clone()
 
     def centred(self, scale: int) -> bool:
-        """Whether the kept pixel is the middle of its block, as with phase 1 at scale 3."""
+        """Return True if the kept pixel is the middle of its block, as with phase 1 at scale 3."""
         return 2 * self.phase == scale - 1

@@ -1,6 +1,6 @@
-"""Bootstrap confidence intervals of means.
+"""Bootstrap confidence intervals of mean scores.
 
-Whole segments are resampled instead of frames, because frames of one movie resemble each other.
+Whole segments (trajectories, clips, pictures) are resampled instead of frames, as frames of one movie resemble each other.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Interval = tuple[float, float]
 
 
 class Resampling:
-    """The segments of a split, drawn with replacement.
+    """Bootstrap of a split: its segments, drawn with replacement many times.
 
-    The draws are the same for every score and every method, so that differences and ratios of two methods are paired. Intervals
-    are percentile intervals; with few segments they are too narrow (Efron & Tibshirani 1993, chapter 13).
+    Every score and every method uses the same draws, so that differences and ratios of two methods are paired. Intervals are
+    95% percentile intervals; with few segments they are too narrow (Efron & Tibshirani 1993, chapter 13).
 
     Args:
-        segment_of: the segment of each frame, (N,).
-        resamples: number of draws.
-        seed: equal seeds give equal draws.
+        segment_of: The number or name of the segment of each frame, (N,).
+        resamples: Number of draws.
+        seed: Seed of the draws; equal seeds give equal draws.
     """
 
     def __init__(self, segment_of: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> None:
@@ -40,12 +40,12 @@ class Resampling:
             block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
 
     def mean(self, column: np.ndarray) -> Interval | None:
-        """Compute the interval of the mean of a score with one value per frame or per segment; NaN values do not count."""
+        """Return the 95% interval of the mean of a score with one value per frame or segment; NaN values do not count."""
         sums, counts = self._totals(column)
         return self._interval(sums, counts)
 
     def skill(self, mse: np.ndarray, reference: np.ndarray) -> Interval | None:
-        """Compute the interval of 1 - sum(mse) / sum(reference), over the frames with both values."""
+        """Return the 95% interval of 1 - sum(mse) / sum(reference) over the frames (N,) with both values."""
         both = np.isfinite(mse) & np.isfinite(reference)
         errors, counts = self._totals(np.where(both, mse, np.nan))
         others, _ = self._totals(np.where(both, reference, np.nan))
@@ -53,7 +53,7 @@ class Resampling:
         return None if found is None else (1 - found[1], 1 - found[0])
 
     def _totals(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sum and count the finite values of each segment."""
+        """Return the sum and the number of the finite values in each segment."""
         if len(column) not in (len(self.index), self.segments):
             raise ValueError(f"{len(column)} values for {len(self.index)} frames in {self.segments} segments")
         index = self.index if len(column) == len(self.index) else np.arange(self.segments)
@@ -62,7 +62,7 @@ class Resampling:
         return sums, np.bincount(index, present, minlength=self.segments)
 
     def _interval(self, above: np.ndarray, below: np.ndarray, *, present: np.ndarray | None = None) -> Interval | None:
-        """Compute the interval of a ratio of two sums over segments; None if fewer than MIN_SEGMENTS segments have a value."""
+        """Return the interval of a ratio of two sums over segments; None for fewer than MIN_SEGMENTS segments with a value."""
         present = below > 0 if present is None else present
         if np.count_nonzero(present) < MIN_SEGMENTS:
             return None
@@ -75,6 +75,6 @@ class Resampling:
         return float(low), float(high)
 
     def _over_draws(self, totals: np.ndarray) -> np.ndarray:
-        """Sum over the segments of every draw: (S,) -> (resamples,)."""
+        """Sum the totals of the drawn segments for every draw: (S,) -> (resamples,)."""
         rows = max(1, _BLOCK // max(1, self.segments))
         return np.concatenate([self.times[at : at + rows] @ totals for at in range(0, len(self.times), rows)])

@@ -1,4 +1,4 @@
-"""The checkpoints of one evaluation: reading, naming and refusing those whose scores would not be comparable."""
+"""Reading and naming of the checkpoints to evaluate, with a check that their scores are comparable."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Checkpoint:
     """A checkpoint to evaluate.
 
     Attributes:
-        method: the name of its row.
-        trained: what the file holds.
-        config: the config of its training, with the changes of the command line.
+        method: Name of the checkpoint's row in the results table.
+        trained: Content of the checkpoint file.
+        config: Config of the training run, with the changes from the command line.
     """
 
     method: str
@@ -34,11 +34,11 @@ class Checkpoint:
 
     @property
     def data_sha256(self) -> Any:
-        """The checksum of its training data."""
+        """The SHA-256 checksum of the training data; None if the checkpoint does not record it."""
         return self.trained.facts.get("sha256")
 
     def protocol(self, ood_scores: dict[str, Any]) -> dict[str, Any]:
-        """Describe the checkpoint for the report."""
+        """Return the facts about the checkpoint for the report; `ood_scores` has out-of-distribution scores by split."""
         steps = self.config.consistency_steps if self.config.consistency == "backprojection" else None
         return {
             "method": self.method,
@@ -53,10 +53,10 @@ class Checkpoint:
 
 
 def read_evaluated_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
-    """Read the checkpoints that the evaluation config names.
+    """Read the checkpoints that the config of `vsr evaluate` names.
 
     Raises:
-        UserError: if a file cannot be read or is given twice, or if the rows would not be comparable.
+        UserError: If a file cannot be read or is given twice, or if the scores of two checkpoints would not be comparable.
     """
     paths = cfg.checkpoint if OmegaConf.is_list(cfg.checkpoint) else [cfg.checkpoint]
     trained = [read_trained(Path(str(path)).expanduser()) for path in paths]
@@ -70,7 +70,7 @@ def read_evaluated_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
 
 
 def _methods(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
-    """Name the row of each checkpoint by its run and its consistency, and by the run's folder where several share that name."""
+    """Return a unique name for each checkpoint, from its run and its consistency method, plus the run's folder if needed."""
     names = [
         method_name(str(each.config.name), config.consistency, each.config.consistency)
         for each, config in zip(trained, configs, strict=True)
@@ -85,7 +85,7 @@ def _methods(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
 
 
 def _with_command_line(trained: Trained, cfg: DictConfig) -> DictConfig:
-    """The config of the training, with the changes of the command line."""
+    """Return a copy of the training config with the changes from the command line."""
     config = trained.config.copy()
     OmegaConf.resolve(config)
     config.trainer = cfg.trainer
@@ -97,7 +97,7 @@ def _with_command_line(trained: Trained, cfg: DictConfig) -> DictConfig:
 
 
 def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictConfig]) -> None:
-    """Raise UserError when rows would not have the same pixels, frames, range, degradation and split."""
+    """Raise UserError if two checkpoints would be scored on different splits, frames, pixels, ranges or degradations."""
     (path, config), (other_path, other_config) = first, other
     for key, typed in SHARED.items():
         if other_config[key] != config[key]:

@@ -1,4 +1,4 @@
-"""The evaluation of checkpoints beside the baselines, on the same pixels, frames, range, degradation and split."""
+"""Evaluation of checkpoints and baseline methods on the same pixels, frames, data range, degradation and splits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SAMPLE_VALUES = 1 << 26  # pixel values of all methods together in a movie of th
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of each split: a network in the harness that scores it, and the seconds that its training took."""
+    """A method to score: its name, its LightningModule, its training time in seconds, and a flag for baseline methods."""
 
     method: str
     module: SRModule
@@ -53,17 +53,17 @@ class Candidate:
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Score checkpoints beside the baselines and write a report.
+    """Score checkpoints and baseline methods on the same frames, and write a report.
 
     Args:
-        cfg: the evaluation config; without `data` the checkpoints are scored on the data of their training.
-        folder: where the report is written.
+        cfg: Config of `vsr evaluate`; without `data`, checkpoints are scored on the data of their training.
+        folder: Folder of the report.
 
     Returns:
-        "rows" of the table and the "protocol" of the scores.
+        A dictionary with "rows", the rows of the results table, and "protocol", the data and settings of the scores.
 
     Raises:
-        UserError: if something cannot be read, or if the scores of the checkpoints would not be comparable.
+        UserError: If something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
     require_single_process("evaluate.py", cfg.trainer)
     quiet_fit_warnings()
@@ -92,7 +92,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModule:
-    """Build the data module and check that all networks fit its frames."""
+    """Build the data module and check that its channels fit every network and its frames fit the evaluation window."""
     data = build_data(config, *(each.trained.bounds for each in checkpoints))
     for trained in (each.trained for each in checkpoints):
         if data.channels != trained.channels:
@@ -109,7 +109,7 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> Candidate:
 
 
 def _baselines(networks: list[Candidate], checkpoints: list[Checkpoint], data: SRDataModule) -> list[Candidate]:
-    """Build the baselines of the first checkpoint, and the linear filters of others that were fitted to other data."""
+    """Build the baseline methods: interpolations, and a linear filter for each data set that checkpoints were trained on."""
     found = build_baselines(networks[0].module, data.channels)
     if (projected := build_consistent(found["bicubic"], data.degradation, data.scale)) is not None:
         linear = found.pop("linear")
@@ -124,14 +124,14 @@ def _baselines(networks: list[Candidate], checkpoints: list[Checkpoint], data: S
 
 
 def _interim_results(network: Candidate, checkpoint: Checkpoint, several: bool) -> list[Candidate]:
-    """Build a candidate for each intermediate result of a combined network."""
+    """Build a candidate for each intermediate output of a `Cascade` of two networks; return [] for any other network."""
     seconds = checkpoint.trained.stage_seconds.get("first", 0.0)
     parts = build_interim(network.module)
     return [Candidate(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
 
 
 def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) -> list[Scored]:
-    """Score every candidate on every test split, in the order of the splits."""
+    """Score every candidate on every test split; return the scores in the order of the splits."""
     properties = _data_properties(config, data)
     found: list[Scored] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
@@ -160,7 +160,7 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) 
 
 
 def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
-    """Gather the properties of each test split that decide its scores."""
+    """Return, for each test split, the properties of the data that decide which scores apply."""
     return {
         split: DataProperties(
             scale=data.scale,
@@ -177,7 +177,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
 
 
 def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Compute the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
+    """Return the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
     found: dict[str, Any] = {}
     for split in data.test_splits:
         score = out_of_distribution_score(
@@ -192,7 +192,7 @@ def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) 
 
 @torch.no_grad()
 def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample]:
-    """Yield a few frames from the middle of each test split, super-resolved by every method."""
+    """Yield, for each test split, a few frames from its middle, super-resolved by every method."""
     context = max(candidate.module.network.context for candidate in candidates)
     normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
     for split in data.test_splits:
@@ -219,7 +219,7 @@ def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample
 
 
 def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:
-    """Choose as many frames as can be shown from the middle of the longest segment: the first one and the one after the last."""
+    """Return the range start..stop-1 of frames to show: at most 24, fewer if large, from the middle of the longest segment."""
     a, b = max(frames.segments, key=lambda segment: segment[1] - segment[0])
     height, width = frames.smallest_size()
     count = max(1, min(SAMPLE_FRAMES, b - a, SAMPLE_VALUES // (height * width * frames.channels * (methods + 2))))

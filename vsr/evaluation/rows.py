@@ -1,4 +1,4 @@
-"""The rows of a results table: mean scores of each method on each split, gains over the references and confidence intervals."""
+"""Rows of a results table: mean scores of each method on each split, gains over references, confidence intervals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Row = dict[str, Any]
 
 
 def scores_in_rows(scored: Sequence[Scored]) -> list[str]:
-    """List the scores of all methods in the order of their definitions.
+    """Return the names of all scores that any method has, in the order of `vsr.metrics.definitions.DEFINITIONS`.
 
     Raises:
-        ValueError: if a score has no definition.
+        ValueError: If a score has no definition.
     """
     names = {name for one in scored for name in (*one.frames, *one.segments)}
     if unknown := sorted(names - set(DEFINITIONS)):
@@ -29,10 +29,10 @@ def scores_in_rows(scored: Sequence[Scored]) -> list[str]:
 
 
 def group_rows_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
-    """Group scores by split and then by method, in the order of their first appearance.
+    """Group scores as split -> method -> scores, in the order of their first appearance.
 
     Raises:
-        ValueError: if a method comes twice, or if methods were not scored on the same frames.
+        ValueError: If a method comes twice in a split, or if the methods of a split were not scored on the same frames.
     """
     found: dict[str, dict[str, Scored]] = {}
     for one in scored:
@@ -47,16 +47,17 @@ def group_rows_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]
 
 
 def build_rows(scored: Sequence[Scored]) -> list[Row]:
-    """Build one row per split and method.
+    """Build one row of the results table per split and method.
 
     Returns:
-        Rows of plain numbers, None where there is no value, splits together. A row has split, method, baseline, frames and
-        segments (the numbers that have a score), the mean of every score, `gain_X` (mean PSNR minus the PSNR of the reference X,
-        dB) and `skill_X` (1 - MSE / MSE of X) over the frames that both have, parameters, train_seconds, and intervals: the 95%
-        intervals [low, high] by key, where there are enough segments.
+        Rows of plain numbers, with None for a missing value; rows of one split stand together. A row has "split", "method" and
+        "baseline"; "frames" and "segments", the numbers of frames and segments that have a score; the mean of every score;
+        `gain_X`, the mean PSNR minus the PSNR of the reference X in dB; `skill_X`, 1 - MSE / MSE of X; "parameters";
+        "train_seconds"; and "intervals", the 95% intervals [low, high] by key, if there are enough segments. Gains and skills
+        use the frames that both methods have a value for.
 
     Raises:
-        ValueError: see `group_rows_by_split` and `scores_in_rows`.
+        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_rows_by_split`).
     """
     names = scores_in_rows(scored)
     rows = []
@@ -93,7 +94,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
 
 
 def _has_scores(one: Scored) -> np.ndarray:
-    """Tell for each frame whether it has any score, (N,)."""
+    """Return the mask of the frames that have any score, (N,) bool."""
     found = np.zeros(len(one.segment_of), bool)
     for column in one.frames.values():
         found |= ~np.isnan(column)
@@ -107,5 +108,5 @@ def _skill(mse: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _number(value: float) -> float | None:
-    """Replace NaN and infinity, which JSON lacks, by None."""
+    """Return the value, or None for NaN and infinity, which JSON lacks."""
     return float(value) if math.isfinite(value) else None

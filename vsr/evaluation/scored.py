@@ -1,4 +1,4 @@
-"""Scores and sample frames of one method on one split, the input of every report."""
+"""Scores of one method on one split, and sample frames of a split: the input of every report."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Column = np.ndarray  # float64, one value per frame, per segment or per point of
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """The scores of one method on one split; names are those of `vsr.metrics.definitions.DEFINITIONS`.
+    """The scores of one method on one split. Names of scores are the keys of `vsr.metrics.definitions.DEFINITIONS`.
 
     Attributes:
-        split: name of the split.
-        method: name of the method; baselines are methods too.
-        frames: score -> one value per frame (N,), frames in the order of the split.
-        segments: score -> one value per segment (S,), for scores of consecutive frames.
-        segment_of: (N,) whole numbers, the segment (trajectory, clip, picture) that each frame belongs to.
-        curves: name -> columns of equal length, means over the split: "spectrum" has "wavenumber" (cycles per HR pixel), "sr",
+        split: Name of the split.
+        method: Name of the method; baselines are methods too.
+        frames: Score -> one value per frame (N,), with frames in the order of the split.
+        segments: Score -> one value per segment (S,), for scores of consecutive frames.
+        segment_of: The segment (trajectory, clip or picture) that each frame belongs to, (N,) integers.
+        curves: Name -> columns of equal length, means over the split: "spectrum" has "wavenumber" (cycles per HR pixel), "sr",
             "hr" (power) and "coherence"; "temporal_spectrum" has "frequency" (cycles per frame), "sr" and "hr".
-        parameters: numbers that the network learned or was fitted to.
-        train_seconds: seconds of training; 0 without training.
-        baseline: the method is a row of every table, not a network under evaluation.
+        parameters: Number of learned or fitted parameters.
+        train_seconds: Seconds of training; 0 without training.
+        baseline: True for a method that is a row of every table, False for a network under evaluation.
     """
 
     split: str
@@ -37,7 +37,7 @@ class Scored:
     baseline: bool = False
 
     def mean(self, score: str) -> float:
-        """Return the mean over the frames (or segments) with the score; NaN if there are none."""
+        """Return the mean of a score over the frames (or segments) that have a value; NaN if none has a value."""
         column = self.frames.get(score, self.segments.get(score))
         return float(np.nanmean(column)) if column is not None and np.isfinite(column).any() else float("nan")
 
@@ -47,11 +47,11 @@ class Sample:
     """Consecutive frames of a split for figures and movies: float32 in the unit interval, at full size.
 
     Attributes:
-        split: name of the split.
-        first: number of the first of these frames in the split.
+        split: Name of the split.
+        first: Number of the first frame in the split.
         lr: LR frames (T, C, h, w).
-        hr: true frames (T, C, H, W).
-        methods: predictions (T, C, H, W) by method, with the truth in place of a border that a network does not give.
+        hr: True HR frames (T, C, H, W).
+        methods: Method -> predicted frames (T, C, H, W), with HR pixels in the border that a network does not predict.
         window: (y, x) HR pixels per side that do not count in the scores.
     """
 

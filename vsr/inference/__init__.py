@@ -1,1 +1,1 @@
-"""A trained network on movies of any length and size: tiles, streams, files."""
+"""Upscaling of arrays, files and streams of any length and size with a trained network."""

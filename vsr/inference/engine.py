@@ -1,4 +1,4 @@
-"""A trained network as a function of LR frames in physical units, in tiles and blocks of frames that fit into memory."""
+"""Application of a trained network to LR frames in physical units, in tiles and blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -27,29 +27,31 @@ PROBE = 24  # LR pixels per side of the frame on which the memory per pixel is m
 
 
 class NonFiniteOutput(UserError):
-    """The network made infinite values or NaN of finite values."""
+    """Error that is raised if a network turns finite values into NaN or infinity."""
 
 
 class Engine:
-    """A function of LR frames that gives SR frames, both (T, C, height, width) in physical units, float32 on the CPU.
+    """A function from LR frames to SR frames, both (T, C, height, width) float32 in physical units on the CPU.
 
-    `consistency` of the module is applied to whole frames, after tiles were put together.
+    The consistency of the module, which makes SR frames agree with their LR frames, is applied to whole frames, after tiles
+    were put together.
 
     Args:
-        module: a trained network with its normalizer and consistency.
-        options: `ends` is "replicate" if it is None; `consistency` and `consistency_steps` are those of the module.
-        channels: of the frames.
-        centred: whether an LR pixel lies in the middle of its block of HR pixels, which `options.ensemble` needs.
+        module: A trained network with its normalizer and consistency.
+        options: Options of upscaling. `ends` is "replicate" if it is None. The consistency of `module` replaces the options
+            `consistency` and `consistency_steps`.
+        channels: Number of channels of a frame.
+        centred: True if an LR pixel lies in the middle of its block of HR pixels, which `options.ensemble` needs.
 
     Attributes:
         scale: SR pixels per LR pixel along y and x.
         context: LR frames on each side on which an SR frame depends.
         reach: LR pixels on each side on which an SR pixel depends.
-        border: (y, x) LR pixels per side that are made up around a frame, so that SR has exactly `scale` times its size.
+        border: (y, x) LR pixels that are added on each side of a frame, so that SR has exactly `scale` times its size.
         tile_area: LR pixels that are computed at once, over all frames of a block.
 
     Raises:
-        UserError: options contradict each other, the network or the device.
+        UserError: If options contradict each other, the network or the device.
     """
 
     def __init__(self, module: SRModule, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
@@ -85,14 +87,14 @@ class Engine:
             self._network = torch.compile(self._network, dynamic=True)  # type: ignore[assignment]
 
     def block(self, height: int, width: int) -> int:
-        """The number of LR frames of this size that are computed at once."""
+        """Return the number of LR frames of `height` x `width` pixels that are computed at once."""
         pixels = (height + 2 * self.border[0]) * (width + 2 * self.border[1])
         return max(1, min(MOST_FRAMES, self.tile_area // pixels))
 
     def window(self, start: int, stop: int, length: int) -> Tensor:
-        """Numbers of the LR frames that the SR frames start..stop-1 of a movie of `length` frames need, in order.
+        """Return the numbers of the LR frames that SR frames start..stop-1 of a movie of `length` frames need, in order.
 
-        Frames beyond the ends of the movie are replaced by others, as `ends` says.
+        Numbers beyond the ends of the movie are replaced according to the option `ends`.
         """
         return pad_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
@@ -101,16 +103,16 @@ class Engine:
         """Upscale a block of frames; pixels that are not finite (land, gaps) become blocks of NaN.
 
         Args:
-            lr: (n + 2 * context, C, h, w) in physical units, n frames and those around them.
-            exact: compute in single precision and without torch.compile, whatever the options say.
-            consistent: apply the consistency of the module; False for the output of the network itself.
-            first_frame: number of the first of the n frames in the movie, for errors.
+            lr: LR frames (n + 2 * context, C, h, w) in physical units: n frames and `context` frames on each side.
+            exact: True to compute in single precision and without torch.compile, whatever the options say.
+            consistent: True to apply the consistency of the module; False for the output of the network itself.
+            first_frame: Number in the movie of the first of the n frames, for error messages.
 
         Returns:
-            (n, C, h * scale, w * scale) in physical units.
+            SR frames (n, C, h * scale, w * scale) in physical units.
 
         Raises:
-            NonFiniteOutput: the network made infinite values or NaN of finite ones.
+            NonFiniteOutput: If the network turns finite values into NaN or infinity.
         """
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
         unit = self.module.normalizer(filled.to(self.device))
@@ -131,10 +133,10 @@ class Engine:
         return out
 
     def rounding_error(self, lr: Tensor) -> dict[str, float]:
-        """Compare the options with plain single precision.
+        """Return the rounding error of the options, relative to plain single precision.
 
         Args:
-            lr: (n + 2 * context, C, h, w) in physical units.
+            lr: LR frames (n + 2 * context, C, h, w) in physical units.
 
         Returns:
             "rms" and "max" of the differences in physical units; "psnr" in dB, with the data range of training.
@@ -164,7 +166,7 @@ class Engine:
         return total / 8  # type: ignore[return-value]
 
     def _apply_tiled(self, network: nn.Module, unit: Tensor) -> Tensor:
-        """(n + 2 * context, C, h, w) -> (n, C, H, W) in the unit interval, tile by tile."""
+        """Apply the network tile by tile: (n + 2 * context, C, h, w) -> (n, C, H, W), in the unit interval."""
         height, width = unit.shape[-2:]
         unit = self._add_border(unit)
         tiles = list(split_into_tiles(height, width, self.reach, self.tile_area, self.border))
@@ -178,7 +180,7 @@ class Engine:
         return out
 
     def _add_border(self, unit: Tensor) -> Tensor:
-        """Add the made-up border: from the opposite side along periodic axes, else mirrored."""
+        """Add the border around frames: pixels of the opposite side along periodic axes, mirrored pixels along other axes."""
         for axis, letter, n in zip((-2, -1), "yx", self.border, strict=True):
             if n:
                 size = unit.shape[axis]
@@ -192,7 +194,7 @@ class Engine:
         return unit
 
     def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile) -> Tensor:
-        """The SR pixels (n, C, H, W) of a tile of the frames `unit`, which have their border."""
+        """Compute the SR pixels (n, C, H, W) of a tile from `unit`, the LR frames with their border."""
         seen = unit[..., slice(*tile.seen_y), slice(*tile.seen_x)]
         if self.kind == "frame" and self.options.channels_last:
             sr = network(seen.contiguous(memory_format=torch.channels_last))
@@ -212,7 +214,7 @@ class Engine:
         return sr[..., spans[0], spans[1]]
 
     def _choose_tile_area(self) -> int:
-        """LR pixels, over all frames of a block, whose intermediate results fit into `options.memory`."""
+        """Return the number of LR pixels, over all frames of a block, whose intermediate results fit into `options.memory`."""
         if self.options.tile is not None:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach

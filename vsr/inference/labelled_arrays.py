@@ -16,18 +16,19 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
     """Upscale an xarray.DataArray along rows and columns.
 
     Args:
-        movie: has one dimension each for rows and columns, found by name or CF attributes; it may have one for time, and has one
-            for channels if the network has several. Each index of a further dimension is a movie of its own.
+        movie: The DataArray, with a dimension for rows, one for columns, optionally one for time, and one for channels if the
+            network has several. Dimensions are found by name or CF attributes. Each index of a further dimension is a movie of
+            its own.
         scale: SR pixels per LR pixel.
-        channels: of the network.
-        upscale: (T, channels, h, w) float32 -> (T, channels, h * scale, w * scale).
+        channels: Number of channels of the network.
+        upscale: Function (T, channels, h, w) float32 -> (T, channels, h * scale, w * scale).
 
     Returns:
-        A DataArray of float32 with the same dimensions and attributes. Coordinates along rows or columns are refined by
-        `vsr.io.writers.coordinates.refine_coordinates`; those that cannot be refined (texts, one pixel) are left out.
+        A float32 DataArray with the same dimensions and attributes. Coordinates along rows or columns are refined by
+        `vsr.io.writers.coordinates.refine`; coordinates that cannot be refined (texts, one pixel) are left out.
 
     Raises:
-        UserError: rows, columns or channels cannot be told from the names of dimensions.
+        UserError: If the dimensions of rows, columns or channels are unclear from their names.
     """
     import xarray
 
@@ -49,7 +50,7 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
 
 
 def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
-    """Names of the dimensions that mean time, channels, rows and columns ("t", "c", "y", "x"). Raises UserError."""
+    """Return the names of the dimensions for time, channels, rows and columns as "t", "c", "y", "x". Raises UserError."""
     found = {name: axis_meanings(str(name), movie.coords[name].attrs if name in movie.coords else {}) for name in movie.dims}
     letters = {letter: [name for name, own in found.items() if own == {letter}] for letter in "tcyx"}
     dims = f"dimensions {', '.join(map(str, movie.dims))}"
@@ -62,7 +63,7 @@ def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
 
 
 def _refine(coord: Any, spatial: list[Any], scale: int) -> Any:
-    """A coordinate of the finer movie, as xarray.Variable; None if it cannot be refined."""
+    """Return a coordinate of the upscaled movie as xarray.Variable; None if the coordinate cannot be refined."""
     import xarray
 
     own = [dim for dim in coord.dims if dim in spatial]

@@ -1,4 +1,4 @@
-"""The policy for movies that are unlike the training data: warn, or use the linear filter (guard=)."""
+"""Policy for movies that are unlike the training data: warn, or use the linear filter (config key `guard`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ NAMED = 5  # movies of a file that get a warning each
 
 
 def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[int]:
-    """Find the movies that the linear filter is to upscale, and warn of movies that the network does not know.
+    """Warn of movies that are unlike the training data, and return the movies that the linear filter must upscale.
 
     Args:
-        source: the movies; their first frames are read.
-        upscaler: the network.
+        source: LR movies; their first frames are read.
+        upscaler: Network with its linear filter.
         policy: "warn" to warn only, "linear" to use the linear filter, "off" to measure nothing.
 
     Returns:
-        Numbers of the unfamiliar movies for "linear", otherwise none.
+        Numbers of the unfamiliar movies for the policy "linear", otherwise [].
 
     Raises:
-        UserError: the policy is "linear", and the score cannot be measured.
+        UserError: If the policy is "linear" and the out-of-distribution score cannot be measured.
     """
     if policy == "off":
         return []
@@ -49,7 +49,7 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
 
 
 def _reason(upscaler: Upscaler, source: Source) -> str:
-    """Why the score cannot be measured."""
+    """Explain why the out-of-distribution score cannot be measured."""
     if upscaler.trained.consistency is None:
         return f"{upscaler.trained.path} does not say how well the network agreed with LR in validation"
     return f"frames of {source.height}x{source.width} are too small, or hold too little, to compare the network on them"

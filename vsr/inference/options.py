@@ -17,28 +17,29 @@ CHOICES = {"device": (*DEVICES, "mps"), "precision": PRECISIONS, "periodic": PER
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleOptions:
-    """How a trained network is applied to LR frames.
+    """Settings for the application of a trained network to LR frames.
 
-    `device`, `tile` and `memory` change where and how fast a result is computed, never the result. `precision`, `compile` and
-    `channels_last` change it by rounding.
+    `device`, `tile` and `memory` change the place and the speed of a computation, never the result. `precision`, `compile` and
+    `channels_last` change the result by rounding.
 
     Attributes:
         device: "cpu", "cuda", "mps" (from Python only), or "auto" for "cuda" if there is such a GPU.
-        precision: "fp32", "bf16" or "fp16", of the network's arithmetic. Normalization, bicubic interpolation and sums stay in
-            float32.
-        compile: generate code with torch.compile; pays for movies of some hundred frames or more.
-        channels_last: use this memory format in frame networks.
-        ensemble: average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"): 8 times the work.
-        periodic: "x", "y" or "xy" for a field that continues at the opposite border; "none".
-        ends: "replicate" or "reflect", what stands in for frames beyond the ends of a movie; None as in training.
-        consistency: "none", "projection" or "backprojection": whether SR frames are changed so that their degradation gives the
-            LR frames; None as in training.
-        consistency_steps: steps of "backprojection", 1 or more; None as in training.
-        tile: side of a tile in LR pixels, about; 0 for whole frames; None to derive the tile from `memory`.
+        precision: "fp32", "bf16" or "fp16" for the arithmetic of the network. Normalization, bicubic interpolation and sums
+            stay in float32.
+        compile: True to generate code with torch.compile; worth its cost for movies of some hundred frames or more.
+        channels_last: True to use this memory format in frame networks.
+        ensemble: True to average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"), which is
+            8 times the work.
+        periodic: Axes along which a field continues at the opposite border: "none", "x", "y" or "xy".
+        ends: Padding beyond the ends of a movie: "replicate" (nearest frame) or "reflect" (mirrored); None as in training.
+        consistency: Method that changes SR frames so that their degradation gives the LR frames: "none", "projection" or
+            "backprojection"; None as in training.
+        consistency_steps: Steps of "backprojection", 1 or more; None as in training.
+        tile: Approximate side of a tile in LR pixels; 0 for whole frames; None to derive the tile from `memory`.
         memory: MiB that the intermediate results of the network may take.
 
     Raises:
-        UserError: a value is not one of those listed here.
+        UserError: If a value is not listed here.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -63,16 +64,16 @@ class UpscaleOptions:
 
     @classmethod
     def from_config(cls, config: UpscaleSchema) -> UpscaleOptions:
-        """Take the options from the config of upscale.py."""
+        """Build the options from the config of upscale.py."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
     @property
     def approximate(self) -> bool:
-        """Whether results differ by rounding from those of plain single precision."""
+        """Return True if results differ by rounding from results in plain single precision."""
         return self.precision != "fp32" or self.compile or self.channels_last
 
     def torch_device(self) -> torch.device:
-        """The device to compute on. Raises UserError for "cuda" without a GPU."""
+        """Return the device to compute on. Raises UserError for "cuda" without a GPU."""
         available = torch.cuda.is_available()
         if self.device == "cuda" and not available:
             raise UserError("device=cuda: torch finds no GPU here; type device=cpu")

@@ -1,15 +1,16 @@
-"""Out-of-distribution score of a movie, from its LR frames alone.
+"""Out-of-distribution score of a movie, computed from its LR frames alone.
 
-On a movie unlike its training data a network may be far below the best linear filter, and nothing in its sharp output shows it.
-Two measures need no HR frames:
+On a movie unlike its training data, a network may be far worse than the best linear filter, and its sharp output does not show
+this. Two measures need no HR frames.
 
-- One scale coarser, the LR frames are the truth. They are degraded once more, and the network must restore them clearly better
-  than the linear filter does. (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train on such
-  pairs.)
-- The SR frames, degraded, must agree with the LR frames about as well as they did in validation.
+First, the LR frames are the truth one scale coarser: they are degraded once more, and the network must restore them clearly
+better than the linear filter does. (Shocher et al., "Zero-shot super-resolution using deep internal learning", 2018, train on
+such pairs.)
 
-A network that fails both is not to be trusted. docs/guides/out-of-distribution.md has measurements on all families of the climate
-data.
+Second, the SR frames, degraded, must agree with the LR frames about as well as in validation.
+
+A network that fails both tests is not to be trusted. docs/guides/out-of-distribution.md has measurements on all families of the
+climate data.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ BORDER = 4  # LR pixels per side that do not count in the agreement, for the sam
 
 
 class OODScore(NamedTuple):
-    """How unlike its training data a movie is to a network.
+    """Out-of-distribution score: measures of the difference between a movie and the training data of a network.
 
     Attributes:
         coarser_gain: PSNR of the network minus PSNR of the linear filter one scale coarser, in dB.
-        disagreement: LR consistency error divided by the error in validation.
+        disagreement: LR consistency error (degraded SR frames against LR) divided by the same error in validation.
     """
 
     coarser_gain: float
@@ -52,11 +53,11 @@ class OODScore(NamedTuple):
 
     @property
     def unfamiliar(self) -> bool:
-        """Whether the linear filter is to be preferred to the network."""
+        """Return True if the linear filter is to be preferred to the network."""
         return self.coarser_gain < LEAST_GAIN and self.disagreement > MOST_DISAGREEMENT
 
     def as_json(self) -> dict[str, float | bool]:
-        """The score under the names that it has in results.json."""
+        """Return the score under its names in results.json."""
         return {"coarser": self.coarser_gain, "disagreement": self.disagreement, "strange": self.unfamiliar}
 
     def __str__(self) -> str:
@@ -70,17 +71,17 @@ class OODScore(NamedTuple):
 def out_of_distribution_clip_score(
     engine: Engine, degradation: Degradation, validation_error: float | None, clips: Iterable[Tensor]
 ) -> OODScore | None:
-    """Compute the mean score over clips of one movie.
+    """Compute the out-of-distribution score of one movie as the mean over clips.
 
     Args:
-        engine: the network; `engine.module.reference` is the linear filter that was fitted to the same training frames.
-        degradation: the degradation that made the LR frames.
-        validation_error: the LR consistency error in validation; None if it is unknown.
+        engine: The network; `engine.module.reference` is the linear filter that was fitted to the same training frames.
+        degradation: The degradation that made the LR frames.
+        validation_error: The LR consistency error in validation; None if it is unknown.
         clips: LR frames (n + 2 * context, C, h, w) in physical units.
 
     Returns:
-        None if the frames are too small to be degraded once more, or constant, if the validation error is unknown, the
-        degradation is not linear or the module has no linear filter.
+        The score. None if the frames are constant or too small to be degraded once more, if the validation error is unknown, if
+        the degradation is not linear, or if the module has no linear filter.
     """
     degrade, linear = repeatable_degradation(degradation, engine.scale), engine.module.reference
     if degrade is None or validation_error is None or linear is None:
@@ -95,7 +96,7 @@ def out_of_distribution_clip_score(
 def out_of_distribution_score(
     module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
 ) -> OODScore | None:
-    """Compute the score of a split of a data set, from the first frames of up to SEGMENTS of its movies."""
+    """Compute the out-of-distribution score of a split on the CPU, from the first frames of up to SEGMENTS of its movies."""
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
@@ -105,7 +106,7 @@ def out_of_distribution_score(
 
 @torch.inference_mode()
 def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[float, float] | None:
-    """(dB over the linear filter one scale coarser, LR consistency error); None if they cannot be measured."""
+    """Return (PSNR gain over the linear filter one scale coarser in dB, LR consistency error) of a clip, or None."""
     scale, context, normalizer = engine.scale, engine.context, engine.module.normalizer
     height, width = (size // scale * scale for size in lr.shape[-2:])
     if min(height, width) < scale * SMALLEST:

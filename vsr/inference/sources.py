@@ -1,4 +1,4 @@
-"""LR movies that are read frame by frame: from array files, videos and pictures."""
+"""LR movies that are read frame by frame from array files, videos and pictures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
 
 
 class Source(Protocol):
-    """LR movies of one frame size (channels, height, width).
+    """A reader of LR movies that all have the same number of channels, height and width.
 
     Attributes:
-        lengths: the number of frames of each movie; None for a movie whose end is only found by reading.
+        lengths: Number of frames of each movie; None for a movie whose end is only found by reading.
+        channels: Number of channels of a frame.
+        height: Height of a frame in pixels.
+        width: Width of a frame in pixels.
     """
 
     lengths: list[int | None]
@@ -26,16 +29,16 @@ class Source(Protocol):
     width: int
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w) of a movie, float32 in physical units, in order from frame `start` to the end."""
+        """Yield the frames (C, h, w) of a movie from frame `start` to the end, float32 in physical units."""
         ...
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
-        """The frames (C, h, w) of a movie from the first on, to look at before they are read by `frames`."""
+        """Yield the frames (C, h, w) of a movie from the first on, for inspection before `frames` reads them."""
         ...
 
 
 class ArraySource:
-    """The movies of an array file."""
+    """Reader of the LR movies in an array file."""
 
     def __init__(self, array: ArrayMovie) -> None:
         movies, self.channels, length, self.height, self.width = array.shape
@@ -53,7 +56,7 @@ class ArraySource:
 
 
 class VideoSource:
-    """The frames of a video or of a folder of pictures, as one movie of code values 0..255."""
+    """Reader of a video or a folder of pictures as one LR movie, with code values 0..255."""
 
     def __init__(self, blocks: VideoBlocks) -> None:
         self.blocks = blocks

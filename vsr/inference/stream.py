@@ -1,4 +1,4 @@
-"""Upscaling of movies in constant memory: one thread reads ahead, one computes, one writes behind."""
+"""Upscaling of movies in constant memory, with one thread each for reading, computing and writing."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (
 def read_stream_windows(
     frames: Iterable[np.ndarray], start: int, *, base: int, context: int, block: int, ends: Ends
 ) -> Iterator[Tensor]:
-    """Cut the frames of a movie into blocks, each with the frames around it that the network needs.
+    """Cut the frames of a movie into blocks, each with the neighbouring frames that the network needs.
 
     Args:
         frames: LR frames (C, h, w) of the movie, from frame `base` to the end.
-        start: the first frame that is to be computed.
-        base: max(0, start - context).
-        context: frames on each side on which an output frame depends.
-        block: output frames per block; the last block may have fewer.
-        ends: what stands in for frames beyond the ends of the movie.
+        start: Number of the first output frame.
+        base: Number of the first frame in `frames`: max(0, start - context).
+        context: Frames on each side on which an output frame depends.
+        block: Output frames per block; the last block may have fewer.
+        ends: Padding beyond the ends of the movie.
 
     Yields:
         LR frames (n + 2 * context, C, h, w) for n output frames, block after block.
@@ -66,21 +66,21 @@ def upscale_stream(
     on_first_block: Callable[[Tensor], None] | None = None,
     replacements: Mapping[int, Engine] | None = None,
 ) -> int:
-    """Compute all frames that `sink` lacks and finish it.
+    """Compute all SR frames that the output still lacks, and complete the output.
 
-    After an error or Ctrl-C both threads end, the computed frames are flushed and the sink is closed. After NonFiniteOutput the
-    computed frames are deleted, as any later run would fail in the same way.
+    After an error or Ctrl-C, the threads for reading and writing end, the computed frames are flushed and the sink is closed.
+    After NonFiniteOutput the computed frames are deleted, as any later run would fail in the same way.
 
     Args:
-        source: the LR movies.
-        engine: the network.
-        sink: takes SR frames (n, C, H, W), counted over all movies; `sink.done` frames are there already.
-        progress: called with the number of frames of each block that was handed to the writer.
-        on_first_block: called with the first block of LR frames, (n + 2 * context, C, h, w).
-        replacements: movie -> a frame network that is used for this movie instead of `engine`.
+        source: Reader of the LR movies.
+        engine: The network.
+        sink: Writer of SR frames (n, C, H, W), counted over all movies; its output already has `sink.done` frames.
+        progress: Function that is called with the number of frames of each block that was handed to the writer.
+        on_first_block: Function that is called with the first block of LR frames, (n + 2 * context, C, h, w).
+        replacements: Number of a movie -> a frame network that upscales this movie instead of `engine`.
 
     Returns:
-        The number of frames that were computed.
+        The number of computed frames.
     """
     computed, before = 0, sink.done
     stop = threading.Event()
@@ -133,7 +133,7 @@ def upscale_stream(
 
 
 def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop: threading.Event) -> None:
-    """Put (movie, block) into `incoming` until the end, then None; after an error the error."""
+    """Put pairs (number of the movie, LR block) into `incoming`, then None; put an error instead if reading fails."""
     torch.set_num_threads(1)
     try:
         try:
@@ -150,7 +150,7 @@ def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop
 
 
 def _write(sink: Sink, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
-    """Write the blocks of `outgoing` until None comes; an error goes into `failed`."""
+    """Write the blocks of `outgoing` until None comes; append an error to `failed`."""
     torch.set_num_threads(1)
     flushed = time.monotonic()
     try:
@@ -167,7 +167,7 @@ def _write(sink: Sink, outgoing: queue.Queue, failed: list[BaseException], stop:
 
 
 def _blocks_of_all_movies(source: Source, engine: Engine, done: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield (movie, block) of every movie, from output frame `done` on, counted over all movies."""
+    """Yield (number of the movie, LR block) from output frame `done` on, counted over all movies."""
     block = engine.block(source.height, source.width)
     for movie, length in enumerate(source.lengths):
         if length is not None and done >= length:
@@ -181,11 +181,11 @@ def _blocks_of_all_movies(source: Source, engine: Engine, done: int) -> Iterator
 
 
 class _Stopped(Exception):
-    """The consumer of a queue gave up."""
+    """Exception for a queue whose reader has stopped."""
 
 
 def _put(to: queue.Queue, value: object, stop: threading.Event) -> None:
-    """Wait for room in a queue. Raises _Stopped when `stop` is set."""
+    """Put a value into a queue as soon as it has room. Raises _Stopped when `stop` is set."""
     while not stop.is_set():
         with suppress(queue.Full):
             to.put(value, timeout=0.2)

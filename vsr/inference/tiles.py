@@ -1,4 +1,4 @@
-"""Division of large frames into tiles that give, put together, the result of the whole frame."""
+"""Division of large frames into tiles that, put together, give the same result as the whole frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of an LR frame that a tile computes, and those that the network sees for that, counted with the border."""
+    """A tile of an LR frame: the rows and columns to compute, and the rows and columns that the network sees for the tile.
+
+    The spans `y` and `x` are counted in the frame, `seen_y` and `seen_x` in the frame with its border.
+    """
 
     y: Span
     x: Span
@@ -21,17 +24,19 @@ class Tile:
 
 
 def split_into_tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0)) -> Iterator[Tile]:
-    """Cut an LR frame into tiles, each of which sees about `area` pixels at most.
+    """Cut an LR frame into tiles; the network sees about `area` pixels at most for each tile.
 
-    The network sees `reach` pixels more than a tile computes on each side on which the frame continues, and the border of the
-    frame elsewhere. So a pixel depends on the same pixels as without tiles, and differs by rounding only. A frame that fits is
-    one tile; else tiles are strips of whole rows or squares, whichever sees fewer pixels twice.
+    For each tile, the network sees `reach` more pixels on each side on which the frame continues, and the border of the frame
+    on other sides. So a pixel depends on the same pixels as without tiles, and differs by rounding only. A frame that fits is
+    one tile. Other frames are cut into strips of whole rows or into squares, whichever makes the network see fewer pixels
+    twice.
 
     Args:
-        height, width: of the frame, in LR pixels.
+        height: Rows of the frame.
+        width: Columns of the frame.
         reach: LR pixels on each side on which an SR pixel depends.
-        area: LR pixels that a tile may see.
-        border: (y, x) pixels per side of a made-up border, which are seen and never computed.
+        area: LR pixels that the network may see for a tile.
+        border: (y, x) pixels that were added on each side of the frame; they are seen but never computed.
     """
     above, left = border
     whole_height, whole_width = height + 2 * above, width + 2 * left
@@ -49,7 +54,7 @@ def split_into_tiles(height: int, width: int, reach: int, area: int, border: Spa
 
 
 def _split_evenly(size: int, most: int) -> Iterator[Span]:
-    """Cut 0..size into pieces of nearly equal length, none longer than `most`."""
+    """Cut the range 0..size into spans of nearly equal length, none longer than `most`."""
     count = ceil(size / most)
     edges = [i * size // count for i in range(count + 1)]
     yield from pairwise(edges)

@@ -1,4 +1,4 @@
-"""Trained networks as checkpoints hold them: weights, config, normalizer and degradation."""
+"""Trained networks read from checkpoints: weights, config, normalizer and degradation."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Trained:
     """A checkpoint of vsr, read and checked.
 
     Attributes:
-        path: the file.
-        sha256: of the file, in hexadecimal.
-        config: of the training run.
-        facts: about the training data: "channels", "bounds", "units", "name" and others.
-        state: the state dict of the module.
-        seconds: that the training took.
-        stage_seconds: that each stage of the training took, by name.
-        consistency: the LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
+        path: The file.
+        sha256: SHA-256 checksum of the file, in hexadecimal.
+        config: Config of the training run.
+        facts: Facts about the training data: "channels", "bounds", "units", "name" and others.
+        state: State dict of the LightningModule.
+        seconds: Seconds of training.
+        stage_seconds: Name of a stage of the training -> seconds of the stage.
+        consistency: LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Trained:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The physical values that are 0 and 1 to the network."""
+        """The physical values that the normalizer maps to 0 and 1."""
         low, high = self.facts["bounds"]
         return float(low), float(high)
 
@@ -66,11 +66,11 @@ class Trained:
         """Build the LightningModule of the training with the trained weights.
 
         Args:
-            config: a changed copy of the config of the training; None for the config itself.
-            test_splits: names of the splits that the module will be tested on.
+            config: A changed copy of the training config; None for the training config itself.
+            test_splits: Names of the splits that the module will be tested on.
 
         Raises:
-            UserError: the config is incomplete, or the weights are not those of the network that it names.
+            UserError: If the config is incomplete, or if the weights do not belong to the network that the config names.
         """
         config = config if config is not None else self.config
         try:
@@ -87,7 +87,7 @@ class Trained:
         return module.eval()
 
     def _check_size(self, config: DictConfig) -> None:
-        """Raise UserError for a network with more weights than the file holds, before memory and time are spent on it."""
+        """Raise UserError for a config whose network has more weights than the file, before the network takes memory."""
         held = sum(tensor.numel() for tensor in self.state.values())
         largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
@@ -102,10 +102,10 @@ class Trained:
 
 
 def read_trained(path: Path) -> Trained:
-    """Read a checkpoint and check the config in it.
+    """Read a trained network from a checkpoint and check its config.
 
     Raises:
-        UserError: the file is not a checkpoint of vsr, is damaged or incomplete, or its config names a class that is not allowed.
+        UserError: If the file is not a checkpoint of vsr, is damaged or incomplete, or has a config with a forbidden class.
     """
     content = read_checkpoint(path)
     card = content["vsr"]
@@ -127,7 +127,7 @@ def read_trained(path: Path) -> Trained:
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:
-    """The config of the training, with defaults for keys that older checkpoints lack."""
+    """Return the training config in a checkpoint's metadata, with defaults for keys that older checkpoints lack."""
     config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in DROPPED})
     for key in REQUIRED:
         if config.get(key) is None:
@@ -138,7 +138,7 @@ def _config_of(card: dict[str, Any]) -> DictConfig:
 
 
 def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
-    """The facts about the training data, with channels and bounds as numbers."""
+    """Return the facts about the training data in a checkpoint's metadata, with channels and bounds as numbers."""
     facts = dict(card["data"])
     low, high = facts["bounds"]
     facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
@@ -148,7 +148,7 @@ def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_state(path: Path, state: Any) -> None:
-    """Raise UserError unless it is a dictionary of plain tensors."""
+    """Raise UserError unless the state dict is a dictionary of plain tensors."""
     if not isinstance(state, dict):
         raise UserError(f"{path}: its state_dict is a {type(state).__name__}, not a dictionary of tensors")
     for name, tensor in state.items():
@@ -158,7 +158,7 @@ def _check_state(path: Path, state: Any) -> None:
 
 
 def _integers(value: Any) -> Iterator[int]:
-    """Yield all integers in a tree of plain values."""
+    """Yield all integers in nested dictionaries and lists."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _integers(each)
@@ -167,7 +167,7 @@ def _integers(value: Any) -> Iterator[int]:
 
 
 def _find_interpolation(value: Any) -> str | None:
-    """Return the first text with an interpolation in a tree of plain values, or None."""
+    """Return the first text with a config interpolation (${...}) in nested plain values, or None."""
     if isinstance(value, dict | list | tuple):
         inside = (*value, *value.values()) if isinstance(value, dict) else value
         return next((text for each in inside if (text := _find_interpolation(each)) is not None), None)

@@ -1,4 +1,4 @@
-"""Upscaling from file to file, the task of upscale.py."""
+"""Upscaling of a movie file to another file, the task of upscale.py."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the res
 
 
 def upscale_file(settings: UpscaleSchema) -> Path:
-    """Upscale the movie `input` with the network `checkpoint` and return the path; an interrupted run is continued.
+    """Upscale a movie file with the network of a checkpoint and return the output path; an interrupted run is continued.
 
     Raises:
-        UserError: a file cannot be read or written, or options contradict each other or the network.
+        UserError: If a file cannot be read or written, or if options contradict each other or the network.
     """
     require_single_process("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
@@ -67,7 +67,7 @@ def upscale_file(settings: UpscaleSchema) -> Path:
 
 
 def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
-    """Everything that the result depends on: an interrupted run is continued only if all of it is the same."""
+    """Return everything that the result depends on; only a run with the same identity continues an interrupted run."""
     about = given.stat()
     return {
         "checkpoint": upscaler.trained.sha256,
@@ -79,7 +79,7 @@ def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[
 
 
 def _default_output(given: Path, scale: int) -> Path:
-    """A path beside the input."""
+    """Return the default path of the output: beside the input, with the scale in its name."""
     if given.is_dir() and given.suffix != ".zarr":
         return given.with_name(f"{given.name}_x{scale}")
     suffix = given.suffix
@@ -93,7 +93,7 @@ def _default_output(given: Path, scale: int) -> Path:
 def _open_input_and_output(
     settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler
 ) -> tuple[Source, Sink, list[str]]:
-    """Open both, and list in sentences what the output will lack. Raises UserError."""
+    """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
     identity = _identity(settings, given, upscaler)
     if given.suffix.lower() in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
@@ -157,7 +157,7 @@ def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscal
 
 
 def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
-    """Log the rounding error of the options, and warn of values outside the training range."""
+    """Log the rounding error of the options, and warn of LR values outside the training range."""
     options = upscaler.options
     if options.approximate:
         error = upscaler.engine.rounding_error(lr)

@@ -1,4 +1,4 @@
-"""A trained network for use from Python: `vsr.load("best.ckpt").upscale(movie)`."""
+"""A trained network for use from Python, as in `vsr.load("best.ckpt").upscale(movie)`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Upscaler:
     """A trained network that upscales movies. `vsr.load` makes one from a checkpoint.
 
     Args:
-        trained: the checkpoint; scale, normalizer, degradation and ends travel in it.
-        options: how the network is applied. None values are replaced by those of the training.
+        trained: Content of the checkpoint, with scale, normalizer, degradation and ends.
+        options: Options of upscaling. None values are replaced by the values of the training.
 
     Attributes:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
-        bounds: the physical values that are 0 and 1 to the network.
+        bounds: The physical values that the normalizer maps to 0 and 1.
 
     Raises:
-        UserError: weights are not finite, or the options contradict each other or the network.
+        UserError: If weights are not finite, or if the options contradict each other or the network.
     """
 
     def __init__(self, trained: Trained, options: UpscaleOptions) -> None:
@@ -64,33 +64,33 @@ class Upscaler:
 
     @property
     def name(self) -> str:
-        """The network and its checkpoint, for histories: "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
+        """The name of the network and its checkpoint, such as "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
         name = consistent_method_name(str(self.config.name), self.config.consistency, self.trained.config.consistency)
         return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     @cached_property
     def linear(self) -> Engine:
-        """The linear filter that was fitted to the training frames of the network, with the same options."""
+        """The linear filter that was fitted to the training frames of the network, as an `Engine` with the same options."""
         module = build_baselines(self.module, self.channels)["linear"]
         module.consistency = self.module.consistency
         return Engine(module, self.options, channels=self.channels)
 
     def upscale(self, movie: Array) -> Array:
-        """Make a movie `scale` times finer along y and x. No frame is lost, and NaN stays NaN.
+        """Upscale a movie `scale` times along y and x. No frame is lost, and NaN stays NaN.
 
         Args:
-            movie: LR frames in physical units, the units of the training data.
-                A NumPy array or a torch tensor of any real dtype: (H, W), (T, H, W) or (T, C, H, W) for a network with one
-                channel; (C, H, W) or (T, C, H, W) for a network with C channels.
-                An xarray.DataArray: rows, columns and time are found by the names or CF attributes of dimensions (y, lat, x, lon,
-                time, ...); each index of a further dimension is a movie of its own.
+            movie: LR frames in physical units, the units of the training data. A NumPy array or a torch tensor has any real
+                dtype and the shape (H, W), (T, H, W) or (T, C, H, W) for a network with one channel, and (C, H, W) or (T, C, H,
+                W) for a network with C channels. In an xarray.DataArray, rows, columns and time are found by the names or CF
+                attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further dimension is a movie of its
+                own.
 
         Returns:
-            SR frames of the same type, dimensions and units, float32, on the same device; H and W are `scale` times larger.
-            A DataArray keeps its attributes, and its coordinates along rows and columns are refined.
+            SR frames of the same type, dimensions and units, float32, on the same device; H and W are `scale` times larger. A
+            DataArray keeps its attributes, and its coordinates along rows and columns are refined.
 
         Raises:
-            UserError: the type or the shape is none of these, or values are so large that the network overflows.
+            UserError: If the type or the shape is not listed here, or if values are so large that the network overflows.
         """
         if isinstance(movie, Tensor):
             return self._upscale_tensor(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
@@ -102,23 +102,23 @@ class Upscaler:
         raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
 
     def ood_score(self, movie: Array) -> OODScore | None:
-        """Measure on the first LR frames whether a movie is of the kind that the network was trained on.
+        """Compute the out-of-distribution score of a movie from its first LR frames.
 
         Args:
-            movie: as for `upscale`.
+            movie: LR frames as for `upscale`.
 
         Returns:
-            The score; `score.unfamiliar` says that the linear filter is to be preferred. None if it cannot be measured.
+            The score; `score.unfamiliar` is True if the linear filter is to be preferred. None if the score cannot be measured.
         """
         frames = self._as_frames(torch.as_tensor(np.asarray(movie), dtype=torch.float32))
         return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
-        """Compute `ood_score` of a movie that is read frame by frame.
+        """Compute the out-of-distribution score of a movie that is read frame by frame; see `ood_score`.
 
         Args:
-            frames: (C, h, w) in physical units, from the first frame on.
-            length: the number of frames of the movie; None if it is unknown.
+            frames: LR frames (C, h, w) in physical units, from the first frame on.
+            length: Number of frames of the movie; None if it is unknown.
             size: (h, w) in LR pixels.
         """
         engine = self.engine
@@ -132,13 +132,13 @@ class Upscaler:
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
     def _upscale_frames(self, frames: Tensor) -> Tensor:
-        """(T, C, h, w) -> (T, C, H, W), block by block."""
+        """Upscale frames block by block: (T, C, h, w) -> (T, C, H, W)."""
         engine, length, block = self.engine, len(frames), self.engine.block(*frames.shape[-2:])
         starts = range(0, length, block)
         return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first_frame=a) for a in starts])
 
     def _as_frames(self, movie: Tensor) -> Tensor:
-        """Reshape a movie to (T, C, h, w). Raises UserError for another shape."""
+        """Reshape a movie to (T, C, h, w). Raises UserError for a shape that does not fit the network."""
         expected = "(H, W), (T, H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
         if self.channels == 1 and movie.ndim in (2, 3):
             frames = movie.reshape(-1, 1, *movie.shape[-2:])

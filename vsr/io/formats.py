@@ -1,4 +1,4 @@
-"""Registry of the array file formats: one line per format. See docs/guides/adding-a-format.md."""
+"""Registry of the array file formats, one line per format. docs/guides/adding-a-format.md shows how to add a format."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """The two classes of a format as "module:Class". A module is imported when its class is first used."""
+    """Reader and writer class of one file format, each given as "module:Class" and imported when it is first used."""
 
     reader: str
     writer: str | None = None  # None for a format that is only read
 
     def load_reader(self) -> type[ArrayReader]:
-        """The class that recognises and reads the format."""
+        """Import and return the class that recognises and reads files of the format."""
         module, _, name = self.reader.partition(":")
         return getattr(import_module(module), name)
 
     def load_writer(self) -> ArrayWriter | None:
-        """The object that writes the format; None for a format that is only read."""
+        """Import the writer class of the format and return an instance, or None if the format is only read."""
         if self.writer is None:
             return None
         module, _, name = self.writer.partition(":")
@@ -46,17 +46,17 @@ FORMATS: dict[str, Format] = {
 
 
 def load_format_readers() -> list[type[ArrayReader]]:
-    """The readers of all formats, in the order in which they are asked whether they recognise a file."""
+    """Import and return the reader classes of all formats, in the order in which they try to recognise a file."""
     return [entry.load_reader() for entry in FORMATS.values()]
 
 
 def readable_suffixes() -> list[str]:
-    """Endings of the names of files that can be read."""
+    """Return the file-name endings of all formats that can be read, such as ".npy"."""
     return [suffix for reader in load_format_readers() for suffix in reader.suffixes]
 
 
 def load_format_writer(name: str) -> ArrayWriter:
-    """The writer of the format `name`, a key of FORMATS. Raises ValueError for a format that is not written."""
+    """Return a writer of the format `name`, a key of FORMATS; raise ValueError if vsr does not write the format."""
     writer = FORMATS[name].load_writer() if name in FORMATS else None
     if writer is None:
         raise ValueError(f"{name} is not a format that is written")
@@ -64,7 +64,7 @@ def load_format_writer(name: str) -> ArrayWriter:
 
 
 def format_of_output(path: Path) -> str:
-    """The format of an output, by the ending of its name. Raises UserError for an ending of no format that is written."""
+    """Return the format (a key of FORMATS) of an output by its file ending; raise UserError if no writer has that ending."""
     known: dict[str, str] = {}
     for name, entry in FORMATS.items():
         writer = entry.load_writer()

@@ -1,1 +1,1 @@
-"""Scores of frames and movies against the truth."""
+"""Scores of predicted frames and movies against the truth."""

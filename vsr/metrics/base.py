@@ -1,4 +1,4 @@
-"""Base classes of the metrics: tables that grow by one row per frame or per segment."""
+"""Base classes of the metrics, which keep tables with one row per frame or per segment."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vsr.metrics.definitions import MSE_FLOOR
 
 
 class TableMetric(Metric):
-    """A metric with growing tables of rows as its states.
+    """Base class of metrics that keep tables as states; each update appends rows.
 
-    Without a `sync_context`, `per_frame`, `per_segment` and `curves` cover the clips of this process. Inside a `sync_context`,
-    and so in `compute`, they cover all processes of a distributed run, one process after the other. All clips of a segment must
-    go to the same process.
+    A segment is a sequence of consecutive frames, in one clip or in several. All clips of a segment must go to the same
+    process. Without a `sync_context`, `per_frame`, `per_segment` and `curves` cover the clips of this process. Inside a
+    `sync_context`, and so in `compute`, they cover all processes of a distributed run, one process after the other.
     """
 
     full_state_update = False
@@ -29,20 +29,20 @@ class TableMetric(Metric):
         self._widths: dict[str, int] = {}
 
     def add_table(self, name: str, width: int) -> None:
-        """Add an empty state of rows (R, width)."""
+        """Add an empty table (0, width) to the states of the metric."""
         self.add_state(name, default=[], dist_reduce_fx="cat")
         self._widths[name] = width
         self._append_no_rows(name)
 
     def append_rows(self, name: str, rows: Float[Tensor, "R width"]) -> None:
-        """Append rows to a state, on the device of the rows."""
+        """Append rows to a table, on the device of the rows."""
         state: list[Tensor] = getattr(self, name)
         if len(state) == 1 and not len(state[0]):
             state.clear()
         state.append(rows.to(self.row_dtype))
 
     def append_segments(self, name: str, rows: Float[Tensor, "R width"], continues: bool) -> None:
-        """Append a row for each segment or, if the one segment `continues` the last one, add its row to the last row."""
+        """Append one row per segment to a table of sums; if `continues`, add the one row to the last row of the table instead."""
         state: list[Tensor] = getattr(self, name)
         if continues:
             state[-1] = state[-1] + rows
@@ -51,23 +51,23 @@ class TableMetric(Metric):
             self.append_rows(name, row[None])
 
     def has_rows(self, name: str) -> bool:
-        """Tell whether this process has any row of a state."""
+        """Return True if the table has rows in this process."""
         return len(getattr(self, name)[-1]) > 0
 
     def rows(self, name: str) -> Tensor:
-        """Return all rows of a state, (R, width)."""
+        """Return all rows of a table, (R, width)."""
         return dim_zero_cat(getattr(self, name))
 
     def per_frame(self) -> dict[str, Tensor]:
-        """Return the scores of each frame by name, (N,): NaN where a frame has no value, no entry where no frame can have one."""
+        """Return the scores of each frame by name, (N,): NaN for a frame without a value, no entry if no frame can have one."""
         return {}
 
     def per_segment(self) -> dict[str, Tensor]:
-        """Return the scores of each segment by name, (S,): NaN where a segment has no value, no entry where none can have one."""
+        """Return the scores of each segment by name, (S,): NaN for a segment without a value, no entry if none can have one."""
         return {}
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Return curves by name, each a dictionary of columns of equal length."""
+        """Return curves by name; each curve is a dictionary of columns of equal length."""
         return {}
 
     def compute(self) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ class TableMetric(Metric):
             self._append_no_rows(name)
 
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise TypeError: torchmetrics would reset the metric in this call and break segments into pieces."""
+        """Raise TypeError, because torchmetrics would reset the metric in this call and so cut segments."""
         raise TypeError(f"{type(self).__name__} is not called: use update and compute")
 
     def _append_no_rows(self, name: str) -> None:
@@ -90,7 +90,7 @@ class TableMetric(Metric):
 
 
 class FrameMetric(TableMetric):
-    """A metric with one row per frame, the scores `names`."""
+    """Base class of metrics with one row of scores per frame, one column per name in `names`."""
 
     values: list[Tensor]  # of each frame: 1 if the frame can have the scores, else 0; then the scores
 
@@ -103,8 +103,8 @@ class FrameMetric(TableMetric):
         """Append the scores of N frames.
 
         Args:
-            scores: values in the order of `names`.
-            measured: False for frames that cannot have the scores. Default: all frames can.
+            scores: (N, scores), columns in the order of `names`.
+            measured: (N,), False for frames that cannot have the scores; None if all frames can.
         """
         measured = torch.ones(len(scores), dtype=torch.bool, device=scores.device) if measured is None else measured
         scores = torch.where(measured[:, None], scores, torch.nan)
@@ -116,17 +116,17 @@ class FrameMetric(TableMetric):
 
 
 def metric_frames(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]:
-    """Concatenate the frames of all clips."""
+    """Concatenate the frames of all clips, (B, C, F, H, W) -> (B F, C, H, W)."""
     return clips.transpose(1, 2).flatten(0, 1)
 
 
 def fully_valid_frames(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
-    """Tell for each frame of the clips whether the mask is 1 at all of its pixels; without a mask it is."""
+    """Return, for each frame of the clips, True if the mask is 1 at all of its pixels; without a mask, True for all frames."""
     if mask is None:
         return torch.ones(clips.shape[0] * clips.shape[2], dtype=torch.bool, device=clips.device)
     return metric_frames(mask).bool().flatten(1).all(1)
 
 
 def metric_ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
-    """Divide in float64; NaN where `whole` >= 0 is at most `floor`, which is the rounding of float32 data."""
+    """Return part / whole in float64, and NaN where `whole` (not negative) is at most `floor`, the rounding of float32 data."""
     return torch.where(whole <= floor, torch.nan, part.double() / whole)

@@ -1,4 +1,4 @@
-"""All metrics together."""
+"""Collection of all metrics that apply to a data set."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ MAX_PIXELS = 1 << 21  # HR pixels per step: bounds the memory of sums in float64
 
 @dataclass(frozen=True, kw_only=True)
 class DataProperties:
-    """The properties of the data that decide which scores apply.
+    """Properties of the data that decide which scores apply.
 
     Attributes:
-        scale: super-resolution factor; the LR Nyquist wavenumber is 0.5 / scale cycles per HR pixel.
-        bounds: physical values at 0 and 1 of the unit interval.
+        scale: Super-resolution factor; the LR Nyquist wavenumber is 0.5 / scale cycles per HR pixel.
+        bounds: Physical values at 0 and 1 of the unit interval.
         window: (t, y, x) frames and HR pixels per side that are cut from sr and hr before scoring.
-        periodic: whole frames are periodic in y and in x. Ignored in directions that the window cuts.
-        movie: consecutive frames of a clip follow each other in time. False: no scores in time.
-        field: values are those of a physical field, whose sum is a mass. False: no mass error.
-        geostrophic: values are heights of a fluid in geostrophic balance. False: no vorticity.
-        degrade: consecutive HR frames (N, C, H, W) of one clip -> LR frames (N, C, h, w), both in the unit interval, by the
-            degradation that made LR. None: no consistency.
+        periodic: True if whole frames are periodic in y and in x. Ignored in directions that the window cuts.
+        movie: True if consecutive frames of a clip follow each other in time. False: no scores in time.
+        field: True for a physical field, whose sum is a mass. False: no mass error.
+        geostrophic: True for heights of a fluid in geostrophic balance. False: no vorticity.
+        degrade: The degradation that made LR, from consecutive HR frames (N, C, H, W) of one clip to LR frames (N, C, h, w),
+            both in the unit interval. None: no consistency.
     """
 
     scale: int
@@ -51,12 +51,12 @@ class DataProperties:
 
 
 class MetricCollection(TableMetric):
-    """Collects every metric that applies to the data.
+    """Collection of every metric that applies to the data.
 
-    In a distributed run each process adds its own clips, whole segments each. The results cover all processes, one process after
-    the other, and all processes must ask for them. Scores that no frame of the data can have are left out: scores in time for
-    stills; spectra, vorticity and consistency for masked frames; vorticity for frames of several channels; consistency for frames
-    with fewer than 4x4 LR pixels inside the window.
+    In a distributed run each process adds its own clips, whole segments each. The results cover all processes, one process
+    after the other, and all processes must ask for them. Scores that no frame of the data can have are left out: scores in time
+    for stills; spectra, vorticity and consistency for masked frames; vorticity for frames of several channels; consistency for
+    frames with fewer than 4x4 LR pixels inside the window.
     """
 
     lengths: list[Tensor]  # frames of each segment
@@ -84,17 +84,17 @@ class MetricCollection(TableMetric):
         lr: LRClips | None = None,
         follows: bool = False,
     ) -> None:
-        """Add clips in the unit interval.
+        """Add clips in the unit interval to all metrics.
 
         Args:
-            sr: predictions, cut to the window.
-            hr: truth, cut to the window.
-            mask: 1 where the truth is real, cut to the window.
-            lr: the whole LR frames that sr was made from, as many as the frames of sr. None: no consistency for these frames.
-            follows: the one clip of the batch continues the last segment. False: each clip is a segment.
+            sr: Predicted clips, cut to the window.
+            hr: True clips, cut to the window.
+            mask: 1 where the truth is real, cut to the window; None if all of the truth is real.
+            lr: The whole LR frames that sr was made from, as many as the frames of sr. None: no consistency for these frames.
+            follows: True if the one clip of the batch continues the last segment. False: each clip is a segment.
 
         Raises:
-            ValueError: if shapes do not fit.
+            ValueError: If shapes do not fit.
         """
         if sr.shape != hr.shape or (mask is not None and mask.shape != hr[:, :1].shape):
             raise ValueError(f"sr {tuple(sr.shape)}, hr {tuple(hr.shape)} and the mask must be of equal size")
@@ -122,13 +122,13 @@ class MetricCollection(TableMetric):
         return _in_order(self._collect("per_segment"))
 
     def segment_of(self) -> np.ndarray:
-        """Return the number of the segment of each frame, (N,) int64."""
+        """Return for each frame the number of its segment, (N,) int64."""
         with self.sync_context():
             lengths = self.rows("lengths")[:, 0].long().cpu().numpy()
         return np.repeat(np.arange(len(lengths)), lengths)
 
     def curves(self) -> dict[str, dict[str, np.ndarray]]:  # type: ignore[override]
-        """Return the mean spectra over all frames: "spectrum" and, for movies, "temporal_spectrum", with their columns."""
+        """Return the columns of the mean spectra over all frames: "spectrum" and, for movies, "temporal_spectrum"."""
         found = self._collect("curves")
         return {name: {key: column.cpu().numpy() for key, column in columns.items()} for name, columns in found.items()}
 
@@ -145,7 +145,7 @@ class MetricCollection(TableMetric):
         return [*self.by_frame, *self.by_segment, *self.consistency]
 
     def _collect(self, method: str) -> dict[str, Any]:
-        """Merge what a method of all metrics returns, over all processes."""
+        """Merge the dictionaries that the named method of each metric returns, over all processes."""
         found: dict[str, Any] = {}
         for metric in self._metrics():
             with metric.sync_context():
@@ -158,7 +158,7 @@ def _in_order(columns: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def _pieces(sr: HRClips, hr: HRClips, mask: Tensor | None, follows: bool) -> Iterator[tuple[Tensor, Tensor, Tensor | None, bool]]:
-    """Yield sr, hr and mask in pieces of bounded size, whole clips if small, and whether a piece continues the one before."""
+    """Yield pieces of sr, hr and mask of bounded size, whole clips if small, and True if a piece continues the one before."""
     clips, _, count, height, width = hr.shape
     frames = max(1, MAX_PIXELS // (height * width))
     together = max(1, frames // count)

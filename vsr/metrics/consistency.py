@@ -1,4 +1,4 @@
-"""LR consistency: the distance between a degraded result and the LR frame that the result was made from."""
+"""LR consistency: the distance between a degraded SR frame and the LR frame that the SR frame was made from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ TOLERANCE = 1e-6  # of the data range: an LR pixel that changes less does not de
 
 
 class ConsistencyScores(FrameMetric):
-    """consistency = RMS(D p - x) / RMS(x - mean x), over LR pixels, with the degradation D that made the LR frame x.
+    """LR consistency of each frame, RMS(D p - x) / RMS(x - mean x) over LR pixels.
 
-    The border that the window cuts from p is filled by mirroring before p is degraded. Only LR pixels that do not depend on that
-    border count: `independent_pixels` measures them. For bicubic that excludes at most ceil(window / scale) + 2 LR pixels per
-    side. Frames with masked pixels and frames with fewer than 4x4 remaining LR pixels have no score. Each channel has its own
-    mean. Source: Aybar et al. 2024 (opensr-test).
+    D is the degradation that made the LR frame x; p is the predicted frame. The border that the window cuts from p is filled by
+    mirroring before p is degraded. Only LR pixels that do not depend on that border count: `independent_pixels` finds them. For
+    bicubic degradation at most ceil(window / scale) + 2 LR pixels per side do not count. Frames with masked pixels and frames
+    with fewer than 4x4 remaining LR pixels have no score. Each channel has its own mean. Source: Aybar et al. 2024
+    (opensr-test).
 
     Args:
-        degrade: consecutive HR frames (N, C, H, W) -> LR frames (N, C, h, w), both in the unit interval.
-        scale: H / h.
+        degrade: The degradation, from consecutive HR frames (N, C, H, W) to LR frames (N, C, h, w), both in the unit interval.
+        scale: HR pixels per LR pixel, H / h.
         window: (y, x) HR pixels that are cut per side before scoring.
     """
 
@@ -35,15 +36,15 @@ class ConsistencyScores(FrameMetric):
         self._cached: tuple[tuple[int, ...], Tensor] | None = None  # size of frames, and their independent pixels
 
     def update(self, sr: HRClips, lr: LRClips | None, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
-        """Add clips in the unit interval.
+        """Add the LR consistency of clips in the unit interval.
 
         Args:
-            sr: predictions, cut to the window.
-            lr: whole LR frames, or None for clips without a score.
-            mask: 1 where the truth is real, cut to the window.
+            sr: Predicted clips, cut to the window.
+            lr: Whole LR clips, or None for clips without a score.
+            mask: 1 where the truth is real, cut to the window; None if all of the truth is real.
 
         Raises:
-            ValueError: if the sizes of sr and lr do not fit.
+            ValueError: If the sizes of sr and lr do not fit.
         """
         if lr is None:
             none = torch.full((sr.shape[0] * sr.shape[2], 1), torch.nan, device=sr.device)
@@ -64,7 +65,7 @@ class ConsistencyScores(FrameMetric):
         self.append_frames(scores[:, None], fully_valid_frames(mask, sr) & large)
 
     def independent_pixels(self, sr: HRClips) -> Bool[Tensor, "h w"]:
-        """Measure which LR pixels do not depend on HR pixels outside the window, for clips of the size and device of `sr`.
+        """Return True for each LR pixel that does not depend on HR pixels outside the window, for clips of the size of `sr`.
 
         The degradation is applied to frames that are equal inside the window and differ outside.
         """
@@ -77,7 +78,7 @@ class ConsistencyScores(FrameMetric):
         return self._cached[1].to(sr.device)
 
     def _unchanged(self, grey: Float[Tensor, "1 C H W"], axis: int, cut: int) -> Bool[Tensor, "h w"]:
-        """Find the LR pixels that stay the same when the first and last `cut` HR rows (or columns) change."""
+        """Return True for each LR pixel that stays the same when the first and last `cut` HR rows (or columns) change."""
         base = self.degrade(grey)
         same = torch.ones(base.shape[-2:], dtype=torch.bool, device=grey.device)
         # A generator of its own: the probes are the same in every run, and no other random number changes.

@@ -1,8 +1,8 @@
 """Definitions of all scores: name, unit, direction, decimals, data and formula. Imports no torch.
 
-Tables, CSV files, pages and `vsr.metrics.collection` read a score from its definition alone. A new score of single frames, of the
-spectrum or of the spectrum in time is one entry here, with its `function`. A score that sums up anything else over a segment
-needs a metric class too, as in `vsr.metrics.motion`.
+Tables, CSV files, pages and `vsr.metrics.collection` read a score from its definition alone. A new score of single frames, of
+spectra in space or of spectra in time is one entry in `DEFINITIONS`, with its `function`. A score that sums up other quantities
+over a segment also needs a metric class, as in `vsr.metrics.motion`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def psnr_from_mse(mse: Any) -> Any:
     """Compute the peak signal-to-noise ratio, -10 log10 MSE.
 
     Args:
-        mse: mean squared error in the unit interval, where the data range is 1: a number, an array or a tensor on any device.
+        mse: Mean squared error in the unit interval, where the data range is 1: a number, an array or a tensor on any device.
 
     Returns:
         The PSNR in dB, of the kind and shape of `mse`, at most 138.5 dB.
@@ -37,22 +37,22 @@ def psnr_from_mse(mse: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """The definition of one score.
+    """Definition of one score.
 
     Attributes:
-        label: heading of the score's column.
-        better: "high", "low", or the ideal value.
-        group: the block of the report that shows the score.
-        text: the formula in one line; p is the prediction, y the truth, x the LR frame.
+        label: Heading of the score's column.
+        better: "high", "low", or the ideal value ("one", "zero").
+        group: The block of the report that shows the score.
+        text: The formula in one line; p is the prediction, y the truth, x the LR frame.
         unit: "dB", "px", "range" (1 is the data range), "data" (the data's own unit), "" for none.
-        source: the paper or project that defined the score; "-" for common knowledge.
-        per: "frame" or "segment": the unit that has one value.
-        needs: data that the score needs: "field", a physical field, whose sum is a mass; "geostrophic", heights of a fluid in
+        source: The paper or project that defined the score; "-" for common knowledge.
+        per: "frame" for one value per frame, "segment" for one value per segment.
+        needs: Data that the score needs: "field", a physical field, whose sum is a mass; "geostrophic", heights of a fluid in
             geostrophic balance; "" for any data.
-        digits: decimals in tables of runs.
-        function: the formula. Scores per frame take a `FramePair` and give (N,) values; scores per segment take a
-            `SpectrumPair`, in space for the group "spectrum", in time for the group "time", and give a float. None for scores
-            that a metric class of their own computes.
+        digits: Decimals in tables of runs.
+        function: The formula. Scores per frame take a `FramePair` and return (N,) values. Scores per segment take a
+            `SpectrumPair` (in space for the group "spectrum", in time for the group "time") and return a float. None for scores
+            that have a metric class of their own.
     """
 
     label: str
@@ -70,7 +70,10 @@ class Definition:
 def score_functions(
     per: Literal["frame", "segment"], group: str | None = None, met: Collection[str] = ()
 ) -> dict[str, Callable[[Any], Any]]:
-    """Select the formulas of a kind by score, of one group or of all, whose needs are in `met`."""
+    """Return the formulas (`function`) of the scores per frame or per segment, by score name, of one group or (None) all.
+
+    A score that needs a property of the data ("field", "geostrophic") is left out unless `met` contains the property.
+    """
     return {
         name: one.function
         for name, one in DEFINITIONS.items()

@@ -1,4 +1,4 @@
-"""Errors, gradients, extremes, mass and vorticity of every frame."""
+"""Scores of single frames: errors, gradients, extremes, mass and vorticity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ FrameMask = Float[Tensor, "N 1 H W"]
 
 
 class FieldScores(FrameMetric):
-    """The headline scores and all scores that are functions of a `FramePair`; `met`: what the data are (`Definition.needs`)."""
+    """Headline scores (MAE, MSE, PSNR, SSIM) and all scores per frame whose formula takes a `FramePair`.
+
+    Args:
+        bounds: Physical values at 0 and 1 of the unit interval.
+        met: The special properties of the data ("field", "geostrophic"), see `Definition.needs`.
+    """
 
     def __init__(self, bounds: tuple[float, float], met: Collection[str]) -> None:
         self.functions = score_functions("frame", met=met)
@@ -27,7 +32,7 @@ class FieldScores(FrameMetric):
         self.range = bounds[1] - bounds[0]
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
-        """Add clips in the unit interval; raises ValueError for frames smaller than the 11x11 window of SSIM."""
+        """Add clips in the unit interval. Raises ValueError for frames smaller than the 11x11 window of SSIM."""
         with torch.autocast(sr.device.type, enabled=False):
             p, y = metric_frames(sr).float(), metric_frames(hr).float()
             weight = None if mask is None else metric_frames(mask).float()
@@ -41,16 +46,16 @@ class FieldScores(FrameMetric):
 
 
 class FramePair:
-    """Predicted and true frames with the quantities that scores are made of, one value per frame (N,) each.
+    """Predicted and true frames, with the quantities from which scores are computed, one value per frame (N,) each.
 
-    Pixels with mask 0 do not count, nor do gradients next to them. Errors are means over all channels, quantiles are those of the
-    values of all channels, and each channel is centred by its own mean.
+    Pixels with mask 0 do not count; gradients next to them do not count either. Errors are means over all channels, quantiles
+    are taken over the values of all channels, and each channel is centred by its own mean.
 
     Args:
-        sr: predicted frames (N, C, H, W) in the unit interval, float32.
-        hr: true frames (N, C, H, W) in the unit interval, float32.
-        mask: 1 where a pixel counts.
-        data_range: physical units per unit interval.
+        sr: Predicted frames (N, C, H, W) in the unit interval, float32.
+        hr: True frames (N, C, H, W) in the unit interval, float32.
+        mask: 1 where a pixel counts; None for all pixels.
+        data_range: Physical units per unit interval.
     """
 
     ratio = staticmethod(metric_ratio)
@@ -60,50 +65,50 @@ class FramePair:
         self.error = sr - hr
 
     def mean(self, x: HRFrames) -> Tensor:
-        """Average an image-sized quantity over channels and unmasked pixels, in float64; NaN without such pixels."""
+        """Average (N, C, H, W) over channels and unmasked pixels, in float64: (N,), NaN for frames without such pixels."""
         return _mean(x, self.mask)
 
     @cached_property
     def mse(self) -> Tensor:
-        """The mean squared error, in the unit interval."""
+        """Return the mean squared error of each frame, in the unit interval."""
         return self.mean(self.error.square())
 
     @cached_property
     def largest_error(self) -> Tensor:
-        """The largest absolute error, in the unit interval."""
+        """Return the largest absolute error of each frame, in the unit interval."""
         error = self.error if self.mask is None else self.error * self.mask
         return torch.where(self.mse.isnan(), torch.nan, error.abs().amax((1, 2, 3)).double())
 
     @cached_property
     def centred(self) -> HRFrames:
-        """The truth without the mean of each channel, (N, C, H, W)."""
+        """Return the true frames minus the mean of each channel, (N, C, H, W)."""
         return self.hr - _mean(self.hr, self.mask, keepdim=True).float()
 
     @cached_property
     def variance(self) -> Tensor:
-        """The variance of the truth."""
+        """Return the variance of each true frame."""
         return self.mean(self.centred.square())
 
     @cached_property
     def mean_deviation(self) -> Tensor:
-        """The mean absolute deviation of the truth from its mean."""
+        """Return the mean absolute deviation of each true frame from its mean."""
         return self.mean(self.centred.abs())
 
     @cached_property
     def gradient_mse(self) -> Tensor:
-        """The mean squared error of the gradient, per pixel squared."""
+        """Return the mean squared error of the gradient of each frame, per pixel squared."""
         (p_y, p_x), (y_y, y_x) = _gradient(self.sr), _gradient(self.hr)
         return _mean((p_y - y_y).square() + (p_x - y_x).square(), self._inner_mask)
 
     @cached_property
     def mean_gradients(self) -> tuple[Tensor, Tensor]:
-        """The mean gradient magnitudes of the prediction and of the truth."""
+        """Return the mean gradient magnitudes of the predicted and of the true frames."""
         p, y = (_mean(torch.hypot(*_gradient(x)), self._inner_mask) for x in (self.sr, self.hr))
         return p, y
 
     @cached_property
     def quantile_errors(self) -> dict[str, Tensor]:
-        """The errors of the quantiles by score, in units of the truth's max - min; NaN for a constant truth.
+        """Return the errors of the quantiles by score name, in units of the truth's max - min; NaN for a constant truth.
 
         Quantiles interpolate linearly between the order statistics of the unmasked values.
         """
@@ -115,7 +120,7 @@ class FramePair:
 
     @cached_property
     def laplacians(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The mean squares of the Laplacians (five points) of prediction, truth and error, over the pixels with four neighbours.
+        """Return the mean squares of the five-point Laplacians of prediction, truth and error, over pixels with four neighbours.
 
         The geostrophic vorticity of a height h is g / (f dx^2) times its Laplacian. Frames of several channels and frames with
         masked pixels have no value.
@@ -129,7 +134,7 @@ class FramePair:
 
     @cached_property
     def _inner_mask(self) -> Tensor | None:
-        """1 where the mask is 1 at a pixel and at its four neighbours, (N, 1, H-2, W-2)."""
+        """Return a mask (N, 1, H-2, W-2) that is 1 where a pixel and its four neighbours are unmasked; None without a mask."""
         if self.mask is None:
             return None
         rows = self.mask[..., 2:, 1:-1] * self.mask[..., :-2, 1:-1]
@@ -144,7 +149,7 @@ def _quantile_errors(p: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tensor:
-    """Average over the pixels of weight 1 in float64, NaN without any: (N,), or (N, C, 1, 1) with `keepdim`."""
+    """Average over the pixels of weight 1 in float64: (N,), or (N, C, 1, 1) with `keepdim`; NaN without such pixels."""
     over = (2, 3) if keepdim else (1, 2, 3)
     if weight is None:
         return x.mean(over, keepdim=keepdim, dtype=torch.float64)
@@ -160,5 +165,5 @@ def _laplacian(x: HRFrames) -> Float[Tensor, "N C H-2 W-2"]:
 
 
 def _gradient(x: HRFrames) -> tuple[Tensor, Tensor]:
-    """Central differences per pixel in y and in x, (N, C, H-2, W-2) each."""
+    """Return the central differences per pixel in y and in x, (N, C, H-2, W-2) each."""
     return (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2, (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2

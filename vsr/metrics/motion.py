@@ -1,4 +1,4 @@
-"""Error of the change from frame to frame, and flicker."""
+"""Scores of motion: error of the change from frame to frame, and flicker."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOTION_SCORES = ("change_error", "flicker")
 
 
 class MotionScores(TableMetric):
-    """Error of the change from frame to frame, and flicker, of every segment; see their `DEFINITIONS`.
+    """Scores "change_error" and "flicker" of every segment; `DEFINITIONS` has their formulas.
 
-    A segment needs two frames for the first score and three for the second. A segment with a still truth has neither.
+    The change error needs a segment of two frames, flicker a segment of three. A segment with a still truth has neither score.
     """
 
     sums: list[Tensor]  # of each segment, of squares: error of first differences, their truth, second differences of p and of y
@@ -26,7 +26,7 @@ class MotionScores(TableMetric):
         self._last_frames: tuple[Tensor, Tensor, Tensor] | None = None  # the last two of sr, hr and mask, of the batch before
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in any unit; `follows` as in `MetricCollection.update`."""
+        """Add clips (B, C, F, H, W) in any unit; with `follows`, the one clip continues the last segment."""
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.float()
             mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()
@@ -56,7 +56,7 @@ class MotionScores(TableMetric):
 
 
 def _difference(x: Tensor, mask: Tensor, order: int) -> Tensor:
-    """Differences in time of the given order, (B, C, F - order, H, W), 0 where a pixel of any frame involved is masked."""
+    """Return differences in time of the given order, (B, C, F - order, H, W), 0 where a pixel of any frame involved is masked."""
     valid = mask
     for _ in range(order):
         x = x[:, :, 1:] - x[:, :, :-1]

@@ -1,7 +1,7 @@
-"""Power spectra of prediction and truth, summed per segment: the common part of the spectra in space and in time.
+"""Power spectra of prediction and truth per segment: common base of the spectra in space and in time.
 
-Power is a density: white noise of variance v has the power v at every wavenumber. Both spectra stand on a floor of MSE_FLOOR, so
-that no score depends on the rounding of float32 where the truth of a smooth field has no power at all.
+Power is a density: white noise of variance v has the power v at every wavenumber. Both spectra stand on a floor of MSE_FLOOR,
+so that no score depends on the rounding of float32 if the truth of a smooth field has no power.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ROUNDING = 1e-9  # of wavenumbers: the edge of a band belongs to the band above
 
 
 class PowerMetric(TableMetric):
-    """Power of every segment, and the scores that are functions of it.
+    """Base class of metrics that keep the power of every segment and score its spectra.
 
     Args:
-        bounds: physical values at 0 and 1 of the unit interval; curves are in physical units.
-        functions: formulas of a `SpectrumPair` by score.
-        lr_nyquist: the LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
+        bounds: Physical values at 0 and 1 of the unit interval; curves are in physical units.
+        functions: Score name -> formula of a `SpectrumPair`.
+        lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
     """
 
     power: list[Tensor]  # the rows of all segments
@@ -47,12 +47,12 @@ class PowerMetric(TableMetric):
         self.add_table("shapes", 2)
 
     def append_segment(self, power: PowerSums, measured: bool) -> None:
-        """Append a segment; `measured` False: the segment cannot have a spectrum."""
+        """Append the power of a segment; `measured` is False for a segment that cannot have a spectrum."""
         self.append_rows("power", power)
         self.append_rows("shapes", self._shape(power, measured))
 
     def replace_last_segment(self, power: PowerSums, measured: bool) -> None:
-        """Replace the sums of the last segment; the segment stays without a spectrum if it was."""
+        """Replace the power of the last segment; a segment that could not have a spectrum before still has none."""
         self.power[-1] = power.double()
         self.shapes[-1] = self._shape(power, measured and bool(self.shapes[-1][0, 1]))
 
@@ -67,13 +67,13 @@ class PowerMetric(TableMetric):
         }
 
     def mean_power(self) -> dict[str, Tensor] | None:
-        """Average the power over the modes of all segments.
+        """Average the power over the Fourier modes of all segments.
 
-        Frames of several sizes, or segments of several lengths, are put on the positions of the smallest.
+        If frames differ in size, or segments in length, the wavenumbers (or frequencies) of the smallest are used.
 
         Returns:
-            Columns "position" (cycles per pixel or per frame), "sr" and "hr" (power in physical units) and "coherence"; None
-            without any spectrum.
+            Columns "position" (cycles per pixel or per frame), "sr" and "hr" (power in physical units) and "coherence"; None if
+            no segment has a spectrum.
         """
         known = [power for power in self._segments() if power is not None and len(power)]
         if not known:
@@ -93,7 +93,7 @@ class PowerMetric(TableMetric):
         }
 
     def _segments(self) -> list[PowerSums | None]:
-        """The sums of each segment on the CPU, None for segments without a spectrum."""
+        """Return the power of each segment on the CPU; None for segments without a spectrum."""
         lengths, measured = (x.tolist() for x in self.rows("shapes").long().unbind(1))
         parts = self.rows("power").cpu().split(lengths)
         return [part if known else None for part, known in zip(parts, measured, strict=True)]
@@ -103,11 +103,11 @@ class PowerMetric(TableMetric):
 
 
 class SpectrumPair:
-    """The spectra of prediction and truth of one segment.
+    """Spectra of the prediction and the truth of one segment.
 
     Args:
-        sums: rows of (wavenumber or frequency, modes, |P|^2, |Y|^2, Re P Y*).
-        lr_nyquist: the LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
+        sums: (K, 5), rows of (wavenumber or frequency, modes, |P|^2, |Y|^2, Re P Y*).
+        lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
     """
 
     def __init__(self, sums: PowerSums, lr_nyquist: float = 0.0) -> None:
@@ -116,17 +116,17 @@ class SpectrumPair:
         self.sr, self.hr, self.cross = (sums[:, column] + floor for column in (SR, HR, CROSS))
 
     def log_distance(self, lowest: float = 0.0) -> float:
-        """Compute the RMS in dB of the ratio of both powers, from the wavenumber `lowest` on; NaN without any row."""
+        """Return the RMS over wavenumbers from `lowest` on of 10 log10 (predicted / true power), in dB; NaN without any row."""
         high = self.position >= lowest - ROUNDING
         return float((10 * torch.log10(self.sr[high] / self.hr[high])).square().mean().sqrt())
 
     @cached_property
     def coherence(self) -> Float[Tensor, " K"]:
-        """The correlation of both at each position, from -1 to 1, where 1 means equal up to a factor."""
+        """Return the correlation of prediction and truth at each wavenumber, from -1 to 1; 1 means equal up to a factor."""
         return self.cross / (self.sr * self.hr).sqrt()
 
     def resolution(self) -> float:
-        """Find the wavelength in pixels down to which both are coherent; NaN where they are not finite."""
+        """Return the wavelength in pixels down to which prediction and truth are coherent; NaN for values that are not finite."""
         if self.coherence.isnan().any():
             return float("nan")
         below = (self.coherence < RESOLVED).nonzero().flatten().tolist()
@@ -141,10 +141,10 @@ class SpectrumPair:
 
 
 def spectral_power(spectrum: Tensor) -> Tensor:
-    """Compute |x|^2 of complex numbers."""
+    """Return |x|^2 of complex numbers."""
     return spectrum.real.square() + spectrum.imag.square()
 
 
 def round_half_up(x: Tensor) -> Tensor:
-    """Round to whole numbers, halves upwards."""
+    """Round to whole numbers (int64), halves upwards."""
     return (x + 0.5).floor().long()

@@ -21,18 +21,19 @@ def frame_scores(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W"] | No
     """Compute MAE, MSE, PSNR (dB) and SSIM of each frame.
 
     The PSNR of a frame comes from its mean squared error over all channels. SSIM is two-dimensional: the mean of the SSIM map
-    without the 5 pixels per side that the Gaussian window does not cover, as in Wang's code and scikit-image (Wang et al. 2004).
+    without the 5 pixels per side that the Gaussian window does not cover, as in Wang's code and scikit-image (Wang et al.
+    2004).
 
     Args:
-        sr: predicted frames (N, C, H, W) in the unit interval.
-        hr: true frames (N, C, H, W) in the unit interval.
-        mask: 1 where a pixel counts. A frame without such a pixel scores NaN.
+        sr: Predicted frames (N, C, H, W) in the unit interval.
+        hr: True frames (N, C, H, W) in the unit interval.
+        mask: 1 where a pixel counts; None for all pixels. A frame without such a pixel scores NaN.
 
     Returns:
         (N, 4), columns as in `HEADLINE_SCORES`.
 
     Raises:
-        ValueError: if frames are smaller than the 11x11 window of SSIM.
+        ValueError: If frames are smaller than the 11x11 window of SSIM.
     """
     if min(sr.shape[-2:]) <= 2 * SSIM_RADIUS:
         raise ValueError(f"SSIM needs frames of at least 11x11 pixels, not {sr.shape[-2]}x{sr.shape[-1]}")
@@ -49,7 +50,7 @@ def frame_scores(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W"] | No
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Average each frame over the pixels of weight 1: (N, C, H, W), (N, 1, H, W) -> (N,)."""
+    """Average (N, C, H, W) over the channels and the pixels of weight 1 (N, 1, H, W), for each frame: (N,)."""
     return (x * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * x.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Error in bands of wavelengths, log-spectral distance and effective resolution."""
+"""Scores of spectra in space: error in bands of wavelengths, log-spectral distance and effective resolution."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ BANDS = ("band_low", "band_mid", "band_high")
 
 
 class BandErrors(FrameMetric):
-    """The RMSE of a frame in three bands of wavelengths, in physical units; their squares add up to the squared RMSE.
+    """RMSE of each frame in three bands of wavelengths, in physical units; the squares add up to the squared RMSE.
 
-    Bands are rings |k| of the error's Fourier transform without a taper (Parseval): below half of the LR Nyquist wavenumber; from
-    there to the LR Nyquist wavenumber; from there on, corners included. Channels are averaged. Frames with masked pixels have no
-    score. `scale` and `bounds` are as in `DataProperties`. Source: Takamoto et al. 2022 (PDEBench).
+    Bands are rings |k| of the error's Fourier transform without a taper (Parseval): below half of the LR Nyquist wavenumber;
+    from there to the LR Nyquist wavenumber; from there on, corners included. Channels are averaged. Frames with masked pixels
+    have no score. `scale` is the super-resolution factor; `bounds` are the physical values at 0 and 1 of the unit interval.
+    Source: Takamoto et al. 2022 (PDEBench).
     """
 
     def __init__(self, scale: int, bounds: tuple[float, float]) -> None:
@@ -49,14 +50,15 @@ class SpectrumScores(PowerMetric):
     Rings are 1/min(H, W) cycles per pixel wide, from the first to the Nyquist wavenumber of the frames. Each channel of a frame
     is centred by its own mean. Segments with masked pixels have no score.
 
-    - lsd = RMS over rings of 10 log10 (power of p / power of y) in dB; lsd_high takes the rings from the LR Nyquist wavenumber
-      on (Harris et al. 2001).
-    - resolution = the wavelength in pixels at which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5,
-      linear between rings: 2 if it never does, min(H, W) if it does in the first ring (Subich et al. 2025 for the coherence).
+    The score lsd is the RMS over rings of 10 log10 (power of p / power of y) in dB, for prediction p and truth y; lsd_high
+    takes the rings from the LR Nyquist wavenumber on (Harris et al. 2001). The score resolution is the wavelength in pixels at
+    which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings: 2 if the coherence
+    never does, min(H, W) if it does in the first ring (Subich et al. 2025 for the coherence).
 
     Args:
-        scale, bounds: as in `DataProperties`.
-        taper: (y, x), True for a Hann window in that direction. Periodic frames that are scored whole need none.
+        scale: Super-resolution factor.
+        bounds: Physical values at 0 and 1 of the unit interval.
+        taper: (y, x), True for a Hann window in that direction. Periodic frames that are scored whole need no window.
     """
 
     def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool]) -> None:
@@ -64,7 +66,7 @@ class SpectrumScores(PowerMetric):
         self.taper = taper
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
+        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
         window = self._window(height, width, hr.device)
@@ -78,12 +80,12 @@ class SpectrumScores(PowerMetric):
                 self.append_segment(power, whole)
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Return "spectrum" over all segments: wavenumber (cycles per HR pixel), sr and hr (physical power), coherence."""
+        """Return the mean "spectrum" of all segments: wavenumber (cycles per HR pixel), sr and hr (physical power), coherence."""
         mean = self.mean_power()
         return {} if mean is None else {"spectrum": {"wavenumber": mean.pop("position"), **mean}}
 
     def _power(self, p: Tensor, y: Tensor, window: Tensor, modes: FourierModes) -> PowerSums:
-        """Sum the power of a clip (C, F, H, W) in float64 over its frames and rings."""
+        """Return the power of a clip (C, F, H, W) in float64, summed over its frames and over each ring of wavenumbers."""
         spectrum, true = (torch.fft.rfft2((x - x.mean((-2, -1), keepdim=True)) * window) for x in (p, y))
         cross = spectrum.real * true.real + spectrum.imag * true.imag
         # Channels share the rings, so that power is their mean.
@@ -93,7 +95,7 @@ class SpectrumScores(PowerMetric):
         return torch.stack([position, *(modes.ring_sums(x) for x in (modes.count * p.shape[1], *planes))], dim=1)
 
     def _window(self, height: int, width: int, device: torch.device) -> Float[Tensor, "H W"]:
-        """The taper, 1 in directions without one."""
+        """Return the Hann window (H, W) that tapers frames; 1 in directions without a taper."""
         sides = zip((height, width), self.taper, strict=True)
         y, x = (
             torch.hann_window(n, periodic=False, dtype=torch.float64, device=device)
@@ -106,13 +108,13 @@ class SpectrumScores(PowerMetric):
 
 @dataclass(frozen=True)
 class FourierModes:
-    """The modes of a real two-dimensional Fourier transform of (H, W) pixels, as planes (H, W // 2 + 1).
+    """Modes of a real two-dimensional Fourier transform of (H, W) pixels, as planes (H, W // 2 + 1).
 
     Attributes:
         wavenumber: |k| in cycles per pixel.
-        count: 2 for modes that stand for their mirror image too, else 1.
-        ring: the nearest multiple of 1 / min(H, W), at most rings + 1.
-        rings: number of the last ring below or at 0.5 cycles per pixel.
+        count: 2 for modes that also stand for their mirror image, else 1.
+        ring: Number of the mode's ring: |k| in units of 1 / min(H, W), rounded; at most rings + 1.
+        rings: Number of the last ring below or at 0.5 cycles per pixel.
     """
 
     wavenumber: Float[Tensor, "H V"]
@@ -123,7 +125,7 @@ class FourierModes:
     @classmethod
     @lru_cache(maxsize=2)
     def of(cls, height: int, width: int, device: torch.device) -> FourierModes:
-        """Return the modes of frames of this size, cached: at 1080 x 1920 they cost more than the transform."""
+        """Return the modes of frames of this size from a cache, because at 1080 x 1920 they cost more than the transform."""
         ky = torch.fft.fftfreq(height, dtype=torch.float64, device=device)
         kx = torch.fft.rfftfreq(width, dtype=torch.float64, device=device)
         wavenumber = torch.hypot(ky[:, None], kx)
@@ -132,6 +134,6 @@ class FourierModes:
         return cls(wavenumber, count, round_half_up(wavenumber * size).clamp(max=size // 2 + 1), size // 2)
 
     def ring_sums(self, plane: Float[Tensor, "H V"]) -> Float[Tensor, " rings"]:
-        """Sum a plane over each of the rings 1..rings, that is without the mean and the corners."""
+        """Return the sums of a plane over each ring 1..rings, without the mean (ring 0) and the corners (ring rings + 1)."""
         sums = torch.zeros(self.rings + 2, dtype=torch.float64, device=plane.device)
         return sums.index_add_(0, self.ring.flatten(), plane.flatten())[1:-1]

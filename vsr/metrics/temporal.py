@@ -1,4 +1,4 @@
-"""Lag-1 correlation of the error and the spectrum in time."""
+"""Scores in time: lag-1 correlation of the error, and the spectrum in time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_SIDE = 64  # pixels
 
 
 class ErrorLag(TableMetric):
-    """error_lag = sum e_t e_t+1 / sqrt(sum e_t^2 sum e_t+1^2), over the unmasked pixels and the pairs of frames of a segment.
+    """Lag-1 correlation of the error of each segment, error_lag = sum e_t e_t+1 / sqrt(sum e_t^2 sum e_t+1^2).
 
-    The error is not centred. An error that stays the same scores 1, even a constant one; an error that is random in each frame
-    scores 0; an error that changes its sign scores -1. A segment of one frame and a segment without an error above the rounding
-    of float32 have no score.
+    e_t is the error of frame t. The sums cover the unmasked pixels of all pairs of consecutive frames. The error is not
+    centred. A constant error scores 1, an error that is random in each frame scores 0, and an error that changes its sign
+    scores -1. A segment of one frame and a segment without an error above the rounding of float32 have no score.
     """
 
     sums: list[Tensor]  # of each segment: e_t e_t+1, e_t^2, e_t+1^2, number of values
@@ -33,7 +33,7 @@ class ErrorLag(TableMetric):
         self._last_frame: tuple[Tensor, Tensor] | None = None  # error and mask
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
+        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
         valid = torch.ones_like(hr[:, :1]) if mask is None else mask
         error = (sr.double() - hr.double()) * valid
         before = self._last_frame if follows else None
@@ -60,13 +60,14 @@ class ErrorLag(TableMetric):
 
 
 class TemporalSpectrum(PowerMetric):
-    """temporal_lsd = RMS over frequencies of 10 log10 (predicted power / true power) in dB, from mean powers over pixels.
+    """Log-spectral distance in time of each segment (temporal_lsd): RMS over frequencies of 10 log10 (P / Y), in dB.
 
-    The power follows Welch (1967): blocks of 64 frames that overlap by half, and a last block that ends with the segment; a
-    shorter segment is one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time.
-    Frequencies go from the first above 0 to 0.5 cycles per frame. At most 64 x 64 evenly spread pixels of each frame are used,
-    always the same ones, so that memory depends neither on the size nor on the number of frames. Segments of fewer than 8
-    frames and segments with masked pixels have no score. `bounds` are as in `DataProperties`. Source of the score: sup3r.
+    P and Y are the powers of prediction and truth, averaged over pixels, after Welch (1967): blocks of 64 frames that overlap
+    by half, and a last block that ends with the segment; a shorter segment is one block. Each pixel is centred by its mean over
+    the block and multiplied by a Hann window in time. Frequencies go from the first above 0 to 0.5 cycles per frame. At most 64
+    x 64 evenly spread pixels of each frame are used, always the same ones, so that memory depends neither on the size nor on
+    the number of frames. Segments of fewer than 8 frames and segments with masked pixels have no score. `bounds` are the
+    physical values at 0 and 1 of the unit interval. Source of the score: sup3r.
     """
 
     def __init__(self, bounds: tuple[float, float]) -> None:
@@ -77,7 +78,7 @@ class TemporalSpectrum(PowerMetric):
         self._blocks: PowerSums | None = None
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; `follows` as in `MetricCollection.update`."""
+        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
         measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
@@ -89,7 +90,7 @@ class TemporalSpectrum(PowerMetric):
                 self.append_segment(self._add_frames(clips[:, i]), whole)
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Return "temporal_spectrum" over all segments: frequency (cycles per frame), sr and hr (physical power)."""
+        """Return the mean "temporal_spectrum" of all segments: frequency (cycles per frame), sr and hr (physical power)."""
         mean = self.mean_power()
         return {} if mean is None else {"temporal_spectrum": {"frequency": mean["position"], "sr": mean["sr"], "hr": mean["hr"]}}
 
@@ -98,7 +99,7 @@ class TemporalSpectrum(PowerMetric):
         self._frames = self._blocks = None
 
     def _add_frames(self, frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
-        """Return the power of the segment up to the last of `frames`, and keep the frames that may be needed again."""
+        """Return the power of the segment including `frames`, and keep the frames that a continuation of the segment needs."""
         start = 0 if self._blocks is None else HOP
         while frames.shape[2] - start >= BLOCK:
             frames = frames[:, :, start:]
@@ -112,7 +113,7 @@ class TemporalSpectrum(PowerMetric):
 
 
 def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
-    """Compute the power in time of prediction and truth, mean over channels and pixels, for one block of Welch's method."""
+    """Compute the power in time of prediction and truth in one block of Welch's method, averaged over channels and pixels."""
     count = frames.shape[2]
     window = torch.hann_window(count, periodic=False, dtype=torch.float64, device=frames.device)
     centred = frames.double() - frames.double().mean(2, keepdim=True)
@@ -124,11 +125,11 @@ def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
 
 
 def _add_power(one: PowerSums, other: PowerSums) -> PowerSums:
-    """Add the sums of both, at the positions of the first."""
+    """Return the sums of `one` and `other`, with the positions (frequencies) of `one`."""
     return torch.cat([one[:, :MODES], one[:, MODES:] + other[:, MODES:]], dim=1)
 
 
 def _spread_indices(size: int, device: torch.device) -> Tensor:
-    """Choose at most MAX_SIDE rows (or columns) out of `size`: the middles of equal parts."""
+    """Return the indices of at most MAX_SIDE evenly spread rows (or columns): the middles of equal parts of `size`."""
     count = min(size, MAX_SIDE)
     return ((torch.arange(count, device=device) + 0.5) * size / count).long()

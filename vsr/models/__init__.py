@@ -1,1 +1,1 @@
-"""Networks in plain torch, one file each."""
+"""Super-resolution networks in plain torch, one file for each network."""

@@ -1,4 +1,4 @@
-"""The interface of all networks, and functions that work on any of them."""
+"""Base class of all networks, and functions that work on every network."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from vsr.types import TrainingFrames
 
 
 class Network(nn.Module):
-    """Base class: maps LR frames or clips to HR, both in the unit interval.
+    """Base class of networks that map LR frames or clips to HR frames or clips, all in the unit interval.
 
-    Constructor arguments are keyword-only. Every constructor takes `scale` (HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind
-    another network) and `channels` (of each frame).
+    Constructor arguments are keyword-only. Every constructor takes `scale` (HR pixels per LR pixel along each axis: 2, 3 or 4,
+    or 1 for the second network of a `Cascade`) and `channels` (number of channels of each frame).
 
     Attributes:
-        kind: "frame" for (N, C, h, w) -> (N, C, H, W), "movie" for (B, C, T, h, w) -> (B, C, T', H, W).
-        geometry: the relation of output sizes to input sizes.
-        reach: an output pixel depends on at most so many LR pixels on each side of its own. A test measures it.
-        context: an output frame depends on at most so many LR frames before and after its own; not below the geometry's margin.
-        residual: whether `forward` adds the upscaled input to the output of the layers. Wrappers that add it set False.
+        kind: "frame" for a network (N, C, h, w) -> (N, C, H, W), "movie" for a network (B, C, T, h, w) -> (B, C, T', H, W).
+        geometry: Relation of output sizes to input sizes.
+        reach: Largest distance, in LR pixels along an axis, from which an input pixel changes an output pixel (measured by a
+            test).
+        context: Largest distance in frames from which an LR frame changes an output frame; at least `geometry.margin[0]`.
+        residual: True if `forward` adds the upscaled input to the output of the layers. Wrappers that add the input set False.
     """
 
     kind: Literal["frame", "movie"] = "frame"
@@ -34,28 +35,28 @@ class Network(nn.Module):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """The error in the unit interval that counts as 1 in the loss."""
+        """Return the unit of errors in the loss, which divides SR and HR frames in the unit interval by this number."""
         return 1.0
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Compute statistics and closed-form filters from whole training frames. Networks without them do nothing."""
+        """Fit statistics and closed-form filters to whole training frames; a network that has neither does nothing."""
 
     def fold(self) -> nn.Module:
-        """Return an equal network that is faster to evaluate, or the network itself."""
+        """Return a module that computes the same function in less time, or the network itself."""
         return self
 
     def with_modules(self, **modules: nn.Module) -> Self:
-        """Return a copy with these submodules replaced; the copy shares everything else."""
+        """Return a copy of the network with the given submodules replaced; the copy shares all other submodules."""
         other = copy.copy(self)
         other._modules = {**self._modules, **modules}
         return other
 
 
 class RepeatedFrame(Network):
-    """Evaluate a movie network on repeated single frames, which shows how much it gains from neighbouring frames.
+    """Movie network on repeated single frames, to show how much the network gains from neighbouring frames.
 
     Args:
-        network: a network of kind "movie".
+        network: A network of kind "movie".
     """
 
     kind = "movie"
@@ -66,7 +67,7 @@ class RepeatedFrame(Network):
         self.geometry, self.reach, self.context = network.geometry, network.reach, network.context
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Map (B, C, T, h, w) to (B, C, T', H, W), where T', H and W are the output sizes of the wrapped network."""
+        """Return the HR clip (B, C, T', H, W) of an LR clip (B, C, T, h, w), of the wrapped network's output size."""
         margin = self.geometry.margin[0]
         frames = lr[:, :, margin : lr.shape[2] - margin]
         clips = rearrange(frames, "b c t h w -> (b t) c 1 h w").expand(-1, -1, 2 * margin + 1, -1, -1)
@@ -74,15 +75,15 @@ class RepeatedFrame(Network):
 
 
 def apply_network_to_clip(network: nn.Module, kind: Literal["frame", "movie"], clip: Tensor) -> Tensor:
-    """Apply a network of either kind to a clip. A frame network sees the frames of all clips as one batch.
+    """Apply a network to a batch of clips; a frame network gets the frames of all clips as one batch.
 
     Args:
-        network: takes frames or clips, according to `kind`.
+        network: A network for frames or for clips, according to `kind`.
         kind: "frame" or "movie".
-        clip: (B, C, T, h, w).
+        clip: Clips (B, C, T, h, w).
 
     Returns:
-        (B, C, T', H, W); T' = T for a frame network.
+        Clips (B, C, T', H, W); T' = T for a frame network.
     """
     if kind == "movie":
         return network(clip)
@@ -91,5 +92,5 @@ def apply_network_to_clip(network: nn.Module, kind: Literal["frame", "movie"], c
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count the numbers that the network learned or that were fitted to data."""
+    """Return the number of parameters of a network, including filters that were fitted in closed form."""
     return sum(p.numel() for p in network.parameters())

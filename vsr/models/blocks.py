@@ -1,4 +1,4 @@
-"""Layers, initialisation and convolution identities that several networks share."""
+"""Activations, initial weights and equivalent forms of convolutions that several networks share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Activation = Literal["prelu", "relu"]
 
 
 def check_network_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
-    """Check the sizes of a network.
+    """Check that no size given to a network's constructor is below the smallest allowed value.
 
     Args:
-        least: smallest value that is allowed.
-        **sizes: (given, usual) value of each argument, by its name in the config.
+        least: Smallest allowed value.
+        **sizes: (given value, usual value) of each argument, by its name in the config.
 
     Raises:
-        UserError: a size is below `least`.
+        UserError: If a size is below `least`; the message suggests the usual value.
     """
     for name, (value, usual) in sizes.items():
         if value < least:
@@ -28,14 +28,15 @@ def check_network_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
 
 
 def build_activation(kind: Activation, channels: int, slope: float) -> nn.Module:
-    """Build a PReLU with one slope per channel, initially `slope`, or a ReLU."""
+    """Return an activation layer: a ReLU, or a PReLU with one slope per channel that starts at `slope`."""
     return nn.PReLU(channels, init=slope) if kind == "prelu" else nn.ReLU()
 
 
 def he_normal_(module: nn.Module) -> None:
-    """Initialise all convolutions as in He et al., "Delving deep into rectifiers", 2015, section 2.2; set biases to zero.
+    """Draw the weights of all convolutions from He's normal distribution, and set the biases to zero.
 
-    The fan-in of a transposed convolution is the number of inputs that contribute to one output.
+    Source: He et al., "Delving deep into rectifiers", 2015, section 2.2. The fan-in of a transposed convolution is the number
+    of inputs that contribute to one output.
     """
     for m in module.modules():
         if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
@@ -45,20 +46,23 @@ def he_normal_(module: nn.Module) -> None:
 
 
 def deconvolution_reach(k: int, s: int, padding: int) -> int:
-    """Return the largest |y - i| for which input pixel i contributes to one of the output pixels s y .. s y + s - 1."""
+    """Return the reach, in input pixels, of a transposed convolution with kernel side k and stride s.
+
+    The reach is the largest |y - i| for which input pixel i contributes to one of the output pixels s y .. s y + s - 1.
+    """
     return max((k - 1 - padding) // s, (padding + s - 1) // s)
 
 
 @torch.no_grad()
 def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool = False) -> nn.Conv2d:
-    """Rewrite a transposed convolution as a convolution at LR with s*s output phases per channel.
+    """Return a convolution at LR whose output, after a pixel shuffle, equals the output of a transposed convolution.
 
-    A pixel shuffle of the output equals the output of the transposed convolution, zero border included:
-    out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding].
+    The new convolution has s*s output phases (positions in an HR block) per channel. The outputs are equal at the zero border
+    too: out[s y + p] = sum over i of in[i] w[s (y - i) + p + padding].
 
     Args:
-        deconvolution: of stride s; its output is s times as large as its input.
-        padded: whether the input already has a border of `deconvolution_reach` pixels.
+        deconvolution: A transposed convolution of stride s whose output is s times as large as its input.
+        padded: True if the input already has a border of `deconvolution_reach` pixels.
     """
     s, padding = deconvolution.stride[0], int(deconvolution.padding[0])
     inputs, outputs, k, _ = deconvolution.weight.shape
@@ -83,9 +87,10 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool =
 
 @torch.no_grad()
 def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
-    """Rewrite a 'same' k x k convolution at HR as a convolution at LR between s*s input phases and s*s output phases.
+    """Return a convolution at LR that equals pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included.
 
-    The result equals pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included, as k//2 <= s * (LR radius).
+    The given convolution at HR is k x k and 'same'. The new one has s*s phases per input and output channel and radius
+    ceil(k//2 / s).
     """
     outputs, inputs, k, _ = convolution.weight.shape
     radius = -(-(k // 2) // s)
@@ -102,7 +107,7 @@ def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
 
 
 def prelu_before_shuffle(prelu: nn.PReLU, s: int) -> nn.PReLU:
-    """Rewrite a PReLU behind a pixel shuffle as a PReLU before it: each slope is repeated for its s*s phases."""
+    """Return a PReLU for the input of a pixel shuffle that equals `prelu` on its output: each slope is repeated s*s times."""
     slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
     moved = nn.PReLU(len(slopes), dtype=slopes.dtype, device=slopes.device)
     moved.weight.data.copy_(slopes)

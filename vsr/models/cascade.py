@@ -1,6 +1,6 @@
-"""A frame network and a movie network in a row, in either order.
+"""Cascade of a frame network and a movie network, in either order.
 
-The configs two_stage, joint and movie_then_frame build this network; they differ in the order and in the networks that train.
+The configs two_stage, joint and movie_then_frame build a cascade, with another order or other networks that train.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ PREPARE_PIECES = 4  # the first network runs over so many training movies at mos
 
 
 class Cascade(Network):
-    """LR -> first network -> HR -> second network (at scale 1) -> HR.
+    """Two networks in a row: the first maps LR frames to HR frames, the second improves the HR frames at scale 1.
 
-    A frame network in front evaluates each frame of a clip once, although several windows of five frames contain it: the movie
-    network takes the whole clip.
+    A frame network in the first place evaluates each frame of a clip once, although several windows of five frames contain the
+    frame: the movie network takes the whole clip.
 
     Args:
-        first: LR -> HR, of either kind.
-        second: HR -> HR, of the other kind.
-        trains: "second" fixes the first network (two-stage), "both" trains the two networks together (joint).
-        interim: weight of the first network's own error in the loss, 0 or more; used when both networks train.
-        scale: HR pixels per LR pixel and axis, of the first network.
-        channels: of each frame.
+        first: Network LR -> HR, of kind "frame" or "movie".
+        second: Network HR -> HR at scale 1, of the other kind.
+        trains: "both" trains the two networks together (joint); "second" keeps the first network fixed (two-stage).
+        interim: Weight of the first network's own error in the loss, 0 or more; used when both networks train.
+        scale: HR pixels per LR pixel along each axis, for the first network.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: the two networks are of the same kind.
+        UserError: If the two networks are of the same kind.
     """
 
     kind = "movie"
@@ -62,21 +62,21 @@ class Cascade(Network):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """The error unit of the second network."""
+        """Return the `error_unit` of the second network, because the loss measures the output of this network."""
         return self.second.error_unit
 
     def stages(self, lr: LRClips) -> tuple[HRClips, HRClips]:
-        """Return the outputs of the first network and of the second network on (B, C, T, h, w)."""
+        """Return the HR clips of the first network and of the second network for LR clips (B, C, T, h, w)."""
         interim = apply_network_to_clip(self.first, self.kinds[0], lr)
         return interim, apply_network_to_clip(self.second, self.kinds[1], interim)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """(B, C, T, h, w) -> (B, C, T', H', W')."""
+        """Return the HR clips (B, C, T', H', W') of LR clips (B, C, T, h, w)."""
         return self.stages(lr)[1]
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Prepare the first network on LR frames, the second network on the first one's present output."""
+        """Prepare the first network on the LR frames, then the second network on the present output of the first."""
         self.first.prepare(frames)
         _, y, x = self.first.geometry.margin
         t = self.first.context
@@ -90,17 +90,17 @@ class Cascade(Network):
         self.second.prepare(seen)
 
     def fold(self) -> nn.Module:
-        """Fold both networks."""
+        """Return a copy of the cascade in which both networks are folded; see `Network.fold`."""
         return self.with_modules(first=self.first.fold(), second=self.second.fold())
 
 
 class Repacked(Network):
-    """The first network alone, on the frames and pixels that the second network keeps.
+    """First network of a cascade alone, on the frames and pixels that the second network keeps.
 
-    The report's row "after data re-packing": the score from which the second network starts.
+    This network gives the report's row "after data re-packing": the score from which the second network starts.
 
     Args:
-        cascade: the two networks.
+        cascade: The cascade of both networks.
     """
 
     kind = "movie"
@@ -112,7 +112,7 @@ class Repacked(Network):
         self._second = cascade.second.geometry
 
     def forward(self, lr: LRClips) -> HRClips:
-        """(B, C, T, h, w) -> (B, C, T', H', W')."""
+        """Return the HR clips (B, C, T', H', W') of LR clips (B, C, T, h, w)."""
         interim = apply_network_to_clip(self.first, self.first.kind, lr)
         t, y, x = self._second.margin
         height, width = interim.shape[-2:]
@@ -123,9 +123,9 @@ class Repacked(Network):
 
 @torch.no_grad()
 def _zero_last_convolution(network: nn.Module) -> None:
-    """Set the last convolution to zero, so that a residual network starts as the identity.
+    """Set the last convolution of a network to zero, so that a residual network starts as the identity.
 
-    The gradient of the last convolution is not zero: it changes in the first step, the layers before it from the second step on.
+    The last convolution has a gradient and changes in the first step. The preceding layers change from the second step on.
     """
     last = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d))][-1:]
     for convolution in last:

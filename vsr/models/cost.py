@@ -1,4 +1,4 @@
-"""Arithmetic cost of a network, independent of the hardware."""
+"""Arithmetic cost of a network in multiply-adds, independent of the hardware."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from vsr.models.base import Network
 
 @torch.no_grad()
 def multiply_adds(network: Network, *, h: int, w: int, t: int = 1, channels: int = 1, folded: bool = False) -> float:
-    """Count the multiply-adds of all convolutions and matrix products, per output pixel and frame.
+    """Return the number of multiply-adds of all convolutions and matrix products, per output pixel and frame.
 
-    As in inference, a movie network also processes the frames around the `t` output frames, and their cost is included.
+    As in inference, a movie network also processes the frames around the `t` output frames, and the cost includes these frames.
     Interpolations, activations and sums are not counted.
 
     Args:
-        network: with or without the standardized residual around it; in evaluation mode where that makes a difference.
-        h: height of a frame in LR pixels. Small frames cost more per pixel in networks with valid layers.
-        w: width of a frame in LR pixels.
-        t: output frames computed at once.
-        channels: of each frame.
-        folded: count the folded form (`Network.fold`), which inference evaluates.
+        network: A network with or without the standardized residual around it, in evaluation mode where the mode changes the
+            work.
+        h: Height of a frame in LR pixels. Small frames cost more per pixel in networks with valid convolutions.
+        w: Width of a frame in LR pixels.
+        t: Number of output frames computed at once.
+        channels: Number of channels of each frame.
+        folded: True to count the folded form (`Network.fold`), which inference evaluates.
     """
     like = next(network.parameters())
     frames = () if network.kind == "frame" else (t + 2 * network.context,)

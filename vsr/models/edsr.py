@@ -1,4 +1,4 @@
-"""EDSR: residual blocks without batch normalisation."""
+"""EDSR: a network of residual blocks without batch normalisation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ SMALL = 0.1  # factor on the initial weights of a layer whose output is added to
 
 
 class EDSR(Network):
-    """width@3x3, `blocks` residual blocks, width@3x3 and a skip over all of them, pixel shuffles, C@3x3.
+    """Network of residual blocks at LR, then pixel shuffles and one convolution at HR.
 
-    Source: Lim et al., "Enhanced deep residual networks for single image super-resolution", 2017, section 3. The paper's baseline
-    has width 64 and 16 blocks. `StandardizedResidual` takes the place of the paper's subtraction of the data set's mean.
+    Layers (channels@kernel): width@3x3, residual blocks, width@3x3 and a skip connection over all blocks, pixel shuffles,
+    C@3x3. Source: Lim et al., "Enhanced deep residual networks for single image super-resolution", 2017, section 3. The paper's
+    baseline has width 64 and 16 blocks. `StandardizedResidual` takes the place of the paper's subtraction of the data set's
+    mean.
 
     Args:
-        width: channels of the hidden layers, 1 or more.
-        blocks: residual blocks, 1 or more.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        width: Number of channels of the hidden layers, 1 or more.
+        blocks: Number of residual blocks, 1 or more.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: width or blocks is below 1.
+        UserError: If width or blocks is below 1.
     """
 
     def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
@@ -42,13 +44,13 @@ class EDSR(Network):
         _init_residual_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         first = self.head(lr)
         return self.out(self.enlarge(first + self.join(self.body(first))))
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3x3 each, zeros beyond the border."""
+    """Residual block x + conv(relu(conv(x))) with 3x3 kernels and zeros beyond the border."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,12 +58,12 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, width, h, w) -> the same."""
+        """Return features (N, width, h, w) of features of the same shape."""
         return x + self.conv2(self.conv1(x).relu())
 
 
 def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
-    """Build convolutions and pixel shuffles, (N, width, h, w) -> (N, width, H, W): x2 twice for x4, nothing for x1."""
+    """Return a convolution and a pixel shuffle, (N, width, h, w) -> (N, width, H, W): twice at x4, nothing at x1."""
     layers: list[nn.Module] = []
     for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
         layers += [nn.Conv2d(width, width * step**2, 3, padding=1), nn.PixelShuffle(step)]
@@ -69,18 +71,18 @@ def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
 
 
 def _upsampler_reach(scale: int) -> int:
-    """Return the reach, in LR pixels, of `pixel_shuffle_upsampler` with a 3x3 layer behind it.
+    """Return the reach, in LR pixels, of `pixel_shuffle_upsampler` with a 3x3 convolution behind it.
 
-    At x4 the last two layers work at 2x and at 4x; together they reach into the neighbouring LR pixel and no further.
+    At x4 the last two convolutions work at 2x and at 4x the LR size. Both together reach one LR pixel further, no more.
     """
     return 1 if scale == 1 else 2
 
 
 @torch.no_grad()
 def _init_residual_(network: nn.Module) -> None:
-    """Initialise with `he_normal_`, then scale the last layer of every block (`conv2`) and of the network by SMALL.
+    """Initialise a residual network with `he_normal_`, then multiply the last layer of each block and of the network by SMALL.
 
-    The blocks then start near the identity, whatever their number, and the output of the network starts near zero.
+    Any number of blocks then starts near the identity (`conv2` is last in a block), and the network's output starts near zero.
     """
     he_normal_(network)
     convolutions = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}

@@ -1,7 +1,7 @@
-"""FSRCNN: layers at LR and a deconvolution, in the report's variant and in the authors' original.
+"""FSRCNN in the report's variant and in the authors' original: layers at LR, then a deconvolution.
 
-Both can be folded. The deconvolution and the layers behind it take most of the time at HR; the folded form computes the same
-function at LR, 4 (9, 16) phases at once.
+Both networks can be folded. Unfolded, the deconvolution and the layers behind it take most of the time, at HR. The folded form
+computes the same function at LR, with all 4 (9, 16) phases of a pixel at x2 (x3, x4) at once.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from vsr.types import HRFrames, LRFrames
 
 
 class FSRCNN(Network):
-    """32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, 1@5x5, PReLU in between.
+    """FSRCNN as varied in the report: layers at LR, a deconvolution without overlap and one convolution at HR.
 
-    Source: the report, section 2, a variant of Dong et al., "Accelerating the super-resolution convolutional neural network",
-    2016. The report upscales by 2 with a 2x2 kernel at stride 2, which neither overlaps nor leaves holes. At x3 and x4 the kernel
-    is scale x scale for the same reason.
+    Layers (channels@kernel): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, C@5x5, with a PReLU in between. Source: the
+    report that this project reproduces (docs/results/report.md), section 2, after Dong et al., "Accelerating the
+    super-resolution convolutional neural network", 2016. The report upscales by 2 with a 2x2 kernel at stride 2, which neither
+    overlaps nor leaves holes. At x3 and x4 the kernel is scale x scale for the same reason.
 
     Args:
-        kernel: side of the deconvolution's kernel: `scale` plus an even number; None for `scale`. The report found large kernels
-            hard to train.
+        kernel: Side of the deconvolution's kernel: `scale` plus an even number; None for `scale`. The report found large
+            kernels hard to train.
         act: "prelu" (the report's) or "relu".
-        slope: initial slope of the PReLU; 0 in the report.
-        output_act: put an activation behind the last layer too, as the report's "all layers" says.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        slope: Initial slope of the PReLU; 0 in the report.
+        output_act: True to put an activation behind the last layer too, as the report's "all layers" says.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: the kernel leaves holes between pixels or shifts the frame by half a pixel.
+        UserError: If the kernel leaves holes between pixels or shifts the frame by half a pixel.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class FSRCNN(Network):
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         return self.out_act(self.out(self.enlarge_act(self.enlarge(self.features(lr)))))
 
     def fold(self) -> nn.Module:
-        """Return the same function with all convolutions at LR."""
+        """Return a module that computes the same function with all convolutions at LR."""
         act = self.enlarge_act
         return nn.Sequential(
             self.features,
@@ -100,24 +101,25 @@ class FSRCNN(Network):
 
 
 class FSRCNNOriginal(Network):
-    """FSRCNN(d, s, m): d@5x5, s@1x1, m times s@3x3, d@1x1, deconvolution 9x9; PReLU behind all but the last.
+    """FSRCNN(d, s, m) of its authors Dong et al.: layers at LR, and a 9x9 deconvolution as the last layer.
 
-    Source: Dong et al., "Accelerating the super-resolution convolutional neural network", 2016, section 3.2. The paper's
-    FSRCNN is FSRCNN(56, 12, 4), its FSRCNN-s is FSRCNN(32, 5, 1).
+    Layers (channels@kernel): d@5x5, s@1x1, m times s@3x3, d@1x1, deconvolution 9x9, with a PReLU behind all but the last.
+    Source: Dong et al., "Accelerating the super-resolution convolutional neural network", 2016, section 3.2. The paper's FSRCNN
+    is FSRCNN(56, 12, 4), and the paper's FSRCNN-s is FSRCNN(32, 5, 1).
 
     Args:
-        d: channels of the features at LR, 1 or more.
-        s: channels after shrinking, 1 or more.
-        m: mapping layers, 0 or more.
+        d: Number of channels of the features at LR, 1 or more.
+        s: Number of channels after shrinking, 1 or more.
+        m: Number of mapping layers, 0 or more.
         act: "prelu" (the authors') or "relu".
-        slope: initial slope of the PReLU.
-        output_act: put an activation behind the deconvolution too; the authors have none.
-        border: padding of every layer: "replicate" (the authors' code) or "zero".
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        slope: Initial slope of the PReLU.
+        output_act: True to put an activation behind the deconvolution too; the authors have none.
+        border: Padding of every layer: "replicate" (the authors' code) or "zero".
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: d or s is below 1, or m is below 0.
+        UserError: If d or s is below 1, or m is below 0.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class FSRCNNOriginal(Network):
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         if self.border == "zero":
             return self.out_act(self.enlarge(self.features(lr)))
         made_up = self._border * self.scale
@@ -164,15 +166,15 @@ class FSRCNNOriginal(Network):
         return self.out_act(self.enlarge(self._padded()(lr))[..., inner, inner])
 
     def _padded(self) -> nn.Sequential:
-        """Features with a replicated border of `_border` pixels.
+        """Return the feature layers with a replicated border of `_border` pixels.
 
-        The padding stands before the expanding layer, where there are few channels. The expanding layer is pointwise, so padding
-        behind it would give the same.
+        The padding stands before the expanding layer, where the channels are few. Padding behind this pointwise layer would
+        give the same.
         """
         return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._border), self.features[-2:])
 
     def fold(self) -> nn.Module:
-        """Return the same function with the deconvolution at LR."""
+        """Return a module that computes the same function with the deconvolution at LR."""
         padded = self.border == "replicate"
         phases = deconvolution_as_phases(self.enlarge, padded=padded)
         return nn.Sequential(self._padded() if padded else self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

@@ -1,4 +1,4 @@
-"""Interpolation baselines as networks without parameters."""
+"""Nearest, bilinear and bicubic interpolation as baseline networks without parameters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Interpolation(Network):
-    """Nearest, bilinear or bicubic upscaling; bicubic with MATLAB's kernel and a symmetric border.
+    """Network for nearest, bilinear or bicubic upscaling; bicubic with MATLAB's kernel and a symmetric border.
 
     Args:
-        method: kind of interpolation.
-        scale: HR pixels per LR pixel and axis.
-        channels: of each frame; all channels are treated alike.
+        method: "nearest", "bilinear" or "bicubic".
+        scale: HR pixels per LR pixel along each axis.
+        channels: Number of channels of each frame; all channels are treated alike.
     """
 
     def __init__(self, *, method: Literal["nearest", "bilinear", "bicubic"], scale: int, channels: int = 1) -> None:
@@ -28,7 +28,7 @@ class Interpolation(Network):
         self.reach = {"nearest": 0, "bilinear": 1, "bicubic": CUBIC_RADIUS}[method]
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         if self.method == "nearest":
             return F.interpolate(lr, scale_factor=self.scale, mode="nearest")
         if self.method == "bilinear":

@@ -1,4 +1,4 @@
-"""The least-squares optimal linear filter, the baseline that a network must beat to be worth its cost."""
+"""Least-squares optimal linear filter, the baseline that a network must beat to be worth its cost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vsr.types import HRFrames, LRFrames, TrainingFrames
 
 
 class Linear(Network):
-    """One K x K filter and an offset per sub-pixel phase, solved in closed form on the training frames.
+    """Linear network: one K x K filter and one offset per sub-pixel phase, solved in closed form on the training frames.
 
-    Before `prepare` it is nearest-neighbour interpolation. All channels share the filters.
+    Before `prepare` the network is nearest-neighbour interpolation. All channels share the filters.
 
     Args:
-        size: side K of the filters in LR pixels, odd.
-        scale: HR pixels per LR pixel and axis.
-        channels: of each frame.
+        size: Side K of the filters in LR pixels, odd.
+        scale: HR pixels per LR pixel along each axis.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: the size is not odd.
+        UserError: If the size is not odd or not positive.
     """
 
     chunk = 1 << 17  # LR pixels per block of the normal equations; bounds the memory of prepare()
@@ -43,7 +43,7 @@ class Linear(Network):
         self.bias = nn.Parameter(torch.zeros(scale * scale), requires_grad=False)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W); the border is mirrored."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w); the border is mirrored."""
         n, c = lr.shape[:2]
         padded = pad_symmetric(lr, self.size // 2).flatten(0, 1).unsqueeze(1)
         phases = F.conv2d(padded, self.weight, self.bias)  # (N C, s s, h, w)
@@ -51,7 +51,7 @@ class Linear(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Solve the normal equations of the mean squared error over all pixels; partly masked LR pixels do not count."""
+        """Fit the filters by least squares to all pixels of the training frames, except partly masked LR pixels."""
         taps = self.size * self.size + 1
         device = frames[0][0].device
         normal = torch.zeros(taps, taps, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""The fixed affine map between physical units and the unit interval of networks and scores."""
+"""Fixed affine map between physical units and the unit interval of networks and scores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class Normalizer(nn.Module):
-    """Map low to 0 and high to 1. The bounds are buffers, so that checkpoints contain them.
+    """Affine map that takes `low` to 0 and `high` to 1. The bounds are buffers, so that checkpoints contain them.
 
     Args:
-        low: lower bound in physical units, given or measured on the training set; never on a frame or a prediction.
-        high: upper bound in physical units.
+        low: Lower bound in physical units, given or measured on the training set; never on a frame or a prediction.
+        high: Upper bound in physical units.
 
     Raises:
-        ValueError: low is not below high.
+        ValueError: If low is not below high.
     """
 
     low: Tensor
@@ -28,19 +28,19 @@ class Normalizer(nn.Module):
         self.register_buffer("high", torch.tensor(float(high)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Physical units -> unit interval (values outside the bounds are not clipped)."""
+        """Map values in physical units to the unit interval; values outside the bounds are not clipped."""
         return (x - self.low) / (self.high - self.low)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Unit interval -> physical units."""
+        """Map values in the unit interval to physical units."""
         return x * (self.high - self.low) + self.low
 
     def set(self, low: float, high: float) -> None:
-        """Replace the bounds."""
+        """Replace the bounds by others in physical units."""
         self.low.fill_(low)
         self.high.fill_(high)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """(low, high) in physical units."""
+        """Return the bounds (low, high) in physical units."""
         return float(self.low), float(self.high)

@@ -1,4 +1,4 @@
-"""Names of modules and tensors as users type them, without the wrapper's prefix."""
+"""Names of modules and tensors as users type them, without the prefix of wrappers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds
 
 
 def canonical_parameter_name(name: str) -> str:
-    """Remove the wrapper: first.network.features.0.weight -> first.features.0.weight."""
+    """Remove the part `network` of wrappers from a name: first.network.features.0.weight -> first.features.0.weight."""
     return ".".join(part for part in name.split(".") if part != WRAPPER)
 
 
 def is_parameter_within(name: str, module: str) -> bool:
-    """Tell whether a tensor or module is the named module or a part of it."""
+    """Return True if the tensor or module called `name` is the module called `module` or a part of this module."""
     return name == module or name.startswith(f"{module}.")
 
 
 def require_parameters(key: str, modules: Iterable[str], tensors: Iterable[str]) -> None:
-    """Check that every module contains a tensor.
+    """Check that every named module contains a tensor.
 
     Args:
-        key: config key for the error message.
-        modules: names of modules.
-        tensors: names of tensors.
+        key: Config key for the error message.
+        modules: Names of the modules to check.
+        tensors: Names of all tensors.
 
     Raises:
-        UserError: a module contains none of the tensors; the message suggests a module that exists.
+        UserError: If a module contains none of the tensors; the message suggests a module that exists.
     """
     tensors = list(tensors)
     for module in modules:

@@ -1,4 +1,4 @@
-"""Plain 3x3 layers at LR and a pixel shuffle: the fast tier."""
+"""Network for fast inference: plain 3x3 convolutions at LR and a pixel shuffle."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Plain(Network):
-    """width@3x3, `depth` times width@3x3, C scale^2@3x3, pixel shuffle: nothing is computed at HR.
+    """Network of 3x3 convolutions at LR and a pixel shuffle; nothing is computed at HR.
 
-    Source: ESPCN of Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
-    neural network", 2016, section 3, here with 3x3 kernels and more layers. It needs fewer multiplications than the report's
-    FSRCNN, all of them in layers that processors compute fast.
+    Layers (channels@kernel): width@3x3, `depth` times width@3x3, C scale^2@3x3, pixel shuffle. Source: ESPCN of Shi et al.,
+    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural network", 2016, section
+    3, here with 3x3 kernels and more layers. The network needs fewer multiplications than the report's FSRCNN, all of them in
+    layers that processors compute fast.
 
     Args:
-        width: channels of the hidden layers, 1 or more.
-        depth: layers between the first and the last, 1 or more.
-        act: "silu", "relu" (a fifth less time) or "prelu".
-        slope: initial slope of the PReLU.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        width: Number of channels of the hidden layers, 1 or more.
+        depth: Number of layers between the first and the last, 1 or more.
+        act: "silu", "relu" (takes a fifth less time) or "prelu".
+        slope: Initial slope of the PReLU.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: width or depth is below 1.
+        UserError: If width or depth is below 1.
     """
 
     def __init__(
@@ -53,5 +54,5 @@ class Plain(Network):
         he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         return self.body(lr)

@@ -1,4 +1,4 @@
-"""Wrapper that lets a network predict the standardized residual over bicubic interpolation."""
+"""Wrapper with which a network predicts the standardized residual over bicubic interpolation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vsr.types import TrainingFrames
 
 
 class StandardizedResidual(Network):
-    """sr = bicubic(lr) + rms * network((lr - mean) / std).
+    """Wrapper of a network: sr = bicubic(lr) + rms * network((lr - mean) / std).
 
-    `mean` and `std` are statistics of the training LR frames, `rms` is the root mean square of (HR - bicubic); each is one number
-    per data set. Without them, a field with a spread of 0.1 and a residual of 0.01 gives gradients too small to learn from. At
-    scale 1 bicubic is the identity: a second network then corrects the output of the first.
+    `mean` and `std` are statistics of the training LR frames, and `rms` is the root mean square of HR - bicubic; each is one
+    number per data set. Without this scaling, a field with a spread of 0.1 and a residual of 0.01 gives gradients too small to
+    learn from. At scale 1 bicubic interpolation is the identity: a second network then corrects the output of the first.
 
     Args:
-        network: any network; its own sum with the upscaled input is switched off.
+        network: Any network. The wrapper switches off the network's own sum with the upscaled input.
     """
 
     mean: Tensor
@@ -37,11 +37,11 @@ class StandardizedResidual(Network):
 
     @property
     def error_unit(self) -> Tensor:
-        """The unit of the network's output: the root mean square of HR minus bicubic in the training frames."""
+        """Return the unit of the network's output: the root mean square of HR minus bicubic in the training frames."""
         return self.rms
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, H, W), or clips (B, C, T, h, w) -> (B, C, T', H', W')."""
+        """Map LR frames (N, C, h, w) to HR frames (N, C, H, W), or clips (B, C, T, h, w) to clips (B, C, T', H', W')."""
         return torch.addcmul(self._upscaled(lr), self.network((lr - self.mean) / self.std), self.rms)
 
     def _upscaled(self, lr: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class StandardizedResidual(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Measure mean, std and rms on whole training frames, then prepare the network; masked pixels do not count in rms."""
+        """Measure mean, std and rms on whole training frames, then prepare the network; rms ignores masked pixels."""
         count = sum(lr.numel() for lr, _, _ in frames)
         mean = sum(lr.double().sum() for lr, _, _ in frames) / count
         variance = sum((lr.double() - mean).square().sum() for lr, _, _ in frames) / max(1, count - 1)
@@ -71,5 +71,5 @@ class StandardizedResidual(Network):
         self.network.prepare([((lr - self.mean) / self.std, hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
-        """Fold the wrapped network."""
+        """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())

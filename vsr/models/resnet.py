@@ -1,4 +1,4 @@
-"""Residual blocks with a smooth activation, all at LR."""
+"""ResNet: a network of residual blocks with a smooth activation, all at LR."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from vsr.types import HRFrames, LRFrames
 
 
 class ResNet(Network):
-    """width@3x3, residual blocks, width@3x3 and a skip over all of them, C scale^2@3x3, pixel shuffle.
+    """Network of residual blocks with SiLU at LR and a pixel shuffle.
 
-    Sources: EDSR (Lim et al. 2017, section 3) with SiLU instead of ReLU (Elfwing et al., "Sigmoid-weighted linear units for
-    neural network function approximation in reinforcement learning", 2018) and the last layer at LR (ESPCN, Shi et al.
-    2016, section 3). It needs half of the work of EDSR; SiLU suits fields that are smooth between fronts.
+    Layers (channels@kernel): width@3x3, residual blocks, width@3x3 and a skip connection over all blocks, C scale^2@3x3, pixel
+    shuffle. Sources: EDSR (Lim et al. 2017, section 3) with SiLU instead of ReLU (Elfwing et al., "Sigmoid-weighted linear
+    units for neural network function approximation in reinforcement learning", 2018) and the last layer at LR (ESPCN, Shi et
+    al. 2016, section 3). The network needs half of the work of EDSR. SiLU suits fields that are smooth between fronts.
 
     Args:
-        width: channels of the hidden layers, 1 or more.
-        blocks: residual blocks, 1 or more.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        width: Number of channels of the hidden layers, 1 or more.
+        blocks: Number of residual blocks, 1 or more.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: width or blocks is below 1.
+        UserError: If width or blocks is below 1.
     """
 
     def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
@@ -37,19 +38,19 @@ class ResNet(Network):
         self.layers = ResNetLayers(channels, width, blocks, channels, scale)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         return self.layers(lr)
 
 
 class ResNetLayers(nn.Module):
-    """The layers of `ResNet`, also used by `Stacked`.
+    """Layers of `ResNet`, which `Stacked` uses too.
 
     Args:
-        inputs: channels at LR.
-        width: channels of the hidden layers.
-        blocks: residual blocks.
-        outputs: channels at HR.
-        scale: HR pixels per LR pixel and axis.
+        inputs: Number of input channels, at LR.
+        width: Number of channels of the hidden layers.
+        blocks: Number of residual blocks.
+        outputs: Number of output channels, at HR.
+        scale: HR pixels per LR pixel along each axis.
     """
 
     def __init__(self, inputs: int, width: int, blocks: int, outputs: int, scale: int) -> None:
@@ -66,13 +67,13 @@ class ResNetLayers(nn.Module):
                 layer.weight.mul_(SMALL)
 
     def forward(self, x: LRFrames) -> HRFrames:
-        """(N, inputs, h, w) -> (N, outputs, H, W)."""
+        """Return the HR output (N, outputs, H, W) of the LR input (N, inputs, h, w)."""
         first = self.head(x)
         return self.out(first + self.join(self.body(first)))
 
 
 class SmoothBlock(nn.Module):
-    """x + conv(silu(conv(x))), 3x3 each, zeros beyond the border."""
+    """Residual block x + conv(silu(conv(x))) with 3x3 kernels and zeros beyond the border."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -81,10 +82,10 @@ class SmoothBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, width, h, w) -> the same."""
+        """Return features (N, width, h, w) of features of the same shape."""
         return x + self.conv2(self.act(self.conv1(x)))
 
 
 def resnet_reach(blocks: int) -> int:
-    """Return the reach of `ResNetLayers` in LR pixels: first layer, two per block, layer before the skip, last layer."""
+    """Return the reach of `ResNetLayers` in LR pixels: one pixel for each 3x3 layer, with two layers per block."""
     return 1 + 2 * blocks + 1 + 1

@@ -1,4 +1,4 @@
-"""SRCNN: three convolutions on the bicubic-upscaled frame."""
+"""SRCNN: three or more convolutions on the frame upscaled by bicubic interpolation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from vsr.types import HRFrames, LRFrames
 
 
 class SRCNN(Network):
-    """64 @ k1 x k1, 32 @ k2 x k2, C @ k3 x k3, 'same' with a replicated border as in the authors' code.
+    """Network of 'same' convolutions at HR on the frame upscaled by bicubic interpolation.
 
-    Source: Dong et al., "Image super-resolution using deep convolutional networks", 2016, section 3 (first version 2014).
+    Layers (channels@kernel): 64@k1 x k1, 32@k2 x k2, C@k3 x k3, with a replicated border as in the authors' code. Source: Dong
+    et al., "Image super-resolution using deep convolutional networks", 2016, section 3 (first version 2014).
 
     Args:
-        kernels: odd sides (k1, k2, k3): 9-1-5 in the report and in the paper of 2014, also 9-3-5 and 9-5-5 in 2016. Further sides
-            add mapping layers of 32 filters, as 9-1-1-5 of the 2016 paper's section on depth.
+        kernels: Odd sides (k1, k2, k3): 9-1-5 in the report and in the paper of 2014, also 9-3-5 and 9-5-5 in 2016. Further
+            sides add mapping layers of 32 filters, as 9-1-1-5 in the 2016 paper's section on depth.
         act: "prelu" (the report's) or "relu" (the authors').
-        slope: initial slope of the PReLU; 0 in the report.
-        output_act: put an activation behind the last layer too, as the report's "all layers" says; the authors have none.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        slope: Initial slope of the PReLU; 0 in the report.
+        output_act: True to put an activation behind the last layer too, as the report's "all layers" says; the authors have
+            none.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: there are fewer than three kernels, or a side is not odd.
+        UserError: If there are fewer than three kernels, or a side is not odd.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class SRCNN(Network):
         he_normal_(self.body)
 
     def forward(self, lr: LRFrames) -> HRFrames:
-        """(N, C, h, w) -> (N, C, H, W)."""
+        """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
         return self.body(bicubic_up(lr, self.scale))
 
 

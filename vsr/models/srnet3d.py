@@ -1,6 +1,6 @@
-"""3D networks over five frames: the report's SRNet3D and 3DSRnet of Kim et al.
+"""3D networks over five frames: the report's SRNet3D, and 3DSRnet of Kim et al.
 
-Both use two frames before and two frames after each output frame: T frames in, T - 4 frames out.
+Both networks use two frames before and two frames after each output frame: T input frames give T - 4 output frames.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ WINDOW_PIXELS = 1 << 20  # pixels (over all frames) of the windows that are eval
 
 
 class SRNet3D(Network):
-    """32@5x5x3, 8@1x1x3, 8@3x3x3 twice, 32@3x3x3 'same'; 32@3x3x3 twice 'valid'; 1@5x5 (y, x, t).
+    """3D network of the report, at HR, on frames upscaled by bicubic interpolation.
 
-    Source: the report, section 3. The network works at HR, on frames upscaled by bicubic interpolation. The two valid layers
-    reduce five frames to one and remove two pixels on each side. The five layers before them pad the ends of the clip with zeros.
+    Layers, with kernels (y, x, t): 32@5x5x3, 8@1x1x3, 8@3x3x3 twice, 32@3x3x3, all 'same'; 32@3x3x3 twice, 'valid'; C@5x5.
+    Source: the report (docs/results/report.md), section 3. The two valid layers reduce five frames to one and remove two pixels
+    on each side. The five layers before them pad the ends of the clip with zeros.
 
     Args:
         act: "prelu" (the report's) or "relu".
-        slope: initial slope of the PReLU; 0 in the report.
-        output_act: put an activation behind the last layer too, as the report's "all layers" says.
-        windows: evaluate each window of five frames as a clip of its own, with zeros beyond its ends, as in the report. False
-            evaluates the whole clip once: 2.6 times less work per frame, and zeros only beyond the ends of the clip.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        slope: Initial slope of the PReLU; 0 in the report.
+        output_act: True to put an activation behind the last layer too, as the report's "all layers" says.
+        windows: True to evaluate each window of five frames as a clip of its own, with zeros beyond its ends, as in the report.
+            False evaluates the whole clip once: 2.6 times less work per frame, and zeros only beyond the ends of the clip.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
     """
 
     kind = "movie"
@@ -77,25 +78,25 @@ class SRNet3D(Network):
         _channels_last(self)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """(B, C, T, h, w) -> (B, C, T - 4, H - 4, W - 4)."""
+        """Return the HR clips (B, C, T - 4, H - 4, W - 4) of LR clips (B, C, T, h, w)."""
         hr = bicubic_up_clips(lr, self.scale)
         return apply_in_windows(self.body, hr) if self.windows else self.body(hr)
 
 
 class SRNet3DKim(Network):
-    """3DSRnet: six 3x3x3 layers at LR, added to the bicubic middle frame after a pixel shuffle.
+    """3DSRnet: six 3x3x3 layers at LR and a pixel shuffle, whose output is added to the bicubic middle frame.
 
-    Source: Kim et al., "3DSRnet: video super-resolution using 3D convolutional neural networks", 2018. The first four
-    layers keep the number of frames (zeros beyond the ends), the last two reduce five frames to one.
+    Source: Kim et al., "3DSRnet: video super-resolution using 3D convolutional neural networks", 2018. The first four layers
+    keep the number of frames, with zeros beyond the ends of the clip. The last two layers reduce five frames to one.
 
     Args:
-        width: channels of the hidden layers, 1 or more; 64 in the paper.
-        windows: evaluate each window of five frames as a clip of its own, as the paper does; see `SRNet3D`.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        width: Number of channels of the hidden layers, 1 or more; 64 in the paper.
+        windows: True to evaluate each window of five frames as a clip of its own, as the paper does; see `SRNet3D`.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: the width is below 1.
+        UserError: If the width is below 1.
     """
 
     kind = "movie"
@@ -117,14 +118,14 @@ class SRNet3DKim(Network):
         _channels_last(self)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """(B, C, T, h, w) -> (B, C, T - 4, H, W)."""
+        """Return the HR clips (B, C, T - 4, H, W) of LR clips (B, C, T, h, w)."""
         phases = apply_in_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
         detail = F.pixel_shuffle(phases.transpose(1, 2), self.scale).transpose(1, 2)
         return detail + bicubic_up_clips(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
 
 
 def apply_in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
-    """Apply a five-to-one network to every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+    """Apply a network with one output frame to every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     windows = packed.flatten(0, 1)
     each = len(windows) if torch.is_grad_enabled() else max(1, WINDOW_PIXELS // windows[0, 0].numel())
@@ -133,5 +134,5 @@ def apply_in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
 
 
 def _channels_last(network: Network) -> None:
-    """Change the memory format: 3D convolutions take a third less time; results and checkpoints do not change."""
+    """Switch to the memory format in which 3D convolutions take a third less time; results and checkpoints stay equal."""
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""A frame network whose input channels are neighbouring frames (early fusion)."""
+"""Stacked: a frame network whose input channels are neighbouring frames (early fusion)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from vsr.types import HRClips, LRClips
 
 
 class Stacked(Network):
-    """The layers of `ResNet`; the first layer takes `frames` LR frames as channels.
+    """Movie network with the layers of `ResNet`; the first layer takes `frames` neighbouring LR frames as channels.
 
-    Source: "early fusion" in VESPCN, Caballero et al., "Real-time video super-resolution with spatio-temporal networks and motion
-    compensation", 2017, section 3.1, without motion compensation. Only the first layer is wider than in a frame network.
+    Source: "early fusion" in VESPCN, Caballero et al., "Real-time video super-resolution with spatio-temporal networks and
+    motion compensation", 2017, section 3.1, without motion compensation. Only the first layer is wider than in a frame network.
 
     Args:
-        frames: LR frames per HR frame, odd; the middle one belongs to the HR frame.
-        width: channels of the hidden layers, 1 or more.
-        blocks: residual blocks, 1 or more.
-        scale: HR pixels per LR pixel and axis: 2, 3 or 4; 1 behind another network.
-        channels: of each frame.
+        frames: Number of LR frames per HR frame, odd; the middle LR frame belongs to the HR frame.
+        width: Number of channels of the hidden layers, 1 or more.
+        blocks: Number of residual blocks, 1 or more.
+        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        channels: Number of channels of each frame.
 
     Raises:
-        UserError: the number of frames is even, or width or blocks is below 1.
+        UserError: If the number of frames is even or below 1, or width or blocks is below 1.
     """
 
     kind = "movie"
@@ -40,7 +40,7 @@ class Stacked(Network):
         self.layers = ResNetLayers(frames * channels, width, blocks, channels, scale)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """(B, C, T, h, w) -> (B, C, T - frames + 1, H, W)."""
+        """Return the HR clips (B, C, T - frames + 1, H, W) of LR clips (B, C, T, h, w)."""
         windows = lr.unfold(2, self.frames, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T', C, frames, h, w)
         hr = self.layers(windows.flatten(2, 3).flatten(0, 1))
         return hr.unflatten(0, windows.shape[:2]).transpose(1, 2)

@@ -1,1 +1,1 @@
-"""Sweeps (-m): grids and searches, each job in a fresh process."""
+"""Sweeps of runs (-m): grids of values and searches, with a fresh process for each job."""

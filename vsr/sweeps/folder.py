@@ -1,4 +1,4 @@
-"""The folder of a sweep: its jobs, their outcomes, its lock."""
+"""Folder of a sweep, with its jobs, their outcomes and a lock."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PATIENCE = GRACE + 10  # seconds for the jobs of a sweep that was killed to end
 
 @dataclass
 class SweepRun:
-    """One run of a sweep.
+    """One run of a sweep, with its swept values and its outcome.
 
     Attributes:
-        number: names the run's folder.
-        values: the swept values, as KEY=VALUE.
-        config: the composed config, as plain values.
+        number: Number of the run, which names its folder.
+        values: Swept values, each as KEY=VALUE.
+        config: Composed config, as plain values.
         state: "waiting", "ok", "failed" or "stopped".
-        error: why the run failed or was stopped.
-        seconds: wall time.
+        error: Reason why the run failed or was stopped.
+        seconds: Wall time in seconds.
     """
 
     number: int
@@ -44,9 +44,9 @@ class SweepRun:
 
 
 class SweepFolder:
-    """The record in `sweep.json`, written whole after every change.
+    """Folder of a sweep, with the record of its runs in `sweep.json`, written whole after every change.
 
-    Raises UserError for a folder that cannot be written or that holds something else.
+    Raises UserError for a folder that cannot be read or written, or that holds something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class SweepFolder:
             raise UserError(f"{path}: holds something that is not a sweep; type hydra.sweep.dir=FOLDER to write elsewhere")
 
     def save(self) -> None:
-        """Write the record."""
+        """Write the record of the sweep to `sweep.json`."""
         content = {"about": self.about, "jobs": [asdict(run) for run in self.runs]}
         try:
             with replacing_file(self.path / RECORD) as temporary:
@@ -72,7 +72,7 @@ class SweepFolder:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
 
     def find_or_add(self, values: list[str], config: dict[str, Any], number: int | None = None) -> SweepRun:
-        """Return the job with a config: an earlier one, or a new one with the given or the next number."""
+        """Return the run with a config: an earlier run, or a new run with the given or the next number."""
         for run in self.runs:
             if run.config == config and number in (None, run.number):
                 return run
@@ -82,15 +82,15 @@ class SweepFolder:
         return found
 
     def run_folder(self, run: SweepRun) -> Path:
-        """Return the run folder of a job."""
+        """Return the folder of a run."""
         return self.path / str(run.number)
 
     def log(self, run: SweepRun) -> Path:
-        """Return the log file of a job; it lies beside the run folders, since a refused run leaves none."""
+        """Return the log file of a run; it lies beside the run folders, since a refused run has no folder."""
         return self.path / "logs" / f"{run.number}.log"
 
     def results(self, run: SweepRun) -> dict[str, Any] | None:
-        """Read the results.json of a job; None for an unfinished run or another config."""
+        """Read the results.json of a run; return None for an unfinished run or for results of another config."""
         try:
             found = with_current_targets(json.loads((self.run_folder(run) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -98,7 +98,7 @@ class SweepFolder:
         return found if isinstance(found, dict) and is_same_resolved(found, run.config) else None
 
     def finished(self, run: SweepRun) -> bool:
-        """Whether a job is finished: it succeeded, or its results exist although its sweep was killed."""
+        """Return True if a run is finished: it succeeded, or its results exist although its sweep was killed."""
         if run.state != "ok" and "config" in (self.results(run) or {}):
             run.state, run.error = "ok", ""
         return run.state == "ok"
@@ -111,10 +111,10 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Lock the folder; yields the file descriptor of the lock, which running jobs hold as well.
+        """Lock the folder and yield the file descriptor of the lock, which running jobs hold as well.
 
-        A sweep that was killed leaves jobs that take some seconds to end: they are waited for. Raises UserError when another
-        sweep works here.
+        A killed sweep leaves jobs that take some seconds to end; the lock waits for these jobs. Raises UserError when another
+        sweep works in the folder or when the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One job of a sweep: its command and its record."""
+"""Command and recorded outcome of one job of a sweep."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vsr.system.jobs import Job
 
 
 def build_job(script: Path, command: SweepCommand, folder: SweepFolder, run: SweepRun, more: Sequence[str] = ()) -> Job:
-    """Build the job of one run of a sweep.
+    """Build the job that executes one run of a sweep in its own process.
 
     Args:
-        script: train.py or evaluate.py; the command of vsr with the same name where no such file exists.
-        command: the command line of the sweep.
-        folder: of the sweep.
-        run: the run.
-        more: further overrides.
+        script: Path of train.py or evaluate.py; if no such file exists, the command of vsr with the same name is used.
+        command: Command line of the sweep.
+        folder: Folder of the sweep.
+        run: Run of the sweep.
+        more: Further overrides.
     """
     given = [*command.fixed, *run.values, *more]
     if script.stem == "train" and not any(each.startswith("resume=") for each in given):
@@ -33,12 +33,12 @@ def build_job(script: Path, command: SweepCommand, folder: SweepFolder, run: Swe
 
 
 def quote_path(path: Path) -> str:
-    """Write a path as a value in Hydra's grammar."""
+    """Return a path as a quoted value in Hydra's grammar."""
     return "'" + str(path).replace("'", "\\'") + "'"
 
 
 def record_job_outcome(folder: SweepFolder, run: SweepRun, state: str, error: str, seconds: float) -> None:
-    """Record the outcome of a job, and print a failure."""
+    """Record the outcome of a run in the sweep's folder, and print a failure."""
     run.state, run.error, run.seconds = state, error, seconds
     folder.save()
     if state == "failed":
@@ -46,5 +46,5 @@ def record_job_outcome(folder: SweepFolder, run: SweepRun, state: str, error: st
 
 
 def job_title(run: SweepRun) -> str:
-    """Return the number and the swept values of a job."""
+    """Return the number and the swept values of a run, such as "#3 recipe.batch=8"."""
     return " ".join([f"#{run.number}", *run.values])

@@ -1,4 +1,4 @@
-"""Jobs through Hydra's launcher plugins (joblib, submitit)."""
+"""Sweep jobs that are run by Hydra's launcher plugins (joblib, submitit)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from vsr.system.jobs import run_jobs
 
 @dataclass
 class FreshProcess:
-    """The function that a launcher calls for each job, on any machine; it starts a process for the run.
+    """Function that a launcher calls for each job, on any machine; it starts a fresh process for the run.
 
-    A worker of a launcher may serve several jobs one after the other, and would pass on what one of them left in it.
+    A worker of a launcher may serve several jobs in turn. Without a fresh process, leftovers of one job would reach the next
+    job.
     """
 
     script: Path
@@ -45,9 +46,10 @@ class FreshProcess:
 
 
 def launch_jobs(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, runs: list[SweepRun]) -> None:
-    """Run the jobs and record their outcomes.
+    """Run the jobs of a sweep with Hydra's launcher plugin, and record their outcomes.
 
-    Raises UserError when the launcher itself failed; jobs that had ended by then are known by their results the next time.
+    Raises UserError when the launcher itself failed. The next sweep recognises the jobs that had ended by then from their
+    results.
     """
     # Workers import vsr from where it was imported here.
     root = str(PACKAGE.parent)

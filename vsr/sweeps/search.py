@@ -1,4 +1,4 @@
-"""Hyperparameter searches with Optuna, each trial in a fresh process."""
+"""Hyperparameter searches with Optuna, with a fresh process for each trial."""
 
 from __future__ import annotations
 
@@ -29,7 +29,14 @@ WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++ca
 
 
 def run_search(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
-    """Run the remaining trials; returns a line when all trials failed. Raises UserError for a plan that cannot work."""
+    """Run the remaining trials of a hyperparameter search, and return one error line if all trials failed.
+
+    `whole` is the config of the search itself. `lock` is the file descriptor of the folder's lock, which the trials hold as
+    well.
+
+    Raises:
+        UserError: If the plan of the search cannot work, or if the folder holds another search.
+    """
     plan = read_search_space(whole.hparams_search, command)
     launcher = whole.hydra.runtime.choices["hydra/launcher"]
     if launcher != "basic":
@@ -57,7 +64,7 @@ def run_search(composer: Composer, command: SweepCommand, whole: DictConfig, fol
 
 
 class Search:
-    """The Optuna study and the record of the sweep folder; the record lists finished trials, the study proposes new ones."""
+    """Search in progress: the Optuna study proposes new trials, and the sweep's folder records finished trials."""
 
     def __init__(
         self, composer: Composer, command: SweepCommand, plan: Plan, folder: SweepFolder, monitor: str, seed: int
@@ -69,11 +76,11 @@ class Search:
         self._resume_trials()
 
     def done(self) -> int:
-        """The number of trials that have ended, successful or not."""
+        """Return the number of trials that have ended, successful or not."""
         return sum(run.state != "waiting" for run in self.folder.runs)
 
     def jobs(self) -> Iterator[Job]:
-        """Yield trials, each drawn when a process is free."""
+        """Yield the jobs of new trials; each trial is drawn when a process is free."""
         while self.done() + len(self.running) < self.plan.trials:
             trial = self.study.ask()
             values = [f"{key}={self._draw(trial, key)}" for key in self.plan.space]
@@ -93,7 +100,7 @@ class Search:
             yield job
 
     def watch(self, job: Job) -> str | None:
-        """Report finished epochs to the study; returns the reason to stop the trial, or None."""
+        """Report finished epochs of a trial to the study; return the reason to stop the trial, or None."""
         trial, run, seen = self.running[job.name]
         for epoch, score in _scores(self.folder.run_folder(run) / SCORE_LOG, self.monitor, seen):
             self.running[job.name] = trial, run, epoch
@@ -103,7 +110,7 @@ class Search:
         return None
 
     def record(self, outcome: Outcome) -> None:
-        """Record the outcome of a trial, first in the record, then in the study."""
+        """Record the outcome of a trial, first in the sweep's folder, then in the study."""
         trial, run, _ = self.running.pop(outcome.job.name)
         state, error = "stopped" if outcome.stopped else "failed", outcome.error
         if self._value(run) is not None:  # of one that was to be stopped, too, when it was faster
@@ -114,7 +121,7 @@ class Search:
         self._tell(trial.number, run)
 
     def print_result(self) -> list[str]:
-        """Print the result of the search; returns a line when all trials failed."""
+        """Print the result of the search; return one error line if no trial came to its end."""
         by_state = {state: [run for run in self.folder.runs if run.state == state] for state in ("ok", "stopped", "failed")}
         ok, stopped, failed = by_state.values()
         if not ok:
@@ -153,7 +160,7 @@ class Search:
         return study
 
     def _resume_trials(self) -> None:
-        """Recover from a killed search: report trials that had ended, and queue the others again."""
+        """Recover from a killed search: report trials that had ended, and queue unfinished trials again."""
         states = self.optuna.trial.TrialState
         runs = {run.number: run for run in self.folder.runs}
         for trial in self.study.get_trials(deepcopy=False, states=(states.RUNNING,)):
@@ -181,14 +188,14 @@ class Search:
         return f"{trial.suggest_float(key, one.low, one.high, log=one.log, step=one.step):.6g}"
 
     def _value(self, run: SweepRun) -> float | None:
-        """Return the best score of the run's epochs; None without scores."""
+        """Return the best monitored score over the epochs of a run; None without scores."""
         history = (self.folder.results(run) or {}).get("history", [])
         found = [row[self.monitor] for row in history if math.isfinite(row.get(self.monitor, math.nan))]
         return (max if monitor_is_maximised(self.monitor) else min)(found) if found else None
 
 
 def _scores(path: Path, monitor: str, seen: int) -> Iterator[tuple[int, float]]:
-    """Return the scores of the epochs written since the last call."""
+    """Yield (epoch, score) for the epochs after epoch `seen` in the score log of a run."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""The plan of a search: the group hparams_search and the intervals of the command line."""
+"""Plan of a hyperparameter search, from the config group hparams_search and the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ _KEYS = (*_LEAST, "pruner", "space")
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a search; `space` maps config keys to lists of typed values or to intervals."""
+    """Plan of a hyperparameter search.
+
+    Attributes:
+        trials: Number of trials.
+        startup: Number of random trials before the sampler and the pruner start.
+        warmup: Number of epochs before a trial may be pruned.
+        pruner: Name in PRUNERS.
+        space: Config keys, each with a list of typed values or an interval.
+    """
 
     trials: int
     startup: int
@@ -27,12 +35,12 @@ class Plan:
     space: dict[str, list[str] | Interval]
 
     def described(self) -> dict[str, Any]:
-        """The space as plain values."""
+        """Return the search space as plain values."""
         return {key: vars(one) if isinstance(one, Interval) else one for key, one in self.space.items()}
 
 
 def read_search_space(node: Any, command: SweepCommand) -> Plan:
-    """Read and check the plan of a config. Raises UserError naming the wrong key."""
+    """Read and check the plan of a search from a config and a command line. Raises UserError naming the wrong key."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else None
     if not isinstance(plain, dict):
         raise UserError(f"hparams_search={str(node)!r}: must be one of the configs in conf/hparams_search")
@@ -73,7 +81,7 @@ def _dimension(key: str, value: Any) -> list[str] | Interval:
 
 
 def _check_interval(where: str, one: Interval) -> None:
-    """Raise UserError for an empty range."""
+    """Raise UserError, naming the key `where`, for an empty range or a range with wrong numbers."""
     numbers = [one.low, one.high, *([] if one.step is None else [one.step])]
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         raise UserError(f"{where}: low, high and step must be numbers, not {numbers}")
@@ -86,7 +94,7 @@ def _check_interval(where: str, one: Interval) -> None:
 
 
 def _to_hydra_grammar(value: Any) -> str:
-    """Write a plain value in Hydra's grammar."""
+    """Return a plain value as text in Hydra's grammar."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_to_hydra_grammar(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):

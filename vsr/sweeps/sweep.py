@@ -1,4 +1,4 @@
-"""A sweep: the jobs of a grid or a search, each in a fresh process."""
+"""Run the jobs of a sweep (a grid or a search), with a fresh process for each job."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HYDRAS_OWN = "multirun/"  # where Hydra would put a sweep
 
 
 def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """Run the jobs of a command line with -m that are not finished yet.
+    """Run the unfinished jobs of a command line with -m.
 
     Args:
-        script: train.py or evaluate.py.
-        conf: the folder of the configs.
-        arguments: the command line, with -m.
+        script: Path of train.py or evaluate.py.
+        conf: Folder of the configs.
+        arguments: Arguments of the command line, with -m.
 
     Returns:
-        The folder of the sweep, and a line for each failed job (of a search: only when all jobs failed).
+        The folder of the sweep, and one line for each failed job; a search gives a line only if all jobs failed.
 
     Raises:
-        UserError: the command line is wrong, or no job can run; nothing was started.
+        UserError: If the command line is wrong, or if no job can run; nothing was started.
     """
     composer = Composer(script, conf)
     command = composer.read(arguments)
@@ -46,7 +46,7 @@ def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path,
 
 
 def _run_grid(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
-    """Run every combination of the values that is not finished yet; returns a line for each failed job."""
+    """Run every unfinished combination of the swept values; return one line for each failed or refused job."""
     runs: list[SweepRun] = []
     refused: list[str] = []
     combinations = command.grid()

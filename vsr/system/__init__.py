@@ -1,1 +1,1 @@
-"""Files, locks, signals and processes, without Lightning and Hydra."""
+"""Files, locks, signals and processes. No module here imports Lightning or Hydra."""

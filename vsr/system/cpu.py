@@ -1,4 +1,4 @@
-"""Abilities of the processor."""
+"""Test of the CPU for bfloat16 arithmetic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def computes_bf16(file: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether Linux lists bfloat16 multiplication among the CPU's flags; False on other systems."""
+    """Return True if Linux lists bfloat16 multiplication among the CPU's flags; False on other systems."""
     try:
         flags = file.read_text(encoding="utf-8")
     except OSError:

@@ -22,16 +22,16 @@ os.umask(_UMASK)
 def replacing_file(path: Path) -> Iterator[Path]:
     """Replace a file atomically: the block writes a temporary file, which is then synced and moved to `path`.
 
-    When the block raises, the temporary file is removed and `path` stays as it was.
+    When the block raises, the temporary file is removed and `path` stays unchanged.
 
     Args:
-        path: the file; its folder is made when missing.
+        path: The file; its folder is made when missing.
 
     Yields:
         The temporary file's path, in the same folder.
 
     Raises:
-        OSError: the file cannot be written. `writing_file` raises WriteError instead.
+        OSError: The file cannot be written. `writing_file` raises WriteError instead.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
@@ -49,7 +49,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the file system supports it."""
+    """Sync the list of names in a folder to disk, where the file system supports it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems refuse to sync folders
@@ -71,12 +71,12 @@ def file_sha256(path: Path) -> str:
 
 
 def checksum_file(path: Path) -> Path:
-    """Return the path of a file's checksum, in the format of `sha256sum -c`."""
+    """Return the path of the side file that holds a file's SHA-256, in the format of `sha256sum -c`."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def write_checksum(path: Path, digest: str) -> None:
-    """Write a file's checksum beside it, without a sync: an empty checksum, left by a power cut, counts as missing."""
+    """Write a file's SHA-256 to its side file, without a sync: an empty side file, left by a power cut, counts as missing."""
     temporary = checksum_file(path).with_name(f".{path.name}-sha256.part")
     try:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
@@ -86,14 +86,14 @@ def write_checksum(path: Path, digest: str) -> None:
 
 
 def remove_checksum(path: Path) -> None:
-    """Remove a file's checksum durably, before the file is replaced by another one."""
+    """Remove the side file with a file's SHA-256 durably, before the file itself is replaced."""
     with suppress(FileNotFoundError):
         checksum_file(path).unlink()
         sync_folder(path.parent)
 
 
 def check_checksum(path: Path) -> None:
-    """Raise UserError when a file differs from the checksum beside it; a file without a checksum passes."""
+    """Raise UserError if a file differs from the SHA-256 in its side file; a file without a side file passes."""
     while (expected := _read_checksum(path)) is not None:
         if file_sha256(path) == expected:
             return
@@ -106,7 +106,7 @@ def check_checksum(path: Path) -> None:
 
 
 def _read_checksum(path: Path) -> str | None:
-    """Return the checksum beside a file; None when it is missing or empty."""
+    """Return the SHA-256 from a file's side file; None if the side file is missing or empty."""
     try:
         found = re.match(r"[0-9a-f]{64}\b", checksum_file(path).read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -115,14 +115,14 @@ def _read_checksum(path: Path) -> str | None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically; raises WriteError with the path when it cannot be written."""
+    """Write a dict to a JSON file atomically. Raises WriteError with the path if the file cannot be written."""
     with writing_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
 
 @contextmanager
 def writing_file(path: Path) -> Iterator[Path]:
-    """Replace a file atomically, as `replacing_file` does; raises WriteError with the path when it cannot be written."""
+    """Replace a file atomically, like `replacing_file`. Raises WriteError with the path if the file cannot be written."""
     try:
         with replacing_file(path) as temporary:
             yield temporary

@@ -26,13 +26,13 @@ _NO_MORE = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A command to run.
+    """Command to run in a process of its own.
 
     Attributes:
-        name: the job's name, for its caller.
-        command: program and arguments.
-        log: the file that receives standard output and standard error.
-        env: variables added to this process's environment; the value None removes a variable.
+        name: The job's name, for its caller.
+        command: Program and arguments.
+        log: The file that receives standard output and standard error.
+        env: Variables added to this process's environment; the value None removes a variable.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a job.
+    """Result of a job that has ended.
 
     Attributes:
-        job: the job.
-        status: its exit status as a shell gives it, 128 + number after a signal.
-        error: the line that says why it failed or was stopped; empty after success.
-        seconds: wall time.
-        stopped: whether `watch` stopped it.
+        job: The job.
+        status: Exit status of the job as a shell gives it, 128 + number after a signal.
+        error: The line that says why the job failed or was stopped; empty after success.
+        seconds: Wall time.
+        stopped: True if the argument `watch` of `run_jobs` stopped the job.
     """
 
     job: Job
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the job ran to its end without an error."""
+        """Return True if the job ran to its end without an error."""
         return self.status == 0 and not self.stopped
 
 
@@ -91,19 +91,19 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Run jobs and yield their outcomes in the order in which they end; a failing job does not end the others.
 
-    Each job gets its share of the cores by OMP_NUM_THREADS, unless that is set. When this process is interrupted, terminated
-    (SIGTERM) or fails, the jobs' process groups are terminated, and killed after `grace` seconds. When this process is killed,
-    the jobs end too.
+    Each job gets its share of the cores by OMP_NUM_THREADS, unless that variable is set. When this process is interrupted,
+    terminated (SIGTERM) or fails, the jobs' process groups are terminated, and killed after `grace` seconds. When this process
+    is killed, the jobs end too.
 
     Args:
-        jobs: the next job is taken when there is room for it, so that a generator can choose it by earlier outcomes; None asks
-            to wait for a further outcome.
-        at_once: the number of jobs that run at a time.
-        total: the number of jobs, for the progress bar.
-        label: the progress bar's label.
-        watch: is called with every running job a few times a second; the text that it returns stops the job and is its error.
-        grace: seconds.
-        hold: file descriptors that stay open while a job runs, so that a lock lasts until all jobs have ended.
+        jobs: The jobs. The next job is taken when there is room, so that a generator can choose it by earlier outcomes; None
+            asks to wait for a further outcome.
+        at_once: Number of jobs that run at a time.
+        total: Number of jobs, for the progress bar.
+        label: Label of the progress bar.
+        watch: Function called with every running job a few times a second. A returned text stops the job and is its error.
+        grace: Seconds between termination and kill.
+        hold: File descriptors that stay open while a job runs, so that a lock lasts until all jobs have ended.
 
     Raises:
         UserError: `at_once` is below 1, or a log cannot be written.
@@ -150,7 +150,7 @@ def cores() -> int:
 
 
 def _last_error(log: Path, status: int) -> str:
-    """Return the last line of a log that starts with "error: ", without that word; else the last line and the exit status."""
+    """Return the text of the last log line that begins with "error: ", or else the last line with the exit status."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL))
         text = file.read().decode("utf-8", "replace")
@@ -212,7 +212,7 @@ def _stop(running: list[_Running], grace: float) -> None:
 
 @contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM, which would end this process at once, into SystemExit(143) inside the block."""
+    """Turn SIGTERM, which would end this process at once, into SystemExit(143) in the `with` block."""
 
     def exit_process(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)

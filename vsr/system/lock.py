@@ -1,4 +1,4 @@
-"""Locks of run folders: one process at a time."""
+"""Lock of a run folder, so that only one process at a time writes into the folder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LOCK = "run.lock"
 
 
 class FolderInUse(UserError):
-    """Another process writes into the folder; its files may not be touched."""
+    """Error: another process writes into the folder, whose files must not be touched."""
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder inside the block; the system unlocks it when the process ends, however it ends.
+    """Lock a folder inside the `with` block. The operating system also unlocks it when the process dies.
 
-    The file `run.lock` names the process that holds the lock. The file stays behind, without effect. A file system without locks
-    gives a warning.
+    The file `run.lock` names the process that holds the lock. The file stays behind, without effect. A file system without
+    locks gives a warning.
 
     Args:
-        folder: is made when missing.
+        folder: The folder; it is made when missing.
 
     Raises:
-        FolderInUse: another process holds the lock.
+        FolderInUse: Another process holds the lock.
     """
     import fcntl  # missing on Windows, where other commands work
 

@@ -1,7 +1,7 @@
-"""Parser of MATLAB 5 files: headers of the variables, their numbers, the entries of their cell arrays.
+"""Parser of MATLAB 5 files: headers of the variables, real numbers, and entries of cell arrays.
 
-SciPy is not used: its reader crashes the process on one damaged file in a few hundred. No value is read before its size has
-been compared with the size of the file, and no code in a file is run. Source: MathWorks, "MAT-file format", version 5.
+SciPy is not used: its reader crashes the process on one damaged file in a few hundred. Each declared size is compared with the
+size of the file before a value is read, and no code in a file is run. Source: MathWorks, "MAT-file format", version 5.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ BLOCK_BYTES = 1 << 20  # unpacked at once
 
 @dataclass(frozen=True)
 class Matrix:
-    """The header of a variable.
+    """Header of a variable in a MATLAB 5 file.
 
     Args:
-        name: as in the file, not yet safe to print.
-        shape: in MATLAB's index order.
-        kind: a NumPy dtype, or one of cell, struct, object, char, sparse, logical, complex, function, opaque.
-        problem: why the values cannot be read, or None.
-        size: bytes of the unpacked matrix, without its tag.
-        start: bytes of the unpacked matrix before the values or entries.
-        dtype: the type of the numbers in the file, with its byte order; empty where there are no numbers.
-        offset, length: where the matrix stands in the file, in bytes.
-        compressed: the matrix stands in the file as a zlib stream.
-        order: "<" or ">".
+        name: Name as in the file, not yet safe to print.
+        shape: Length of each dimension, in MATLAB's index order.
+        kind: A NumPy dtype, or one of cell, struct, object, char, sparse, logical, complex, function, opaque.
+        problem: The reason why the values cannot be read, or None.
+        size: Bytes of the unpacked matrix, without its tag.
+        start: Bytes of the unpacked matrix before the values or entries.
+        dtype: Type of the numbers in the file, with its byte order; empty for a matrix without numbers.
+        offset, length: Position and size of the matrix in the file, in bytes.
+        compressed: True if the matrix is stored as a zlib stream.
+        order: Byte order, "<" or ">".
     """
 
     name: str
@@ -62,10 +62,10 @@ class Matrix:
 
 
 def list_matlab5_matrices(path: Path) -> Iterator[Matrix]:
-    """Yield the header of every variable of a file, without reading its values.
+    """Yield the header of every variable of a MATLAB 5 file, without reading its values.
 
     Raises:
-        DAMAGE: the file is damaged or cut short.
+        DAMAGE: (ValueError, struct.error or zlib.error.) The file is damaged or cut short.
     """
     file_size = path.stat().st_size
     with path.open("rb") as file:
@@ -93,7 +93,7 @@ def read_matlab5_numbers(path: Path, matrix: Matrix) -> np.ndarray:
     """Read the values of a matrix of real numbers, in the type and the index order of the file.
 
     Raises:
-        DAMAGE: the file is damaged or cut short, or the matrix holds no real numbers.
+        DAMAGE: (ValueError, struct.error or zlib.error.) The file is damaged or cut short, or the matrix holds no real numbers.
     """
     return _numbers(_content(path, matrix), matrix)
 
@@ -102,7 +102,7 @@ def read_matlab5_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray
     """Read the entries of a cell array in column-major order: arrays of real numbers, and headers of everything else.
 
     Raises:
-        DAMAGE: the file is damaged or cut short.
+        DAMAGE: (ValueError, struct.error or zlib.error.) The file is damaged or cut short.
     """
     content, at = _content(path, matrix), matrix.start
     entries: list[Matrix | np.ndarray] = []
@@ -123,7 +123,7 @@ def _entry(content: memoryview, order: str) -> Matrix | np.ndarray:
 
 
 def _numbers(content: memoryview, matrix: Matrix) -> np.ndarray:
-    """The values of a matrix, given its unpacked bytes without the tag."""
+    """Return the values of a matrix from its unpacked bytes (without the tag)."""
     if matrix.problem is not None:
         raise ValueError(matrix.problem)
     if not matrix.kind.startswith(NUMERIC) or min(matrix.shape) < 0:
@@ -134,7 +134,7 @@ def _numbers(content: memoryview, matrix: Matrix) -> np.ndarray:
 
 
 def _content(path: Path, matrix: Matrix) -> memoryview:
-    """The unpacked bytes of a matrix, without its tag."""
+    """Return the unpacked bytes of a matrix, without its tag."""
     with path.open("rb") as file:
         file.seek(matrix.offset)
         if matrix.compressed:
@@ -145,7 +145,7 @@ def _content(path: Path, matrix: Matrix) -> memoryview:
 
 
 def _unpack(file: IO[bytes], length: int, size: int) -> bytearray:
-    """`size` bytes that zlib has packed into the next `length` bytes, and up to 7 bytes of padding. Raises ValueError."""
+    """Unpack `size` bytes, and up to 7 bytes of padding, from a zlib stream of `length` bytes. Raises ValueError."""
     unpacker, raw = zlib.decompressobj(), bytearray()
     while length and not unpacker.eof:
         piece = file.read(min(length, BLOCK_BYTES))
@@ -160,7 +160,7 @@ def _unpack(file: IO[bytes], length: int, size: int) -> bytearray:
 
 
 def _parse_header(content: bytes | memoryview, size: int, order: str) -> Matrix:
-    """The header of a matrix of `size` bytes, from its first bytes after the tag. Raises DAMAGE."""
+    """Parse the header of a matrix of `size` bytes from its first bytes after the tag. Raises one of DAMAGE."""
     kind, length, start = _parse_tag(content, 0, order)
     flags = struct.unpack_from(order + "I", content, start)[0]
     number = flags & 0xFF
@@ -192,7 +192,7 @@ def _parse_header(content: bytes | memoryview, size: int, order: str) -> Matrix:
 
 
 def _parse_tag(content: bytes | memoryview, at: int, order: str) -> tuple[int, int, int]:
-    """(type, bytes, where the bytes begin) of an element; a short element has type and size in one word, its bytes behind."""
+    """Return (type, bytes, start of the data) of an element; in a short element, type and size share one word."""
     word, length = struct.unpack_from(order + "2I", content, at)
     if not word >> 16:
         return word, length, at + TAG_BYTES
@@ -202,5 +202,5 @@ def _parse_tag(content: bytes | memoryview, at: int, order: str) -> tuple[int, i
 
 
 def _aligned(at: int) -> int:
-    """Where the next element begins: at a multiple of 8 bytes."""
+    """Return the start of the next element: `at`, rounded up to a multiple of 8 bytes."""
     return -(-at // 8) * 8

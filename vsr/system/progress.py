@@ -9,6 +9,6 @@ from tqdm import tqdm
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> Any:
-    """Return a bar with the time left (for a known total), redrawn twice a second on a terminal, every ten seconds in a file."""
+    """Return a tqdm bar with the time left (if `total` is known), redrawn twice a second on a terminal, else every 10 s."""
     interval = 0.5 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, initial=done, desc=label, unit=unit, mininterval=interval, maxinterval=2 * interval)

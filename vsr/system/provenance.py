@@ -1,4 +1,4 @@
-"""The provenance of results: command, versions, commit, hardware and memory."""
+"""Provenance of results: command, versions, commit, hardware and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "nu
 
 
 def software_versions() -> dict[str, str | None]:
-    """Return the versions of vsr, its commit, Python and the packages that scores depend on; None for a missing package."""
+    """Return the versions of vsr, Python and the packages that scores depend on (None if missing), and vsr's commit."""
     found: dict[str, str | None] = {"vsr": __version__, "commit": source_commit(), "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -32,7 +32,7 @@ def software_versions() -> dict[str, str | None]:
 
 
 def provenance() -> dict[str, Any]:
-    """Return the command line, the time (UTC) and the hardware, as plain values."""
+    """Return the command line, the time (UTC) and the hardware of this process, as plain values."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -41,7 +41,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _hardware() -> dict[str, Any]:
-    """Return CPU, cores, threads, GPUs (memory in GiB) and operating system."""
+    """Describe the machine: CPU, cores, threads, GPUs (memory in GiB) and operating system."""
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": _cpu_name(),
@@ -63,7 +63,7 @@ def peak_memory() -> dict[str, float]:
 
 
 def _cpu_name() -> str:
-    """Return the name of the CPU from Linux, else from Python."""
+    """Return the name of the CPU from Linux's /proc/cpuinfo, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -73,7 +73,7 @@ def _cpu_name() -> str:
 
 
 def source_commit() -> str | None:
-    """Return the commit of the working tree, with "+" after it when files are changed; None outside a git checkout."""
+    """Return the git commit of vsr's working tree, followed by "+" if files are changed; None outside a git checkout."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],

@@ -21,25 +21,25 @@ Value = TypeVar("Value")
 
 
 def current_rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the rank of this process in the distributed run, from 0; 0 without a process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def rank_count() -> int:
-    """Return the number of ranks."""
+    """Return the number of ranks (processes) of the distributed run; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def join_process_group(backend: str, **where: Any) -> None:
     """Create the process group and make gloo's network thread yield its core.
 
-    On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when it wakes while another thread holds the lock that it
-    needs, it spins until its time slice of some 3 ms is used up; with one core per rank that delays many steps
+    On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when the thread wakes while another thread holds the
+    lock that it needs, it spins until its time slice of some 3 ms is used up; with one core per rank that delays many steps
     (benchmarks/ddp.py).
 
     Args:
-        backend: as for `torch.distributed.init_process_group`.
-        where: how the ranks find each other, as for `init_process_group`.
+        backend: Backend of `torch.distributed.init_process_group`, such as "gloo" or "nccl".
+        where: Further arguments of `init_process_group`, by which the ranks find each other.
     """
     # Functions of this module have the group of their import as a default argument. Imported later, the module would keep the
     # group and its threads alive until the interpreter exits, where a thread that frees a tensor aborts the process.
@@ -55,7 +55,7 @@ def leave_process_group(error: BaseException | None = None) -> None:
     """Destroy the process group, which also ends its threads.
 
     Args:
-        error: the exception that ends the run; the frames of its traceback hold the group and are cleared.
+        error: The exception that ends the run, or None. The frames of its traceback hold the group and are cleared.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
@@ -64,19 +64,19 @@ def leave_process_group(error: BaseException | None = None) -> None:
 
 
 def rank_share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """Return (start, stop) of one rank's part of `count` items; parts differ by at most one item, and the first is a largest."""
+    """Return (start, stop) of one rank's part of `count` items; parts differ by one item at most, and rank 0 has the most."""
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
 def rank_sequences(lengths: Iterable[int], world: int) -> list[int]:
-    """Assign sequences to ranks without cutting one.
+    """Assign sequences to ranks without cutting a sequence.
 
     Args:
-        lengths: the length of each sequence.
-        world: the number of ranks.
+        lengths: The length of each sequence.
+        world: The number of ranks.
 
     Returns:
-        For each sequence its rank, in ascending order: the rank in whose equal part the middle of the sequence falls.
+        The rank of each sequence, in ascending order: the rank in whose equal part the middle of the sequence falls.
     """
     lengths = list(lengths)
     total, before, ranks = sum(lengths), 0, []
@@ -87,7 +87,7 @@ def rank_sequences(lengths: Iterable[int], world: int) -> list[int]:
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """Return the sum of a tensor over all ranks, on each of them; the argument stays as it is."""
+    """Return the sum of a tensor over all ranks, on each rank; the argument is not changed."""
     if rank_count() == 1:
         return value
     value = value.detach().clone()
@@ -96,13 +96,13 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def wait_for_all_ranks() -> None:
-    """Return when all ranks have called this: gloo may abort a rank that works while another leaves, or the leaving one."""
+    """Wait until every rank has called this function. Otherwise gloo may abort a working rank, or the leaving rank."""
     sum_over_ranks(torch.zeros(1))
 
 
 @torch.no_grad()
 def average_over_ranks(parameters: Iterable[Tensor]) -> None:
-    """Replace gradients by their means over all ranks."""
+    """Replace the gradient of each parameter by its mean over all ranks."""
     if rank_count() > 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -112,7 +112,7 @@ def average_over_ranks(parameters: Iterable[Tensor]) -> None:
 
 @torch.no_grad()
 def copy_from_first_rank(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors, on any device, with those of the first rank, bit by bit."""
+    """Overwrite tensors, on any device, with the tensors of rank 0, bit by bit."""
     if rank_count() > 1:
         own = list(tensors)
         values = compute_on_first_rank(lambda: [mine.detach().cpu() for mine in own])
@@ -121,7 +121,7 @@ def copy_from_first_rank(tensors: Iterable[Tensor]) -> None:
 
 
 def compute_on_first_rank(make: Callable[[], Value]) -> Value:
-    """Call `make` in the first rank only, and return its (picklable) value in all ranks."""
+    """Call `make` in rank 0 only, and return its value, which must be picklable, in all ranks."""
     if rank_count() == 1:
         return make()
     values: list[Value | None] = [make() if current_rank() == 0 else None]

@@ -1,4 +1,4 @@
-"""Signals (SIGTERM, SIGINT, SIGUSR1) that stop a run where it can be continued."""
+"""Handling of the signals SIGTERM, SIGINT and SIGUSR1, which stop a run at a step from which it can be continued."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stopped(BaseException):
-    """A signal ended the run in good order. Not an Exception, as no handler of failures may catch it.
+    """Orderly end of a run after a signal. A BaseException, so that no handler of failures catches it.
 
     Attributes:
-        signum: the signal's number.
-        message: a line for the user, with the command that continues the run.
+        signum: The signal's number.
+        message: A line for the user, with the command that continues the run.
     """
 
     def __init__(self, signum: int, message: str = "") -> None:
@@ -30,21 +30,21 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status that shells and schedulers expect: 143, 130 or 138."""
+        """Return the exit status that shells and schedulers expect: 143, 130 or 138."""
         return 128 + self.signum
 
 
 class Signals:
-    """A context manager in which signals raise Stopped: at once, or, inside `deferred`, at the next `check`.
+    """Context manager in which signals raise Stopped: at once, or, inside `deferred`, at the next `check`.
 
     SIGTERM and SIGINT stop the run; a second SIGINT ends the process at once. SIGUSR1 asks for a checkpoint. In a Slurm job
-    SIGUSR1, before a time limit, also stops the run; `requeue_slurm_job` then puts it back into the queue. Outside the main
-    thread signals keep their handlers.
+    SIGUSR1 announces the time limit and also stops the run; `requeue_slurm_job` then puts the job back into the queue. Outside
+    the main thread signals keep their handlers.
 
     Attributes:
-        received: the signal that stops the run, None before it.
-        since: time.monotonic() of that signal.
-        save_now: whether a checkpoint is asked for.
+        received: Number of the signal that stops the run; None before a signal.
+        since: Value of time.monotonic() at that signal.
+        save_now: True if SIGUSR1 has asked for a checkpoint.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Signals:
         return self
 
     def listen(self) -> None:
-        """Install the handlers, again if other code has replaced them."""
+        """Install the signal handlers, also again after other code has replaced them."""
         if threading.current_thread() is threading.main_thread():
             # An ignored signal, such as Ctrl-C for the background jobs of a shell script, stays ignored.
             handled = [signum for signum in HANDLED if signal.getsignal(signum) is not signal.SIG_IGN]
@@ -72,7 +72,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Note signals inside the block, and raise Stopped for them at its end, unless the block raises."""
+        """Note signals inside the `with` block, and raise Stopped at its end if a signal came, unless the block raises."""
         self._deferred = True
         try:
             yield
@@ -81,7 +81,7 @@ class Signals:
         self.check()
 
     def check(self) -> None:
-        """Raise Stopped when a signal was received."""
+        """Raise Stopped if a signal was received."""
         if self.received is not None:
             raise Stopped(self.received)
 
@@ -103,7 +103,7 @@ class Signals:
 
 
 def _slurm_job() -> str | None:
-    """Return the name of this Slurm batch job, as scontrol takes it; None outside a job and in an interactive one."""
+    """Return the ID of this Slurm batch job as scontrol takes it; None outside a job and in an interactive job."""
     if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -112,7 +112,7 @@ def _slurm_job() -> str | None:
 
 
 def requeue_slurm_job() -> str:
-    """Put this Slurm job back into the queue, and return a sentence about the result."""
+    """Put this Slurm job back into the queue, and return a sentence for the user about the result."""
     job = _slurm_job()
     assert job is not None
     try:

@@ -1,7 +1,7 @@
-"""Run one command in its own process group, and end the group with the command or with the parent.
+"""Run one command in its own process group, and end the group with the command or with the parent process.
 
-`vsr.system.jobs` starts this file as a script; it needs the standard library only. The parent writes to its standard input: "end"
-sends SIGTERM to the group, "kill" sends SIGKILL, and the end of the file means that the parent has died.
+`vsr.system.jobs` starts this file as a script, which needs the standard library only. The parent process writes to the script's
+standard input: "end" sends SIGTERM to the group, "kill" sends SIGKILL, and the end of the input means that the parent has died.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GRACE = 20.0  # seconds in which an orphaned group can write its checkpoint
 
 
 def supervise(command: list[str]) -> int:
-    """Run a command and return its exit status, 128 + number after a signal, as a shell does."""
+    """Run a command and return its exit status as a shell does: 128 + number after a signal."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
     def signal_group(number: signal.Signals) -> None:

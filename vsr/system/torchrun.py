@@ -1,4 +1,4 @@
-"""The rank of this process by the environment variables of torchrun and Slurm, without importing torch."""
+"""Rank of this process from the environment variables of torchrun and Slurm, without importing torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TorchrunRank:
-    """A process that torchrun started.
+    """Position of this process among all processes that torchrun started.
 
     Attributes:
-        rank: its number among all processes, from 0.
-        world: the number of processes.
-        local: the number of processes on its node.
-        nodes: the number of nodes.
+        rank: Number of the process among all processes, from 0.
+        world: Number of processes.
+        local: Number of processes on the same node.
+        nodes: Number of nodes.
     """
 
     rank: int
@@ -24,7 +24,7 @@ class TorchrunRank:
 
 
 def torchrun_rank() -> TorchrunRank | None:
-    """Return the place of this process among those that torchrun started; None without torchrun."""
+    """Return the rank of this process among all processes that torchrun started; None without torchrun."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))

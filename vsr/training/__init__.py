@@ -1,1 +1,1 @@
-"""Training: modules, callbacks, budgets, resume."""
+"""Training of networks: LightningModules, callbacks, time budgets, and the resuming of interrupted runs."""

@@ -1,4 +1,4 @@
-"""TF32, memory format and compilation of a network."""
+"""Arithmetic of a network on its device: TF32, memory format and compilation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vsr.models.cascade import Cascade
 
 
 def set_arithmetic(tf32: bool) -> None:
-    """Switch TF32 on or off; torch would use TF32 in convolutions by default."""
+    """Switch TF32 on or off for CUDA products and convolutions; by default torch uses TF32 in convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
 def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
-    """Apply channels_last and compile to a network before training."""
+    """Put a network into channels_last memory format, and compile the network, if the config asks for it."""
     if cfg.channels_last:
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         for parameter in network.parameters():
@@ -27,6 +27,6 @@ def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
 
 
 def to_scoring_form(network: nn.Module) -> None:
-    """Remove compiled code before scoring: whole frames have other sizes than patches."""
+    """Remove the compiled code of a network before scoring: code that was compiled for patches does not fit whole frames."""
     for part in network.modules():
         part._compiled_call_impl = None

@@ -1,4 +1,4 @@
-"""From a checked config to the objects of a run; the only place that instantiates what configs name."""
+"""Construction of a run's objects from a checked config; the only module that instantiates the classes that configs name."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ BASELINES = ("nearest", "bilinear", "bicubic")
 
 
 def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
-    """Instantiate a checked node of the config.
+    """Instantiate the class that a checked node of the config names.
 
     Args:
-        key: the node's key, for messages.
-        node: the node, with its `_target_`.
-        arguments: further arguments of the constructor.
+        key: The node's key, for error messages.
+        node: The node, with its `_target_`.
+        arguments: Further arguments of the constructor.
 
     Raises:
-        UserError: the constructor refuses the arguments; the message names the key.
+        UserError: If the constructor refuses the arguments; the message names the key.
     """
     try:
         # "object": lists stay lists and the Recipe that is handed on stays one, instead of turning into config nodes.
@@ -54,14 +54,14 @@ def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
 
 
 def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
-    """Build the data module, read its frames and degrade them.
+    """Build the data module of a config, read its frames and degrade them.
 
     Args:
-        cfg: the checked config.
-        bounds: (low, high) of each network to be scored, for data that declare none; empty in training.
+        cfg: The checked config.
+        bounds: (low, high) of each network to be scored, the physical range for data without `bounds`; empty in training.
 
     Raises:
-        UserError: the data cannot be used, or networks with different bounds leave the range open.
+        UserError: If the data cannot be used, or have no bounds and the networks have different ones.
     """
     degradation, recipe = build_node("degradation", cfg.degradation), build_node("recipe", cfg.recipe)
     build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
@@ -79,7 +79,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
 
 
 def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
-    """Build a data module after the data modules that it combines; all share scale, degradation and recipe."""
+    """Build a data module and first the data modules that it combines; all share scale, degradation and recipe."""
     parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
@@ -89,21 +89,21 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
 def evaluation_window(cfg: DictConfig) -> Triple:
     """Return the HR frames and pixels (t, y, x) that are cut per side before scoring.
 
-    They are the config's key `window`; with protocol=classical, (0, scale, scale) as in the papers on Set5 and Set14.
+    The window is the config's key `window`, or (0, scale, scale) for protocol=classical, as in the papers on Set5 and Set14.
     """
     return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
 
 
 def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
-    """Build the LightningModule of a config, with the network and the linear filter; no statistics are measured yet.
+    """Build the LightningModule of a config, with its network and the linear filter; statistics are not measured yet.
 
     Args:
-        cfg: the resolved config.
-        facts: the card of the data module, which goes into the checkpoints together with the config.
-        test_splits: names of the splits to score.
+        cfg: The resolved config.
+        facts: The description (`card`) of the data module, which is saved in checkpoints together with the config.
+        test_splits: Names of the splits to score.
 
     Raises:
-        UserError: the network, recipe and data do not go together.
+        UserError: If the network, recipe and data do not go together.
     """
     recipe: Recipe = build_node("recipe", cfg.recipe)
     channels = facts["channels"]
@@ -127,14 +127,16 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
 
 
 def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int) -> Network:
-    """Build a network, after the two networks that a Cascade combines; its second network works on the HR frames of its first.
+    """Build a network from its config; for a Cascade, first build its two networks.
+
+    The second network of a Cascade has scale 1, because it works on the HR frames of the first network.
 
     Args:
-        key: the node's key, for messages.
-        node: the config of the network.
-        recipe: decides whether the network predicts a standardised residual.
+        key: The node's key, for error messages.
+        node: The config of the network.
+        recipe: The recipe, which decides whether the network predicts a standardised residual.
         scale: HR pixels per LR pixel.
-        channels: of each frame.
+        channels: Channels of each frame.
     """
     parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
@@ -149,7 +151,7 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
 
 
 def _check_temporal(network: Network, recipe: Recipe) -> None:
-    """Raise UserError for a network whose training clips have no two frames to compare."""
+    """Raise UserError if the network's training clips have fewer than two frames, which the temporal loss compares."""
     if network.kind == "frame":
         raise UserError(
             f"recipe.temporal={recipe.temporal:g}: a frame network is trained on single frames, which have no change in time; "
@@ -168,11 +170,11 @@ def _module_of(network: Network) -> type[SRModule]:
 
 
 def build_stage(module: SRModule, name: str) -> SRModule:
-    """Build the LightningModule of one stage of a Cascade, with the settings of the whole.
+    """Build the LightningModule that trains one stage of a Cascade, with the settings of the whole.
 
     Args:
-        module: the module of the Cascade.
-        name: "first", or "second" for the second network behind a fixed first one.
+        module: The LightningModule of the Cascade.
+        name: "first" for the first network alone; "second" for the second network behind a fixed first network.
     """
     network = module.network
     assert isinstance(network, Cascade)
@@ -191,7 +193,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
 
 
 def build_interim(module: SRModule) -> dict[str, SRModule]:
-    """Build the table rows for the frames between the two networks of a Cascade; empty for other networks."""
+    """Build the modules that score the frames between the two networks of a Cascade, by table row; empty for other networks."""
     network = module.network
     if not isinstance(network, Cascade):
         return {}
@@ -201,7 +203,7 @@ def build_interim(module: SRModule) -> dict[str, SRModule]:
 
 
 def build_repeated_frame(module: SRModule) -> SRModule | None:
-    """Build a row for a movie network that sees its middle frame repeated; None for a network that sees single frames."""
+    """Build a module whose movie network sees repeated single frames instead of neighbours; None for a single-frame network."""
     network = module.network
     if network.kind != "movie" or network.geometry.margin[0] == 0:
         return None
@@ -222,7 +224,7 @@ def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
 
 
 def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
-    """Build the rows of every table: nearest, bilinear, bicubic and the linear filter of `module`."""
+    """Build the baseline modules of every table of scores, by name: nearest, bilinear, bicubic and the linear filter."""
     scale = module.network.geometry.scale[1]
     networks: dict[str, Network] = {
         name: Interpolation(method=name, scale=scale, channels=channels)  # type: ignore[arg-type]
@@ -234,7 +236,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
 
 
 def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
-    """Build the row for bicubic made to agree with its LR frames; None when the degradation has no exact projection."""
+    """Build the module that makes bicubic frames agree with their LR frames; None if the degradation has no exact projection."""
     try:
         found: Consistency | None = build_consistency("projection", degradation, scale, steps=1)
     except UserError:

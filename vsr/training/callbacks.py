@@ -1,4 +1,4 @@
-"""Callbacks: averaged weights, score history, LR consistency, early ends, image panels."""
+"""Lightning callbacks: averaged weights, score history, LR consistency, early ends of training, image panels."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ AGREE_EVERY = 20  # steps after which the ranks agree on whether to save or stop
 
 
 class EMA(WeightAveraging):
-    """Validates and saves an exponential moving average of the weights.
+    """Callback that averages the weights exponentially; validation and checkpoints use the averaged weights.
 
-    The decay starts low, as min(decay, (1 + n) / (10 + n)) after n steps, so that the average forgets the random start.
+    The decay after n steps is min(decay, (1 + n) / (10 + n)). It starts low, so that the average forgets the random start.
     """
 
     def __init__(self, decay: float) -> None:
@@ -69,13 +69,13 @@ class EMA(WeightAveraging):
 
 
 class History(Callback):
-    """Keeps the scores of every epoch; epoch 0 is the network before training."""
+    """Callback that keeps the scores of every epoch in memory; epoch 0 is the network before training."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
     def start(self, scores: dict[str, float]) -> None:
-        """Record the scores before training."""
+        """Begin a new history with the scores of epoch 0, which were measured before training."""
         self.rows = [{"epoch": 0, **scores}]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -84,10 +84,10 @@ class History(Callback):
 
 
 class ScoreLog(Callback):
-    """Appends the scores of every epoch to a file as a line of JSON, for processes that watch the run.
+    """Callback that appends the scores of every epoch to a file as one line of JSON, for processes that watch the run.
 
     Args:
-        file: its name, in the folder that the checkpoints' folder is in.
+        file: Name of the file, in the parent folder of the checkpoints' folder.
     """
 
     def __init__(self, *, file: str = "scores.jsonl") -> None:
@@ -105,15 +105,15 @@ class ScoreLog(Callback):
 
 
 class LRConsistency(Callback):
-    """Measures LR consistency: the error of degraded SR validation frames against LR, logged as val/consistency every epoch.
+    """Callback that logs LR consistency, the error of degraded SR validation frames against LR, as val/consistency every epoch.
 
     Each checkpoint keeps the value of its epoch, so that `vsr.inference.out_of_distribution` can recognise unfamiliar frames
     later. The measurement uses a few frames in single precision, before consistency correction, and leaves out the border,
     where zero padding causes most of the error.
 
     Args:
-        degrade: the degradation of the LR frames.
-        scale: of the network, 2, 3 or 4.
+        degrade: The degradation of the LR frames.
+        scale: Scale of the network, 2, 3 or 4.
         lost: (y, x) HR border pixels that the network loses.
     """
 
@@ -146,11 +146,11 @@ class LRConsistency(Callback):
 
 
 class StopAtTarget(Callback):
-    """Stops the first stage early, as in the report, so that the second network has an error to correct.
+    """Callback that ends the first stage of a Cascade early, so that the second network has an error to correct.
 
     Args:
-        epoch: the last epoch; None for no limit.
-        psnr: stop as soon as the validation PSNR (dB) reaches it; None for no limit.
+        epoch: The last epoch (70 in the report that vsr reproduces); None for no limit.
+        psnr: Validation PSNR in dB at which training stops (36 in that report); None for no limit.
     """
 
     def __init__(self, epoch: int | None, psnr: float | None) -> None:
@@ -163,12 +163,12 @@ class StopAtTarget(Callback):
 
 
 class TimeLimit(Callback):
-    """Stops a fit that exceeds its time limit, after the current step; the scores of the epoch still count.
+    """Callback that ends a fit after the step that exceeds its time limit; the scores of the epoch still count.
 
-    Only training time counts, also across resumed parts of the run. The learning-rate schedule does not change.
+    Training time is counted across interruptions of the run, without the pauses. The learning-rate schedule does not change.
 
     Args:
-        seconds: training time after which the fit ends.
+        seconds: Training time after which the fit ends.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -190,10 +190,10 @@ class TimeLimit(Callback):
 
 
 class ImagePanels(Callback):
-    """Shows LR, bicubic, SR, HR and the error of a validation frame in TensorBoard, and arranges the scalars.
+    """Callback that shows LR, bicubic, SR, HR and the error of a validation frame in TensorBoard, and groups the curves there.
 
     Args:
-        every: epochs between panels; the first and the last epoch have one too.
+        every: Epochs between two images; the first and the last epoch have an image too.
     """
 
     def __init__(self, *, every: int = 10) -> None:
@@ -217,7 +217,12 @@ class ImagePanels(Callback):
 
 @torch.no_grad()
 def _panel(module: SRModule, clip: Clip) -> Tensor:
-    """Draw one clip in physical units as (1, H, 5 W) in 0..1: first channel, middle frame, inside the network's margin."""
+    """Draw LR, bicubic, SR, HR and 10 times the absolute error of a clip side by side, as (1, H, 5 W) grey values in [0, 1].
+
+    Args:
+        module: The module with the network.
+        clip: One clip in physical units; its first channel and middle frame are drawn, inside the network's margin.
+    """
     scale = module.network.geometry.scale[1]
     lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
     lr = lr[:, :, clip.context : lr.shape[2] - clip.context]

@@ -1,7 +1,7 @@
-"""Start, join and end the ranks (processes) of a distributed run.
+"""Start and end of the ranks (processes) of a distributed run.
 
-Under torchrun the ranks exist already. Otherwise this process is the first rank and starts the others as fresh processes, with
-the composed config instead of the command line, so that a sweep may do so once per job.
+Under torchrun the ranks exist already. Otherwise this process is the first rank and starts the others as fresh processes. These
+receive the composed config instead of the command line, so that a sweep can start ranks for each of its jobs.
 """
 
 from __future__ import annotations
@@ -44,18 +44,19 @@ Work = Callable[[DictConfig, Path], Any]
 
 @contextmanager
 def joined_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
-    """Check the hardware, and let all ranks of the run work together inside the block.
+    """Check the hardware, start or join all ranks of a run, and end the ranks after the block.
 
     Args:
-        cfg: the run's config.
-        folder: this process's folder.
-        work: what the started ranks call, as `work(cfg, folder)`; a function of a module, as it travels by its name.
+        cfg: The run's config.
+        folder: This process's folder.
+        work: The function that the started ranks call as `work(cfg, folder)`; pickle sends it by name, so that it must belong
+            to a module.
 
     Yields:
         The first rank's folder.
 
     Raises:
-        UserError: the hardware lacks what the config asks for, or another rank was lost.
+        UserError: If the hardware lacks what the config asks for, or another rank was lost.
     """
     placed = check_hardware(cfg)
     outside = torchrun_rank()
@@ -89,7 +90,7 @@ def joined_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
 
 
 def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, others: list[BaseProcess]) -> None:
-    """Start the other ranks of this machine, append them to `others`, and join them as the first rank."""
+    """Start the other ranks on this machine, append them to `others`, and join the process group as the first rank."""
     # The system chooses a free port, which is taken from then on.
     store = dist.TCPStore(HOST, 0, placed.world, is_master=True, wait_for_workers=False, timeout=GROUP_TIMEOUT)
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -105,12 +106,12 @@ def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, 
 
 
 def _backend(placed: Placement) -> str:
-    """Return torch's name of the backend; plain values always go through gloo."""
+    """Return torch's name of the communication backend; values on the CPU always go through gloo."""
     return "cpu:gloo,cuda:nccl" if placed.accelerator == "cuda" else "gloo"
 
 
 def _end_others(others: list[BaseProcess], failed: bool) -> None:
-    """Wait until the other ranks have ended, not at all after a failure, and kill the rest."""
+    """Wait until the other ranks have ended, then kill those that still run; after a failure kill them without waiting."""
     deadline = time.monotonic() + (0.0 if failed else EXIT_SECONDS)
     for process in others:
         process.join(max(0.0, deadline - time.monotonic()))
@@ -124,7 +125,7 @@ def _end_others(others: list[BaseProcess], failed: bool) -> None:
 def _rank_main(
     number: int, config: dict[str, Any], folder: str, work: Work, port: int, world: int, backend: str, parent: int
 ) -> None:
-    """Do the part of rank `number` and exit; no exit handler runs, as gloo's threads may still work after an error."""
+    """Run `work` as rank `number` and exit without exit handlers, because gloo's threads may still be active after an error."""
     _exit_with_parent(parent)
     _silence()
     os.environ["LOCAL_RANK"] = str(number)
@@ -153,13 +154,13 @@ def _rank_main(
 
 
 def _set_threads(world: int) -> None:
-    """Give each rank its share of the cores, unless the user has decided."""
+    """Limit torch to this rank's share of the cores, unless the user has set OMP_NUM_THREADS."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // world))
 
 
 def _silence() -> None:
-    """Leave log messages and warnings to the first rank."""
+    """Switch off log messages and warnings of this rank; the first rank shows them."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of loaded weights: frozen parts, lower learning rates, a pull towards the initial weights."""
+"""Fine-tuning of loaded weights: frozen parts, lower learning rates, and a penalty on the distance from the initial weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from vsr.models.parameter_names import canonical_parameter_name, is_parameter_wi
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Settings of fine-tuning. A module is named as in the init report; its name stands for everything inside it.
+    """Settings of fine-tuning. A module is named as in the table of initial weights; the name stands for all inside the module.
 
     Attributes:
-        freeze: modules whose weights stay as they are, in evaluation mode.
-        freeze_epochs: thaw them after so many epochs; None for never. The learning rate's schedule goes on as it would.
-        rates: module -> factor on its learning rate; the longest name counts. None for none.
-        l2sp: a of a/2 |w - w0|^2 in the loss, over the pretrained weights; w0 are their initial values
-            (Li et al., "Explicit inductive bias for transfer learning ...", 2018, without its decay of the new weights).
+        freeze: Modules whose weights stay unchanged; they are in evaluation mode.
+        freeze_epochs: Epochs after which the frozen modules train too; None for never. The learning-rate schedule is not
+            affected.
+        rates: Module -> factor on its learning rate; the longest matching name counts. None for no factors.
+        l2sp: Weight a of the penalty a/2 |w - w0|^2 in the loss, over the pretrained weights w with initial values w0 (Li et
+            al., "Explicit inductive bias for transfer learning ...", 2018, without its decay of the new weights).
     """
 
     freeze: list[str] = field(default_factory=list)
@@ -31,7 +32,7 @@ class Tune:
     l2sp: float = 0.0
 
     def check(self, network: nn.Module) -> None:
-        """Raise UserError for modules that the network does not have, and when nothing could be trained in the first epoch."""
+        """Raise UserError if the network lacks a named module, or if nothing would train in the first epoch."""
         trained = {canonical_parameter_name(name): tensor.requires_grad for name, tensor in network.named_parameters()}
         require_parameters("tune.freeze", self.freeze, trained)
         require_parameters("tune.rates", self.rates or {}, trained)
@@ -43,10 +44,10 @@ class Tune:
             )
 
     def of_stage(self, stage: str) -> Tune:
-        """Return the settings for one stage of a Cascade; settings of a whole stage apply only after that stage.
+        """Return the settings for one stage of a Cascade; a setting that names a whole stage is left out and applies only later.
 
         Args:
-            stage: "first" (names lose the prefix "first.") or "second" (names keep both prefixes).
+            stage: "first" (names lose the prefix "first.") or "second" (names keep their prefixes).
         """
         cut = "first." if stage == "first" else ""
 
@@ -57,7 +58,7 @@ class Tune:
         return replace(self, freeze=[name.removeprefix(cut) for name in self.freeze if kept(name)], rates=rates)
 
     def freezes(self, name: str) -> bool:
-        """Whether a tensor or module is frozen."""
+        """Return True if the settings freeze the tensor or module `name`."""
         return any(is_parameter_within(name, module) for module in self.freeze)
 
     def factor(self, name: str) -> float:
@@ -68,12 +69,12 @@ class Tune:
 
 
 class Tuning:
-    """A `Tune` at work on a network, from the start of a fit until `release`.
+    """Fine-tuning of one network during a fit, from construction until `release`.
 
     Args:
-        tune: what to do.
-        network: the network to train; its frozen parameters stop requiring gradients at once.
-        pretrained: tensor name -> mask of the tensor's shape, 1 where a value was loaded.
+        tune: The settings of fine-tuning.
+        network: The network to train; its frozen parameters stop requiring gradients at once.
+        pretrained: Tensor name -> mask of the tensor's shape, 1 where a value was loaded.
     """
 
     def __init__(self, tune: Tune, network: nn.Module, pretrained: Mapping[str, Tensor] | None = None) -> None:
@@ -91,7 +92,7 @@ class Tuning:
             tensor.requires_grad_(False)
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups, one per learning rate, of everything that trains now or later."""
+        """Return the optimizer's parameter groups, one per learning rate, with all parameters that train now or later."""
         found: dict[float, list[nn.Parameter]] = {1.0: []}  # first, so that the rate that is logged is the recipe's
         later = {id(tensor) for tensor in self._later}
         for name, tensor in self.network.named_parameters():
@@ -100,11 +101,11 @@ class Tuning:
         return [{"params": tensors, "lr": rate * factor} for factor, tensors in found.items() if tensors]
 
     def begin(self) -> None:
-        """Move the initial weights to the network's device; the l2sp penalty pulls the network towards them."""
+        """Move the initial weights, from which the l2sp penalty measures distance, to the network's device."""
         self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:
-        """Unfreeze at epoch `freeze_epochs` (counted from 0), and keep fixed modules in evaluation mode."""
+        """Unfreeze from epoch `freeze_epochs` (counted from 0) on, and put modules that do not train into evaluation mode."""
         if self.tune.freeze_epochs is not None and epoch >= self.tune.freeze_epochs:
             self._thaw()
             self.thawed = list(self._later)
@@ -113,14 +114,14 @@ class Tuning:
                 module.train(any(tensor.requires_grad for tensor in tensors))
 
     def penalty(self) -> Tensor | float:
-        """The l2sp term of the loss."""
+        """Return the l2sp penalty, which is added to the loss; 0.0 without one."""
         if not self._start:
             return 0.0
         squares = [((tensor - start) * mask).square().sum() for tensor, start, mask in self._start]
         return 0.5 * self.tune.l2sp * torch.stack(squares).sum()
 
     def release(self) -> None:
-        """Undo the settings: every frozen parameter requires gradients again, and all modules are in training mode."""
+        """End fine-tuning: every frozen parameter requires gradients again, and all modules are in training mode."""
         self._thaw()
         self.thawed = []
         self.network.train()

@@ -1,4 +1,4 @@
-"""One fit, and the fits of a network that is trained in two stages."""
+"""Training of a network in one fit, or of a Cascade in several fits, stage by stage."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of a fit.
+    """Result of a fit.
 
     Attributes:
-        history: the scores of each epoch; epoch 0 is the network before training.
-        seconds: of training until the best epoch.
-        trainer: the Trainer, with its logger.
+        history: Scores of each epoch; epoch 0 is the network before training.
+        seconds: Seconds of training until the best epoch.
+        trainer: The Trainer, with its logger.
         images_per_second: HR patches (each frame counts) per second in this process, scoring included; None without training.
-        trained: seconds of training in all processes that the fit went on in.
+        trained: Seconds of training in this fit, including the time before interruptions.
     """
 
     history: list[dict[str, float]]
@@ -66,13 +66,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class PreparedModule:
-    """A module before training.
+    """Module with its initial weights, ready for training.
 
     Attributes:
-        module: the module with its initial weights.
-        start: the initializer that loaded them.
-        report: what was loaded into each tensor.
-        masks: 1 where a value was loaded, by tensor name.
+        module: The module.
+        start: The initializer that set the weights.
+        report: The init report, one row per tensor.
+        masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded.
     """
 
     module: SRModule
@@ -82,13 +82,13 @@ class PreparedModule:
 
 
 def prepare_loaders(data: SRDataModule, module: SRModule) -> None:
-    """Configure the loaders of the data module for the network."""
+    """Configure the loaders of a data module for the network and recipe of a LightningModule."""
     network = module.network
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
 def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
-    """Build the module of a config and load its initial weights. Raises UserError for weights that do not fit."""
+    """Build the LightningModule of a config and set its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
     start: Initializer = build_node("init", cfg.init)
@@ -100,7 +100,7 @@ def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
 
 
 def _check_fixed(network: Network, report: InitReport) -> None:
-    """Raise UserError when a network that stays fixed has randomly drawn weights."""
+    """Raise UserError if the first network of a Cascade would stay fixed with randomly drawn weights."""
     if isinstance(network, Cascade) and network.trains == "second":
         never = computed_tensors(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
@@ -113,12 +113,12 @@ def _check_fixed(network: Network, report: InitReport) -> None:
 
 
 def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor] | None) -> None:
-    """Prepare a module for a fit: configure the loaders, fit statistics to the training frames, freeze and slow down parts.
+    """Prepare a fit: configure the loaders, compute statistics of the training frames, and apply the settings of fine-tuning.
 
     Args:
-        data: the frames.
-        module: the module.
-        masks: 1 where a value was loaded, by tensor name; None when no weights were loaded.
+        data: The data module with the frames.
+        module: The module to train.
+        masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded; None if no weights were loaded.
     """
     prepare_loaders(data, module)
     module.prepare(data.training_frames())
@@ -137,23 +137,23 @@ def fit(
     masks: Mapping[str, Tensor] | None = None,
     run_state: RunState | None = None,
 ) -> Fit:
-    """Measure statistics, score, train, and put the weights of the best epoch back into the module.
+    """Train a module, and put the weights of the best epoch back into it; statistics and scores are computed before training.
 
     Args:
-        cfg: the resolved config of the run.
-        folder: of this fit: checkpoints, TensorBoard files.
-        module: the module, with its initial weights.
-        data: the frames.
-        epochs: the length of the schedule; 0 trains nothing.
-        stops: callbacks that can end the fit early.
-        pretrained: whether the initial weights count as an epoch, and are kept when no later epoch is better.
-        masks: 1 where a value was loaded, by tensor name without wrappers.
-        run_state: signals and checkpoints. A fit that resumes goes on from the checkpoint in `folder`; a finished fit is not
-            trained again.
+        cfg: The resolved config of the run.
+        folder: The folder of this fit, for checkpoints and TensorBoard files.
+        module: The module, with its initial weights.
+        data: The data module with the frames.
+        epochs: Length of the schedule; 0 trains nothing.
+        stops: Callbacks that can end the fit early.
+        pretrained: True if the initial weights count as an epoch, and are kept when no later epoch is better.
+        masks: Tensor name without wrappers -> mask of the tensor's shape, 1 where a value was loaded.
+        run_state: Signals and checkpoints of the run. A fit that resumes continues from the checkpoint in `folder`; a finished
+            fit is not trained again.
 
     Raises:
-        UserError: the checkpoint in the folder is of another run, or cannot be read.
-        Stopped: a signal came; the newest state was saved.
+        UserError: If the checkpoint in the folder belongs to another run, or cannot be read.
+        Stopped: If a signal came; the newest state was saved.
     """
     run_state = run_state or RunState()
     prepare_fit(data, module, masks)
@@ -191,7 +191,10 @@ def fit(
 
 
 def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path, last: Path) -> tuple[Path | None, int | None]:
-    """Return the checkpoint that a fit resumes from and its step; (None, None) for a fit in an empty folder."""
+    """Return the checkpoint that a fit resumes from, and its step.
+
+    A new fit has no checkpoint (None). Its step is 0 if the folder holds TensorBoard files, else None.
+    """
     if current_rank() == 0:
         remove_unfinished_files(last.parent)
     source = compute_on_first_rank(lambda: run_state.source(folder))
@@ -205,7 +208,7 @@ def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path
 
 
 def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], monitor: str, start_counts: bool) -> dict[str, Any]:
-    """Read the checkpoint of the best epoch, after making that of the start the best one where no epoch is better."""
+    """Read the checkpoint of the best epoch; first rename `start` to `best` if no epoch is better than the initial weights."""
     if start.exists():
         if _is_best(rows, 0, monitor):
             move_checkpoint(start, best)
@@ -222,18 +225,18 @@ def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], moni
 
 
 def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
-    """Whether no epoch has a better score than epoch `at`."""
+    """Return True if no epoch has a better score than row `at` of the history."""
     scores = [row[monitor] for row in rows]
     return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
 
 
 def stages_before_whole(network: Cascade) -> tuple[str, ...]:
-    """Return the stages that are trained before the whole network."""
+    """Return the names of a Cascade's stages that are trained before the fit of the whole network."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
 def prepare_stage(module: SRModule, name: str, start: TwoStage) -> SRModule:
-    """Build the module of a stage, with the batch size of its kind of network."""
+    """Build the LightningModule of one stage of a Cascade; a frame network as first stage has a batch size of its own."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
     if module.network.first.kind == "frame" and name == "first":
@@ -242,7 +245,7 @@ def prepare_stage(module: SRModule, name: str, start: TwoStage) -> SRModule:
 
 
 def stage_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Select the masks of a stage and rename them to the names inside the stage."""
+    """Return the masks (1 where a value was loaded) of a stage's tensors, by the tensors' names inside the stage."""
     own = {key: mask for key, mask in masks.items() if key.startswith(f"{name}.")}
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
 
@@ -257,17 +260,17 @@ def _train_stages(
     run_state: RunState | None = None,
     limits: Mapping[str, float] | None = None,
 ) -> dict[str, Fit]:
-    """Train the stages before the whole network: the first network and, for joint training, the second.
+    """Train the stages of a Cascade before the whole network: the first network and, for joint training, the second.
 
     Args:
-        cfg: the resolved config of the run.
-        folder: of the run; each stage writes into a subfolder with its name.
-        module: the module of a Cascade.
-        data: the frames.
-        start: the lengths of the stages.
-        masks: 1 where a value was loaded, by tensor name.
-        run_state: signals and checkpoints.
-        limits: seconds after which a stage ends, by its name.
+        cfg: The resolved config of the run.
+        folder: The folder of the run; each stage writes into a subfolder with its name.
+        module: The LightningModule of the Cascade.
+        data: The data module with the frames.
+        start: The two-stage initializer, with the lengths of the stages.
+        masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded.
+        run_state: Signals and checkpoints of the run.
+        limits: Stage name -> seconds of training after which the stage ends.
 
     Returns:
         The fits by the names of the stages.
@@ -301,7 +304,7 @@ def _train_stages(
 def fit_all_stages(
     cfg: DictConfig, folder: Path, data: SRDataModule, prepared: PreparedModule, run_state: RunState, limits: Mapping[str, float]
 ) -> dict[str, Fit]:
-    """Run every fit of a run, stages first, "whole" last; returns them by name. `limits` as in `_train_stages`."""
+    """Run every fit of a run, and return the fits by name, "whole" last. `limits` are seconds of training by fit name."""
     module, start, masks = prepared.module, prepared.start, prepared.masks
     fits = _train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}
     if fits:
@@ -312,7 +315,7 @@ def fit_all_stages(
 
 
 def quiet_fit_warnings() -> None:
-    """Silence Lightning's advice on worker processes, which are slower here, and warnings about intended behaviour."""
+    """Silence warnings about intended behaviour, and Lightning's advice to use more worker processes, which are slower here."""
     for text in (
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists and is not empty.*",

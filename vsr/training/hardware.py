@@ -1,4 +1,4 @@
-"""Device, precision and number of processes of a run, checked against the hardware."""
+"""Choice of device, precision and number of processes of a run, checked against the hardware."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOGETHER = ("ddp", "ddp_spawn")  # strategies of several processes
 
 @dataclass(frozen=True)
 class Placement:
-    """Accelerator ("cpu", "cuda" or "mps"), devices per node (their number or indices) and number of nodes."""
+    """Hardware of a run: accelerator ("cpu", "cuda", "mps"), devices per node (their number or indices) and number of nodes."""
 
     accelerator: str
     devices: int | list[int]
@@ -31,23 +31,23 @@ class Placement:
 
     @property
     def local(self) -> int:
-        """Processes per node."""
+        """Return the number of processes per node."""
         return len(self.devices) if isinstance(self.devices, list) else self.devices
 
     @property
     def world(self) -> int:
-        """Processes in all."""
+        """Return the number of processes on all nodes."""
         return self.local * self.nodes
 
 
 def hardware_placement(trainer: DictConfig) -> Placement:
-    """Resolve the accelerator, the devices and the number of machines.
+    """Return the accelerator, the devices and the number of nodes that a config asks for.
 
     Args:
-        trainer: the section `trainer` of the config.
+        trainer: The section `trainer` of the config.
 
     Raises:
-        UserError: this machine lacks the device.
+        UserError: If the hardware or the launcher (torchrun, srun) does not provide what the config asks for.
     """
     if trainer.get("strategy") == "fsdp":
         gpus = torch.cuda.device_count()
@@ -88,7 +88,7 @@ def hardware_placement(trainer: DictConfig) -> Placement:
 
 
 def check_hardware(cfg: DictConfig) -> Placement:
-    """Return the placement of a training run. Raises UserError for everything that cannot work here, before data are read."""
+    """Return the devices and nodes of a training run; before data are read, raise UserError for settings that cannot work."""
     placed = hardware_placement(cfg.trainer)
     precision = str(cfg.precision)
     if precision == "16" and placed.accelerator == "cpu":
@@ -108,7 +108,7 @@ def check_hardware(cfg: DictConfig) -> Placement:
 
 
 def fastest_precision(accelerator: str) -> str:
-    """Resolve precision=auto: "bf16" if the hardware supports it, else "32". Scores are always computed in float32."""
+    """Return the value of precision=auto: "bf16" if the hardware supports it, else "32". Scores always use float32."""
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if accelerator == "cpu" and computes_bf16() else "32"
@@ -122,7 +122,7 @@ def with_hardware_precision(cfg: DictConfig) -> DictConfig:
 
 
 def _accelerator(trainer: DictConfig) -> str:
-    """ "cpu", "cuda" or "mps"."""
+    """Return the accelerator "cpu", "cuda" or "mps". Raises UserError if this machine lacks the GPU that the config asks for."""
     asked, kind = trainer.accelerator, trainer.get("strategy", "auto")
     if asked == "auto":
         asked = "gpu" if torch.cuda.is_available() or (torch.backends.mps.is_available() and kind not in TOGETHER) else "cpu"
@@ -137,7 +137,7 @@ def _accelerator(trainer: DictConfig) -> str:
 
 
 def _there(accelerator: str) -> str:
-    """The hardware in words."""
+    """Describe the GPU or the CPU of this machine in words."""
     names = {"cuda": torch.cuda.get_device_name, "mps": lambda: "Apple's GPU", "cpu": lambda: f"a CPU of {cores()} cores"}
     return names[accelerator]()
 
@@ -147,7 +147,7 @@ def _count(devices: Any) -> int:
 
 
 def _check_devices(accelerator: str, devices: Any) -> None:
-    """GPUs must be there; more processes than cores are only slow, which is right for a try."""
+    """Raise UserError for missing GPUs and for indices of CPUs; more processes than cores are allowed, but slow."""
     if accelerator == "cuda":
         there = torch.cuda.device_count()
         wanted = max(devices) + 1 if isinstance(devices, ListConfig | list) else int(devices)
@@ -158,7 +158,7 @@ def _check_devices(accelerator: str, devices: Any) -> None:
 
 
 def _cannot_compile(accelerator: str) -> str | None:
-    """Return the reason why torch.compile cannot work here; None if it can."""
+    """Return the reason why torch.compile cannot work on this machine; None if it can."""
     if accelerator == "cuda" and importlib.util.find_spec("triton") is None:
         return "torch.compile needs the package triton for this GPU"
     if accelerator == "mps":
@@ -170,7 +170,7 @@ def _cannot_compile(accelerator: str) -> str | None:
 
 
 def require_single_process(script: str, trainer: DictConfig | None = None) -> None:
-    """Raise UserError when the config asks for several processes and the script works in one."""
+    """Raise UserError if torchrun or the config starts several processes for a script that works in one process."""
     outside, kind = torchrun_rank(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:
         raise UserError(f"{script} works in one process, torchrun started {outside.world}; start it with python")

@@ -12,7 +12,7 @@ from vsr.types import Clip
 
 
 class ScoreBar(Callback):
-    """A progress bar over the HR frames that are scored."""
+    """Callback that advances a progress bar by the HR frames that are scored."""
 
     def __init__(self, bar: Any) -> None:
         self.bar = bar
@@ -22,9 +22,9 @@ class ScoreBar(Callback):
 
 
 class RunBar(ProgressBar):
-    """One bar over all steps of the run, with the time left and the latest scores.
+    """Progress bar over all steps of a run, with the time left and the latest scores.
 
-    Lightning's own bar starts anew each epoch, and drawing it takes a tenth of the time of these networks' steps.
+    Lightning's own bar restarts in each epoch, and drawing it takes a tenth of the time of these networks' steps.
     """
 
     def __init__(self) -> None:

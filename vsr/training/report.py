@@ -1,4 +1,4 @@
-"""The table and the figure at the end of a run."""
+"""Table of scores and comparison figure at the end of a training run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vsr.training.modules.base import SRModule
 
 
 def training_report_table(rows: list[dict[str, Any]]) -> str:
-    """Format the rows of a run as text, one block per split, with the gain in PSNR over bicubic and linear."""
+    """Format the rows of a run's score table as text, one block per split, with the PSNR gains over bicubic and linear."""
     header = (
         *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
         *("change err", "flicker", "parameters", "train s"),
@@ -42,9 +42,9 @@ def training_report_table(rows: list[dict[str, Any]]) -> str:
 
 @torch.no_grad()
 def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
-    """Draw LR, bicubic, linear, network and HR of the middle frame of a split, and the errors of the three, in equal grey scales.
+    """Draw the middle frame of a split as LR, bicubic, linear, network and HR, above the errors of bicubic, linear and network.
 
-    Raises WriteError naming the path when it cannot be written.
+    All frames share one grey scale, all errors one colour scale. Raises WriteError with the path if it cannot be written.
     """
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 

@@ -1,4 +1,4 @@
-"""One training run: train, score against the baselines, write the results."""
+"""One training run: training, scores against the baselines, and the files with the results."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ LEAST_NEIGHBOUR_GAIN = 0.1  # dB; a smaller gain is not worth the cost of severa
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Train what the config says and leave checkpoints, results.json, a figure and TensorBoard files in `folder`.
+    """Train the network of a config, and write checkpoints, results.json, a figure and TensorBoard files into `folder`.
 
-    Every process of a distributed run calls it; the first one's folder counts, and only that one writes results. With `resume`,
-    go on with the run that the folder holds; the results of a finished one are returned as they are. Raises UserError for a
-    folder that cannot be used, Stopped when a signal ended the run.
+    Every process of a distributed run calls this function; the first process writes the results into its own folder. With the
+    config key `resume`, the run in the folder is continued; the results of a finished run are returned unchanged. Raises
+    UserError if the folder cannot be used, Stopped if a signal ended the run.
     """
     with joined_ranks(cfg, folder, run_training) as folder:
         return run_training(cfg, folder)
 
 
 def run_training(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Run one rank of a training run; all ranks have joined the process group."""
+    """Do one rank's part of a training run, and return the results; all ranks have joined the process group."""
     return run_in_folder(cfg, folder, _train)
 
 
@@ -99,10 +99,10 @@ def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, c
     """Score the network and the baselines on the test splits, all on the same frames and pixels.
 
     Args:
-        cfg: the config of the run.
-        data: the data module.
-        module: the trained module.
-        card: "seconds" of training and, of a network in two stages, "stage_seconds" by stage name.
+        cfg: The config of the run.
+        data: The data module.
+        module: The trained module.
+        card: "seconds" of training and, for a network trained in stages, "stage_seconds" by stage name.
 
     Returns:
         One row per test split and method; within a split the baselines come first and the network last.
@@ -125,13 +125,13 @@ def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, c
 
 
 def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Measure what a trained movie network gains from neighbouring frames.
+    """Measure the gain of a trained movie network from neighbouring frames.
 
     Args:
-        cfg: the config of the run.
-        data: the data module.
-        module: the trained module.
-        rows: the rows of `score_training_rows`, with the PSNR of the network.
+        cfg: The config of the run.
+        data: The data module.
+        module: The trained module.
+        rows: The rows of `score_training_rows`, with the PSNR of the network.
 
     Returns:
         PSNR in dB of the network minus its PSNR when every frame is repeated in the place of its neighbours, by test split;
@@ -146,7 +146,7 @@ def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows
 
 
 def describe_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
-    """Return the protocol of a table of scores: data, degradation, scale, window, range and definitions."""
+    """Return the protocol of a table of scores: data, degradation, scale, window, range, and definitions of PSNR and SSIM."""
     return {
         "data": data.card,
         "degradation": data.degradation.name,
@@ -167,7 +167,7 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
 
 
 def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
-    """Summarise data, network and initial weights before training."""
+    """Describe data, network and initial weights in lines of text for the log before training."""
     frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
     height, width = data.card["size"]
     lines = [
@@ -190,7 +190,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Init
 
 
 def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
-    """Summarise the first and the last epoch and name the files of the run."""
+    """Describe the scores of the first and the last epoch and the files of the run in lines of text for the log."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
         found = history[row]
@@ -225,7 +225,7 @@ def _log_run(
 
 
 def _override_values(cfg: DictConfig) -> dict[str, Any]:
-    """Return the values of the keys that the command line overrides; the swept keys are among them."""
+    """Return the values of the keys that the command line overrides; a sweep's keys are among them."""
     if not HydraConfig.initialized():
         return {}
     found: dict[str, Any] = {}

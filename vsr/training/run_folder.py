@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, its state (new, unfinished, finished), and the command that resumes it."""
+"""Folder of a run: its lock, its state (new, unfinished, finished), and the command that resumes the run."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ Work = Callable[[DictConfig, Path, RunState], dict[str, Any]]
 
 
 def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
-    """Lock the folder of a run, resolve the config, and do the work unless the run is finished.
+    """Lock the folder of a run, resolve the config, and call `work` unless the run is finished.
 
     Args:
-        cfg: the checked config; its key `resume` says whether an earlier run is continued.
-        folder: the folder of the run.
-        work: trains and scores; receives the resolved config, the folder and the run state.
+        cfg: The checked config; its key `resume` selects an earlier run to continue.
+        folder: The folder of the run.
+        work: The function that trains and scores; receives the resolved config, the folder and the run state.
 
     Returns:
-        The content of results.json, of this run or of the finished run that the folder holds.
+        The content of results.json, of this run or of the finished run in the folder.
 
     Raises:
-        UserError: the folder cannot be used, or the disk is full.
-        Stopped: a signal ended the run; the message names the command that resumes it.
+        UserError: If the folder cannot be used, or the disk is full.
+        Stopped: If a signal ended the run; the message names the command that resumes it.
     """
     resume = str(cfg.get("resume", "never"))
     # How a run is resumed is no property of the run: `resume` stays out of results and checkpoints.
@@ -68,7 +68,7 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
 
 
 def _open(folder: Path, resume: str, cfg: DictConfig) -> tuple[DictConfig, dict[str, Any], dict[str, Any] | None]:
-    """Return the config with what can be resolved before data are read, the run's plan, and the results of a finished run."""
+    """Return the config as resolved before data are read, the content of plan.json, and the results of a finished run or None."""
     plan = read_budget_plan(folder) if resume != "never" else {}
     cfg, resolved_plan = resolve_before_data(cfg, plan)
     if plan:
@@ -83,7 +83,7 @@ def _open(folder: Path, resume: str, cfg: DictConfig) -> tuple[DictConfig, dict[
 
 
 def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | None:
-    """Return the results of a finished run, None for an unfinished one. Raises UserError where `resume` does not allow it."""
+    """Return the results of a finished run; None for an unfinished one. Raises UserError if `resume` does not fit the folder."""
     remove_unfinished_files(folder)
     if (folder / RESULTS).exists():
         if resume == "never":
@@ -118,7 +118,7 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
-    """Describe what a signal ended, and name the command that resumes the run."""
+    """Return the message that names the signal, the newest saved step, and the command that resumes the run."""
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1 and current_rank() == 0:  # once for the job, however many processes it has
         text += f"; {requeue_slurm_job()}"

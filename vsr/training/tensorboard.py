@@ -1,4 +1,4 @@
-"""A TensorBoard logger that survives a full disk."""
+"""TensorBoard logger that lets the run continue if the disk is full."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ log = logging.getLogger(__name__)
 
 
 class Dashboard(TensorBoardLogger):
-    """Lightning's TensorBoard logger; when the event files cannot be written, the curves end and the run goes on.
+    """TensorBoard logger that stops its curves, and not the run, if the event files cannot be written.
 
     The history in results.json holds the same numbers as the curves. A resumed run writes another event file, which tells
     TensorBoard to forget the points from `purge_step` on.
 
     Args:
-        save_dir: the folder of the event files.
-        name: folder below save_dir; empty for none.
-        version: folder below name; empty for none.
-        purge_step: the first step of a resumed run; None for a new run.
+        save_dir: The folder of the event files.
+        name: Subfolder of `save_dir`; empty for none.
+        version: Subfolder of `name`; empty for none.
+        purge_step: The first step of a resumed run; None for a new run.
     """
 
     def __init__(self, *, save_dir: str = ".", name: str = "", version: str = "", purge_step: int | None = None) -> None:
@@ -32,7 +32,7 @@ class Dashboard(TensorBoardLogger):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Turn the first failure to write into a warning."""
+        """Turn the first error of a write inside the block into a warning, and ignore later ones."""
         print_traceback = threading.excepthook
         # The thread that writes event files also raises its error here; its own traceback would be printed a second time.
         threading.excepthook = lambda failed: None if isinstance(failed.exc_value, OSError) else print_traceback(failed)
@@ -50,7 +50,7 @@ class Dashboard(TensorBoardLogger):
 
     @property
     def experiment(self) -> Any:
-        """The SummaryWriter; after the first failure its methods do nothing."""
+        """Return the SummaryWriter, whose methods do nothing after the first write error."""
         writer = None
         with self._guarded():
             writer = None if self.failed else super().experiment
@@ -75,7 +75,7 @@ class Dashboard(TensorBoardLogger):
 
 
 class _GuardedWriter:
-    """A SummaryWriter whose methods do not fail; None in its place does nothing."""
+    """SummaryWriter whose methods never raise write errors; with the writer None, they do nothing."""
 
     def __init__(self, writer: Any, logger: Dashboard) -> None:
         self._writer, self._logger = writer, logger

@@ -1,4 +1,4 @@
-"""The Lightning Trainers for fitting and for scoring."""
+"""Lightning Trainers for fitting and for scoring."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def build_trainer(
     """Build the Trainer for fitting, with the callbacks and the logger of the config.
 
     Args:
-        cfg: the resolved config.
-        folder: of the fit.
-        recipe: gives gradient clipping and averaged weights.
-        epochs: the length of the schedule.
-        history: collects the scores of each epoch.
-        stops: callbacks that can end the fit early.
-        saver: saves checkpoints for resuming; None for a throw-away fit.
-        first_step: the step that a resumed fit begins with; None for a new fit.
-        checkpoints: writes checkpoint files.
+        cfg: The resolved config.
+        folder: The folder of the fit.
+        recipe: The recipe; the Trainer uses its gradient clipping and its averaging of weights.
+        epochs: Length of the schedule.
+        history: Callback that collects the scores of each epoch.
+        stops: Callbacks that can end the fit early.
+        saver: Callback that saves checkpoints for resuming; None for a throw-away fit.
+        first_step: The step with which a resumed fit begins; None for a new fit.
+        checkpoints: Writer of checkpoint files; None for `AtomicCheckpointIO`.
     """
     mode = "max" if monitor_is_maximised(cfg.monitor) else "min"
     callbacks: list[Callback] = [RunBar()]
@@ -83,7 +83,7 @@ def build_trainer(
 
 
 def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
-    """Build a Trainer that only tests, in single precision, so that the rows of one table use the same arithmetic."""
+    """Build a Trainer that only tests, in single precision, so that all rows of a table use the same arithmetic."""
     return _trainer(
         cfg.trainer,
         precision="32-true",
@@ -110,7 +110,7 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
 
 
 def quiet_lightning() -> None:
-    """Silence Lightning's announcements, which repeat the run's own lines; each warning still appears once."""
+    """Silence Lightning's announcements, which repeat log lines of the run; each of its warnings still appears once."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

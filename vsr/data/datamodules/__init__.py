@@ -1,1 +1,1 @@
-"""A LightningDataModule per kind of data."""
+"""Data modules of Lightning, one for each kind of data."""

@@ -1,4 +1,4 @@
-"""Fields from a file of the user, or simulated shallow-water heights, generated once and cached."""
+"""Data module of fields in a file of the user, or of simulated shallow-water heights that are generated once and cached."""
 
 from __future__ import annotations
 
@@ -24,32 +24,34 @@ FIELDS = ("h", "u", "v", "bed")  # of each trajectory, in the cached file
 
 
 class ClimateDataModule(SRDataModule):
-    """Movies of a file, or simulated depths in (-10, 10) with a second test split, `unseen`.
+    """Movies of an array file, or simulated water depths in (-10, 10) with `unseen`, a second test split.
 
     Args:
-        path: .mat (4 to 7.3), HDF5, NetCDF, Zarr, .npy or .npz; None simulates.
-        variable: name in the file, or several names that become channels; None for a file with one variable.
-        axes: meaning of the array's axes in the file's order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
+        path: Array file (.mat 4 to 7.3, HDF5, NetCDF, Zarr, .npy or .npz); None simulates shallow water.
+        variable: Name of a variable in the file, or several names that become channels; None for a file with one variable.
+        axes: Meaning of the array's axes in the file's order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
             None for a file that names its dimensions.
-        bounds: values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
-        symmetries: those that leave the law of the file's field unchanged; each is applied to half of the batches.
-        by: "time" cuts every movie, "trajectory" gives whole movies to each part; None for whole movies from four movies on.
-        max_bytes: largest size as float32 that a file may declare.
-        geostrophic: the file's field is the height of a fluid on a rotating plane, so its vorticity is scored too.
+        bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
+        symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
+        by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part; None for whole movies from four
+            movies on.
+        max_bytes: Largest size in bytes, as float32, that a file may declare.
+        geostrophic: True if the file's field is the height of a fluid on a rotating plane, so that its vorticity is scored too.
         family: "tide" (hydraulic jumps in a tidal flow over hills), "bores" (collapsing columns of water), "turbulence"
-            (rotating eddies), "strong_tide" (stronger forcing), "thin_bores" (larger depth ratio).
-        size: pixels per side of a simulated frame.
-        sampling: the solver has size * sampling cells per side; every sampling-th cell is kept.
-        seed: seed of all simulated trajectories.
-        learn: frames to learn from, or a share below 1; None for 120 simulated frames or 0.7 of a file.
-        test: frames to test on, or a share below 1; None for 50 simulated frames (and 50 in `unseen`) or 0.3 of a file.
-        val: share of the learning frames that is held out for validation.
-        gap: frames left out between the parts.
-        cache: folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
-        shared: see `SRDataModule`.
+            (rotating eddies), "strong_tide" (stronger forcing) or "thin_bores" (larger depth ratio).
+        size: Number of pixels per side of a simulated frame.
+        sampling: Solver cells per pixel: the solver has size * sampling cells per side, and every sampling-th cell is kept.
+        seed: Seed of all simulated trajectories.
+        learn: Number of frames to learn from, or a share below 1; None for 120 simulated frames or 0.7 of a file.
+        test: Number of frames to test on, or a share below 1; None for 50 simulated frames (and 50 in `unseen`) or 0.3 of a
+            file.
+        val: Share of the learning frames that is held out for validation.
+        gap: Number of frames left out between the parts.
+        cache: Folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
+        shared: Arguments of `SRDataModule`.
 
     Raises:
-        UserError: a file cannot be read, or the frames cannot be simulated.
+        UserError: If a file cannot be read, or if the frames cannot be simulated.
     """
 
     def __init__(
@@ -93,21 +95,21 @@ class ClimateDataModule(SRDataModule):
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
 
     def movies(self) -> list[Movie]:
-        """The file's movies, or the simulated trajectories for train, val and test."""
+        """Return the file's movies, or the simulated trajectories for train, val and test."""
         return self.read if self.flows is None else self.flows.trajectories()["main"]
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """`unseen`, simulated trajectories of other seeds (other hills, columns or eddies); empty for a file."""
+        """Return the test split `unseen`: simulations of other seeds (other hills, columns or eddies); empty for a file."""
         return {} if self.flows is None else {"unseen": self.flows.trajectories()["unseen"]}
 
 
 class SimulatedFlows:
-    """Simulated trajectories of a family, cached in a file with a hash of all parameters in its name.
+    """Simulated trajectories of a family of flows, cached in a file with a hash of all parameters in its name.
 
-    The arguments are those of `ClimateDataModule`.
+    `ClimateDataModule` describes the arguments.
 
     Raises:
-        UserError: the size or the number of frames cannot be simulated.
+        UserError: If the size or the number of frames cannot be simulated.
     """
 
     def __init__(self, family: str, size: int, sampling: int, seed: int, learn: int, test: int, cache: str | None) -> None:
@@ -136,7 +138,7 @@ class SimulatedFlows:
         return Job(self.family, seed, self.size * self.sampling, self.sampling, frames)
 
     def trajectories(self) -> dict[str, list[Movie]]:
-        """Movies of the parts "main" and "unseen", from the cache, or simulated with a progress bar."""
+        """Return the movies of the parts "main" and "unseen", read from the cache or simulated with a progress bar."""
         if not self._made:
             names = {part: [f"{part}/{k:03d}" for k in range(len(jobs))] for part, jobs in self.jobs.items()}
             every = [f"{name}/{field}" for found in names.values() for name in found for field in FIELDS]
@@ -149,7 +151,7 @@ class SimulatedFlows:
         return self._made
 
     def _generate(self) -> list[np.ndarray]:
-        """h (scaled to STORED), u, v and bed of every trajectory, in the order of FIELDS."""
+        """Simulate every trajectory and return its depth h (scaled to STORED), u, v and bed, in the order of FIELDS."""
         jobs = [job for part in self.jobs.values() for job in part]
         label = f"generating climate data ({self.family})"
         try:

@@ -1,4 +1,4 @@
-"""Training on one source and testing on another, for generalisation to other equations."""
+"""Data module that trains on one source and tests on another source, to measure generalisation to other equations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from vsr.types import Movie
 
 
 class CrossDataModule(SRDataModule):
-    """Training and validation frames of one data module, test frames of another.
+    """Training and validation frames of one data module, with test frames of another data module.
 
-    The test splits of `test` keep their names; the test frames of `train` are the split `own`. When both sources declare bounds,
-    the frames of `test` are mapped from the bounds of `test` to the bounds of `train`, so that the network sees the unit interval
-    of either. When `test` declares no bounds, its values count as values in the units of `train`.
+    The test splits of `test` keep their names; the test frames of `train` become the split `own`. When both sources declare
+    bounds, the frames of `test` are mapped from the bounds of `test` to the bounds of `train`, so that the network sees the
+    unit interval for both sources. When `test` declares no bounds, its values count as values in the units of `train`.
 
     Args:
-        train: source of the training and validation frames.
-        test: source of the test frames.
-        shared: see `SRDataModule`; `crop`, `mask` and `memory` default to the values of the two sources.
+        train: Source of the training and validation frames.
+        test: Source of the test frames.
+        shared: Arguments of `SRDataModule`; `crop`, `mask` and `memory` default to the values of the two sources.
 
     Raises:
-        UserError: the sources have different numbers of channels.
+        UserError: If the sources have different numbers of channels.
     """
 
     test_split_name = "own"
@@ -39,13 +39,13 @@ class CrossDataModule(SRDataModule):
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
 
     def movies(self) -> list[Movie]:
-        """The movies of `train`."""
+        """Return the movies of `train`."""
         found = self.train.movies()
         self.bounds = self.train.bounds
         return found
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """The test splits of `test`, in the units of `train`."""
+        """Return the test splits of `test`, in the units of `train`."""
         movies = self.test.movies()
         parts = self.test.split.cut([movie.shape[1] for movie in movies], self.test.name).get("test", [])
         tests = {"test": [(movies[part.movie], part) for part in parts]} if parts else {}
@@ -67,7 +67,7 @@ class CrossDataModule(SRDataModule):
 
 
 class PartOfMovie(Movie):
-    """Consecutive frames of a movie under an affine map: gain * value + offset."""
+    """Consecutive frames of a movie whose values are mapped to gain * value + offset."""
 
     def __init__(self, movie: Movie, part: Segment, gain: float, offset: float) -> None:
         self.movie, self.part, self.gain, self.offset = movie, part, gain, offset
@@ -76,6 +76,6 @@ class PartOfMovie(Movie):
         self.shape = (channels, len(part), height, width)
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Read frames start..stop-1 of the part."""
+        """Read frames start..stop-1, counted from the first frame of the part."""
         frames = self.movie.read(start + self.part.start, stop + self.part.start)
         return frames if (self.gain, self.offset) == (1.0, 0.0) else frames * self.gain + self.offset

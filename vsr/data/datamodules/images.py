@@ -1,4 +1,4 @@
-"""Still pictures from a folder, or the photographs inside scikit-image."""
+"""Data module of still pictures in a folder, or of the photographs inside scikit-image."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class ImageDataModule(SRDataModule):
     Code values 0..255 become 0..1; for float pictures, the range of the training pictures becomes 0..1.
 
     Args:
-        path: folder of pictures (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the
+        path: Folder of pictures (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the
             photographs inside scikit-image, always in the same split.
-        test_path: folder of test pictures; None for a share of `path`.
+        test_path: Folder of test pictures; None for a share of `path`.
         channels: "luma" (BT.601, 16..235) or "rgb".
-        learn: pictures to learn from, or a share below 1, in natural order of their names.
-        test: pictures to test on, or a share below 1.
-        val: share of the learning pictures that is held out for validation.
-        crop: cut pictures to a multiple of the scale; otherwise such pictures are refused.
-        shared: see `SRDataModule`.
+        learn: Number of pictures to learn from, in natural order of their names, or a share below 1.
+        test: Number of pictures to test on, or a share below 1.
+        val: Share of the learning pictures that is held out for validation.
+        crop: If true, pictures are cut to a multiple of the scale; if false, pictures of another size are refused.
+        shared: Arguments of `SRDataModule`.
 
     Raises:
-        UserError: a file cannot be used.
+        UserError: If a file cannot be used.
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
@@ -59,11 +59,11 @@ class ImageDataModule(SRDataModule):
         self.split = Split(by="trajectory", learn=learned, test=tested, val=val)
 
     def movies(self) -> list[Movie]:
-        """One movie of one frame per picture."""
+        """Return one movie of one frame for each picture."""
         return self._read(self.files)
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """The pictures of `test_path`, under the folder's name; empty without `test_path`."""
+        """Return the pictures of `test_path` as a test split with the folder's name; empty without `test_path`."""
         if self.test_files is None:
             return {}
         return {self.test_files[0].parent.name: self._read(self.test_files)}

@@ -1,4 +1,4 @@
-"""Luma of video files or folders of frames, or of a synthetic camera over photographs."""
+"""Data module of the luma of video files or folders of frames, or of a synthetic camera over photographs."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ CAMERA_MARGIN = 3  # picture pixels that the camera keeps from the border
 
 
 class MovieDataModule(SRDataModule):
-    """The luma of movies, code values 0..255.
+    """Luma of movies, in code values 0..255.
 
     Args:
-        path: video (y4m, mp4, mkv, avi, mov, webm), folder of videos, folder of numbered frames, or folder of such folders; None
-            for ten clips of a synthetic camera over the photographs of scikit-image.
-        frames: number of frames from the start of each clip; None for all, which also checks that a file is complete.
-        size: side in pixels of a square from the middle of each frame; None for whole frames.
+        path: Video (y4m, mp4, mkv, avi, mov, webm), folder of videos, folder of numbered frames, or folder of such folders;
+            None for ten clips of a synthetic camera over the photographs of scikit-image.
+        frames: Number of frames from the start of each clip; None for all frames, which also checks that a file is complete.
+        size: Side in pixels of a square from the middle of each frame; None for whole frames.
         by: "time" cuts each clip into train, val and test, "clip" gives whole clips (or scenes) to each part; None for "clip"
             from four clips on and "time" otherwise.
-        learn: frames to learn from, or a share below 1.
-        test: frames to test on, or a share below 1.
-        val: share of the learning frames that is held out for validation.
-        gap: frames left out between the parts of a clip.
-        cuts: find scene cuts and make each scene a movie, so that no window crosses a cut.
-        shared: see `SRDataModule`.
+        learn: Number of frames to learn from, or a share below 1.
+        test: Number of frames to test on, or a share below 1.
+        val: Share of the learning frames that is held out for validation.
+        gap: Number of frames left out between the parts of a clip.
+        cuts: If true, scene cuts are found and each scene becomes a movie, so that no window of frames crosses a cut.
+        shared: Arguments of `SRDataModule`.
 
     Raises:
-        UserError: a file cannot be used.
+        UserError: If a file cannot be used.
     """
 
     bounds: tuple[float, float] | None = (0.0, 255.0)
@@ -73,7 +73,7 @@ class MovieDataModule(SRDataModule):
         self.split = Split(by="trajectory" if whole else "time", learn=learn, test=test, val=val, gap=gap)
 
     def movies(self) -> list[Movie]:
-        """One movie per scene of each clip."""
+        """Return one movie for each scene of each clip, or one movie for each clip if `cuts` is false."""
         found: list[Movie] = []
         for number, clip in enumerate(self.clips):
             if self.synthetic:
@@ -95,10 +95,10 @@ class MovieDataModule(SRDataModule):
 
 
 def _list_clips(path: Path) -> list[Path]:
-    """List videos and folders of frames at `path`, in natural order.
+    """List the videos and the folders of frames at `path`, in natural order.
 
     Raises:
-        UserError: there are none.
+        UserError: If `path` holds neither videos nor frames.
     """
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
@@ -115,14 +115,14 @@ def _list_clips(path: Path) -> list[Path]:
 
 
 def read_movie_frames(folder: Path, limit: int | None = None) -> np.ndarray:
-    """Read numbered pictures as luma, (T, H, W) float32.
+    """Read a folder of numbered pictures as luma, (T, H, W) float32.
 
     Args:
-        folder: the folder of pictures.
-        limit: number of frames from the start; None for all.
+        folder: Folder of the pictures.
+        limit: Number of frames from the start; None for all frames.
 
     Raises:
-        UserError: a number is missing, or the sizes differ.
+        UserError: If a number is missing, or if the sizes differ.
     """
     files = list_pictures(folder)
     numbers = [[part[1] for part in natural_picture_order(file) if part[0] == 0][-1:] for file in files]
@@ -146,7 +146,7 @@ def _centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
     """Cut a square of `size` pixels from the middle of (T, H, W) frames.
 
     Raises:
-        UserError: the frames are smaller; the message names `clip`.
+        UserError: If the frames are smaller than the square; the message names `clip`.
     """
     height, width = luma.shape[1:]
     if size > min(height, width):
@@ -156,10 +156,11 @@ def _centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
 
 
 def movie_scene_cuts(luma: torch.Tensor) -> list[int]:
-    """Find the first frames of new scenes in (T, H, W) code values.
+    """Return the indices of the first frames of new scenes in (T, H, W) code values.
 
-    The change at a cut is at least 12 codes, exceeds 8 times the median change around it, and lasts: the frames one step further
-    out differ by 0.7 of it. Motion, flashes and noise fail one of these three tests.
+    At a cut, the change between two frames passes three tests: it is above 12 code values, above 8 times the median change
+    around the cut, and lasting. A change is lasting if the frames one step further out differ by more than 0.7 of the change.
+    Motion, flashes and noise fail one of these tests.
     """
     if len(luma) < 4:
         return []
@@ -180,16 +181,16 @@ def camera_movie(picture: np.ndarray, *, size: int, frames: int, rng: np.random.
     splines, so that nothing aliases.
 
     Args:
-        picture: code values, (H, W).
-        size: pixels per side of a frame.
-        frames: number of frames.
-        rng: draws the path.
+        picture: Grey picture in code values, (H, W).
+        size: Number of pixels per side of a frame.
+        frames: Number of frames.
+        rng: Generator that draws the path of the camera.
 
     Returns:
-        (frames, size, size), float32, 0 to 255.
+        Frames, (frames, size, size) float32 in [0, 255].
 
     Raises:
-        ValueError: the picture is too small for the frame.
+        ValueError: If the picture is too small for the frame.
     """
     height, width = picture.shape
     reach = 0.5 * size * 1.5 * np.sqrt(2)

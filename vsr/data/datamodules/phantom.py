@@ -1,4 +1,4 @@
-"""A moving Shepp-Logan head phantom: piecewise constant frames, sub-pixel motion, rendered anew in each run."""
+"""Data module of a moving Shepp-Logan head phantom: piecewise constant frames, sub-pixel motion, rendered in each run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from vsr.types import Movie
 
 
 class PhantomDataModule(SRDataModule):
-    """One movie of a moving head phantom, cut in time, and a second test split, `unseen`, of another head and other motion.
+    """One movie of a moving head phantom, cut in time, with `unseen`, a second test split of another head and other motion.
 
     Args:
-        variant: "modified" (Toft 1996, levels 0 to 1) or "original" (Shepp & Logan 1974, 0 to 2, faint inside the skull).
-        size: pixels per side of a frame.
-        seed: seed of both movies.
-        motion: amplitude as a fraction of the size, 0 to 0.05.
-        speed: change per frame; 1 is a period of about 33 frames.
-        variety: difference of a head from the published one, 0 to 1; with 0, `unseen` differs by its motion alone.
-        learn: frames to learn from, a fifth of them for validation.
-        test: frames to test on; `unseen` has as many.
-        shared: see `SRDataModule`.
+        variant: "modified" (Toft 1996, levels 0 to 1) or "original" (Shepp & Logan 1974, levels 0 to 2, faint inside the
+            skull).
+        size: Number of pixels per side of a frame.
+        seed: Seed of both movies.
+        motion: Amplitude of the motion as a fraction of the size, 0 to 0.05.
+        speed: Speed of the motion; 1 is a period of about 33 frames.
+        variety: Difference of a head from the published head, 0 to 1; with 0, `unseen` differs by its motion alone.
+        learn: Number of frames to learn from, a fifth of them for validation.
+        test: Number of frames to test on; `unseen` has as many frames.
+        shared: Arguments of `SRDataModule`.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: If a value is out of range.
     """
 
     # Motion has no preferred side and a head is nearly symmetric about its vertical axis, but not about the horizontal one.
@@ -63,11 +64,11 @@ class PhantomDataModule(SRDataModule):
         self._made: dict[str, Movie] = {}
 
     def movies(self) -> list[Movie]:
-        """The movie for train, val and test."""
+        """Return the one movie that is cut into train, val and test."""
         return [self._rendered()["main"]]
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """`unseen`, a movie of another seed."""
+        """Return the test split `unseen`, a movie of another seed."""
         return {"unseen": [self._rendered()["unseen"]]}
 
     def _rendered(self) -> dict[str, Movie]:

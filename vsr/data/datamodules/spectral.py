@@ -1,4 +1,4 @@
-"""Simulated two-dimensional turbulence (a passive scalar or the vorticity), generated once and cached."""
+"""Data module of simulated two-dimensional turbulence (passive scalar or vorticity), generated once and cached."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TRAJECTORIES = 2  # in each part
 
 
 class SpectralDataModule(SRDataModule):
-    """Statistically steady two-dimensional turbulence, with a second test split of other seeds, `unseen`.
+    """Statistically steady two-dimensional turbulence, with `unseen`, a second test split of other seeds.
 
     Args:
         field: "scalar" (stirred against a mean gradient along y: plateaus and cliffs) or "vorticity", in the solver's units.
-        size: pixels per side of a frame.
-        sampling: the solver has size * sampling cells per side; every sampling-th cell is kept.
-        seed: seed of all trajectories.
-        learn: frames to learn from (a fifth of them for validation), over two trajectories.
-        test: frames to test on, the last ones of the two trajectories; `unseen` has as many.
-        cache: folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
-        shared: see `SRDataModule`.
+        size: Number of pixels per side of a frame.
+        sampling: Solver cells per pixel: the solver has size * sampling cells per side, and every sampling-th cell is kept.
+        seed: Seed of all trajectories.
+        learn: Number of frames to learn from (a fifth of them for validation), over two trajectories.
+        test: Number of frames to test on, the last frames of the two trajectories; `unseen` has as many frames.
+        cache: Folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
+        shared: Arguments of `SRDataModule`.
 
     Raises:
-        UserError: the size or the number of frames cannot be simulated.
+        UserError: If the size or the number of frames cannot be simulated.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class SpectralDataModule(SRDataModule):
         self._made: dict[str, Movie] = {}
 
     def movies(self) -> list[Movie]:
-        """The trajectories for train, val and test."""
+        """Return the trajectories that are cut into train, val and test."""
         return self._part("main")
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """`unseen`, trajectories of other seeds."""
+        """Return the test split `unseen`, trajectories of other seeds."""
         return {"unseen": self._part("unseen")}
 
     def _part(self, part: str) -> list[Movie]:

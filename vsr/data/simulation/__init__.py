@@ -1,1 +1,1 @@
-"""Simulated movies (shallow water, two-dimensional turbulence, head phantom), numpy and scipy only."""
+"""Simulators of movies (shallow water, two-dimensional turbulence, head phantom) that need numpy and scipy only."""

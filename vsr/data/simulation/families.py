@@ -17,18 +17,18 @@ from vsr.data.simulation.shallow_water import ShallowWater
 
 @dataclass(frozen=True)
 class Family:
-    """Initial state, sampling in time and split of a family of flows. Units: domain side 1, gravity 1.
+    """Initial state, sampling in time and split of a family of flows. The domain side and gravity are 1.
 
     Attributes:
-        start: (seeded generator, cells per side) -> the flow at t = 0.
-        spin_up: time of the first frame.
-        interval: time between frames.
-        courant: time step in units of the cell size (waves travel at up to 3).
-        range: depths that are stored as -10 and 10, the same for every seed.
-        movies: trajectories in the 170 frames of the report.
-        frames: frames per trajectory in the 170 frames of the report.
+        start: Function of a seeded generator and the cells per side that returns the flow at t = 0.
+        spin_up: Time of the first frame.
+        interval: Time between frames.
+        courant: Time step in units of the cell size (waves travel at up to 3).
+        range: Depths that are stored as -10 and 10, equal for every seed.
+        movies: Number of trajectories in the default data set of 170 frames, as in the reproduced report.
+        frames: Number of frames per trajectory in that data set.
         split: "time" cuts each trajectory, "trajectory" gives whole trajectories to each part.
-        symmetries: symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is no solution,
+        symmetries: Symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is no solution,
             because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single frames is
             within the noise.)
     """
@@ -45,7 +45,7 @@ class Family:
 
 
 def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """(y, x) of the cell centres, each (cells, cells)."""
+    """Return the coordinates (y, x) of the cell centres, each (cells, cells)."""
     y, x = (np.mgrid[:cells, :cells] + 0.5) / cells
     return y, x
 
@@ -56,13 +56,13 @@ def ring_spectrum_field(rng: np.random.Generator, cells: int, wavenumber: float,
     Noise is drawn on wavenumbers, not on cells, so that one seed gives the same field at each resolution.
 
     Args:
-        rng: the generator.
-        cells: grid cells per side.
-        wavenumber: waves per side at the centre of the ring that holds the energy.
-        width: relative width of the ring.
+        rng: Random generator.
+        cells: Number of grid cells per side.
+        wavenumber: Number of waves per side at the centre of the ring of wavenumbers that holds the energy.
+        width: Width of the ring relative to `wavenumber`.
 
     Raises:
-        ValueError: the grid is too coarse for the ring.
+        ValueError: If the grid is too coarse for the ring.
     """
     reach = int(np.ceil(wavenumber * (1 + 4 * width)))
     if reach >= cells // 2:
@@ -79,7 +79,7 @@ def ring_spectrum_field(rng: np.random.Generator, cells: int, wavenumber: float,
 
 
 def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
-    """Tidal flow over random hills, near the critical speed: hydraulic jumps come and go, statistically steady.
+    """Return a statistically steady tidal flow over random hills, near the critical speed, with passing hydraulic jumps.
 
     The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
     """
@@ -96,9 +96,9 @@ def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) 
 
 
 def bores_family(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
-    """Three columns of water (discs and rotated boxes), 2 deep, collapse into water of depth `shallow`; their bores collide.
+    """Return a flow in which three columns of water, 2 deep, collapse into water of depth `shallow` and their bores collide.
 
-    Nothing forces the flow, so trajectories are short.
+    The columns are discs and rotated boxes. Nothing forces the flow, so trajectories are short.
     """
     y, x = _grid(cells)
     h = np.full((cells, cells), shallow)
@@ -118,7 +118,7 @@ def bores_family(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) 
 
 
 def turbulence_family(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), kept up by linear forcing."""
+    """Return a flow of eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), kept up by linear forcing."""
     coriolis = 1 / 0.03
     psi = ring_spectrum_field(rng, cells, wavenumber=12, width=0.3)
     k = np.fft.fftfreq(cells, 1 / cells) * 2 * np.pi
@@ -130,7 +130,7 @@ def turbulence_family(rng: np.random.Generator, cells: int) -> ShallowWater:
 
 
 class LinearlyForcedFlow(ShallowWater):
-    """A flow with constant kinetic energy: the velocity is scaled after every step (linear forcing, Lundgren 2003)."""
+    """Flow of constant kinetic energy: the velocity is scaled after every step (linear forcing, Lundgren 2003)."""
 
     def step(self, dt: float) -> None:
         if not hasattr(self, "_energy"):
@@ -145,12 +145,12 @@ class LinearlyForcedFlow(ShallowWater):
 
 # Other regimes of the same equations, for testing: supercritical flow, and a depth ratio of 8 instead of 3.3.
 def strong_tide_family(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """`tide_family`, driven beyond the critical speed."""
+    """Return the flow of `tide_family`, driven beyond the critical speed."""
     return tide_family(rng, cells, momentum=1.8)
 
 
 def thin_bores_family(rng: np.random.Generator, cells: int) -> ShallowWater:
-    """`bores_family` over thinner water: steeper, faster fronts."""
+    """Return the flow of `bores_family` over thinner water, which has steeper and faster fronts."""
     return bores_family(rng, cells, shallow=0.25)
 
 
@@ -166,7 +166,7 @@ FAMILIES: dict[str, Family] = {
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Fields of one run: h, u, v (T, H, W) and bed (H, W), float32, in the solver's units, every `sampling`-th cell."""
+    """Depth h, velocity u, v (T, H, W) and bed (H, W) of one simulation, float32, in solver units, every `sampling`-th cell."""
 
     h: np.ndarray
     u: np.ndarray
@@ -176,14 +176,14 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Job:
-    """Description of a run that can be sent to another process.
+    """Description of one simulation that can be sent to another process.
 
     Attributes:
-        family: name in FAMILIES.
-        seed: words of the seed.
-        cells: grid cells per side.
-        sampling: every sampling-th cell is kept.
-        frames: number of frames.
+        family: Name in FAMILIES.
+        seed: Integers that form the seed.
+        cells: Number of grid cells per side.
+        sampling: Step in cells; every sampling-th cell is kept.
+        frames: Number of frames.
     """
 
     family: str
@@ -194,14 +194,14 @@ class Job:
 
 
 def simulate_family(job: Job, *, tick: Callable[[], None] | None = None) -> Trajectory:
-    """Run one trajectory; the same job gives the same bits.
+    """Simulate one trajectory of a family of flows; equal jobs give equal bits.
 
     Args:
-        job: the run.
-        tick: called after each frame.
+        job: Description of the simulation.
+        tick: Function that is called after each frame.
 
     Raises:
-        FloatingPointError: the flow blows up.
+        FloatingPointError: If the flow blows up.
     """
     family = FAMILIES[job.family]
     flow = family.start(np.random.default_rng(job.seed), job.cells)

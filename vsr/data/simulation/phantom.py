@@ -1,8 +1,9 @@
-"""Movies of a moving Shepp-Logan head phantom, numpy only.
+"""Movies of a moving Shepp-Logan head phantom, made with numpy only.
 
-A frame covers the square from -1 to 1, x to the right, y up; row 0 is the top. A phantom is an array of ellipses, one per row:
-(level, a, b, x, y, angle) = value added inside, semi-axes, centre, angle of `a` in degrees, counter-clockwise.
-Row 0 is the skull, row 1 the brain, rows 2 and 3 are the dark ventricles.
+A frame covers the square from -1 to 1, with x to the right and y up; row 0 is the top. A phantom is an array of ellipses with
+one row (level, a, b, x, y, angle) per ellipse. The level is added inside the ellipse, a and b are the semi-axes, (x, y) is the
+centre, and the angle of `a` is counter-clockwise, in degrees. Row 0 is the skull, row 1 the brain, and rows 2 and 3 are the
+dark ventricles.
 """
 
 from __future__ import annotations
@@ -92,27 +93,27 @@ def phantom_movie(
     oversample: int = 16,
     tick: Callable[[], None] | None = None,
 ) -> np.ndarray:
-    """Render a movie of a phantom that moves smoothly.
+    """Render a movie of a head phantom that moves smoothly.
 
     The head sways and breathes by up to half of `motion`. The ellipses in the brain move by `motion` relative to the head, or
-    less where the brain leaves less room. The same arguments give the same bits.
+    less where the brain leaves less room. Equal arguments give equal bits.
 
     Args:
-        variant: name in ELLIPSES.
-        size: pixels per side.
-        frames: number of frames.
-        seed: one or several words.
-        motion: amplitude as a fraction of the size, 0 to LARGEST_MOTION.
-        speed: change per frame; 1 is a period of about 33 frames.
-        variety: difference of the shapes, positions and levels from the published ones, 0 to 1.
-        oversample: lines per pixel, see `render_phantom`.
-        tick: called after each frame.
+        variant: Name in ELLIPSES.
+        size: Number of pixels per side.
+        frames: Number of frames.
+        seed: One integer or several integers that form the seed.
+        motion: Amplitude of the motion as a fraction of the size, 0 to LARGEST_MOTION.
+        speed: Speed of the motion; 1 is a period of about 33 frames.
+        variety: Difference of shapes, positions and levels from the published head, 0 to 1.
+        oversample: Number of sampled lines per pixel, see `render_phantom`.
+        tick: Function that is called after each frame.
 
     Returns:
-        (frames, size, size), float32, values in BOUNDS[variant].
+        Frames, (frames, size, size) float32 within BOUNDS[variant].
 
     Raises:
-        ValueError: motion or variety is out of range.
+        ValueError: If motion or variety is out of range.
     """
     if not 0 <= motion <= LARGEST_MOTION:
         raise ValueError(f"motion={motion} must lie between 0 and {LARGEST_MOTION}")
@@ -136,7 +137,7 @@ def phantom_movie(
 
 
 def _perturb(ellipses: np.ndarray, rng: np.random.Generator, variety: float) -> np.ndarray:
-    """Vary a head: a smaller, thicker skull, and other shapes, positions and levels inside."""
+    """Return a varied head: a smaller, thicker skull, and other shapes, positions and levels inside."""
     found = ellipses.copy()
     inner, chance = slice(2, None), variety * rng.uniform(-1, 1, (len(ellipses), 6))
     rise = 0.5 * (variety + chance)  # 0 to variety
@@ -154,7 +155,7 @@ def _perturb(ellipses: np.ndarray, rng: np.random.Generator, variety: float) -> 
 
 
 def _amplitudes(count: int, motion: float) -> np.ndarray:
-    """(N, 4): largest change of x, y, angle (degrees) and log of the axes; the skull's is that of the head."""
+    """Return the largest changes of x, y, angle (degrees) and log of the axes, (N, 4); the skull's row moves the whole head."""
     spread = np.tile(motion * np.array([2.0, 2.0, 300.0, 4.0]), (count, 1))
     spread[SKULL] = motion, motion, 60 * motion, 0.5 * motion
     spread[BRAIN] = 0, 0, 0, 0.2 * motion  # the bone stays thinner than the brain's motion would be
@@ -162,7 +163,7 @@ def _amplitudes(count: int, motion: float) -> np.ndarray:
 
 
 def _fit_into_brain(ellipses: np.ndarray, motion: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ellipses at rest and their amplitudes, reduced so that all stay in the brain and the ventricles never overlap."""
+    """Return ellipses at rest and their amplitudes, reduced so that all stay in the brain and the ventricles never overlap."""
     found, spread = ellipses.copy(), _amplitudes(len(ellipses), motion)
     brain = found[BRAIN, 1:3] * np.exp(-spread[BRAIN, 3])
     for k in range(2, len(found)):
@@ -185,7 +186,7 @@ def _fit_into_brain(ellipses: np.ndarray, motion: float) -> tuple[np.ndarray, np
 
 
 def _move(rest: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Apply (N, 4) changes to (N, 6) ellipses at rest; all rows but the first are relative to the head."""
+    """Apply (N, 4) changes to (N, 6) ellipses at rest; the changes of all rows but the first are relative to the head."""
     found = rest.copy()
     found[:, 3:5] += change[:, :2]
     found[:, 5] += change[:, 2]
@@ -200,7 +201,7 @@ def _move(rest: np.ndarray, change: np.ndarray) -> np.ndarray:
 
 
 def _largest_poses(ellipse: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
-    """2x2 maps from the unit circle to the ellipse at its largest, at 13 angles through its range."""
+    """Return 2x2 maps from the unit circle to an ellipse at its largest, for 13 angles in its range of motion."""
     maps = []
     for angle in np.radians(ellipse[5] + spread[2] * np.linspace(-1, 1, 13)):
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -25,22 +25,23 @@ BodyForce = Callable[["ShallowWater"], tuple[float, float]]
 
 
 class ShallowWater:
-    """A shallow-water flow, advanced in time.
+    """Shallow-water flow that is advanced in time.
 
-    Arrays are (ny, nx), x last; both directions are periodic and a cell is 1/ny wide, so the side of length 1 is y.
+    Arrays are (ny, nx), x last. Both directions are periodic. A cell is 1/ny wide, so the domain has length 1 along y.
 
     Args:
-        h: depth at the cell centres, above DEPTH_FLOOR.
-        u: velocity along x at the cell centres.
-        v: velocity along y at the cell centres.
-        bed: height of the bed; None for a flat bed.
-        gravity: g in the equations above.
-        coriolis: f in the equations above, constant over the plane.
-        body_force: called before each stage; returns the acceleration (a_x, a_y), uniform in space.
-        dtype: float64 conserves mass to rounding; float32 is twice as fast and enough for pictures.
+        h: Depth at the cell centres, above DEPTH_FLOOR.
+        u: Velocity along x at the cell centres.
+        v: Velocity along y at the cell centres.
+        bed: Height of the bed; None for a flat bed.
+        gravity: Constant g of the equations in the module's docstring.
+        coriolis: Constant f of the equations in the module's docstring, equal over the plane.
+        body_force: Function of the flow that is called before each stage of a time step; it returns the acceleration (a_x,
+            a_y), uniform in space.
+        dtype: Type of the arrays; float64 conserves mass to rounding, float32 is twice as fast and enough for pictures.
 
     Raises:
-        ValueError: a depth is at or below DEPTH_FLOOR.
+        ValueError: If a depth is at or below DEPTH_FLOOR.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ShallowWater:
         return self.state[1] / self.state[0], self.state[2] / self.state[0]
 
     def step(self, dt: float) -> None:
-        """Advance by dt (Heun: the mean of the start and of two Euler steps)."""
+        """Advance the flow by the time dt with Heun's method, the mean of the start and of two Euler steps."""
         start = self._buffer("start", self.state.shape)
         np.copyto(start, self.state)
         for _ in range(2):
@@ -97,10 +98,10 @@ class ShallowWater:
         self.time += dt
 
     def run(self, until: float, courant: float) -> None:
-        """Advance to the time `until` with equal steps of at most courant * dx.
+        """Advance the flow to the time `until` with equal steps of at most courant * dx.
 
         Raises:
-            FloatingPointError: the flow is not finite.
+            FloatingPointError: If the flow is not finite.
         """
         steps = max(1, int(np.ceil((until - self.time) / (courant * self.dx) - 1e-9)))
         dt = (until - self.time) / steps
@@ -117,7 +118,7 @@ class ShallowWater:
         return found
 
     def _tendency(self) -> np.ndarray:
-        """Right-hand side of the equations for the current state, (3, ny, nx)."""
+        """Return the right-hand side of the equations for the current state, (3, ny, nx)."""
         h, hu, hv = self.state
         inside = self._primitive[:, GHOST:-GHOST, GHOST:-GHOST]
         np.add(h, self.bed, out=inside[0])
@@ -144,7 +145,10 @@ class ShallowWater:
         return rate
 
     def _sweep(self, q: np.ndarray, order: tuple[int, int, int], bed: np.ndarray, rate: np.ndarray, name: str) -> None:
-        """Add one direction's flux differences. q: (3, m, n+4) = (surface, u, v); bed: (m, n+1) at the faces of the last axis."""
+        """Add the flux differences along one direction to `rate`.
+
+        q is (3, m, n+4) = (surface, u, v); bed is (m, n+1), at the faces of the last axis.
+        """
         _, m, padded = q.shape
         n = padded - 2 * GHOST
         g = self.gravity
@@ -226,7 +230,7 @@ class ShallowWater:
 
 
 def _wrap(padded: np.ndarray) -> None:
-    """Fill the ghost cells of (..., ny+4, nx+4) periodically."""
+    """Fill the ghost cells of an array (..., ny+4, nx+4) periodically."""
     padded[..., :GHOST, :] = padded[..., -2 * GHOST : -GHOST, :]
     padded[..., -GHOST:, :] = padded[..., GHOST : 2 * GHOST, :]
     padded[..., :GHOST] = padded[..., -2 * GHOST : -GHOST]
@@ -234,5 +238,5 @@ def _wrap(padded: np.ndarray) -> None:
 
 
 def _inner(padded: np.ndarray, axis: int) -> np.ndarray:
-    """Drop the ghost rows (axis 0) or columns (axis 1)."""
+    """Return an array without its ghost rows (axis 0) or its ghost columns (axis 1)."""
     return np.ascontiguousarray(padded[GHOST:-GHOST] if axis == 0 else padded[:, GHOST:-GHOST])

@@ -40,22 +40,23 @@ LEAST_CELLS = 48  # so that half of them, during the spin-up, still carry the fo
 
 
 class TurbulentFlow:
-    """A two-dimensional flow and its passive scalar, advanced in time.
+    """Two-dimensional flow with its passive scalar, advanced in time.
 
-    Arrays are (n, n), y first and x last, float64; the side is 2 pi, so that wavenumbers are integers.
+    Arrays are (n, n), y first and x last, float64. The side is 2 pi, so that wavenumbers are integers. The module's docstring
+    has the equations.
 
     Args:
-        vorticity: at the n x n grid points; wavenumbers of n / 3 and more and the mean are dropped.
-        scalar: at the n x n grid points; wavenumbers of n / 3 and more are dropped.
-        viscosity: coefficient in the equations above.
-        diffusivity: coefficient in the equations above.
-        drag: coefficient in the equations above.
-        gradient: mean gradient of the scalar along y.
-        power: mean energy that the forcing injects per area and time; 0 for no forcing.
-        rng: draws the forcing; needed when power is not 0.
+        vorticity: Vorticity at the n x n grid points; its mean and wavenumbers of n / 3 and more are dropped.
+        scalar: Scalar without its mean gradient at the n x n grid points; wavenumbers of n / 3 and more are dropped.
+        viscosity: Coefficient in the equations.
+        diffusivity: Coefficient in the equations.
+        drag: Coefficient in the equations.
+        gradient: Mean gradient of the scalar along y.
+        power: Mean energy that the forcing injects per area and time; 0 for no forcing.
+        rng: Generator that draws the forcing; needed when power is not 0.
 
     Raises:
-        ValueError: power is not 0 and rng is None.
+        ValueError: If power is not 0 and rng is None.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class TurbulentFlow:
         return fft.irfft2(self._to_velocity * self.state[0], s=(self.n, self.n))
 
     def step(self, dt: float) -> None:
-        """Advance by dt; the forcing is added last."""
+        """Advance the flow by the time dt; the forcing is added last."""
         half = self._integrating_factor(dt)
         decayed = half * self.state
         first = self._tendency(self.state)
@@ -126,10 +127,10 @@ class TurbulentFlow:
         self.time += dt
 
     def run(self, until: float, courant: float) -> None:
-        """Advance to the time `until` with equal steps of at most courant * 2 pi / n.
+        """Advance the flow to the time `until` with equal steps of at most courant * 2 pi / n.
 
         Raises:
-            FloatingPointError: the flow is not finite.
+            FloatingPointError: If the flow is not finite.
         """
         steps = max(1, int(np.ceil((until - self.time) / (courant * 2 * np.pi / self.n) - 1e-9)))
         dt = (until - self.time) / steps
@@ -140,14 +141,14 @@ class TurbulentFlow:
             raise FloatingPointError(f"the flow is not finite at t={until:.4g}; a smaller Courant number may help")
 
     def _integrating_factor(self, dt: float) -> np.ndarray:
-        """Decay of each mode by the linear terms over dt / 2; cached, because the step seldom changes."""
+        """Return the decay of each mode by the linear terms over dt / 2; cached, because the step seldom changes."""
         if self._factors is None or self._factors[0] != dt:
             rates = np.stack([self.viscosity * self._square + self.drag, self.diffusivity * self._square])
             self._factors = dt, np.exp(-0.5 * dt * rates)
         return self._factors[1]
 
     def _tendency(self, state: np.ndarray) -> np.ndarray:
-        """Time derivative by the non-linear terms and the scalar's source, (2, n, n // 2 + 1)."""
+        """Return the time derivative by the non-linear terms and the scalar's source, (2, n, n // 2 + 1)."""
         velocity = self._to_velocity * state[0]
         u, v, *carried = fft.irfft2(np.concatenate([velocity, state]), s=(self.n, self.n), overwrite_x=True)
         fluxes = fft.rfft2(np.stack([u * carried[0], u * carried[1], v * carried[0], v * carried[1]]), overwrite_x=True)
@@ -160,7 +161,7 @@ class TurbulentFlow:
         return rate
 
     def _add_forcing(self, dt: float, rng: np.random.Generator) -> None:
-        """Add the forcing of one step, with the same power in each mode of the ring."""
+        """Add the random forcing of one step to the vorticity, with equal power in each mode of the ring."""
         rows, columns = self._forced
         noise = rng.standard_normal((2, rows.size))
         amplitude = self.n**2 * np.sqrt(0.5 * self.power * dt / rows.size * self._square[rows, columns])
@@ -176,19 +177,19 @@ def simulate_turbulence(
     """Simulate statistically steady turbulence from random eddies, after a spin-up of SPIN_UP.
 
     Args:
-        seed: words of the seed; the same arguments give the same bits.
-        cells: grid cells per side, LEAST_CELLS or more.
-        sampling: every sampling-th grid point is returned.
-        frames: number of frames, INTERVAL apart.
-        field: the field that is returned; both fields of a seed belong to the same flow.
-        tick: called after each frame.
+        seed: Integers that form the seed; equal arguments give equal bits.
+        cells: Number of grid cells per side, LEAST_CELLS or more.
+        sampling: Step in grid points; every sampling-th grid point is returned.
+        frames: Number of frames, INTERVAL apart.
+        field: Name of the returned field; both fields of a seed belong to the same flow.
+        tick: Function that is called after each frame.
 
     Returns:
-        (frames, cells / sampling, cells / sampling), float32, values within BOUNDS[field] without clipping.
+        Frames, (frames, cells / sampling, cells / sampling) float32, within BOUNDS[field] without clipping.
 
     Raises:
-        ValueError: fewer cells than LEAST_CELLS.
-        FloatingPointError: the flow blows up or leaves its bounds.
+        ValueError: If there are fewer cells than LEAST_CELLS.
+        FloatingPointError: If the flow blows up or leaves its bounds.
     """
     if cells < LEAST_CELLS:
         raise ValueError(f"{cells} cells per side are too few, the least is {LEAST_CELLS}")
@@ -220,7 +221,7 @@ def _forced_flow(vorticity: np.ndarray, scalar: np.ndarray, rng: np.random.Gener
 
 
 def _spin_up(rng: np.random.Generator, cells: int) -> TurbulentFlow:
-    """Advance random eddies of unit velocity until the scalar has forgotten its start."""
+    """Return a flow of random eddies of unit velocity, advanced until the scalar has forgotten its initial state."""
     vorticity = ring_spectrum_field(rng, cells, wavenumber=4, width=0.2)
     flow = _forced_flow(vorticity, np.zeros_like(vorticity), rng)
     flow.state[0] /= np.sqrt(np.mean(np.sum(flow.velocity**2, axis=0)))
@@ -229,7 +230,7 @@ def _spin_up(rng: np.random.Generator, cells: int) -> TurbulentFlow:
 
 
 def _refine(field: np.ndarray, cells: int) -> np.ndarray:
-    """Trigonometric interpolation, (m, m) -> (cells, cells), of a field without wavenumbers of m / 3 and more."""
+    """Interpolate a field without wavenumbers of m / 3 and more trigonometrically, (m, m) -> (cells, cells)."""
     old = len(field)
     k = np.arange(-(old // 3), old // 3 + 1)
     columns = slice(0, old // 3 + 1)

@@ -1,4 +1,4 @@
-"""summary.html: the tables and plots of compared runs."""
+"""The page summary.html, with tables and plots of compared training runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vsr.evaluation.report.style import style_png
 
 
 def comparison_page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
-    """Build the page: a section for each set of comparable runs, then the runs without a result."""
+    """Build summary.html: a section for each set of comparable runs and its table, then the runs without a result."""
     ended = [run for run in runs if run.state == "ok"]
     unfinished = [run for run in runs if run.state != "ok"]
     lead = f"<b>{len(ended)}</b> runs" + (f", <b>{len(unfinished)}</b> without a result" if unfinished else "")
@@ -50,7 +50,7 @@ _REPRODUCTION = (
 
 
 def name_comparison_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
-    """Name sets of comparable runs by the keys that agree within every set and differ between sets."""
+    """Name each set of comparable runs by the config keys that agree within every set and differ between sets."""
     if len(sets) < 2:
         return ["Scores"] * len(sets)
     everything = [run for found in sets for run in found]
@@ -64,7 +64,7 @@ def name_comparison_sets(sets: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def _describe_protocol(run: Run) -> str:
-    """Describe the data and settings of the scores in one line."""
+    """Build an HTML paragraph of one line about the data and settings of a run's scores."""
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
@@ -102,7 +102,7 @@ def _table(one: Table) -> str:
 
 
 def _cells(one: Table, split: str, column: Column) -> list[str]:
-    """Build the cells of a column in a split: the mean over seeds of each line."""
+    """Build the HTML cells of one column on one split: the mean over seeds for each line of the table."""
     scores = [entry.scores(split, one.monitor, column.key) for entry in one.lines]
     means = [sum(values) / len(values) if values else None for values in scores]
     best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
@@ -113,7 +113,7 @@ def _cells(one: Table, split: str, column: Column) -> list[str]:
 
 
 def _plots(runs: Sequence[Run], one: Table) -> str:
-    """Plot the best validation score over the settings that tell the runs apart and over the costs of the runs."""
+    """Build the HTML of plots of the best validation score over differing settings and over the costs of the runs."""
     scored = [(run, score) for run in runs if (score := run.best(one.monitor)) is not None]
     if sum(bool(run.results) for run, _ in scored) < 2:
         return ""

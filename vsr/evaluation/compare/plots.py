@@ -1,4 +1,4 @@
-"""Plots of a score over the settings of runs: parallel coordinates and scatter plots."""
+"""Plots of a score over the settings of training runs: parallel coordinates and scatter plots."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LOG_SPAN = 10.0  # positive numbers with max / min from here on are plotted ove
 
 @dataclass(frozen=True)
 class Point:
-    """A run in a plot.
+    """A training run in a plot.
 
     Attributes:
-        values: settings and costs by the name of their axis; numbers may be given as text.
-        score: the best monitored score of the run.
-        name: the label of the run.
-        early: the run was ended early.
+        values: Settings and costs of the run, by the name of their axis; numbers may be given as text.
+        score: Best monitored score of the run.
+        name: Label of the run.
+        early: True if the run was ended early.
     """
 
     values: dict[str, str | float]
@@ -37,9 +37,10 @@ class Point:
 
 
 def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
-    """Draw a vertical axis per setting and one for the score, and a line per run in the colour of its score.
+    """Draw a vertical axis per setting in `names` and one for the score, and a line per run in the colour of its score.
 
-    Returns None with fewer than two runs or without a setting.
+    Returns:
+        The figure; None with fewer than two runs or without a setting.
     """
     from matplotlib.figure import Figure
 
@@ -103,7 +104,7 @@ def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, mon
 
 
 def _places(values: Sequence[str | float]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Place values on an axis from 0 to 1: numbers linearly or by their logarithm, words in order; and its ticks."""
+    """Return the place of each value on an axis from 0 to 1 (numbers linear or logarithmic, words sorted), and the ticks."""
     numbers = _numbers(values)
     if not numbers:
         words = sorted({str(value) for value in values})
@@ -117,7 +118,7 @@ def _places(values: Sequence[str | float]) -> tuple[list[float], list[tuple[floa
 
 
 def _numbers(values: Sequence[str | float]) -> list[float]:
-    """Convert values to numbers; none if any value is not a finite number."""
+    """Convert values to numbers; return [] if any value is not a finite number."""
     try:
         numbers = [float(value) for value in values]
     except ValueError:
@@ -130,7 +131,7 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _colours(points: Sequence[Point], monitor_is_maximised: bool) -> list[Any]:
-    """Colour points from the worst to the best score; every colour stands out on white."""
+    """Return a colour for each point, from the worst to the best score; every colour stands out on white."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours: Colormap = LinearSegmentedColormap.from_list("worst to best", ["#6a5acd", "#1f9e89", "#e58a00"])

@@ -1,4 +1,4 @@
-"""Training runs read from their folders: scores, overrides, and the settings that distinguish runs."""
+"""Training runs read from their folders: scores, config overrides, and the settings that distinguish runs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Run:
     """A training run.
 
     Attributes:
-        label: name of the run in tables.
-        folder: folder of the run.
-        results: the content of results.json; empty for a run without a result.
-        typed: the overrides of its command line.
-        choices: the chosen config of each config group.
+        label: Name of the run in tables.
+        folder: Folder of the run.
+        results: Content of results.json; empty for a run without a result.
+        typed: Config overrides on the command line of the run, such as "model=resnet".
+        choices: Config group -> the config that the run chose.
         state: "ok", "failed" or "stopped".
-        error: why the run failed or was stopped.
-        epoch_scores: the scores of each epoch of a stopped run.
+        error: Reason why the run failed or was stopped.
+        epoch_scores: Scores of each epoch of a stopped run.
     """
 
     label: str
@@ -50,33 +50,33 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The config of the run, nested keys joined by dots."""
+        """The config of the run as a flat dictionary, with nested keys joined by dots."""
         return _flatten(self.results.get("config", {}))
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The data and settings of the scores, which comparable runs share."""
+        """The data and settings of the scores, which are equal for comparable runs."""
         return {key: self.results["protocol"].get(key) for key in COMPARED}
 
     @property
     def monitor(self) -> str:
-        """The validation score that chose the weights."""
+        """The name of the validation score that selected the weights, such as "val/psnr"."""
         return str(self.config.get("monitor", "val/psnr"))
 
     def best(self, monitor: str) -> float | None:
-        """Return the best value of a score over all epochs, including the scores before training; None without any."""
+        """Return the best value of a logged score over all epochs and before training; None without a value."""
         found = [
             row[monitor] for row in self.results.get("history", self.epoch_scores) if math.isfinite(row.get(monitor, math.nan))
         ]
         return (max if monitor_is_maximised(monitor) else min)(found) if found else None
 
     def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
-        """Return a row of the results table, by default the row of the trained network."""
+        """Return the results row of a method on a split, by default of the trained network; None without such a row."""
         wanted = method or self.results["config"]["name"]
         return next((row for row in self.results["rows"] if row["split"] == split and row["method"] == wanted), None)
 
     def value(self, key: str) -> str:
-        """Return the value of a config key or the choice of a config group, as typed on the command line; "-" without one."""
+        """Return the value of a config key, or the choice of a config group, as typed on the command line; "-" without one."""
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
@@ -86,12 +86,12 @@ class Run:
 
 
 def _override_key(override: str) -> str:
-    """Return the key of an override: "+a.b=1" -> "a.b"."""
+    """Return the key of a config override, such as "a.b" for "+a.b=1"."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def format_as_typed(value: Any) -> str:
-    """Format a config value as it is typed on the command line."""
+    """Format a config value as a user would type it on the command line."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if value is None or isinstance(value, bool):
@@ -100,7 +100,7 @@ def format_as_typed(value: Any) -> str:
 
 
 def _read_run_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run. Raises UserError if it cannot be read or holds no JSON object."""
+    """Read a JSON file of a run. Raises UserError if the file cannot be read or holds no JSON object."""
     try:
         found = with_current_targets(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -111,7 +111,7 @@ def _read_run_json(path: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, label: str | None = None) -> Run:
-    """Read a finished run. Raises UserError if the folder holds none."""
+    """Read the finished training run in a folder. Raises UserError if the folder has no such run."""
     results = _read_run_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
         raise UserError(f"{folder / 'results.json'}: is not of a training run; give folders that train.py wrote")
@@ -120,10 +120,10 @@ def read_run(folder: Path, label: str | None = None) -> Run:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """Find the runs in folders; a folder may be a run, a sweep, or hold runs at any depth.
+    """Find and read the training runs in folders; a folder may be a run, a sweep, or hold runs at any depth.
 
     Raises:
-        UserError: if a folder has no runs, or if a run is given twice.
+        UserError: If a folder does not exist or has no runs, or if a run is given twice.
     """
     found: list[Run] = []
     for path in paths:
@@ -150,7 +150,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def read_sweep_runs(path: Path) -> list[Run]:
-    """Read the runs of a sweep, labelled by their numbers: finished, failed and stopped ones."""
+    """Read the finished, failed and stopped runs of a sweep; the label of a run is its number in the sweep."""
     found: list[Run] = []
     for slot in _read_run_json(path / "sweep.json").get("jobs", []):
         label = str(slot["number"])
@@ -164,7 +164,7 @@ def read_sweep_runs(path: Path) -> list[Run]:
 
 
 def _read_epoch_scores(folder: Path) -> tuple[dict[str, float], ...]:
-    """Read the scores of the epochs of a stopped run of a search."""
+    """Read the scores of each epoch of a stopped run; return () if the log cannot be read."""
     try:
         lines = (folder / SCORE_LOG).read_text(encoding="utf-8").splitlines()
         return tuple(json.loads(line) for line in lines)
@@ -173,7 +173,7 @@ def _read_epoch_scores(folder: Path) -> tuple[dict[str, float], ...]:
 
 
 def group_comparable_runs(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group finished runs into sets of the same protocol, in the order of their first appearance."""
+    """Group finished runs into sets with the same data and settings of scores, in the order of first appearance."""
     sets: dict[str, list[Run]] = {}
     for run in runs:
         if run.state == "ok":
@@ -182,7 +182,7 @@ def group_comparable_runs(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
-    """Raise UserError for more than one set of runs, naming the first key that differs."""
+    """Raise UserError if there are several sets of comparable runs; the message names the first key that differs."""
     if len(sets) > 1:
         one, other = sets[0][0], sets[1][0]
         ours, theirs = _flatten(one.protocol), _flatten(other.protocol)
@@ -194,7 +194,7 @@ def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
 
 
 def keys_distinguishing_runs(runs: Sequence[Run]) -> list[str]:
-    """Find the config keys that distinguish runs, without the seed: keys from command lines first, then other differing keys."""
+    """Return the config keys that distinguish runs, except the seed: keys typed on command lines come first."""
     typed = [
         key for key in dict.fromkeys(_override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)
     ]
@@ -220,7 +220,7 @@ def _flatten(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def _read_hydra_record(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Read the overrides and the config choices of a run from Hydra's record; empty without a record."""
+    """Read the overrides and config choices of a run from its .hydra folder; both are empty if the files cannot be read."""
     try:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Tables of compared runs as Markdown and CSV: means over seeds with their spread."""
+"""Tables of compared training runs in Markdown and CSV: mean scores over seeds, with their spread."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table: runs that differ only in their seed, or a baseline.
+    """A line of a table: training runs that differ only in their seed, or a baseline method.
 
     Attributes:
-        values: the values of the distinguishing keys; empty for a baseline.
-        runs: the runs of the line.
-        method: the name of a baseline; None for runs.
+        values: Values of the distinguishing config keys; empty for a baseline.
+        runs: Runs of the line; for a baseline, the run that scored the baseline.
+        method: Name of the baseline; None for runs.
     """
 
     values: tuple[str, ...]
@@ -49,14 +49,14 @@ class Entry:
         return self.method or " ".join(run.label for run in self.runs)
 
     def scores(self, split: str, monitor: str, key: str) -> list[float]:
-        """Return one number per run that has the score."""
+        """Return one number per run that has a number in the column `key`; see `comparison_score`."""
         found = [comparison_score(run, split, monitor, key, self.method) for run in self.runs]
         return [value for value in found if value is not None]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Comparable runs: the distinguishing keys, the lines from the best on, the baselines, and the test splits."""
+    """A table of comparable runs: distinguishing config keys, lines from the best on, baselines, test splits, monitored score."""
 
     keys: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -66,11 +66,11 @@ class Table:
 
     @property
     def lines(self) -> tuple[Entry, ...]:
-        """The lines of the runs, then the baselines."""
+        """All lines of the table: first the lines of the runs, then the baselines."""
         return (*self.entries, *self.baselines)
 
     def columns(self) -> list[Column]:
-        """Return the columns with a number in any line of the runs: the monitored score, then the scores of the test splits."""
+        """Return the columns in which any run has a number: the monitored score, then test scores and costs."""
         better: Literal["high", "low"] = "high" if monitor_is_maximised(self.monitor) else "low"
         monitored = Column(key="best", label=f"best {self.monitor}", better=better, digits=2)
         cells = [(entry, split) for entry in self.entries for split in self.splits]
@@ -81,7 +81,7 @@ class Table:
         ]
 
     def numeric(self) -> list[bool]:
-        """Tell for each key whether all of its values are numbers."""
+        """Return a list with True for each distinguishing key whose values are all numbers."""
         return [all(_is_number(entry.values[at]) for entry in self.entries) for at in range(len(self.keys))]
 
 
@@ -93,7 +93,11 @@ def _is_number(value: str) -> bool:
 
 
 def comparison_score(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
-    """Return a number of a run, or of the named baseline of the run; None without it."""
+    """Return the number of a run in a column of the comparison table; None if the run has no such number.
+
+    The column `key` is "best" (the best value of the score `monitor`), "over X" (PSNR minus the PSNR of X, dB) or the key of a
+    results row on the split. `method` names a baseline of the run to read instead of the trained network.
+    """
     row = run.row(split, method)
     if key == "best":
         return run.best(monitor) if method is None else None
@@ -108,7 +112,7 @@ def comparison_score(run: Run, split: str, monitor: str, key: str, method: str |
 
 
 def build_comparison_table(runs: Sequence[Run]) -> Table:
-    """Build the table of comparable runs."""
+    """Build the table of comparable runs; runs that differ only in their seed share a line."""
     keys = tuple(keys_distinguishing_runs(runs))
     monitors = {run.monitor for run in runs}
     monitor = monitors.pop() if len(monitors) == 1 else "val/psnr"
@@ -139,7 +143,7 @@ def format_mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 
 def comparison_table_markdown(one: Table, *, brief: bool = False) -> str:
-    """Format a Markdown table per split, with aligned columns; `brief` leaves out columns for a terminal."""
+    """Format a Markdown table per split, with aligned columns; `brief` keeps only the columns for a terminal."""
     columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
     parts = []
@@ -159,7 +163,7 @@ def comparison_table_markdown(one: Table, *, brief: bool = False) -> str:
 
 
 def comparison_table_csv(runs: Sequence[Run]) -> str:
-    """Format every run and split as CSV: label, state, distinguishing keys, seed and scores in full, empty without a value."""
+    """Format one CSV line per run and split: label, state, distinguishing keys, seed, scores in full; empty if missing."""
     ended = [run for run in runs if run.state == "ok"]
     keys = keys_distinguishing_runs(runs)
     names = list(

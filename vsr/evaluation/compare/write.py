@@ -1,4 +1,4 @@
-"""The files of a comparison: summary.html, summary.md and summary.csv."""
+"""Writer of the files that compare training runs: summary.html, summary.md and summary.csv."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vsr.evaluation.report.write import write_report_files
 
 
 def write_comparison(folder: Path, runs: Sequence[Run], *, title: str, command: str) -> str:
-    """Write the files, with a table for each set of comparable runs, and return the tables for a terminal.
+    """Write summary.html, summary.md and summary.csv, with a table per set of comparable runs; return brief tables as text.
 
     Raises:
-        UserError: if a file cannot be written.
+        UserError: If a file cannot be written.
     """
     sets = group_comparable_runs(runs)
     tables = [build_comparison_table(found) for found in sets]

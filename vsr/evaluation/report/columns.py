@@ -1,4 +1,4 @@
-"""Columns of the tables: headings, number formats and best values."""
+"""Columns of score tables: headings, number formats and best values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ UNITS = {UNIT_INTERVAL: "1 = the data range", "data": "in the data's unit"}
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of numbers.
+    """A column of numbers in a table of scores.
 
     Attributes:
-        key: the key of a row.
-        better: as in `Definition`; None if no value is better than another.
-        label, unit, text, source: as in `Definition`.
-        digits: decimals in tables of runs; `show` chooses its own.
+        key: Key of the number in a results row.
+        label: Heading of the column.
+        unit: "dB", "px", "range" (1 is the data range), "data" (the unit of the data), or "".
+        better: "high", "low", or the ideal value, "one" or "zero"; None if no value is better than another.
+        text: Formula or explanation in one line.
+        source: Paper or project that defined the score; "-" for common knowledge.
+        digits: Decimals in tables of training runs; `show` chooses its own number of decimals.
     """
 
     key: str
@@ -33,19 +36,19 @@ class Column:
 
     @classmethod
     def of_score(cls, name: str) -> Column:
-        """Build the column of a score from its definition."""
+        """Build the column of a score from its definition in `vsr.metrics.definitions.DEFINITIONS`."""
         one = DEFINITIONS[name]
         copied = {key: getattr(one, key) for key in ("label", "unit", "better", "text", "source", "digits")}
         return cls(key=name, **copied)
 
     @classmethod
     def of_gain(cls, key: str, reference: str) -> Column:
-        """Build the column of the gain over a reference."""
+        """Build the column of the PSNR gain over a reference method; `key` is the key of the gain in a row."""
         text = f"mean PSNR minus the mean PSNR of {reference} on the same frames"
         return cls(key=key, label=f"over {reference}", unit="dB", better="high", text=text, digits=2)
 
     def show(self, value: float | None) -> str:
-        """Format a number; "-" for None."""
+        """Format a number of the column with suitable decimals; "-" for None."""
         if value is None:
             return "-"
         if self.key == "parameters":
@@ -76,16 +79,16 @@ class Column:
         return f"[{self.show(low)}, {self.show(high)}]"
 
     def heading(self) -> str:
-        """Return the label, with its unit if the unit is dB or px."""
+        """Return the heading: the label, followed by the unit if it is dB or px."""
         return f"{self.label} ({self.unit})" if self.unit in ("dB", "px") else self.label
 
     def explained(self) -> str:
-        """Explain the column in one line: formula, unit and ideal."""
+        """Return an explanation of the column in one line: formula, unit and ideal value."""
         ideal = {"high": "higher is better", "low": "lower is better", "one": "1 is ideal", "zero": "0 is ideal", None: ""}
         return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal[self.better]) if part)
 
     def best(self, rows: Sequence[Row]) -> list[bool]:
-        """Tell for each row whether its number is the best of its split as printed; never if all numbers are equal."""
+        """Return a list with True for each row printed like the best of its split; all False if all are printed alike."""
         found = [False] * len(rows)
         for split in {row["split"] for row in rows}:
             at = [i for i, row in enumerate(rows) if row["split"] == split]
@@ -95,7 +98,7 @@ class Column:
         return found
 
     def best_of(self, values: Sequence[float | None], shown: Sequence[str]) -> list[bool]:
-        """Tell for each value whether it is printed like the best one; never if all values are printed alike."""
+        """Return a list with True for each value that is printed like the best; all False if all are printed alike."""
         known = [(value, text) for value, text in zip(values, shown, strict=True) if value is not None]
         if self.better is None or len({text for _, text in known}) < 2:
             return [False] * len(values)
@@ -103,7 +106,7 @@ class Column:
         return [value is not None and text == best for value, text in zip(values, shown, strict=True)]
 
     def _distance(self, value: float) -> float:
-        """Measure the distance from the ideal value, up to a constant."""
+        """Return the distance of a value from the ideal value, up to a constant."""
         if self.better == "high":
             return -value
         return value if self.better == "low" else abs(value - (self.better == "one"))
@@ -117,7 +120,7 @@ COSTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Columns under one title, and the rows of all splits with a number in them."""
+    """A part of a results table: a title, its columns, and the rows of all splits that have a number in them."""
 
     title: str
     columns: tuple[Column, ...]
@@ -125,7 +128,7 @@ class Block:
 
 
 def column_blocks(rows: Sequence[Row]) -> list[Block]:
-    """Arrange headline scores with gains and costs, then the other scores by group, without empty columns and splits."""
+    """Divide rows into blocks: headline scores with gains and costs, then score groups. Empty columns and splits are left out."""
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():
         groups.setdefault("headline" if name in HEADLINE_SCORES else one.group, []).append(Column.of_score(name))

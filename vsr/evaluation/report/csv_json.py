@@ -1,4 +1,4 @@
-"""The numbers of a report as files: scores of frames and segments as CSV, and results.json with a recipe for each mean."""
+"""Report files with numbers: scores of frames and segments in CSV, and results.json with the formula of each mean."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOW = {
 
 
 def frames_csv(scored: Sequence[Scored]) -> str:
-    """Format frames.csv: split, method, segment, frame and the scores of each frame in full precision, empty without a value."""
+    """Format frames.csv: a line per method and frame with split, segment and scores in full precision; "" for no value."""
     names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "frame"]
     lines = (
         [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
@@ -40,7 +40,7 @@ def frames_csv(scored: Sequence[Scored]) -> str:
 
 
 def segments_csv(scored: Sequence[Scored]) -> str:
-    """Format segments.csv: split, method, segment, number of frames and the scores of each segment, empty without a value."""
+    """Format segments.csv: a line per method and segment with split, number of frames and scores; "" for no value."""
     names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "segment"]
     lines = (
         [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
@@ -51,12 +51,11 @@ def segments_csv(scored: Sequence[Scored]) -> str:
 
 
 def results_json(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
-    """Build the content of results.json, plain values without NaN.
+    """Build the content of results.json as plain values without NaN.
 
     Returns:
-        "protocol"; "rows"; "recipes": the CSV file, the column and the formula of every computed key of a row;
-        "intervals": how the intervals were drawn; "definitions" of the scores; "curves".
-
+        A dictionary with "protocol"; "rows"; "recipes", the CSV file, column and formula of every computed key of a row;
+        "intervals", the way in which the intervals were drawn; "definitions" of the scores; and "curves".
     """
     names = scores_in_rows(scored)
     return {
@@ -79,7 +78,7 @@ def results_json(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Se
 
 
 def to_jsonable(value: Any) -> Any:
-    """Convert to plain JSON values: paths and other objects to text, arrays to lists, NaN and infinity to None."""
+    """Convert a value to plain JSON values: arrays to lists, NaN and infinity to None, paths and other objects to text."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -110,7 +109,7 @@ def _cell(columns: Mapping[str, np.ndarray], name: str, at: int) -> str:
 
 
 def format_csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """Format a CSV table."""
+    """Format a header and lines of cells as CSV text."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([header, *lines])
     return file.getvalue()

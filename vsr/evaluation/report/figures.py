@@ -1,4 +1,4 @@
-"""Figures of one split: a frame by every method, spectra, and scores over time."""
+"""Figures of one split: a frame as every method makes it, spectra, and scores over time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _MANY = 60  # segment borders that can still be told apart
 
 
 def panels_figure(sample: Sample, *, field: bool) -> Figure:
-    """Draw the middle frame of a sample: LR, every method and HR; below, its busiest region; below that, the errors on one scale.
+    """Draw the middle frame of a sample in three rows: the frame, its busiest region, and the errors.
 
-    The titles of the errors show the PSNR of this frame inside the evaluation window.
+    The columns are LR, every method and HR. With `field`, frames are physical fields and are drawn with a colour map. All
+    errors have one colour scale; their titles show the PSNR of this frame inside the evaluation window.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -61,7 +62,8 @@ def panels_figure(sample: Sample, *, field: bool) -> Figure:
 def spectra_figure(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
-    `scale`, the super-resolution factor, gives the LR Nyquist wavenumber; None for no mark. Returns None without any spectrum.
+    `scale`, the super-resolution factor, sets a mark at the LR Nyquist wavenumber; None sets no mark. The figure is None if no
+    method has a spectrum.
     """
     from matplotlib.figure import Figure
 
@@ -103,14 +105,14 @@ def spectra_figure(methods: Mapping[str, Scored], scale: int | None) -> Figure |
 def scores_over_time_figure(methods: Mapping[str, Scored]) -> Figure | None:
     """Plot the PSNR of every frame of one split for each method.
 
-    A segment is a trajectory, clip or picture. Lines stop and a mark stands where a segment ends. Pictures, which have no
-    neighbours in time, are points.
+    A segment is a trajectory, clip or picture. Each line is interrupted, and a mark is drawn, where a segment ends. Pictures
+    have no neighbours in time and are drawn as points.
 
     Args:
-        methods: the scores of each method.
+        methods: Scores of each method.
 
     Returns:
-        The figure; None when no PSNR was computed.
+        The figure; None if no method has a PSNR.
     """
     from matplotlib.figure import Figure
 
@@ -138,7 +140,7 @@ def scores_over_time_figure(methods: Mapping[str, Scored]) -> Figure | None:
 
 
 def _show(axis: Axes, picture: np.ndarray, pixels: float, box: tuple[float, float, float] | None = None) -> None:
-    """Show an image with square pixels, or smoothed if it has more pixels than the figure; `box` is (y, x, side)."""
+    """Draw an image, smoothed if it has more pixels than the figure, and outline the square `box` = (y, x, side)."""
     from matplotlib.patches import Rectangle
 
     axis.imshow(picture, interpolation="nearest" if picture.shape[1] <= pixels else "antialiased")
@@ -149,7 +151,7 @@ def _show(axis: Axes, picture: np.ndarray, pixels: float, box: tuple[float, floa
 
 
 def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: str, styles: Mapping[str, dict]) -> None:
-    """Plot the power of HR and of every method against wavenumber or frequency, both logarithmic."""
+    """Plot the power of HR and of every method against wavenumber or frequency, on logarithmic axes."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     def visible(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages with sortable tables: one file that opens from disk, loads nothing and runs only its own script."""
+"""Self-contained HTML pages with sortable tables: one file that loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Section = tuple[str, str, str]  # id, title, content
 
 
 def html_document(title: str, heading: str, lead: str, sections: Sequence[Section]) -> str:
-    """Build a page.
+    """Build a self-contained HTML page.
 
-    Its content security policy allows its own style and script, by their hashes, and data inside the page, nothing else.
+    The content security policy of the page allows only its own style and script, by their hashes, and data inside the page.
 
     Args:
-        title: any text.
-        heading: HTML.
+        title: Title of the page, any text.
+        heading: HTML of the heading.
         lead: HTML below the heading.
-        sections: id, title and content of each section as HTML; sections without content are left out.
+        sections: Id, title and content of each section as HTML; sections without content are left out.
     """
     sections = [section for section in sections if section[2]]
     links = "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
@@ -43,13 +43,13 @@ def html_document(title: str, heading: str, lead: str, sections: Sequence[Sectio
 
 
 def html_sortable_table(heads: Sequence[str], rows_of: Mapping[str, Sequence[str]], *, label: str, kind: str = "") -> str:
-    """Build a table in a region that scrolls; a click on a heading sorts the rows within each group.
+    """Build the HTML of a table in a region that scrolls; a click on a heading sorts the rows within each group.
 
     Args:
-        heads: HTML by `html_table_head`.
-        rows_of: title of a group ("" for none) -> HTML of its rows by `html_table_row`.
-        label: name of the region, any text.
-        kind: a further CSS class.
+        heads: HTML of each heading, from `html_table_head`.
+        rows_of: Title of a group of rows ("" for no title) -> HTML of each row, from `html_table_row`.
+        label: Name of the region, any text.
+        kind: A further CSS class of the table.
     """
     bodies = []
     for title, rows in rows_of.items():
@@ -62,30 +62,30 @@ def html_sortable_table(heads: Sequence[str], rows_of: Mapping[str, Sequence[str
 
 
 def html_table_head(text: str, *, high_first: bool = False, title: str = "") -> str:
-    """Build a heading; the first click sorts descending with `high_first`, and `title` is shown on hover."""
+    """Build the HTML of a heading that sorts on a click, descending first with `high_first`; `title` is shown on hover."""
     first = ' data-first="descending"' if high_first else ""
     return f'<th scope="col"{first}><button type="button" title="{html_one_line(title)}">{html_one_line(text)}</button></th>'
 
 
 def html_table_row(name: str, cells: Iterable[str], *, baseline: bool = False) -> str:
-    """Build a row of cells, which are HTML, after its name."""
+    """Build the HTML of a table row from its name, any text, and its cells, which are HTML."""
     kind = ' class="baseline"' if baseline else ""
     return f'<tr{kind}><th scope="row" title="{html_one_line(name)}">{html_one_line(name)}</th>{"".join(cells)}</tr>'
 
 
 def html_number_cell(value: float | None, shown: str, *, best: bool = False, interval: str = "") -> str:
-    """Build a cell that sorts by its value in full precision."""
+    """Build the HTML of a table cell that displays `shown` and sorts by `value` in full precision."""
     kind, small = ' class="best"' if best else "", f"<small>{html_one_line(interval)}</small>" if interval else ""
     return f'<td{kind} data-value="{"" if value is None else repr(value)}">{html_one_line(shown)}{small}</td>'
 
 
 def html_one_line(value: Any) -> str:
-    """Escape any value as one line of text."""
+    """Format any value as one line of text, escaped for HTML."""
     return escape(escape_name(str(value)))
 
 
 def html_embedded(media: str, content: bytes, alt: str) -> str:
-    """Embed an image or a video in the page, in a region that scrolls; `alt` is any text."""
+    """Build the HTML of an image or video inside the page, in a region that scrolls; `alt` is its description."""
     source, alt = f"data:{media};base64,{base64.b64encode(content).decode()}", html_one_line(alt)
     if media.startswith("video/"):
         shown = f'<video controls loop muted playsinline preload="auto" aria-label="{alt}" src="{source}"></video>'

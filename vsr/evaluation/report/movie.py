@@ -1,4 +1,4 @@
-"""A short movie of methods side by side with their errors, for browsers."""
+"""A short movie for browsers that shows methods side by side with their errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GAP, _TITLE, _FOOT = 6, 24, 36  # pixels; the foot leaves room for the buttons 
 
 
 class MovieFile(NamedTuple):
-    """A movie: its bytes, file suffix, media type, and a note on its content."""
+    """A movie in memory: the bytes of its file, the file suffix, the media type, and a note on its content."""
 
     content: bytes
     suffix: str
@@ -29,12 +29,13 @@ class MovieFile(NamedTuple):
 
 
 def report_movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
-    """Make a movie of LR, bicubic, the networks and HR, with the errors below; None for a still sample.
+    """Encode a movie of a sample: LR, bicubic, up to three networks and HR, with the errors below.
 
-    The movie is an MP4 (H.264, yuv420p) by PyAV, or an animated PNG by Pillow without PyAV.
+    Returns:
+        An MP4 file (H.264, yuv420p) by PyAV, or an animated PNG by Pillow without PyAV; None for a single frame.
 
     Raises:
-        ImportError: if neither PyAV nor Pillow is installed.
+        ImportError: If neither PyAV nor Pillow is installed.
     """
     if len(sample.hr) < 2:
         return None
@@ -46,9 +47,10 @@ def report_movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()
 
 
 def movie_side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
-    """Lay the methods side by side; return frames (T, H, W, 3) uint8 of even size, at most 24, and a line on their content.
+    """Return frames (T, H, W, 3) uint8 with LR, all shown methods and HR side by side, and a line of text on their content.
 
-    Pixels are enlarged by whole factors and never smoothed or skipped: large frames are cropped.
+    The errors of the methods stand below the methods. The result has at most 24 frames, of even size. Pixels are enlarged by
+    whole factors and never smoothed or skipped; large frames are cropped.
     """
     look = FrameColours(sample, field=field)
     others = [name for name in sample.methods if name not in baselines and name != REFERENCE][:_NETWORKS]
@@ -78,7 +80,7 @@ def movie_side_by_side(sample: Sample, *, field: bool, baselines: Collection[str
 
 
 def _region(sample: Sample, scale: int) -> tuple[slice, slice, str]:
-    """Choose whole frames if they are small enough, else their busiest region, on the grid of LR; with a note on the crop."""
+    """Return rows, columns and a note on the crop: whole frames if small, else the busiest region on the LR grid."""
     height, width = sample.hr.shape[-2:]
     largest = _LARGEST // scale * scale
     if max(height, width) <= largest:

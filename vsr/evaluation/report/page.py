@@ -1,4 +1,4 @@
-"""report.html: the protocol, tables, figures and definitions of an evaluation in one self-contained page.
+"""The page report.html: protocol, tables, figures and definitions of an evaluation in one self-contained file.
 
 Names and paths come from other people's files, so every text is escaped.
 """
@@ -30,7 +30,7 @@ _TITLES |= {"physics": "Physics", "extremes": "Extremes", "time": "Motion in tim
 
 
 class Shown(NamedTuple):
-    """A figure or movie of a split: its file beside the page, media type, content, alternative text and caption."""
+    """A figure or movie of a split: the name of its file beside the page, media type, bytes, alternative text and caption."""
 
     split: str
     file: str
@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 def report_page(
     rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
 ) -> str:
-    """Build the page; `protocol` has plain values, nested in any way, and `notes` say why figures are missing."""
+    """Build the HTML of report.html; `protocol` (data and settings) is nested, and `notes` say why figures are missing."""
     found = column_blocks(rows)
     names = list(dict.fromkeys(row["split"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
@@ -64,7 +64,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _tables(found: Sequence[Block]) -> str:
-    """Lay tables side by side as far as the page is wide enough."""
+    """Build HTML with one table per block of scores; tables stand side by side if the page is wide enough."""
     return f'<div class="tables">{"".join(f"<div>{_table(block)}</div>" for block in found)}</div>' if found else ""
 
 
@@ -101,7 +101,7 @@ def _legend() -> str:
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
-    """Make a card for each nested value, and one card for all plain values."""
+    """Build the HTML of the protocol: a card (a box of facts) for each nested value, and one for all plain values."""
     plain_facts = {key: value for key, value in protocol.items() if not _nested(value)}
     cards = [_card("protocol", [_facts(plain_facts)])] if plain_facts else []
     for key, value in protocol.items():
@@ -113,13 +113,13 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 
 
 def _nested(value: Any) -> bool:
-    """Tell whether a value gets its own card."""
+    """Return True if a value of the protocol is nested, so that it gets its own card (a box of facts)."""
     listed = isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value)
     return isinstance(value, Mapping) or listed
 
 
 def _facts(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Flatten nested plain values to (name, text), nested names joined by dots."""
+    """Flatten nested plain values to (name, text) pairs; nested names are joined by dots."""
     if isinstance(value, Mapping):
         inside = [_facts(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()]
         return [fact for facts in inside for fact in facts]
@@ -142,7 +142,7 @@ def _card(title: str, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
 
 
 def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str]) -> str:
-    """Show the figures of each split; name the files of those that would make the page too large."""
+    """Build the HTML of the figures of each split; figures that would make the page too large are only named."""
     left, parts = EMBEDDED, [f'<p class="muted">{html_one_line(note)}</p>' for note in notes]
     for split in names:
         own = [one for one in shown if one.split == split]

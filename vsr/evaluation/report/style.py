@@ -1,4 +1,4 @@
-"""The common look of figures and movies: colours of frames, errors and methods."""
+"""Common style of figures and movies: colours of frames, errors and methods."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BASELINES = ((":", "#9a9a9a"), ("-.", "#9a9a9a"), ("--", "#777777"), ((0, (6, 1
 
 
 class FrameColours:
-    """The colours of a sample, on one scale for all frames and methods.
+    """Conversion of the frames of a sample to colours, on one scale for all frames and methods.
 
-    Fields get a perceptually uniform colour map between the extremes of HR in the sample, and only their first channel is shown.
-    Grey and RGB movies are shown unchanged, 0 to 1.
+    Physical fields get a perceptually uniform colour map between the extremes of HR in the sample, and only their first channel
+    is shown. Grey and RGB movies are shown unchanged, 0 to 1.
     """
 
     def __init__(self, sample: Sample, *, field: bool) -> None:
@@ -34,21 +34,21 @@ class FrameColours:
         self.limit = _error_limit(sample)
 
     def picture(self, frames: np.ndarray) -> np.ndarray:
-        """Colour frames (..., C, H, W) in the unit interval as (..., H, W, 3) uint8."""
+        """Convert frames (..., C, H, W) in the unit interval to colours (..., H, W, 3) uint8."""
         if self.field:
             return _coloured(frames[..., 0, :, :], FIELD, self.low, self.high)
         levels = np.round(np.clip(np.moveaxis(frames, -3, -1), 0, 1) * 255).astype(np.uint8)
         return levels if self.rgb else levels[..., :1].repeat(3, axis=-1)
 
     def error(self, frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Colour the difference of two sets of frames between -limit and limit; RGB differences are averaged over channels."""
+        """Convert errors to colours (..., H, W, 3) uint8, from -limit to limit; RGB errors are averaged over channels."""
         difference = frames - truth
         shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
         return _coloured(shown, ERROR, -self.limit, self.limit)
 
 
 def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Find the corner (y, x) of the square with the strongest gradients of a frame (C, H, W), inside the window."""
+    """Return the top left corner (y, x) of the square with the strongest gradients of a frame (C, H, W) inside the window."""
     gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
     density = uniform_filter(gradient, side, mode="constant")
     # The filter gives the mean at the middle of its square.
@@ -60,13 +60,13 @@ def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tup
 
 
 def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Cut frames (..., H, W) to the pixels that count in the scores."""
+    """Crop frames (..., H, W) by `window` pixels per side to the pixels that count in the scores."""
     y, x = window
     return frames[..., y : frames.shape[-2] - y, x : frames.shape[-1] - x]
 
 
 def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Choose the line style of each method: baselines grey and broken, networks in colour."""
+    """Return the matplotlib line style of each method: baselines grey and broken, networks in colour."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
     for method in methods:
@@ -81,13 +81,13 @@ def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str,
 
 
 def style_label(name: str, length: int = 24) -> str:
-    """Escape a name for matplotlib, where $ starts a formula and a leading _ hides a name from the legend."""
+    """Shorten and escape a name for matplotlib, where $ starts a formula and a leading _ hides a legend entry."""
     name = escape_name(name, length).replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
 
 
 def style_png(figure: Figure, dpi: int = 110) -> bytes:
-    """Render the figure as a PNG file."""
+    """Render a figure as the bytes of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
@@ -101,7 +101,7 @@ def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndar
 
 
 def _error_limit(sample: Sample) -> float:
-    """Choose the error scale: 99% of the errors of bicubic are below it, so that a few pixels do not set the scale."""
+    """Return the end of the error scale: 99% of the errors of bicubic are smaller, so that a few pixels do not set it."""
     shown = [sample.methods[REFERENCE]] if REFERENCE in sample.methods else list(sample.methods.values())
     errors = [np.abs(crop_to_window(one - sample.hr, sample.window)) for one in shown]
     return max(float(np.quantile(errors, 0.99)), 1e-6) if errors else 1.0

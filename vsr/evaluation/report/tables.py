@@ -1,4 +1,4 @@
-"""Tables for the terminal, Markdown and LaTeX. Names come from other people's files, so every cell is escaped."""
+"""Tables of scores for the terminal, Markdown and LaTeX. Every cell is escaped, as names come from other people's files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement
 
 
 def table_text(rows: Sequence[Row]) -> str:
-    """Format rows for a terminal: headline scores first, then the other groups, no line above 150 characters."""
+    """Format rows as tables for a terminal: headline scores first, then the other groups, no line above 150 characters."""
     parts = []
     for number, block in enumerate(column_blocks(rows)):
         own = block.rows
@@ -45,7 +45,7 @@ def table_text(rows: Sequence[Row]) -> str:
 
 
 def table_markdown(rows: Sequence[Row]) -> str:
-    """Format a Markdown table per block, best values of each split in bold, with explanations of the scores below."""
+    """Format a Markdown table per block of scores, with the best of each split in bold and score explanations below."""
     parts = []
     for block in column_blocks(rows):
         grid = _grid(block, _markdown_name, lambda cell, best: f"**{cell}**" if best else cell)
@@ -58,7 +58,7 @@ def table_markdown(rows: Sequence[Row]) -> str:
 
 
 def table_latex(rows: Sequence[Row]) -> str:
-    r"""Format a LaTeX tabular per block, best values of each split in bold; needs only \usepackage{booktabs}."""
+    """Format a LaTeX tabular per block of scores, with the best of each split in bold; needs only the package booktabs."""
 
     def number(cell: str, best: bool) -> str:
         if cell == "-":
@@ -84,14 +84,14 @@ def table_latex(rows: Sequence[Row]) -> str:
 
 
 def _with_interval(column: Column, row: Row) -> str:
-    """Format a number, with its interval for PSNR."""
+    """Format the number of a row in a column; a PSNR is followed by its confidence interval."""
     shown = column.show(row[column.key])
     interval = column.interval(row) if column.key == "psnr" else ""
     return f"{shown} {interval}".rstrip()
 
 
 def _grid(block: Block, name: Callable[[str], str], cell: Callable[[str, bool], str]) -> list[list[str]]:
-    """Make the cells of the rows: split, method, then the numbers of the block as `cell(number, is best)`."""
+    """Return the cells of each row in a block: split, method, and each number as `cell(number, is best)`."""
     best = {column: column.best(block.rows) for column in block.columns}
     return [
         [name(row["split"]), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]

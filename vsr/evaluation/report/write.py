@@ -1,4 +1,4 @@
-"""The files of an evaluation: numbers, tables, figures, movies and a page, each written atomically."""
+"""Writer of an evaluation report: numbers, tables, figures, movies and a page, with each file written atomically."""
 
 from __future__ import annotations
 
@@ -45,18 +45,20 @@ def write_report(
     """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html, replacing existing files.
 
     Args:
-        folder, scored, samples: where the files are written, and what they show.
-        protocol: what was compared, in plain nested values.
-        command: the command that reproduces the report.
-        field: the data are physical fields, shown in colours, not pictures.
-        pictures: write figures and report.html too.
+        folder: Folder of the files.
+        scored: Scores of each method on each split.
+        samples: Sample frames of each split, for figures and movies.
+        protocol: Data and settings of the scores, in plain nested values.
+        command: Command that reproduces the report.
+        field: True for physical fields, which are shown in colours; False for pictures.
+        pictures: True to write figures and report.html too.
 
     Returns:
-        The rows of the table.
+        The rows of the results table.
 
     Raises:
-        UserError: if the folder cannot be written.
-        ValueError: see `build_rows`.
+        UserError: If a file cannot be written.
+        ValueError: If the scores have no definition or do not belong in one table (see `build_rows`).
     """
     rows = build_rows(scored)
     content = results_json(scored, protocol, rows) | {"command": command}
@@ -77,7 +79,7 @@ def write_report(
 
 
 def write_report_files(folder: Path, files: Mapping[str, bytes], advice: str = "") -> None:
-    """Write files by name, each atomically. Raises UserError, ending with `advice`, if one cannot be written."""
+    """Write files (name -> bytes), each atomically. Raises UserError, ending with `advice`, if a file cannot be written."""
     for name, content in files.items():
         try:
             with replacing_file(folder / name) as temporary:
@@ -87,7 +89,7 @@ def write_report_files(folder: Path, files: Mapping[str, bytes], advice: str = "
 
 
 def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
-    """Draw the figures and movies of each split; with notes on those that are missing."""
+    """Draw the figures and movies of each split; return them with notes on movies that cannot be made."""
     shown: list[Shown] = []
     notes: list[str] = []
     named = _file_namer()
@@ -123,7 +125,7 @@ def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> t
 
 
 def _file_namer() -> Callable[[str], str]:
-    """Make a function that turns texts into file names: safe on every system, and unique even without regard to case."""
+    """Return a function that turns texts into file names, safe on every system and unique even without regard to case."""
     taken: set[str] = set()
 
     def named(text: str) -> str:

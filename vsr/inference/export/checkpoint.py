@@ -1,4 +1,4 @@
-"""Export of a checkpoint to another file format, with a comparison before the file is written."""
+"""Export of a checkpoint to another file format, with a comparison to the network before the file is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDINGS = 8  # units in the last place of float32, for values whose standard d
 
 @dataclass(frozen=True)
 class ExportReport:
-    """A file that was written: its metadata, its largest difference from the network in physical units, a summary to print."""
+    """Report on an exported file: path, metadata, largest difference from the network in physical units, lines to print."""
 
     path: Path
     facts: dict[str, str]
@@ -36,16 +36,19 @@ def export_checkpoint(
     """Write the network of a checkpoint in another format, as a function of LR frames in physical units, float32.
 
     Args:
-        checkpoint: a checkpoint of vsr.
+        checkpoint: A checkpoint of vsr.
         format_: "onnx", "safetensors" (the weights alone) or "torchscript".
-        output: the file; None for the name of the checkpoint with the format as suffix.
-        overwrite: replace a file that exists.
+        output: The file to write; None for the name of the checkpoint with the format as suffix.
+        overwrite: True to replace an existing file.
         consistency: "none" to export the network alone from a checkpoint that was trained with a consistency. No file can hold
             a consistency, as it works on whole frames, with other matrices for each size.
 
+    Returns:
+        The report on the written file.
+
     Raises:
-        UserError: the checkpoint cannot be read, the output exists or cannot be written, the format does not know an operation of
-            the network, or the file would compute something else than the network.
+        UserError: If the checkpoint cannot be read, the output exists or cannot be written, the format does not know an
+            operation of the network, or the file would compute something else than the network.
     """
     output = output or checkpoint.with_suffix(f".{format_}")
     if output.exists() and output.samefile(checkpoint):
@@ -74,13 +77,13 @@ def export_checkpoint(
 
 
 def _compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> tuple[float, float]:
-    """Compare a file with its network on noise within the bounds, at several input sizes.
+    """Compare an exported file with its network on noise within the training bounds, at several input sizes.
 
     Returns:
         The largest difference, in physical units and divided by the standard deviation of the output.
 
     Raises:
-        UserError: the file fails, gives another output size, or differs by more than rounding in float32.
+        UserError: If the file fails, gives another output size, or differs by more than rounding in float32.
     """
     differences = []
     for size in axes.test_sizes:
@@ -119,7 +122,7 @@ def _noise(size: Size, module: SRModule) -> Tensor:
 def _summarize(
     output: Path, format_: Format, exported: ExportedFile, axes: InputAxes, facts: dict[str, str], compared: str
 ) -> list[str]:
-    """Lines that say what was written."""
+    """Return lines of text that describe the exported file."""
     trials = ", ".join("x".join(map(str, size)) for size in axes.test_sizes)
     rows = {
         "format": f"{exported.note}; {_format_size(len(exported.content))}",

@@ -1,4 +1,4 @@
-"""The file formats of exported networks: each exporter gives the bytes of a file and a function that runs them."""
+"""Exporters of networks, one per file format: each returns the bytes of a file and a function that runs the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here;
 
 @dataclass(frozen=True, eq=False)
 class ExportedFile:
-    """The bytes of a file, a function that computes SR from LR with what was read back from them, and a description to print."""
+    """An exported file: its bytes, a function LR -> SR that was read back from these bytes, and a description to print."""
 
     content: bytes
     run: Callable[[Tensor], Tensor]
@@ -37,7 +37,7 @@ class ExportedFile:
 
 @dataclass(frozen=True, eq=False)
 class ExportTask:
-    """A checkpoint to export, its network with the normalizer, the sizes of its input, and the metadata for the file."""
+    """An export to do: the checkpoint, its network with the normalizer, the input sizes, and the metadata for the file."""
 
     trained: Trained
     module: SRModule
@@ -46,7 +46,7 @@ class ExportTask:
 
 
 def export_onnx(task: ExportTask) -> ExportedFile:
-    """Export to ONNX with torch.export, and run it with ONNX Runtime. Raises UserError for operations that ONNX does not have."""
+    """Export to ONNX with torch.export; ONNX Runtime runs the file. Raises UserError for operations that ONNX lacks."""
     _require_packages("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
     from torch.export import Dim
@@ -79,7 +79,7 @@ def export_onnx(task: ExportTask) -> ExportedFile:
 
 
 def _serialize(model: Any, facts: Mapping[str, str]) -> bytes:
-    """Serialize an ONNX model with `facts` instead of the metadata of the exporter, which holds paths of source files."""
+    """Serialize an ONNX model with `facts` as metadata, without the exporter's metadata, which hold paths of source files."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
@@ -91,7 +91,7 @@ def _serialize(model: Any, facts: Mapping[str, str]) -> bytes:
 
 
 def export_torchscript(task: ExportTask) -> ExportedFile:
-    """Export to TorchScript by tracing, and run it with torch.jit. Raises UserError for a network that cannot be traced."""
+    """Export to TorchScript by tracing; torch.jit runs the file. Raises UserError if the network cannot be traced."""
     metadata, buffer = {"vsr.json": json.dumps(dict(task.facts))}, io.BytesIO()
     with _silence_exporters():
         try:
@@ -105,7 +105,7 @@ def export_torchscript(task: ExportTask) -> ExportedFile:
 
 
 def _remove_source_paths(archive: bytes) -> bytes:
-    """Remove the tables that name the source file of every line of code, with paths of this machine."""
+    """Remove the debug tables of a TorchScript archive, which hold the source path of every line of code."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(buffer, "w") as new:
         for entry in old.infolist():
@@ -115,7 +115,7 @@ def _remove_source_paths(archive: bytes) -> bytes:
 
 
 def export_safetensors(task: ExportTask) -> ExportedFile:
-    """Export the weights alone and run them in a new network of the same config. Raises UserError for a network without any."""
+    """Export the weights alone; a new network of the same config runs them. Raises UserError if there are no weights."""
     _require_packages("safetensors")
     from safetensors.torch import load, save
 
@@ -160,7 +160,7 @@ def _not_exportable(format_: str, task: ExportTask, error: Exception) -> UserErr
 
 @contextmanager
 def _silence_exporters() -> Iterator[None]:
-    """Hide warnings of exporters about missing torchvision and the deprecation of torch.jit."""
+    """Hide the exporters' warnings about missing torchvision and the deprecation of torch.jit."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

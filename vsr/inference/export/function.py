@@ -1,4 +1,4 @@
-"""The function that is exported, LR -> SR in physical units, with its input sizes and its metadata."""
+"""The exported function LR -> SR in physical units, with its input sizes and its metadata."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Size = tuple[int, ...]
 
 
 class ExportableNetwork(nn.Module):
-    """Normalizer, folded network and inverse normalizer, made of operations that exporters know.
+    """Normalizer, folded network and inverse normalizer as one module of operations that exporters know.
 
-    Frame networks: (N, C, h, w) -> (N, C, H, W); movie networks: (B, C, T, h, w) -> (B, C, T', H', W'). float32, physical units.
+    Frame networks: (N, C, h, w) -> (N, C, H, W); movie networks: (B, C, T, h, w) -> (B, C, T', H', W'). Values are float32 in
+    physical units. A folded network computes the same as the trained network, but faster.
     """
 
     cubic: Tensor
@@ -47,10 +48,10 @@ class InputAxes:
     """The input sizes that an exported network accepts.
 
     Attributes:
-        geometry: scale and margins of the network.
-        channels: the only number of channels.
-        frames: the smallest number of frames; None for a frame network.
-        pixels: the smallest height and width in LR pixels. The network pads its input by mirroring as many pixels as its
+        geometry: Scale and margins of the network.
+        channels: The only accepted number of channels.
+        frames: The smallest number of frames; None for a frame network.
+        pixels: The smallest height and width in LR pixels. The network pads its input by mirroring as many pixels as its
             receptive field extends beyond a pixel, so a smaller frame has too few pixels to mirror.
     """
 
@@ -61,21 +62,21 @@ class InputAxes:
 
     @classmethod
     def of(cls, module: SRModule, channels: int) -> InputAxes:
-        """Derive the sizes from the geometry of a network."""
+        """Derive the accepted input sizes from the geometry of a network."""
         network, geometry = module.network, module.network.geometry
         frames, *whole = (-(-(2 * lost + 1) // scale) for lost, scale in zip(geometry.margin, geometry.scale, strict=True))
         return cls(geometry, channels, frames if network.kind == "movie" else None, max(network.reach, *whole))
 
     @property
     def dynamic(self) -> dict[int, tuple[str, int]]:
-        """Axis of the input -> (name, smallest size), for every axis whose size is free."""
+        """The free axes of the input: axis -> (name, smallest size)."""
         sizes = [("height", self.pixels), ("width", self.pixels)]
         sizes = sizes if self.frames is None else [("frames", self.frames), *sizes]
         return {0: ("batch", 1), **{2 + i: size for i, size in enumerate(sizes)}}
 
     @property
     def input_text(self) -> str:
-        """The axes of the input and their smallest sizes: "(batch, 1, height, width), height and width from 9"."""
+        """The axes of the input and their smallest sizes, such as "(batch, 1, height, width), height and width from 9"."""
         names = {axis: name for axis, (name, _) in self.dynamic.items()} | {1: str(self.channels)}
         least = f"height and width from {self.pixels}"
         least = least if self.frames is None else f"frames from {self.frames}, {least}"
@@ -83,33 +84,34 @@ class InputAxes:
 
     @property
     def output_text(self) -> str:
-        """The axes of the output: "(batch, 1, 2*height, 2*width)"."""
+        """The axes of the output, such as "(batch, 1, 2*height, 2*width)"."""
         sizes = []
         for name, scale, lost in zip(("frames", "height", "width"), self.geometry.scale, self.geometry.margin, strict=True):
             sizes.append((f"{scale}*" if scale > 1 else "") + name + (f" - {2 * lost}" if lost else ""))
         return f"({', '.join(['batch', str(self.channels), *(sizes if self.frames is not None else sizes[1:])])})"
 
     def size(self, batch: int, frames_more: int, height_more: int, width_more: int) -> Size:
-        """The smallest input size, with some frames and pixels more."""
+        """Return an input size: the smallest size plus the given numbers of frames and pixels."""
         frames = () if self.frames is None else (self.frames + frames_more,)
         return (batch, self.channels, *frames, self.pixels + height_more, self.pixels + width_more)
 
     @property
     def example(self) -> Size:
-        """The input size for tracing. It may not stay in the file; a batch of one would."""
+        """The input size for tracing, with a batch of two: exporters would fix a batch of one in the exported file."""
         return self.size(2, 2, 4, 7)
 
     @property
     def test_sizes(self) -> list[Size]:
-        """Input sizes for comparison: the smallest, odd and even, batches of one and of three, wide and high."""
+        """The input sizes for the comparison: the smallest, odd and even, batches of one and of three, wide and high."""
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 
 def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, str]:
-    """Collect the metadata for an exported file, as text; numbers and lists are JSON.
+    """Return the metadata of an exported file as texts by key; numbers and lists are JSON.
 
-    The network loses `margin` (t, y, x) and scores leave out `window`, in frames and HR pixels per side. An output pixel depends
-    on `context` frames and `reach` LR pixels per side. `bounds` are the physical values that were 0 and 1 in training.
+    `margin` (t, y, x) counts the frames and HR pixels per side that the network removes. `window` (t, y, x) counts the frames
+    and HR pixels per side that scores leave out. An output pixel depends on `context` frames and `reach` LR pixels per side.
+    `bounds` are the physical values that were 0 and 1 in training.
     """
     network, facts = module.network, trained.facts
     known = {

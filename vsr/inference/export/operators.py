@@ -1,9 +1,10 @@
-"""Equivalents of three functions in operations that exporters know, swapped in while a network is exported.
+"""Replacements of three functions by operations that exporters know, for use during an export.
 
-`pad_symmetric` gathers at indices modulo twice the size, which the ONNX exporter refuses for a dynamic size.
+The ONNX exporter refuses `pad_symmetric` for a dynamic size, because the function gathers at indices modulo twice the size.
 `bicubic_up` is torch's antialiased interpolation, which other runtimes compute differently. `apply_in_windows` splits windows
-into groups that fit into memory, and a graph cannot hold a loop of varying length. The equivalents give the same values
-(tests compare them) for any size and name no device. Networks find them under the old names and need no code for their export.
+into groups that fit into memory, and a graph cannot hold a loop of varying length. The replacements give the same values (tests
+compare them) for any size and name no device. Networks find the replacements under the old names, so networks need no code for
+their export.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ TAPS = 2 * CUBIC_RADIUS + 1
 
 
 def exportable_cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Compute the filters (scale * scale, 1, 5, 5) of bicubic upsampling, one for each pixel of a block of `scale` x `scale`.
+    """Compute the filters (scale * scale, 1, 5, 5) of bicubic upsampling, one for each pixel of a scale x scale block.
 
-    Pixel p of a block lies (p + 1/2) / scale - 1/2 LR pixels from the middle of its LR pixel. Each filter is the outer product of
-    two cubic kernels (a = -1/2) at these distances (Keys, "Cubic convolution interpolation", 1981).
+    Pixel p of a block lies (p + 1/2) / scale - 1/2 LR pixels from the middle of its LR pixel. Each filter is the outer product
+    of two cubic kernels (a = -1/2) at these distances (Keys, "Cubic convolution interpolation", 1981).
     """
     place = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     d = (torch.arange(-CUBIC_RADIUS, CUBIC_RADIUS + 1) - place[:, None]).abs()  # (scale, 5)
@@ -38,7 +39,7 @@ def exportable_cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> T
 
 
 def exportable_mirror_pad(x: Tensor, n: int) -> Tensor:
-    """`pad_symmetric` for frames of at least n x n pixels: (..., H, W) -> (..., H + 2n, W + 2n)."""
+    """Mirror-pad frames of at least n x n pixels like `pad_symmetric`: (..., H, W) -> (..., H + 2n, W + 2n)."""
     for axis in (-2, -1):
         first, last = x.narrow(axis, 0, n), x.narrow(axis, x.shape[axis] - n, n)
         x = torch.cat([first.flip(axis), x, last.flip(axis)], axis)
@@ -46,7 +47,7 @@ def exportable_mirror_pad(x: Tensor, n: int) -> Tensor:
 
 
 def exportable_bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tensor:
-    """`bicubic_up` as a convolution with `exportable_cubic_phases` and a pixel shuffle, (N, C, h, w) -> (N, C, H, W)."""
+    """Upsample like `bicubic_up`, by `exportable_cubic_phases` and a pixel shuffle: (N, C, h, w) -> (N, C, H, W)."""
     n, c = lr.shape[:2]
     planes = exportable_mirror_pad(lr, CUBIC_RADIUS).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
     frames = F.pixel_shuffle(F.conv2d(planes, weight), scale)
@@ -54,7 +55,7 @@ def exportable_bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tenso
 
 
 def exportable_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
-    """`apply_in_windows` with all windows at once: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+    """Apply a network to all 5-frame windows at once, like `apply_in_windows`: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, srnet3d.WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     frames = body(packed.flatten(0, 1))  # (B (T - 4), C', 1, H', W')
     return frames.squeeze(2).unflatten(0, packed.shape[:2]).transpose(1, 2)
@@ -62,13 +63,13 @@ def exportable_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor
 
 @contextmanager
 def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
-    """Let every module of vsr use the equivalents in this file while the context lasts.
+    """Let every module of vsr use the replacements in this file while the context lasts.
 
-    The whole process is changed, so that no other thread may run a network meanwhile.
+    The whole process is changed, so no other thread may run a network meanwhile.
 
     Args:
-        scale: of the network.
-        cubic: `exportable_cubic_phases(scale)`.
+        scale: SR pixels per LR pixel of the network.
+        cubic: The filters from `exportable_cubic_phases(scale)`.
     """
 
     def upsample(lr: Tensor, factor: int) -> Tensor:
@@ -93,6 +94,6 @@ def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
 
 
 def _modules() -> list[ModuleType]:
-    """The loaded modules of vsr without this one, which keeps the originals."""
+    """Return the loaded modules of vsr except this module, which keeps the original functions."""
     own: dict[str, Any] = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "vsr"}
     return [module for name, module in own.items() if name != __name__ and isinstance(module, ModuleType)]

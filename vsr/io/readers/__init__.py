@@ -1,1 +1,1 @@
-"""Readers of file formats."""
+"""Readers of array files, pictures and videos."""

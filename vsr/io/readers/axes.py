@@ -1,4 +1,4 @@
-"""Axes of an array: movie, channel, time, row and column. They are given or named in the file, never guessed."""
+"""Axes of an array (movie, channel, time, row, column), given by the user or named in the file, but never guessed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ USUAL = {4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "ncty
 
 
 class Unspecified(UserError):
-    """A UserError: the file does not determine the variable or the order of its axes, so the user must give them."""
+    """UserError for a file that does not say which array is the movie or how its axes are ordered; the user must say so."""
 
 
 def check_axes(axes: str, variable: Variable, where: str) -> str:
-    """`axes` in small letters. Raises UserError when it does not describe this array."""
+    """Check that `axes`, e.g. "tyx", fits the array; return it in lower case, or raise UserError with `where` first."""
     letters, rank = axes.strip().lower(), len(variable.shape)
     example = f"; type e.g. data.axes={_usual_axes(rank)[0]}"
     if unknown := sorted(set(letters) - set(ORDER)):
@@ -55,7 +55,7 @@ def check_axes(axes: str, variable: Variable, where: str) -> str:
 
 
 def _usual_axes(rank: int, matlab: bool = False) -> list[str]:
-    """Orders of `rank` letters to be listed, the likeliest first."""
+    """List usual axis orders of arrays with `rank` dimensions, e.g. "tyx", likeliest first (MATLAB: x and y before time)."""
     if rank == 3:
         orders = ["".join(order) for order in permutations("tyx")]
         return sorted(orders, key=("yxt", "xyt").__contains__, reverse=True) if matlab else orders
@@ -64,14 +64,24 @@ def _usual_axes(rank: int, matlab: bool = False) -> list[str]:
 
 
 def _axes_meaning(axes: str, shape: Sequence[int]) -> str:
-    """("yxt", (5, 6, 7)) -> "7 frames of 5x6"."""
+    """Describe in words a shape whose axes are known: ("yxt", (5, 6, 7)) gives "7 frames of 5x6"."""
     size = dict(zip(axes, shape, strict=True))
     extra = "".join(f", {size[letter]} {MEANING[letter]}" for letter in "cn" if letter in size)
     return f"{size['t']} frames of {size['y']}x{size['x']}{extra}"
 
 
 def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, where: str, matlab: bool) -> str:
-    """The axes that the names of the dimensions tell. Raises Unspecified, with all choices, when they do not."""
+    """Derive the axes of an array, e.g. "tyx", from the names and the coordinates of its dimensions.
+
+    Args:
+        variable: The array.
+        coordinates: CF attributes of the coordinate of each dimension, or None.
+        where: File and array, the beginning of the error message.
+        matlab: True to suggest the orders that are usual in MATLAB files first.
+
+    Raises:
+        Unspecified: If names and attributes do not settle every axis. The message lists the choices.
+    """
     letters = _from_names(variable, coordinates) if variable.dims else None
     if letters is not None:
         return letters
@@ -86,7 +96,7 @@ def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | No
 
 
 def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None) -> str | None:
-    """None unless every dimension has one meaning and t, y and x are there."""
+    """Return the axes told by names and CF attributes, or None unless each dimension has one meaning and t, y, x occur."""
     assert variable.dims is not None
     letters: list[str | None] = []
     for i, name in enumerate(variable.dims):
@@ -105,7 +115,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
 
 
 def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
-    """What the CF attributes of a dimension's coordinate, or else its name, say that it is."""
+    """Return the axis letters for which the name of a dimension and the CF attributes of its coordinate stand."""
     axis = str(attrs.get("axis", "")).lower()
     found = {axis} if axis in ("t", "y", "x") else set()
     for key, table in (("standard_name", STANDARD_NAMES), ("units", UNITS)):
@@ -117,7 +127,7 @@ def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
 
 
 def arrange_axes(values: np.ndarray, axes: str) -> np.ndarray:
-    """float32 (N, C, T, H, W) of values whose indices are `axes`; a missing n or c gets length 1."""
+    """Arrange values, whose indices are `axes`, as float32 (N, C, T, H, W); a missing n or c gets length 1."""
     present = [letter for letter in ORDER if letter in axes]
     values = values.transpose([axes.index(letter) for letter in present])
     values = values[tuple(slice(None) if letter in axes else np.newaxis for letter in ORDER)]

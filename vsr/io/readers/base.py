@@ -1,4 +1,4 @@
-"""Interface of the readers of array files: `ArrayReader`, and the values that a reader returns."""
+"""Base class of the readers of array files (`ArrayReader`), the records that a reader returns, and checks for all readers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Part = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Variable:
-    """A numeric array in a file. `shape` and `dims` are in the index order of the file (for .mat: MATLAB's order)."""
+    """Numeric array in a file. `shape` and `dims` (dimension names) have the index order of the file (.mat: of MATLAB)."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Listing:
-    """The numeric arrays of a file, and the reason for each other object why it cannot be a movie."""
+    """Numeric arrays of a file (`variables`), and for each other object the reason why it cannot be a movie (`refused`)."""
 
     format: str
     variables: tuple[Variable, ...]
@@ -44,7 +44,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Details:
-    """The plain attributes of an array, and of the coordinate of each of its dimensions (CF: axis, standard_name, units)."""
+    """Plain attributes of an array (`attrs`) and of the coordinate of each dimension (CF: axis, standard_name, units)."""
 
     attrs: dict[str, Any] = field(default_factory=dict)
     coordinates: tuple[Mapping[str, Any], ...] | None = None
@@ -52,14 +52,14 @@ class Details:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another array of the file of a movie.
+    """Array in the file of a movie that is not part of the movie, for example a coordinate.
 
     Attributes:
-        name: path in the file.
-        dims: name of each dimension; "" for a dimension without a name.
-        shape: length of each dimension.
-        attrs: attributes.
-        coordinate: the file declares the array a coordinate of the movie in its own way (HDF5: as a dimension scale).
+        name: Path of the array in the file.
+        dims: Name of each dimension; "" for a dimension without a name.
+        shape: Length of each dimension.
+        attrs: Attributes of the array.
+        coordinate: True if the file itself declares the array a coordinate of the movie (HDF5: as a dimension scale).
     """
 
     name: str
@@ -70,21 +70,21 @@ class Neighbour:
 
     @property
     def base(self) -> str:
-        """The name without its groups."""
+        """Name of the array without its groups: "lat" for "grid/lat"."""
         return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """All that a file holds beside the values of a movie, for an output that shall hold the same.
+    """All content of a file besides the values of a movie, to be kept in an output file.
 
     Attributes:
-        dims: name of each dimension of the movie's arrays, or None.
-        attrs: attributes of each of the movie's arrays.
-        groups: attributes by path of the group; "" is the file.
-        neighbours: all other arrays of the movie's group and of the groups above it.
-        decoded: the reader has applied scale_factor, add_offset and missing values: these attributes no longer hold.
-        storage: options of the format, for `Template.storage`.
+        dims: Name of each dimension of the movie's arrays, or None.
+        attrs: Attributes of each of the movie's arrays.
+        groups: Attributes of each group by the group's path; "" is the file itself.
+        neighbours: Other arrays that an output may keep, from the movie's group and the groups above it (HDF5: all groups).
+        decoded: True if the reader has applied scale_factor, add_offset and missing values: these attributes no longer hold.
+        storage: Options of the file format, for `Template.storage` of the output.
     """
 
     dims: tuple[str, ...] | None = None
@@ -96,21 +96,21 @@ class Metadata:
 
 
 class ArrayReader(ABC):
-    """Reader of one file. A subclass per format; `vsr.io.formats` lists them.
+    """Base class of the readers of array files; one object reads one file. `vsr.io.formats` lists a subclass per format.
 
-    The handle is opened on demand, once per process, and is not pickled. A module with a reader imports the library of its format
-    inside of functions: all readers are imported before any file is opened. All methods raise UserError for a file that cannot or
-    must not be read.
+    The file handle is opened on demand, once per process, and is not pickled. A module with a reader imports the library of its
+    format inside of functions, because all readers are imported before any file is opened. All methods raise UserError for a
+    file that cannot or must not be read.
 
     Attributes:
-        name: the key of the format in `vsr.io.formats.FORMATS`.
-        suffixes: endings of the names of such files, in small letters.
-        isolated: run this reader in a child process, where a crash of a library does no harm. False only for readers that check
-            every declared size themselves before NumPy or SciPy reads a value.
-        format: name of the format, and of its version, for the user.
-        advice: what to do with a file that cannot be read; the end of error messages.
-        time_last: arrays usually have time as their last index.
-        superseded: files of this version are only read; outputs get the current version of the format.
+        name: Key of the format in `vsr.io.formats.FORMATS`.
+        suffixes: Endings of the names of such files, in lower case.
+        isolated: True to run the reader in a child process, where a crash of a library does no harm. False is only for readers
+            that check every declared size themselves before NumPy or SciPy reads a value.
+        format: Name of the format and of its version, shown to the user.
+        advice: Advice about a file that cannot be read, the end of error messages.
+        time_last: True if arrays of this format usually have time as their last index.
+        superseded: True if files of this version are only read, and outputs get the current version of the format.
     """
 
     name: str
@@ -129,20 +129,20 @@ class ArrayReader(ABC):
     @classmethod
     @abstractmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
-        """The reader of a file, unopened; None for a file of another format.
+        """Return a reader of the file, not opened yet, or None if the file has another format.
 
-        The content decides, not the name. This method runs outside of the child process: it must not hand the file to a library.
+        The content decides, not the name. This method runs outside of the child process and must hand the file to no library.
 
         Args:
-            path: an existing file or folder.
-            head: the first `vsr.io.readers.open.HEAD` bytes of the file; none of a folder.
+            path: An existing file or folder.
+            head: The first `vsr.io.readers.open.HEAD` bytes of the file; empty for a folder.
 
         Raises:
-            UserError: the file is of this format, but cannot be read.
+            UserError: If the file has this format but cannot be read.
         """
 
     def listing(self) -> Listing:
-        """List every array. Reads no values."""
+        """List every array of the file, and every object that cannot be a movie, without reading values."""
         variables: list[Variable] = []
         refused: dict[str, str] = {}
         with self._errors():
@@ -154,41 +154,41 @@ class ArrayReader(ABC):
         return Listing(self.format, tuple(variables), refused)
 
     def details(self, name: str) -> Details:
-        """Check the declared storage of an array of the listing, so that it can be read safely, and return its details."""
+        """Check that the declared storage of the listed array `name` is safe to read, and return the array's attributes."""
         return Details()
 
     @abstractmethod
     def read(self, name: str, part: Part) -> np.ndarray:
-        """Decoded values of a part of an array, of any real dtype, in the index order of its `Variable`; () is the whole."""
+        """Return decoded values of a part of an array: any real dtype, index order of its `Variable`; part=() is the whole."""
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Read everything that an output keeps besides the values of the movie.
+        """Read everything that an output file keeps besides the values of the movie.
 
         Args:
-            names: of the arrays that form the movie.
-            axes: the letter of each of their indices, from n, c, t, y, x.
+            names: Names of the arrays that form the movie.
+            axes: Letter of each index of these arrays, from n (movies), c (channels), t, y, x.
         """
         return Metadata()
 
     def read_stored(self, name: str) -> np.ndarray:
-        """All values of a `Neighbour`, not decoded."""
+        """Return all values of a `Neighbour` (an array beside the movie) as stored in the file, not decoded."""
         return self.read(name, ())
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
-        """Yield (name, array) of each usable array, and (name, reason) of each other object, for `listing`."""
+        """Yield (name, array) for each usable array and (name, reason) for each other object; `listing` collects them."""
         raise NotImplementedError
 
     def _open(self) -> Any:
-        """Open the handle that is kept between reads; by default a place for arrays by name."""
+        """Open the handle that is kept between reads; by default an empty dict that can keep arrays by name."""
         return {}
 
     def _errors(self, name: str | None = None) -> AbstractContextManager[None]:
-        """Turn any error into a UserError about the file, or about its array `name`."""
+        """Return a context that turns any error into a UserError about the file, or about the array `name` in the file."""
         return reader_errors(str(self.path) if name is None else f"{self.path}: {printable_name(name)}", self.advice)
 
     @property
     def handle(self) -> Any:
-        """The result of `_open`; opened again in a forked process, since two processes must not share a file handle."""
+        """Object that `_open` returned, made again in a forked process: two processes must not share a file handle."""
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = self._open(), os.getpid()
         return self._handle
@@ -199,7 +199,10 @@ class ArrayReader(ABC):
 
 @contextmanager
 def reader_errors(where: str, advice: str) -> Iterator[None]:
-    """Turn any error of a reading library into a UserError: on damaged files they raise nearly every kind of exception."""
+    """Turn any error of a reading library into a UserError of the form "where: cannot be read (cause); advice".
+
+    All kinds of errors are caught, because libraries raise nearly every kind of exception on damaged files.
+    """
     try:
         yield
     except UserError:
@@ -213,16 +216,16 @@ def reader_errors(where: str, advice: str) -> Iterator[None]:
 
 
 def import_optional(module: str, purpose: str, extra: str, package: str | None = None) -> Any:
-    """Import a library that only some users need.
+    """Import and return a module of a library that only some users need.
 
     Args:
-        module: full name of the module.
-        purpose: the start of the error message, which goes on with "needs PACKAGE".
-        extra: the extra of vsr that installs the library.
-        package: name of the package for the message; None for the module whose import failed.
+        module: Full name of the module.
+        purpose: Start of the error message, which goes on with "needs PACKAGE".
+        extra: Name of the extra of vsr that installs the library.
+        package: Name of the package for the message; None for the module whose import failed.
 
     Raises:
-        UserError: the library, or a library that it imports, is not installed.
+        UserError: If the library, or a library that it imports, is not installed.
     """
     try:
         return importlib.import_module(module)
@@ -232,23 +235,23 @@ def import_optional(module: str, purpose: str, extra: str, package: str | None =
 
 
 def printable_name(name: str) -> str:
-    """A name from a file, safe to print: line breaks, terminal codes and broken text become escapes."""
+    """Return a name from a file in a form safe to print: line breaks, terminal codes and broken text become escapes."""
     return name if name.isprintable() else ascii(name)
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """(3, 4, 5) -> "3x4x5"."""
+    """Return a shape as text: (3, 4, 5) gives "3x4x5", and () gives "a single number"."""
     return "x".join(map(str, shape)) or "a single number"
 
 
 def bytes_text(size: float) -> str:
-    """1536 -> "1.5 KiB"."""
+    """Return a number of bytes as text with a unit: 1536 gives "1.5 KiB"."""
     power = max(0, min(4, (int(size).bit_length() - 1) // 10))
     return f"{size / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
 def dtype_problem(dtype: np.dtype) -> str | None:
-    """Why values of a dtype cannot be a movie; None for integers and floats."""
+    """Return the reason why values of a dtype cannot be a movie, or None if the dtype is an integer or a float."""
     kinds = {"c": "complex", "b": "boolean", "O": "object", "V": "struct", "S": "string", "U": "string", "T": "string"}
     if dtype.kind in "iuf":
         return None
@@ -256,19 +259,19 @@ def dtype_problem(dtype: np.dtype) -> str | None:
 
 
 def shape_problem(shape: Sequence[int]) -> str | None:
-    """Why a shape cannot be used; None for a shape that holds at least one value."""
+    """Return the reason why a shape cannot be used, or None if an array of that shape holds at least one value."""
     if any(n < 0 for n in shape):
         return f"declares an impossible shape {tuple(shape)}"
     return f"is empty ({shape_text(shape)})" if 0 in shape else None
 
 
 def movie_array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
-    """Why an array cannot be a movie; None for at least one value of integers or floats."""
+    """Return the reason why an array cannot be a movie, or None if the array holds at least one integer or float."""
     return dtype_problem(dtype) or shape_problem(shape)
 
 
 def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
-    """Raise UserError when one chunk of an array unpacks to more than MAX_CHUNK bytes."""
+    """Raise UserError about `where` if one chunk, with `itemsize` bytes per value, unpacks to more than MAX_CHUNK bytes."""
     size = math.prod(chunk) * itemsize if chunk else 0
     if size > MAX_CHUNK:
         raise UserError(
@@ -278,7 +281,7 @@ def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
 
 
 def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the attributes that are numbers, texts or short lists of numbers, as Python's own types."""
+    """Return attributes as Python numbers, texts and lists of at most 16 values; leave out all other attributes."""
     out: dict[str, Any] = {}
     for key, value in attrs.items():
         if isinstance(value, bytes):
@@ -293,7 +296,7 @@ def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def portable_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that every format can hold: texts, lists of texts, numbers, one-dimensional arrays of numbers."""
+    """Return the attributes that every format can hold: texts, lists of texts, numbers, one-dimensional arrays of numbers."""
     out: dict[str, Any] = {}
     for key, value in attrs.items():
         if isinstance(value, bytes):
@@ -317,6 +320,6 @@ def portable_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def units_of(attrs: Mapping[str, Any]) -> str | None:
-    """The text of the attribute `units`; None without one."""
+    """Return the text of the attribute `units`, or None if `units` is missing or not a text."""
     units = plain_attributes({"units": attrs["units"]}).get("units") if "units" in attrs else None
     return units if isinstance(units, str) else None

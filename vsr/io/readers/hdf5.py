@@ -29,12 +29,12 @@ PLACEHOLDER = b"This is a netCDF dimension but not a netCDF variable"
 
 
 def is_hdf5(head: bytes) -> bool:
-    """Whether a file begins as HDF5, perhaps behind a user block."""
+    """Return True if a file with the first bytes `head` is HDF5, perhaps behind a user block."""
     return any(head[offset : offset + 8] == SIGNATURE for offset in OFFSETS)
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open for reading. Raises UserError that tells a file cut short from one left open and from a damaged one."""
+    """Open an HDF5 file for reading; the UserError tells if a file is cut short, still open in its writer, or damaged."""
     import h5py
 
     try:
@@ -52,7 +52,7 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def hdf5_outside_problem(dataset: h5py.Dataset) -> str | None:
-    """Why the values of a dataset may lie in another file; None when they lie in its own."""
+    """Return the reason why a dataset's values may lie in another file, or None if they lie in the dataset's own file."""
     if dataset.is_virtual:
         return "is a virtual dataset, made of other files; copy its values into one file"
     if dataset.external:
@@ -62,14 +62,14 @@ def hdf5_outside_problem(dataset: h5py.Dataset) -> str | None:
 
 
 def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
-    """Walk over all objects that hard links reach, each once.
+    """Walk over all objects of an HDF5 file that hard links reach; enter each group once.
 
     Args:
-        file: an open file.
-        deep: whether to descend into groups.
+        file: An open file.
+        deep: True to descend into groups.
 
     Yields:
-        (path inside the file, object, None), or for a link that is not followed (path, None, the reason).
+        (path inside the file, object, None), or (path, None, reason) for a link that is not followed.
     """
     import h5py
 
@@ -99,7 +99,7 @@ def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Da
 
 
 class HDF5Reader(ArrayReader):
-    """Any HDF5 file; arrays are named by their path, groups separated by "/"."""
+    """Reader of any HDF5 file. An array is named by its path, with groups separated by "/"."""
 
     name = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
@@ -139,7 +139,7 @@ class HDF5Reader(ArrayReader):
             return self._dataset(name)[part]
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """As in the base class; a dimension without a name gets the letter of its axis when others have names."""
+        """Read what an output keeps besides the values; name unnamed dimensions, e.g. "time", if any dimension has a name."""
         import h5py
 
         file = self.handle
@@ -192,7 +192,7 @@ class HDF5Reader(ArrayReader):
         return Variable(name, item.shape, str(item.dtype), names if names and all(names) else None, units)
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        """Look a dataset up and check it again at each read: the file may have changed since it was listed."""
+        """Return the dataset `name`, checked again at each read because the file may have changed since it was listed."""
         dataset = self.handle[name]
         if (problem := self._problem(dataset)) is not None:
             raise UserError(f"{self.path}: {printable_name(name)} {problem}")
@@ -200,7 +200,7 @@ class HDF5Reader(ArrayReader):
 
 
 def hdf5_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
-    """The attributes that h5py can read; an attribute of an unknown type is left out."""
+    """Return the attributes of a dataset or group; leave out attributes of a type that h5py cannot read."""
     out: dict[str, Any] = {}
     for key in item.attrs:
         with suppress(Exception):
@@ -213,7 +213,7 @@ def _portable(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
 
 
 def _scale(dimension: Any) -> h5py.Dataset | None:
-    """The coordinate that is attached to a dimension; a broken reference counts as no coordinate."""
+    """Return the coordinate attached to a dimension, or None if no coordinate is attached or the reference is broken."""
     with suppress(Exception):
         if len(dimension):
             return dimension[0]
@@ -226,7 +226,7 @@ def _dimension_name(dimension: Any) -> str:
 
 
 def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
-    """None for a dataset without values of its own; `dim`: the dimension of the movie whose scale the dataset is."""
+    """Describe a dataset beside the movie, or return None if it has no own values; `dim`: movie dimension that it scales."""
     kept = item.attrs.get("NAME", b"")
     if item.shape is None or hdf5_outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
         return None

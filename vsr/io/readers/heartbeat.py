@@ -1,4 +1,4 @@
-"""Signs of life during long work on a file, for a process that waits for the result."""
+"""Signs of life from a process that works long on a file, for another process that waits for the result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _listener: Callable[[], None] | None = None
 
 
 def listen_to_heartbeat(listener: Callable[[], None]) -> None:
-    """Call `listener` at each later `send_heartbeat` in this process."""
+    """Register `listener`, which every later call of `send_heartbeat` in this process calls."""
     global _listener
     _listener = listener
 
 
 def send_heartbeat() -> None:
-    """Report that work goes on; call this in loops over packets or objects that may take minutes. No-op without a listener."""
+    """Tell the listener, if any, that work goes on; call this in loops over packets or objects that may take minutes."""
     if _listener is not None:
         _listener()

@@ -44,7 +44,7 @@ REFUSED = {
 
 
 class _Workspace(ArrayReader):
-    """The variables of a MATLAB workspace, of any version. Single numbers are all that the file says about a movie."""
+    """Base class of the readers of MATLAB files. Besides the movie, an output keeps only variables that are single numbers."""
 
     name = "matlab"
     suffixes = (".mat",)
@@ -59,7 +59,7 @@ class _Workspace(ArrayReader):
 
 
 class MatlabReader(_Workspace):
-    """Reads MATLAB files of version 4 and 5. A variable is read whole, once per process, and kept."""
+    """Reader of MATLAB files of version 4 and 5. Each variable is read whole, once per process, and kept in memory."""
 
     isolated = False
     superseded = True  # older versions hold 2 GB at most and cannot be written piece by piece
@@ -70,7 +70,7 @@ class MatlabReader(_Workspace):
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
-        """Recognise any version: 7.3 becomes a `Matlab73Reader`."""
+        """Return a reader of a MATLAB file of any version (for version 7.3 a `Matlab73Reader`), or None for another format."""
         if is_hdf5(head):
             return Matlab73Reader(path) if head[124:128] in VERSION_73 else None
         if head[124:128] in VERSION_73:
@@ -108,7 +108,7 @@ class MatlabReader(_Workspace):
 
 
 class Matlab73Reader(_Workspace, HDF5Reader):
-    """Version 7.3: shapes and parts in MATLAB's index order, which is h5py's reversed."""
+    """Reader of MATLAB 7.3 files. Shapes and parts are in MATLAB's index order, the reverse of the order in h5py."""
 
     name = "matlab"
     suffixes = (".mat",)
@@ -146,7 +146,7 @@ class Matlab73Reader(_Workspace, HDF5Reader):
 
 
 def _is_version_4(head: bytes) -> bool:
-    """Whether the first 20 bytes are a version 4 header: type MOPT, rows, columns, imaginary, length of name."""
+    """Return True if the first 20 bytes are a version 4 header: type MOPT, rows, columns, imaginary flag, length of name."""
     for order in "<>":
         if len(head) >= 20:
             kind, rows, columns, imaginary, length = struct.unpack(order + "5i", head[:20])

@@ -1,4 +1,4 @@
-"""Reader of NetCDF, classic and HDF5-based, through xarray (extra `netcdf`)."""
+"""Reader of NetCDF files, classic and HDF5-based, through xarray (extra `netcdf`)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_h
 
 
 class NetCDFReader(ArrayReader):
-    """All groups of a NetCDF file; variables are named by their path, groups separated by "/".
+    """Reader of all groups of a NetCDF file. A variable is named by its path, with groups separated by "/".
 
-    Packed values are unpacked, missing values become NaN.
+    Packed values are unpacked, and missing values become NaN.
     """
 
     name = "netcdf"
@@ -43,7 +43,7 @@ class NetCDFReader(ArrayReader):
         return cls(path, "scipy") if head.startswith((b"CDF\x01", b"CDF\x02")) else None
 
     def _open(self) -> dict[str, Any]:
-        """Datasets by the path of their group. An HDF5 file is searched first for anything that leads out of it."""
+        """Return open datasets by the path of their group; refuse an HDF5-based file with links or values outside."""
         groups = self._groups() if self.engine == "h5netcdf" else [""]
         options = {"decode_times": False, "decode_timedelta": False, "decode_coords": False, "concat_characters": False}
         with self._errors():
@@ -64,7 +64,7 @@ class NetCDFReader(ArrayReader):
             return xarray.open_dataset(str(self.path), engine=self.engine, **options)
 
     def _groups(self) -> list[str]:
-        """Raises UserError when any object of the file is, or has its values, somewhere else: libraries follow it unasked."""
+        """List the paths of all groups; raise UserError for objects or values outside of the file: libraries read them."""
         import h5py
 
         groups = [""]
@@ -101,7 +101,7 @@ class NetCDFReader(ArrayReader):
             return self._array(name)[1][part].values
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """As in the base class, from the group of the movie and its parents; an unnamed dimension gets the letter of its axis."""
+        """Read what an output keeps besides values from the movie's group and parents; name unnamed dimensions, e.g. "time"."""
         _ = self.handle  # checks that the whole file lies in itself
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}
@@ -130,7 +130,7 @@ class NetCDFReader(ArrayReader):
             return np.asarray(dataset.variables[key].values)
 
     def _array(self, name: str) -> tuple[Any, Any]:
-        """The dataset of a variable's group, and the variable."""
+        """Return the dataset of the group that holds the variable `name`, and the variable."""
         group, _, key = name.rpartition("/")
         dataset = self.handle[group]
         return dataset, dataset.variables[key]

@@ -1,6 +1,6 @@
-"""Readers of NumPy's .npy and .npz.
+"""Readers of NumPy's .npy and .npz files.
 
-Pickles inside are never loaded. Declared sizes are checked against the file before values are read.
+Pickles in the files are never loaded. Declared sizes are checked against the file before values are read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims mo
 
 @dataclass(frozen=True)
 class Header:
-    """Shape, order of storage and dtype of an array, and the position of its first byte."""
+    """Header of a .npy file: shape, storage order (`fortran`: by columns), dtype, and position of the array's first byte."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -45,7 +45,7 @@ class Header:
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
     def problem(self, size: int) -> str | None:
-        """Why an array with this header in `size` bytes cannot be used."""
+        """Return the reason why an array with this header in a file of `size` bytes cannot be used, or None."""
         if (problem := movie_array_problem(self.dtype, self.shape)) is not None:
             return problem
         if self.end > size:
@@ -54,7 +54,7 @@ class Header:
 
 
 def _read_header(file: IO[bytes]) -> Header:
-    """Read the header of an open .npy. Raises ValueError for a file of another format."""
+    """Read the header of an open .npy file; raise ValueError if the file has another format."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -66,7 +66,7 @@ def _read_header(file: IO[bytes]) -> Header:
 
 
 class NpyReader(ArrayReader):
-    """One array, called by the file's name without suffix; mapped, so that only what is used is read."""
+    """Reader of a .npy file: one array, named like the file without suffix, and mapped, so that only used values are read."""
 
     name = "npy"
     suffixes = (".npy",)
@@ -94,7 +94,7 @@ class NpyReader(ArrayReader):
 
 
 class NpzReader(ArrayReader):
-    """A zip of .npy files. Stored members are mapped; compressed ones are read whole, once per process, and kept."""
+    """Reader of .npz (zips of .npy). Stored members are mapped; compressed ones are read whole, once per process, and kept."""
 
     name = "npz"
     suffixes = (".npz",)
@@ -103,7 +103,7 @@ class NpzReader(ArrayReader):
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
-        """Recognise any zip; the reader of Zarr is asked first."""
+        """Return a reader for any zip file, as the Zarr reader is asked first; return None for any other file."""
         return cls(path) if is_numpy_zip(head) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
@@ -127,12 +127,12 @@ class NpzReader(ArrayReader):
         return np.asarray(self.handle[name][part])
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Single numbers. The file does not tell the meaning of other arrays."""
+        """Return the single numbers of the file as neighbours of the movie; the meaning of other arrays is not in the file."""
         found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
         return Metadata(neighbours=[Neighbour(name, (), (), {}) for name in found])
 
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-        """Map or read a member. Checks it again: the file may have changed since it was listed."""
+        """Map or read a member of the zip, after another check: the file may have changed since it was listed."""
         with archive.open(info) as file:
             header = _read_header(file)
             if (problem := numpy_member_problem(info) or header.problem(info.file_size)) is not None:
@@ -147,12 +147,12 @@ class NpzReader(ArrayReader):
 
 
 def is_numpy_zip(head: bytes) -> bool:
-    """Whether a file begins as a zip, perhaps as an empty one."""
+    """Return True if a file with the first bytes `head` is a zip, perhaps an empty zip."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
 def numpy_member_problem(info: zipfile.ZipInfo) -> str | None:
-    """Why a member of a zip must not be unpacked; None for a harmless member."""
+    """Return the reason why a member of a zip file must not be unpacked, or None if the member is harmless."""
     if info.flag_bits & 1:
         return "is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -165,7 +165,7 @@ def numpy_member_problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Position of a member's bytes, behind its local header, whose name and extra field may differ from the directory's."""
+    """Return the position of a member's data in the zip, from its local header, which may differ from the directory."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
         name, extra = struct.unpack("<2H", file.read(30)[26:30])

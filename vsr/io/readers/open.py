@@ -1,6 +1,6 @@
-"""Movies of floats from array files of any format in `vsr.io.formats`, behind one lazy interface.
+"""Lazy reading of float movies from array files of all formats in `vsr.io.formats`, behind one interface.
 
-The content of a file decides what it is, not its name. Axes are never guessed: they are given, or named in the file.
+The content of a file decides its format, not its name. Axes are never guessed: the user gives them, or the file names them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ HEAD = 2**13  # bytes by which readers recognise a file
 
 
 class ArrayMovie:
-    """Independent movies in one array, or in several arrays that are the channels. Reads on demand.
+    """Independent movies in one array of a file, or in several arrays that are the channels. Frames are read on demand.
 
-    Can be pickled; opens the file once per process.
+    An `ArrayMovie` can be pickled, and opens the file once per process.
 
     Attributes:
-        name: file and variables, for errors and figures.
+        name: File and variables, for error messages and figures.
         shape: (movies, C, T, H, W).
-        axes: the meaning of each index of the array in the file, e.g. "tyx".
-        meta: format, variable, axes, units, dims and attrs; plain values only.
-        reader: the reader of the file.
+        axes: Meaning of each index of the array in the file, e.g. "tyx".
+        meta: Format, variable, axes, units, dims and attrs of the file; plain values only.
+        reader: Reader of the file.
     """
 
     def __init__(self, reader: ArrayReader, variables: Sequence[Variable], axes: str, details: Sequence[Details]) -> None:
@@ -56,17 +56,17 @@ class ArrayMovie:
         }
 
     def read(self, movie: int, start: int, stop: int) -> np.ndarray:
-        """Read the frames start..stop-1 of one movie.
+        """Read the frames start..stop-1 of the movie with index `movie`.
 
-        Reads no more than that from HDF5, MATLAB 7.3, NetCDF, Zarr (whole chunks), .npy and uncompressed .npz; MATLAB 4 and 5
-        and compressed .npz are read whole at the first call.
+        Only these frames are read from HDF5, MATLAB 7.3, NetCDF, Zarr (whole chunks), .npy and uncompressed .npz. Files of
+        MATLAB 4 and 5 and compressed .npz are read whole at the first call.
 
         Returns:
-            float32 (C, T, H, W) in physical units, NaN where values are missing.
+            (C, T, H, W) float32 in physical units, NaN at missing values.
 
         Raises:
-            UserError: the file is damaged.
-            IndexError: the movie has no such frames.
+            UserError: If the file is damaged.
+            IndexError: If the movie has no such frames.
         """
         if not (0 <= movie < self.shape[0] and 0 <= start < stop <= self.shape[2]):
             raise IndexError(f"{self.name}: frames {start}..{stop} of movie {movie} are not in {self.shape}")
@@ -88,24 +88,24 @@ class ArrayMovie:
 
 
 def scan_file(path: Path) -> Listing:
-    """List the contents of a file. Raises UserError for a file that cannot or must not be read."""
+    """List the arrays in a file of any known format; raise UserError if the file cannot or must not be read."""
     return open_reader(Path(path)).listing()
 
 
 def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None, max_bytes: int = 2**40) -> ArrayMovie:
-    """Open the movie in a file, without reading any value.
+    """Open the movie in an array file without reading any value.
 
     Args:
-        path: a local file or Zarr folder.
-        variable: name of the array; several of the same shape become channels; None when the file has only one array of 3 or
-            more dimensions.
-        axes: the meaning of each index in the file's own order (.mat: MATLAB's), from n (movies), c (channels), t, y, x;
-            None when the file names its dimensions.
-        max_bytes: the largest size as float32 that a file may declare.
+        path: A local file or Zarr folder.
+        variable: Name of the array, or names of several arrays of one shape, which become channels. None is allowed if the file
+            has only one array of 3 or more dimensions.
+        axes: Meaning of each index in the file's own order (.mat: MATLAB's), from n (movies), c (channels), t, y, x. None is
+            allowed if the file names its dimensions.
+        max_bytes: Largest size as float32 that a file may declare.
 
     Raises:
-        UserError: the file, variable or axes cannot be used.
-        Unspecified: a UserError; variable or axes must be given.
+        UserError: If the file, the variable or the axes cannot be used.
+        Unspecified: If the user must give the variable or the axes; a subclass of UserError.
     """
     reader = open_reader(Path(path))
     listing = reader.listing()
@@ -146,7 +146,11 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
 
 
 def open_reader(path: Path) -> ArrayReader:
-    """The reader of a file by its content, in the child process where the format asks for that. Raises UserError."""
+    """Return the reader of a file, chosen by the file's content. An `isolated` reader runs in the child process.
+
+    Raises:
+        UserError: If no reader fits, or the file cannot be opened.
+    """
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
         raise UserError(f"{path}: an address is not read; download it and give the local file")
     if not path.exists():
@@ -171,7 +175,7 @@ def _head(path: Path) -> bytes:
 
 
 def _unknown(head: bytes) -> str:
-    """Describe a file that no reader recognises."""
+    """Describe a file that no reader recognises, by its first bytes `head`."""
     if not head:
         return "empty, 0 bytes"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:64]):
@@ -180,7 +184,7 @@ def _unknown(head: bytes) -> str:
 
 
 def _only(reader: ArrayReader, listing: Listing) -> str:
-    """The name of the one array that can be a movie. Raises Unspecified, with all candidates, when there are more."""
+    """Return the name of the only array that can be a movie; raise Unspecified with all candidates if several arrays can."""
     candidates = [v for v in listing.variables if len(v.shape) >= 3]
     if len(candidates) == 1:
         return candidates[0].name

@@ -30,12 +30,12 @@ PHOTOGRAPHS = (
 
 
 def natural_picture_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key under which img2 comes before img10."""
+    """Return a sort key for file names in natural order, which puts img2 before img10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """List the pictures of a folder in natural order, without hidden files. Raises UserError for a folder without pictures."""
+    """List a folder's pictures in natural order, without hidden files; raise UserError if the folder holds no picture."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise UserError(f"{folder}: holds no picture ({', '.join(SUFFIXES)})")
@@ -43,7 +43,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def list_offline_photographs() -> list[Path]:
-    """List the photographs inside the scikit-image wheel. Raises UserError when scikit-image is not installed."""
+    """List the photographs inside the scikit-image wheel; raise UserError if scikit-image is not installed."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise UserError("without data.path the photographs of scikit-image are used; type: pip install 'vsr-movies[images]'")
@@ -52,11 +52,11 @@ def list_offline_photographs() -> list[Path]:
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.
+    """Decoded picture.
 
     Attributes:
-        values: (C, H, W) float32.
-        is_float: the values are the floats of the file, not code values.
+        values: (C, H, W) float32 pixels.
+        is_float: True if the file holds floats, which are the values; False if the values are codes 0..255.
     """
 
     values: np.ndarray
@@ -65,14 +65,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """The properties in a picture's header.
+    """Properties of a picture, read from the header of its file.
 
     Attributes:
-        height, width: size in pixels.
-        deep: 16 bits per channel.
-        grey: one channel, without colour.
-        alpha: the picture has transparency.
-        tags: EXIF and ICC profile, by their names in Pillow.
+        height, width: Size in pixels.
+        deep: True for 16 bits per channel.
+        grey: True for one channel without colour.
+        alpha: True if the picture has transparency.
+        tags: EXIF data and ICC profile, by their names in Pillow.
     """
 
     height: int
@@ -87,15 +87,15 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     """Read a picture without its transparency. Palettes and CMYK become RGB.
 
     Args:
-        path: the file.
-        channels: "luma" for the Y of ITU-R BT.601 in 16..235 (MATLAB's rgb2ycbcr); grey pictures keep their values.
-        rounded: round luma to whole codes, as rgb2ycbcr does for 8-bit pictures.
+        path: The picture file.
+        channels: "rgb", or "luma" for the Y of ITU-R BT.601 in 16..235 (MATLAB's rgb2ycbcr); grey pictures keep their values.
+        rounded: True to round luma to whole codes, as rgb2ycbcr does for 8-bit pictures.
 
     Returns:
-        (C, H, W) float32: code values 0..255 of 8- and 16-bit pictures (16 bits keep their depth), the values of float pictures.
+        (C, H, W) float32: codes 0..255 of 8- and 16-bit pictures (16 bits keep their depth), or the values of float pictures.
 
     Raises:
-        UserError: the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.
+        UserError: If the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.
     """
     values, is_float = run_in_child(path, _decode, path, MAX_PIXELS)
     if values.ndim == 2:
@@ -109,18 +109,18 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
 
 
 def read_picture_facts(path: Path) -> PictureFacts:
-    """Read the header. Raises UserError for a file that is no picture, holds floats, or holds several pictures."""
+    """Read a picture's header; raise UserError if the file is no picture, holds floats or holds several pictures."""
     return run_in_child(path, _facts, path, MAX_PIXELS)
 
 
 def read_picture_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
-    """Read the (1, H, W) transparency in 0..255. Raises UserError for a damaged picture."""
+    """Read the transparency of a picture as (1, H, W) float32 in 0..255; raise UserError if the picture is damaged."""
     return run_in_child(path, _alpha, path, facts)
 
 
 @contextmanager
 def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
-    """Open a picture of at most `limit` pixels with Pillow. Every error becomes a UserError; `advice` is for larger pictures."""
+    """Open a picture with Pillow; turn every error into a UserError, which gives `advice` for more than `limit` pixels."""
     pillow = import_optional("PIL.Image", "reading pictures", "images", "Pillow")
     try:
         # Pillow warns about tags that nothing here depends on.
@@ -140,7 +140,7 @@ def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
 
 
 def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
-    """Read (H, W) or (H, W, 3) float32, and whether the file holds floats."""
+    """Return a picture's pixels, (H, W) or (H, W, 3) float32, and True if the file holds floats."""
     with _open(path, limit, "cut it into smaller pictures") as image:
         if image.mode == "F":
             return np.asarray(image, np.float32), True
@@ -153,7 +153,7 @@ def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
 
 
 def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:
-    """Read (H, W, 3 or 4) float32 of 16-bit colour through PyAV, since Pillow cuts it to 8 bits."""
+    """Read 16-bit colour as (H, W, 3 or 4) float32 in 0..255 through PyAV, since Pillow cuts such pictures to 8 bits."""
     av = import_optional("av", f"{path}: 16-bit colour", "video", "PyAV")
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:

@@ -1,4 +1,4 @@
-"""Exact luma of whole video files: the Y plane of the decoder, not converted through RGB. Needs the extra `video` (PyAV)."""
+"""Exact luma of whole video files: the decoder's Y plane, not converted through RGB. Needs the extra `video` (PyAV)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def read_video_luma(path: Path, limit: int | None = None) -> np.ndarray:
-    """Read all frames, or the first `limit`; a warning reports frames that are unevenly spaced in time.
+    """Read the luma of all frames of a video, or of the first `limit` frames; warn if frames are unevenly spaced in time.
 
     Returns:
-        (T, H, W) float32 luma in code values 0..255, to which deeper formats are scaled. RGB gives full-range BT.601 luma,
-        computed in float since ffmpeg would round it.
+        (T, H, W) float32 luma in code values 0..255, to which deeper formats are scaled. RGB videos give full-range BT.601
+        luma, computed in float because ffmpeg would round it.
 
     Raises:
-        UserError: the file is no video, is cut short or changes its size, or PyAV is not installed.
+        UserError: If the file is no video, is cut short or changes its frame size, or if PyAV is not installed.
     """
     stream = IsolatedVideo(path, frames=limit, key="data.frames")
     facts = stream.facts

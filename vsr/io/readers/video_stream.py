@@ -1,4 +1,4 @@
-"""Stream of video frames: planes and times of the decoder, in constant memory. Needs PyAV."""
+"""Stream of the frames of a video, with the decoder's own planes and times, in constant memory. Needs PyAV."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class VideoFacts:
     """Properties of a video, from its first frame and its container.
 
     Attributes:
-        height, width: size of the stored frames in pixels, before any rotation.
-        kind: type of the planes.
-        bits: depth of the planes.
-        chroma: luma pixels per chroma sample (y, x).
-        centred: chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1), not at the left pixel (all other codecs).
-        full: codes use the full range, not 16..235 of 255.
-        matrix, primaries, transfer: numbers of ITU-T H.273; 2 where the file does not declare them.
-        aspect: width of a pixel over its height.
-        rotation: degrees counter-clockwise by which a player turns the frames.
-        interlaced: frames consist of two fields.
-        rate: average frames per second.
-        variable: the container declares a variable frame rate.
-        tick: unit of the frame times in seconds.
-        frames: number of frames that the container declares.
-        end: end of the video in seconds, where the container declares no number of frames.
-        beside: type and codec of each audio or subtitle stream.
+        height, width: Size of the stored frames in pixels, before any rotation.
+        kind: Type of the planes: "yuv", "gray" (luma only) or "rgb".
+        bits: Depth of the planes in bits per value.
+        chroma: Luma pixels per chroma sample (y, x).
+        centred: True if chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1), not at the left pixel (other codecs).
+        full: True if codes use the full range, not 16..235 of 255.
+        matrix, primaries, transfer: Colour numbers of ITU-T H.273; 2 if the file does not declare them.
+        aspect: Width of a pixel over its height, or None if undeclared.
+        rotation: Degrees counter-clockwise by which a player turns the frames.
+        interlaced: True if frames consist of two fields.
+        rate: Average number of frames per second.
+        variable: True if the container declares a variable frame rate.
+        tick: Unit of the frame times in seconds.
+        frames: Number of frames that the container declares, or None.
+        end: End of the video in seconds, if the container declares an end but no number of frames.
+        beside: Type and codec of each audio or subtitle stream.
     """
 
     height: int
@@ -72,19 +72,19 @@ class VideoFacts:
     beside: tuple[tuple[str, str], ...]
 
     def codes(self, plane: np.ndarray) -> np.ndarray:
-        """Convert stored integers of any depth to float32 on the 8-bit scale, 0..255."""
+        """Convert the stored integers of a plane, of any depth, to float32 on the 8-bit scale 0..255."""
         values = plane.astype(np.float32)
         return values if self.bits == 8 else values * np.float32(255 / (2**self.bits - 1))
 
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame.
+    """Decoded frame of a video.
 
     Attributes:
-        number: index of the frame, from 0.
-        pts: time in ticks.
-        planes: (y,), (y, u, v) or (r, g, b), uint8 or uint16 codes of `VideoFacts.bits`.
+        number: Index of the frame, from 0.
+        pts: Time of the frame in ticks (units of `VideoFacts.tick`).
+        planes: (y,), (y, u, v) or (r, g, b); uint8 or uint16 codes of `VideoFacts.bits` bits.
     """
 
     number: int
@@ -93,16 +93,16 @@ class VideoFrame:
 
 
 class VideoStream:
-    """A video, read from its start or from any frame on; each iteration opens the file again.
+    """Video whose frames are read from the start or from any frame on. Each iteration opens the file again.
 
     Args:
-        path: a file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
-        frames: use only this number of first frames, and do not check that the rest is complete.
-        limit: largest number of pixels per frame.
-        key: config key of `frames`, for errors.
+        path: A file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
+        frames: Number of first frames to use, without a check that the rest is complete; None for all frames.
+        limit: Largest number of pixels per frame.
+        key: Config key of `frames`, named in error messages.
 
     Raises:
-        UserError: the file is not a video, is cut short, changes its size or has an unknown pixel format.
+        UserError: If the file is not a video, is cut short, changes its frame size or has an unknown pixel format.
     """
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
@@ -122,9 +122,10 @@ class VideoStream:
         """Yield the frames from number `start` on, with the same values as in a full read.
 
         Args:
-            start: number of the first frame.
-            known: number and time of a frame that was read before. Where the times of the container agree with it, decoding
-                starts at a keyframe shortly before `start`; otherwise at the first frame, so that no number can shift.
+            start: Number of the first frame, from 0.
+            known: Number and time in ticks of a frame that was read before, or None. If the times in the container agree with
+                this frame, decoding starts at a keyframe shortly before `start`; otherwise at the first frame, so that no
+                number can shift.
         """
         number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
         facts, pts = self.facts, known[1] if known else 0
@@ -147,7 +148,7 @@ class VideoStream:
             raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
 
     def times(self) -> tuple[list[int], list[int]]:
-        """Read the sorted times of all frames and of the keyframes in ticks from the container, without decoding."""
+        """Return the sorted times in ticks of all frames and of the keyframes, read from the container without decoding."""
         shown, keys = [], []
         with self._opened() as (container, stream):
             for packet in container.demux(stream):
@@ -159,7 +160,7 @@ class VideoStream:
         return sorted(shown), sorted(keys)
 
     def _seek_to(self, start: int, known: tuple[int, int]) -> tuple[int, Iterator[tuple[int, Any]]]:
-        """Seek to a frame at or before `start`; return its number and the decoded frames from there on."""
+        """Seek to a frame at or before number `start`; return its number and the decoded frames from that frame on."""
         times, keys = self.times()
         number = {time: n for n, time in enumerate(times)}
         agreed = len(number) == len(times) and number.get(known[1]) == known[0]
@@ -179,7 +180,7 @@ class VideoStream:
         return 0, self._decoded()
 
     def _decoded(self, seek: int | None = None, number: int = 0) -> Iterator[tuple[int, Any]]:
-        """Yield (strictly rising time in ticks, frame) from the keyframe at time `seek` on, which has the index `number`."""
+        """Yield (time in ticks, frame), with times rising strictly, from the start or keyframe `number` (time `seek`) on."""
         import av
 
         begin, last = number, None
@@ -206,7 +207,7 @@ class VideoStream:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
-        """Open the container and its first stream of moving pictures."""
+        """Open the container, and yield it with its first stream of moving pictures (cover pictures do not count)."""
         av = import_optional("av", "reading video", "video", "PyAV")
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
@@ -260,7 +261,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
 
 
 def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:
-    """The number of frames, or else the end in seconds, that the container declares; None for an undeclared one."""
+    """Return the number of frames that the container declares, or else the end in seconds; None for an undeclared value."""
     if path.suffix.lower() == ".y4m":
         # The header has no count, but all frames have one size: a remainder is a frame cut short.
         with path.open("rb") as file:
@@ -280,7 +281,7 @@ def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: 
 
 
 def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int, tuple[int, int]]:
-    """Return the kind of planes, bits, and luma pixels per chroma sample. Raises UserError for other pixel formats."""
+    """Return the kind of planes, bits, and luma pixels per chroma sample (y, x); raise UserError for other pixel formats."""
     name = frame.format.name
     if yuv := _YUV.fullmatch(name):
         return "yuv", int(yuv[2] or 8), _SUBSAMPLED[yuv[1]]

@@ -1,7 +1,7 @@
-"""Reader of Zarr, versions 2 and 3, as a local folder or .zip (extra `zarr`).
+"""Reader of Zarr stores, versions 2 and 3, as a local folder or .zip (extra `zarr`).
 
-The metadata are read and checked here; only a store that uses known compressions and lies wholly in its folder reaches the
-library, whose codecs include one that unpickles.
+This module reads and checks the metadata itself. Only a store that uses known compressions and lies wholly in its folder
+reaches the Zarr library, whose codecs include one that unpickles.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ MAX_METADATA = 2**24  # bytes of one metadata file
 
 
 class ZarrReader(ArrayReader):
-    """Arrays are named by their path in the store, a single one at its top by the store's own name.
+    """Reader of a Zarr store. An array is named by its path in the store; a single array at the top has the store's own name.
 
-    Arrays with named dimensions are decoded as xarray does: missing is NaN.
+    Arrays with named dimensions are decoded as in xarray: missing values become NaN.
     """
 
     name = "zarr"
@@ -89,7 +89,7 @@ class ZarrReader(ArrayReader):
             return _decoded(np.asarray(array[part]), meta)
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """As in the base class, from the group of the movie and its parents, with version, chunks and compression."""
+        """Read what an output keeps besides values from the movie's group and parents, and version, chunks and compression."""
         with self._errors():
             listed = {variable.name: variable for variable in self.listing().variables}
             top = _library().open(self._store(), mode="r")
@@ -128,12 +128,12 @@ class ZarrReader(ArrayReader):
         return meta, _library().open_array(store=self._store(), mode="r", **options)
 
     def _store(self) -> Any:
-        """The store of the library, whose files `_arrays` has checked."""
+        """Return the Zarr library's store object for the folder or zip file, after `_arrays` has checked the files."""
         storage = _library().storage
         return storage.LocalStore(self.path, read_only=True) if self.path.is_dir() else storage.ZipStore(self.path, mode="r")
 
     def _arrays(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(name, metadata) of every array. Raises UserError when any metadata or file of the store leads out of it."""
+        """Yield (name, metadata) of every array; raise UserError if metadata or a file of the store leads out of the store."""
         with self._errors():
             files = self._metadata_files()
             for path, text in sorted(files.items()):
@@ -146,7 +146,7 @@ class ZarrReader(ArrayReader):
                     yield folder or self.path.name.split(".")[0], {**meta, "folder": folder, "attributes": attrs}
 
     def _metadata_files(self) -> dict[str, str]:
-        """The texts of all metadata files by their path in the store."""
+        """Return the text of each metadata file by the file's path in the store."""
         wanted = (*FILES, ".zattrs", ".zmetadata")
         files: dict[str, str] = {}
         if self.path.is_dir():
@@ -193,7 +193,7 @@ def _library() -> Any:
 
 
 def is_zarr_store(path: Path) -> bool:
-    """Whether a folder or zip file has Zarr metadata at its top level."""
+    """Return True if a folder or zip file has Zarr metadata at its top level."""
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
     with reader_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:
@@ -201,7 +201,7 @@ def is_zarr_store(path: Path) -> bool:
 
 
 def _member(top: Any, name: str) -> Any:
-    """An array or a group of the store; the store itself when it is a single array."""
+    """Return the array or group `name` of the opened store `top`, or `top` itself if the store is a single array."""
     return top[name] if name and hasattr(top, "group_keys") else top
 
 
@@ -210,7 +210,7 @@ def _attributes(item: Any) -> dict[str, Any]:
 
 
 def _compressors(array: Any) -> list[dict[str, Any]] | None:
-    """Plain values, for an array of float32. Filters are left out, since they depend on the type that is stored."""
+    """Return an array's compressors as plain values, set for float32; leave out filters, which depend on the stored type."""
     out = [codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config() for codec in array.compressors]
     for codec in out:
         if "typesize" in codec.get("configuration", {}):
@@ -219,7 +219,7 @@ def _compressors(array: Any) -> list[dict[str, Any]] | None:
 
 
 def _problem(meta: Mapping[str, Any]) -> str | None:
-    """Why an array cannot be used; None for a good array."""
+    """Return the reason why an array with the metadata `meta` cannot be used, or None for a good array."""
     try:
         dtype = np.dtype(_dtype(meta))
     except (TypeError, ValueError):
@@ -238,7 +238,7 @@ def _problem(meta: Mapping[str, Any]) -> str | None:
 
 
 def _codec_names(codecs: list[Any]) -> Iterator[str]:
-    """Names of codecs, also of the codecs inside of shards."""
+    """Yield the names of codecs, including the codecs inside of shards."""
     for codec in codecs:
         name = codec if isinstance(codec, str) else str(codec.get("name", codec.get("id")))
         yield name
@@ -263,7 +263,7 @@ def _dims(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _decoded(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
-    """xarray's conventions, for arrays with named dimensions: missing values become NaN, packed ones are unpacked."""
+    """Decode an array as xarray does, if its dimensions have names: missing values become NaN, packed ones are unpacked."""
     attrs = meta["attributes"]
     if _dims(meta) is None:
         return values
@@ -281,7 +281,7 @@ def _decoded(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
 
 
 def _number(value: Any, dtype: np.dtype) -> float | None:
-    """A fill value from JSON: a number, or (floats in version 3) base64 of a little-endian double; None and NaN need no mask."""
+    """Parse a fill value (number, or base64 of a little-endian double in version 3); return None if no mask is needed."""
     if isinstance(value, str):
         if value in ("NaN", "Infinity", "-Infinity"):
             return None if value == "NaN" else float(value)

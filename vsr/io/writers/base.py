@@ -1,4 +1,4 @@
-"""Interfaces of the writers: `ArrayWriter` for a format, `Sink` for an output, `Journal` for progress that survives a kill."""
+"""Interfaces of the writers (`ArrayWriter`, `Sink`), and the record of an output's progress (`Journal`)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMET
 
 
 class Sink(ABC):
-    """Receives SR frames and writes them to a target path. Nothing appears under that path before `finish`.
+    """Receiver of super-resolved (SR) frames, which writes them to a target path. Nothing appears there before `finish`.
 
     Frames are counted over all movies of the file, one movie after the other. Leaving a `with` block closes the sink.
 
     Attributes:
-        done: number of frames that need not be written again: the frames that an interrupted run with the same identity stored,
+        done: Number of frames that need not be written again: the frames that an interrupted run with the same identity stored,
             and every frame passed to `write` since then.
     """
 
@@ -37,29 +37,29 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, start: int, frames: np.ndarray) -> None:
-        """Append frames. The sink may store them later than it returns.
+        """Append frames. The sink may hold frames in memory and store them in a later call.
 
         Args:
-            start: number of the first frame; always equal to `done`.
+            start: Number of the first frame; always equal to `done`.
             frames: (t, C, H, W) float32 in physical units.
         """
 
     @abstractmethod
     def flush(self) -> None:
-        """Make the written frames durable and record their number, so that a later kill costs only later frames."""
+        """Sync written frames to disk and record their number, so that a later kill loses only later frames."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Make all frames durable, check the size and move the file to its target, replacing an existing one.
+        """Sync all frames, check that the file is complete and move it to its target, replacing an existing file.
 
         Raises:
-            ValueError: frames are missing.
-            UserError: the file cannot be written.
+            ValueError: Frames are missing.
+            UserError: The file cannot be written.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Release handles and the lock. Flushed frames stay for a later run unless `finish` was called. May be called twice."""
+        """Release handles and the lock; may be called twice. Flushed frames stay for a later run unless `finish` was called."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -73,16 +73,16 @@ class Sink(ABC):
 
 
 class ArrayWriter(ABC):
-    """Writer of one format of array files. A subclass per format; `vsr.io.formats` lists them.
+    """Writer of one format of array files. Each format has a subclass; `vsr.io.formats` lists them.
 
     Attributes:
-        name: the key of the format in `vsr.io.formats.FORMATS`.
-        suffixes: endings of the names of such files, in small letters.
-        title: name of the format, and of its version, for the user.
-        has_attributes: a file holds units, names of dimensions and other attributes.
-        field_kinds: kinds of NumPy's dtypes that a `Field` may have; "" for a format without fields.
-        single_array: a file holds one array, so that several variables become its channels.
-        folder: an output is a folder.
+        name: Key of the format in `vsr.io.formats.FORMATS`.
+        suffixes: Endings of the names of such files, in small letters.
+        title: Name of the format, with its version, for the user.
+        has_attributes: True if a file can hold units, names of dimensions and other attributes.
+        field_kinds: Kinds of NumPy's dtypes that a `Field` may have; "" for a format without fields.
+        single_array: True if a file holds one array only, so that several variables become its channels.
+        folder: True if an output is a folder.
     """
 
     name: str
@@ -95,47 +95,47 @@ class ArrayWriter(ABC):
 
     @abstractmethod
     def sink(self, journal: Journal, template: Template) -> Sink:
-        """Open the output of a journal, which belongs to the sink from now on. Raises UserError when the disk has no room."""
+        """Return a sink for the output of `journal`, which the sink then owns. Raises UserError if the disk has no room."""
 
     def needs_dims(self, origin: str) -> bool:
-        """Whether unnamed dimensions must get a name when the input has the format `origin`."""
+        """Return True if unnamed dimensions must get names when the input has the format `origin`."""
         return False
 
     def valid_names(self, names: Sequence[str]) -> list[str]:
-        """Return names that the format accepts, all different, for arrays and fields with the given names."""
+        """Return one unique name that the format accepts for each given name of an array or field."""
         return list(names)
 
     def target_problem(self, path: Path) -> str | None:
-        """Return the reason why an output must not replace `path`; None when it may."""
+        """Return the reason why an output must not replace an existing `path`; None if replacing is allowed."""
         return None
 
 
 class Journal:
-    """Records who writes a target, which run it belongs to (`identity`) and how many frames are stored.
+    """Record of the progress of one output: the run that writes it (`identity`) and the number of stored frames.
 
-    Three files beside the target: `.NAME.part` is the unfinished file or folder, `.NAME.part.json` describes it and is replaced
-    atomically, `.NAME.part.lock` is locked while a process writes. A kill is harmless because the data are made durable before
-    `record` is called, and data that `record` did not confirm are not used.
+    Three files lie beside the target: `.NAME.part` is the unfinished file or folder, `.NAME.part.json` describes it and is
+    replaced atomically, `.NAME.part.lock` is locked while a process writes. A kill is harmless because the data are synced to
+    disk before `record` is called, and data that `record` did not confirm are not used.
 
     Attributes:
-        partial: path to write to; a file or a folder.
-        spare: a second path, for writers that build the final file from the partial one; ignored after a kill.
-        done: number of frames that the last `record` confirmed; 0 for a new file.
-        state: plain values that the writer recorded with `done`.
-        resumed: whether an unfinished output with the same identity exists.
+        partial: Path of the unfinished file or folder, to which the writer writes.
+        spare: A second path, for writers that build the final file from the partial one; ignored after a kill.
+        done: Number of frames that the last `record` confirmed; 0 for a new file.
+        state: Plain values that the writer recorded with `done`.
+        resumed: True if an unfinished output with the same identity exists.
     """
 
     def __init__(self, target: Path, identity: Mapping[str, Any], *, overwrite: bool = False, folder: bool = False) -> None:
         """Lock the target and look for the unfinished output of an interrupted run.
 
         Args:
-            target: the file or folder that appears at `finish`.
-            identity: everything that the frames depend on, as JSON values. Only an output with the same identity is continued.
-            overwrite: discard an unfinished output with another identity, and replace an existing target at `finish`.
-            folder: whether the target is a folder. `finish` then replaces the whole folder, so the writer must check it first.
+            target: The file or folder that appears at `finish`.
+            identity: Everything that the frames depend on, as JSON values. Only an output with the same identity is continued.
+            overwrite: Discard an unfinished output with another identity, and replace an existing target at `finish`.
+            folder: True if the target is a folder. `finish` then replaces the whole folder, so the writer must check it first.
 
         Raises:
-            UserError: the target exists, another process writes it, an unfinished output has another identity, or the folder
+            UserError: The target exists, another process writes it, an unfinished output has another identity, or the folder
                 around the target cannot be written.
         """
         self.target = Path(target)
@@ -179,7 +179,7 @@ class Journal:
             self.done, self.state, self.resumed = known["done"], known["state"], True
 
     def start_over(self) -> None:
-        """Forget and delete the unfinished output of an earlier run."""
+        """Delete the unfinished output of an earlier run and reset the progress to 0 frames."""
         self.done, self.state, self.resumed = 0, {}, False
         with writing_errors(self.target):
             self.path.unlink(missing_ok=True)  # first: without it a partial is worth nothing
@@ -187,14 +187,14 @@ class Journal:
             _remove(self.spare)
 
     def record(self, done: int, **state: Any) -> None:
-        """Confirm that frames are durable.
+        """Record durably that the first `done` frames are on disk.
 
         Args:
-            done: number of durable frames.
-            state: plain values that the writer needs to continue.
+            done: Number of frames that are synced to disk.
+            state: Plain values that the writer needs to continue.
 
         Raises:
-            UserError: the disk is full, or writing is not permitted.
+            UserError: The disk is full, or writing is not permitted.
         """
         state = {**self.state, **state}
         text = json.dumps({"identity": self.identity, "done": done, "state": state})
@@ -210,7 +210,7 @@ class Journal:
         self.done, self.state = done, state
 
     def finish(self) -> None:
-        """Move the complete and synced partial output to the target, delete the record and unlock."""
+        """Move the complete and synced partial output to the target, delete the record and unlock the target."""
         old = self.target.with_name(f".{self.target.name}.old")
         with writing_errors(self.target, self.done):
             if self.target.is_dir() and not self.target.is_symlink():  # a rename does not replace a folder with files in it
@@ -225,7 +225,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Unlock. The recorded progress stays for a later run."""
+        """Unlock the target. The recorded progress stays on disk for a later run."""
         if self._lock is not None:
             with suppress(OSError):
                 self._lock_path.unlink(missing_ok=True)
@@ -235,7 +235,7 @@ class Journal:
 
 @contextmanager
 def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
-    """Turn what the file system refuses into a UserError that says what to type; `done`: frames that are kept."""
+    """Turn an OSError in the `with` block into a UserError with advice, which says that `done` frames of `target` are kept."""
     try:
         yield
     except OSError as error:
@@ -255,7 +255,7 @@ def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
 
 
 def sync_output(path: Path) -> None:
-    """Make a file's contents durable, or a folder's list of names."""
+    """Sync the content of a file, or the list of names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -264,7 +264,7 @@ def sync_output(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """A file, link or folder with all that is in it, if there is one."""
+    """Remove a file, a link, or a folder with all its content. Do nothing if the path does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -272,7 +272,7 @@ def _remove(path: Path) -> None:
 
 
 def _locked(path: Path, target: Path) -> int:
-    """The handle of the lock file, locked; the operating system unlocks it when the process ends, however it ends."""
+    """Lock the lock file of a target and return its handle. The operating system unlocks it when the process ends or dies."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -290,7 +290,7 @@ def _locked(path: Path, target: Path) -> int:
 
 
 def _journal(path: Path) -> dict[str, Any] | None:
-    """Read a record; None when there is none or it is damaged."""
+    """Read the record of a journal; return None if the record is missing or damaged."""
     with suppress(OSError, ValueError):
         known = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(known, dict) and known.keys() == {"identity", "done", "state"}:
@@ -299,7 +299,7 @@ def _journal(path: Path) -> dict[str, Any] | None:
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ, with the values where they are short."""
+    """Return the keys whose values differ between two identities, each with both values if these are short."""
     out: list[str] = []
     for key in sorted({*old, *new}):
         if old.get(key) != new.get(key):

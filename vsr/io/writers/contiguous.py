@@ -1,7 +1,7 @@
-"""Writer of files whose pixels lie in one piece: all else is written once, then pixels go straight to their place.
+"""Writer of uncompressed array files: everything else is written first, then pixels go straight to their place in the file.
 
-No library has the file open while pixels are written, so a kill cannot damage what makes it readable, and a run that was killed
-and continued gives the same bytes as one that was not. The price is that the pixels are not compressed.
+No library has the file open while pixels are written, so a kill cannot make the file unreadable, and a run that was killed and
+continued gives the same bytes as an uninterrupted run. The price is that the pixels are not compressed.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ METADATA = 2**20  # bytes that a file may need besides pixels and fields, on the
 
 
 class ContiguousWriter(ArrayWriter):
-    """Writer of a format whose files are written in two steps: `create` makes all but the pixels, `ContiguousSink` adds them.
+    """Writer of files that are made in two steps: `create` writes all but the pixels, `ContiguousSink` adds the pixels.
 
     Attributes:
-        packs: `pack` makes the final file of the complete one, which needs twice the space.
+        packs: True if `pack` makes the final file from the complete unpacked file, which needs twice the space.
     """
 
     packs: bool = False
 
     @abstractmethod
     def create(self, path: Path, template: Template) -> list[int]:
-        """Write the file without its pixels. Returns the byte offset of each array."""
+        """Write the file without its pixels and return the byte offset of each array."""
 
     def storage_order(self, template: Template) -> str:
-        """The axes of an array in the order of storage, the last one fastest."""
+        """Return the letters of an array's axes in the order of storage; the last axis varies fastest."""
         return template.axes
 
     def pack(self, spool: Path, target: Path, template: Template) -> None:
-        """Make the final file `target` from the complete file `spool`; only formats with `packs` override it."""
+        """Make the final file `target` from the complete unpacked file `spool`; only formats with `packs` override this."""
         raise TypeError(f"{type(self).__name__} does not pack its files")
 
     def sink(self, journal: Journal, template: Template) -> Sink:
@@ -53,22 +53,22 @@ class ContiguousWriter(ArrayWriter):
 
 
 class ContiguousSink(Sink):
-    """Sink of .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3.
+    """Sink that writes pixels into .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3 files.
 
-    Frames lie together in the file, and writing is as fast as the disk, where time comes before rows and columns in the order of
-    storage. Where it does not (HDF5 and NetCDF with axes such as "yxt"), each block of frames touches the whole file.
+    If time comes before rows and columns in the order of storage, frames lie together in the file, and writing is as fast as
+    the disk. Otherwise (HDF5 and NetCDF with axes such as "yxt") each block of frames touches the whole file.
     """
 
     def __init__(self, journal: Journal, template: Template, writer: ContiguousWriter) -> None:
-        """Continue the partial of the journal, or create one with its full size on the disk.
+        """Continue the unfinished file of the journal, or create a file and reserve its full size on the disk.
 
         Args:
-            journal: of the target; belongs to the sink from now on.
-            template: content of the file beside its pixels.
-            writer: the writer of the format.
+            journal: Record of the target's progress; belongs to the sink from now on.
+            template: Description of the file without its pixels.
+            writer: The writer of the format.
 
         Raises:
-            UserError: the disk has no room for the file.
+            UserError: The disk has no room for the file.
         """
         self._journal, self._template, self._writer = journal, template, writer
         self._order = writer.storage_order(template)
@@ -179,7 +179,7 @@ class ContiguousSink(Sink):
 
 
 def to_contiguous_order(frames: np.ndarray, order: str) -> np.ndarray:
-    """(t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1, a c that is not wanted must be 1 long."""
+    """Return frames (t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1, and C must be 1 without c."""
     letters = [letter for letter in order if letter != "n"]
     values = frames if "c" in letters else frames[:, 0]
     have = "tcyx" if "c" in letters else "tyx"
@@ -197,14 +197,14 @@ def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice]
     larger. The file is not memory-mapped, so memory use stays small.
 
     Args:
-        handle: file descriptor.
-        offset: position of the array's first byte.
-        sizes: shape of the array.
-        part: a slice per axis.
-        values: of the shape of the part.
+        handle: Descriptor of the file, open for reading and writing.
+        offset: Position of the array's first byte.
+        sizes: Shape of the array.
+        part: A slice for each axis.
+        values: Values in the shape of the part.
 
     Raises:
-        OSError: the file cannot be read or written.
+        OSError: The file cannot be read or written.
     """
     stride = ITEM * math.prod(sizes[1:])
     first = offset + part[0].start * stride
@@ -225,7 +225,7 @@ def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice]
 
 
 def _run(whole: Sequence[bool], values: np.ndarray) -> int:
-    """Count the bytes that lie together in the file."""
+    """Return the number of bytes of `values` that lie together in the file."""
     last = max(i for i, complete in enumerate(whole) if not complete)
     return ITEM * math.prod(values.shape[last:])
 
@@ -244,7 +244,7 @@ def _read(handle: int, into: np.ndarray, at: int) -> None:
 
 
 def _check_room(path: Path, size: int, metadata: int) -> None:
-    """Raise OSError or UserError before a library, which may crash instead, meets a full disk or a limit."""
+    """Raise OSError or UserError if the file cannot get `size` bytes; a library that meets a full disk may crash instead."""
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise UserError(
@@ -257,7 +257,7 @@ def _check_room(path: Path, size: int, metadata: int) -> None:
 
 
 def _reserve(handle: int, size: int) -> None:
-    """Give the file its size, and its room on the disk where the operating system can."""
+    """Set the size of a file, and reserve its room on the disk where the operating system can."""
     os.ftruncate(handle, size)
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, size)

@@ -1,4 +1,4 @@
-"""Coordinates of a finer grid: where SR pixels lie between and around the centres of LR pixels."""
+"""Coordinates of a finer grid: the positions of SR pixels between and around the centres of LR pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ def refine_coordinates(values: np.ndarray, scale: int, axis: int = 0, period: fl
     Coordinates with more dimensions (curvilinear grids) are refined along one axis after the other, which is bilinear.
 
     Args:
-        values: numbers of any shape; integers become float64, floats keep their precision.
+        values: Numbers of any shape; integers become float64, floats keep their precision.
         scale: HR pixels per LR pixel.
-        axis: the axis to refine.
+        axis: The axis to refine.
+        period: Period of an angle (360 degrees), whose jumps between neighbours are interpolated the short way; None otherwise.
+
+    Raises:
+        ValueError: The axis has fewer than two pixels.
     """
     length = values.shape[axis]
     if length < 2:
@@ -39,6 +43,6 @@ def refine_coordinates(values: np.ndarray, scale: int, axis: int = 0, period: fl
 
 
 def coordinate_period(attrs: Mapping[str, Any]) -> float | None:
-    """360 for a coordinate whose CF attributes say that it is an angle in degrees that goes round, else None."""
+    """Return 360.0 for a coordinate whose CF attributes declare a longitude, else None."""
     east = str(attrs.get("units", "")).lower() in ("degrees_east", "degree_east", "degrees_e", "degree_e")
     return 360.0 if east or attrs.get("standard_name") == "longitude" else None

@@ -1,4 +1,4 @@
-"""Writer of HDF5: arrays with dimension scales, labels and attributes. Not compressed, see `create_hdf5_dataset`."""
+"""Writer of HDF5 files: uncompressed arrays (see `vsr.io.writers.contiguous`) with dimension scales, labels and attributes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EARLY = {"libver": ("earliest", "v108")}
 
 
 def hdf5_contiguous_properties() -> Any:
-    """Creation properties: contiguous, given its place in the file at once, and not filled."""
+    """Return the HDF5 creation properties of a dataset that is contiguous, allocated at once, and not filled."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -25,18 +25,18 @@ def hdf5_contiguous_properties() -> Any:
 
 
 def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int]) -> h5py.Dataset:
-    """A float32 dataset for `ContiguousSink` to write to."""
+    """Create an empty float32 dataset in one piece, into which `ContiguousSink` writes."""
     return group.create_dataset(name, tuple(shape), FLOAT, dcpl=hdf5_contiguous_properties(), track_times=False)
 
 
 def hdf5_offsets(path: Path, names: Iterable[str]) -> list[int]:
-    """Byte offsets of the pixels of each array in a closed file."""
+    """Return the byte offset of the pixels of each named array in a closed HDF5 file."""
     with h5py.File(path, "r") as file:
         return [int(file[name].id.get_offset()) for name in names]
 
 
 class HDF5Writer(ContiguousWriter):
-    """HDF5 that every version since 1.8 reads."""
+    """Writer of HDF5 files that every HDF5 version since 1.8 reads."""
 
     name = "hdf5"
     suffixes = (".h5", ".hdf5")
@@ -44,7 +44,7 @@ class HDF5Writer(ContiguousWriter):
     field_kinds = "iufOSU"
 
     def create(self, path: Path, template: Template) -> list[int]:
-        """One-dimensional fields become scales of the dimensions that they name."""
+        """Write a file without pixels and return each array's byte offset. One-dimensional fields become dimension scales."""
         with h5py.File(path, "w", **EARLY) as file:
             for group, attrs in template.group_attrs.items():
                 _set(file.require_group(group or "/"), attrs)

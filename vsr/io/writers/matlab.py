@@ -1,4 +1,4 @@
-"""Writer of MATLAB 7.3: HDF5 behind MATLAB's own header, dimensions reversed, classes as attributes.
+"""Writer of MATLAB 7.3 files: HDF5 behind MATLAB's own header, with reversed dimensions and classes as attributes.
 
 Inputs of older versions become 7.3 as well: older versions hold 2 GB at most and cannot be written piece by piece.
 """
@@ -21,7 +21,7 @@ TEXT = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created by: vsr HDF5 schema 1.0
 
 
 class MatlabWriter(ContiguousWriter):
-    """MATLAB 7.3."""
+    """Writer of MATLAB 7.3 files."""
 
     name = "matlab"
     suffixes = (".mat",)
@@ -36,7 +36,7 @@ class MatlabWriter(ContiguousWriter):
         return [_identifier(name, taken) for name in names]
 
     def create(self, path: Path, template: Template) -> list[int]:
-        """Dimensions are stored in reverse, so that MATLAB sees them in the order of `axes`."""
+        """Write a file without pixels and return each array's byte offset. Dimensions are stored in reverse, as in MATLAB."""
         with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
             for name in template.names:
                 dataset = create_hdf5_dataset(file, name, template.array_shape[::-1])
@@ -53,7 +53,7 @@ class MatlabWriter(ContiguousWriter):
 
 
 def _identifier(name: str, taken: set[str]) -> str:
-    """A name that MATLAB accepts and that is not in `taken`: "run/a/2 m" -> "x2_m"."""
+    """Convert a name to one that MATLAB accepts and that is not in `taken`, and add it there: "run/a/2 m" -> "x2_m"."""
     word = re.sub(r"\W", "_", name.rpartition("/")[2], flags=re.ASCII)
     word = (word if word[:1].isalpha() else f"x{word}")[:60]
     out, number = word, 1

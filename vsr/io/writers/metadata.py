@@ -1,4 +1,4 @@
-"""Coordinates, scalars and attributes that go from the file of a movie to the file of the finer movie."""
+"""Selection of the coordinates, scalars and attributes that the output takes over from the file of a movie."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees
 
 
 def metadata_attributes(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
-    """The attributes of the movie's arrays that still hold for float32 values on the finer grid."""
+    """Return the attributes of each array of the movie that still hold for float32 values on the finer grid."""
     dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
     names = {entry.name.rpartition("/")[2] for entry in fields}
     out: list[dict[str, Any]] = []
@@ -36,18 +36,18 @@ def metadata_attributes(metadata: Metadata, fields: Sequence[Field]) -> tuple[di
 
 
 def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
-    """Select the arrays of the file that accompany the movie into the output, and refine them along rows and columns.
+    """Return the arrays of the file that accompany the movie into the output, refined along rows and columns.
 
     These are scalars, coordinates, and the cell bounds of coordinates that are not refined. An array is a coordinate if it has
     the name of its dimension, is attached as an HDF5 dimension scale, is named by an attribute `coordinates` or `grid_mapping`,
     or has units or a standard name of latitude or longitude. All other arrays are data on the coarse grid and stay behind.
 
     Args:
-        reader: the reader of the input.
-        metadata: the metadata of the movie.
-        axes: the letter of each of the movie's dimensions.
-        scale: output pixels per input pixel, along rows and along columns.
-        decode: unpack unchanged arrays too, for output formats without packing.
+        reader: The reader of the input.
+        metadata: The metadata of the movie.
+        axes: The letter of each of the movie's dimensions.
+        scale: Output pixels per input pixel, along rows and along columns.
+        decode: Unpack unchanged arrays too, for output formats without packing.
     """
     letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
     named = _named(metadata)
@@ -65,7 +65,7 @@ def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, sc
 
 
 def _named(metadata: Metadata) -> set[str]:
-    """Names in the attributes `coordinates` and `grid_mapping` ("crs: x y" names all three)."""
+    """Return all names in the attributes `coordinates` and `grid_mapping`; "crs: x y" gives three names."""
     attrs = [*metadata.attrs, *metadata.groups.values()]
     texts = [str(found[key]) for found in attrs for key in ("coordinates", "grid_mapping") if key in found]
     return {word.strip(":") for text in texts for word in text.split()}
@@ -81,12 +81,12 @@ def _is_coordinate(entry: Neighbour, letters: Mapping[str, str], named: set[str]
 
 
 def _moved(entry: Neighbour, letters: Mapping[str, str]) -> list[int]:
-    """The axes along which the finer grid has other points."""
+    """Return the axes of an array that are refined: rows and columns."""
     return [axis for axis, dim in enumerate(entry.dims) if letters.get(dim) in ("y", "x")]
 
 
 def _finer(reader: ArrayReader, entry: Neighbour, letters: Mapping[str, str], scale: int, decode: bool) -> Field | None:
-    """None for an array that cannot be refined: texts, a single pixel, too large, dimensions without a name."""
+    """Read and refine an array. Return None for texts, a single pixel, unnamed dimensions, or too large arrays."""
     axes = _moved(entry, letters)
     if scale == 1 or not axes:
         return _as_it_is(reader, entry, decode)
@@ -114,7 +114,7 @@ def _as_it_is(reader: ArrayReader, entry: Neighbour, decode: bool) -> Field | No
 
 
 def _decoded(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """CF's packing undone: float64, missing is NaN; values that are not packed as they are."""
+    """Undo CF packing: return float64 values, NaN where missing. Values that are not packed are returned unchanged."""
     numbers = {key: attrs[key] for key in PACKING if isinstance(attrs.get(key), int | float | np.number)}
     missing = [numbers[key] for key in ("_FillValue", "missing_value") if key in numbers and not np.isnan(numbers[key])]
     if not missing and "scale_factor" not in numbers and "add_offset" not in numbers:

@@ -1,4 +1,4 @@
-"""Writer of NetCDF-4 through h5netcdf, with the dimensions and attributes of CF. Times are copied, not decoded."""
+"""Writer of NetCDF-4 files through h5netcdf, with CF dimensions and attributes. Times are copied, not decoded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vsr.io.writers.template import Template
 
 
 class NetCDFWriter(ContiguousWriter):
-    """NetCDF-4."""
+    """Writer of NetCDF-4 files."""
 
     name = "netcdf"
     suffixes = (".nc",)
@@ -30,7 +30,7 @@ class NetCDFWriter(ContiguousWriter):
         return True
 
     def create(self, path: Path, template: Template) -> list[int]:
-        """All dimensions have a fixed length: one that can grow would cut the array into chunks."""
+        """Write a file without pixels and return each array's byte offset. No dimension can grow, as this would need chunks."""
         h5netcdf = _library("h5netcdf")
         if template.dims is None:
             template = replace(template, dims=tuple(DIMENSION_NAMES[letter] for letter in template.axes))
@@ -61,13 +61,13 @@ def _group(file: Any, path: str) -> Any:
 
 
 def _home(dim: str, template: Template) -> str:
-    """The group of a dimension: the group of the coordinate with its name, or else of the movie."""
+    """Return the group that defines a dimension: the group of the coordinate of the same name, or else of the movie."""
     homes = [entry.name.rpartition("/")[0] for entry in template.fields if entry.name.rpartition("/")[2] == dim]
     return min(homes, key=len) if homes else template.names[0].rpartition("/")[0]
 
 
 def _storable(values: np.ndarray) -> np.ndarray:
-    """The values in a type that NetCDF has."""
+    """Convert values to a type that NetCDF has: texts to strings of variable length, float16 to float32."""
     if values.dtype.kind in "OU":
         return values.astype(h5py.string_dtype())
     return values.astype(np.float32) if values.dtype == np.float16 else values

@@ -1,4 +1,4 @@
-"""Writers of NumPy's .npy, which holds only the pixels, and .npz, which also holds coordinates as members."""
+"""Writers of NumPy's .npy files, which hold only the pixels, and .npz files, which also hold coordinates as members."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 2**22  # bytes copied at once
 
 
 class NpyWriter(ContiguousWriter):
-    """NumPy's .npy: one array."""
+    """Writer of NumPy's .npy files, which hold one array."""
 
     name = "npy"
     suffixes: tuple[str, ...] = (".npy",)
@@ -24,12 +24,12 @@ class NpyWriter(ContiguousWriter):
     single_array = True
 
     def storage_order(self, template: Template) -> str:
-        """The order of storage in which frames lie together: reversed (Fortran's) for axes that end with time, such as "yxt"."""
+        """Return the order of storage in which frames lie together: reversed (Fortran's) if time comes last, as in "yxt"."""
         reverse = template.axes.rindex("t") > max(map(template.axes.index, "yx"))
         return template.axes[::-1] if reverse else template.axes
 
     def create(self, path: Path, template: Template) -> list[int]:
-        """Each array is a header with room for its pixels behind it."""
+        """Write a header for each array, leave room for its pixels behind it, and return the byte offsets of the pixels."""
         shape, fortran = template.array_shape, self.storage_order(template) != template.axes
         header = {"descr": np.lib.format.dtype_to_descr(FLOAT), "fortran_order": fortran, "shape": shape}
         offsets: list[int] = []
@@ -42,7 +42,7 @@ class NpyWriter(ContiguousWriter):
 
 
 class NpzWriter(NpyWriter):
-    """NumPy's .npz: the headers and pixels of several .npy files, packed into a zip at the end."""
+    """Writer of NumPy's .npz files: headers and pixels are written as in .npy files, and packed into a zip at the end."""
 
     name = "npz"
     suffixes = (".npz",)
@@ -52,7 +52,7 @@ class NpzWriter(NpyWriter):
     packs = True
 
     def pack(self, spool: Path, target: Path, template: Template) -> None:
-        """Pack the stored array and the fields into an uncompressed .npz, whose members can be memory-mapped."""
+        """Pack the arrays in `spool` and the fields into an uncompressed .npz, whose members can be memory-mapped."""
         count = len(template.names)
         with spool.open("rb") as file, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for name in template.names:

@@ -1,4 +1,4 @@
-"""Outputs: array files (`open_array_sink`), videos and pictures (`open_stream_pair`)."""
+"""Functions that open outputs: array files (`open_array_sink`), videos and pictures (`open_stream_pair`)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ __all__ = ["Field", "Template", "open_array_sink", "open_stream_pair"]
 
 
 def open_array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
-    """Open an output file for writing, or continue one that an interrupted run with the same identity and template left.
+    """Open an array file for writing, or continue one that an interrupted run with the same identity and template left.
 
     Args:
-        path: the target; its ending must be one of the template's format.
-        template: content of the file beside its pixels.
-        identity: all that the frames depend on, plain values: checkpoint, input, options.
-        overwrite: see `Journal`.
+        path: The target; its suffix must belong to the template's format.
+        template: Description of the file without its pixels.
+        identity: Everything that the frames depend on, as plain values: checkpoint, input, options.
+        overwrite: Replace an existing file, and discard an unfinished one with another identity (`Journal`).
 
     Raises:
-        UserError: the path cannot be written (exists, no room, no permission, another writer, another identity).
+        ValueError: The template contradicts itself, the suffix or the format.
+        UserError: The path cannot be written (exists, no room, no permission, another writer, another identity).
     """
     path, writer = Path(path), load_format_writer(template.format)
     template.check()
@@ -65,20 +66,20 @@ def open_stream_pair(
     look-ahead.
 
     Args:
-        input: path of the video, picture or folder.
-        output: path of the result; its suffix decides how it is stored (`VideoSink`, `PictureSink`).
-        scale: of the network.
-        channels: of the network; with "luma", colour is enlarged by bicubic interpolation.
-        identity: everything that the frames depend on; name, size and date of the input are added.
-        overwrite: as in `Journal`.
-        frames: number of frames to use from the beginning; None for all.
-        crf: as in `VideoSink`.
-        preset: as in `VideoSink`.
-        audio: as in `VideoSink`.
-        comment: as in `VideoSink`.
+        input: Path of the video, picture or folder.
+        output: Path of the result; its suffix decides how the result is stored (`VideoSink`, `PictureSink`).
+        scale: SR pixels per LR pixel along each axis.
+        channels: Input of the network; with "luma", colour is enlarged by bicubic interpolation.
+        identity: Everything that the frames depend on; name, size and date of the input are added.
+        overwrite: Replace an existing output (`Journal`).
+        frames: Number of frames to use from the beginning; None for all.
+        crf: Quality of H.264 (`VideoSink`).
+        preset: Preset of the encoder x264 (`VideoSink`).
+        audio: Keep the audio.
+        comment: Text of the tag `comment` of a video.
 
     Raises:
-        UserError: the input cannot be read, or the output cannot be written or cannot hold the result.
+        UserError: The input cannot be read, or the output cannot be written or cannot hold the result.
     """
     # These modules import torch, which array files do not need.
     from vsr.io.writers.pictures import open_picture_pair

@@ -1,4 +1,4 @@
-"""Upscaling of pictures to pictures: folders of numbered frames, or one picture, with colour and transparency."""
+"""Source and sink for upscaling pictures: folders of numbered frames, or one picture, with colour and transparency."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ GREY = np.array([0.299, 0.587, 0.114])
 
 
 class PictureSource(Source):
-    """Pictures of one size as frames. Chroma, transparency and header data go directly to the sink.
+    """Source of LR frames from pictures of one size. Chroma, transparency and header data go directly to the sink.
 
     Args:
-        files: pictures in order.
-        channels: of the network. "luma" of a colour picture is that of BT.601, as in `read_picture`.
-        beside: passes the data that do not go through the network to the sink.
+        files: The pictures, in order.
+        channels: Input of the network. With "luma", a colour picture gives its BT.601 luma, as in `read_picture`.
+        beside: Store that passes the data that bypass the network to the sink.
 
     Raises:
-        UserError: the pictures differ in size, or `read_picture_facts` refuses one.
+        UserError: The pictures differ in size, or `read_picture_facts` refuses one.
     """
 
     def __init__(self, files: list[Path], channels: Literal["luma", "rgb"], beside: Beside) -> None:
@@ -70,7 +70,7 @@ class PictureSource(Source):
         return values
 
     def _read(self, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the frame for the network and the arrays that bypass the network."""
+        """Return the frame for the network and the arrays (chroma, transparency) that bypass the network."""
         file, facts = self.files[number], self.facts[number]
         beside = [read_picture_alpha(file, facts)] if facts.alpha else []
         values = read_picture(file, "luma" if facts.grey else "rgb").values
@@ -83,20 +83,20 @@ class PictureSource(Source):
 
 
 class PictureSink(Sink):
-    """Writes SR frames as PNG or TIFF with the depth of the input: one file per frame in a folder, or one picture.
+    """Sink that writes SR frames as PNG or TIFF with the depth of the input: one file per frame in a folder, or one picture.
 
     A folder appears as a whole; before that it is `.NAME.part`, and `done` is the number of its durable files.
 
     Args:
-        path: the folder or file to write.
-        source: the source of the frames.
-        scale: of the network.
-        identity: as in `Journal`.
-        overwrite: as in `Journal`; a folder that holds other files is never replaced.
-        folder: whether the result is a folder.
+        path: The folder or file to write.
+        source: The source of the frames.
+        scale: SR pixels per LR pixel along each axis.
+        identity: Everything that the frames depend on (`Journal`).
+        overwrite: Replace an existing output (`Journal`); a folder that holds other files is never replaced.
+        folder: True if the result is a folder.
 
     Raises:
-        UserError: as `Journal`, and when the folder holds other files.
+        UserError: The output cannot be written (`Journal`), the folder holds other files, or two pictures would get one name.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class PictureSink(Sink):
         source.beside.begin(self.done)
 
     def write(self, start: int, frames: np.ndarray) -> None:
-        """Write SR frames (t, C, H, W) in codes 0..255; they are durable on return."""
+        """Write SR frames (t, C, H, W) in codes 0..255 and sync them to disk; `start` must equal `done`."""
         if start != self.done:
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with writing_errors(self.path, self.journal.done):
@@ -134,7 +134,7 @@ class PictureSink(Sink):
         self.journal.record(self.done)
 
     def flush(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing, as `write` has already synced the frames."""
 
     def finish(self) -> None:
         if self.done != len(self.names):
@@ -149,7 +149,7 @@ class PictureSink(Sink):
         self.journal.start_over()
 
     def _pixels(self, sr: np.ndarray, beside: np.ndarray | None, facts: PictureFacts) -> np.ndarray:
-        """Return (H, W, channels) in codes 0..255: grey or R'G'B', and transparency."""
+        """Return a picture (H, W, channels) in codes 0..255 from an SR frame: grey or R'G'B', then transparency."""
         enlarged = np.empty((0, *sr.shape[1:]))
         if beside is not None:
             enlarged = bicubic_up(torch.from_numpy(beside)[None], self.scale)[0].numpy().astype(np.float64)
@@ -164,12 +164,12 @@ class PictureSink(Sink):
 
 
 def _encode_picture(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes:
-    """Encode a picture.
+    """Encode a picture and return the bytes of the file.
 
     Args:
         pixels: (H, W, channels) in codes 0..255, not rounded.
         kind: "png" or "tiff".
-        facts: of the input; 16 bits per channel when the input has them, else 8.
+        facts: Properties of the input: the output has 16 bits per channel if the input has 16, else 8, and the same tags.
     """
     from PIL import Image
 
@@ -191,7 +191,7 @@ def _encode_picture(pixels: np.ndarray, kind: str, facts: PictureFacts) -> bytes
 
 
 def _deep_png(whole: np.ndarray, tags: dict[str, bytes]) -> bytes:
-    """Encode 16-bit colour with PyAV, since Pillow cannot, and insert the tags after the header."""
+    """Encode 16-bit colour as PNG with PyAV, since Pillow cannot, and insert the EXIF and ICC tags after the header."""
     try:
         import av
     except ImportError as error:
@@ -227,7 +227,7 @@ def open_picture_pair(
     overwrite: bool = False,
     frames: int | None = None,
 ) -> tuple[PictureSource, PictureSink]:
-    """Open source and sink for pictures, as `stream_pair`. File names stay, with .png for every format but TIFF."""
+    """Open source and sink for pictures, like `open_stream_pair`. File names stay, but the suffix is .png unless TIFF."""
     folder = input.is_dir()
     if not input.exists():
         raise UserError(f"{input}: no such file or folder; type input=PATH")

@@ -1,4 +1,4 @@
-"""Content of an output file beside its pixels (`Template`), in any format."""
+"""Description of an output file without its pixels (`Template`), for any format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ ITEM = 4  # bytes of a float32
 
 @dataclass(frozen=True)
 class Field:
-    """A coordinate, its bounds, a grid mapping or a scalar, complete. `name` is its path in the file.
+    """Array beside the pixels of an output file, complete in memory: a coordinate, its bounds, a grid mapping or a scalar.
 
-    `values` are as stored (packed ones stay packed, and then `attrs` says how).
+    Attributes:
+        name: Path of the array in the file.
+        dims: Name of each dimension.
+        values: Values as stored; packed values stay packed, and then `attrs` describes the packing.
+        attrs: Attributes of the array.
     """
 
     name: str
@@ -29,21 +33,21 @@ class Field:
 
 @dataclass(frozen=True)
 class Template:
-    """An SR file without its pixels: float32 little-endian arrays in physical units, NaN where values are missing.
+    """Description of an SR file without its pixels, which are little-endian float32 in physical units, NaN where missing.
 
     Attributes:
-        format: a key of `vsr.io.formats.FORMATS`.
-        names: one array, or several of the same shape that are the channels; paths within the file (.npy needs none).
-        axes: the meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; in .mat files in MATLAB's order.
+        format: Key of `vsr.io.formats.FORMATS`.
+        names: Paths within the file: one array, or several of the same shape that are the channels (.npy needs no name).
+        axes: Meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; in .mat files in MATLAB's order.
         shape: (movies, channels, T, H, W) of the output.
-        dims: a name for each of the axes, or None.
-        attrs: of each array: units, long_name ...
-        fields: coordinates and whatever else is small and carried over.
-        groups: attributes by path of the group, "" for the file.
-        history: a line about this run, put before the history that the file has; not part of its identity.
-        storage: options of the format (Zarr: version, compressors, consolidated).
-        left_out: names of the arrays of the input that the output does not have.
-        notes: what else differs from the input, in sentences for the user.
+        dims: Name of each axis, or None.
+        attrs: Attributes of each array: units, long_name ...
+        fields: Coordinates and other small arrays that are carried over.
+        groups: Attributes by path of the group, "" for the file.
+        history: A line about this run, put before the history of the input; not part of the file's identity.
+        storage: Options of the format (Zarr: version, compressors, consolidated).
+        left_out: Names of the arrays of the input that the output does not have.
+        notes: Further differences from the input, in sentences for the user.
     """
 
     format: str
@@ -61,27 +65,27 @@ class Template:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Length by letter of axis; without c where the channels are several arrays."""
+        """Return the length of each axis by its letter; c is left out where each channel is an array of its own."""
         return {letter: size for letter, size in zip("nctyx", self.shape, strict=True) if letter in self.axes}
 
     @property
     def array_shape(self) -> tuple[int, ...]:
-        """Shape of one array, in the order of `axes`."""
+        """Return the shape of one array, in the order of `axes`."""
         return tuple(self.sizes[letter] for letter in self.axes)
 
     @property
     def frames(self) -> int:
-        """Number of frames of all movies."""
+        """Return the number of frames of all movies."""
         return self.shape[0] * self.shape[2]
 
     @property
     def data_bytes(self) -> int:
-        """Size of all pixels, uncompressed."""
+        """Return the uncompressed size of all pixels, in bytes."""
         return ITEM * math.prod(self.shape)
 
     @property
     def group_attrs(self) -> dict[str, dict[str, Any]]:
-        """The attributes of all groups, with the history of this run before that of the input."""
+        """Return the attributes of all groups, with the history of this run before the history of the input."""
         out = {path: dict(attrs) for path, attrs in self.groups.items()}
         if self.history:
             old = out.setdefault("", {}).get("history")
@@ -89,14 +93,14 @@ class Template:
         return out
 
     def attrs_of(self, index: int) -> dict[str, Any]:
-        """Attributes of one of `names`."""
+        """Return the attributes of the array `names[index]`."""
         return dict(self.attrs[index]) if self.attrs else {}
 
     def dim_sizes(self) -> dict[str, int]:
-        """Return the length of every dimension of the arrays and fields.
+        """Return the length of every dimension of the arrays and fields, by the dimension's name.
 
         Raises:
-            ValueError: two arrays disagree on the length of a dimension.
+            ValueError: Two arrays disagree on the length of a dimension.
         """
         sizes: dict[str, int] = dict(zip(self.dims or (), self.array_shape, strict=bool(self.dims)))
         for entry in self.fields:
@@ -106,7 +110,7 @@ class Template:
         return sizes
 
     def digest(self) -> str:
-        """Checksum of everything except history and notes."""
+        """Return a checksum (16 hexadecimal digits) of everything except `history`, `left_out` and `notes`."""
         parts = [self.format, self.names, self.axes, self.shape, self.dims, self.attrs, self.groups, self.storage]
         text = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode())
         for entry in self.fields:
@@ -117,7 +121,7 @@ class Template:
         return text.hexdigest()[:16]
 
     def check(self) -> None:
-        """Raise ValueError for a template that describes no file."""
+        """Raise ValueError if names, axes, shape, dimensions, attributes and fields contradict each other."""
         extra = "c" if len(self.names) == 1 and self.shape[1] > 1 else ""
         needed = {*"tyx", *extra, *("n" if self.shape[0] > 1 else "")}
         if len(set(self.axes)) != len(self.axes) or not needed <= set(self.axes) <= set("nctyx"):

@@ -1,4 +1,4 @@
-"""Content of the finer version of a movie file, from the file itself."""
+"""Derivation of the template of an output file from the file of the input movie."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def template_from_file(
     suffix: str | None = None,
     max_bytes: int = 2**40,
 ) -> Template:
-    """Describe the file that a movie file becomes when each pixel of each frame becomes scale x scale pixels.
+    """Describe the output file for a movie file: each pixel of each frame becomes scale x scale pixels.
 
-    Names, units, order of axes, other attributes, time and the like stay; coordinates of rows and columns are refined
-    (`coordinates.refine`); values are float32, unpacked. `left_out` and `notes` tell all else.
+    Names, units, order of axes, other attributes and coordinates such as time stay; coordinates of rows and columns are refined
+    (`refine_coordinates`); values are float32, unpacked. `left_out` and `notes` of the template list all other differences.
 
     Args:
-        path: the input, of any format that `open_movie` reads.
-        variable: see `open_movie`.
-        axes: see `open_movie`.
+        path: The input, of any format that `open_movie` reads.
+        variable: Name of the array, or names of the arrays that become channels; None as in `open_movie`.
+        axes: Letter of each index, from n, c, t, y, x; None as in `open_movie`.
         scale: SR pixels per LR pixel, along rows and along columns.
-        history: a line for the attribute `history`, without a time of day where equal runs shall give equal files.
-        suffix: ending of the output; None for the ending of the input.
-        max_bytes: see `open_movie`.
+        history: A line for the attribute `history`, without a time of day where equal runs shall give equal files.
+        suffix: Suffix of the output; None for the suffix of the input.
+        max_bytes: The largest size as float32 that the input may declare.
 
     Raises:
-        UserError: the input cannot be read, or no format that is written has the suffix.
+        UserError: The input cannot be read, or no format that is written has the suffix.
     """
     path = Path(path)
     movie = open_movie(path, variable=variable, axes=axes, max_bytes=max_bytes)
@@ -89,7 +89,7 @@ def template_from_file(
 
 
 def _portable(metadata: Metadata) -> Metadata:
-    """The metadata with attributes that every format can hold."""
+    """Return the metadata with only those attributes that every format can hold."""
     return replace(
         metadata,
         attrs=tuple(portable_attributes(attrs) for attrs in metadata.attrs),

@@ -1,4 +1,4 @@
-"""Writer of Zarr folders, version 2 or 3: compressed chunks of whole frames, each written once, first under a temporary name."""
+"""Writer of Zarr folders, version 2 or 3. Compressed chunks of whole frames are written once, under a temporary name first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
 
 
 class ZarrWriter(ArrayWriter):
-    """Zarr folder; version, compression and chunks come from an input of this format."""
+    """Writer of Zarr folders. If the input is Zarr too, the output has its version, compression and chunks."""
 
     name = "zarr"
     suffixes = (".zarr",)
@@ -43,10 +43,10 @@ class ZarrWriter(ArrayWriter):
 
 
 class ZarrSink(Sink):
-    """Writes a Zarr store. Frames wait until they fill a chunk along time; `flush` makes complete chunks durable."""
+    """Sink that writes a Zarr store. Frames wait until they fill a chunk along time; `flush` syncs complete chunks."""
 
     def __init__(self, journal: Journal, template: Template) -> None:
-        """Continue the partial of the journal, or create a store without pixels. Raises UserError when that is impossible."""
+        """Continue the journal's unfinished store, or create a store without pixels. Raises UserError if neither succeeds."""
         self._journal, self._template = journal, template
         self._pending: list[np.ndarray] = []
         self._unsynced: list[tuple[int, int, int]] = []  # movie, first and last + 1 frame
@@ -87,7 +87,7 @@ class ZarrSink(Sink):
                 self._store()
 
     def _store(self) -> None:
-        """All pending frames: a chunk along time."""
+        """Write all pending frames, which fill a chunk along time, to the store."""
         movie, first = divmod(self._stored, self._template.shape[2])
         frames = np.concatenate(self._pending)
         wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
@@ -140,7 +140,7 @@ class ZarrSink(Sink):
 
 
 def zarr_chunk_sizes(template: Template) -> dict[str, int]:
-    """Pixels of a chunk by letter of axis: one movie; frames up to CHUNK bytes; a large frame in bands of rows."""
+    """Return the chunk length by axis letter: one movie, frames up to CHUNK bytes, bands of rows where a frame is large."""
     sizes = template.sizes
     frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
     single = ITEM * sizes["y"] * sizes["x"]

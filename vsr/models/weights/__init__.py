@@ -1,1 +1,1 @@
-"""Weight files and the initial weights of a network."""
+"""Reading of weight files, and initial weights of networks."""

@@ -1,6 +1,7 @@
-"""Adapt the tensors of one network to the shapes of another.
+"""Conversion of the tensors of one network to the shapes of another network.
 
-Kernels are (out, in, [t,] k, k), kernels of transposed convolutions (in, out, [t,] k, k); biases and PReLU slopes are (out,).
+Kernels have the shape (out, in, [t,] k, k), kernels of transposed convolutions (in, out, [t,] k, k), biases and PReLU slopes
+(out,).
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ Status = Literal["loaded", "overlap", "fresh", "refused"]
 
 @dataclass(frozen=True)
 class FitRow:
-    """The outcome for one tensor of the network.
+    """Outcome of the conversion for one tensor of the network.
 
     Attributes:
-        tensor: name in the network.
-        source: name in the file; None when the file has no such tensor.
-        status: "loaded" (all values come from the source), "overlap" (the leading part does, as the widths differ), "fresh" (the
-            tensor is unchanged) or "refused" (unchanged, although the file has a tensor, which does not fit or needs an option).
-        reason: why the status is not "loaded", or how the source was adapted.
+        tensor: Name in the network.
+        source: Name in the file; None if the file has no such tensor.
+        status: "loaded" (all values come from the source), "overlap" (only the leading part does, because the widths differ),
+            "fresh" (the tensor is unchanged) or "refused" (unchanged although the file has the tensor, which does not fit or
+            needs an option).
+        reason: Reason for a status other than "loaded", or the way in which the source was adapted.
     """
 
     tensor: str
@@ -49,7 +51,7 @@ class _Options:
 
 
 class _DoesNotFit(Exception):
-    """A source does not fit its target. fresh: whether `overlap` allows the target to stay unchanged."""
+    """Error for a source that does not fit its target; `fresh` is True if the option `overlap` keeps the target unchanged."""
 
     def __init__(self, reason: str, *, fresh: bool = False) -> None:
         super().__init__(reason)
@@ -66,26 +68,27 @@ def adapt_weights(
     transposed: Collection[str] = (),
     scales: tuple[int, int] | None = None,
 ) -> tuple[dict[str, Tensor], list[FitRow]]:
-    """Compute new values for the tensors of `target` from `source`; neither changes.
+    """Compute new values for the tensors of `target` from the tensors of `source`; the arguments do not change.
 
-    One PReLU slope is always repeated for several channels, as the function is the same.
+    A single PReLU slope is always repeated for several channels, as the function stays the same.
 
     Args:
-        target: tensors of the network by name.
-        source: tensors of the file by name; their values are converted to the dtype and device of the target.
-        inflate: conversion of a 2D kernel to a 3D kernel of t frames. "centre" puts the kernel into the middle frame and zeros
-            into the others: each frame of a clip gives the output of the 2D network. "average" (Carreira & Zisserman 2017,
-            section 2.4) divides the kernel among all frames: equal on a still clip away from its ends. None refuses 2D kernels.
-        overlap: also load tensors of other widths. A single channel is spread over several: input kernels are divided by the
-            number of channels, outputs are repeated. Of other widths the leading common filters and channels are copied. Several
+        target: Tensors of the network by name.
+        source: Tensors of the file by name; their values are converted to the dtype and device of the target.
+        inflate: Conversion of a 2D kernel to a 3D kernel of t frames. "centre" puts the kernel into the middle frame and zeros
+            into the rest: each frame of a clip gives the output of the 2D network. "average" (Carreira & Zisserman 2017,
+            section 2.4) divides the kernel among all frames: the output is equal on a still clip away from its ends. None
+            refuses 2D kernels.
+        overlap: True to load tensors of other widths too. A single channel is spread over several: input kernels are divided by
+            the number of channels, outputs are repeated. Otherwise the leading common filters and channels are copied. Several
             PReLU slopes become one by their mean. Kernels of another size or scale stay fresh instead of refused.
-        names: target name -> source name, where the names differ.
-        transposed: target names of kernels of transposed convolutions; see `transposed_kernel_names`.
-        scales: scale of the source and of the target. When they differ, transposed convolutions and layers before a pixel shuffle
-            (recognised by scale**2 outputs per channel) stay fresh.
+        names: Target name -> source name, where the names differ.
+        transposed: Target names of kernels of transposed convolutions; see `transposed_kernel_names`.
+        scales: (scale of the source, scale of the target). If the scales differ, transposed convolutions and layers before a
+            pixel shuffle (recognised by scale**2 outputs per channel) do not fit.
 
     Returns:
-        The new values by target name, and a row per tensor in the order of `target`.
+        The new values by target name, and one row per tensor in the order of `target`.
     """
     options = _Options(inflate, overlap, scales)
     values: dict[str, Tensor] = {}
@@ -107,7 +110,7 @@ def adapt_weights(
 
 
 def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
-    """Return the names of the kernels of transposed convolutions, whose first axis is the inputs."""
+    """Return the names of the kernels of transposed convolutions, whose first axis is the input channels."""
     kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
@@ -115,20 +118,21 @@ def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
 def authors_mapping(
     network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
 ) -> dict[str, Tensor]:
-    """Give the authors' tensors the names of an SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, as a source for `adapt_weights`.
+    """Return the tensors of a released SRCNN or FSRCNN under the names of a network, as a source for `adapt_weights`.
 
-    Layers are matched by role (extraction, shrinking, mapping, expanding, deconvolution), not by number. When one network has
-    more mapping layers, the first ones are matched. In a network with PReLU, a ReLU of the authors becomes a slope of zero and a
-    missing activation a slope of one, which keeps the function.
+    Layers are matched by role (extraction, shrinking, mapping, expanding, deconvolution), not by number. If one network has
+    more mapping layers, its first mapping layers are matched. In a network with PReLU, a ReLU of the authors becomes a slope of
+    zero and a missing activation becomes a slope of one, which keeps the function.
 
     Args:
-        network: without the standardized residual around it.
-        weights: those of the authors.
-        layers: number of common layers to take, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
-        key: config key for error messages.
+        network: SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, without the standardized residual around it.
+        weights: Weights that the authors released.
+        layers: Number of common layers to take, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        key: Config key for error messages.
 
     Raises:
-        UserError: the network has no layer in common, `layers` is out of range, or the network has a ReLU instead of a PReLU.
+        UserError: If the network has no layer in common, `layers` is out of range, or the network has a ReLU instead of a
+            PReLU.
     """
     places = _places(network)
     kind = "srcnn" if isinstance(network, SRCNN) else "fsrcnn"
@@ -155,7 +159,7 @@ def authors_mapping(
 
 
 def authors_names(network: nn.Module) -> dict[str, str]:
-    """Map the network's tensors to their names in a file of the authors, as `vsr weights FILE` prints them."""
+    """Return the names of a network's tensors in a released SRCNN or FSRCNN file, as `vsr weights FILE` prints them."""
     found: dict[str, str] = {}
     for layer, (convolution, activation) in _places(network).items():
         found |= {f"{convolution}.{kind}": f"{layer}, {kind}" for kind in ("weight", "bias")}
@@ -164,16 +168,16 @@ def authors_names(network: nn.Module) -> dict[str, str]:
 
 
 def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Match the tensors of two FSRCNN of different depth by the role of their layers.
+    """Match the tensors of two FSRCNN networks of different depth by the role of their layers.
 
-    By number alone, the expanding layer of one network would be matched with a mapping layer of a deeper one.
+    Layer numbers alone would match the expanding layer of one network with a mapping layer of a deeper network.
 
     Args:
-        network: without the standardized residual around it.
-        names: names of the tensors in the file.
+        network: A network without the standardized residual around it.
+        names: Names of the tensors in the file.
 
     Returns:
-        The network's name -> the file's name, "" for a layer that the file lacks. Empty for other networks and other files.
+        Name in the network -> name in the file, "" for a layer that the file lacks; empty for other networks and other files.
     """
     numbers = [int(found[1]) for name in names if (found := re.fullmatch(r"features\.(\d+)\.weight", name))]
     if not numbers or isinstance(network, SRCNN):
@@ -190,7 +194,7 @@ def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
-    """Map the roles of the authors' layers to the names of convolution and activation in this network."""
+    """Return the names of the convolution and the activation in this network for each role of a layer ("mapping 1")."""
     if isinstance(network, SRCNN):
         deeper = (f"mapping {i}" for i in range(2, len(network.body) // 2 - 1))  # the authors have three layers
         return _numbered("body", ("extraction", "mapping", *deeper, "reconstruction"))
@@ -204,7 +208,7 @@ def _places(network: nn.Module) -> dict[str, tuple[str, str]]:
 
 
 def _features(count: int) -> dict[str, tuple[str, str]]:
-    """Name the layers of an FSRCNN with `count` layers before the deconvolution."""
+    """Return the names of an FSRCNN's `count` layers before the deconvolution, by role, as (convolution, activation)."""
     return _numbered("features", ("extraction", "shrinking", *(f"mapping {i + 1}" for i in range(count - 3)), "expanding"))
 
 
@@ -213,7 +217,7 @@ def _numbered(module: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed: bool) -> tuple[Tensor, Status, str]:
-    """Return (value, status, reason) for one tensor. Raises _DoesNotFit."""
+    """Return the new value of one tensor with its status and reason. Raises _DoesNotFit."""
     if not (own.is_floating_point() and found.is_floating_point()):
         if own.dtype == found.dtype and own.shape == found.shape:
             return found.to(own.device, copy=True), "loaded", ""
@@ -232,7 +236,7 @@ def _fitted(name: str, own: Tensor, found: Tensor, options: _Options, transposed
 
 
 def _fitted_slopes(own: Tensor, value: Tensor, overlap: bool, shapes: str) -> tuple[Tensor, Status, str]:
-    """Turn one PReLU slope into one per channel, or the reverse."""
+    """Repeat one PReLU slope for every channel, or replace several slopes by their mean. Raises _DoesNotFit."""
     if len(value) == 1:
         return value.repeat(len(own)), "loaded", f"one slope for all {len(own)} channels"
     if overlap:
@@ -241,7 +245,7 @@ def _fitted_slopes(own: Tensor, value: Tensor, overlap: bool, shapes: str) -> tu
 
 
 def _fitted_kernel(own: Tensor, value: Tensor, options: _Options, transposed: bool, shapes: str) -> tuple[Tensor, Status, str]:
-    """Inflate a 2D kernel, and take the common channels of a kernel of the same size."""
+    """Inflate a 2D kernel if necessary, and take the common channels of a kernel of the same size. Raises _DoesNotFit."""
     notes: list[str] = []
     if own.ndim == 5 and value.ndim == 4:
         value = _inflated(value, own.shape[2], options.inflate, shapes)
@@ -266,7 +270,7 @@ def _bound_to_scale(own: Tensor, found: Tensor, scales: tuple[int, int], transpo
 
 
 def _inflated(value: Tensor, frames: int, inflate: Inflate | None, shapes: str) -> Tensor:
-    """Inflate a kernel from (o, i, k, k) to (o, i, frames, k, k)."""
+    """Inflate a 2D kernel (o, i, k, k) to a 3D kernel (o, i, frames, k, k). Raises _DoesNotFit."""
     if inflate is None:
         raise _DoesNotFit(f"a 2D kernel goes into a 3D one only with init.inflate: {shapes}")
     if inflate == "average":
@@ -279,7 +283,7 @@ def _inflated(value: Tensor, frames: int, inflate: Inflate | None, shapes: str) 
 
 
 def _widened(own: Tensor, value: Tensor, transposed: bool, notes: list[str], shapes: str) -> tuple[Tensor, Status, str]:
-    """Spread single channels, then copy the common part of the axes (out, in) or (out,)."""
+    """Spread single channels over several, then copy the common part of the axes (out, in) or (out,)."""
     inputs = 0 if transposed else 1
     for axis in range(min(2, own.ndim)):
         if value.shape[axis] == 1 < own.shape[axis]:

@@ -1,7 +1,7 @@
-"""Reader for the weights that the authors of SRCNN and FSRCNN released as MATLAB 5 files.
+"""Reader of the weights that the authors of SRCNN and FSRCNN released as MATLAB 5 files.
 
-SciPy's reader is not used: it crashes the process on one damaged file in a few hundred.
-Sources: Dong et al. 2014/2016 (SRCNN), 2016 (FSRCNN), and their MATLAB code; MathWorks, "MAT-file format", version 5.
+SciPy's reader is not used, because it crashes the process on one damaged file in a few hundred. Sources: Dong et al. 2014/2016
+(SRCNN), 2016 (FSRCNN), and their MATLAB code; MathWorks, "MAT-file format", version 5.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ Value = np.ndarray | list["Value"] | str
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution and the activation that follows it; all tensors are float64.
+    """Convolution and the activation that follows it, as float64 tensors.
 
     Attributes:
-        name: role of the layer, for example "mapping 1".
-        weight: (out, in, k, k); for the deconvolution (in, out, k, k) as in ConvTranspose2d.
-        bias: (out,).
-        slope: (1,), slope of the PReLU, zero for a ReLU; None without an activation.
+        name: Role of the layer, for example "mapping 1".
+        weight: Kernels (out, in, k, k); for the deconvolution (in, out, k, k) as in ConvTranspose2d.
+        bias: Biases (out,).
+        slope: Slope (1,) of the PReLU, zero for a ReLU; None without an activation.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class AuthorsWeights:
-    """Weights read from a file published by the authors of SRCNN or FSRCNN. Such a file does not contain the scale.
+    """Weights in a file published by the authors of SRCNN or FSRCNN. Such a file does not contain the scale.
 
     Attributes:
-        path: of the file.
+        path: Path of the file.
         kind: "srcnn" or "fsrcnn".
-        architecture: for display, for example "SRCNN 9-1-5" or "FSRCNN(56,12,4)".
+        architecture: Name for display, for example "SRCNN 9-1-5" or "FSRCNN(56,12,4)".
         layers: SRCNN: extraction, mapping, reconstruction. FSRCNN: extraction, shrinking, mapping 1, mapping 2, ..., expanding,
             deconvolution.
     """
@@ -73,18 +73,18 @@ class AuthorsWeights:
 
 
 def read_authors_weights(path: str | Path) -> AuthorsWeights:
-    """Read the weights of the authors in torch's layout.
+    """Read a file of weights of the authors of SRCNN or FSRCNN, and return the weights in torch's layout.
 
-    The file's k*k axis is column-major; kernels are correlated without a flip. Both networks take luma in the unit interval:
-    SRCNN upscaled by bicubic interpolation, FSRCNN at LR. Convolutions replicate the border; so does the deconvolution, otherwise
-    a ConvTranspose2d with padding 4 and output padding scale - 1.
+    The file's k*k axis is column-major, and kernels are correlated without a flip. Both networks take luma in the unit
+    interval: SRCNN upscaled by bicubic interpolation, FSRCNN at LR. Convolutions replicate the border. The deconvolution
+    replicates the border too, and is otherwise a ConvTranspose2d with padding 4 and output padding scale - 1.
 
     Args:
-        path: of the .mat file.
+        path: Path of the .mat file.
 
     Raises:
-        UserError: the file is not of version 5, is damaged or lacks a variable, or a variable has another shape than the networks
-            or is not made of finite real numbers.
+        UserError: If the file is not of version 5, is damaged or lacks a variable, or if a variable has a shape that the
+            networks lack or is not made of finite real numbers.
     """
     path = Path(path)
     variables = _read_variables(path)
@@ -98,7 +98,7 @@ def read_authors_weights(path: str | Path) -> AuthorsWeights:
 
 
 def printable_weight_name(name: str) -> str:
-    """Make a name from a file safe to print: escape unprintable characters and keep at most 100."""
+    """Return the first 100 characters of a name from a file, escaped if one of them cannot be printed."""
     return name[:100] if name[:100].isprintable() else ascii(name[:100])
 
 
@@ -106,7 +106,7 @@ def printable_weight_name(name: str) -> str:
 
 
 def _srcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
-    """Read three weights (k*k, out), (in, k*k, out), (in, k*k) and three biases."""
+    """Build SRCNN's layers from three biases and from weights (k*k, out), (in, k*k, out) and (in, k*k)."""
     weights = []
     for number, axes in ((1, 2), (2, 3), (3, 2)):
         key = f"weights_conv{number}"
@@ -128,7 +128,7 @@ def _srcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
 
 
 def _fsrcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
-    """Read three cell arrays with an entry per layer: weights (in, k*k, out), the last (out, k*k, in); biases; slopes."""
+    """Build FSRCNN's layers from cell arrays: weights (in, k*k, out) (last layer: (out, k*k, in)), biases and slopes."""
     cells: list[list[Value]] = []
     for key in ("weights_conv", "biases_conv", "prelu_conv"):
         cell = _get(path, variables, key)
@@ -166,7 +166,7 @@ def _fsrcnn(path: Path, variables: dict[str, Value]) -> AuthorsWeights:
 
 
 def _kernels(path: Path, key: str, values: np.ndarray, inputs: int) -> Tensor:
-    """Convert column-major (in, k*k, out) to (out, in, k, k). Raises UserError for even k or another number of inputs."""
+    """Convert column-major kernels (in, k*k, out) to (out, in, k, k). Raises UserError for even k or a wrong number of inputs."""
     k = math.isqrt(values.shape[1])
     if values.shape[0] != inputs or k * k != values.shape[1] or k % 2 == 0:
         raise _refused(path, key, f"is {_sizes(values)} as (in, k*k, out), where {inputs} inputs and an odd k are expected")
@@ -221,7 +221,7 @@ def _listed(variables: dict[str, Value]) -> str:
 
 
 def _read_variables(path: Path) -> dict[str, Value]:
-    """Read every variable. Raises UserError for a file that is not of version 5, too large, or damaged."""
+    """Read every variable of a MATLAB 5 file. Raises UserError for another version, a large file, or a damaged file."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

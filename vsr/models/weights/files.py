@@ -1,4 +1,4 @@
-"""Reader for files of tensors (.ckpt, .pt, .pth, .safetensors) that never runs code, and a table of their content."""
+"""Reader of tensor files (.ckpt, .pt, .pth, .safetensors) that never runs code, and a table of their content."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ADVICE = "give a .ckpt, .pt, .pth or .safetensors file"
 
 @dataclass(frozen=True, eq=False)
 class WeightFile:
-    """The content of a file of tensors.
+    """Content of a file of tensors.
 
     Attributes:
-        kind: kind of the file, for display.
-        tensors: by name, on the CPU.
-        facts: further facts on the network (scale, data, epochs), for display.
+        kind: Kind of the file, in words for display.
+        tensors: Tensors by name, on the CPU.
+        facts: Further facts on the network (scale, data, epochs), as text.
     """
 
     kind: str
@@ -41,21 +41,22 @@ class WeightFile:
 
 
 def read_weight_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a file; see `read_weight_file`."""
+    """Return the tensors of a weight file by name; for formats and errors see `read_weight_file`."""
     return read_weight_file(path).tensors
 
 
 def read_weight_file(path: str | Path) -> WeightFile:
     """Read a checkpoint (Lightning's `state_dict`), a plain state dict or a safetensors file, recognised by its first bytes.
 
-    Of a checkpoint of vsr only the network's tensors are read, without their prefix; normalizer and reference are left out. The
-    checksums of zip files reveal a changed bit; safetensors files have no checksums.
+    Only the network's tensors of a checkpoint of vsr are read, without their prefix; the normalizer and the reference filter
+    are left out. The checksums of zip files reveal a changed bit; safetensors files have no checksums.
 
     Args:
-        path: of the file.
+        path: Path of the file.
 
     Raises:
-        UserError: the file is missing, damaged, of another kind or could run code, or a tensor is not made of finite numbers.
+        UserError: If the file is missing, damaged, of another kind or could run code, or a tensor is not made of finite
+            numbers.
     """
     path = Path(path)
     head = _head(path)
@@ -82,7 +83,7 @@ def read_weight_file(path: str | Path) -> WeightFile:
 
 
 def describe_weight_file(path: str | Path) -> str:
-    """Format the content of a weight file as a table, .mat files of the authors included. Raises UserError as the readers do."""
+    """Return a table of the content of a weight file or a released .mat file. Raises UserError as the readers do."""
     path = Path(path)
     if _head(path).startswith((b"MATLAB", b"\x89HDF")):
         weights = read_authors_weights(path)
@@ -110,7 +111,7 @@ def describe_weight_file(path: str | Path) -> str:
 
 
 def recognise_architecture(tensors: Mapping[str, Tensor]) -> str | None:
-    """Recognise a network of vsr by the names and shapes of its tensors; None for any other."""
+    """Return the architecture of a network of vsr, by the names and shapes of its tensors; None for any other network."""
     if {"mean", "std", "rms"} <= tensors.keys():
         inner = recognise_architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
         return inner and f"{inner}, standardized residual"
@@ -128,7 +129,7 @@ def recognise_architecture(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def verify_weight_zip(path: Path) -> None:
-    """Raise zipfile.BadZipFile for a truncated container, a compressed entry (torch writes none) or a wrong checksum."""
+    """Raise zipfile.BadZipFile for a truncated zip file, a compressed entry (torch writes none) or a wrong checksum."""
     if not zipfile.is_zipfile(path):
         raise zipfile.BadZipFile("not a zip container, or cut short")
     with zipfile.ZipFile(path) as container:
@@ -148,7 +149,7 @@ def _head(path: Path) -> bytes:
 
 
 def _read_zip(path: Path) -> WeightFile:
-    """Read a checkpoint or a state dict that torch.save wrote."""
+    """Read a checkpoint or a state dict that torch.save wrote. Raises UserError."""
     try:
         verify_weight_zip(path)
         check_checksum(path)
@@ -177,7 +178,7 @@ def _read_zip(path: Path) -> WeightFile:
 
 
 def _read_safetensors(path: Path) -> WeightFile:
-    """Read a safetensors file and the header that vsr.inference.export wrote."""
+    """Read a safetensors file and the header that vsr.inference.export wrote. Raises UserError."""
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
@@ -190,12 +191,12 @@ def _read_safetensors(path: Path) -> WeightFile:
 
 
 def _natural(item: tuple[str, Tensor]) -> list[tuple[int, str]]:
-    """Return a sort key that puts features.2 before features.10."""
+    """Return a sort key of a (name, tensor) pair that puts features.2 before features.10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in item[0].split(".")]
 
 
 def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
-    """Check that a dictionary maps names to tensors only. Raises UserError."""
+    """Return a dictionary's tensors without gradients. Raises UserError unless the dictionary maps names to tensors only."""
     for name, value in content.items():
         if not isinstance(name, str):
             raise UserError(
@@ -208,7 +209,7 @@ def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
 
 
 def tensor_form_problem(tensor: Tensor) -> str | None:
-    """Describe why a tensor does not hold real values in memory; None for a plain tensor."""
+    """Return the reason why a tensor does not hold real values in memory; None for a plain tensor."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
         return "is sparse, quantized, nested or without data, not a plain tensor"
     if tensor.is_complex():
@@ -220,7 +221,7 @@ def tensor_form_problem(tensor: Tensor) -> str | None:
 
 
 def _problem(tensor: Tensor) -> str | None:
-    """Describe why a tensor cannot be used as weights; None for a usable tensor."""
+    """Return the reason why a tensor cannot be used as weights; None for a usable tensor."""
     if (problem := tensor_form_problem(tensor)) is not None:
         return problem
     if tensor.numel() == 0:
@@ -231,7 +232,7 @@ def _problem(tensor: Tensor) -> str | None:
 
 
 def _facts(content: dict[str, Any]) -> dict[str, str]:
-    """Collect the facts on its run from a checkpoint of vsr; missing facts and facts of another type are left out."""
+    """Return the facts on a run from its checkpoint; facts that are missing or of another type are left out."""
     card = content["vsr"]
     found = {
         "version": _plain(card, "version"),

@@ -1,7 +1,7 @@
-"""Initial weights of a network: random, of the authors, of a checkpoint, or in two stages. Initializers never resume a run.
+"""Initializers of a network's weights: random, from the authors, from a checkpoint, or in two stages.
 
-Names of tensors omit the standardized residual around a network: features.0.weight, first.features.0.weight.
-`vsr weights FILE` prints the tensors of a weight file.
+Initializers never resume a run. Names of tensors omit the standardized residual around a network: features.0.weight,
+first.features.0.weight. `vsr weights FILE` prints the tensors of a weight file.
 """
 
 from __future__ import annotations
@@ -40,43 +40,45 @@ STATISTICS = ("mean", "std", "rms")  # of the data; every run measures them
 
 
 class Initializer(Protocol):
-    """Sets the weights of a network before training; `vsr.models.weights.pretrained.Pretrained` is one, too."""
+    """Interface of initializers, here and in `vsr.models.weights.pretrained`, which set weights before training."""
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Set the weights and report on each tensor.
+        """Set the weights of a network and return the weights report, which has one row per tensor.
 
         Args:
-            network: changed in place.
-            key: config key for error messages.
-            frames: returns whole training frames in the unit interval, for weights that depend on the data's statistics; None
-                when the network has measured its statistics already.
+            network: The network, which is changed in place.
+            key: Config key for error messages.
+            frames: Function that returns whole training frames in the unit interval, for weights that depend on the data's
+                statistics; None if the network has measured its statistics already.
 
         Raises:
-            UserError: the weights do not fit.
+            UserError: If the weights do not fit.
         """
 
 
 class Random:
-    """Keep the weights that the network's constructor drew (seeded by `seed`)."""
+    """Initializer that keeps the weights drawn by the network's constructor (seeded by the config key `seed`)."""
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Report every tensor as fresh."""
+        """Return a weights report with the status "fresh" for every tensor; the weights do not change."""
         return [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in parameters_by_name(network).items()]
 
 
 class Authors:
-    """Load the weights that the authors of SRCNN or FSRCNN released.
+    """Initializer that loads the weights released by the authors of SRCNN or FSRCNN.
 
-    Layers are matched by role. Inside a standardized residual the first layer is adapted to the standardized frame
-    (`vsr.models.weights.standardized`), and the last layer stays fresh, as its output is the residual instead of the frame.
+    Layers are matched by role. Inside a standardized residual the first layer is adapted to the standardized frame (see
+    `vsr.models.weights.standardized`). The last layer then stays fresh, because its output is the residual instead of the
+    frame.
 
     Args:
-        path: a .mat file of the authors.
-        layers: number of common layers to load, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
-        mismatch: for other widths, load the common part ("overlap"), leave the layer "fresh" or "refuse" the file.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
-        into: the part of a cascade that receives the weights.
-        scale: of the weights; None reads it from a file name that ends in x2, x3 or x4, otherwise takes the run's.
+        path: Path of a .mat file of the authors.
+        layers: Number of common layers to load, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        mismatch: For layers of other widths: "overlap" loads the common part, "fresh" keeps the layer, "refuse" raises an
+            error.
+        inflate: Conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
+        into: Part of a cascade that receives the weights, "first" or "second"; None for a single network.
+        scale: Scale of the weights; None reads the scale from a file name that ends in x2, x3 or x4, otherwise takes the run's.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Authors:
         self.inflate, self.into, self.scale = inflate, into, scale
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Load the weights. Raises UserError for a bad file, a network of another kind, or a mismatch that is not allowed."""
+        """Load the weights and return the report. Raises UserError for a bad file, a network of another kind or a mismatch."""
         prefix, part = select_transfer_target(network, self.into, key)
         weights = read_authors_weights(self.path)
         source = authors_mapping(unwrap_network(part), weights, layers=self.layers, key=key)
@@ -126,17 +128,17 @@ class Authors:
 
 
 class Checkpoint:
-    """Load weights of another network from a checkpoint of vsr, a plain state dict or a safetensors file.
+    """Initializer that loads another network's weights from a checkpoint of vsr, a plain state dict or a safetensors file.
 
     Args:
-        path: of the file.
-        modules: modules of the network to load, by the names in the init report; a dictionary maps them to modules of the file.
-            None for all.
-        mismatch: for tensors that are missing in the file or do not fit: "refuse" the file, leave them "fresh", or "overlap": of
-            other widths, load the leading common filters and channels and leave the rest fresh.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
-        into: the part of a cascade that receives the weights of a single network.
-        scale: of the network in the file, for files other than checkpoints of vsr, which contain their scale.
+        path: Path of the file.
+        modules: Modules of the network to load, by the names in the weights report; a dictionary maps the names to modules of
+            the file. None loads all modules.
+        mismatch: For tensors that are missing in the file or do not fit: "refuse" raises an error, "fresh" keeps the network's
+            tensor, "overlap" loads the leading common filters and channels of other widths and keeps the rest.
+        inflate: Conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
+        into: Part of a cascade that receives the weights of a single network, "first" or "second"; None for a single network.
+        scale: Scale of the network in the file, for a file that does not contain its scale (a checkpoint of vsr does).
     """
 
     def __init__(
@@ -153,11 +155,11 @@ class Checkpoint:
         self.inflate, self.into, self.scale = inflate, into, scale
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Load the weights. Raises UserError for a bad file, unknown names, or a mismatch that is not allowed."""
+        """Load the weights and return the weights report. Raises UserError for a bad file, unknown names or a mismatch."""
         return self.load(network, read_weight_file(self.path), key)
 
     def load(self, network: Network, file: WeightFile, key: str = "init") -> InitReport:
-        """Load the content of a file that is already read; arguments and errors as for a call."""
+        """Load the weights of a file that is already read; for arguments, report and errors see `Initializer.__call__`."""
         tensors = {canonical_parameter_name(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
@@ -175,7 +177,7 @@ class Checkpoint:
         return transfer_tensors(network, supply, self.mismatch, self.inflate)
 
     def _takes(self, network: Network, names: list[str], key: str) -> dict[str, str]:
-        """Map the names of requested tensors in the network to names in the file."""
+        """Return the name in the file of each requested tensor, by the name in the network."""
         whole = any(name.startswith(("first.", "second.")) for name in names)
         if isinstance(network, Cascade) and self.into is None and (whole or isinstance(self.modules, dict)):
             prefix, places = "", network_parts(network)
@@ -204,7 +206,7 @@ class Checkpoint:
     def _of_another_output(
         self, network: Network, takes: dict[str, str], file: WeightFile, residual: set[str], key: str
     ) -> dict[str, str]:
-        """Return the last layers whose output differs from the file's (frames or residual over bicubic), with the reason."""
+        """Return the last layers whose output (frames, or residual over bicubic) differs from the file's, with the reason."""
         left_out: dict[str, str] = {}
         for prefix, part in network_parts(network).items():
             ours: Over = "bicubic" if isinstance(part, StandardizedResidual) else "none"
@@ -223,16 +225,16 @@ class Checkpoint:
 
 
 class TwoStage:
-    """Train the networks of a cascade one after the other, before or instead of training them together.
+    """Initializer for training the networks of a cascade one after the other, before or instead of training both together.
 
     Args:
-        first: initializer of the first network.
-        second: initializer of the second network; None for random weights.
-        epochs: of each stage, 0 or more.
-        frame_batch: clips of one frame per step, when the first network is a frame network.
-        stop_epoch: end the first stage after so many epochs, in the middle of its schedule.
-        stop_psnr: end the first stage when its validation PSNR (dB) is reached. The report stops at 70 epochs or 36 dB, to leave
-            an error for the second network to correct.
+        first: Initializer of the first network.
+        second: Initializer of the second network; None for random weights.
+        epochs: Number of epochs of each stage, 0 or more.
+        frame_batch: Clips of one frame per step, if the first network is a frame network.
+        stop_epoch: Number of epochs after which the first stage ends, in the middle of its schedule; None for no early end.
+        stop_psnr: Validation PSNR (dB) at which the first stage ends; None for no early end. The report stops at 70 epochs or
+            36 dB, to leave an error for the second network to correct.
     """
 
     def __init__(
@@ -249,7 +251,7 @@ class TwoStage:
         self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Initialize both networks. Raises UserError for a network that is not a cascade."""
+        """Initialize both networks of a cascade and return the weights report. Raises UserError for any other network."""
         if not isinstance(network, Cascade):
             raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
         found: InitReport = []

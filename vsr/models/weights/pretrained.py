@@ -1,4 +1,4 @@
-"""Weights that come with the package, trained on photographs by `make pretrained`; a card stands beside each file."""
+"""Weights that come with the package, trained on photographs by `make pretrained`; a Markdown page describes each file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ FOLDER = Path(__file__).with_name("pretrained_files")
 
 @dataclass(frozen=True, eq=False)
 class PretrainedFile:
-    """A weight file of the package: the tensors of a network and the statistics of its standardized residual.
+    """Weight file of the package, with the tensors of a network and the statistics of its standardized residual.
 
     Attributes:
-        path: of the file.
-        network: name of the network's config.
-        scale: of the network.
-        first: name of the first convolution.
-        last: name of the last convolution.
+        path: Path of the file.
+        network: Name of the network's config.
+        scale: HR pixels per LR pixel along each axis.
+        first: Name of the first convolution.
+        last: Name of the last convolution.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class PretrainedFile:
 
 
 def list_pretrained(folder: Path = FOLDER) -> list[PretrainedFile]:
-    """Read the headers of all files, sorted by network and scale. Raises UserError for a damaged file."""
+    """Return the weight files of the package, sorted by network and scale. Raises UserError for a damaged file."""
     return sorted(map(_read_header, folder.glob("*.safetensors")), key=lambda found: (found.network, found.scale))
 
 
@@ -67,17 +67,17 @@ def _read_header(path: Path) -> PretrainedFile:
 
 
 class Pretrained:
-    """Load weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
+    """Initializer that loads weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
 
     The layers of the network, not its name, select the file. The first and the last layer are adapted to the data (see
-    `_adapt_to_statistics`): before training the network computes the function on the file's card, exactly where layers replicate
-    the border.
+    `_adapt_to_statistics`). Before training the network then computes the function that the page of the file describes, exactly
+    where layers replicate the border.
 
     Args:
-        name: of another network's file, for a network without one (srnet3d from fsrcnn with `inflate`); None for its own.
-        scale: of the file; None for the network's.
-        modules, mismatch, inflate, into: as in `Checkpoint`.
-        weights: path that other initializers of a sweep read; not read here, and a log line says so.
+        name: Name of another network's file, for a network without one (srnet3d from fsrcnn with `inflate`); None for its own.
+        scale: Scale of the file; None for the network's.
+        modules, mismatch, inflate, into: Options of `Checkpoint`.
+        weights: Path that other initializers of a sweep read. This initializer ignores the path and logs a line.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Pretrained:
         self.inflate, self.into, self.weights = inflate, into, weights
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
-        """Load the weights. Raises UserError when no file fits the network, and as `Checkpoint` does."""
+        """Load the weights and return the weights report. Raises UserError if no file fits, or as `Checkpoint`."""
         if self.weights is not None:
             log.info("init      weights=%s is not read by %s=pretrained", self.weights, key)
         _, part = select_transfer_target(network, self.into, key)
@@ -115,7 +115,7 @@ class Pretrained:
         return _noted(start.load(network, _adapt_to_statistics(file, found, part), key), found, part)
 
     def _choose(self, part: Network, key: str) -> PretrainedFile:
-        """Select the file. Raises UserError with a list of the files."""
+        """Return the weight file for a network. If no file fits, raises UserError with a list of the files."""
         there = list_pretrained()
         scale = self.scale or part.geometry.scale[1]
         if self.name is None:
@@ -137,7 +137,7 @@ class Pretrained:
 
 
 def _fits(part: Network, found: PretrainedFile) -> bool:
-    """Tell whether a file has the layers of this network, at any scale and number of channels (files have one)."""
+    """Return True if a file has the layers of this network, at any scale and number of channels (the files have one)."""
     transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(part)}
     never = computed_tensors(part)
     own = {name: tensor.shape for name, tensor in parameters_by_name(part).items() if name not in never}
@@ -153,7 +153,7 @@ def _fits(part: Network, found: PretrainedFile) -> bool:
 
 
 def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the wrapper's prefix and its statistics."""
+    """Return a file's tensors by name without `network.`, and leave out the statistics mean, std and rms."""
     return {
         canonical_parameter_name(name): tensor
         for name, tensor in tensors.items()
@@ -162,17 +162,17 @@ def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) -> WeightFile:
-    """Adapt the file's tensors to the statistics of another network, so that they compute the same function of a frame.
+    """Adapt a file's tensors to the statistics of another network, so that both compute the same function of a frame.
 
     The file's network takes z = (x - mean) / std and gives the residual in units of rms. With mean', std' and rms' of the other
-    network, z = (std' z' + mean' - mean) / std: the first kernel is multiplied by std' / std, its bias increases by
-    (mean' - mean) / std times the sum of the kernel, and the last layer is multiplied by rms / rms'. A network that takes the
-    frame itself has mean' = 0 and std' = 1.
+    network, z = (std' z' + mean' - mean) / std: the first kernel is multiplied by std' / std, its bias increases by (mean' -
+    mean) / std times the sum of the kernel, and the last layer is multiplied by rms / rms'. A network that takes the frame
+    itself has mean' = 0 and std' = 1.
 
     Args:
-        file: tensors and statistics.
-        found: names of the first and last layer in the file.
-        part: the network that receives the tensors; its statistics are measured already.
+        file: Tensors and statistics of the file.
+        found: Header with the names of the first and last layer in the file.
+        part: Network that receives the tensors; its statistics are measured already.
     """
     tensors = dict(file.tensors)
     mean, std, rms = (tensors[name] for name in STATISTICS)
@@ -188,7 +188,7 @@ def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network)
 
 
 def _noted(report: InitReport, found: PretrainedFile, part: Network) -> InitReport:
-    """Add to the report what `_adapt_to_statistics` changed."""
+    """Return the weights report with notes on the layers that `_adapt_to_statistics` changed."""
     notes = {f"{found.first}.weight": "for the std of this input", f"{found.first}.bias": "for the mean of this input"}
     if isinstance(part, StandardizedResidual):
         notes |= {f"{found.last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}

@@ -1,4 +1,4 @@
-"""The report on the initial weights: one row per tensor, for the terminal, TensorBoard and results.json."""
+"""Weights report: the origin of each tensor's initial weights, for the terminal, TensorBoard and results.json."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FROM_ELSEWHERE = ("loaded", "overlap")
 
 @dataclass(frozen=True)
 class InitRow:
-    """The initial weights of one tensor of the network.
+    """Row of the weights report: the origin of one tensor's initial weights.
 
     Attributes:
-        tensor: name without wrappers.
-        shape: of the tensor in the network.
-        source, status, reason: as in `vsr.models.weights.adapt.FitRow`.
+        tensor: Name of the tensor, without the `network.` of wrappers.
+        shape: Shape of the tensor in the network.
+        source, status, reason: Fields of `vsr.models.weights.adapt.FitRow`.
     """
 
     tensor: str
@@ -27,7 +27,7 @@ class InitRow:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether values came from a file."""
+        """Return True if at least a part of the tensor's values came from a file."""
         return self.status in FROM_ELSEWHERE
 
 
@@ -35,7 +35,7 @@ InitReport = list[InitRow]
 
 
 def weights_report_summary(report: InitReport) -> str:
-    """Summarise the report in a few words."""
+    """Summarise the weights report in a few words, for example "8 of 10 tensors brought, 2 of them in part"."""
     brought = [row for row in report if row.is_loaded]
     if not brought:
         return "random start"
@@ -44,14 +44,14 @@ def weights_report_summary(report: InitReport) -> str:
 
 
 def weights_report_table(report: InitReport) -> str:
-    """Format the report as text with a row per tensor and aligned columns."""
+    """Return the weights report as text with one row per tensor and aligned columns."""
     rows = _cells(report)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def weights_report_markdown(report: InitReport) -> str:
-    """Format the report as a Markdown table for TensorBoard."""
+    """Return the weights report as a Markdown table for TensorBoard."""
     head, *body = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in _cells(report)]
     return "\n".join([head, "|---" * 5 + "|", *body])
 

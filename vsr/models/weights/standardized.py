@@ -1,8 +1,8 @@
-"""Adapt the authors' first layer to a standardized input.
+"""Adaptation of the first layer of a released SRCNN or FSRCNN to a standardized input.
 
-The layer was trained on frames x in the unit interval; inside a standardized residual its input is z = (x - mean) / std. With
-kernel * std and bias + mean * (sum of the kernel) it is the same function of x. Replicated borders keep this exact; with zero
-padding, the zeros then stand for the mean instead of black.
+The layer was trained on frames x in the unit interval. Inside a standardized residual its input is z = (x - mean) / std. With
+kernel * std and bias + mean * (sum of the kernel) the layer is the same function of x. The equality is exact with replicated
+borders. With zero padding, the zeros then stand for the mean instead of black.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ KERNEL, BIAS = "extraction, weight", "extraction, bias"  # names of the authors'
 
 
 def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedResidual) -> dict[str, Tensor]:
-    """Return the authors' tensors with the first layer adapted to the statistics of the network.
+    """Return the tensors of a released SRCNN or FSRCNN with the first layer adapted to the mean and std of a network.
 
-    The adaptation precedes spreading over channels, inflation and cutting. These keep the sum of each filter, so the result stays
-    exact, and filters of the network that are not loaded stay unchanged.
+    The adaptation comes before the spreading over channels, the inflation and the cutting of kernels. These steps keep the sum
+    of each filter, so that the result stays exact. Filters of the network that are not loaded stay unchanged.
 
     Args:
-        tensors: by the authors' names.
-        network: its mean and std are measured already.
+        tensors: Tensors by the authors' names.
+        network: Wrapper whose mean and std are measured already.
     """
     kernel, bias = tensors[KERNEL], tensors[BIAS]
     mean, std = network.mean.to(kernel), network.std.to(kernel)
@@ -36,7 +36,7 @@ def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedRes
 
 
 def annotate_standardized_report(report: InitReport, network: StandardizedResidual) -> InitReport:
-    """Add to the report what `fold_standardization` changed."""
+    """Return the weights report with notes on the first layer, which `fold_standardization` changed."""
     mean, std = float(network.mean), float(network.std)
     kernel_came = any(row.source == KERNEL and row.is_loaded for row in report)
     rows: InitReport = []

@@ -1,4 +1,4 @@
-"""Copy tensors of a file into a network and report on each tensor."""
+"""Transfer of tensors from a file into a network, with a row of the weights report for each tensor."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Part = Literal["first", "second"]
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSource:
-    """The tensors of a file and the request for a network.
+    """Tensors of a file, and the choice of tensors to load into a network.
 
     Attributes:
-        key: config key for error messages.
-        path: of the file, for error messages.
-        tensors: of the file, by name.
-        takes: name in the network -> name in the file, for the tensors to load.
-        scale: of the network in the file; None when unknown.
-        left_out: name in the network -> reason why the tensor is not requested.
+        key: Config key for error messages.
+        path: Path of the file, for error messages.
+        tensors: Tensors of the file by name.
+        takes: Name in the network -> name in the file, for the tensors to load.
+        scale: Scale of the network in the file; None if unknown.
+        left_out: Name in the network -> reason, for tensors that are not loaded.
     """
 
     key: str
@@ -44,25 +44,25 @@ class TensorSource:
 
 
 def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
-    """Return the parameters of a network by their names without wrappers."""
+    """Return the parameters of a network by name, without the `network.` of wrappers in the names."""
     return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
 
 
 def network_parts(network: Network) -> dict[str, Network]:
-    """Map the prefix of tensor names to the networks of a cascade; a single network has the prefix ""."""
+    """Return the networks of a cascade by the prefix of their tensor names; a single network has the prefix ""."""
     return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
 
 def select_transfer_target(network: Network, into: Part | None, key: str) -> tuple[str, Network]:
-    """Return the prefix and the network that receive the weights of a single network.
+    """Return the part that receives a single network's weights, as (prefix of its tensor names, network).
 
     Args:
-        network: a cascade or a single network.
-        into: part of the cascade; None for a single network.
-        key: config key for error messages.
+        network: A cascade or a single network.
+        into: Part of the cascade, "first" or "second"; None for a single network.
+        key: Config key for error messages.
 
     Raises:
-        UserError: `into` is missing for a cascade, or given for a single network.
+        UserError: If `into` is missing for a cascade, or given for a single network.
     """
     if isinstance(network, Cascade):
         if into is None:
@@ -79,7 +79,7 @@ def unwrap_network(network: Network) -> Network:
 
 
 def last_layer_names(network: Network) -> list[str]:
-    """Return the names of the tensors of the last convolution and of the layers behind it, without wrappers."""
+    """Return the tensor names of the last convolution and of the layers behind it, without the `network.` of wrappers."""
     names = list(parameters_by_name(network))
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][
@@ -89,15 +89,15 @@ def last_layer_names(network: Network) -> list[str]:
 
 
 def transferred_mask(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
-    """Return masks that are 1 where values came from a file.
+    """Return a mask of each tensor with loaded values: 1 where the value came from a file, else 0.
 
     Args:
-        network: with the loaded weights.
-        drawn: values of all tensors before loading, by name.
-        report: of the loading.
+        network: The network with the loaded weights.
+        drawn: Values of all tensors before loading, by name.
+        report: Weights report of the loading.
 
     Returns:
-        A mask of the tensor's shape for each tensor with loaded values.
+        Masks of the tensors' shapes, by tensor name.
     """
     own = parameters_by_name(network)
     found: dict[str, Tensor] = {}
@@ -109,24 +109,24 @@ def transferred_mask(network: Network, drawn: Mapping[str, Tensor], report: Init
 
 
 def computed_tensors(network: Network) -> set[str]:
-    """Return the names of tensors that every run computes from its training frames; they are never loaded."""
+    """Return the names of tensors that every run computes from its training frames and never loads from a file."""
     filters = [canonical_parameter_name(name) for name, module in network.named_modules() if isinstance(module, Linear)]
     return {".".join(filter(None, (name, kind))) for name in filters for kind in ("weight", "bias")}
 
 
 @torch.no_grad()
 def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
-    """Copy the tensors that fit, in place, and report on every tensor of the network. A bias is loaded only with its kernel.
+    """Copy the tensors that fit from a file into a network, in place, and return the weights report on all tensors.
 
     Args:
-        network: receives the values.
-        supply: tensors of the file and the request.
-        mismatch: "refuse" allows no requested tensor that is not loaded whole; "overlap" allows other widths, scales and kernel
-            sizes; "fresh" allows everything.
-        inflate: conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`.
+        network: Network that receives the values.
+        supply: Tensors of the file and the choice of tensors to load. A bias is loaded only with its kernel.
+        mismatch: "refuse" raises an error unless every chosen tensor is loaded whole; "overlap" allows other widths, scales and
+            kernel sizes; "fresh" allows everything.
+        inflate: Conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`.
 
     Raises:
-        UserError: no tensor fits, or `mismatch` does not allow one. The network is then unchanged.
+        UserError: If no tensor fits, or `mismatch` does not allow the outcome for a tensor. The network is then unchanged.
     """
     own, never = parameters_by_name(network), computed_tensors(network)
     takes = {name: source for name, source in supply.takes.items() if name not in never}
@@ -158,7 +158,7 @@ def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch,
 
 
 def _by_scale(network: Network, theirs: int | None, takes: Mapping[str, str]) -> dict[tuple[int, int] | None, list[str]]:
-    """Group the network's tensors by their scales (in the file, here); a second network has scale 1."""
+    """Group the network's tensors by (scale in the file, scale here), or None if unknown; a second network has scale 1."""
     groups: dict[tuple[int, int] | None, list[str]] = {}
     for name, source in takes.items():
         ours = 1 if name.startswith("second.") else network.geometry.scale[1]
@@ -168,7 +168,7 @@ def _by_scale(network: Network, theirs: int | None, takes: Mapping[str, str]) ->
 
 
 def _check_report(report: InitReport, supply: TensorSource, takes: Mapping[str, str], mismatch: Mismatch) -> None:
-    """Raise UserError if nothing was loaded or a mismatch is not allowed."""
+    """Raise UserError if nothing was loaded, or if `mismatch` does not allow the outcome for a tensor."""
     where = f"{supply.key}.path={supply.path}"
     asked = [row for row in report if row.tensor in takes]
     bad = [row for row in asked if row.status != "loaded"]
@@ -187,7 +187,7 @@ def _check_report(report: InitReport, supply: TensorSource, takes: Mapping[str, 
 
 
 def _hint(bad: InitReport, key: str, mismatch: Mismatch) -> str:
-    """Return the advice at the end of an error message."""
+    """Return the advice at the end of the error message on tensors that do not fit."""
     if any(row.reason.startswith("a 2D kernel") for row in bad):
         return f"; type {key}.inflate=centre or {key}.inflate=average"
     if mismatch == "overlap" or not any(row.source for row in bad):

@@ -1,6 +1,6 @@
-"""Turn a time budget into epochs and steps, given the time per step.
+"""Choice of epochs and steps for a time budget, given the time per step.
 
-`vsr budget KEY=VALUE ...` prints what a step and an epoch take, as one line of JSON.
+`vsr budget KEY=VALUE ...` prints the seconds per step and per epoch as one line of JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OVERTIME = 1.5  # budgets after which a fit is ended where it is
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds per training step, and seconds that each epoch adds (validation, checkpoints, panels)."""
+    """Seconds per training step, and additional seconds per epoch (validation, checkpoints, image panels)."""
 
     step: float
     epoch: float
@@ -26,17 +26,18 @@ class Rate:
 
 @dataclass(frozen=True)
 class Plan:
-    """A number of epochs, and steps per epoch."""
+    """Length of a training: epochs, and steps per epoch."""
 
     epochs: int
     steps: int
 
 
 def plan_budget(rate: Rate, seconds: float) -> Plan:
-    """Compute the epochs and steps that fit into `seconds`.
+    """Choose the epochs and steps that fit into a time budget of `seconds`.
 
-    As many epochs, 4 to 60, as leave nine tenths of the time to the steps; fewer than 4 where these would take more than half of
-    it, or leave no time for a step in each. Raises UserError when there is no time for a step at all.
+    The plan has 4 to 60 epochs, as many as leave nine tenths of the time to the steps. It has fewer than 4 epochs if the
+    additional time of 4 epochs exceeds half of the budget, or if an epoch would have no step. Raises UserError if not even one
+    step fits.
     """
     epochs = int(min(max(OVERHEAD * seconds / max(rate.epoch, 1e-9), EPOCHS[0]), EPOCHS[1]))
     while epochs > 1 and (epochs * rate.epoch > seconds / 2 or _steps(rate, seconds, epochs) < 1):
@@ -52,5 +53,5 @@ def plan_budget(rate: Rate, seconds: float) -> Plan:
 
 
 def _steps(rate: Rate, seconds: float, epochs: int) -> int:
-    """Return the steps per epoch that fit into the time."""
+    """Return the number of steps per epoch that fit into `seconds`."""
     return max(0, int((AIM * seconds / epochs - rate.epoch) / rate.step))

@@ -31,16 +31,16 @@ RESOLVED = {"precision", "epochs", "recipe.steps", "init.epochs", "patience"}
 
 
 def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[DictConfig, dict[str, Any]]:
-    """Resolve what needs no data: precision=auto, the patience of a run with a budget, and all that an earlier part resolved.
+    """Resolve the settings that need no data: precision=auto, and the patience of a run with a budget.
 
-    Only rank 0 calls this function; the other ranks receive the result.
+    A resumed run takes the values in its plan.json. Only rank 0 calls this function and sends the result to the other ranks.
 
     Args:
-        cfg: the checked config of the run.
-        before: the plan.json of the run that is resumed; empty for a new run.
+        cfg: The checked config of the run.
+        before: The plan.json of the run that is resumed; empty for a new run.
 
     Returns:
-        The config with these values, and the plan so far.
+        The config with these values, and the content of plan.json so far.
     """
     found = dict(before)
     cfg = with_resolved_values(cfg, found)
@@ -56,20 +56,20 @@ def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[Dic
 
 
 def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state: RunState) -> tuple[DictConfig, dict[str, Any]]:
-    """Turn a budget into epochs and steps; a resumed run keeps the numbers in its plan.
+    """Turn the time budget of a config into epochs and steps; a resumed run keeps the numbers in its plan.json.
 
     Args:
-        cfg: the config from `resolve_before_data`.
-        folder: the run's folder; plan.json is written there once the run begins.
-        data: the data module; the time per step is measured on its frames.
-        run_state: this process's part of the run, with the plan so far.
+        cfg: The config from `resolve_before_data`.
+        folder: The run's folder; plan.json is written there once the run begins.
+        data: The data module; the time per step is measured on its frames.
+        run_state: The state of the run in this process, with the content of plan.json so far.
 
     Returns:
-        The config with values for all settings, and the content of plan.json (empty when the config left nothing open).
+        The config with values for all settings, and the content of plan.json (empty if the config left no setting open).
 
     Raises:
-        UserError: the budget is too short for one training step.
-        WriteError: plan.json cannot be written.
+        UserError: If the budget is too short for one training step.
+        WriteError: If plan.json cannot be written.
     """
     found = run_state.plan
     if cfg.budget is not None and "fits" not in found:
@@ -94,7 +94,7 @@ def _changed_keys(before: DictConfig, after: DictConfig) -> list[str]:
 
 
 def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Plan the epochs and steps of every fit of a run within its budget."""
+    """Return the content of plan.json for a run with a budget: the epochs and steps of each of its fits."""
     if not rates:
         return {"fits": {}, "settled": dict(known)}
     seconds = parse_duration(cfg.budget)
@@ -108,7 +108,7 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str,
 
 
 def budget_time_limits(found: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds after which each fit is stopped, by fit name: its share of one and a half budgets. Empty without a plan."""
+    """Return the seconds after which each fit is stopped, by fit name: the fit's share of 1.5 budgets. Empty without a plan."""
     steps = found.get("steps", 0)
     parts = {name: fit["epochs"] * (steps * fit["step"] + fit["epoch"]) for name, fit in found.get("fits", {}).items()}
     return {name: OVERTIME * found["seconds"] * part / sum(parts.values()) for name, part in parts.items()}
@@ -124,7 +124,7 @@ def _summary(budget: str, found: Mapping[str, Any]) -> str:
 
 
 def read_budget_plan(folder: Path) -> dict[str, Any]:
-    """Read the plan.json of a run; empty for a run without one. Raises UserError for a file that cannot be read."""
+    """Read plan.json in the folder of a run; return {} if the file is missing. Raises UserError if it cannot be read."""
     path = folder / PLAN
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def read_budget_plan(folder: Path) -> dict[str, Any]:
 
 
 def _is_plan(found: Any) -> bool:
-    """Whether a file has the form that `resolve` writes: a file from elsewhere must not set other keys of a config."""
+    """Return True if `found` has the form of plan.json; a file of other origin must not set other keys of a config."""
     fits = found.get("fits", {}).values()
     numbers = [number for fit in fits for number in (fit["epochs"], fit["step"], fit["epoch"])]
     numbers += [found["seconds"], found["steps"]] if "fits" in found and fits else []

@@ -1,4 +1,4 @@
-"""Measure the time per training step on a throw-away copy of the module."""
+"""Measurement of the time per training step on a throw-away copy of the module."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STILL = 1e-3  # factor on the learning rate: a schedule of so few steps must not
 
 
 class Clock(Callback):
-    """Times enough steps, stops the epoch, and times the end of the epoch."""
+    """Callback that times training steps, stops the epoch after enough of them, and times the end of the epoch."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -74,7 +74,7 @@ class Clock(Callback):
 
     @property
     def rate(self) -> Rate:
-        """The median time per step, and the time of the end of the epoch."""
+        """Return the median time per step, and the time that the end of the epoch took."""
         return Rate(median(self.steps[WARM:]), self.epoch)
 
 
@@ -87,19 +87,19 @@ def _now(module: L.LightningModule) -> float:
 def measure_fit_rates(
     cfg: DictConfig, data: SRDataModule, folder: Path | None = None, run_state: RunState | None = None
 ) -> dict[str, Rate]:
-    """Measure the rate of each fit of a run.
+    """Measure the seconds per step and per epoch of each fit of a run, on throw-away copies of the module.
 
-    Every process of a distributed run takes part; the figures of the first one count. Checkpoints and curves of the copies go
-    to `folder`/.timing, on the disk of the run, and are removed. Random states stay as they were.
+    Every process of a distributed run takes part; the result of the first process counts. The copies write checkpoints and
+    curves into `folder`/.timing, on the disk of the run, which is removed afterwards. Random states are restored.
 
     Args:
-        cfg: the checked config.
-        data: the frames.
-        folder: of the run; None for a temporary folder.
-        run_state: gives the signals of the run; None outside a run.
+        cfg: The checked config.
+        data: The data module with the frames.
+        folder: The folder of the run; None for a temporary folder.
+        run_state: The state of the run, whose signals stop the measurement; None outside a run.
 
     Returns:
-        Rates by fit: "first" and "second" for stages, "whole"; empty when nothing is trained.
+        Rates by fit name: "first" and "second" for the stages of a Cascade, "whole"; empty if the config trains nothing.
     """
     kept = random_states()
     cfg = with_hardware_precision(cfg)
@@ -149,21 +149,21 @@ def _fit_rate(
 
 
 def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
-    """Return the epochs of each fit per epoch of the whole: stages keep the config's ratio of init.epochs to epochs."""
+    """Return the epochs of each fit per epoch of the fit "whole"; a stage has the ratio init.epochs / epochs of the config."""
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 
 def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
-    """Add up the rates of all fits of a run, weighted by their epochs."""
+    """Return the sum of the rates of all fits of a run, each weighted by its `epoch_ratios`."""
     parts = epoch_ratios(cfg, found)
     return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
 def measure_step_rate(cfg: DictConfig) -> Rate:
-    """Measure the total rate of a checked config, after reading its data.
+    """Read the data of a checked config, and measure the seconds per step and per epoch of all its fits together.
 
     Raises:
-        UserError: the data cannot be used, or nothing is trained.
+        UserError: If the data cannot be used, or the config trains nothing.
     """
     require_single_process("vsr budget", cfg.trainer)
     quiet_fit_warnings()
@@ -175,12 +175,10 @@ def measure_step_rate(cfg: DictConfig) -> Rate:
 
 
 def time_steps(cfg: DictConfig, data: SRDataModule) -> Rate:
-    """Measure the total rate of a checked config by real steps of a copy of the module and one real end of an epoch.
+    """Measure the seconds per step and per epoch of all fits of a checked config together.
 
-    The rates of stages are added up, weighted by their epochs. Random states stay as they were, and no file is left.
-
-    Raises:
-        UserError: the config trains nothing.
+    A throw-away copy of the module runs real steps and one real end of an epoch. The rates of stages are added up, weighted by
+    their epochs. Random states are restored, and no file is left. Raises UserError if the config trains nothing.
     """
     found = measure_fit_rates(cfg, data)
     if not found:

@@ -1,1 +1,1 @@
-"""The LightningModules: a shared base and one subclass per pipeline."""
+"""LightningModules: a shared base class and one subclass per pipeline (frame, movie, cascade)."""

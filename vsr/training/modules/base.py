@@ -1,4 +1,4 @@
-"""The LightningModule that all pipelines share: training, validation and scoring."""
+"""Base class of the LightningModules of all pipelines: training, validation and scoring."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ class SRModule(L.LightningModule):
     Batches are in physical units; the network works in the unit interval.
 
     Args:
-        network: the network to train.
-        normalizer: maps physical units to the unit interval; a part of the checkpoint.
-        recipe: settings of the training.
+        network: The network to train.
+        normalizer: Maps physical units to the unit interval; a part of the checkpoint.
+        recipe: Settings of the training.
         window: (t, y, x) HR frames and pixels cut per side before scoring, the same for every row of a table.
-        quantize: score frames clamped and rounded to 256 codes of the unit interval, as in an 8-bit file.
-        val_splits: names of the data module's validation loaders, in order.
-        test_splits: names of the data module's test loaders, in order.
-        tune: settings of fine-tuning; None for ordinary training.
-        reference: the linear filter fitted to the same training frames; kept in the checkpoint as a row of each table.
-        card: plain values for the checkpoint: config, data, scale, ...
-        consistency: makes whole frames agree with their LR frames before they are scored or written; None for no correction. It
-            is no part of the training step, because a patch sees only a part of the HR pixels that its LR pixels depend on.
+        quantize: True to score frames that are clamped and rounded to 256 codes of the unit interval, as in an 8-bit file.
+        val_splits: Names of the data module's validation loaders, in order.
+        test_splits: Names of the data module's test loaders, in order.
+        tune: Settings of fine-tuning; None for ordinary training.
+        reference: The linear filter that is fitted to the same training frames and scored as a row of each table; a part of the
+            checkpoint.
+        card: Description of the module for the checkpoint, in plain values: config, data, scale, ...
+        consistency: Makes whole frames agree with their LR frames before they are scored or written; None for no correction.
+            The training step does not use it, because a patch has only some of the HR pixels that its LR pixels depend on.
 
     Raises:
-        UserError: the network loses more of the border than the window cuts.
+        UserError: If the network loses more of the border than the window cuts.
     """
 
     kind: ClassVar[Literal["frame", "movie"]]
@@ -95,19 +96,19 @@ class SRModule(L.LightningModule):
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
 
     def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
-        """LR clips (B, C, T, h, w) in the unit interval -> SR clips (B, C, T', H', W')."""
+        """Apply `network` to LR clips (B, C, T, h, w) in the unit interval, and return SR clips (B, C, T', H', W')."""
         return apply_network_to_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """LR clips (B, C, T, h, w) -> SR clips in physical units; a movie network returns fewer frames than it receives."""
+        """Map LR clips (B, C, T, h, w) to SR clips in physical units; a movie network returns fewer frames than it receives."""
         return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
 
     def predict_clip(self, batch: Clip) -> HRClips:
-        """Upscale a batch of whole frames; returns SR for its HR frames, in the unit interval."""
+        """Return SR clips in the unit interval for the HR frames of a batch of whole frames, after consistency correction."""
         return self._agreeing(self.network_clip(batch), batch)
 
     def network_clip(self, batch: Clip) -> HRClips:
-        """Upscale a batch of whole frames, before consistency with LR is enforced."""
+        """Return the network's SR clips in the unit interval for the HR frames of a batch, without consistency correction."""
         context, lost = self.network.context, self.network.geometry.margin[0]
         seen = crop(self.normalizer(batch.lr), (batch.context - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
@@ -123,7 +124,7 @@ class SRModule(L.LightningModule):
         return [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
 
     def prepare(self, frames: TrainingFrames) -> None:
-        """Fit statistics and closed-form filters to whole training frames in physical units."""
+        """Compute the statistics and closed-form filters of the networks from whole training frames in physical units."""
         unit = self.in_unit_interval(frames)
         for network in (self.network, self.reference):
             if network is not None:
@@ -131,17 +132,17 @@ class SRModule(L.LightningModule):
 
     @property
     def trainable(self) -> bool:
-        """Whether any parameter requires a gradient."""
+        """Return True if any parameter of the network requires a gradient."""
         return any(p.requires_grad for p in self.network.parameters())
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Copy all tensors from rank 0: values that ranks draw, read or measure may differ in the last bit."""
+        """Copy all parameters and buffers from rank 0, because values that each rank computes may differ in the last bit."""
         copy_from_first_rank([*self.parameters(), *self.buffers()])
 
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch over all pixels inside the network's margin."""
+        """Compute the loss of a batch over all pixels inside the network's margin. Raises UserError if the loss is not finite."""
         self._part = batch.share
         loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
@@ -154,11 +155,11 @@ class SRModule(L.LightningModule):
         return loss
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Compute the loss of LR and HR clips of equal length, in the unit interval."""
+        """Compute the training loss of LR and HR clips of equal length, in the unit interval."""
         return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """Compute the recipe's loss of an output of `network`, inside its margin and in its unit of error."""
+        """Compute the recipe's loss of SR clips against HR clips, inside the margin of `network` and in its error unit."""
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
@@ -173,14 +174,14 @@ class SRModule(L.LightningModule):
 
     @property
     def finetuning(self) -> bool:
-        """Whether the fit is in its last steps, the fraction `recipe.finetune` of all steps."""
+        """Return True in the last fraction `recipe.finetune` of the steps of the fit, which minimises the squared error alone."""
         return self.recipe.finetune > 0 and self.trainer.global_step >= (1 - self.recipe.finetune) * self._steps
 
     def _part_of(self, loss: Tensor, mask: Tensor | None) -> Tensor:
-        """A mean over this process's clips, where `mask` is 1, as its part of the mean over the whole batch.
+        """Scale the mean loss over this process's unmasked values to the process's part of the mean over the whole batch.
 
-        The mean over processes of these, and so of their gradients, is that of one process that has all of the batch, also where
-        shares or masks differ.
+        The mean of the parts over all processes is the loss of one process with the whole batch; the same holds for the
+        gradients, and also if the processes have different numbers of clips or of unmasked values.
         """
         if rank_count() == 1:
             return loss
@@ -204,7 +205,7 @@ class SRModule(L.LightningModule):
         self.tuning.begin_epoch(self.current_epoch)
 
     def configure_optimizers(self) -> Any:
-        """Build Adam over all parameters that are trained now or thawed later, and the schedule, stepped every batch."""
+        """Build Adam for all parameters that train now or later, and the learning-rate schedule with one step per batch."""
         groups = self.tuning.groups(self.recipe.rate)
         # Lightning clips gradients under mixed precision only where the optimizer is not fused.
         optimizer = torch.optim.Adam(groups, lr=self.recipe.rate, fused="mixed" not in str(self.trainer.precision))
@@ -218,7 +219,7 @@ class SRModule(L.LightningModule):
     # --- scores -------------------------------------------------------------------------------------------------------
 
     def score(self, batch: Clip, split: str) -> None:
-        """Add a batch of whole frames to the scores of a split, inside the window; the loader has cut the window's frames."""
+        """Add a batch of whole frames to a split's scores, cut to the window in y and x; the loader has cut it in time."""
         sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
@@ -283,7 +284,7 @@ class SRModule(L.LightningModule):
     # --- checkpoint ---------------------------------------------------------------------------------------------------
 
     def trained_seconds(self) -> float:
-        """Return the seconds that this fit has trained, without the pauses between its processes."""
+        """Return the seconds of training in this fit, without the pauses after interruptions."""
         return self._spent + (time.perf_counter() - self._started if self._started else 0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -298,5 +299,5 @@ class SRModule(L.LightningModule):
 
 
 def _key(split: str) -> str:
-    """Return the ModuleDict key of a split; "train" and "val" would shadow attributes."""
+    """Return the ModuleDict key of a split; the names "train" and "val" would shadow attributes."""
     return f"split_{split}"

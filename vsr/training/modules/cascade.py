@@ -1,4 +1,4 @@
-"""The pipelines of two networks in a row: frame then movie, or movie then frame."""
+"""LightningModule for two networks in a row: frame then movie network, or movie then frame network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vsr.types import HRClips, LRClips
 
 
 class CascadeSR(SRModule):
-    """Super-resolution of clips by two networks in a row; the first one's own error may be part of the loss."""
+    """Super-resolution of clips by two networks in a row; the loss may include the error of the first network."""
 
     kind = "movie"
     network: Cascade
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Add the loss of the first network's output, weighted by `interim`, when the first network is trained."""
+        """Compute the loss of the final output; if both networks train, add `interim` times the loss of the first output."""
         network = self.network
         interim, sr = network.stages(lr)
         loss = self.error(sr, hr, mask, network)

@@ -1,4 +1,4 @@
-"""The 2D pipeline: a frame network on single frames."""
+"""LightningModule for frame networks, which see single frames (the 2D pipeline)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from vsr.training.modules.base import SRModule
 
 
 class FrameSR(SRModule):
-    """Super-resolution frame by frame, by a network of kind "frame"."""
+    """Super-resolution of single frames by a network of kind "frame"."""
 
     kind = "frame"

@@ -16,10 +16,14 @@ Term = tuple[float, Tensor, Tensor, Tensor | None]
 
 
 def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over all pixels: squared error, absolute error, or Charbonnier's sqrt(e^2 + eps^2) with eps = 1e-3.
+    """Return the mean error over all pixels, or over the pixels where the mask is 1. Raises ValueError for an unknown `kind`.
 
-    `mask` broadcasts against the frames; the mean is then over the pixels where it is 1. Charbonnier: Lai et al., "Deep Laplacian
-    Pyramid Networks", 2017, eq. 2. Raises ValueError for another name.
+    Args:
+        kind: "mse" for squared error, "l1" for absolute error, "charbonnier" for sqrt(e^2 + eps^2) with eps = 1e-3 (Lai et al.,
+            "Deep Laplacian Pyramid Networks", 2017, eq. 2).
+        sr: Predicted frames or clips.
+        hr: True frames or clips of the same shape.
+        mask: 1 where a pixel counts; broadcasts against the frames. None for all pixels.
     """
     error = sr - hr
     if kind == "mse":
@@ -39,11 +43,19 @@ def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = 
 def additional_loss_terms(
     sr: Tensor, hr: Tensor, mask: Tensor | None, *, gradient: float, spectral: float, temporal: float
 ) -> Iterator[Term]:
-    """Compute the additional loss terms of clips (B, C, T, H, W), in the unit of their error; a weight of 0 switches a term off.
+    """Yield (weight, prediction, truth, mask) for each quantity of clips that the additional loss terms compare.
 
-    gradient: differences of neighbours in y and in x (with absolute errors the loss of Kim et al., "Deep Fluids", 2019).
-    temporal: differences of frames that follow each other. spectral: `spectral_loss_amplitudes`. Differences with a
-    masked pixel do not count, nor do spectra of frames with one.
+    A weight of 0 switches a term off. A difference with a masked pixel does not count, nor does the spectrum of a frame with
+    one.
+
+    Args:
+        sr: Predicted clips (B, C, T, H, W), in the unit of their error.
+        hr: True clips of the same shape and unit.
+        mask: 1 where a pixel counts; None for all pixels.
+        gradient: Weight of the differences of neighbouring pixels in y and in x. With absolute errors this is the loss of Kim
+            et al., "Deep Fluids", 2019.
+        spectral: Weight of `spectral_loss_amplitudes`.
+        temporal: Weight of the differences of consecutive frames.
     """
     for weight, axis in ((gradient / 2, -1), (gradient / 2, -2), (temporal, -3)):
         if weight > 0:
@@ -54,11 +66,11 @@ def additional_loss_terms(
 
 
 def spectral_loss_amplitudes(clips: Tensor) -> Tensor:
-    """Compute the logarithms of the amplitudes of all modes, which the spectral loss compares.
+    """Compute the logarithmic amplitudes of all Fourier modes of each frame, which the spectral loss compares.
 
-    Each frame loses its mean and is multiplied by a Hann window. White noise of variance one has amplitudes around one. Errors
-    of small waves, which hardly count in the mean square error, weigh as much here as errors of large waves. The position of a
-    wave does not count.
+    The mean of each frame is subtracted, and the frame is multiplied by a Hann window. White noise of variance 1 has amplitudes
+    around 1. Errors of short waves, which hardly count in the mean squared error, weigh as much here as errors of long waves.
+    The phase of a wave does not count.
 
     Args:
         clips: (..., H, W).
@@ -76,6 +88,6 @@ def spectral_loss_amplitudes(clips: Tensor) -> Tensor:
 
 
 def _both(mask: Tensor, axis: int) -> Tensor:
-    """Return 1 where a pixel and its predecessor are both valid."""
+    """Return a mask that is 1 where a pixel and the pixel before it along `axis` are both valid."""
     size = mask.shape[axis] - 1
     return mask.narrow(axis, 0, size) * mask.narrow(axis, 1, size)

@@ -1,4 +1,4 @@
-"""The 3D pipeline: a movie network on clips."""
+"""LightningModule for movie networks, which see clips (the 3D pipeline)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from vsr.training.modules.base import SRModule
 
 
 class MovieSR(SRModule):
-    """Super-resolution of clips, by a network of kind "movie": the output is shorter by the frames that the geometry names."""
+    """Super-resolution of clips by a network of kind "movie"; the output has 2 * geometry.margin[0] fewer frames."""
 
     kind = "movie"

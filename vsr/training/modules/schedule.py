@@ -7,9 +7,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 
 def build_schedule(optimizer: Optimizer, schedule: str, steps: int) -> LRScheduler | None:
-    """Build a schedule by its name; the rate of each parameter group is its peak. None for "constant".
+    """Build the learning-rate schedule that a recipe names. The rate of each parameter group is the peak of its schedule.
 
-    one_cycle: up in a tenth of the steps and down to nothing (Smith & Topin 2019). cosine: down from the first step on.
+    Args:
+        optimizer: The optimizer whose rates change.
+        schedule: "cosine", which falls to 0 from the first step on; "one_cycle", which rises during a tenth of the steps and
+            then falls to nearly 0 (Smith & Topin 2019); or "constant", which gives None.
+        steps: Steps of the fit.
     """
     if schedule == "constant":
         return None

@@ -1,1 +1,1 @@
-"""Checkpoints and the state that a resumed run needs."""
+"""Checkpoint files, and the saved state from which an interrupted run resumes."""

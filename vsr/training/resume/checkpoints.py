@@ -1,4 +1,4 @@
-"""Checkpoint files: atomic writes, checksums, and reading without running code."""
+"""Checkpoint files: atomic writes, checksums, and reading without running code from the file."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.d
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints under a temporary name in the same folder, verifies them and moves them into place.
+    """Writer of checkpoints that verifies a temporary file in the same folder and then renames it to the final name.
 
-    Lightning's own way goes through $TMPDIR and leaves a cut file under the final name when the disk is full. The previous file
-    stays until the new one was read back. Beside it comes its SHA-256; a kill at any moment leaves a checkpoint with its own
-    checksum or with none, never with another one's.
+    The previous file stays until the new file was read back. Lightning's own writer goes through $TMPDIR, and leaves a
+    truncated file under the final name if the disk is full. Each checkpoint has a checksum file (SHA-256) beside it. A kill at
+    any moment leaves a checkpoint with its own checksum or without one, never with the checksum of another file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write, sync, check the CRCs, read back, replace.
+        """Write a checkpoint to a temporary file, sync it, check its CRCs, read it back, and rename it to `path`.
 
-        Raises WriteError naming the path when it cannot be written, TypeError for what a checkpoint must not hold.
+        Raises WriteError with the path if it cannot be written, TypeError for values that a checkpoint must not hold.
         """
         path = Path(path)
         content = _plain(checkpoint, "checkpoint")
@@ -67,23 +67,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             write_checksum(path, digest)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint with `read_checkpoint`; `weights_only` is always true."""
+        """Read a checkpoint with `read_checkpoint`, which never runs code from the file; `weights_only` has no effect."""
         return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint and its checksum."""
+        """Remove a checkpoint file and its checksum file."""
         super().remove_checkpoint(path)
         checksum_file(Path(path)).unlink(missing_ok=True)
 
 
 class PatientCheckpointIO(AtomicCheckpointIO):
-    """Writes checkpoints atomically, but `best.ckpt` at most once every few seconds; `flush` writes the pending one.
+    """Writer of checkpoints that writes `best.ckpt` at most once every few seconds; `flush` writes a pending one.
 
     An epoch of a tiny network takes less time than writing a checkpoint. A kill loses nothing: the pending `best.ckpt` is
-    always written before `last.ckpt`, from which a run resumes, and later best epochs are found again.
+    written before each `last.ckpt`, from which a run resumes, and the resumed run finds later best epochs again.
 
     Args:
-        apart: seconds between two writes.
+        apart: Seconds between two writes of `best.ckpt`.
     """
 
     def __init__(self, apart: float) -> None:
@@ -92,7 +92,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
         self._waiting: tuple[dict[str, Any], Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint, or keep a copy for `flush`. Raises as `AtomicCheckpointIO` does."""
+        """Write a checkpoint, or keep a copy of `best.ckpt` for `flush`. Raises the errors of `AtomicCheckpointIO`."""
         if Path(path).name != "best.ckpt":
             super().save_checkpoint(checkpoint, path)
         elif time.monotonic() - self._written < self.apart:
@@ -103,7 +103,7 @@ class PatientCheckpointIO(AtomicCheckpointIO):
             self._written = time.monotonic()
 
     def flush(self) -> None:
-        """Write the pending checkpoint, if there is one. Raises WriteError when it cannot be written."""
+        """Write the pending `best.ckpt`, if any. Raises WriteError if it cannot be written."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             super().save_checkpoint(*waiting)
@@ -111,9 +111,9 @@ class PatientCheckpointIO(AtomicCheckpointIO):
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Convert a checkpoint to tensors and plain Python values, the types that are read back without running code.
+    """Convert a checkpoint to tensors and plain Python values, the types that torch reads back without running code.
 
-    numpy's scalars become Python's. Raises TypeError, naming the place, for everything else.
+    Scalars of numpy become Python numbers. Raises TypeError for every other type; the message names the place.
     """
     if isinstance(value, np.generic):  # before float, which np.float64 is, too
         return _plain(value.item(), where)
@@ -128,10 +128,10 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of vsr: tensors and plain values.
+    """Read a checkpoint of vsr, which holds tensors and plain values; no code from the file runs.
 
-    Raises UserError for a missing, truncated or damaged file (torch itself ignores the CRCs), for one that is not what the
-    checksum beside it says, for one that would run code, and for one that vsr did not write.
+    Raises UserError for a missing, truncated or damaged file (torch itself ignores the CRCs), for a file that differs from its
+    checksum, for a file that would run code, and for a file that vsr did not write.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
@@ -156,14 +156,14 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def complete_checkpoint(path: Path) -> None:
-    """Write the checksum of a readable checkpoint that a kill has left without one."""
+    """Write the checksum file of a readable checkpoint, if a kill has left the checkpoint without one."""
     if not checksum_file(path).is_file():
         with suppress(OSError):
             write_checksum(path, file_sha256(path))
 
 
 def move_checkpoint(source: Path, target: Path) -> None:
-    """Rename a checkpoint file and its checksum file; both names are in the same folder."""
+    """Rename a checkpoint file together with its checksum file; both names are in the same folder."""
     digest = file_sha256(source)
     remove_checksum(target)
     os.replace(source, target)
@@ -174,13 +174,13 @@ def move_checkpoint(source: Path, target: Path) -> None:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint and its checksum, if they exist."""
+    """Remove a checkpoint file and its checksum file, if they exist."""
     checksum_file(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _moment(path: Path) -> str:
-    """Describe the moment of a checkpoint."""
+    """Return the training step of a checkpoint in words ("step 300"), or "earlier" if the file cannot be read."""
     try:
         return f"step {read_checkpoint(path)['global_step']}"
     except (UserError, KeyError):

@@ -1,4 +1,4 @@
-"""The state that lets an interrupted run end as an uninterrupted one."""
+"""Saved state with which an interrupted run, once resumed, gives the same result as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ SECONDS_APART = 5.0  # least time between checkpoints at the ends of epochs, sin
 
 @dataclass
 class RunState:
-    """What one process of a run knows about signals, checkpoints and the plan.
+    """State of a run in one process: received signals, settings of checkpoints, and the content of plan.json.
 
     Attributes:
-        signals: the signals that this process received.
-        resume: whether the run continues from checkpoints in its folder.
-        chosen: the checkpoint to continue from; None for the newest one.
-        seconds: between two checkpoints within an epoch; None for no limit.
-        steps: between two checkpoints within an epoch; None for no limit.
-        saved: the newest saved step, in words; empty before the first checkpoint.
-        pending: writes into the folder that wait until the run has passed all checks, so that a refused run leaves no files.
-        plan: the content of plan.json.
+        signals: The signals that this process received.
+        resume: True if the run continues from checkpoints in its folder.
+        chosen: The checkpoint to continue from; None for the newest one.
+        seconds: Seconds between two checkpoints within an epoch; None for no such checkpoints.
+        steps: Steps between two checkpoints within an epoch; None for no such checkpoints.
+        saved: The newest saved step, in words; empty before the first checkpoint.
+        pending: Functions that write files once the run has passed all checks, so that a refused run leaves no files.
+        plan: The content of plan.json, the settings that this run resolved.
     """
 
     signals: Signals = field(default_factory=Signals)
@@ -56,12 +56,12 @@ class RunState:
     plan: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Write the pending files. Raises WriteError."""
+        """Call the pending functions, which write the first files of the run. Raises WriteError."""
         while self.pending:
             self.pending.pop(0)()
 
     def source(self, folder: Path) -> Path | None:
-        """Return the checkpoint that a fit in this folder resumes from; None for a new fit."""
+        """Return the checkpoint from which the fit in `folder` resumes; None for a new fit."""
         if self.chosen is not None and self.chosen.parent == folder / "checkpoints":
             return self.chosen
         last = folder / "checkpoints" / "last.ckpt"
@@ -69,17 +69,18 @@ class RunState:
 
 
 class CheckpointSaver(Checkpoint):
-    """Saves checkpoints for resuming, and stops the fit after a signal.
+    """Callback that saves checkpoints for resuming, and stops the fit after a signal.
 
-    It saves at the ends of epochs and within long epochs, but not after an epoch's last step, because the validation that follows
-    belongs to the epoch. The key `resume` of a checkpoint holds the random states, the position of the loader, the history and
-    whether training had to stop. Lightning calls a `Checkpoint` callback after all others, so that their states are complete.
+    It saves at the ends of epochs and within long epochs, but not after an epoch's last step, because the validation that
+    follows belongs to the epoch. The key `resume` of a checkpoint holds the random states, the position of the loader, the
+    history and whether training had to stop. Lightning calls a `Checkpoint` callback after all others, so that their states are
+    complete.
 
     Args:
-        path: the checkpoint file.
-        run_state: when to save, and the received signals.
-        history: the scores of all epochs, which are saved as well.
-        files: the writer of checkpoints; it first writes a best checkpoint that waits there.
+        path: The checkpoint file to write.
+        run_state: The state of the run: times of checkpoints, and received signals.
+        history: The scores of all epochs, which are saved too.
+        files: The writer of checkpoint files; a pending `best.ckpt` is written before each checkpoint.
     """
 
     def __init__(self, path: Path, run_state: RunState, history: History, files: PatientCheckpointIO) -> None:
@@ -119,7 +120,7 @@ class CheckpointSaver(Checkpoint):
         self.finish()
 
     def finish(self) -> None:
-        """Restore the random states at the end of a resumed fit that had nothing left to do."""
+        """Restore the random states of the loaded checkpoint, at the start of training or after a fit that had no step left."""
         if self._restored:
             restore_random_states(self._restored["random"])
             self._restored = {}
@@ -161,7 +162,7 @@ class CheckpointSaver(Checkpoint):
 
 
 def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
-    """Restore the state of a ModelCheckpoint that Lightning leaves out: the latest score, and all state after a folder moved."""
+    """Restore a ModelCheckpoint's latest score, which Lightning leaves out, and put the paths in its state into its folder."""
     callback.current_score = state["current_score"]
 
     def here(path: str) -> str:
@@ -176,7 +177,7 @@ def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
 def fit_or_resume(
     trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, saver: CheckpointSaver, source: Path | None
 ) -> None:
-    """Train from the start or from a checkpoint. Raises Stopped after a signal."""
+    """Run the Trainer's fit from the start, or from the checkpoint `source`. Raises Stopped after a signal."""
     try:
         with saver.run_state.signals.deferred():
             trainer.fit(module, datamodule=data, ckpt_path=source)
@@ -192,12 +193,12 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
     """Check that a checkpoint belongs to this config and data, and return its step.
 
     Args:
-        path: the checkpoint.
-        card: the description (config, data, versions) of the module that resumes.
-        best: the run's best checkpoint, which must be readable if there was a best epoch; None to skip this check.
+        path: The checkpoint.
+        card: The description (config, data, versions) of the module that resumes.
+        best: The run's best checkpoint, which must be readable if an epoch was saved as the best; None to skip this check.
 
     Raises:
-        UserError: config or data differ; the message names the difference.
+        UserError: If config or data differ (the message names the difference), or a checkpoint cannot be used.
     """
     content = read_checkpoint(path)
     if "resume" not in content:
@@ -231,7 +232,7 @@ def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -
 
 
 def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Fill a saved recipe with the defaults of keys added since. Raises UserError for a setting that was removed."""
+    """Return a saved config whose recipe has defaults for newer keys. Raises UserError for a setting that no longer exists."""
     said = {key: value for key, value in config["recipe"].items() if key != "_target_"}
     if said.get("residual") == "linear":
         raise UserError(f"{path}: {LINEAR_FILTER_REMOVED}")
@@ -240,7 +241,7 @@ def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Return (key, value before, value now) for all differing keys of two configs, without the keys that may differ."""
+    """Return (key, value before, value now) for each key in which two configs differ, except keys that may change on resuming."""
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys((*before, *now)):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
@@ -252,7 +253,7 @@ def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str 
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of all global random generators, as tensors and plain values."""
+    """Return the states of the global random generators of Python, NumPy and torch, as tensors and plain values."""
     # vsr does not use the global NumPy generator, but a class that a config names may draw from it.
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     version, words, spare = random.getstate()
@@ -265,7 +266,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Restore the states that `random_states` returned."""
+    """Restore the states of the global random generators that `random_states` returned."""
     version, words, spare = states["python"]
     random.setstate((version, tuple(words.tolist()), spare))
     name, keys, position, has_gauss, cached = states["numpy"]

@@ -1,1 +1,1 @@
-"""Parsers in a child process."""
+"""Parsing of files in a child process, where a crash of a library does no harm."""

@@ -1,8 +1,8 @@
-"""Child process that parses files for `parent` over a socket, and ends with its parent.
+"""Child process that parses files for its parent process (`parent.py`) over a socket, and ends with the parent.
 
-The parent starts this file as a script with the number of the socket and the memory limit in bytes. Requests are pickles, since
-the child trusts its parent; answers are plain data (`messages`), since the parent does not trust the child. Standard input is a
-silent pipe, which closes when the parent ends.
+The parent starts this file as a script with two arguments: the number of the socket and the memory limit in bytes. Requests are
+pickles, since the child trusts its parent. Answers are plain data (`messages.py`), since the parent does not trust the child.
+Standard input is a silent pipe, which closes when the parent ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NO_MEMORY = re.compile(r"cannot allocate|unable to allocate|allocation failed|ou
 
 
 def run_child(channel: socket.socket, memory: int) -> None:
-    """Answer requests until the parent closes the socket."""
+    """Answer the parent's requests until the parent closes the socket `channel`; allocate at most `memory` bytes."""
     _exit_with_parent()
     _limit_memory(memory)
     sys.path[:] = pickle.loads(_receive_request(channel))
@@ -59,7 +59,7 @@ def run_child(channel: socket.socket, memory: int) -> None:
 
 
 def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any], what: str, *rest: Any) -> tuple[str, Any]:
-    """Run a function, call a method of an object (made on first use), or take the next item of an iterator."""
+    """Run a function, call a method of an object (made on first use), or take the next item of an iterator, as requested."""
     if here is not None:
         with suppress(OSError):  # without access to the folder, opening the file fails with a better message
             os.chdir(here)
@@ -85,7 +85,7 @@ def _handle_request(objects: dict[Any, Any], here: str | None, forget: list[Any]
 
 
 def _describe_error(error: Exception) -> tuple[str, Any]:
-    """The kind of an error and its text, as sent to the parent."""
+    """Return the kind of an error (memory, user, os or other) and its details, as the child sends them to the parent."""
     from vsr.errors import UserError
 
     for one in _chain(error):
@@ -108,7 +108,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _receive_request(channel: socket.socket) -> bytes:
-    """Receive one request; empty when the parent is gone."""
+    """Receive one request as bytes; return empty bytes if the parent is gone."""
     data = b""
     size = 8
     while len(data) < size:
@@ -124,8 +124,8 @@ def _receive_request(channel: socket.socket) -> bytes:
 def _exit_with_parent() -> None:
     """Have the system kill this process when the parent's end of the pipe closes, even while a library hangs.
 
-    A listening thread would need the interpreter lock, which a hanging library may hold. Linux's parent-death signal already
-    comes when the thread that started this process ends. SIGIO, the default signal of the pipe, does not end a stopped process.
+    A listening thread would need the interpreter lock, which a hanging library may hold. Linux's parent-death signal comes too
+    early, when the thread that started this process ends. SIGIO, the pipe's default signal, does not end a stopped process.
     """
     if hasattr(fcntl, "F_SETSIG"):  # Linux; elsewhere the signal is SIGIO, which ends a running process, too
         fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
@@ -136,7 +136,7 @@ def _exit_with_parent() -> None:
 
 
 def _limit_memory(memory: int) -> None:
-    """Limit allocated memory, not addresses: threads and libraries reserve gigabytes of addresses that they never use."""
+    """Limit allocated memory to `memory` bytes, but not addresses: threads and libraries reserve unused gigabytes."""
     for kind, limit in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
         with suppress(OSError, ValueError):  # some systems lack the limit

@@ -1,7 +1,7 @@
-"""Answers of the child process as JSON and bytes of arrays; unlike a pickle, an answer cannot run code in the receiver.
+"""Answers of the child process as JSON and array bytes. Unlike a pickle, such an answer cannot run code in the receiver.
 
-A malicious file may have taken over the child. So class names must be in a closed list, and sizes are checked before memory is
-allocated.
+A malicious file may have taken over the child. Therefore class names must be in a closed list, and sizes are checked before
+memory is allocated.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _LENGTH = struct.Struct("<Q")
 
 
 class InvalidMessage(Exception):
-    """The received bytes are not an answer that `send_message` could have written."""
+    """Error for received bytes that are not an answer of `send_message`, or that declare too much data."""
 
 
 def send_message(channel: socket.socket, kind: str, value: Any = None) -> None:
-    """Send one answer. Raises TypeError for a value of an unknown kind, OSError when the receiver is gone."""
+    """Send an answer (kind, e.g. "value", and value). Raise TypeError for an unknown type, OSError if the receiver is gone."""
     arrays: list[np.ndarray] = []
     tree = _to_json(value, arrays)
     # Arrays in column order (MATLAB) are sent in that order, without a copy.
@@ -53,16 +53,16 @@ def send_message(channel: socket.socket, kind: str, value: Any = None) -> None:
 
 
 def receive_message(channel: socket.socket, limit: int) -> tuple[str, Any]:
-    """Receive the kind and value of one answer.
+    """Receive one answer and return its kind, e.g. "value", and its value.
 
     Args:
-        channel: the socket to the child.
-        limit: largest total size of the arrays in bytes.
+        channel: The socket to the child.
+        limit: Largest total size of the arrays in bytes.
 
     Raises:
-        EOFError: the sender is gone.
-        TimeoutError: nothing came within the timeout of the channel.
-        InvalidMessage: the bytes are not an answer of `send_message`, or its arrays are too large.
+        EOFError: If the sender is gone.
+        TimeoutError: If nothing comes within the timeout of the channel.
+        InvalidMessage: If the bytes are not an answer of `send_message`, or the arrays are too large.
     """
     (length,) = _LENGTH.unpack(_receive_exactly(channel, bytearray(_LENGTH.size)))
     if length > MAX_TEXT:
@@ -99,7 +99,7 @@ def _receive_exactly(channel: socket.socket, buffer: bytearray | memoryview) -> 
 
 
 def _to_json(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Convert a value to JSON: plain values stay, all others become a list that begins with a letter for their type."""
+    """Convert a value to JSON, with its arrays in `arrays`. Plain values stay; other values become lists [type letter, ...]."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, bytes):

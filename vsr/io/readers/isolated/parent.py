@@ -34,28 +34,28 @@ _numbers = itertools.count()
 
 
 def run_in_child(path: Path, function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function(*args)` in the child and return its value.
+    """Call `function(*args)` in the child process that parses files, and return the function's value.
 
     Args:
-        path: the file that the function parses, for error messages.
-        function: a function at the top level of a module, whose value is of the kinds that `messages` can send.
-        args: arguments that can be pickled.
+        path: The file that the function parses, named in error messages.
+        function: A function at the top level of a module. Its value must be of a type that `messages.py` can send.
+        args: Arguments that can be pickled.
 
     Raises:
-        OSError: the function raised it.
-        UserError: the function raised it or any other error; or the parser crashed, ran out of memory or did not answer.
+        OSError: If the function raises OSError.
+        UserError: If the function raises any other error, or the parser crashes, runs out of memory or does not answer.
     """
     return _child().ask(path, "run", function, args)
 
 
 def stop_child() -> None:
-    """Kill the child, if one runs; the next file starts another."""
+    """Kill the child process that parses files, if it runs; the next file starts a new child."""
     if _current is not None:
         _current.stop()
 
 
 class Remote:
-    """Handle of an object in the child. The first call makes the object there by `make(*args)`; a new child makes it again."""
+    """Handle of an object in the child process, made there by `make(*args)` at the first call, and again in each new child."""
 
     def __init__(self, path: Path, make: Callable[..., Any], *args: Any) -> None:
         self.path, self._make = path, (make, args)
@@ -66,11 +66,11 @@ class Remote:
         return Remote, (self.path, self._make[0], *self._make[1])
 
     def call(self, name: str, *args: Any) -> Any:
-        """Get the object's attribute `name`, or call the method of that name. Raises the errors of `run_in_child`."""
+        """Return the object's attribute `name`, or the result of that method for `args`. Raise the errors of `run_in_child`."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
     def iterate(self, name: str, *args: Any) -> Iterator[Any]:
-        """Yield the items of the iterator `name(*args)` one by one. Raises the errors of `run_in_child`."""
+        """Call the method `name` in the child and yield the items of its iterator. Raise the errors of `run_in_child`."""
         asked, key = _child(), (os.getpid(), next(_numbers))
         asked.ask(self.path, "object", self._key, self._make, name, args, key)
         try:
@@ -81,7 +81,7 @@ class Remote:
 
 
 class Child:
-    """The child process; takes one request at a time."""
+    """Connection to a newly started child process, which parses files and takes one request at a time."""
 
     def __init__(self) -> None:
         self.memory = min(MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
@@ -103,11 +103,11 @@ class Child:
         self._send(sys.path)
 
     def ask(self, path: Path, *request: Any) -> Any:
-        """Send a request and return the value of the answer. Raises the errors of `run_in_child`."""
+        """Send a request about the file `path` and return the value of the answer. Raise the errors of `run_in_child`."""
         return self.answer(path, *request)[1]
 
     def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
-        """Send a request; return ("value", value), or ("end", None) after the last item. Raises the errors of `run_in_child`."""
+        """Send a request; return ("value", value), or ("end", None) after the last item. Raise the errors of `run_in_child`."""
         with self._lock:
             kind, value = self._exchange(path, request)
         if kind == "memory":
@@ -123,7 +123,7 @@ class Child:
         return kind, value
 
     def forget(self, key: Any) -> None:
-        """Delete an object in the child, now or, while a request is under way, with the next request."""
+        """Delete the object or iterator `key` in the child at once or, while a request is under way, with the next request."""
         self._forgotten.append(key)
         if self.alive and self._ready and self._lock.acquire(blocking=False):
             try:
@@ -134,11 +134,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether the child can take requests."""
+        """Return True if the child process runs and can take requests."""
         return self._channel.fileno() >= 0 and self.process.poll() is None
 
     def stop(self) -> None:
-        """Kill the child and close its pipes."""
+        """Kill the child process and close the socket and the pipes to it."""
         self._channel.close()
         self.process.kill()
         self.process.wait()
@@ -200,7 +200,7 @@ class Child:
 
 
 def _current_folder() -> str | None:
-    """The current folder, which may have changed since the child was started."""
+    """Return the current folder, which may have changed since the child was started, or None if the folder was removed."""
     try:
         return os.getcwd()
     except OSError:  # it was removed
@@ -228,7 +228,7 @@ def _forget(key: Any) -> None:
 
 
 def _forget_in_fork() -> None:
-    """Forget the child in a forked process: two processes would take each other's answers."""
+    """Drop the child in a forked process, because two processes with one child would take each other's answers."""
     global _current, _guard
     _guard = threading.Lock()
     if _current is not None:

@@ -1,4 +1,4 @@
-"""Array reader and video stream that run in the child process, with the interfaces of `ArrayReader` and `VideoStream`."""
+"""Proxies of `ArrayReader` and `VideoStream` with the same interfaces, whose work runs in the child process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vsr.io.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, Vide
 
 
 class IsolatedReader(ArrayReader):
-    """A reader whose methods run in the child process. Raises UserError like the reader, and like `run_in_child`."""
+    """Proxy of an array reader that runs in the child process. Methods raise errors of the reader and of `run_in_child`."""
 
     isolated = False
 
@@ -46,7 +46,7 @@ class IsolatedReader(ArrayReader):
 
 
 class IsolatedVideo:
-    """A `VideoStream` in the child, with the same arguments, attributes, frames and errors, and the errors of `run_in_child`."""
+    """Proxy of a `VideoStream` in the child process: equal arguments, frames and errors, plus the errors of `run_in_child`."""
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
         self.path, self.frames = Path(path), frames
@@ -63,11 +63,11 @@ class IsolatedVideo:
         return self.read()
 
     def read(self, start: int = 0, known: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
-        """Yield frames like `VideoStream.read`; each frame is decoded when it is requested."""
+        """Yield the frames from number `start` on, as `VideoStream.read` does; decode each frame when it is requested."""
         return self._remote.iterate("read", start, known)
 
     def times(self) -> tuple[list[int], list[int]]:
-        """Return the times like `VideoStream.times`."""
+        """Return the sorted times in ticks of all frames and of the keyframes, like `VideoStream.times`."""
         return self._remote.call("times")
 
 

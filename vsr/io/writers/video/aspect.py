@@ -1,6 +1,7 @@
-"""The shape of pixels in the header of a Matroska file, which PyAV's muxer leaves out: players would show squeezed pictures.
+"""The aspect ratio of pixels in the header of a Matroska file.
 
-RFC 9559 (Matroska) and RFC 8794 (EBML: an element is its identifier, its size and its content).
+PyAV's muxer leaves the ratio out, and players would show squeezed pictures. Sources: RFC 9559 (Matroska) and RFC 8794 (EBML: an
+element is its identifier, its size and its content).
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ HEADER = 2**20  # bytes in which the tracks are looked for
 
 
 def write_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
-    """Have the video shown `aspect` times as wide; whether its header has room for that: nothing behind it may move."""
+    """Write the pixel aspect ratio into a Matroska header. Return False if the header has no room: nothing behind it may move.
+
+    Args:
+        path: A complete Matroska file.
+        height: Rows of the video.
+        width: Columns of the video.
+        aspect: Width of a pixel over its height.
+    """
     with path.open("r+b") as file:
         head = file.read(HEADER)
         for name, start, stop in _elements(head, _content(head, SEGMENT), len(head)):
@@ -31,7 +39,7 @@ def write_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
 
 
 def _with_aspect(tracks: bytes, height: int, width: int) -> bytes:
-    """Return the content of the Tracks element with the video's TrackEntry replaced."""
+    """Return the content of the Tracks element, in which the video's TrackEntry has the display size."""
     out, last = b"", 0
     for name, start, stop in _elements(tracks, 0, len(tracks)):
         entry = tracks[start:stop]
@@ -45,7 +53,7 @@ def _with_aspect(tracks: bytes, height: int, width: int) -> bytes:
 
 
 def _entry(entry: bytes, height: int, width: int) -> bytes:
-    """A TrackEntry's content in as many bytes: what its padding and a default value take makes room."""
+    """Return a TrackEntry's content with a new display size; the length stays if padding and a default value make room."""
     out, last = b"", 0
     for name, start, stop in _elements(entry, 0, len(entry)):
         whole, content = entry[last:stop], entry[start:stop]
@@ -64,7 +72,7 @@ def _entry(entry: bytes, height: int, width: int) -> bytes:
 
 
 def _elements(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Identifier, start and stop of the content of each element."""
+    """Yield the identifier of each EBML element, with the start and stop of its content."""
     while start + 2 <= stop:
         size_at = start + 9 - data[start].bit_length()
         begin = size_at + 9 - data[size_at].bit_length()
@@ -74,7 +82,7 @@ def _elements(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, 
 
 
 def _content(data: bytes, wanted: bytes) -> int:
-    """Where the content of the first such element begins."""
+    """Return the index where the content of the first element `wanted` begins."""
     return next(start for name, start, _ in _elements(data, 0, len(data)) if name == wanted)
 
 

@@ -1,4 +1,4 @@
-"""How the colours of a video are stored, and what its codes mean. Imports no torch: the child that joins videos needs it too."""
+"""Storage of a video's colours. This module imports no torch, as the child process that joins videos needs it too."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ Kind = Literal["yuv", "gray", "rgb"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How colours are stored.
+    """Storage of a video's colours: planes, depth, chroma subsampling and matrix.
 
     Attributes:
-        kind, bits, chroma, centred, full: as of `VideoFacts`.
-        matrix, primaries, transfer: numbers of H.273, 2 where unsaid.
+        kind: Type of the planes.
+        bits: Depth of the planes.
+        chroma: Luma pixels per chroma sample (y, x).
+        centred: True if chroma lies in the middle of its luma pixels in x, False if at the left pixel.
+        full: True if codes use the full range, not 16..235 of 255.
+        matrix, primaries, transfer: Numbers of ITU-T H.273, 2 where undeclared.
     """
 
     kind: Kind
@@ -39,27 +43,27 @@ class Layout:
 
     @property
     def luma_weights(self) -> tuple[float, float]:
-        """The luma weights (Kr, Kb) of the matrix; those of BT.601 for R'G'B' and unknown matrices."""
+        """Return the luma weights (Kr, Kb) of the matrix; BT.601's weights for R'G'B' and unknown matrices."""
         return LUMA.get(self.matrix, LUMA[BT601_525])
 
     def plane_size(self, height: int, width: int, plane: int) -> tuple[int, int]:
-        """Rows and columns of a plane of a frame; chroma of odd sizes is rounded up."""
+        """Return (rows, columns) of a plane of a height x width frame; chroma of odd sizes is rounded up."""
         y, x = self.chroma if plane else (1, 1)
         return -(-height // y), -(-width // x)
 
     def signal(self, codes: Tensor, plane: int) -> Tensor:
-        """Codes of the 8-bit scale (0..255 at any depth) -> 0..1 for luma and R'G'B', -0.5..0.5 for chroma."""
+        """Convert codes 0..255 (at any depth) to a signal: 0..1 for luma and R'G'B', -0.5..0.5 for chroma."""
         native = codes * ((2**self.bits - 1) / 255)
         low, span = self._span(plane)
         return (native - low) / span
 
     def codes(self, signal: Tensor, plane: int) -> np.ndarray:
-        """The inverse as integers: rounded once, cut only where the depth ends, so that overshoot beyond 16..235 stays."""
+        """Convert a signal to integer codes, rounded once and clipped to the depth only: overshoot over 16..235 stays."""
         low, span = self._span(plane)
         return self.rounded(signal * span + low)
 
     def rounded(self, native: Tensor) -> np.ndarray:
-        """Values in units of this depth's codes as uint8 or uint16."""
+        """Round values on the scale of this depth's codes, clip them to the depth, and return uint8 or uint16."""
         whole = native.round().clamp(0, 2**self.bits - 1)
         return whole.int().numpy().astype(np.uint8 if self.bits == 8 else np.uint16)
 
@@ -74,8 +78,8 @@ class Layout:
 def video_layout(facts: VideoFacts) -> Layout:
     """Return the layout of a video, with the values that players assume for undeclared ones.
 
-    Players assume them by the number of lines. SR has more lines, so that the colours of a small video without declared values
-    would change if the result did not declare them.
+    Players assume values by the number of lines. SR has more lines, so the colours of a small video without declared values
+    would change if the result did not declare the values.
     """
     matrix, primaries = UNSPECIFIED, facts.primaries
     if facts.kind == "yuv":

@@ -1,4 +1,4 @@
-"""Join the pieces of a video with the other streams of the input, without encoding again."""
+"""Join the encoded pieces of a video with the other streams of the input, without encoding again."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Companions:
     """The parts of the input that are copied unchanged: audio, subtitles, fonts, chapters, tags.
 
     Args:
-        path: the input.
-        encoding: of the output.
-        output: path of the output.
-        audio: whether to keep audio.
+        path: The input.
+        encoding: Settings of the output's video stream.
+        output: Path of the output.
+        audio: Keep the audio.
 
     Attributes:
-        kept: numbers of the copied streams.
-        notes: a sentence for each stream that is not copied.
+        kept: Indices of the copied streams.
+        notes: A sentence for each stream that the output cannot hold.
 
     Raises:
-        UserError: the output cannot hold the video or its audio.
+        UserError: The output cannot hold the video or its audio.
     """
 
     def __init__(self, path: Path, encoding: Encoding, output: Path, *, audio: bool = True) -> None:
@@ -52,7 +52,7 @@ class Companions:
 
 
 def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
-    """Return the numbers of the copied streams, and a sentence for each other stream."""
+    """Return the indices of the streams to copy, and a sentence for each stream that the output cannot hold."""
     import av
 
     kept: list[int] = []
@@ -80,7 +80,7 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
 
 
 def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | None:
-    """Why a file with the video and these streams cannot begin; None when it can."""
+    """Return the reason why a file cannot hold the video and these streams; None if it can."""
     import av
 
     out = av.open(io.BytesIO(), "w", format=MUXERS[encoding.suffix])
@@ -98,10 +98,18 @@ def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | No
 
 
 def mux_video(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
-    """Write the whole file to `output`; how many frames it holds, counted in the file.
+    """Write the whole video file and return the number of frames that are found in the file.
 
-    comment: a tag of the file. stop: the time in ticks from which on nothing is taken along, None for all.
-    Raises OSError for what the disk refuses, UserError as `vsr.io.readers.isolated.parent.run_in_child`.
+    Args:
+        pieces: The encoded pieces, in order.
+        companions: The streams to copy from the input.
+        output: The file to write.
+        comment: Text of the tag `comment`; "" for none.
+        stop: Time in ticks from which on nothing is copied from the input; None for no end.
+
+    Raises:
+        OSError: The disk refuses the file.
+        UserError: A file cannot be parsed (see `vsr.io.readers.isolated.parent.run_in_child`).
     """
     return run_in_child(companions.path, _joined, pieces, companions, output, comment, stop)
 
@@ -146,7 +154,7 @@ def _time(packet: Any) -> Fraction:
 
 
 def _pictures(pieces: list[Path], video: Any, encoding: Encoding) -> Iterator[Any]:
-    """Yield the video's packets with the times of their frames.
+    """Yield the packets of the video with the times of their frames.
 
     Decoding times are the presentation times in order, moved back by the encoder's reordering delay, so that every frame is
     decoded before it is shown.
@@ -172,7 +180,7 @@ def _ticks(packet: Any, encoding: Encoding) -> int:
 
 
 def _others(source: Any, streams: dict[int, Any], stop: Fraction | None) -> Iterator[Any]:
-    """Packets of the input's other streams as they are, up to a time in seconds."""
+    """Yield the packets of the copied streams, unchanged, up to the time `stop` in seconds."""
     wanted = [source.streams[n] for n in streams if source.streams[n].type != "attachment"]
     for packet in source.demux(wanted) if wanted else ():
         if not packet.size or packet.pts is None:

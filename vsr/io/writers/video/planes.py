@@ -16,14 +16,15 @@ from vsr.io.writers.video.layout import Layout
 def resample_planes(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
     """Resample values along one axis with an antialiased cubic kernel (a = -0.5) and a symmetric border.
 
-    Equal to `bicubic_up` and `bicubic_down` where those apply. Source: Keys, "Cubic convolution interpolation", 1981.
+    The result equals `bicubic_up` and `bicubic_down` for the ratios that these functions cover. Source: Keys, "Cubic
+    convolution interpolation", 1981.
 
     Args:
         x: (..., rows, columns).
         dim: -2 or -1.
-        count: number of values to compute.
-        step: distance of two computed values, in indices of `x`.
-        offset: position of the first computed value, in indices of `x`.
+        count: Number of values to compute.
+        step: Distance of two computed values, in indices of `x`.
+        offset: Position of the first computed value, in indices of `x`.
     """
     if step == 1 and offset == 0 and count == x.shape[dim]:
         return x
@@ -72,11 +73,11 @@ def planes_to_rgb(y: Tensor, chroma: Sequence[Tensor] | Tensor, layout: Layout) 
 
     Args:
         y: (..., rows, columns), luma in 0..1.
-        chroma: the two chroma planes, each (..., rows, columns) in -0.5..0.5.
-        layout: gives the luma weights.
+        chroma: The two chroma planes, each (..., rows, columns) in -0.5..0.5.
+        layout: Layout with the luma weights.
 
     Returns:
-        (..., 3, rows, columns).
+        R'G'B' signals (..., 3, rows, columns); nominally 0..1, not clipped.
     """
     red_share, blue_share = layout.luma_weights
     blue = y + 2 * (1 - blue_share) * chroma[0]
@@ -90,7 +91,7 @@ def planes_from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
     Args:
         rgb: (..., 3, rows, columns) in 0..1.
-        layout: gives the luma weights.
+        layout: Layout with the luma weights.
 
     Returns:
         Luma (..., rows, columns), and the two chroma planes stacked on a new first axis, (2, ..., rows, columns).
@@ -103,13 +104,13 @@ def planes_from_rgb(rgb: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Colours:
-    """Splits frames into the part for the network and the rest, and joins both to planes again.
+    """Conversion between colour planes and network channels: splits LR frames, and joins SR frames with the kept chroma.
 
     Attributes:
-        source: layout of LR frames.
-        target: layout of SR frames.
-        channels: of the network.
-        scale: of the network.
+        source: Layout of LR frames.
+        target: Layout of SR frames.
+        channels: Input of the network: "luma" or "rgb".
+        scale: SR pixels per LR pixel along each axis.
     """
 
     source: Layout
@@ -118,11 +119,11 @@ class Colours:
     scale: int
 
     def split(self, planes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Split the planes of an LR frame (codes 0..255).
+        """Split the planes of an LR frame (codes 0..255) into the part for the network and the chroma to keep.
 
         Returns:
-            Float32 (C, h, w) in 0..255 for the network, and chroma signals (2, rows, columns) to keep, or None. Luma of R'G'B'
-            frames is that of BT.601 in full range, as in the training data.
+            Float32 (C, h, w) in 0..255 for the network, and chroma signals (2, rows, columns) to keep, or None. R'G'B' frames
+            have luma by BT.601 in full range, as in the training data.
         """
         source = self.source
         if self.channels == "rgb":
@@ -137,7 +138,7 @@ class Colours:
         return planes[0][None], self._chroma(planes).numpy() if source.kind == "yuv" else None
 
     def join(self, sr: np.ndarray, beside: np.ndarray | None) -> list[np.ndarray]:
-        """Combine SR (C, H, W) in 0..255 and the chroma of its LR frame to integer planes of the target layout."""
+        """Combine SR (C, H, W) in 0..255 and the chroma of its LR frame into integer planes of the target layout."""
         source, target = self.source, self.target
         values, size = torch.from_numpy(np.ascontiguousarray(sr, np.float32)), (sr.shape[1], sr.shape[2])
         chroma = None if beside is None else torch.from_numpy(beside)

@@ -1,4 +1,4 @@
-"""A video encoded piece by piece, so that a kill costs one piece, and the pieces put together without encoding again."""
+"""Encoding of a video in pieces, so that a kill loses only the unfinished piece; `mux` joins the pieces."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ BUFFER = 2**20
 
 @dataclass(frozen=True)
 class Encoding:
-    """How SR frames are stored.
+    """Settings of the video stream in which SR frames are stored.
 
     Attributes:
         suffix: .mkv (FFV1, lossless), .mp4 or .mov (H.264).
-        height, width, layout: of the frames. rate, tick, aspect, rotation: as of `VideoFacts`.
-        crf, preset: x264's.
+        height, width, layout: Size in pixels and colour storage of SR frames.
+        rate, tick, aspect, rotation: Frames per second, unit of times, pixel shape and rotation, as in `VideoFacts`.
+        crf, preset: Quality and preset of x264.
     """
 
     suffix: str
@@ -53,7 +54,7 @@ class Encoding:
 
     @property
     def pixels(self) -> str:
-        """The pixel format as ffmpeg names it."""
+        """Return the pixel format under its ffmpeg name."""
         layout, deep = self.layout, f"{self.layout.bits}le" if self.layout.bits > 8 else ""
         if layout.kind == "rgb":
             return f"gbrp{deep}" if deep else "bgr0"
@@ -61,7 +62,7 @@ class Encoding:
         return f"gray{deep}" if layout.kind == "gray" else f"yuv{subsampled}p{deep}"
 
     def stream(self, container: Any) -> Any:
-        """Add the video to a container, in the same way to a piece and to the whole, so that their headers agree."""
+        """Add the video stream to a container. Pieces and the whole video get equal settings, so that their headers agree."""
         stream = container.add_stream(self.codec, rate=self.rate)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt, context.time_base = self.width, self.height, self.pixels, self.tick
@@ -83,7 +84,7 @@ class Encoding:
         return stream
 
     def frame(self, planes: Sequence[np.ndarray], pts: int) -> Any:
-        """Integer planes in the layout's order as a frame of ffmpeg's."""
+        """Convert integer planes, in the layout's order, to an ffmpeg frame that is shown at the time `pts` (ticks)."""
         import av
 
         frame = av.VideoFrame(self.width, self.height, self.pixels)
@@ -101,9 +102,9 @@ class Encoding:
 
 @cache
 def _ffv1(width: int, height: int, pixels: str) -> dict[str, str]:
-    """Options of FFV1: every frame for itself, in parts with a checksum and a thread each.
+    """Return FFV1 options: every frame is coded alone, in slices with a checksum and a thread each.
 
-    Not every number of parts suits every odd size; where none does, its first version knows no parts and no checksums.
+    Not every number of slices suits every odd size. Where no number does, FFV1 version 1 is used, without slices and checksums.
     """
     import av
 
@@ -121,10 +122,12 @@ def _ffv1(width: int, height: int, pixels: str) -> dict[str, str]:
 
 
 class Segments:
-    """Pieces of a video in a folder, each a file that appears when it is complete.
+    """Pieces of a video in a folder. The file of a piece appears when the piece is complete.
 
     Args:
-        folder: where. encoding: how. count: pieces that are there already; others are deleted.
+        folder: Folder of the pieces; it is made when missing.
+        encoding: Settings of the video stream.
+        count: Number of complete pieces that exist; all other files in the folder are deleted.
     """
 
     def __init__(self, folder: Path, encoding: Encoding, count: int) -> None:
@@ -140,11 +143,11 @@ class Segments:
                 path.unlink()
 
     def paths(self) -> list[Path]:
-        """The complete pieces in order."""
+        """Return the paths of the complete pieces, in order."""
         return [self.folder / f"{number:06}.nut" for number in range(self.count)]
 
     def add(self, planes: Sequence[np.ndarray], pts: int) -> None:
-        """The next frame. Raises OSError and av.FFmpegError."""
+        """Encode the next frame, shown at `pts` ticks, into the open piece. Raises OSError or av.FFmpegError on failure."""
         import av
 
         if self._file is None:
@@ -155,7 +158,7 @@ class Segments:
         self.open += 1
 
     def complete(self) -> None:
-        """Make the piece that is being written durable. Raises OSError and av.FFmpegError."""
+        """Close the open piece and sync it to disk. Raises OSError or av.FFmpegError on failure."""
         if self._file is None:
             return
         self._container.mux(self._stream.encode())
@@ -172,7 +175,7 @@ class Segments:
         self.count += 1
 
     def abandon(self) -> None:
-        """Leave the piece that is being written."""
+        """Close the open piece without completing it; its frames are lost."""
         if self._file is not None:
             # Nobody needs what closing it would still write.
             with suppress(Exception):
@@ -182,7 +185,7 @@ class Segments:
 
 
 def segment_packets(path: Path) -> Iterator[Any]:
-    """The video's packets in a file, in the order of decoding."""
+    """Yield the video packets of a file in decoding order; empty and corrupt packets are skipped."""
     import av
 
     with av.open(str(path)) as container:
@@ -194,7 +197,7 @@ def segment_packets(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def ffmpeg_errors_as_os() -> Iterator[None]:
-    """Errors that ffmpeg has with files as OSError."""
+    """Turn errors of ffmpeg in the `with` block into OSError."""
     import av
 
     try:

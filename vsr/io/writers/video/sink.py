@@ -1,4 +1,4 @@
-"""Write SR frames as a video."""
+"""Sink that writes SR frames as a video."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 
 class VideoSink(Sink):
-    """Writes SR frames as a video with the times, audio, subtitles, colours and pixel shape of the input.
+    """Sink that writes SR frames as a video with the times, audio, subtitles, colours and pixel shape of the input.
 
     .mkv holds FFV1: lossless, with the subsampling and depth of the input. .mp4 and .mov hold H.264 in 4:2:0 with 8 bits.
     Frames are encoded in pieces of 64 to 256 frames, each a file in the folder `.NAME.part`; a kill costs the current piece.
     `flush` completes a lossless piece early. A piece of H.264 stays open, so that an interruption leaves no trace in the
     result.
 
-    `write`, `flush`, `finish` and `close` must be called by one thread, which may differ from the source's.
+    `write`, `flush`, `finish` and `close` must be called by one thread, which may differ from the source's thread.
 
     Args:
-        path: the file to write.
-        source: the video that the frames come from.
-        colours: joins SR and the data in `beside` to planes.
-        beside: receives the data of each frame that bypass the network.
-        identity: everything that the frames depend on; the encoder's settings are added.
-        overwrite: as in `Journal`.
-        crf: quality of H.264, 0 (lossless) to 51.
-        preset: of x264.
-        audio: keep the audio.
-        comment: a tag of the file.
+        path: The file to write.
+        source: The video that the frames come from.
+        colours: Conversion that joins SR and the data in `beside` to planes.
+        beside: Store with the data of each frame that bypass the network.
+        identity: Everything that the frames depend on; the encoder's settings are added.
+        overwrite: Replace an existing output (`Journal`).
+        crf: Quality of H.264, 0 (lossless) to 51.
+        preset: Preset of x264, "ultrafast" to "veryslow".
+        audio: Keep the audio.
+        comment: Text of the tag `comment`.
 
     Raises:
-        UserError: the container cannot hold the video or its audio, H.264 gets an odd size, or as `Journal`.
+        UserError: The container cannot hold the video or its audio, H.264 gets an odd size, `crf` or `preset` is invalid, or
+            the output cannot be written (`Journal`).
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class VideoSink(Sink):
         self._last = 0
 
     def write(self, start: int, frames: np.ndarray) -> None:
-        """Append SR frames (t, C, H, W) in codes 0..255; `start` is the number of the first one."""
+        """Append SR frames (t, C, H, W) in codes 0..255; `start`, the number of the first frame, must equal `done`."""
         if start != self.done:
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with self._guarded():
@@ -106,7 +107,7 @@ class VideoSink(Sink):
                     self._complete()
 
     def flush(self) -> None:
-        """Make the written frames of a lossless video durable; with H.264 only complete pieces are durable."""
+        """Sync the written frames of a lossless video to disk; with H.264 only complete pieces are durable."""
         if self.encoding.lossless:
             with self._guarded():
                 self._complete()
@@ -149,7 +150,7 @@ class VideoSink(Sink):
 
 
 def _target(path: Path, source: Layout) -> Layout:
-    """Return the layout of SR frames: the input's for .mkv, 4:2:0 with 8 bits for H.264."""
+    """Return the layout of SR frames: the layout of the input for .mkv, 4:2:0 with 8 bits for H.264."""
     if path.suffix.lower() == ".mkv":
         return replace(source, centred=False)
     if source.kind == "rgb":

@@ -1,4 +1,4 @@
-"""Sources of LR frames for streamed upscaling, and the data of each frame that bypass the network."""
+"""Sources of LR frames for streamed upscaling, and the store of the frame data that bypass the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vsr.io.writers.video.planes import Colours
 
 
 class Beside:
-    """Passes the data of each frame that bypass the network from the source to the sink: chroma, transparency, times.
+    """Store that passes the frame data that bypass the network (chroma, transparency, times) from the source to the sink.
 
     One thread may call `put` while another calls `take`.
     """
@@ -26,21 +26,21 @@ class Beside:
         self._first = 0  # frames before it will not be asked for
 
     def begin(self, number: int) -> None:
-        """Ignore frames before `number`, which an earlier run has written."""
+        """Ignore data of frames before `number`, which an earlier run has written."""
         with self._lock:
             self._first = number
 
     def put(self, number: int, what: Any) -> None:
-        """Store the data of a frame."""
+        """Store the data of frame `number` that bypass the network."""
         with self._lock:
             if number >= self._first:
                 self._waiting[number] = what
 
     def take(self, number: int) -> Any:
-        """Return the data of a frame and forget them.
+        """Return the data of frame `number` and remove them from the store.
 
         Raises:
-            ValueError: the frame was not read, or was taken before.
+            ValueError: The frame was not read, or was taken before.
         """
         with self._lock:
             if number not in self._waiting:
@@ -50,13 +50,13 @@ class Beside:
 
 
 class Source(ABC):
-    """LR frames in order.
+    """Interface of the sources of LR frames, which yield them in order.
 
     Attributes:
-        channels: of the frames, for the network.
-        height: in pixels.
-        width: in pixels.
-        notes: sentences for the user about losses and possible faults.
+        channels: Channels of the frames for the network.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        notes: Sentences for the user about losses and possible faults.
     """
 
     channels: int
@@ -67,15 +67,15 @@ class Source(ABC):
     @property
     @abstractmethod
     def length(self) -> int:
-        """The expected number of frames; `blocks` may yield more or fewer."""
+        """Return the expected number of frames; `blocks` may yield more or fewer."""
 
     @abstractmethod
     def blocks(self, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """Read frames from `start` on. To be used by one thread, which may differ from the sink's.
+        """Read frames from `start` on. Only one thread may use the iterator; the sink may run in another thread.
 
         Args:
-            size: frames per block; the last block may be shorter.
-            start: the first frame. After an interruption this lies before `Sink.done` by the context of a movie network.
+            size: Frames per block; the last block may be shorter.
+            start: The first frame. After an interruption, `start` lies before `Sink.done` by the context of a movie network.
 
         Yields:
             The number of the first frame, and float32 frames (t, C, h, w) in codes 0..255.
@@ -83,17 +83,17 @@ class Source(ABC):
 
     @abstractmethod
     def peek(self) -> Iterator[np.ndarray]:
-        """Yield the frames (C, h, w) from the first on for inspection; nothing is passed to the sink."""
+        """Yield the frames (C, h, w) from the first on, for inspection only: no data are passed to the sink."""
 
 
 class VideoSource(Source):
-    """Frames of a video for a network.
+    """Source that reads the frames of a video.
 
     Args:
-        stream: the video.
-        colours: splits frames into the part for the network and the rest.
-        beside: passes the rest to the sink.
-        known: number and time of a frame that an earlier run has read (see `IsolatedVideo.read`); None for a new run.
+        stream: The video.
+        colours: Conversion that splits frames into the part for the network and the rest.
+        beside: Store that passes the rest to the sink.
+        known: Number and time of a frame that an earlier run has read (see `IsolatedVideo.read`); None for a new run.
     """
 
     def __init__(self, stream: IsolatedVideo, colours: Colours, beside: Beside, known: tuple[int, int] | None) -> None:
@@ -110,7 +110,7 @@ class VideoSource(Source):
 
     @cached_property
     def length(self) -> int:
-        """The number of frames that the container declares; otherwise its packets are counted, which reads the whole file."""
+        """Return the number of frames that the container declares, or else of its packets, counted in the whole file."""
         stream = self.stream
         count = stream.facts.frames or len(stream.times()[0])
         return count if stream.frames is None else min(count, stream.frames)
