@@ -197,7 +197,7 @@ def peak_memory(accelerator: str) -> float:
 
 
 def variants(accelerator: str) -> list[Variant]:
-    """Return all rows for this accelerator; `time_steps` raises UserError for a row that the machine does not support."""
+    """Return all rows for this accelerator; `measure_step_rate` raises UserError for a row that the machine does not support."""
     names = ["32", "bf16"] + ["16"] * (accelerator != "cpu")
     found = [Variant(accelerator, name, False) for name in names] + [Variant(accelerator, name, True) for name in names[:2]]
     return found if accelerator == "cpu" else [Variant("cpu", "32", False), *found]

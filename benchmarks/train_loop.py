@@ -26,7 +26,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
 from vsr.training.callbacks import EMA
 from vsr.training.modules.frame import FrameSR
-from vsr.training.progress_bars import RunBar
+from vsr.training.progress_bars import TrainingProgressBar
 from vsr.training.trainer import quiet_lightning
 
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
@@ -86,7 +86,7 @@ def lightning_loop(steps: int) -> float:
         enable_checkpointing=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
-        callbacks=[RunBar(), EMA(0.999), clock],
+        callbacks=[TrainingProgressBar(), EMA(0.999), clock],
     )
     trainer.fit(module, train_dataloaders=loader)
     return steps / clock.seconds

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.schema import consistent_method_name, register_schemas
+from vsr.config.schema import method_label, register_schemas
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -61,7 +61,7 @@ def compose_config(script: str, overrides: list[str]) -> DictConfig:
     for key in ("hydra",):
         del cfg._content[key]  # type: ignore[union-attr]
     if script == "train" and str(cfg._get_node("name")).startswith("${method:${hydra"):
-        cfg.name = consistent_method_name(str(choice["model"]), cfg.consistency)
+        cfg.name = method_label(str(choice["model"]), cfg.consistency)
     return cfg
 
 

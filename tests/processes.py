@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch.multiprocessing as mp
 
-from vsr.system.jobs import cores
+from vsr.system.cpu import usable_cores
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 def slowness() -> float:
     """Return how many times longer than on a quiet machine a process takes now, by the load of the last minute."""
-    return max(1.0, os.getloadavg()[0] / cores())
+    return max(1.0, os.getloadavg()[0] / usable_cores())
 
 
 def deadline(seconds: float) -> float:

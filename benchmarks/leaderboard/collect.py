@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.leaderboard.experiments import BASELINES, DATA, Cell, presets
 from benchmarks.leaderboard.score_runs import Test
 from vsr.errors import UserError
-from vsr.training.budget.plan import Plan
+from vsr.training.budget.plan import BudgetPlan
 
 SCORES = ("psnr", "ssim", "lsd", "change_error", "flicker", "consistency")
 SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # must be equal in all rows of a table
@@ -23,7 +23,7 @@ class CollectedResults:
         self.protocols: dict[str, Any] = {}
         self.made: dict[str, Any] = {}
 
-    def add(self, cell: Cell, seed: int, test: Test, plan: Plan) -> None:
+    def add(self, cell: Cell, seed: int, test: Test, plan: BudgetPlan) -> None:
         """Add the scores of a run on its own data. Raises UserError for files that cannot be read or compared."""
         scored, trained = test.results(), test.placed.results()
         self._agree(cell.data, scored["protocol"], test)

@@ -9,8 +9,7 @@ from pathlib import Path
 from benchmarks.leaderboard.experiments import BASELINES, BUDGETS, CONF, DATA, GROUPS, MODELS
 from vsr.config.duration import parse_duration
 from vsr.errors import UserError, error_suggestion
-from vsr.system.jobs import cores
-from vsr.training.budget.plan import Plan
+from vsr.training.budget.plan import BudgetPlan
 
 KEYS = (
     *("models", "data", "budgets", "only", "seeds", "jobs", "out", "page"),
@@ -54,7 +53,7 @@ class Options:
     typed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     every: list[str] = field(default_factory=list)
     seeds: int = 1
-    jobs: int = field(default_factory=cores)
+    jobs: int = field(default_factory=usable_cores)
     frame: int = 256
     out: Path = Path("runs/leaderboard")
     page: Path | None = None
@@ -63,7 +62,7 @@ class Options:
     speed: bool = False
     families: bool = True
     render: bool = False
-    plan: Plan | None = None  # for tests: plan=EPOCHSxSTEPS replaces the budgets
+    plan: BudgetPlan | None = None  # for tests: plan=EPOCHSxSTEPS replaces the budgets
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
@@ -136,8 +135,8 @@ def _one_of(key: str, value: str, values: dict[str, bool]) -> bool:
     return values[value]
 
 
-def _plan(value: str) -> Plan:
+def _plan(value: str) -> BudgetPlan:
     epochs, _, steps = value.partition("x")
     if not all(number.isdecimal() and int(number) > 0 for number in (epochs, steps)):
         raise UserError(f"plan={value}: type EPOCHSxSTEPS, for example plan=2x10")
-    return Plan(int(epochs), int(steps))
+    return BudgetPlan(int(epochs), int(steps))

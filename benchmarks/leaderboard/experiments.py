@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from vsr.config import CONF
 from vsr.config.duration import parse_duration
-from vsr.training.budget.plan import Plan
+from vsr.training.budget.plan import BudgetPlan
 
 MODELS: dict[str, tuple[str, ...]] = {  # label of the row -> overrides of train.py
     "plain": ("model=plain",),
@@ -141,7 +141,7 @@ class Selection:
         """Return the overrides that choose a family of climate data for testing."""
         return ("data=climate", f"data.family={family}", *self.typed.get("climate", ()))
 
-    def run(self, cell: Cell, plan: Plan) -> tuple[str, ...]:
+    def run(self, cell: Cell, plan: BudgetPlan) -> tuple[str, ...]:
         """Return the overrides of a run; early stopping is off, so that every run uses its whole budget."""
         length = (f"epochs={plan.epochs}", f"recipe.steps={plan.steps}", "patience=null")
         return (*self.overrides(cell.data, cell.model), *length)

@@ -16,8 +16,8 @@ from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.models.base import count_parameters
 from vsr.models.cost import multiply_adds
+from vsr.system.cpu import usable_cores
 from vsr.system.files import write_json
-from vsr.system.jobs import cores
 from vsr.system.progress import progress_bar
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
@@ -52,7 +52,7 @@ def costs(
         except (OSError, ValueError, KeyError, TypeError):
             report_progress(f"{path}: measured again")
     report_progress(f"measuring the speed of {len(models)} networks, side by side")
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     modules = {label: _module(typed) for label, typed in models.items()}
     speeds = frames_per_second(modules, side)
     networks = {

@@ -14,7 +14,7 @@ from benchmarks.leaderboard.training_speed import ONE_CORE, TrainingSpeeds
 from vsr.commands.fetch import fetched_overrides
 from vsr.config.duration import parse_duration
 from vsr.system.cpu import computes_bf16
-from vsr.training.budget.plan import Plan
+from vsr.training.budget.plan import BudgetPlan
 
 Heard = Callable[[str], None]
 
@@ -42,7 +42,7 @@ class LeaderboardRuns:
         self.preset_models = {preset.model for preset in presets().values()}
         self.rates = TrainingSpeeds(self.choice, options.out, options.plan, again=options.rates)
 
-    def _placed(self, chosen: bool) -> Iterator[tuple[Cell, Plan, int, SeededRun]]:
+    def _placed(self, chosen: bool) -> Iterator[tuple[Cell, BudgetPlan, int, SeededRun]]:
         """Yield every run with a known plan, or only the chosen ones."""
         plans = {cell: plan for cell in self.choice.cells() if (plan := self.rates.plan(cell))}
         wanted = {cell.name: (cell, plan) for cell, plan in plans.items() if not chosen or self.choice.chosen(cell)}

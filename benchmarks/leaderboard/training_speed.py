@@ -18,7 +18,7 @@ from vsr.config.duration import parse_duration
 from vsr.errors import UserError
 from vsr.system.files import write_json
 from vsr.system.jobs import Job, run_jobs
-from vsr.training.budget.plan import Plan, Rate, plan_budget
+from vsr.training.budget.plan import BudgetPlan, StepRate, plan_budget
 
 FILE = "rates.json"
 ONE_CORE = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -37,7 +37,7 @@ class TrainingSpeeds:
         UserError: the file cannot be read and `again` is False.
     """
 
-    def __init__(self, choice: Selection, out: Path, given: Plan | None = None, again: bool = False) -> None:
+    def __init__(self, choice: Selection, out: Path, given: BudgetPlan | None = None, again: bool = False) -> None:
         self.choice, self.out, self.given = choice, out, given
         self.path = out / FILE
         self.known: dict[str, dict[str, Any]] = {}
@@ -48,7 +48,7 @@ class TrainingSpeeds:
             if self.path.is_file():
                 try:
                     found = json.loads(self.path.read_text(encoding="utf-8"))
-                    self.known = {key: {**value, "rate": Rate(value["step"], value["epoch"])} for key, value in found.items()}
+                    self.known = {key: {**value, "rate": StepRate(value["step"], value["epoch"])} for key, value in found.items()}
                 except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                     if not again:
                         raise UserError(f"{self.path}: cannot be read ({error}); type rates=again to measure anew") from error
@@ -63,7 +63,7 @@ class TrainingSpeeds:
     def _key(self, cell: Cell) -> str:
         return f"{DATA[cell.data].rate}-{cell.model}"
 
-    def plan(self, cell: Cell) -> Plan | None:
+    def plan(self, cell: Cell) -> BudgetPlan | None:
         """Return epochs and steps of a cell; None without a measured speed or if the budget is too short (then see `refused`)."""
         if self.given is not None:
             return self.given
@@ -120,12 +120,12 @@ class TrainingSpeeds:
         return Job(name=key, command=command, log=self.out / "rates" / f"{key}-{digest}.log", env=ONE_CORE)
 
 
-def read_rate(log: Path) -> Rate:
+def read_rate(log: Path) -> StepRate:
     """Read the last rate that a log contains. Raises UserError for a log without a rate."""
     for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             found = json.loads(line)
-            return Rate(float(found["step"]), float(found["epoch"]))
+            return StepRate(float(found["step"]), float(found["epoch"]))
         except (ValueError, KeyError, TypeError):
             continue
     raise UserError(f"{log}: contains no rate; type rates=again to measure anew")

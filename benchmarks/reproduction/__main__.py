@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vsr.errors import UserError, error_suggestion
-from vsr.system.jobs import cores
+from vsr.system.cpu import usable_cores
 
 PAGE, README = Path("docs/results/report.md"), Path("README.md")
 KEYS = ("seeds", "jobs", "out", "page", "precision")
@@ -46,7 +46,7 @@ class Options:
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """Parse KEY=VALUE arguments. Raises UserError that says what to type instead."""
-    options = Options(jobs=cores())
+    options = Options(jobs=usable_cores())
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not value:

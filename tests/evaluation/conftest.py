@@ -9,13 +9,13 @@ import pytest
 
 from tests.evaluation.synthetic import BASELINES, NASTY, sample, scored
 from vsr.evaluation.report.write import write_report
-from vsr.evaluation.scored import Sample, Scored
+from vsr.evaluation.scored import MethodScores, SampleFrames
 
 
 class Written(NamedTuple):
     folder: Path
-    scored: list[Scored]
-    samples: list[Sample]
+    scored: list[MethodScores]
+    samples: list[SampleFrames]
     protocol: dict
 
 

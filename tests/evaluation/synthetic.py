@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import zoom
 
-from vsr.evaluation.scored import Sample, Scored
+from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.metrics.definitions import DEFINITIONS
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 NASTY = '<script>alert("x")</script>'
 
 
-def scored(split: str, *, methods: tuple[str, ...], segments: list[int], seed: int = 0) -> list[Scored]:
+def scored(split: str, *, methods: tuple[str, ...], segments: list[int], seed: int = 0) -> list[MethodScores]:
     """Every score of every method on one split; `segments` are the frames of each. Some frames and segments have no score."""
     rng = np.random.default_rng(seed)
     segment_of = np.repeat(np.arange(len(segments)), segments)
@@ -40,7 +40,7 @@ def scored(split: str, *, methods: tuple[str, ...], segments: list[int], seed: i
             "temporal_spectrum": {"frequency": f, "hr": 1 / (0.1 + f), "sr": 1 / (0.2 + f)},
         }
         found.append(
-            Scored(
+            MethodScores(
                 split=split,
                 method=method,
                 frames=columns,
@@ -63,7 +63,7 @@ def sample(
     size: tuple[int, int, int, int] = (6, 1, 24, 36),
     first: int = 40,
     seed: int = 0,
-) -> Sample:
+) -> SampleFrames:
     """Moving waves with a rough patch: HR, its block means, and methods that miss less and less."""
     frames, channels, height, width = size
     rng = np.random.default_rng(seed)
@@ -73,4 +73,4 @@ def sample(
     lr = hr.reshape(frames, channels, height // scale, scale, width // scale, scale).mean((3, 5))
     smooth = zoom(lr, (1, 1, scale, scale), order=1, mode="nearest", grid_mode=True)
     made = {name: (hr + (smooth - hr) / (rank + 1)).astype(np.float32) for rank, name in enumerate(methods)}
-    return Sample(split=split, first=first, lr=lr.astype(np.float32), hr=hr.astype(np.float32), methods=made, window=(3, 2))
+    return SampleFrames(split=split, first=first, lr=lr.astype(np.float32), hr=hr.astype(np.float32), methods=made, window=(3, 2))

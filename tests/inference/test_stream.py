@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.inference.test_engine import engine_of, module_of
 from vsr.data.frames import Ends, pad_frame_indices
 from vsr.errors import UserError
-from vsr.inference.stream import read_stream_windows, upscale_stream
+from vsr.inference.stream import read_stream_blocks, upscale_stream
 from vsr.io.writers.base import Sink
 
 
@@ -70,7 +70,7 @@ def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: 
     base = max(0, start - context)
     frames = [np.full((1, 1, 1), i, np.float32) for i in range(base, length)]
     at = start
-    for window in read_stream_windows(frames, start, base=base, context=context, block=block, ends=ends):
+    for window in read_stream_blocks(frames, start, base=base, context=context, block=block, ends=ends):
         stop = min(at + block, length)
         expected = pad_frame_indices(torch.arange(at - context, stop + context), 0, length, ends)
         assert torch.equal(window.flatten().long(), expected)

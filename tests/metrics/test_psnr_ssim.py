@@ -9,7 +9,7 @@ from scipy.ndimage import correlate1d
 
 from vsr.degradations.resize import crop
 from vsr.metrics.definitions import HEADLINE_SCORES
-from vsr.metrics.psnr_ssim import FrameScores, frame_scores
+from vsr.metrics.psnr_ssim import HeadlineScores, frame_scores
 
 
 def reference_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -50,7 +50,7 @@ def test_each_score_is_its_formula(pair: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_psnr_is_the_mean_over_frames_whatever_the_batches(pair: tuple[np.ndarray, np.ndarray]) -> None:
     sr, hr = (torch.from_numpy(x).float() for x in pair)
-    metric = FrameScores()
+    metric = HeadlineScores()
     metric.update(sr[:3].unsqueeze(2), hr[:3].unsqueeze(2))
     # two more as one clip of two frames: (1, C, 2, H, W)
     metric.update(sr[3:].transpose(0, 1).unsqueeze(0), hr[3:].transpose(0, 1).unsqueeze(0))

@@ -13,7 +13,8 @@ import pytest
 
 from tests.processes import alive, deadline, start_process, wait_until
 from vsr.errors import UserError
-from vsr.system.jobs import Job, cores, run_jobs
+from vsr.system.cpu import usable_cores
+from vsr.system.jobs import Job, run_jobs
 
 
 def job(folder: Path, name: str, code: str) -> Job:
@@ -68,7 +69,7 @@ def test_as_many_run_at_once_as_asked_for_and_share_the_cores(tmp_path: Path, mo
     for i in range(4):
         (start, threads), (end,) = (line.split() for line in (tmp_path / f"{i}.log").read_text().splitlines())
         spans.append((float(start), float(end)))
-        assert int(threads) == max(1, cores() // 2)
+        assert int(threads) == max(1, usable_cores() // 2)
     overlaps = [sum(a <= start < b for a, b in spans) for start, _ in spans]
     assert max(overlaps) == 2
 

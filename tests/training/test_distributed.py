@@ -25,7 +25,7 @@ from vsr.config.check import check_config
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.system.ranks import join_process_group, leave_process_group, rank_sequences, rank_share, wait_for_all_ranks
+from vsr.system.ranks import assign_sequences_to_ranks, join_process_group, leave_process_group, rank_share, wait_for_all_ranks
 
 TASKS = Path("/proc/self/task")
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -156,7 +156,7 @@ def test_shares_are_consecutive_complete_and_equal_but_for_one(count: int, world
 
 @given(st.lists(st.integers(0, 50), max_size=20), worlds)
 def test_whole_things_go_to_one_process_each_in_order(lengths: list[int], world: int) -> None:
-    owners = rank_sequences(lengths, world)
+    owners = assign_sequences_to_ranks(lengths, world)
     assert len(owners) == len(lengths)
     assert owners == sorted(owners)
     assert all(0 <= owner < world for owner in owners)

@@ -25,6 +25,6 @@ def budget_command(arguments: Sequence[str]) -> None:
         print(HELP)
         return
     config = Composer(CONF.parent / "train.py", CONF).config(arguments)
-    from vsr.training.budget.step_time import measure_step_rate
+    from vsr.training.budget.step_time import measure_step_rate_of_config
 
-    print(json.dumps(asdict(measure_step_rate(OmegaConf.create(config)))))
+    print(json.dumps(asdict(measure_step_rate_of_config(OmegaConf.create(config)))))

@@ -27,7 +27,7 @@ def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
     return cfg.budget is not None and not (key == "patience" and key in given)
 
 
-def is_same_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def results_match_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Return True if a results.json comes from a run with the given config.
 
     Args:

@@ -97,10 +97,10 @@ def register_schemas() -> None:
     """Register the schemas and the resolver `method` of the configs with Hydra."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
-    OmegaConf.register_new_resolver("method", consistent_method_name, replace=True)
+    OmegaConf.register_new_resolver("method", method_label, replace=True)
 
 
-def consistent_method_name(name: str, consistency: str, before: str = "none") -> str:
+def method_label(name: str, consistency: str, before: str = "none") -> str:
     """Return a method's name for tables, such as fsrcnn+projection; `before` is the consistency correction already in `name`."""
     name = name.replace(f"+{before}", "")
     return name if consistency == "none" else f"{name}+{consistency}"

@@ -22,8 +22,8 @@ import h5py
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.system.cpu import usable_cores
 from vsr.system.files import replacing_file
-from vsr.system.jobs import cores
 from vsr.system.progress import progress_bar
 
 _done: Any = None  # in a worker: number of finished frames of all workers
@@ -131,7 +131,7 @@ def generate_in_parallel(make: Callable[..., Result], calls: list[tuple[Any, ...
     stop = context.Event()
     with (
         progress_bar(frames, label, "frame") as bar,
-        ProcessPoolExecutor(min(len(calls), cores()), context, initializer=_share, initargs=(done, stop)) as pool,
+        ProcessPoolExecutor(min(len(calls), usable_cores()), context, initializer=_share, initargs=(done, stop)) as pool,
     ):
         try:
             running = [pool.submit(_call, make, call) for call in calls]

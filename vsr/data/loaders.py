@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
-from vsr.system.ranks import current_rank, rank_count, rank_sequences, rank_share
+from vsr.system.ranks import assign_sequences_to_ranks, current_rank, rank_count, rank_share
 from vsr.types import Clip
 
 # Flips and the transpose are reflections; a flow on a rotating plane is symmetric under the turns alone.
@@ -160,7 +160,9 @@ class ClipLoader:
         lengths = [max(0, last - first) for first, last in runs]
         if self.whole:
             return [
-                run for run, owner in zip(runs, rank_sequences(lengths, rank_count()), strict=True) if owner == current_rank()
+                run
+                for run, owner in zip(runs, assign_sequences_to_ranks(lengths, rank_count()), strict=True)
+                if owner == current_rank()
             ]
         start, stop = rank_share(sum(lengths), current_rank(), rank_count())
         found, before = [], 0

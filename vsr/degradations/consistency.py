@@ -239,7 +239,7 @@ def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
     return bool(torch.allclose(degrade(frame), matrix_y @ frame @ matrix_x.T, rtol=0, atol=TOLERANCE))
 
 
-def repeatable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
+def separable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
     """Return a separable degradation as a function of frames in the unit interval; None for noise and codecs."""
     degrade = partial(degradation, scale=scale)
     return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade

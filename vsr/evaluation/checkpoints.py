@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config.schema import consistent_method_name as method_name
+from vsr.config.schema import method_label as method_name
 from vsr.errors import UserError
 from vsr.inference.trained import Trained, read_trained
 

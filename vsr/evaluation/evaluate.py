@@ -17,22 +17,22 @@ from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
-from vsr.degradations.consistency import repeatable_degradation
+from vsr.degradations.consistency import separable_degradation
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.report.tables import table_text
 from vsr.evaluation.report.write import write_report
-from vsr.evaluation.scored import Sample, Scored
+from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.models.base import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
-from vsr.training.build import build_baselines, build_consistent, build_data, build_interim, evaluation_window
+from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, evaluation_window
 from vsr.training.fit import prepare_loaders, quiet_fit_warnings
 from vsr.training.hardware import require_single_process
 from vsr.training.modules.base import SRModule
-from vsr.training.progress_bars import ScoreBar
+from vsr.training.progress_bars import ScoringProgressBar
 from vsr.training.run import describe_protocol
 from vsr.training.trainer import build_scoring_trainer
 
@@ -43,7 +43,7 @@ SAMPLE_VALUES = 1 << 26  # pixel values of all methods together in a movie of th
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ScoredMethod:
     """A method to score: its name, its LightningModule, its training time in seconds, and a flag for baseline methods."""
 
     method: str
@@ -101,17 +101,17 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
     return data
 
 
-def _network(checkpoint: Checkpoint, data: SRDataModule) -> Candidate:
+def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     module = checkpoint.trained.module(checkpoint.config, data.test_splits)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.card["bounds"])
-    return Candidate(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
+    return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 
-def _baselines(networks: list[Candidate], checkpoints: list[Checkpoint], data: SRDataModule) -> list[Candidate]:
+def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data: SRDataModule) -> list[ScoredMethod]:
     """Build the baseline methods: interpolations, and a linear filter for each data set that checkpoints were trained on."""
     found = build_baselines(networks[0].module, data.channels)
-    if (projected := build_consistent(found["bicubic"], data.degradation, data.scale)) is not None:
+    if (projected := build_consistent_bicubic(found["bicubic"], data.degradation, data.scale)) is not None:
         linear = found.pop("linear")
         found |= {"bicubic+projection": projected, "linear": linear}
     seen = {checkpoints[0].data_sha256}
@@ -120,30 +120,30 @@ def _baselines(networks: list[Candidate], checkpoints: list[Checkpoint], data: S
             seen.add(checkpoint.data_sha256)
             found[f"linear ({network.method})"] = build_baselines(network.module, data.channels)["linear"]
     taken = {network.method for network in networks}
-    return [Candidate(name, module) for name, module in found.items() if name not in taken]
+    return [ScoredMethod(name, module) for name, module in found.items() if name not in taken]
 
 
-def _interim_results(network: Candidate, checkpoint: Checkpoint, several: bool) -> list[Candidate]:
+def _interim_results(network: ScoredMethod, checkpoint: Checkpoint, several: bool) -> list[ScoredMethod]:
     """Build a candidate for each intermediate output of a `Cascade` of two networks; return [] for any other network."""
     seconds = checkpoint.trained.stage_seconds.get("first", 0.0)
-    parts = build_interim(network.module)
-    return [Candidate(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
+    parts = build_interim_rows(network.module)
+    return [ScoredMethod(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
 
 
-def _score(config: DictConfig, data: SRDataModule, candidates: list[Candidate]) -> list[Scored]:
+def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod]) -> list[MethodScores]:
     """Score every candidate on every test split; return the scores in the order of the splits."""
     properties = _data_properties(config, data)
-    found: list[Scored] = []
+    found: list[MethodScores] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
     with progress_bar(total, "scoring", "frame") as bar:
-        scorer = build_scoring_trainer(config, [ScoreBar(bar)])
+        scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)])
         for candidate in candidates:
             module = candidate.module
             module.collections = {split: MetricCollection(known) for split, known in properties.items()}
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
             for split, metrics in module.collections.items():
                 found.append(
-                    Scored(
+                    MethodScores(
                         split=split,
                         method=candidate.method,
                         frames=metrics.frames(),
@@ -170,13 +170,13 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
             geostrophic=data.geostrophic,
-            degrade=repeatable_degradation(data.degradation, data.scale),
+            degrade=separable_degradation(data.degradation, data.scale),
         )
         for split in data.test_splits
     }
 
 
-def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
+def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
     found: dict[str, Any] = {}
     for split in data.test_splits:
@@ -191,7 +191,7 @@ def _ood_scores(network: Candidate, data: SRDataModule, checkpoint: Checkpoint) 
 
 
 @torch.no_grad()
-def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample]:
+def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[SampleFrames]:
     """Yield, for each test split, a few frames from its middle, super-resolved by every method."""
     context = max(candidate.module.network.context for candidate in candidates)
     normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
@@ -208,7 +208,7 @@ def _samples(data: SRDataModule, candidates: list[Candidate]) -> Iterator[Sample
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
         lr = normalizer(clip.lr)[0, :, context : context + stop - start].transpose(0, 1)
-        yield Sample(
+        yield SampleFrames(
             split=split,
             first=start,
             lr=lr.numpy(),

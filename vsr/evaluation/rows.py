@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import Interval, Resampling
-from vsr.evaluation.scored import Scored
+from vsr.evaluation.scored import MethodScores
 from vsr.metrics.definitions import DEFINITIONS
 
 REFERENCES = ("bicubic", "linear")
 Row = dict[str, Any]
 
 
-def scores_in_rows(scored: Sequence[Scored]) -> list[str]:
+def row_score_names(scored: Sequence[MethodScores]) -> list[str]:
     """Return the names of all scores that any method has, in the order of `vsr.metrics.definitions.DEFINITIONS`.
 
     Raises:
@@ -28,13 +28,13 @@ def scores_in_rows(scored: Sequence[Scored]) -> list[str]:
     return [name for name in DEFINITIONS if name in names]
 
 
-def group_rows_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]]:
+def group_scores_by_split(scored: Sequence[MethodScores]) -> dict[str, dict[str, MethodScores]]:
     """Group scores as split -> method -> scores, in the order of their first appearance.
 
     Raises:
         ValueError: If a method comes twice in a split, or if the methods of a split were not scored on the same frames.
     """
-    found: dict[str, dict[str, Scored]] = {}
+    found: dict[str, dict[str, MethodScores]] = {}
     for one in scored:
         methods = found.setdefault(one.split, {})
         if one.method in methods:
@@ -46,7 +46,7 @@ def group_rows_by_split(scored: Sequence[Scored]) -> dict[str, dict[str, Scored]
     return found
 
 
-def build_rows(scored: Sequence[Scored]) -> list[Row]:
+def build_rows(scored: Sequence[MethodScores]) -> list[Row]:
     """Build one row of the results table per split and method.
 
     Returns:
@@ -57,17 +57,17 @@ def build_rows(scored: Sequence[Scored]) -> list[Row]:
         use the frames that both methods have a value for.
 
     Raises:
-        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_rows_by_split`).
+        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_scores_by_split`).
     """
-    names = scores_in_rows(scored)
+    names = row_score_names(scored)
     rows = []
-    for methods in group_rows_by_split(scored).values():
+    for methods in group_scores_by_split(scored).values():
         draws = Resampling(next(iter(methods.values())).segment_of)
         rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, draws) for one in methods.values()]
     return rows
 
 
-def _row(one: Scored, names: list[str], references: dict[str, Scored | None], draws: Resampling) -> Row:
+def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores | None], draws: Resampling) -> Row:
     there = _has_scores(one)
     row: Row = {"split": one.split, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
     row["segments"] = len(np.unique(one.segment_of[there]))
@@ -93,7 +93,7 @@ def _row(one: Scored, names: list[str], references: dict[str, Scored | None], dr
     return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
 
 
-def _has_scores(one: Scored) -> np.ndarray:
+def _has_scores(one: MethodScores) -> np.ndarray:
     """Return the mask of the frames that have any score, (N,) bool."""
     found = np.zeros(len(one.segment_of), bool)
     for column in one.frames.values():

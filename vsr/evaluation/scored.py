@@ -10,7 +10,7 @@ Column = np.ndarray  # float64, one value per frame, per segment or per point of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class MethodScores:
     """The scores of one method on one split. Names of scores are the keys of `vsr.metrics.definitions.DEFINITIONS`.
 
     Attributes:
@@ -43,7 +43,7 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleFrames:
     """Consecutive frames of a split for figures and movies: float32 in the unit interval, at full size.
 
     Attributes:

@@ -21,7 +21,7 @@ QUEUE_BLOCKS = 2  # blocks that wait between two threads
 FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block in progress)
 
 
-def read_stream_windows(
+def read_stream_blocks(
     frames: Iterable[np.ndarray], start: int, *, base: int, context: int, block: int, ends: Ends
 ) -> Iterator[Tensor]:
     """Cut the frames of a movie into blocks, each with the neighbouring frames that the network needs.
@@ -175,7 +175,7 @@ def _blocks_of_all_movies(source: Source, engine: Engine, done: int) -> Iterator
             continue
         base = max(0, done - engine.context)
         frames = source.frames(movie, base)
-        for window in read_stream_windows(frames, done, base=base, context=engine.context, block=block, ends=engine.ends):
+        for window in read_stream_blocks(frames, done, base=base, context=engine.context, block=block, ends=engine.ends):
             yield movie, window
         done = 0
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.config.schema import consistent_method_name
+from vsr.config.schema import method_label
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
-from vsr.inference.stream import read_stream_windows
+from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.training.build import build_baselines, build_node
 
@@ -65,7 +65,7 @@ class Upscaler:
     @property
     def name(self) -> str:
         """The name of the network and its checkpoint, such as "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
-        name = consistent_method_name(str(self.config.name), self.config.consistency, self.trained.config.consistency)
+        name = method_label(str(self.config.name), self.config.consistency, self.trained.config.consistency)
         return f"{name} x{self.scale} (checkpoint {self.trained.sha256[:12]})"
 
     @cached_property
@@ -124,7 +124,7 @@ class Upscaler:
         engine = self.engine
         # Fewer frames of short movies: the score must not take longer than upscaling.
         block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
-        clips = islice(read_stream_windows(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
+        clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
     def _upscale_tensor(self, movie: Tensor) -> Tensor:

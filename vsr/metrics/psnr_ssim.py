@@ -54,7 +54,7 @@ def _mean(x: Tensor, weight: Tensor) -> Tensor:
     return (x * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * x.shape[1])
 
 
-class FrameScores(TableMetric):
+class HeadlineScores(TableMetric):
     """MAE, MSE, PSNR and SSIM of every frame of a split."""
 
     row_dtype = torch.float32  # in which they are computed; not every accelerator knows float64

@@ -22,7 +22,7 @@ from vsr.system.jobs import run_jobs
 
 
 @dataclass
-class FreshProcess:
+class JobInFreshProcess:
     """Function that a launcher calls for each job, on any machine; it starts a fresh process for the run.
 
     A worker of a launcher may serve several jobs in turn. Without a fresh process, leftovers of one job would reach the next
@@ -64,7 +64,7 @@ def launch_jobs(composer: Composer, command: SweepCommand, whole: DictConfig, fo
     try:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(config_loader=composer.hydra.config_loader, callbacks=Callbacks(whole)),
-            task_function=FreshProcess(composer.script, command, Path(path)),
+            task_function=JobInFreshProcess(composer.script, command, Path(path)),
             config=whole,
         )
         returned = launcher.launch(jobs, 0)

@@ -1,8 +1,14 @@
-"""Test of the CPU for bfloat16 arithmetic."""
+"""Cores of the CPU and its arithmetic."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def computes_bf16(file: Path = Path("/proc/cpuinfo")) -> bool:

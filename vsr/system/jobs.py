@@ -17,6 +17,7 @@ from typing import Any
 
 from vsr.errors import UserError
 from vsr.system import supervisor
+from vsr.system.cpu import usable_cores
 from vsr.system.progress import progress_bar
 
 POLL = 0.1  # seconds
@@ -112,7 +113,7 @@ def run_jobs(
         raise UserError(f"jobs={at_once}: must be 1 or more")
     waiting, running = iter(jobs), list[_Running]()
     exhausted, redrawn = False, 0.0
-    threads = str(max(1, cores() // at_once))
+    threads = str(max(1, usable_cores() // at_once))
     with _sigterm_as_exit(), progress_bar(total, label, "job") as bar:
         try:
             while running or not exhausted:
@@ -142,11 +143,6 @@ def run_jobs(
                     redrawn = time.monotonic()
         finally:
             _stop(running, grace)
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _last_error(log: Path, status: int) -> str:

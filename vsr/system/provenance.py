@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from vsr.system.jobs import cores
+from vsr.system.cpu import usable_cores
 from vsr.version import __version__
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "scipy", "h5py")
@@ -45,7 +45,7 @@ def _hardware() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": _cpu_name(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "gpus": [{"name": gpu.name, "memory": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
         "system": platform.platform(terse=True),

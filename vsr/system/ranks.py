@@ -68,7 +68,7 @@ def rank_share(count: int, rank: int, world: int) -> tuple[int, int]:
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
-def rank_sequences(lengths: Iterable[int], world: int) -> list[int]:
+def assign_sequences_to_ranks(lengths: Iterable[int], world: int) -> list[int]:
     """Assign sequences to ranks without cutting a sequence.
 
     Args:

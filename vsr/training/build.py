@@ -192,7 +192,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
     return _like(module, stage, tune=tune, reference=module.reference, card=card, consistency=module.consistency)
 
 
-def build_interim(module: SRModule) -> dict[str, SRModule]:
+def build_interim_rows(module: SRModule) -> dict[str, SRModule]:
     """Build the modules that score the frames between the two networks of a Cascade, by table row; empty for other networks."""
     network = module.network
     if not isinstance(network, Cascade):
@@ -202,7 +202,7 @@ def build_interim(module: SRModule) -> dict[str, SRModule]:
     return {"2D network": _like(module, network.first), "after repacking": _like(module, Repacked(network))}
 
 
-def build_repeated_frame(module: SRModule) -> SRModule | None:
+def build_repeated_frame_row(module: SRModule) -> SRModule | None:
     """Build a module whose movie network sees repeated single frames instead of neighbours; None for a single-frame network."""
     network = module.network
     if network.kind != "movie" or network.geometry.margin[0] == 0:
@@ -235,7 +235,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
     return {name: _like(module, network) for name, network in networks.items()}
 
 
-def build_consistent(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
+def build_consistent_bicubic(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
     """Build the module that makes bicubic frames agree with their LR frames; None if the degradation has no exact projection."""
     try:
         found: Consistency | None = build_consistency("projection", degradation, scale, steps=1)

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import UserError
-from vsr.system.jobs import cores
+from vsr.system.cpu import usable_cores
 from vsr.system.ranks import compute_on_first_rank, current_rank, join_process_group, leave_process_group, wait_for_all_ranks
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import torchrun_rank
@@ -43,7 +43,7 @@ Work = Callable[[DictConfig, Path], Any]
 
 
 @contextmanager
-def joined_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
+def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
     """Check the hardware, start or join all ranks of a run, and end the ranks after the block.
 
     Args:
@@ -156,7 +156,7 @@ def _rank_main(
 def _set_threads(world: int) -> None:
     """Limit torch to this rank's share of the cores, unless the user has set OMP_NUM_THREADS."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, cores() // world))
+        torch.set_num_threads(max(1, usable_cores() // world))
 
 
 def _silence() -> None:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.data.base import SRDataModule
-from vsr.degradations.consistency import repeatable_degradation
+from vsr.degradations.consistency import separable_degradation
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.weights.init import Initializer, TwoStage
-from vsr.models.weights.report import InitReport
-from vsr.models.weights.transfer import computed_tensors, parameters_by_name, transferred_mask
+from vsr.models.weights.report import WeightsReport
+from vsr.models.weights.transfer import fitted_tensor_names, parameters_by_name, transferred_value_masks
 from vsr.system.files import remove_unfinished_files
 from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import to_scoring_form, to_training_form
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """Result of a fit.
 
     Attributes:
@@ -77,7 +77,7 @@ class PreparedModule:
 
     module: SRModule
     start: Initializer
-    report: InitReport
+    report: WeightsReport
     masks: dict[str, Tensor]
 
 
@@ -96,13 +96,13 @@ def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(module.network, report)
-    return PreparedModule(module, start, report, transferred_mask(module.network, drawn, report))
+    return PreparedModule(module, start, report, transferred_value_masks(module.network, drawn, report))
 
 
-def _check_fixed(network: Network, report: InitReport) -> None:
+def _check_fixed(network: Network, report: WeightsReport) -> None:
     """Raise UserError if the first network of a Cascade would stay fixed with randomly drawn weights."""
     if isinstance(network, Cascade) and network.trains == "second":
-        never = computed_tensors(network)
+        never = fitted_tensor_names(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
         drawn = [row.tensor for row in first if row.status != "loaded"]
         if drawn:
@@ -136,7 +136,7 @@ def fit(
     pretrained: bool = False,
     masks: Mapping[str, Tensor] | None = None,
     run_state: RunState | None = None,
-) -> Fit:
+) -> FitResult:
     """Train a module, and put the weights of the best epoch back into it; statistics and scores are computed before training.
 
     Args:
@@ -163,7 +163,7 @@ def fit(
     run_state.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     saver = CheckpointSaver(last, run_state, history, files)
-    if (degrade := repeatable_degradation(data.degradation, data.scale)) is not None:
+    if (degrade := separable_degradation(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, saver, first_step, files)
     to_training_form(module.network, cfg)
@@ -187,7 +187,7 @@ def fit(
     # Only the first process reads the folder: other nodes may not see it.
     content = compute_on_first_rank(lambda: _best_checkpoint(start, best, history.rows, cfg.monitor, start_counts))
     module.load_state_dict(content["state_dict"])
-    return Fit(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
+    return FitResult(history.rows, content["vsr"]["seconds"], trainer, speed, trained)
 
 
 def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path, last: Path) -> tuple[Path | None, int | None]:
@@ -235,7 +235,7 @@ def stages_before_whole(network: Cascade) -> tuple[str, ...]:
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
-def prepare_stage(module: SRModule, name: str, start: TwoStage) -> SRModule:
+def build_stage_module(module: SRModule, name: str, start: TwoStage) -> SRModule:
     """Build the LightningModule of one stage of a Cascade; a frame network as first stage has a batch size of its own."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
@@ -259,7 +259,7 @@ def _train_stages(
     masks: Mapping[str, Tensor],
     run_state: RunState | None = None,
     limits: Mapping[str, float] | None = None,
-) -> dict[str, Fit]:
+) -> dict[str, FitResult]:
     """Train the stages of a Cascade before the whole network: the first network and, for joint training, the second.
 
     Args:
@@ -278,9 +278,9 @@ def _train_stages(
     limits = limits or {}
     network = module.network
     assert isinstance(network, Cascade)
-    fits: dict[str, Fit] = {}
+    fits: dict[str, FitResult] = {}
     for name in stages_before_whole(network):
-        stage = prepare_stage(module, name, start)
+        stage = build_stage_module(module, name, start)
         stops: list[Callback] = [StopAtTarget(start.stop_epoch, start.stop_psnr)] if name == "first" else []
         stops += [TimeLimit(limits[name])] if name in limits else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
@@ -303,7 +303,7 @@ def _train_stages(
 
 def fit_all_stages(
     cfg: DictConfig, folder: Path, data: SRDataModule, prepared: PreparedModule, run_state: RunState, limits: Mapping[str, float]
-) -> dict[str, Fit]:
+) -> dict[str, FitResult]:
     """Run every fit of a run, and return the fits by name, "whole" last. `limits` are seconds of training by fit name."""
     module, start, masks = prepared.module, prepared.start, prepared.masks
     fits = _train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}

@@ -13,8 +13,7 @@ from omegaconf import DictConfig, ListConfig
 
 from vsr.config.overrides import with_overrides
 from vsr.errors import UserError
-from vsr.system.cpu import computes_bf16
-from vsr.system.jobs import cores
+from vsr.system.cpu import computes_bf16, usable_cores
 from vsr.system.torchrun import count_slurm_tasks, torchrun_rank
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -138,7 +137,7 @@ def _accelerator(trainer: DictConfig) -> str:
 
 def _there(accelerator: str) -> str:
     """Describe the GPU or the CPU of this machine in words."""
-    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: "Apple's GPU", "cpu": lambda: f"a CPU of {cores()} cores"}
+    names = {"cuda": torch.cuda.get_device_name, "mps": lambda: "Apple's GPU", "cpu": lambda: f"a CPU of {usable_cores()} cores"}
     return names[accelerator]()
 
 

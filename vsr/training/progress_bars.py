@@ -11,7 +11,7 @@ from vsr.system.progress import progress_bar
 from vsr.types import Clip
 
 
-class ScoreBar(Callback):
+class ScoringProgressBar(Callback):
     """Callback that advances a progress bar by the HR frames that are scored."""
 
     def __init__(self, bar: Any) -> None:
@@ -21,7 +21,7 @@ class ScoreBar(Callback):
         self.bar.update(batch.hr.shape[0] * batch.hr.shape[2])
 
 
-class RunBar(ProgressBar):
+class TrainingProgressBar(ProgressBar):
     """Progress bar over all steps of a run, with the time left and the latest scores.
 
     Lightning's own bar restarts in each epoch, and drawing it takes a tenth of the time of these networks' steps.

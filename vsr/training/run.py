@@ -19,14 +19,14 @@ from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.models.base import count_parameters
-from vsr.models.weights.report import InitReport, weights_report_markdown, weights_report_summary, weights_report_table
+from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
 from vsr.system.files import write_json
 from vsr.system.provenance import peak_memory, provenance, software_versions
 from vsr.system.ranks import current_rank
 from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import budget_time_limits, resolve_budget
-from vsr.training.build import build_baselines, build_data, build_interim, build_repeated_frame, evaluation_window
-from vsr.training.distributed import joined_ranks
+from vsr.training.build import build_baselines, build_data, build_interim_rows, build_repeated_frame_row, evaluation_window
+from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import fit_all_stages, prepare_module, quiet_fit_warnings
 from vsr.training.modules.base import SRModule
 from vsr.training.report import training_report_figure, training_report_table
@@ -45,7 +45,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     config key `resume`, the run in the folder is continued; the results of a finished run are returned unchanged. Raises
     UserError if the folder cannot be used, Stopped if a signal ended the run.
     """
-    with joined_ranks(cfg, folder, run_training) as folder:
+    with distributed_ranks(cfg, folder, run_training) as folder:
         return run_training(cfg, folder)
 
 
@@ -110,7 +110,7 @@ def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, c
     rows: list[dict[str, Any]] = []
     set_arithmetic(tf32=False)
     scorer = build_scoring_trainer(cfg)
-    interim = build_interim(module)
+    interim = build_interim_rows(module)
     for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
         for split, scored in candidate.scored.items():
@@ -137,7 +137,7 @@ def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows
         PSNR in dB of the network minus its PSNR when every frame is repeated in the place of its neighbours, by test split;
         empty for a network that is not trained or works on single frames.
     """
-    candidate = build_repeated_frame(module) if module.trainable else None
+    candidate = build_repeated_frame_row(module) if module.trainable else None
     if candidate is None:
         return {}
     build_scoring_trainer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
@@ -166,7 +166,7 @@ def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[d
     return found | {"consistency": cfg.consistency}  # of the network: baselines have none, so it is not in the protocol
 
 
-def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: InitReport) -> str:
+def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: WeightsReport) -> str:
     """Describe data, network and initial weights in lines of text for the log before training."""
     frames = ", ".join(f"{len(found)} {name}" for name, found in data.sets.items())
     height, width = data.card["size"]
@@ -209,7 +209,7 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
 
 
 def _log_run(
-    trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: InitReport
+    trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: WeightsReport
 ) -> None:
     """Write the init report and the HPARAMS tab (swept keys, scores of each test split) to TensorBoard."""
     if not isinstance(trainer.logger, TensorBoardLogger):

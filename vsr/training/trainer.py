@@ -18,7 +18,7 @@ from vsr.recipe import Recipe
 from vsr.training.build import build_node
 from vsr.training.callbacks import EMA, History
 from vsr.training.hardware import PRECISIONS, hardware_placement
-from vsr.training.progress_bars import RunBar
+from vsr.training.progress_bars import TrainingProgressBar
 from vsr.training.resume.checkpoints import AtomicCheckpointIO
 
 
@@ -47,7 +47,7 @@ def build_trainer(
         checkpoints: Writer of checkpoint files; None for `AtomicCheckpointIO`.
     """
     mode = "max" if monitor_is_maximised(cfg.monitor) else "min"
-    callbacks: list[Callback] = [RunBar()]
+    callbacks: list[Callback] = [TrainingProgressBar()]
     if recipe.ema is not None:
         callbacks.append(EMA(recipe.ema))
     for node in (cfg.callbacks or {}).values():

@@ -22,7 +22,7 @@ from benchmarks.leaderboard.training_speed import TrainingSpeeds, read_rate
 from tests.fakes import CONF, ROOT
 from tests.processes import run_process, start_process, wait_until
 from vsr.errors import UserError
-from vsr.training.budget.plan import Plan, Rate, plan_budget
+from vsr.training.budget.plan import BudgetPlan, StepRate, plan_budget
 
 TINY = ["phantom.size=32", "phantom.learn=10", "phantom.test=4", "recipe.patch=8", "trainer.accelerator=cpu"]
 
@@ -142,7 +142,7 @@ def planned(out: Path, *more: str) -> LeaderboardRuns:
     return LeaderboardRuns(parse_options([*TINY, f"out={out}", "precision=32", *more]))
 
 
-def known(path: Path, found: LeaderboardRuns, rates: dict[str, Rate]) -> None:
+def known(path: Path, found: LeaderboardRuns, rates: dict[str, StepRate]) -> None:
     """As if these had been measured."""
     content = {key: {"of": found.rates.digest(key), "step": rate.step, "epoch": rate.epoch} for key, rate in rates.items()}
     path.write_text(json.dumps(content))
@@ -151,17 +151,17 @@ def known(path: Path, found: LeaderboardRuns, rates: dict[str, Rate]) -> None:
 @pytest.mark.long
 def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> None:
     found = planned(tmp_path)
-    rate = Rate(0.01, 0.5)
-    known(tmp_path / "rates.json", found, {"climate-plain": rate, "phantom-plain": Rate(0.02, 0.1)})
+    rate = StepRate(0.01, 0.5)
+    known(tmp_path / "rates.json", found, {"climate-plain": rate, "phantom-plain": StepRate(0.02, 0.1)})
     again = planned(tmp_path)
     cells = [Cell(family, "1min", "plain") for family in ("tide", "bores", "turbulence")]
     assert [again.rates.plan(cell) for cell in cells] == [plan_budget(rate, 60.0)] * 3, "families share their speeds"
-    assert again.rates.plan(Cell("phantom", "5min", "plain")) == plan_budget(Rate(0.02, 0.1), 300.0)
+    assert again.rates.plan(Cell("phantom", "5min", "plain")) == plan_budget(StepRate(0.02, 0.1), 300.0)
     assert again.rates.plan(Cell("phantom", "5min", "edsr")) is None
-    typed = again.choice.run(cells[1], Plan(3, 7))
+    typed = again.choice.run(cells[1], BudgetPlan(3, 7))
     assert {"data.family=bores", "epochs=3", "recipe.steps=7", "patience=null", "model=plain"} <= set(typed)
     assert planned(tmp_path, "recipe.batch=3").rates.plan(cells[0]) is None, "a speed is of one config"
-    known(tmp_path / "rates.json", found, {"climate-plain": Rate(100.0, 1.0)})
+    known(tmp_path / "rates.json", found, {"climate-plain": StepRate(100.0, 1.0)})
     slow = planned(tmp_path)
     assert slow.rates.plan(cells[0]) is None
     assert "takes 100 s" in slow.rates.refused[cells[0]]
@@ -187,7 +187,7 @@ def test_speeds_are_measured_one_after_the_other_and_once(tmp_path: Path, monkey
     assert sorted(started) == ["climate-edsr", "climate-plain", "phantom-edsr", "phantom-plain"]
     assert "4 of 4 training speeds" in said[0]
     again = planned(tmp_path, *options, "budgets=1min")
-    assert again.rates.plan(Cell("bores", "1min", "edsr")) == plan_budget(Rate(0.5, 1.5), 60.0)
+    assert again.rates.plan(Cell("bores", "1min", "edsr")) == plan_budget(StepRate(0.5, 1.5), 60.0)
     again.rates.measure(False, said.append)
     assert len(started) == 4
     again.rates.measure(True, said.append)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vsr.data.datamodules.climate import ClimateDataModule
-from vsr.data.simulation.families import FAMILIES, Job, simulate_family
+from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.degradations import Bicubic
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
@@ -27,7 +27,7 @@ def test_frames_are_the_solvers_depth_on_a_fixed_affine_map(tmp_path: Path) -> N
     data = climate(tmp_path)
     data.setup()
     low, high = FAMILIES["tide"].range
-    run = simulate_family(Job("tide", (0, 0, 0), 72, 3, 15))
+    run = simulate_family(SimulationJob("tide", (0, 0, 0), 72, 3, 15))
     expected = -10 + 20 * (run.h - low) / (high - low)
     # 15 frames of each of 2 trajectories: 8 train, 2 val, 5 test
     np.testing.assert_allclose(data.sets["train"].pair.hr[:8, 0].numpy(), expected[:8], atol=1e-5)

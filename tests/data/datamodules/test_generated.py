@@ -18,7 +18,7 @@ from vsr.config.check import check_config
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.datamodules.phantom import PhantomDataModule
 from vsr.data.datamodules.spectral import SpectralDataModule
-from vsr.data.simulation.phantom import phantom_movie
+from vsr.data.simulation.phantom import render_phantom_movie
 from vsr.data.simulation.turbulence import simulate_turbulence
 from vsr.degradations import Bicubic
 from vsr.errors import UserError
@@ -41,8 +41,8 @@ def test_phantom_is_cut_in_time_and_unseen_is_another_head() -> None:
     assert {name: len(found) for name, found in data.sets.items()} == {"train": 8, "val": 2, "test": 4, "unseen": 4}
     assert data.test_splits == ("test", "unseen")
     assert data.bounds == (0, 2)
-    movie = phantom_movie(variant="original", size=24, frames=14, seed=(5, 0))
-    other = phantom_movie(variant="original", size=24, frames=4, seed=(5, 1))
+    movie = render_phantom_movie(variant="original", size=24, frames=14, seed=(5, 0))
+    other = render_phantom_movie(variant="original", size=24, frames=4, seed=(5, 1))
     [main], [unseen] = data.movies(), data.extra_test_splits()["unseen"]
     np.testing.assert_array_equal(main.read(0, 14)[0], movie)
     np.testing.assert_array_equal(unseen.read(0, 4)[0], other)

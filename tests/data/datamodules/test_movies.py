@@ -15,7 +15,7 @@ import torch
 from tests.fakes import moving_pattern, write_video, write_y4m
 from vsr.commands.fetch import fetch_movie
 from vsr.data.base import SRDataModule
-from vsr.data.datamodules.movies import MovieDataModule, camera_movie, movie_scene_cuts, read_movie_frames
+from vsr.data.datamodules.movies import MovieDataModule, camera_movie, find_movie_scene_cuts, read_movie_frames
 from vsr.data.splits import Split
 from vsr.degradations import Bicubic, Chain, GaussianNoise, Subsample
 from vsr.errors import UserError
@@ -182,11 +182,11 @@ def test_several_clips_are_split_by_clip(tmp_path: Path) -> None:
 def test_no_window_crosses_a_scene_cut(tmp_path: Path) -> None:
     scenes = [moving_pattern(n, 32, 48, seed) // 2 + shift for n, seed, shift in ((9, 1, 0), (7, 2, 90), (8, 3, 20))]
     luma = np.concatenate(scenes).astype(np.uint8)
-    assert movie_scene_cuts(torch.from_numpy(luma).float()) == [9, 16]
-    assert movie_scene_cuts(torch.from_numpy(moving_pattern(30)).float()) == []
+    assert find_movie_scene_cuts(torch.from_numpy(luma).float()) == [9, 16]
+    assert find_movie_scene_cuts(torch.from_numpy(moving_pattern(30)).float()) == []
     flash = moving_pattern(20).astype(np.float32)
     flash[10] += 60
-    assert movie_scene_cuts(torch.from_numpy(flash)) == []
+    assert find_movie_scene_cuts(torch.from_numpy(flash)) == []
     path = write_y4m(tmp_path / "cuts.y4m", luma)
     data = MovieDataModule(path=str(path), **COMMON)
     assert [movie.shape[1] for movie in data.movies()] == [9, 7, 8]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vsr.data.simulation.families import FAMILIES, Job, ring_spectrum_field, simulate_family
+from vsr.data.simulation.families import FAMILIES, SimulationJob, draw_ring_spectrum_field, simulate_family
 
 
 def test_random_field_is_the_same_at_each_resolution() -> None:
-    coarse = ring_spectrum_field(np.random.default_rng(5), 64, wavenumber=4, width=0.3)
-    fine = ring_spectrum_field(np.random.default_rng(5), 128, wavenumber=4, width=0.3)
+    coarse = draw_ring_spectrum_field(np.random.default_rng(5), 64, wavenumber=4, width=0.3)
+    fine = draw_ring_spectrum_field(np.random.default_rng(5), 128, wavenumber=4, width=0.3)
     np.testing.assert_allclose(fine[::2, ::2], coarse, atol=1e-6)
     assert coarse.mean() == pytest.approx(0, abs=1e-12)
     assert coarse.std() == pytest.approx(1)
     with pytest.raises(ValueError, match="cannot carry"):
-        ring_spectrum_field(np.random.default_rng(5), 16, wavenumber=8, width=0.3)
+        draw_ring_spectrum_field(np.random.default_rng(5), 16, wavenumber=8, width=0.3)
 
 
 def test_random_field_lies_on_its_ring() -> None:
-    field = ring_spectrum_field(np.random.default_rng(2), 96, wavenumber=10, width=0.2)
+    field = draw_ring_spectrum_field(np.random.default_rng(2), 96, wavenumber=10, width=0.2)
     power = abs(np.fft.fft2(field)) ** 2
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(96, 1 / 96), np.fft.fftfreq(96, 1 / 96)))
     assert power[(k > 5) & (k < 15)].sum() / power.sum() > 0.99
@@ -29,7 +29,7 @@ def test_random_field_lies_on_its_ring() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(4))
 def test_depths_stay_within_the_fixed_range(family: str, seed: int) -> None:
-    run = simulate_family(Job(family, (seed, 0, 0), 96, 3, 12))
+    run = simulate_family(SimulationJob(family, (seed, 0, 0), 96, 3, 12))
     low, high = FAMILIES[family].range
     assert low < run.h.min()
     assert run.h.max() < high
@@ -38,7 +38,7 @@ def test_depths_stay_within_the_fixed_range(family: str, seed: int) -> None:
 
 
 def test_tide_is_statistically_steady() -> None:
-    run = simulate_family(Job("tide", (0, 0, 0), 96, 3, 60))
+    run = simulate_family(SimulationJob("tide", (0, 0, 0), 96, 3, 60))
     spread = run.h.std(axis=(1, 2))
     assert abs(spread[:20].mean() / spread[-20:].mean() - 1) < 0.15
     # and it moves: frames decorrelate
@@ -47,7 +47,7 @@ def test_tide_is_statistically_steady() -> None:
 
 
 def test_turbulence_keeps_its_energy() -> None:
-    run = simulate_family(Job("turbulence", (0, 0, 0), 96, 3, 20))
+    run = simulate_family(SimulationJob("turbulence", (0, 0, 0), 96, 3, 20))
     kinetic = (run.u**2 + run.v**2).mean(axis=(1, 2))
     np.testing.assert_allclose(kinetic, kinetic[0], rtol=0.1)
     assert np.sqrt(kinetic.mean()) == pytest.approx(0.15, rel=0.1)

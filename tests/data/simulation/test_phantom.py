@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.simulation.phantom import BOUNDS, ELLIPSES, LARGEST_MOTION, phantom_movie, render_phantom
+from vsr.data.simulation.phantom import BOUNDS, ELLIPSES, LARGEST_MOTION, render_phantom, render_phantom_movie
 from vsr.degradations.resize import bicubic_down, bicubic_up
 
 axes = st.floats(0.03, 0.4)
@@ -83,7 +83,7 @@ def test_what_is_outside_is_cut_off() -> None:
 
 @pytest.mark.parametrize("variant", BOUNDS)
 def test_published_phantom(variant: str) -> None:
-    still = phantom_movie(variant=variant, size=64, frames=3, motion=0, variety=0)  # type: ignore[arg-type]
+    still = render_phantom_movie(variant=variant, size=64, frames=3, motion=0, variety=0)  # type: ignore[arg-type]
     expected = render_phantom(ELLIPSES[variant], 64)  # type: ignore[index]
     np.testing.assert_allclose(still, np.broadcast_to(expected, still.shape), atol=1e-6)
     # By hand: outside, in the skull's top, in the left ventricle, in the blob above the middle, in the brain.
@@ -107,7 +107,7 @@ def test_published_phantom(variant: str) -> None:
 )
 def test_every_seed_stays_within_the_bounds_and_the_frame(variant: str, seed: int, motion: float, variety: float) -> None:
     options = {"variant": variant, "size": 32, "frames": 12, "speed": 4.0}
-    movie = phantom_movie(seed=seed, motion=motion, variety=variety, **options)  # type: ignore[arg-type]
+    movie = render_phantom_movie(seed=seed, motion=motion, variety=variety, **options)  # type: ignore[arg-type]
     low, high = BOUNDS[variant]  # type: ignore[index]
     assert movie.dtype == np.float32
     assert low - 1e-6 <= movie.min()
@@ -118,24 +118,30 @@ def test_every_seed_stays_within_the_bounds_and_the_frame(variant: str, seed: in
 
 def test_seeds_are_other_heads_and_other_paths() -> None:
     options: dict = {"size": 48, "frames": 6}
-    first = phantom_movie(seed=(3, 0), **options)
-    assert first.tobytes() == phantom_movie(seed=(3, 0), **options).tobytes()
+    first = render_phantom_movie(seed=(3, 0), **options)
+    assert first.tobytes() == render_phantom_movie(seed=(3, 0), **options).tobytes()
     # The same head on other paths is near, another head is far.
-    paths = psnr(phantom_movie(seed=1, variety=0, **options), phantom_movie(seed=2, variety=0, **options))
-    heads = psnr(phantom_movie(seed=1, variety=1, **options), phantom_movie(seed=2, variety=1, **options))
+    paths = psnr(render_phantom_movie(seed=1, variety=0, **options), render_phantom_movie(seed=2, variety=0, **options))
+    heads = psnr(render_phantom_movie(seed=1, variety=1, **options), render_phantom_movie(seed=2, variety=1, **options))
     assert heads < paths - 1
-    assert psnr(phantom_movie(seed=1, motion=0, variety=1, **options), phantom_movie(seed=2, motion=0, variety=1, **options)) < 25
+    assert (
+        psnr(
+            render_phantom_movie(seed=1, motion=0, variety=1, **options),
+            render_phantom_movie(seed=2, motion=0, variety=1, **options),
+        )
+        < 25
+    )
 
 
 def test_a_longer_movie_begins_with_the_shorter_one_and_ticks() -> None:
     ticks: list[int] = []
-    long = phantom_movie(size=24, frames=9, tick=lambda: ticks.append(1))
+    long = render_phantom_movie(size=24, frames=9, tick=lambda: ticks.append(1))
     assert len(ticks) == 9
-    assert long[:4].tobytes() == phantom_movie(size=24, frames=4).tobytes()
+    assert long[:4].tobytes() == render_phantom_movie(size=24, frames=4).tobytes()
 
 
 def test_change_and_difficulty_at_the_defaults() -> None:
-    movie = phantom_movie(size=128, frames=60)
+    movie = render_phantom_movie(size=128, frames=60)
     change = -10 * np.log10(np.mean(np.diff(movie, axis=0) ** 2, axis=(1, 2)))
     assert 30 < change.mean() < 35
     assert change.min() > 26  # no jumps
@@ -147,4 +153,4 @@ def test_change_and_difficulty_at_the_defaults() -> None:
 @pytest.mark.parametrize("options", [{"motion": 0.06}, {"motion": -0.01}, {"variety": 1.5}])
 def test_out_of_range_is_refused(options: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.* must lie between"):
-        phantom_movie(size=16, frames=1, **options)
+        render_phantom_movie(size=16, frames=1, **options)

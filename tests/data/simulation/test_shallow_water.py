@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from vsr.data.simulation.families import FAMILIES, Job, simulate_family
+from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.simulation.shallow_water import ShallowWater
 
 
@@ -147,9 +147,9 @@ def test_both_directions_are_the_same_physics() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_same_seed_same_bits_other_seed_other_flow(family: str) -> None:
-    job = Job(family, (7, 0, 0), 96, 4, 3)
+    job = SimulationJob(family, (7, 0, 0), 96, 4, 3)
     first, again = simulate_family(job), simulate_family(job)
-    other = simulate_family(Job(family, (8, 0, 0), 96, 4, 3))
+    other = simulate_family(SimulationJob(family, (8, 0, 0), 96, 4, 3))
     assert first.h.tobytes() == again.h.tobytes()
     assert first.u.tobytes() == again.u.tobytes()
     assert abs(first.h - other.h).max() > 0.05

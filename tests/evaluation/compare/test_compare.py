@@ -17,7 +17,7 @@ from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.commands.compare import compare_command
 from vsr.errors import UserError
-from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
+from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import find_runs, keys_distinguishing_runs
 from vsr.evaluation.compare.table import build_comparison_table
 from vsr.evaluation.report.style import style_png
@@ -189,7 +189,9 @@ def test_the_page_asks_nobody_for_anything_and_shows_names_as_they_are(tmp_path:
 
 
 def test_plots_place_every_run_and_mark_the_best() -> None:
-    points = [Point({"rate": str(10.0**-k), "model": "ab"[k % 2], "cost": 5.0}, 30.0 + k, f"$run_{k}", k == 0) for k in range(3)]
+    points = [
+        PlottedRun({"rate": str(10.0**-k), "model": "ab"[k % 2], "cost": 5.0}, 30.0 + k, f"$run_{k}", k == 0) for k in range(3)
+    ]
     drawn = parallel_coordinates(points, ["rate", "model", "cost"], "val/psnr", True)
     assert drawn is not None
     lines = [list(line.get_ydata()) for line in drawn.axes[0].lines if len(line.get_xdata()) == 4]

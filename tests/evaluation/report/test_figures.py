@@ -16,7 +16,7 @@ from tests.evaluation.synthetic import BASELINES, sample, scored
 from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure, spectra_figure
 from vsr.evaluation.report.movie import MovieFile, movie_side_by_side, report_movie
 from vsr.evaluation.report.style import FrameColours, busiest_region, line_styles, style_png
-from vsr.evaluation.scored import Sample
+from vsr.evaluation.scored import SampleFrames
 
 METHODS = ("bilinear", "bicubic", "$\\frac{x$", "_hidden")
 
@@ -227,7 +227,7 @@ def test_without_av_a_movie_is_an_animated_png(monkeypatch: pytest.MonkeyPatch) 
     from PIL import Image
 
     monkeypatch.setitem(sys.modules, "av", None)
-    given_sample: Sample = sample("test")
+    given_sample: SampleFrames = sample("test")
     found = report_movie(given_sample, field=True)
     assert found is not None
     assert (found.suffix, found.media) == (".png", "image/png")

@@ -17,7 +17,7 @@ from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import enlarged, frames_of, stored, write_all, write_input
 from tests.processes import run_process
 from vsr.errors import UserError
-from vsr.io.writers.base import Journal
+from vsr.io.writers.base import OutputProgress
 from vsr.io.writers.open import Template, open_array_sink, template_of
 
 
@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_keeps_what_is_there(
 def test_what_the_journal_says(tmp_path: Path) -> None:
     """The part of the contract that other writers build on."""
     target = tmp_path / "deep" / "movie.mkv"
-    journal = Journal(target, {"options": (1, 2)})
+    journal = OutputProgress(target, {"options": (1, 2)})
     assert (journal.done, journal.resumed, journal.state) == (0, False, {})
     journal.partial.mkdir()
     (journal.partial / "0").write_text("a")
@@ -220,7 +220,7 @@ def test_what_the_journal_says(tmp_path: Path) -> None:
     assert json.loads(journal.path.read_text())["state"] == {"pieces": 1, "last": 9}
     journal.close()
     journal.close()
-    journal = Journal(target, {"options": [1, 2]})
+    journal = OutputProgress(target, {"options": [1, 2]})
     assert (journal.done, journal.resumed, journal.state) == (5, True, {"pieces": 1, "last": 9})
     journal.start_over()
     assert (journal.done, journal.resumed, journal.state) == (0, False, {})

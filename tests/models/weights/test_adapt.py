@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.adapt import FitRow, adapt_weights, transposed_kernel_names
+from vsr.models.weights.adapt import AdaptedTensor, adapt_weights, transposed_kernel_names
 
 sizes = st.integers(1, 5)
 odd = st.sampled_from([1, 3, 5])
@@ -25,7 +25,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def fit_one(own: Tensor, found: Tensor, name: str = "a.weight", **options: Any) -> tuple[Tensor, FitRow]:
+def fit_one(own: Tensor, found: Tensor, name: str = "a.weight", **options: Any) -> tuple[Tensor, AdaptedTensor]:
     values, rows = adapt_weights({name: own}, {name: found}, **options)
     return values[name], rows[0]
 
@@ -38,7 +38,7 @@ def test_a_network_into_its_like() -> None:
     target = dict(ours.named_parameters())
     before = {name: tensor.clone() for name, tensor in target.items()}
     values, rows = adapt_weights(target, theirs.state_dict())
-    assert rows == [FitRow(name, name, "loaded") for name in target]
+    assert rows == [AdaptedTensor(name, name, "loaded") for name in target]
     for name, value in values.items():
         assert value.dtype == torch.float32
         assert not value.requires_grad
@@ -52,9 +52,9 @@ def test_names_that_differ_and_tensors_that_are_missing() -> None:
     source = {"conv1.weight": drawn(2, 1, 3, 3, seed=1), "body.0.bias": drawn(2, seed=2), "other": drawn(9)}
     values, rows = adapt_weights(target, source, names={"body.0.weight": "conv1.weight", "tail.bias": "nothing"})
     assert rows == [
-        FitRow("body.0.weight", "conv1.weight", "loaded"),
-        FitRow("body.0.bias", "body.0.bias", "loaded"),
-        FitRow("tail.bias", None, "fresh", "not in the file"),
+        AdaptedTensor("body.0.weight", "conv1.weight", "loaded"),
+        AdaptedTensor("body.0.bias", "body.0.bias", "loaded"),
+        AdaptedTensor("tail.bias", None, "fresh", "not in the file"),
     ]
     assert torch.equal(values["body.0.weight"], source["conv1.weight"])
     assert torch.equal(values["tail.bias"], target["tail.bias"])
@@ -230,7 +230,7 @@ def test_what_is_made_for_a_scale_stays_with_it(scale: int, overlap: bool) -> No
             named, theirs.state_dict(), overlap=overlap, transposed=transposed_kernel_names(ours), scales=(2, scale)
         )
         by_name = {row.tensor: row for row in rows}
-        assert by_name.pop(bound) == FitRow(bound, bound, "fresh" if overlap else "refused", f"made for x2, here x{scale}")
+        assert by_name.pop(bound) == AdaptedTensor(bound, bound, "fresh" if overlap else "refused", f"made for x2, here x{scale}")
         assert {row.status for row in by_name.values()} == {"loaded"}
         assert torch.equal(values[bound], named[bound])
     _, rows = adapt_weights(Linear(scale=scale).state_dict(), Linear(scale=2).state_dict(), overlap=overlap, scales=(2, scale))

@@ -28,7 +28,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.weights.authors import read_authors_weights
 from vsr.models.weights.init import Checkpoint, Random
-from vsr.models.weights.transfer import parameters_by_name, transferred_mask
+from vsr.models.weights.transfer import parameters_by_name, transferred_value_masks
 from vsr.training.resume.checkpoints import read_checkpoint
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -377,13 +377,13 @@ def test_what_came_from_elsewhere(tmp_path: Path) -> None:
     network = FSRCNN(scale=2)
     drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(network).items()}
     report = Checkpoint(path=str(tmp_path / "a.pt"), mismatch="overlap", modules=["features"])(network)
-    values = transferred_mask(network, drawn, report)
+    values = transferred_value_masks(network, drawn, report)
     assert all(name.startswith("features") for name in values)
     assert values["features.0.weight"].all()
     inside = torch.zeros(8, 8, 3, 3)
     inside[:5, :5] = 1
     assert torch.equal(values["features.4.weight"], inside)
-    assert transferred_mask(network, drawn, Random()(network)) == {}
+    assert transferred_value_masks(network, drawn, Random()(network)) == {}
 
 
 # --- composed, and read again -----------------------------------------------------------------------------------------------

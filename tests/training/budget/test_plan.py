@@ -24,8 +24,8 @@ from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder
 from vsr.system.cpu import computes_bf16
 from vsr.system.signals import Stopped
-from vsr.training.budget.plan import AIM, EPOCHS, Rate, plan_budget
-from vsr.training.budget.step_time import time_steps
+from vsr.training.budget.plan import AIM, EPOCHS, StepRate, plan_budget
+from vsr.training.budget.step_time import measure_step_rate
 from vsr.training.build import build_data
 from vsr.training.callbacks import TimeLimit
 from vsr.training.resume.checkpoints import read_checkpoint
@@ -33,7 +33,7 @@ from vsr.training.resume.state import random_states
 from vsr.training.run import train
 
 TINY = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "trainer.accelerator=cpu", "checkpoint_seconds=null"]
-SLOW = Rate(0.25, 0.1)  # what the tests let a step seem to take: 5 s are then 5 epochs of 3 steps
+SLOW = StepRate(0.25, 0.1)  # what the tests let a step seem to take: 5 s are then 5 epochs of 3 steps
 
 
 def run(folder: Path, *overrides: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     measured: list[str] = []
     real = resolve.measure_fit_rates
 
-    def rates(*arguments: Any) -> dict[str, Rate]:
+    def rates(*arguments: Any) -> dict[str, StepRate]:
         found = real(*arguments)
         measured.extend(found)
         return dict.fromkeys(found, SLOW)
@@ -97,7 +97,7 @@ def test_what_is_no_time_is_refused_with_what_to_type(text: str, said: str) -> N
 @given(st.floats(1e-4, 10), st.floats(1e-3, 100), st.floats(5, 1e5))
 def test_a_plan_ends_within_its_budget_and_uses_it(step: float, epoch: float, seconds: float) -> None:
     try:
-        found = plan_budget(Rate(step, epoch), seconds)
+        found = plan_budget(StepRate(step, epoch), seconds)
     except UserError as error:
         assert step + epoch > AIM * seconds * (1 - 1e-9), error
         return
@@ -114,7 +114,7 @@ def test_a_plan_ends_within_its_budget_and_uses_it(step: float, epoch: float, se
 
 def test_a_budget_without_time_for_a_step_is_refused() -> None:
     with pytest.raises(UserError, match=r"one step takes 30 s and what follows an epoch 2 s; type budget=33s or more"):
-        plan_budget(Rate(30, 2), 10)
+        plan_budget(StepRate(30, 2), 10)
 
 
 def test_a_run_with_a_budget_is_the_one_typed_with_its_plan_to_the_bit(slow: list[str], tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_measuring_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cfg = compose_config("train", [*TINY, "model=joint", "tune.freeze=[first]", "tune.freeze_epochs=1"])
     data = build_data(cfg)
     before = random_states()
-    found = time_steps(cfg, data)
+    found = measure_step_rate(cfg, data)
     assert 0 < found.step < 2
     assert 0 < found.epoch < 20
     assert first_difference(random_states(), before) is None
@@ -164,7 +164,7 @@ def test_a_rate_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(SRModule, "training_step", slow_step)
     monkeypatch.setattr(SRModule, "on_validation_epoch_end", slow_end)
     cfg = compose_config("train", [*TINY, "model=plain"])
-    found = time_steps(cfg, build_data(cfg))
+    found = measure_step_rate(cfg, build_data(cfg))
     assert 0.02 < found.step < 0.2  # with room for other load
     assert 0.2 < found.epoch < 4
 
@@ -186,7 +186,7 @@ def test_a_run_with_a_budget_that_was_stopped_goes_on_with_its_plan(
     whole = run(tmp_path / "whole", *overrides)
     real = resolve.measure_fit_rates
 
-    def rates(*arguments: Any) -> dict[str, Rate]:
+    def rates(*arguments: Any) -> dict[str, StepRate]:
         found = real(*arguments)
         steps.count, steps.at = 0, stops[0]  # counted from the first step that is not of the measurement
         return found
@@ -249,7 +249,7 @@ def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
 
     # Seconds by steps: 3 s each, so that 7.5 s of the budget of 5 s are over in the middle of the first epoch.
     monkeypatch.setattr(SRModule, "trained_seconds", lambda module: 3.0 * module.global_step)
-    monkeypatch.setattr("vsr.training.budget.resolve.measure_fit_rates", lambda *_: {"whole": Rate(0.1, 0.1)})
+    monkeypatch.setattr("vsr.training.budget.resolve.measure_fit_rates", lambda *_: {"whole": StepRate(0.1, 0.1)})
     monkeypatch.setattr("vsr.training.budget.resolve.OVERTIME", 1.5)
     with caplog.at_level(logging.WARNING):
         results = run(tmp_path, "budget=5s")
@@ -282,7 +282,7 @@ def test_a_network_without_weights_needs_no_budget(tmp_path: Path, caplog: pytes
     cfg = compose_config("train", [*TINY, "model=bicubic"])
     data = build_data(cfg)
     with pytest.raises(UserError, match="there is nothing to train, and so nothing to measure"):
-        time_steps(cfg, data)
+        measure_step_rate(cfg, data)
 
 
 def test_a_sweep_knows_its_runs_again(slow: list[str], tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_training_takes_the_time_of_its_budget(tmp_path: Path) -> None:
 def test_a_source_of_data_serves_the_run_as_if_it_had_not_been_measured(slow: list[str]) -> None:
     cfg = compose_config("train", [*TINY, "model=plain"])
     measured, fresh = build_data(cfg), build_data(cfg)
-    time_steps(cfg, measured)
+    measure_step_rate(cfg, measured)
 
     def first(data: SRDataModule) -> torch.Tensor:
         data.configure_loaders(data.recipe if data is fresh else fresh.recipe, context=0, margin=0, trim=0)

@@ -12,7 +12,7 @@ import torch
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.file_movies import file_movies
-from vsr.data.simulation.families import FAMILIES, Job, simulate_family
+from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.types import Movie
@@ -134,8 +134,8 @@ class SimulatedFlows:
         self.path = cache_path(cache, f"climate-{family}-{size}px", parameters)
         self._made: dict[str, list[Movie]] = {}
 
-    def _job(self, seed: tuple[int, ...], frames: int) -> Job:
-        return Job(self.family, seed, self.size * self.sampling, self.sampling, frames)
+    def _job(self, seed: tuple[int, ...], frames: int) -> SimulationJob:
+        return SimulationJob(self.family, seed, self.size * self.sampling, self.sampling, frames)
 
     def trajectories(self) -> dict[str, list[Movie]]:
         """Return the movies of the parts "main" and "unseen", read from the cache or simulated with a progress bar."""

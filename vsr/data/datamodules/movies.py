@@ -84,7 +84,7 @@ class MovieDataModule(SRDataModule):
                 continue
             luma = torch.from_numpy(read_video_luma(clip, self.limit) if clip.is_file() else read_movie_frames(clip, self.limit))
             luma = luma if self.size is None else _centre_crop(luma, self.size, clip)
-            edges = movie_scene_cuts(luma) if self.cuts else []
+            edges = find_movie_scene_cuts(luma) if self.cuts else []
             if len(luma) < 2 or not edges:
                 found.append(Movie(luma.unsqueeze(0), str(clip)))
                 continue
@@ -155,7 +155,7 @@ def _centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
     return luma[:, top : top + size, left : left + size].contiguous()
 
 
-def movie_scene_cuts(luma: torch.Tensor) -> list[int]:
+def find_movie_scene_cuts(luma: torch.Tensor) -> list[int]:
     """Return the indices of the first frames of new scenes in (T, H, W) code values.
 
     At a cut, the change between two frames passes three tests: it is above 12 code values, above 8 times the median change

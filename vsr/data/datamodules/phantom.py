@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from vsr.data.base import SRDataModule
-from vsr.data.simulation.phantom import BOUNDS, LARGEST_MOTION, phantom_movie
+from vsr.data.simulation.phantom import BOUNDS, LARGEST_MOTION, render_phantom_movie
 from vsr.data.splits import Split
 from vsr.errors import UserError
 from vsr.system.progress import progress_bar
@@ -75,7 +75,7 @@ class PhantomDataModule(SRDataModule):
         if not self._made:
             with progress_bar(sum(self.lengths.values()), f"rendering {self.name}", "frame") as bar:
                 for number, (part, frames) in enumerate(self.lengths.items()):
-                    movie = phantom_movie(
+                    movie = render_phantom_movie(
                         variant=self.variant,
                         size=self.size,
                         frames=frames,

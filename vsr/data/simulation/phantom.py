@@ -81,7 +81,7 @@ def render_phantom(ellipses: np.ndarray, size: int, oversample: int = 16) -> np.
     return image
 
 
-def phantom_movie(
+def render_phantom_movie(
     *,
     variant: Variant = "modified",
     size: int = 120,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vsr.config.monitor import monitor_is_maximised
-from vsr.evaluation.compare.plots import Point, parallel_coordinates, scatter_plots
+from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import SEED, Run, format_as_typed, keys_distinguishing_runs
-from vsr.evaluation.compare.table import SPREAD, Table, comparison_score, format_mean_and_spread
+from vsr.evaluation.compare.table import SPREAD, ComparisonTable, comparison_score, format_mean_and_spread
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.html import (
     html_document,
@@ -21,7 +21,9 @@ from vsr.evaluation.report.html import (
 from vsr.evaluation.report.style import style_png
 
 
-def comparison_page(title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], Table]], command: str) -> str:
+def comparison_page(
+    title: str, runs: Sequence[Run], tables: Sequence[tuple[Sequence[Run], ComparisonTable]], command: str
+) -> str:
     """Build summary.html: a section for each set of comparable runs and its table, then the runs without a result."""
     ended = [run for run in runs if run.state == "ok"]
     unfinished = [run for run in runs if run.state != "ok"]
@@ -74,7 +76,7 @@ def _describe_protocol(run: Run) -> str:
     return f'<p class="muted">{html_one_line(text)}</p>'
 
 
-def _table(one: Table) -> str:
+def _table(one: ComparisonTable) -> str:
     columns, numeric = one.columns(), one.numeric()
     several = any(len(entry.runs) > 1 for entry in one.entries)
     heads = [html_table_head(head) for head in ("run", *one.keys, *(["seeds"] if several else []))]
@@ -101,7 +103,7 @@ def _table(one: Table) -> str:
     )
 
 
-def _cells(one: Table, split: str, column: Column) -> list[str]:
+def _cells(one: ComparisonTable, split: str, column: Column) -> list[str]:
     """Build the HTML cells of one column on one split: the mean over seeds for each line of the table."""
     scores = [entry.scores(split, one.monitor, column.key) for entry in one.lines]
     means = [sum(values) / len(values) if values else None for values in scores]
@@ -112,7 +114,7 @@ def _cells(one: Table, split: str, column: Column) -> list[str]:
     ]
 
 
-def _plots(runs: Sequence[Run], one: Table) -> str:
+def _plots(runs: Sequence[Run], one: ComparisonTable) -> str:
     """Build the HTML of plots of the best validation score over differing settings and over the costs of the runs."""
     scored = [(run, score) for run in runs if (score := run.best(one.monitor)) is not None]
     if sum(bool(run.results) for run, _ in scored) < 2:
@@ -123,7 +125,7 @@ def _plots(runs: Sequence[Run], one: Table) -> str:
         values: dict[str, str | float] = {key: run.value(key) for key in (*one.keys, SEED)}
         for cost in costs if run.results else ():
             values[cost] = comparison_score(run, one.splits[0], one.monitor, cost) or 0.0
-        points.append(Point(values, score, run.label, early=not run.results))
+        points.append(PlottedRun(values, score, run.label, early=not run.results))
     ended = [point for point in points if not point.early]
     names = [*one.keys, *([SEED] if len({point.values[SEED] for point in ended}) > 1 else [])]
     costs = [cost for cost in costs if len({point.values[cost] for point in ended}) > 1]

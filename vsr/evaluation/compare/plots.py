@@ -20,7 +20,7 @@ _LOG_SPAN = 10.0  # positive numbers with max / min from here on are plotted ove
 
 
 @dataclass(frozen=True)
-class Point:
+class PlottedRun:
     """A training run in a plot.
 
     Attributes:
@@ -36,7 +36,9 @@ class Point:
     early: bool = False
 
 
-def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
+def parallel_coordinates(
+    points: Sequence[PlottedRun], names: Sequence[str], score: str, monitor_is_maximised: bool
+) -> Figure | None:
     """Draw a vertical axis per setting in `names` and one for the score, and a line per run in the colour of its score.
 
     Returns:
@@ -72,7 +74,7 @@ def parallel_coordinates(points: Sequence[Point], names: Sequence[str], score: s
     return figure
 
 
-def scatter_plots(points: Sequence[Point], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
+def scatter_plots(points: Sequence[PlottedRun], names: Sequence[str], score: str, monitor_is_maximised: bool) -> Figure | None:
     """Draw the score over each setting or cost, with a ring around the best run and hollow points for runs that ended early."""
     from matplotlib.figure import Figure
 
@@ -130,7 +132,7 @@ def _is_wide(numbers: Sequence[float]) -> bool:
     return min(numbers) > 0 and max(numbers) / min(numbers) >= _LOG_SPAN
 
 
-def _colours(points: Sequence[Point], monitor_is_maximised: bool) -> list[Any]:
+def _colours(points: Sequence[PlottedRun], monitor_is_maximised: bool) -> list[Any]:
     """Return a colour for each point, from the worst to the best score; every colour stands out on white."""
     from matplotlib.colors import LinearSegmentedColormap
 

@@ -30,7 +30,7 @@ _BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableLine:
     """A line of a table: training runs that differ only in their seed, or a baseline method.
 
     Attributes:
@@ -55,17 +55,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """A table of comparable runs: distinguishing config keys, lines from the best on, baselines, test splits, monitored score."""
 
     keys: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    baselines: tuple[Entry, ...]
+    entries: tuple[TableLine, ...]
+    baselines: tuple[TableLine, ...]
     splits: tuple[str, ...]
     monitor: str
 
     @property
-    def lines(self) -> tuple[Entry, ...]:
+    def lines(self) -> tuple[TableLine, ...]:
         """All lines of the table: first the lines of the runs, then the baselines."""
         return (*self.entries, *self.baselines)
 
@@ -111,7 +111,7 @@ def comparison_score(run: Run, split: str, monitor: str, key: str, method: str |
     return None if row.get(key) is None else float(row[key])
 
 
-def build_comparison_table(runs: Sequence[Run]) -> Table:
+def build_comparison_table(runs: Sequence[Run]) -> ComparisonTable:
     """Build the table of comparable runs; runs that differ only in their seed share a line."""
     keys = tuple(keys_distinguishing_runs(runs))
     monitors = {run.monitor for run in runs}
@@ -119,10 +119,10 @@ def build_comparison_table(runs: Sequence[Run]) -> Table:
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.value(key) for key in keys), []).append(run)
-    entries = [Entry(values, tuple(group)) for values, group in groups.items()]
+    entries = [TableLine(values, tuple(group)) for values, group in groups.items()]
     splits = tuple(dict.fromkeys(row["split"] for run in runs for row in run.results["rows"]))
 
-    def rank(entry: Entry) -> tuple[bool, float]:
+    def rank(entry: TableLine) -> tuple[bool, float]:
         found = entry.scores(splits[0], monitor, "best")
         mean = sum(found) / len(found) if found else 0.0
         return not found, -mean if monitor_is_maximised(monitor) else mean
@@ -130,7 +130,9 @@ def build_comparison_table(runs: Sequence[Run]) -> Table:
     own = {run.results["config"]["name"] for run in runs}
     first = runs[0]
     known = [name for name in BASELINES if name not in own and first.row(splits[0], name) is not None]
-    return Table(keys, tuple(sorted(entries, key=rank)), tuple(Entry((), (first,), name) for name in known), splits, monitor)
+    return ComparisonTable(
+        keys, tuple(sorted(entries, key=rank)), tuple(TableLine((), (first,), name) for name in known), splits, monitor
+    )
 
 
 def format_mean_and_spread(values: Sequence[float], digits: int) -> str:
@@ -142,7 +144,7 @@ def format_mean_and_spread(values: Sequence[float], digits: int) -> str:
     return f"{sum(values) / len(values):.{digits}f}" + (f" ± {half:.{digits}f}" if spread else "")
 
 
-def comparison_table_markdown(one: Table, *, brief: bool = False) -> str:
+def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> str:
     """Format a Markdown table per split, with aligned columns; `brief` keeps only the columns for a terminal."""
     columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)

@@ -119,7 +119,7 @@ COSTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class ColumnBlock:
     """A part of a results table: a title, its columns, and the rows of all splits that have a number in them."""
 
     title: str
@@ -127,7 +127,7 @@ class Block:
     rows: list[Row]
 
 
-def column_blocks(rows: Sequence[Row]) -> list[Block]:
+def column_blocks(rows: Sequence[Row]) -> list[ColumnBlock]:
     """Divide rows into blocks: headline scores with gains and costs, then score groups. Empty columns and splits are left out."""
     groups: dict[str, list[Column]] = {}
     for name, one in DEFINITIONS.items():
@@ -147,5 +147,5 @@ def column_blocks(rows: Sequence[Row]) -> list[Block]:
         columns = tuple(column for column in groups[title] if any(row.get(column.key) is not None for row in rows))
         there = {row["split"] for row in rows if any(row[column.key] is not None for column in columns)}
         if columns:
-            found.append(Block(title=title, columns=columns, rows=[row for row in rows if row["split"] in there]))
+            found.append(ColumnBlock(title=title, columns=columns, rows=[row for row in rows if row["split"] in there]))
     return found

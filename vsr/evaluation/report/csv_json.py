@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
-from vsr.evaluation.rows import Row, group_rows_by_split, scores_in_rows
-from vsr.evaluation.scored import Scored
+from vsr.evaluation.rows import Row, group_scores_by_split, row_score_names
+from vsr.evaluation.scored import MethodScores
 from vsr.metrics.definitions import DEFINITIONS
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
@@ -28,9 +28,9 @@ HOW = {
 }
 
 
-def frames_csv(scored: Sequence[Scored]) -> str:
+def frames_csv(scored: Sequence[MethodScores]) -> str:
     """Format frames.csv: a line per method and frame with split, segment and scores in full precision; "" for no value."""
-    names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "frame"]
+    names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "frame"]
     lines = (
         [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
         for one in scored
@@ -39,9 +39,9 @@ def frames_csv(scored: Sequence[Scored]) -> str:
     return format_csv(["split", "method", "segment", "frame", *names], lines)
 
 
-def segments_csv(scored: Sequence[Scored]) -> str:
+def segments_csv(scored: Sequence[MethodScores]) -> str:
     """Format segments.csv: a line per method and segment with split, number of frames and scores; "" for no value."""
-    names = [name for name in scores_in_rows(scored) if DEFINITIONS[name].per == "segment"]
+    names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "segment"]
     lines = (
         [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
         for one in scored
@@ -50,14 +50,14 @@ def segments_csv(scored: Sequence[Scored]) -> str:
     return format_csv(["split", "method", "segment", "frames", *names], lines)
 
 
-def results_json(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """Build the content of results.json as plain values without NaN.
 
     Returns:
         A dictionary with "protocol"; "rows"; "recipes", the CSV file, column and formula of every computed key of a row;
         "intervals", the way in which the intervals were drawn; "definitions" of the scores; and "curves".
     """
-    names = scores_in_rows(scored)
+    names = row_score_names(scored)
     return {
         "protocol": to_jsonable(protocol),
         "rows": to_jsonable(rows),
@@ -70,7 +70,7 @@ def results_json(scored: Sequence[Scored], protocol: Mapping[str, Any], rows: Se
         "definitions": {name: {key: getattr(DEFINITIONS[name], key) for key in DESCRIBED} for name in names},
         "curves": [
             {"split": one.split, "method": one.method, "curve": curve, "columns": to_jsonable(columns)}
-            for methods in group_rows_by_split(scored).values()
+            for methods in group_scores_by_split(scored).values()
             for one in methods.values()
             for curve, columns in one.curves.items()
         ],

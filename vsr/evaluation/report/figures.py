@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsr.evaluation.report.style import ERROR, FrameColours, busiest_region, crop_to_window, line_styles, style_label
-from vsr.evaluation.scored import Sample, Scored
+from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.metrics.definitions import psnr_from_mse
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _CELL = 2.1  # inches
 _MANY = 60  # segment borders that can still be told apart
 
 
-def panels_figure(sample: Sample, *, field: bool) -> Figure:
+def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     """Draw the middle frame of a sample in three rows: the frame, its busiest region, and the errors.
 
     The columns are LR, every method and HR. With `field`, frames are physical fields and are drawn with a colour map. All
@@ -59,7 +59,7 @@ def panels_figure(sample: Sample, *, field: bool) -> Figure:
     return figure
 
 
-def spectra_figure(methods: Mapping[str, Scored], scale: int | None) -> Figure | None:
+def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None) -> Figure | None:
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
     `scale`, the super-resolution factor, sets a mark at the LR Nyquist wavenumber; None sets no mark. The figure is None if no
@@ -102,7 +102,7 @@ def spectra_figure(methods: Mapping[str, Scored], scale: int | None) -> Figure |
     return figure
 
 
-def scores_over_time_figure(methods: Mapping[str, Scored]) -> Figure | None:
+def scores_over_time_figure(methods: Mapping[str, MethodScores]) -> Figure | None:
     """Plot the PSNR of every frame of one split for each method.
 
     A segment is a trajectory, clip or picture. Each line is interrupted, and a mark is drawn, where a segment ends. Pictures

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, busiest_region, style_label
-from vsr.evaluation.scored import Sample
+from vsr.evaluation.scored import SampleFrames
 
 FRAMES = 24
 RATE = 8  # frames per second
@@ -28,7 +28,7 @@ class MovieFile(NamedTuple):
     note: str
 
 
-def report_movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
+def report_movie(sample: SampleFrames, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
     """Encode a movie of a sample: LR, bicubic, up to three networks and HR, with the errors below.
 
     Returns:
@@ -46,7 +46,7 @@ def report_movie(sample: Sample, *, field: bool, baselines: Collection[str] = ()
         return MovieFile(_animated_png(frames), ".png", "image/png", note)
 
 
-def movie_side_by_side(sample: Sample, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
+def movie_side_by_side(sample: SampleFrames, *, field: bool, baselines: Collection[str] = ()) -> tuple[np.ndarray, str]:
     """Return frames (T, H, W, 3) uint8 with LR, all shown methods and HR side by side, and a line of text on their content.
 
     The errors of the methods stand below the methods. The result has at most 24 frames, of even size. Pixels are enlarged by
@@ -79,7 +79,7 @@ def movie_side_by_side(sample: Sample, *, field: bool, baselines: Collection[str
     return frames, f"frames {sample.first} to {sample.first + len(hr) - 1} of {sample.split}{note}; below, the errors"
 
 
-def _region(sample: Sample, scale: int) -> tuple[slice, slice, str]:
+def _region(sample: SampleFrames, scale: int) -> tuple[slice, slice, str]:
     """Return rows, columns and a note on the crop: whole frames if small, else the busiest region on the LR grid."""
     height, width = sample.hr.shape[-2:]
     largest = _LARGEST // scale * scale

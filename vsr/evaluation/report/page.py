@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from vsr.evaluation.report.columns import Block, Column, column_blocks
+from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.html import (
     html_document,
@@ -63,12 +63,12 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(f"<b>{html_one_line(name)}</b>" for name in names)
 
 
-def _tables(found: Sequence[Block]) -> str:
+def _tables(found: Sequence[ColumnBlock]) -> str:
     """Build HTML with one table per block of scores; tables stand side by side if the page is wide enough."""
     return f'<div class="tables">{"".join(f"<div>{_table(block)}</div>" for block in found)}</div>' if found else ""
 
 
-def _table(block: Block) -> str:
+def _table(block: ColumnBlock) -> str:
     title, rows = _TITLES.get(block.title, block.title), block.rows
     best = {column: column.best(rows) for column in block.columns}
     heads = [html_table_head("method", title="sort by name")]
@@ -163,7 +163,7 @@ def _figure(one: Shown) -> str:
     return f"<figure>{html_embedded(one.media, one.content, one.alt)}<figcaption>{caption}</figcaption></figure>"
 
 
-def _definitions(found: Sequence[Block]) -> str:
+def _definitions(found: Sequence[ColumnBlock]) -> str:
     terms = "".join(
         f"<dt>{html_one_line(column.label)}</dt><dd>{html_one_line(column.explained())}{_source(column)}</dd>"
         for block in found

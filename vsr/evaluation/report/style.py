@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from vsr.evaluation.report.escape import escape_name
-from vsr.evaluation.scored import Sample
+from vsr.evaluation.scored import SampleFrames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ class FrameColours:
     is shown. Grey and RGB movies are shown unchanged, 0 to 1.
     """
 
-    def __init__(self, sample: Sample, *, field: bool) -> None:
+    def __init__(self, sample: SampleFrames, *, field: bool) -> None:
         self.field, self.rgb = field, sample.hr.shape[1] == 3 and not field
         self.low, self.high = float(sample.hr[:, 0].min()), float(sample.hr[:, 0].max())
         self.limit = _error_limit(sample)
@@ -100,7 +100,7 @@ def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndar
     return colormaps[name](unit, bytes=True)[..., :3]
 
 
-def _error_limit(sample: Sample) -> float:
+def _error_limit(sample: SampleFrames) -> float:
     """Return the end of the error scale: 99% of the errors of bicubic are smaller, so that a few pixels do not set it."""
     shown = [sample.methods[REFERENCE]] if REFERENCE in sample.methods else list(sample.methods.values())
     errors = [np.abs(crop_to_window(one - sample.hr, sample.window)) for one in shown]

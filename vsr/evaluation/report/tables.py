@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from vsr.evaluation.bootstrap import LEVEL
-from vsr.evaluation.report.columns import Block, Column, column_blocks
+from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
 
@@ -90,7 +90,7 @@ def _with_interval(column: Column, row: Row) -> str:
     return f"{shown} {interval}".rstrip()
 
 
-def _grid(block: Block, name: Callable[[str], str], cell: Callable[[str, bool], str]) -> list[list[str]]:
+def _grid(block: ColumnBlock, name: Callable[[str], str], cell: Callable[[str, bool], str]) -> list[list[str]]:
     """Return the cells of each row in a block: split, method, and each number as `cell(number, is best)`."""
     best = {column: column.best(block.rows) for column in block.columns}
     return [

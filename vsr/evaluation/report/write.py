@@ -17,8 +17,8 @@ from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import table_latex, table_markdown
-from vsr.evaluation.rows import Row, build_rows, group_rows_by_split
-from vsr.evaluation.scored import Sample, Scored
+from vsr.evaluation.rows import Row, build_rows, group_scores_by_split
+from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ PANELS = (
 
 def write_report(
     folder: Path,
-    scored: Sequence[Scored],
-    samples: Sequence[Sample],
+    scored: Sequence[MethodScores],
+    samples: Sequence[SampleFrames],
     protocol: Mapping[str, Any],
     *,
     command: str,
@@ -88,7 +88,7 @@ def write_report_files(folder: Path, files: Mapping[str, bytes], advice: str = "
             raise UserError(f"{folder / name}: cannot be written ({error.strerror}){advice}") from error
 
 
-def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> tuple[list[Shown], list[str]]:
+def _draw(scored: Sequence[MethodScores], samples: Sequence[SampleFrames], field: bool) -> tuple[list[Shown], list[str]]:
     """Draw the figures and movies of each split; return them with notes on movies that cannot be made."""
     shown: list[Shown] = []
     notes: list[str] = []
@@ -98,7 +98,7 @@ def _draw(scored: Sequence[Scored], samples: Sequence[Sample], field: bool) -> t
         file = f"figures/{named(f'{kind}-{split}')}.png"
         shown.append(Shown(split, file, "image/png", style_png(figure), f"{alt} of {escape_name(split)}", caption))
 
-    for split, methods in group_rows_by_split(scored).items():
+    for split, methods in group_scores_by_split(scored).items():
         own = [sample for sample in samples if sample.split == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:

@@ -43,7 +43,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Details:
+class ArrayAttributes:
     """Plain attributes of an array (`attrs`) and of the coordinate of each dimension (CF: axis, standard_name, units)."""
 
     attrs: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Details:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class AuxiliaryArray:
     """Array in the file of a movie that is not part of the movie, for example a coordinate.
 
     Attributes:
@@ -90,7 +90,7 @@ class Metadata:
     dims: tuple[str, ...] | None = None
     attrs: tuple[Mapping[str, Any], ...] = ()
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    neighbours: Sequence[Neighbour] = ()
+    neighbours: Sequence[AuxiliaryArray] = ()
     decoded: bool = False
     storage: Mapping[str, Any] = field(default_factory=dict)
 
@@ -153,9 +153,9 @@ class ArrayReader(ABC):
                     refused[name] = found
         return Listing(self.format, tuple(variables), refused)
 
-    def details(self, name: str) -> Details:
+    def details(self, name: str) -> ArrayAttributes:
         """Check that the declared storage of the listed array `name` is safe to read, and return the array's attributes."""
-        return Details()
+        return ArrayAttributes()
 
     @abstractmethod
     def read(self, name: str, part: Part) -> np.ndarray:
@@ -171,7 +171,7 @@ class ArrayReader(ABC):
         return Metadata()
 
     def read_stored(self, name: str) -> np.ndarray:
-        """Return all values of a `Neighbour` (an array beside the movie) as stored in the file, not decoded."""
+        """Return all values of a `AuxiliaryArray` (an array beside the movie) as stored in the file, not decoded."""
         return self.read(name, ())
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:

@@ -12,7 +12,16 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable_name, reader_errors
+from vsr.io.readers.base import (
+    ArrayAttributes,
+    ArrayReader,
+    AuxiliaryArray,
+    Metadata,
+    Part,
+    Variable,
+    printable_name,
+    reader_errors,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -123,7 +132,7 @@ class HDF5Reader(ArrayReader):
             elif isinstance(item, h5py.Dataset):
                 yield name, self._variable(name, item)
 
-    def details(self, name: str) -> Details:
+    def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"
         with self._errors(name):
             dataset = self._dataset(name)
@@ -132,7 +141,7 @@ class HDF5Reader(ArrayReader):
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
             coordinates = tuple(base.plain_attributes(hdf5_attributes(s)) if s is not None else {} for s in scales)
-            return Details(base.plain_attributes(hdf5_attributes(dataset)), coordinates)
+            return ArrayAttributes(base.plain_attributes(hdf5_attributes(dataset)), coordinates)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with reader_errors(f"{self.path}: {printable_name(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
@@ -225,7 +234,7 @@ def _dimension_name(dimension: Any) -> str:
     return str(dimension.label or (scale.name.rpartition("/")[2] if scale is not None else ""))
 
 
-def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | None:
+def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> AuxiliaryArray | None:
     """Describe a dataset beside the movie, or return None if it has no own values; `dim`: movie dimension that it scales."""
     kept = item.attrs.get("NAME", b"")
     if item.shape is None or hdf5_outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
@@ -233,4 +242,4 @@ def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> Neighbour | No
     dims = tuple(_dimension_name(dimension) for dimension in item.dims)
     if dim is not None or (item.is_scale and len(item.shape) == 1):
         dims = (dim or name.rpartition("/")[2],)
-    return Neighbour(name, dims, item.shape, _portable(item), coordinate=dim is not None)
+    return AuxiliaryArray(name, dims, item.shape, _portable(item), coordinate=dim is not None)

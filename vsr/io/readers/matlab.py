@@ -13,10 +13,10 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import (
+    ArrayAttributes,
     ArrayReader,
-    Details,
+    AuxiliaryArray,
     Metadata,
-    Neighbour,
     Part,
     Variable,
     dtype_problem,
@@ -52,7 +52,7 @@ class _Workspace(ArrayReader):
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
         found = [v.name for v in self.listing().variables if v.name not in names and v.shape == (1, 1)]
-        return Metadata(neighbours=[Neighbour(name, (), (), {}) for name in found])
+        return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
 
     def read_stored(self, name: str) -> np.ndarray:
         return self.read(name, (slice(None), slice(None))).reshape(())
@@ -138,8 +138,8 @@ class Matlab73Reader(_Workspace, HDF5Reader):
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         return Variable(name, item.shape[::-1], str(item.dtype), None, None)
 
-    def details(self, name: str) -> Details:
-        return Details(super().details(name).attrs)
+    def details(self, name: str) -> ArrayAttributes:
+        return ArrayAttributes(super().details(name).attrs)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         return super().read(name, part[::-1]).transpose()

@@ -12,7 +12,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers import base
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayReader, Details, Metadata, Neighbour, Part, Variable, printable_name
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, printable_name
 from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
 
 
@@ -87,14 +87,14 @@ class NetCDFReader(ArrayReader):
                 dims = tuple(map(str, array.dims))
                 yield name, problem or Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs))
 
-    def details(self, name: str) -> Details:
+    def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"
         dataset, array = self._array(name)
         with self._errors(name):
             itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
             base.check_chunk(where, array.encoding.get("chunksizes"), itemsize)
             coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
-            return Details(base.plain_attributes(array.attrs), tuple(map(base.plain_attributes, coordinates)))
+            return ArrayAttributes(base.plain_attributes(array.attrs), tuple(map(base.plain_attributes, coordinates)))
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with self._errors(name):
@@ -105,7 +105,7 @@ class NetCDFReader(ArrayReader):
         _ = self.handle  # checks that the whole file lies in itself
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}
-        neighbours: list[Neighbour] = []
+        neighbours: list[AuxiliaryArray] = []
         with self._errors():
             for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
                 group = "/".join(parts[:depth])
@@ -120,7 +120,7 @@ class NetCDFReader(ArrayReader):
                         name = f"{group}/{key}" if group else str(key)
                         if name not in names:
                             own = tuple(renamed.get(d, str(d)) for d in array.dims)
-                            neighbours.append(Neighbour(name, own, array.shape, base.portable_attributes(array.attrs)))
+                            neighbours.append(AuxiliaryArray(name, own, array.shape, base.portable_attributes(array.attrs)))
         return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, decoded=True)
 
     def read_stored(self, name: str) -> np.ndarray:

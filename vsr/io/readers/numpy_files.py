@@ -18,8 +18,8 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.base import (
     ArrayReader,
+    AuxiliaryArray,
     Metadata,
-    Neighbour,
     Part,
     Variable,
     bytes_text,
@@ -32,7 +32,7 @@ DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims mo
 
 
 @dataclass(frozen=True)
-class Header:
+class NumpyHeader:
     """Header of a .npy file: shape, storage order (`fortran`: by columns), dtype, and position of the array's first byte."""
 
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class Header:
         return None
 
 
-def _read_header(file: IO[bytes]) -> Header:
+def _read_header(file: IO[bytes]) -> NumpyHeader:
     """Read the header of an open .npy file; raise ValueError if the file has another format."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
@@ -62,7 +62,7 @@ def _read_header(file: IO[bytes]) -> Header:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise ValueError(f"version {version[0]}.{version[1]}, as used for arrays of structs")
-    return Header(tuple(map(int, shape)), fortran, dtype, file.tell())
+    return NumpyHeader(tuple(map(int, shape)), fortran, dtype, file.tell())
 
 
 class NpyReader(ArrayReader):
@@ -129,7 +129,7 @@ class NpzReader(ArrayReader):
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
         """Return the single numbers of the file as neighbours of the movie; the meaning of other arrays is not in the file."""
         found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
-        return Metadata(neighbours=[Neighbour(name, (), (), {}) for name in found])
+        return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
 
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         """Map or read a member of the zip, after another check: the file may have changed since it was listed."""

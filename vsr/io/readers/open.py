@@ -17,7 +17,7 @@ from vsr.errors import UserError, error_suggestion
 from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified
-from vsr.io.readers.base import ArrayReader, Details, Listing, Variable, bytes_text, printable_name, shape_text
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable, bytes_text, printable_name, shape_text
 from vsr.io.readers.isolated.proxies import IsolatedReader
 
 __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan_file"]
@@ -39,7 +39,7 @@ class ArrayMovie:
         reader: Reader of the file.
     """
 
-    def __init__(self, reader: ArrayReader, variables: Sequence[Variable], axes: str, details: Sequence[Details]) -> None:
+    def __init__(self, reader: ArrayReader, variables: Sequence[Variable], axes: str, details: Sequence[ArrayAttributes]) -> None:
         first, names = variables[0], [variable.name for variable in variables]
         self.reader, self._names, self.axes = reader, names, axes
         size = dict(zip(axes, first.shape, strict=True))

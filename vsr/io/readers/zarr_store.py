@@ -20,10 +20,10 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.base import (
     MAX_CHUNK,
+    ArrayAttributes,
     ArrayReader,
-    Details,
+    AuxiliaryArray,
     Metadata,
-    Neighbour,
     Part,
     Variable,
     check_chunk,
@@ -70,7 +70,7 @@ class ZarrReader(ArrayReader):
                 shape, dtype = tuple(map(int, meta["shape"])), str(np.dtype(_dtype(meta)))
                 yield name, Variable(name, shape, dtype, _dims(meta), units_of(meta["attributes"]))
 
-    def details(self, name: str) -> Details:
+    def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"
         _library()
         arrays = dict(self._arrays())
@@ -79,7 +79,9 @@ class ZarrReader(ArrayReader):
             check_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
             group = name.rpartition("/")[0]
             beside = [arrays.get(f"{group}/{d}".lstrip("/"), {"attributes": {}}) for d in _dims(meta) or ()]
-            return Details(plain_attributes(meta["attributes"]), tuple(plain_attributes(x["attributes"]) for x in beside) or None)
+            return ArrayAttributes(
+                plain_attributes(meta["attributes"]), tuple(plain_attributes(x["attributes"]) for x in beside) or None
+            )
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with self._errors(name):
@@ -96,7 +98,7 @@ class ZarrReader(ArrayReader):
             parts = names[0].split("/")[:-1]
             above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
             groups = {group: _attributes(_member(top, group)) for group in above} if hasattr(top, "group_keys") else {}
-            neighbours: list[Neighbour] = []
+            neighbours: list[AuxiliaryArray] = []
             for name, variable in listed.items():
                 if name not in names and name.rpartition("/")[0] in above:
                     self.details(name)  # raises for chunks that must not be unpacked
@@ -104,7 +106,7 @@ class ZarrReader(ArrayReader):
                     attrs = _attributes(array)
                     if array.metadata.zarr_format == 2 and array.fill_value is not None:
                         attrs["_FillValue"] = array.fill_value
-                    neighbours.append(Neighbour(name, variable.dims or ("",) * array.ndim, array.shape, attrs))
+                    neighbours.append(AuxiliaryArray(name, variable.dims or ("",) * array.ndim, array.shape, attrs))
             movies = [_member(top, name) for name in names]
             storage = {
                 "version": movies[0].metadata.zarr_format,

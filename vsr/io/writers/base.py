@@ -1,4 +1,4 @@
-"""Interfaces of the writers (`ArrayWriter`, `Sink`), and the record of an output's progress (`Journal`)."""
+"""Interfaces of the writers (`ArrayWriter`, `Sink`), and the record of an output's progress (`OutputProgress`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -80,7 +80,7 @@ class ArrayWriter(ABC):
         suffixes: Endings of the names of such files, in small letters.
         title: Name of the format, with its version, for the user.
         has_attributes: True if a file can hold units, names of dimensions and other attributes.
-        field_kinds: Kinds of NumPy's dtypes that a `Field` may have; "" for a format without fields.
+        field_kinds: Kinds of NumPy's dtypes that an `AuxiliaryField` may have; "" for a format without fields.
         single_array: True if a file holds one array only, so that several variables become its channels.
         folder: True if an output is a folder.
     """
@@ -94,7 +94,7 @@ class ArrayWriter(ABC):
     folder: bool = False
 
     @abstractmethod
-    def sink(self, journal: Journal, template: Template) -> Sink:
+    def sink(self, journal: OutputProgress, template: OutputTemplate) -> Sink:
         """Return a sink for the output of `journal`, which the sink then owns. Raises UserError if the disk has no room."""
 
     def needs_dims(self, origin: str) -> bool:
@@ -110,7 +110,7 @@ class ArrayWriter(ABC):
         return None
 
 
-class Journal:
+class OutputProgress:
     """Record of the progress of one output: the run that writes it (`identity`) and the number of stored frames.
 
     Three files lie beside the target: `.NAME.part` is the unfinished file or folder, `.NAME.part.json` describes it and is

@@ -18,8 +18,8 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import bytes_text
-from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync_output, writing_errors
-from vsr.io.writers.template import ITEM, Template
+from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, sync_output, writing_errors
+from vsr.io.writers.template import ITEM, OutputTemplate
 
 FLOAT = np.dtype("<f4")
 BAND = 2**24  # bytes that are rewritten together where the values of a frame are strewn over the file
@@ -37,18 +37,18 @@ class ContiguousWriter(ArrayWriter):
     packs: bool = False
 
     @abstractmethod
-    def create(self, path: Path, template: Template) -> list[int]:
+    def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write the file without its pixels and return the byte offset of each array."""
 
-    def storage_order(self, template: Template) -> str:
+    def storage_order(self, template: OutputTemplate) -> str:
         """Return the letters of an array's axes in the order of storage; the last axis varies fastest."""
         return template.axes
 
-    def pack(self, spool: Path, target: Path, template: Template) -> None:
+    def pack(self, spool: Path, target: Path, template: OutputTemplate) -> None:
         """Make the final file `target` from the complete unpacked file `spool`; only formats with `packs` override this."""
         raise TypeError(f"{type(self).__name__} does not pack its files")
 
-    def sink(self, journal: Journal, template: Template) -> Sink:
+    def sink(self, journal: OutputProgress, template: OutputTemplate) -> Sink:
         return ContiguousSink(journal, template, self)
 
 
@@ -59,7 +59,7 @@ class ContiguousSink(Sink):
     the disk. Otherwise (HDF5 and NetCDF with axes such as "yxt") each block of frames touches the whole file.
     """
 
-    def __init__(self, journal: Journal, template: Template, writer: ContiguousWriter) -> None:
+    def __init__(self, journal: OutputProgress, template: OutputTemplate, writer: ContiguousWriter) -> None:
         """Continue the unfinished file of the journal, or create a file and reserve its full size on the disk.
 
         Args:

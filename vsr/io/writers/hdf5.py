@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 # A file that every HDF5 since 1.8 reads, and older MATLAB with it.
 EARLY = {"libver": ("earliest", "v108")}
@@ -43,7 +43,7 @@ class HDF5Writer(ContiguousWriter):
     title = "HDF5"
     field_kinds = "iufOSU"
 
-    def create(self, path: Path, template: Template) -> list[int]:
+    def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write a file without pixels and return each array's byte offset. One-dimensional fields become dimension scales."""
         with h5py.File(path, "w", **EARLY) as file:
             for group, attrs in template.group_attrs.items():

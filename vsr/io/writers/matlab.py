@@ -14,7 +14,7 @@ import numpy as np
 
 from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, hdf5_offsets
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 HEADER = 512  # bytes before the HDF5 file
 TEXT = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created by: vsr HDF5 schema 1.00 ."
@@ -28,14 +28,14 @@ class MatlabWriter(ContiguousWriter):
     title = "MATLAB 7.3"
     has_attributes = False
 
-    def storage_order(self, template: Template) -> str:
+    def storage_order(self, template: OutputTemplate) -> str:
         return template.axes[::-1]
 
     def valid_names(self, names: Sequence[str]) -> list[str]:
         taken: set[str] = set()
         return [_identifier(name, taken) for name in names]
 
-    def create(self, path: Path, template: Template) -> list[int]:
+    def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write a file without pixels and return each array's byte offset. Dimensions are stored in reverse, as in MATLAB."""
         with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
             for name in template.names:

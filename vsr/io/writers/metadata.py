@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vsr.io.readers.base import ArrayReader, Metadata, Neighbour
+from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata
 from vsr.io.writers.coordinates import coordinate_period, refine_coordinates
-from vsr.io.writers.template import Field
+from vsr.io.writers.template import AuxiliaryField
 
 MAX_FIELD = 2**28  # bytes of a refined coordinate; larger ones are left out
 PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
@@ -20,7 +20,7 @@ STALE = ("GeoTransform", "geospatial_lat_resolution", "geospatial_lon_resolution
 GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees_east", "degree_east")
 
 
-def metadata_attributes(metadata: Metadata, fields: Sequence[Field]) -> tuple[dict[str, Any], ...]:
+def metadata_attributes(metadata: Metadata, fields: Sequence[AuxiliaryField]) -> tuple[dict[str, Any], ...]:
     """Return the attributes of each array of the movie that still hold for float32 values on the finer grid."""
     dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
     names = {entry.name.rpartition("/")[2] for entry in fields}
@@ -35,7 +35,7 @@ def metadata_attributes(metadata: Metadata, fields: Sequence[Field]) -> tuple[di
     return tuple(out)
 
 
-def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[Field]:
+def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[AuxiliaryField]:
     """Return the arrays of the file that accompany the movie into the output, refined along rows and columns.
 
     These are scalars, coordinates, and the cell bounds of coordinates that are not refined. An array is a coordinate if it has
@@ -51,7 +51,7 @@ def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, sc
     """
     letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
     named = _named(metadata)
-    fields: list[Field] = []
+    fields: list[AuxiliaryField] = []
     bounds: set[str] = set()
     for entry in metadata.neighbours:
         if entry.coordinate or _is_coordinate(entry, letters, named):
@@ -71,7 +71,7 @@ def _named(metadata: Metadata) -> set[str]:
     return {word.strip(":") for text in texts for word in text.split()}
 
 
-def _is_coordinate(entry: Neighbour, letters: Mapping[str, str], named: set[str]) -> bool:
+def _is_coordinate(entry: AuxiliaryArray, letters: Mapping[str, str], named: set[str]) -> bool:
     if not entry.shape or entry.base in named:
         return True
     if len(entry.dims) == 1:
@@ -80,12 +80,14 @@ def _is_coordinate(entry: Neighbour, letters: Mapping[str, str], named: set[str]
     return bool(words & {*GEOGRAPHIC}) and set(entry.dims) <= set(letters)
 
 
-def _moved(entry: Neighbour, letters: Mapping[str, str]) -> list[int]:
+def _moved(entry: AuxiliaryArray, letters: Mapping[str, str]) -> list[int]:
     """Return the axes of an array that are refined: rows and columns."""
     return [axis for axis, dim in enumerate(entry.dims) if letters.get(dim) in ("y", "x")]
 
 
-def _finer(reader: ArrayReader, entry: Neighbour, letters: Mapping[str, str], scale: int, decode: bool) -> Field | None:
+def _finer(
+    reader: ArrayReader, entry: AuxiliaryArray, letters: Mapping[str, str], scale: int, decode: bool
+) -> AuxiliaryField | None:
     """Read and refine an array. Return None for texts, a single pixel, unnamed dimensions, or too large arrays."""
     axes = _moved(entry, letters)
     if scale == 1 or not axes:
@@ -100,17 +102,17 @@ def _finer(reader: ArrayReader, entry: Neighbour, letters: Mapping[str, str], sc
     for axis in axes:
         values = refine_coordinates(values, scale, axis, coordinate_period(entry.attrs))
     gone = (*PACKING, *RANGES, *STALE, "bounds")
-    return Field(entry.name, entry.dims, values, {k: v for k, v in entry.attrs.items() if k not in gone})
+    return AuxiliaryField(entry.name, entry.dims, values, {k: v for k, v in entry.attrs.items() if k not in gone})
 
 
-def _as_it_is(reader: ArrayReader, entry: Neighbour, decode: bool) -> Field | None:
+def _as_it_is(reader: ArrayReader, entry: AuxiliaryArray, decode: bool) -> AuxiliaryField | None:
     if "" in entry.dims or 8 * math.prod(entry.shape) > MAX_FIELD:
         return None
     values = reader.read_stored(entry.name)
     attrs = {k: v for k, v in entry.attrs.items() if k not in STALE}
     if decode and values.dtype.kind in "iuf" and not {*PACKING}.isdisjoint(attrs):
         values, attrs = _decoded(values, attrs), {k: v for k, v in attrs.items() if k not in (*PACKING, *RANGES)}
-    return Field(entry.name, entry.dims, values, attrs)
+    return AuxiliaryField(entry.name, entry.dims, values, attrs)
 
 
 def _decoded(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:

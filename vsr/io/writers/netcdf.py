@@ -15,7 +15,7 @@ from vsr.errors import UserError
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
 from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, hdf5_offsets
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 
 class NetCDFWriter(ContiguousWriter):
@@ -29,7 +29,7 @@ class NetCDFWriter(ContiguousWriter):
     def needs_dims(self, origin: str) -> bool:
         return True
 
-    def create(self, path: Path, template: Template) -> list[int]:
+    def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write a file without pixels and return each array's byte offset. No dimension can grow, as this would need chunks."""
         h5netcdf = _library("h5netcdf")
         if template.dims is None:
@@ -60,7 +60,7 @@ def _group(file: Any, path: str) -> Any:
     return file
 
 
-def _home(dim: str, template: Template) -> str:
+def _home(dim: str, template: OutputTemplate) -> str:
     """Return the group that defines a dimension: the group of the coordinate of the same name, or else of the movie."""
     homes = [entry.name.rpartition("/")[0] for entry in template.fields if entry.name.rpartition("/")[2] == dim]
     return min(homes, key=len) if homes else template.names[0].rpartition("/")[0]

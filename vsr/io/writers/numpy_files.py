@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 BLOCK = 2**22  # bytes copied at once
 
@@ -23,12 +23,12 @@ class NpyWriter(ContiguousWriter):
     field_kinds = ""
     single_array = True
 
-    def storage_order(self, template: Template) -> str:
+    def storage_order(self, template: OutputTemplate) -> str:
         """Return the order of storage in which frames lie together: reversed (Fortran's) if time comes last, as in "yxt"."""
         reverse = template.axes.rindex("t") > max(map(template.axes.index, "yx"))
         return template.axes[::-1] if reverse else template.axes
 
-    def create(self, path: Path, template: Template) -> list[int]:
+    def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write a header for each array, leave room for its pixels behind it, and return the byte offsets of the pixels."""
         shape, fortran = template.array_shape, self.storage_order(template) != template.axes
         header = {"descr": np.lib.format.dtype_to_descr(FLOAT), "fortran_order": fortran, "shape": shape}
@@ -51,7 +51,7 @@ class NpzWriter(NpyWriter):
     single_array = False
     packs = True
 
-    def pack(self, spool: Path, target: Path, template: Template) -> None:
+    def pack(self, spool: Path, target: Path, template: OutputTemplate) -> None:
         """Pack the arrays in `spool` and the fields into an uncompressed .npz, whose members can be memory-mapped."""
         count = len(template.names)
         with spool.open("rb") as file, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -10,23 +10,23 @@ from vsr.errors import UserError
 from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
-from vsr.io.writers.base import Journal, Sink
-from vsr.io.writers.template import Field, Template
+from vsr.io.writers.base import OutputProgress, Sink
+from vsr.io.writers.template import OutputTemplate
 
 if TYPE_CHECKING:
     from vsr.io.writers.video.source import Source
 
-__all__ = ["Field", "Template", "open_array_sink", "open_stream_pair"]
+__all__ = ["OutputTemplate", "open_array_sink", "open_stream_pair"]
 
 
-def open_array_sink(path: Path, template: Template, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
+def open_array_sink(path: Path, template: OutputTemplate, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
     """Open an array file for writing, or continue one that an interrupted run with the same identity and template left.
 
     Args:
         path: The target; its suffix must belong to the template's format.
         template: Description of the file without its pixels.
         identity: Everything that the frames depend on, as plain values: checkpoint, input, options.
-        overwrite: Replace an existing file, and discard an unfinished one with another identity (`Journal`).
+        overwrite: Replace an existing file, and discard an unfinished one with another identity (`OutputProgress`).
 
     Raises:
         ValueError: The template contradicts itself, the suffix or the format.
@@ -41,7 +41,7 @@ def open_array_sink(path: Path, template: Template, *, identity: Mapping[str, An
     if (problem := writer.target_problem(path)) is not None:
         raise UserError(f"{path}: {problem}")
     whole = {**identity, "layout of the file": template.digest()}
-    return writer.sink(Journal(path, whole, overwrite=overwrite, folder=writer.folder), template)
+    return writer.sink(OutputProgress(path, whole, overwrite=overwrite, folder=writer.folder), template)
 
 
 def open_stream_pair(
@@ -71,7 +71,7 @@ def open_stream_pair(
         scale: SR pixels per LR pixel along each axis.
         channels: Input of the network; with "luma", colour is enlarged by bicubic interpolation.
         identity: Everything that the frames depend on; name, size and date of the input are added.
-        overwrite: Replace an existing output (`Journal`).
+        overwrite: Replace an existing output (`OutputProgress`).
         frames: Number of frames to use from the beginning; None for all.
         crf: Quality of H.264 (`VideoSink`).
         preset: Preset of the encoder x264 (`VideoSink`).

@@ -16,7 +16,7 @@ import torch
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
-from vsr.io.writers.base import Journal, Sink, sync_output, writing_errors
+from vsr.io.writers.base import OutputProgress, Sink, sync_output, writing_errors
 from vsr.io.writers.video.source import Beside, Source
 
 LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
@@ -91,12 +91,12 @@ class PictureSink(Sink):
         path: The folder or file to write.
         source: The source of the frames.
         scale: SR pixels per LR pixel along each axis.
-        identity: Everything that the frames depend on (`Journal`).
-        overwrite: Replace an existing output (`Journal`); a folder that holds other files is never replaced.
+        identity: Everything that the frames depend on (`OutputProgress`).
+        overwrite: Replace an existing output (`OutputProgress`); a folder that holds other files is never replaced.
         folder: True if the result is a folder.
 
     Raises:
-        UserError: The output cannot be written (`Journal`), the folder holds other files, or two pictures would get one name.
+        UserError: The output cannot be written, the folder holds other files, or two pictures would get one name.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PictureSink(Sink):
             raise UserError(f"{source.files[0].parent}: two pictures would become {twice}; rename one of them")
         if folder and path.is_dir() and (others := {p.name for p in path.iterdir()} - set(self.names)):
             raise UserError(f"{path}: holds other files, {min(others)} for example; type output=PATH of a folder of its own")
-        self.journal = Journal(path, identity, overwrite=overwrite, folder=folder)
+        self.journal = OutputProgress(path, identity, overwrite=overwrite, folder=folder)
         self.done = self.journal.done
         if folder:
             with writing_errors(path):

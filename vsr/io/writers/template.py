@@ -1,4 +1,4 @@
-"""Description of an output file without its pixels (`Template`), for any format."""
+"""Description of an output file without its pixels (`OutputTemplate`), for any format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ITEM = 4  # bytes of a float32
 
 
 @dataclass(frozen=True)
-class Field:
+class AuxiliaryField:
     """Array beside the pixels of an output file, complete in memory: a coordinate, its bounds, a grid mapping or a scalar.
 
     Attributes:
@@ -32,7 +32,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Template:
+class OutputTemplate:
     """Description of an SR file without its pixels, which are little-endian float32 in physical units, NaN where missing.
 
     Attributes:
@@ -56,7 +56,7 @@ class Template:
     shape: tuple[int, int, int, int, int]
     dims: tuple[str, ...] | None = None
     attrs: tuple[Mapping[str, Any], ...] = ()
-    fields: tuple[Field, ...] = ()
+    fields: tuple[AuxiliaryField, ...] = ()
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     history: str = ""
     storage: Mapping[str, Any] = field(default_factory=dict)

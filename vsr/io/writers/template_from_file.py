@@ -12,7 +12,7 @@ from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import Metadata, portable_attributes, printable_name
 from vsr.io.readers.open import open_movie
 from vsr.io.writers.metadata import carried_over_metadata, metadata_attributes
-from vsr.io.writers.template import Template
+from vsr.io.writers.template import OutputTemplate
 
 
 def template_from_file(
@@ -23,7 +23,7 @@ def template_from_file(
     history: str = "",
     suffix: str | None = None,
     max_bytes: int = 2**40,
-) -> Template:
+) -> OutputTemplate:
     """Describe the output file for a movie file: each pixel of each frame becomes scale x scale pixels.
 
     Names, units, order of axes, other attributes and coordinates such as time stay; coordinates of rows and columns are refined
@@ -72,7 +72,7 @@ def template_from_file(
         notes.append(f"a {writer.suffixes[0]} holds one array: the variables are its channels, axes={letters}")
     valid = writer.valid_names([*names, *(entry.name for entry in fields)])
     n, c, t, y, x = movie.shape
-    return Template(
+    return OutputTemplate(
         format=writer.name,
         names=tuple(valid[: len(names)]),
         axes=letters,

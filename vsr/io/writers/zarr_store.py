@@ -14,9 +14,9 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store
-from vsr.io.writers.base import ArrayWriter, Journal, Sink, sync_output, writing_errors
+from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, sync_output, writing_errors
 from vsr.io.writers.contiguous import FLOAT, to_contiguous_order
-from vsr.io.writers.template import ITEM, Template
+from vsr.io.writers.template import ITEM, OutputTemplate
 
 CHUNK = 2**23  # bytes of frames that are compressed together
 LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
@@ -30,7 +30,7 @@ class ZarrWriter(ArrayWriter):
     title = "Zarr"
     folder = True
 
-    def sink(self, journal: Journal, template: Template) -> Sink:
+    def sink(self, journal: OutputProgress, template: OutputTemplate) -> Sink:
         return ZarrSink(journal, template)
 
     def needs_dims(self, origin: str) -> bool:
@@ -45,7 +45,7 @@ class ZarrWriter(ArrayWriter):
 class ZarrSink(Sink):
     """Sink that writes a Zarr store. Frames wait until they fill a chunk along time; `flush` syncs complete chunks."""
 
-    def __init__(self, journal: Journal, template: Template) -> None:
+    def __init__(self, journal: OutputProgress, template: OutputTemplate) -> None:
         """Continue the journal's unfinished store, or create a store without pixels. Raises UserError if neither succeeds."""
         self._journal, self._template = journal, template
         self._pending: list[np.ndarray] = []
@@ -139,7 +139,7 @@ class ZarrSink(Sink):
         self._journal.start_over()
 
 
-def zarr_chunk_sizes(template: Template) -> dict[str, int]:
+def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
     """Return the chunk length by axis letter: one movie, frames up to CHUNK bytes, bands of rows where a frame is large."""
     sizes = template.sizes
     frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
@@ -150,7 +150,7 @@ def zarr_chunk_sizes(template: Template) -> dict[str, int]:
     return chunk
 
 
-def _create(path: Path, template: Template, chunk: Mapping[str, int]) -> None:
+def _create(path: Path, template: OutputTemplate, chunk: Mapping[str, int]) -> None:
     zarr, version = _library(), _version(template)
     store = zarr.storage.LocalStore(path)
     root = zarr.open_group(store, mode="w", zarr_format=version)
@@ -196,7 +196,7 @@ def _sync_tree(path: Path) -> None:
         sync_output(Path(folder))
 
 
-def _version(template: Template) -> int:
+def _version(template: OutputTemplate) -> int:
     return int(template.storage.get("version", 3))
 
 

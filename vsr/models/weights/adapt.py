@@ -25,7 +25,7 @@ Status = Literal["loaded", "overlap", "fresh", "refused"]
 
 
 @dataclass(frozen=True)
-class FitRow:
+class AdaptedTensor:
     """Outcome of the conversion for one tensor of the network.
 
     Attributes:
@@ -67,7 +67,7 @@ def adapt_weights(
     names: Mapping[str, str] | None = None,
     transposed: Collection[str] = (),
     scales: tuple[int, int] | None = None,
-) -> tuple[dict[str, Tensor], list[FitRow]]:
+) -> tuple[dict[str, Tensor], list[AdaptedTensor]]:
     """Compute new values for the tensors of `target` from the tensors of `source`; the arguments do not change.
 
     A single PReLU slope is always repeated for several channels, as the function stays the same.
@@ -92,20 +92,20 @@ def adapt_weights(
     """
     options = _Options(inflate, overlap, scales)
     values: dict[str, Tensor] = {}
-    rows: list[FitRow] = []
+    rows: list[AdaptedTensor] = []
     for name, own in target.items():
         key = (names or {}).get(name, name)
         values[name] = own.detach().clone()
         if key not in source:
-            rows.append(FitRow(name, None, "fresh", "not in the file"))
+            rows.append(AdaptedTensor(name, None, "fresh", "not in the file"))
             continue
         try:
             value, status, reason = _fitted(name, own.detach(), source[key].detach(), options, name in transposed)
         except _DoesNotFit as error:
-            rows.append(FitRow(name, key, "fresh" if overlap and error.fresh else "refused", str(error)))
+            rows.append(AdaptedTensor(name, key, "fresh" if overlap and error.fresh else "refused", str(error)))
         else:
             values[name] = value
-            rows.append(FitRow(name, key, status, reason))
+            rows.append(AdaptedTensor(name, key, status, reason))
     return values, rows
 
 
@@ -115,7 +115,7 @@ def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
 
-def authors_mapping(
+def rename_authors_tensors(
     network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
 ) -> dict[str, Tensor]:
     """Return the tensors of a released SRCNN or FSRCNN under the names of a network, as a source for `adapt_weights`.
@@ -167,7 +167,7 @@ def authors_names(network: nn.Module) -> dict[str, str]:
     return found
 
 
-def names_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
+def match_layers_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
     """Match the tensors of two FSRCNN networks of different depth by the role of their layers.
 
     Layer numbers alone would match the expanding layer of one network with a mapping layer of a deeper network.

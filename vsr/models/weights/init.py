@@ -16,16 +16,16 @@ from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.parameter_names import canonical_parameter_name, is_parameter_within, require_parameters
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import Inflate, authors_mapping, authors_names, names_by_role
+from vsr.models.weights.adapt import Inflate, authors_names, match_layers_by_role, rename_authors_tensors
 from vsr.models.weights.authors import printable_weight_name, read_authors_weights
 from vsr.models.weights.files import OWN, WeightFile, read_weight_file
-from vsr.models.weights.report import InitReport, InitRow
+from vsr.models.weights.report import WeightsReport, WeightsReportRow
 from vsr.models.weights.standardized import Frames, annotate_standardized_report, fold_standardization
 from vsr.models.weights.transfer import (
     Mismatch,
     Part,
     TensorSource,
-    computed_tensors,
+    fitted_tensor_names,
     last_layer_names,
     network_parts,
     parameters_by_name,
@@ -42,7 +42,7 @@ STATISTICS = ("mean", "std", "rms")  # of the data; every run measures them
 class Initializer(Protocol):
     """Interface of initializers, here and in `vsr.models.weights.pretrained`, which set weights before training."""
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Set the weights of a network and return the weights report, which has one row per tensor.
 
         Args:
@@ -59,9 +59,11 @@ class Initializer(Protocol):
 class Random:
     """Initializer that keeps the weights drawn by the network's constructor (seeded by the config key `seed`)."""
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Return a weights report with the status "fresh" for every tensor; the weights do not change."""
-        return [InitRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in parameters_by_name(network).items()]
+        return [
+            WeightsReportRow(name, tuple(tensor.shape), None, "fresh") for name, tensor in parameters_by_name(network).items()
+        ]
 
 
 class Authors:
@@ -94,11 +96,11 @@ class Authors:
         self.path, self.layers, self.mismatch = Path(path).expanduser(), layers, mismatch
         self.inflate, self.into, self.scale = inflate, into, scale
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Load the weights and return the report. Raises UserError for a bad file, a network of another kind or a mismatch."""
         prefix, part = select_transfer_target(network, self.into, key)
         weights = read_authors_weights(self.path)
-        source = authors_mapping(unwrap_network(part), weights, layers=self.layers, key=key)
+        source = rename_authors_tensors(unwrap_network(part), weights, layers=self.layers, key=key)
         left_out: dict[str, str] = {}
         if self.layers is None:
             left_out = {f"{prefix}{name}": "no such layer in the file" for name in parameters_by_name(part)}
@@ -154,11 +156,11 @@ class Checkpoint:
         self.path, self.modules, self.mismatch = Path(path).expanduser(), modules, mismatch
         self.inflate, self.into, self.scale = inflate, into, scale
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Load the weights and return the weights report. Raises UserError for a bad file, unknown names or a mismatch."""
         return self.load(network, read_weight_file(self.path), key)
 
-    def load(self, network: Network, file: WeightFile, key: str = "init") -> InitReport:
+    def load(self, network: Network, file: WeightFile, key: str = "init") -> WeightsReport:
         """Load the weights of a file that is already read; for arguments, report and errors see `Initializer.__call__`."""
         tensors = {canonical_parameter_name(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
@@ -184,7 +186,7 @@ class Checkpoint:
         else:
             prefix, part = select_transfer_target(network, self.into, key)
             places = {"": part}
-        skipped = computed_tensors(network)
+        skipped = fitted_tensor_names(network)
         own = [name[len(prefix) :] for name in parameters_by_name(network) if name.startswith(prefix) and name not in skipped]
         if isinstance(self.modules, dict):
             require_parameters(f"{key}.modules", self.modules, own)
@@ -199,7 +201,7 @@ class Checkpoint:
         alike: dict[str, str] = {}
         for place, part in places.items():
             theirs = [name[len(place) :] for name in names if name.startswith(place)]
-            found = names_by_role(unwrap_network(part), theirs)
+            found = match_layers_by_role(unwrap_network(part), theirs)
             alike |= {place + ours: place + source if source else "" for ours, source in found.items()}
         return {prefix + name: alike.get(name, name) for name in own}
 
@@ -250,11 +252,11 @@ class TwoStage:
         self.first, self.second, self.epochs, self.frame_batch = first, second or Random(), epochs, frame_batch
         self.stop_epoch, self.stop_psnr = stop_epoch, stop_psnr
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Initialize both networks of a cascade and return the weights report. Raises UserError for any other network."""
         if not isinstance(network, Cascade):
             raise UserError(f"{key}=two_stage: for pipelines of two networks; type model=two_stage, joint or movie_then_frame")
-        found: InitReport = []
+        found: WeightsReport = []
         # The input of the second network is the output of the trained first one, which does not exist yet.
         for name, start, known in (("first", self.first, frames), ("second", self.second, None)):
             rows = start(getattr(network, name), f"{key}.{name}", known)

@@ -17,12 +17,12 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.weights.adapt import Inflate, transposed_kernel_names
 from vsr.models.weights.files import WeightFile, read_weight_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
-from vsr.models.weights.report import InitReport, InitRow
+from vsr.models.weights.report import WeightsReport, WeightsReportRow
 from vsr.models.weights.standardized import Frames
 from vsr.models.weights.transfer import (
     Mismatch,
     Part,
-    computed_tensors,
+    fitted_tensor_names,
     parameters_by_name,
     select_transfer_target,
     unwrap_network,
@@ -94,7 +94,7 @@ class Pretrained:
         self.name, self.scale, self.modules, self.mismatch = name, scale, modules, mismatch
         self.inflate, self.into, self.weights = inflate, into, weights
 
-    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> InitReport:
+    def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Load the weights and return the weights report. Raises UserError if no file fits, or as `Checkpoint`."""
         if self.weights is not None:
             log.info("init      weights=%s is not read by %s=pretrained", self.weights, key)
@@ -139,7 +139,7 @@ class Pretrained:
 def _fits(part: Network, found: PretrainedFile) -> bool:
     """Return True if a file has the layers of this network, at any scale and number of channels (the files have one)."""
     transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(part)}
-    never = computed_tensors(part)
+    never = fitted_tensor_names(part)
     own = {name: tensor.shape for name, tensor in parameters_by_name(part).items() if name not in never}
     for name, tensor in _named(read_weight_file(found.path).tensors).items():
         theirs = tensor.shape
@@ -187,14 +187,14 @@ def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network)
     return replace(file, tensors=tensors)
 
 
-def _noted(report: InitReport, found: PretrainedFile, part: Network) -> InitReport:
+def _noted(report: WeightsReport, found: PretrainedFile, part: Network) -> WeightsReport:
     """Return the weights report with notes on the layers that `_adapt_to_statistics` changed."""
     notes = {f"{found.first}.weight": "for the std of this input", f"{found.first}.bias": "for the mean of this input"}
     if isinstance(part, StandardizedResidual):
         notes |= {f"{found.last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}
-    rows: InitReport = []
+    rows: WeightsReport = []
     for row in report:
         # `row.source` has no first. or second.: the file is that of a single network.
         note = notes.get(row.source or "", "") if row.is_loaded else ""
-        rows.append(InitRow(row.tensor, row.shape, row.source, row.status, ", ".join(filter(None, (row.reason, note)))))
+        rows.append(WeightsReportRow(row.tensor, row.shape, row.source, row.status, ", ".join(filter(None, (row.reason, note)))))
     return rows

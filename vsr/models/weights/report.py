@@ -10,13 +10,13 @@ FROM_ELSEWHERE = ("loaded", "overlap")
 
 
 @dataclass(frozen=True)
-class InitRow:
+class WeightsReportRow:
     """Row of the weights report: the origin of one tensor's initial weights.
 
     Attributes:
         tensor: Name of the tensor, without the `network.` of wrappers.
         shape: Shape of the tensor in the network.
-        source, status, reason: Fields of `vsr.models.weights.adapt.FitRow`.
+        source, status, reason: Fields of `vsr.models.weights.adapt.AdaptedTensor`.
     """
 
     tensor: str
@@ -31,10 +31,10 @@ class InitRow:
         return self.status in FROM_ELSEWHERE
 
 
-InitReport = list[InitRow]
+WeightsReport = list[WeightsReportRow]
 
 
-def weights_report_summary(report: InitReport) -> str:
+def weights_report_summary(report: WeightsReport) -> str:
     """Summarise the weights report in a few words, for example "8 of 10 tensors brought, 2 of them in part"."""
     brought = [row for row in report if row.is_loaded]
     if not brought:
@@ -43,20 +43,20 @@ def weights_report_summary(report: InitReport) -> str:
     return f"{len(brought)} of {len(report)} tensors brought" + (f", {parts} of them in part" if parts else "")
 
 
-def weights_report_table(report: InitReport) -> str:
+def weights_report_table(report: WeightsReport) -> str:
     """Return the weights report as text with one row per tensor and aligned columns."""
     rows = _cells(report)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def weights_report_markdown(report: InitReport) -> str:
+def weights_report_markdown(report: WeightsReport) -> str:
     """Return the weights report as a Markdown table for TensorBoard."""
     head, *body = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in _cells(report)]
     return "\n".join([head, "|---" * 5 + "|", *body])
 
 
-def _cells(report: InitReport) -> list[tuple[str, ...]]:
+def _cells(report: WeightsReport) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("tensor", "shape", "source", "status", "reason")]
     for row in report:
         shape = "x".join(map(str, row.shape)) or "1"

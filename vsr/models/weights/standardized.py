@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.report import InitReport
+from vsr.models.weights.report import WeightsReport
 from vsr.types import TrainingFrames
 
 Frames = Callable[[], TrainingFrames]  # returns whole training frames in the unit interval
@@ -35,11 +35,11 @@ def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedRes
     return {**tensors, KERNEL: kernel * std, BIAS: bias + mean * kernel.flatten(1).sum(1)}
 
 
-def annotate_standardized_report(report: InitReport, network: StandardizedResidual) -> InitReport:
+def annotate_standardized_report(report: WeightsReport, network: StandardizedResidual) -> WeightsReport:
     """Return the weights report with notes on the first layer, which `fold_standardization` changed."""
     mean, std = float(network.mean), float(network.std)
     kernel_came = any(row.source == KERNEL and row.is_loaded for row in report)
-    rows: InitReport = []
+    rows: WeightsReport = []
     for row in report:
         note = ""
         if row.source == KERNEL and row.is_loaded:

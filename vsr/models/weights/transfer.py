@@ -15,8 +15,8 @@ from vsr.models.cascade import Cascade
 from vsr.models.linear import Linear
 from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import FitRow, Inflate, adapt_weights, transposed_kernel_names
-from vsr.models.weights.report import FROM_ELSEWHERE, InitReport, InitRow
+from vsr.models.weights.adapt import AdaptedTensor, Inflate, adapt_weights, transposed_kernel_names
+from vsr.models.weights.report import FROM_ELSEWHERE, WeightsReport, WeightsReportRow
 
 Mismatch = Literal["refuse", "fresh", "overlap"]
 Part = Literal["first", "second"]
@@ -88,7 +88,7 @@ def last_layer_names(network: Network) -> list[str]:
     return names[names.index(last[0]) :] if last else []
 
 
-def transferred_mask(network: Network, drawn: Mapping[str, Tensor], report: InitReport) -> dict[str, Tensor]:
+def transferred_value_masks(network: Network, drawn: Mapping[str, Tensor], report: WeightsReport) -> dict[str, Tensor]:
     """Return a mask of each tensor with loaded values: 1 where the value came from a file, else 0.
 
     Args:
@@ -108,14 +108,14 @@ def transferred_mask(network: Network, drawn: Mapping[str, Tensor], report: Init
     return found
 
 
-def computed_tensors(network: Network) -> set[str]:
+def fitted_tensor_names(network: Network) -> set[str]:
     """Return the names of tensors that every run computes from its training frames and never loads from a file."""
     filters = [canonical_parameter_name(name) for name, module in network.named_modules() if isinstance(module, Linear)]
     return {".".join(filter(None, (name, kind))) for name in filters for kind in ("weight", "bias")}
 
 
 @torch.no_grad()
-def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> InitReport:
+def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> WeightsReport:
     """Copy the tensors that fit from a file into a network, in place, and return the weights report on all tensors.
 
     Args:
@@ -128,11 +128,11 @@ def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch,
     Raises:
         UserError: If no tensor fits, or `mismatch` does not allow the outcome for a tensor. The network is then unchanged.
     """
-    own, never = parameters_by_name(network), computed_tensors(network)
+    own, never = parameters_by_name(network), fitted_tensor_names(network)
     takes = {name: source for name, source in supply.takes.items() if name not in never}
     transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(network)}
     values: dict[str, Tensor] = {}
-    rows: dict[str, FitRow] = {}
+    rows: dict[str, AdaptedTensor] = {}
     for scales, names in _by_scale(network, supply.scale, takes).items():
         targets = {name: own[name] for name in names}
         overlap = mismatch == "overlap"
@@ -145,11 +145,11 @@ def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch,
         kernel = rows.get(name.removesuffix("bias") + "weight") if name.endswith(".bias") else None
         if kernel is not None and row.status in FROM_ELSEWHERE and kernel.status not in FROM_ELSEWHERE:
             rows[name] = replace(row, status=kernel.status, reason="without its kernel")
-    report: InitReport = []
+    report: WeightsReport = []
     for name, tensor in own.items():
         why = "computed from the training frames" if name in never else supply.left_out.get(name, "not asked for")
-        row = rows.get(name, FitRow(name, None, "fresh", why))
-        report.append(InitRow(name, tuple(tensor.shape), row.source, row.status, row.reason))
+        row = rows.get(name, AdaptedTensor(name, None, "fresh", why))
+        report.append(WeightsReportRow(name, tuple(tensor.shape), row.source, row.status, row.reason))
     _check_report(report, supply, takes, mismatch)
     for entry in report:
         if entry.is_loaded:
@@ -167,7 +167,7 @@ def _by_scale(network: Network, theirs: int | None, takes: Mapping[str, str]) ->
     return groups
 
 
-def _check_report(report: InitReport, supply: TensorSource, takes: Mapping[str, str], mismatch: Mismatch) -> None:
+def _check_report(report: WeightsReport, supply: TensorSource, takes: Mapping[str, str], mismatch: Mismatch) -> None:
     """Raise UserError if nothing was loaded, or if `mismatch` does not allow the outcome for a tensor."""
     where = f"{supply.key}.path={supply.path}"
     asked = [row for row in report if row.tensor in takes]
@@ -186,7 +186,7 @@ def _check_report(report: InitReport, supply: TensorSource, takes: Mapping[str, 
         )
 
 
-def _hint(bad: InitReport, key: str, mismatch: Mismatch) -> str:
+def _hint(bad: WeightsReport, key: str, mismatch: Mismatch) -> str:
     """Return the advice at the end of the error message on tensors that do not fit."""
     if any(row.reason.startswith("a 2D kernel") for row in bad):
         return f"; type {key}.inflate=centre or {key}.inflate=average"

@@ -17,7 +17,7 @@ OVERTIME = 1.5  # budgets after which a fit is ended where it is
 
 
 @dataclass(frozen=True)
-class Rate:
+class StepRate:
     """Seconds per training step, and additional seconds per epoch (validation, checkpoints, image panels)."""
 
     step: float
@@ -25,14 +25,14 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BudgetPlan:
     """Length of a training: epochs, and steps per epoch."""
 
     epochs: int
     steps: int
 
 
-def plan_budget(rate: Rate, seconds: float) -> Plan:
+def plan_budget(rate: StepRate, seconds: float) -> BudgetPlan:
     """Choose the epochs and steps that fit into a time budget of `seconds`.
 
     The plan has 4 to 60 epochs, as many as leave nine tenths of the time to the steps. It has fewer than 4 epochs if the
@@ -49,9 +49,9 @@ def plan_budget(rate: Rate, seconds: float) -> Plan:
             f"budget: {seconds:g} s, and here one step takes {rate.step:.3g} s and what follows an epoch {rate.epoch:.3g} s; "
             f"type budget={int(least) + 1}s or more, or a smaller model"
         )
-    return Plan(epochs, steps)
+    return BudgetPlan(epochs, steps)
 
 
-def _steps(rate: Rate, seconds: float, epochs: int) -> int:
+def _steps(rate: StepRate, seconds: float, epochs: int) -> int:
     """Return the number of steps per epoch that fit into `seconds`."""
     return max(0, int((AIM * seconds / epochs - rate.epoch) / rate.step))

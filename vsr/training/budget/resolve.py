@@ -20,7 +20,7 @@ from vsr.data.base import SRDataModule
 from vsr.errors import UserError, WriteError
 from vsr.system.files import replacing_file
 from vsr.system.ranks import current_rank
-from vsr.training.budget.plan import OVERTIME, Rate, plan_budget
+from vsr.training.budget.plan import OVERTIME, StepRate, plan_budget
 from vsr.training.budget.step_time import epoch_ratios, measure_fit_rates, total_rate
 from vsr.training.hardware import fastest_precision, hardware_placement
 from vsr.training.resume.state import RunState, config_differences
@@ -93,7 +93,7 @@ def _changed_keys(before: DictConfig, after: DictConfig) -> list[str]:
     return [key for key, *_ in config_differences(*plain)]
 
 
-def _plan_of_run(cfg: DictConfig, rates: Mapping[str, Rate], known: Mapping[str, Any]) -> dict[str, Any]:
+def _plan_of_run(cfg: DictConfig, rates: Mapping[str, StepRate], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of plan.json for a run with a budget: the epochs and steps of each of its fits."""
     if not rates:
         return {"fits": {}, "settled": dict(known)}

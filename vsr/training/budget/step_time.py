@@ -23,10 +23,10 @@ from vsr.models.cascade import Cascade
 from vsr.models.weights.init import TwoStage
 from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
-from vsr.training.budget.plan import Rate
+from vsr.training.budget.plan import StepRate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import prepare_fit, prepare_module, prepare_stage, quiet_fit_warnings, stage_masks, stages_before_whole
+from vsr.training.fit import build_stage_module, prepare_fit, prepare_module, quiet_fit_warnings, stage_masks, stages_before_whole
 from vsr.training.hardware import require_single_process, with_hardware_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
@@ -43,7 +43,7 @@ TOGETHER = 10  # steps of an accelerator between two moments at which it is wait
 STILL = 1e-3  # factor on the learning rate: a schedule of so few steps must not blow the copy's weights up
 
 
-class Clock(Callback):
+class StepTimer(Callback):
     """Callback that times training steps, stops the epoch after enough of them, and times the end of the epoch."""
 
     def __init__(self) -> None:
@@ -73,9 +73,9 @@ class Clock(Callback):
         self.epoch = _now(pl_module) - self._mark
 
     @property
-    def rate(self) -> Rate:
+    def rate(self) -> StepRate:
         """Return the median time per step, and the time that the end of the epoch took."""
-        return Rate(median(self.steps[WARM:]), self.epoch)
+        return StepRate(median(self.steps[WARM:]), self.epoch)
 
 
 def _now(module: L.LightningModule) -> float:
@@ -86,7 +86,7 @@ def _now(module: L.LightningModule) -> float:
 
 def measure_fit_rates(
     cfg: DictConfig, data: SRDataModule, folder: Path | None = None, run_state: RunState | None = None
-) -> dict[str, Rate]:
+) -> dict[str, StepRate]:
     """Measure the seconds per step and per epoch of each fit of a run, on throw-away copies of the module.
 
     Every process of a distributed run takes part; the result of the first process counts. The copies write checkpoints and
@@ -111,7 +111,7 @@ def measure_fit_rates(
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Cascade)
             for name in stages_before_whole(module.network):
-                stage = prepare_stage(module, name, start.start)
+                stage = build_stage_module(module, name, start.start)
                 found[name] = _fit_rate(cfg, data, stage, stage_masks(start.masks, name), place / name, run_state)
                 module.network.first.requires_grad_(module.network.trains == "both")
         if cfg.epochs > 0 and module.trainable:
@@ -129,12 +129,12 @@ def _fit_rate(
     values: Mapping[str, Tensor],
     place: Path,
     run_state: RunState | None,
-) -> Rate:
+) -> StepRate:
     recipe = module.recipe
     each = TOGETHER if torch.cuda.is_available() else 1
     module.recipe = replace(recipe, steps=(WARM + MOST) * each, rate=recipe.rate * STILL)
     prepare_fit(data, module, values)
-    clock, history, files = Clock(), History(), PatientCheckpointIO(0.0)
+    clock, history, files = StepTimer(), History(), PatientCheckpointIO(0.0)
     own = RunState(signals=run_state.signals) if run_state is not None else RunState()
     saver = CheckpointSaver(place / "checkpoints" / "last.ckpt", own, history, files)
     trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), saver, None, files)
@@ -153,13 +153,13 @@ def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 
-def total_rate(cfg: DictConfig, found: Mapping[str, Rate]) -> Rate:
+def total_rate(cfg: DictConfig, found: Mapping[str, StepRate]) -> StepRate:
     """Return the sum of the rates of all fits of a run, each weighted by its `epoch_ratios`."""
     parts = epoch_ratios(cfg, found)
-    return Rate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
+    return StepRate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
-def measure_step_rate(cfg: DictConfig) -> Rate:
+def measure_step_rate_of_config(cfg: DictConfig) -> StepRate:
     """Read the data of a checked config, and measure the seconds per step and per epoch of all its fits together.
 
     Raises:
@@ -171,10 +171,10 @@ def measure_step_rate(cfg: DictConfig) -> Rate:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
-    return time_steps(cfg, data)
+    return measure_step_rate(cfg, data)
 
 
-def time_steps(cfg: DictConfig, data: SRDataModule) -> Rate:
+def measure_step_rate(cfg: DictConfig, data: SRDataModule) -> StepRate:
     """Measure the seconds per step and per epoch of all fits of a checked config together.
 
     A throw-away copy of the module runs real steps and one real end of an epoch. The rates of stages are added up, weighted by

@@ -15,7 +15,7 @@ from vsr.errors import UserError
 from vsr.geometry import Triple
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
-from vsr.metrics.psnr_ssim import FrameScores
+from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -82,7 +82,7 @@ class SRModule(L.LightningModule):
         self.val_splits, self.test_splits = val_splits, test_splits
         self.tune, self.consistency = tune or Tune(), consistency
         self.tuning = Tuning(Tune(), network)  # at work during a fit
-        self.scores = nn.ModuleDict({_key(name): FrameScores() for name in (*val_splits, *test_splits)})
+        self.scores = nn.ModuleDict({_key(name): HeadlineScores() for name in (*val_splits, *test_splits)})
         self.sequences = nn.ModuleDict({_key(name): MotionScores() for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)

@@ -20,10 +20,10 @@ import numpy as np
 
 CLASSES = (
     "vsr.io.readers.pictures:PictureFacts",
-    "vsr.io.readers.base:Details",
+    "vsr.io.readers.base:ArrayAttributes",
     "vsr.io.readers.base:Listing",
     "vsr.io.readers.base:Metadata",
-    "vsr.io.readers.base:Neighbour",
+    "vsr.io.readers.base:AuxiliaryArray",
     "vsr.io.readers.base:Variable",
     "vsr.io.readers.video_stream:VideoFacts",
     "vsr.io.readers.video_stream:VideoFrame",

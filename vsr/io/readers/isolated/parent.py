@@ -54,7 +54,7 @@ def stop_child() -> None:
         _current.stop()
 
 
-class Remote:
+class ChildObject:
     """Handle of an object in the child process, made there by `make(*args)` at the first call, and again in each new child."""
 
     def __init__(self, path: Path, make: Callable[..., Any], *args: Any) -> None:
@@ -63,7 +63,7 @@ class Remote:
         weakref.finalize(self, _forget, self._key).atexit = False
 
     def __reduce__(self) -> Any:
-        return Remote, (self.path, self._make[0], *self._make[1])
+        return ChildObject, (self.path, self._make[0], *self._make[1])
 
     def call(self, name: str, *args: Any) -> Any:
         """Return the object's attribute `name`, or the result of that method for `args`. Raise the errors of `run_in_child`."""

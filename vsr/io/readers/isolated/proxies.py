@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import ArrayReader, Details, Listing, Metadata, Part
-from vsr.io.readers.isolated.parent import Remote
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Metadata, Part
+from vsr.io.readers.isolated.parent import ChildObject
 from vsr.io.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, VideoStream
 
 
@@ -23,7 +23,7 @@ class IsolatedReader(ArrayReader):
         super().__init__(reader.path)
         self.name, self.suffixes = reader.name, reader.suffixes
         self.format, self.time_last, self.superseded = reader.format, reader.time_last, reader.superseded
-        self._remote = Remote(reader.path, _itself, reader)
+        self._remote = ChildObject(reader.path, _itself, reader)
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
@@ -32,7 +32,7 @@ class IsolatedReader(ArrayReader):
     def listing(self) -> Listing:
         return self._remote.call("listing")
 
-    def details(self, name: str) -> Details:
+    def details(self, name: str) -> ArrayAttributes:
         return self._remote.call("details", name)
 
     def read(self, name: str, part: Part) -> np.ndarray:
@@ -56,7 +56,7 @@ class IsolatedVideo:
             raise UserError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
         except OSError:
             pass  # the reader has a better message
-        self._remote = Remote(self.path, partial(VideoStream, self.path, frames=frames, limit=limit, key=key))
+        self._remote = ChildObject(self.path, partial(VideoStream, self.path, frames=frames, limit=limit, key=key))
         self.facts: VideoFacts = self._remote.call("facts")
 
     def __iter__(self) -> Iterator[VideoFrame]:

@@ -17,7 +17,7 @@ CRC, VOID, NO_ADDITIONS = b"\xbf", b"\xec", b"\x55\xee\x81\x00"
 HEADER = 2**20  # bytes in which the tracks are looked for
 
 
-def write_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
+def write_matroska_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
     """Write the pixel aspect ratio into a Matroska header. Return False if the header has no room: nothing behind it may move.
 
     Args:

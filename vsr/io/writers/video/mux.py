@@ -12,7 +12,7 @@ from typing import Any
 
 from vsr.errors import UserError
 from vsr.io.readers.isolated.parent import run_in_child
-from vsr.io.writers.video.aspect import write_aspect
+from vsr.io.writers.video.aspect import write_matroska_aspect
 from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_errors_as_os, segment_packets
 
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
@@ -138,7 +138,7 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
                         packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     out.mux_one(packet)
         if encoding.aspect and muxer == "matroska":
-            write_aspect(output, encoding.height, encoding.width, encoding.aspect)
+            write_matroska_aspect(output, encoding.height, encoding.width, encoding.aspect)
         return sum(1 for _ in segment_packets(output))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.video_stream import VideoFacts
-from vsr.io.writers.base import Journal, Sink, sync_output, writing_errors
+from vsr.io.writers.base import OutputProgress, Sink, sync_output, writing_errors
 from vsr.io.writers.video.layout import BT709, Layout
 from vsr.io.writers.video.mux import Companions, mux_video
 from vsr.io.writers.video.planes import Colours
@@ -41,7 +41,7 @@ class VideoSink(Sink):
         colours: Conversion that joins SR and the data in `beside` to planes.
         beside: Store with the data of each frame that bypass the network.
         identity: Everything that the frames depend on; the encoder's settings are added.
-        overwrite: Replace an existing output (`Journal`).
+        overwrite: Replace an existing output (`OutputProgress`).
         crf: Quality of H.264, 0 (lossless) to 51.
         preset: Preset of x264, "ultrafast" to "veryslow".
         audio: Keep the audio.
@@ -49,7 +49,7 @@ class VideoSink(Sink):
 
     Raises:
         UserError: The container cannot hold the video or its audio, H.264 gets an odd size, `crf` or `preset` is invalid, or
-            the output cannot be written (`Journal`).
+            the output cannot be written (`OutputProgress`).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class VideoSink(Sink):
             "pixels": self.encoding.pixels,
             "quality": None if self.encoding.lossless else [crf, preset],
         }
-        self.journal = Journal(path, {**identity, **encoded}, overwrite=overwrite)
+        self.journal = OutputProgress(path, {**identity, **encoded}, overwrite=overwrite)
         try:
             with self._guarded():
                 self.segments = Segments(self.journal.partial, self.encoding, self.journal.state.get("pieces", 0))
