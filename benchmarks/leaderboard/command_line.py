@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.leaderboard.experiments import BASELINES, BUDGETS, CONF, DATA, GROUPS, MODELS
 from vsr.config.duration import parse_duration
 from vsr.errors import UserError, error_suggestion
+from vsr.system.cpu import usable_cores
 from vsr.training.budget.plan import BudgetPlan
 
 KEYS = (

@@ -14,8 +14,7 @@ import torch
 from benchmarks.common.figures import compose_train_config
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.models.base import count_parameters
-from vsr.models.cost import multiply_adds
+from vsr.models.cost import count_parameters, multiply_adds
 from vsr.system.cpu import usable_cores
 from vsr.system.files import write_json
 from vsr.system.progress import progress_bar

@@ -79,7 +79,7 @@ def test_the_report_recipe_is_the_reports() -> None:
         (["+data.scale=3"], "data.scale: follows from scale"),
         (["model._target_=os.system"], "model._target_=os.system: not a class that a config may name"),
         (["model._target_=vsr.models.srcnn.Nothing"], "there is no such class"),
-        (["model._target_=vsr.models.base.count_parameters"], "there is no such class"),
+        (["model._target_=vsr.models.cost.count_parameters"], "there is no such class"),
         (["trainer._target_=torch.utils.collect_env.run"], "not a class that a config may name"),
         (["+model._args_=[1]"], "model._args_: only _target_ is understood here"),
         (["callbacks.panels.every={_target_:shutil.rmtree}"], "not a class that a config may name"),

@@ -11,8 +11,8 @@ from torch import nn
 
 from tests.fakes import TINY_CLIMATE, choices, compose_config, train_here
 from vsr.errors import UserError
-from vsr.models.base import Network, count_parameters
-from vsr.models.cost import multiply_adds
+from vsr.models.base import Network
+from vsr.models.cost import count_parameters, multiply_adds
 from vsr.models.edsr import EDSR
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.plain import Plain

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from tests.models.test_networks import build
 from vsr.degradations.resize import bicubic_down, bicubic_up, bicubic_up_clips
 from vsr.errors import UserError
-from vsr.models.base import Network, apply_network_to_clip, count_parameters
+from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.cascade import Cascade, Repacked
+from vsr.models.cost import count_parameters
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
-from vsr.models.srnet3d import SRNet3D, SRNet3DKim, apply_in_windows
+from vsr.models.srnet3d import SRNet3D, SRNet3DKim, srnet3d_windows
 
 KIM = {2: 451_332, 3: 459_977, 4: 472_080}  # computed from the authors' layer list, biases included
 
@@ -61,7 +62,7 @@ def test_windows_are_independent_five_frame_clips(make: type[SRNet3D] | type[SRN
     torch.testing.assert_close(whole(clip[:, :, :5]), single[:, :, :1])  # one window: no difference
     assert not torch.allclose(whole(clip), together)
     with torch.no_grad():  # evaluated in pieces
-        torch.testing.assert_close(apply_in_windows(network.body, clip).shape[2], 4)
+        torch.testing.assert_close(srnet3d_windows(network.body, clip).shape[2], 4)
 
 
 @pytest.mark.parametrize("windows", [False, True])

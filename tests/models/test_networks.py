@@ -11,7 +11,8 @@ import torch
 from tests.fakes import at_scales, choices, compose_config, small
 from vsr.degradations.resize import bicubic_down, bicubic_up, pad_symmetric
 from vsr.errors import UserError
-from vsr.models.base import Network, count_parameters
+from vsr.models.base import Network
+from vsr.models.cost import count_parameters
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.residual import StandardizedResidual

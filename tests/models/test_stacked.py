@@ -7,9 +7,9 @@ import torch
 
 from tests.models.test_networks import randomize
 from vsr.errors import UserError
-from vsr.models.base import Network, apply_network_to_clip, count_parameters
+from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.cascade import Cascade
-from vsr.models.cost import multiply_adds
+from vsr.models.cost import count_parameters, multiply_adds
 from vsr.models.edsr import EDSR
 from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual

@@ -26,7 +26,8 @@ from vsr.config import CONF
 from vsr.config.check import check_config
 from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
-from vsr.config.messages import _no_choice, one_line_message, options_first
+from vsr.config.messages import missing_choice_message, one_line_message
+from vsr.config.overrides import options_before_overrides
 from vsr.config.run_record import RECORD, expand_recorded_overrides
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
@@ -60,7 +61,7 @@ def run_hydra_app(name: str, task: Task) -> None:
         return
     try:
         arguments = expand_recorded_overrides(sys.argv[1:]) if name == "train" else sys.argv[1:]
-        arguments = options_first(name, arguments)
+        arguments = options_before_overrides(name, arguments)
         sys.argv[1:] = _arguments_of_rank(_quote_paths(arguments, several=name == "evaluate"))
     except UserError as error:
         _fail(str(error))
@@ -84,7 +85,7 @@ def run_hydra_app(name: str, task: Task) -> None:
     except (TypeError, ValueError) as error:  # raised by Hydra for a choice that is not a name
         if composed:
             raise
-        _fail(_no_choice(CONF) or one_line_message(error, CONF, name))
+        _fail(missing_choice_message(CONF) or one_line_message(error, CONF, name))
     except OSError as error:
         _fail(_describe_unwritable(error))
     except KeyboardInterrupt:

@@ -1,115 +1,17 @@
-"""Order of Hydra's command-line options, and one-line messages for errors of Hydra and OmegaConf."""
+"""One-line messages for errors of Hydra and OmegaConf."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from hydra.errors import OverrideParseException
 
+from vsr.config.overrides import SYNONYMS
 from vsr.config.schema import SCHEMAS
-from vsr.errors import UserError, error_suggestion
-
-# Words of other tools, and the key for the same thing.
-SYNONYMS = {
-    "lr": "recipe.rate",
-    "learning_rate": "recipe.rate",
-    "rate": "recipe.rate",
-    "batch": "recipe.batch",
-    "batch_size": "recipe.batch",
-    "patch": "recipe.patch",
-    "loss": "recipe.loss",
-    "max_epochs": "epochs",
-    "network": "model",
-    "path": "data.path",
-    "gpus": "trainer.devices",
-    "devices": "trainer.devices",
-}
-# Keys that take the file of a command, for a file name that is typed alone.
-FILE_KEYS = {"train": "data.path", "evaluate": "checkpoint", "upscale": "input"}
-HYDRA_OPTIONS = (
-    *(
-        "--help",
-        "-h",
-        "--hydra-help",
-        "--version",
-        "--cfg",
-        "-c",
-        "--resolve",
-        "--package",
-        "-p",
-        "--run",
-        "-r",
-        "--multirun",
-        "-m",
-    ),
-    *("--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--experimental-rerun", "--info", "-i"),
-)
-WITH_VALUE = (
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--experimental-rerun",
-)
-
-
-def options_first(command: str, arguments: Sequence[str]) -> list[str]:
-    """Put Hydra's options before the overrides, since Hydra's parser takes no option between two overrides.
-
-    Args:
-        command: Name of the command: "train", "evaluate" or "upscale".
-        arguments: Arguments of the command line.
-
-    Raises:
-        UserError: If an argument is neither an override nor an option, or if --config-dir names no folder.
-    """
-    options: list[str] = []
-    overrides: list[str] = []
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        option, equals, value = argument.partition("=")
-        if not argument.startswith("-"):
-            _check_override(command, argument)
-            overrides.append(argument)
-            continue
-        if option not in HYDRA_OPTIONS:
-            raise UserError(_unknown_option(command, option, value or (rest[0] if rest else "VALUE")))
-        options.append(argument)
-        if option in WITH_VALUE and not equals and rest:
-            value = rest.pop(0)
-            options.append(value)
-        if option in ("--config-dir", "-cd") and not Path(value).expanduser().is_dir():
-            raise UserError(f"--config-dir {value}: no such folder; type --config-dir FOLDER, with configs as in conf/")
-    return [*options, *overrides]
-
-
-def _check_override(command: str, argument: str) -> None:
-    if "=" in argument or argument.startswith(("~", "+")):
-        return
-    known = {f.name for f in fields(SCHEMAS[command])}
-    if argument in known:
-        raise UserError(f"{argument}: has no value; type {argument}=VALUE")
-    if Path(argument).suffix or Path(argument).exists():
-        raise UserError(f"{argument}: is not KEY=VALUE; type {FILE_KEYS[command]}={argument}")
-    raise UserError(f"{argument}: is not KEY=VALUE{error_suggestion(argument, known)}")
-
-
-def _unknown_option(command: str, option: str, value: str) -> str:
-    key = option.lstrip("-").replace("-", "_")
-    right = key if key in {f.name for f in fields(SCHEMAS[command])} else SYNONYMS.get(key)
-    return f"{option}: unknown option; type {f'{right}={value}' if right else 'KEY=VALUE'}"
+from vsr.errors import error_suggestion
 
 
 def one_line_message(error: Exception, conf: Path, script: str) -> str:
@@ -139,7 +41,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
     return f"{key_line[1]}: {first}" if key_line else first
 
 
-def _no_choice(conf: Path) -> str | None:
+def missing_choice_message(conf: Path) -> str | None:
     """Return a message for an override that names a missing config of a group; None without such an override."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")

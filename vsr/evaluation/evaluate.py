@@ -25,12 +25,12 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.models.base import count_parameters
+from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, evaluation_window
 from vsr.training.fit import prepare_loaders, quiet_fit_warnings
-from vsr.training.hardware import require_single_process
+from vsr.training.hardware import check_single_process_hardware
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoringProgressBar
 from vsr.training.run import describe_protocol
@@ -65,7 +65,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
-    require_single_process("evaluate.py", cfg.trainer)
+    check_single_process_hardware("evaluate.py", cfg.trainer)
     quiet_fit_warnings()
     checkpoints = read_evaluated_checkpoints(cfg)
     config = checkpoints[0].config

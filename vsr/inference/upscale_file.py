@@ -26,7 +26,7 @@ from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_stream_pair
 from vsr.io.writers.template_from_file import template_from_file
 from vsr.system.progress import progress_bar
-from vsr.training.hardware import require_single_process
+from vsr.training.hardware import check_single_process_hardware
 from vsr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def upscale_file(settings: UpscaleSchema) -> Path:
     Raises:
         UserError: If a file cannot be read or written, or if options contradict each other or the network.
     """
-    require_single_process("upscale.py")
+    check_single_process_hardware("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings))
     given = Path(settings.input).expanduser()

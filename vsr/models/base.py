@@ -89,8 +89,3 @@ def apply_network_to_clip(network: nn.Module, kind: Literal["frame", "movie"], c
         return network(clip)
     frames = network(clip.transpose(1, 2).flatten(0, 1))  # (B T, C, H, W)
     return frames.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of parameters of a network, including filters that were fitted in closed form."""
-    return sum(p.numel() for p in network.parameters())

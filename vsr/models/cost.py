@@ -1,4 +1,4 @@
-"""Arithmetic cost of a network in multiply-adds, independent of the hardware."""
+"""Cost of a network, independent of the hardware: parameters and multiply-adds."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def multiply_adds(network: Network, *, h: int, w: int, t: int = 1, channels: int
         evaluated(lr)
     _, y, x = network.geometry.output((t, h, w))
     return counter.get_total_flops() / 2 / (t * y * x)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters of a network, including filters that were fitted in closed form."""
+    return sum(p.numel() for p in network.parameters())

@@ -80,7 +80,7 @@ class SRNet3D(Network):
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - 4, H - 4, W - 4) of LR clips (B, C, T, h, w)."""
         hr = bicubic_up_clips(lr, self.scale)
-        return apply_in_windows(self.body, hr) if self.windows else self.body(hr)
+        return srnet3d_windows(self.body, hr) if self.windows else self.body(hr)
 
 
 class SRNet3DKim(Network):
@@ -119,12 +119,12 @@ class SRNet3DKim(Network):
 
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - 4, H, W) of LR clips (B, C, T, h, w)."""
-        phases = apply_in_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
+        phases = srnet3d_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
         detail = F.pixel_shuffle(phases.transpose(1, 2), self.scale).transpose(1, 2)
         return detail + bicubic_up_clips(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
 
 
-def apply_in_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+def srnet3d_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
     """Apply a network with one output frame to every window of five frames: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     windows = packed.flatten(0, 1)

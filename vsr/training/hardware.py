@@ -168,7 +168,7 @@ def _cannot_compile(accelerator: str) -> str | None:
     return None
 
 
-def require_single_process(script: str, trainer: DictConfig | None = None) -> None:
+def check_single_process_hardware(script: str, trainer: DictConfig | None = None) -> None:
     """Raise UserError if torchrun or the config starts several processes for a script that works in one process."""
     outside, kind = torchrun_rank(), "auto" if trainer is None else trainer.get("strategy", "auto")
     if outside is not None and outside.world > 1:

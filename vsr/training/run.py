@@ -18,7 +18,7 @@ from vsr.config.command_log import write_command_log
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
-from vsr.models.base import count_parameters
+from vsr.models.cost import count_parameters
 from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
 from vsr.system.files import write_json
 from vsr.system.provenance import peak_memory, provenance, software_versions

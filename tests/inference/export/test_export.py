@@ -25,7 +25,7 @@ from vsr.inference.export.function import ExportableNetwork
 from vsr.inference.trained import read_trained
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
-from vsr.models.srnet3d import apply_in_windows
+from vsr.models.srnet3d import srnet3d_windows
 from vsr.models.weights.files import read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.training.build import build_module
@@ -173,7 +173,7 @@ def test_the_forms_are_the_functions_that_they_stand_in_for(scale: int, height: 
     assert torch.equal(operators.exportable_mirror_pad(frames, 2), pad_symmetric(frames, 2))
     clip = torch.randn(2, 3, 4 + scale, height, width, dtype=torch.float64)
     body = nn.Conv3d(3, 2, (5, 1, 1), dtype=torch.float64)
-    torch.testing.assert_close(operators.exportable_windows(body, clip), apply_in_windows(body, clip))
+    torch.testing.assert_close(operators.exportable_windows(body, clip), srnet3d_windows(body, clip))
 
 
 def test_the_network_is_as_before_once_it_is_exported(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.open import open_movie
 from vsr.io.writers import contiguous
-from vsr.io.writers.open import Template, open_array_sink, template_of
+from vsr.io.writers.open import open_array_sink
+from vsr.io.writers.template import OutputTemplate
+from vsr.io.writers.template_from_file import template_from_file
 
 SIZES = {"n": 2, "c": 3, "t": 7, "y": 4, "x": 5}
 SCALE = 2
@@ -64,7 +66,7 @@ def enlarged(frames: np.ndarray, scale: int = SCALE) -> np.ndarray:
     return large + np.arange(scale * frames.shape[3], dtype=np.float32)
 
 
-def write_all(path: Path, template: Template, frames: np.ndarray, block: int = 3, **options: Any) -> None:
+def write_all(path: Path, template: OutputTemplate, frames: np.ndarray, block: int = 3, **options: Any) -> None:
     with open_array_sink(path, template, identity={"checkpoint": "abc"}, **options) as sink:
         assert sink.done == 0
         while sink.done < len(frames):
@@ -75,9 +77,9 @@ def write_all(path: Path, template: Template, frames: np.ndarray, block: int = 3
         sink.finish()
 
 
-def convert(source: Path, target: Path, variable: str | list[str] | None = None, axes: str | None = None) -> Template:
-    """template_of and array_sink, then what a reader finds, which must be what was written; nothing else is left."""
-    template = template_of(source, variable, axes, SCALE, "made finer", suffix=target.suffix)
+def convert(source: Path, target: Path, variable: str | list[str] | None = None, axes: str | None = None) -> OutputTemplate:
+    """Result of template_from_file and open_array_sink, then what a reader finds, which must be what was written; nothing else is left."""
+    template = template_from_file(source, variable, axes, SCALE, "made finer", suffix=target.suffix)
     frames = enlarged(frames_of(source, variable, axes))
     write_all(target, template, frames)
     again = None if target.suffix == ".npy" else list(template.names)
@@ -88,7 +90,7 @@ def convert(source: Path, target: Path, variable: str | list[str] | None = None,
     return template
 
 
-def plain_array(path: Path, template: Template) -> np.ndarray:
+def plain_array(path: Path, template: OutputTemplate) -> np.ndarray:
     """The array as the format's own library gives it, in the order of its axes."""
     if path.suffix == ".npy":
         return np.load(path)
@@ -145,7 +147,7 @@ def test_any_order_and_any_way_of_writing_give_the_same_file(
     n, c = (SIZES[letter] if letter in order else 1 for letter in "nc")
     values = np.random.default_rng(0).random((n, c, SIZES["t"], 4, 5)).astype(np.float32)
     frames = values.transpose(0, 2, 1, 3, 4).reshape(-1, c, 4, 5)
-    template = Template("hdf5", ("h",), order, (n, c, SIZES["t"], 4, 5))
+    template = OutputTemplate("hdf5", ("h",), order, (n, c, SIZES["t"], 4, 5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contiguous, "BAND", band)
         patch.setattr(contiguous, "RUN", run)
@@ -262,13 +264,16 @@ def test_an_ending_that_is_not_written(tmp_path: Path) -> None:
     source = write_input(tmp_path / "a.npy", stored("tyx"))
     for suffix in (".zip", ".tif", ""):
         with pytest.raises(UserError, match=r"names no format that is written; type output=NAME with one of \.npy, .*\.zarr"):
-            template_of(source, None, "tyx", 2, suffix=suffix)
+            template_from_file(source, None, "tyx", 2, suffix=suffix)
     with pytest.raises(UserError, match="names no format"):
-        open_array_sink(tmp_path / "b.tif", template_of(source, None, "tyx", 2), identity={})
+        open_array_sink(tmp_path / "b.tif", template_from_file(source, None, "tyx", 2), identity={})
 
 
 def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
-    for template in (Template("npy", ("h",), "tyx", (1, 1, 4, 2, 3)), Template("zarr", ("h",), "tyx", (1, 1, 4, 2, 3))):
+    for template in (
+        OutputTemplate("npy", ("h",), "tyx", (1, 1, 4, 2, 3)),
+        OutputTemplate("zarr", ("h",), "tyx", (1, 1, 4, 2, 3)),
+    ):
         with open_array_sink(tmp_path / f"a.{template.format}", template, identity={}) as sink:
             frames = np.zeros((2, 1, 2, 3), np.float32)
             sink.write(0, frames)
@@ -278,9 +283,9 @@ def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="2 of 4 frames"):
                 sink.finish()
     for wrong in (
-        Template("npy", ("h",), "tyx", (1, 2, 4, 2, 3)),
-        Template("hdf5", ("u", "v"), "tyx", (1, 3, 4, 2, 3)),
-        Template("hdf5", ("h",), "yx", (1, 1, 1, 2, 3)),
+        OutputTemplate("npy", ("h",), "tyx", (1, 2, 4, 2, 3)),
+        OutputTemplate("hdf5", ("u", "v"), "tyx", (1, 3, 4, 2, 3)),
+        OutputTemplate("hdf5", ("h",), "yx", (1, 1, 1, 2, 3)),
     ):
         with pytest.raises(ValueError, match="axes|arrays"):
             open_array_sink(tmp_path / f"b.{wrong.format[:3]}".replace("hdf", "h5"), wrong, identity={})

@@ -19,7 +19,8 @@ from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import stored, write_input
 from tests.io.writers.test_coordinates import climate
 from tests.processes import run_process, start_process
-from vsr.io.writers.open import Template, template_of
+from vsr.io.writers.template import OutputTemplate
+from vsr.io.writers.template_from_file import template_from_file
 
 # Writes a movie whose frames follow from their number: python -c CHILD FOLDER FILE PAUSE.
 CHILD = """
@@ -52,23 +53,23 @@ def child(folder: Path, name: str, pause: float = 0) -> subprocess.Popen[str]:
     return start_process(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def netcdf(folder: Path) -> Template:
+def netcdf(folder: Path) -> OutputTemplate:
     climate().to_netcdf(folder / "a.nc", engine="h5netcdf")
-    return template_of(folder / "a.nc", "h", None, 4, "made finer")
+    return template_from_file(folder / "a.nc", "h", None, 4, "made finer")
 
 
-def zarr_of(version: int) -> Callable[[Path], Template]:
-    def make(folder: Path) -> Template:
+def zarr_of(version: int) -> Callable[[Path], OutputTemplate]:
+    def make(folder: Path) -> OutputTemplate:
         pytest.importorskip("zarr")
         chunks = {"h": {"chunks": (2, 4, 5)}}
         climate().drop_vars("name").to_zarr(folder / "a.zarr", zarr_format=version, consolidated=False, encoding=chunks)
-        return template_of(folder / "a.zarr", "h", None, 4, "made finer")
+        return template_from_file(folder / "a.zarr", "h", None, 4, "made finer")
 
     return make
 
 
-def plain(ending: str) -> Callable[[Path], Template]:
-    return lambda folder: template_of(write_input(folder / f"a{ending}", stored("ntyx")), None, "ntyx", 4, "made finer")
+def plain(ending: str) -> Callable[[Path], OutputTemplate]:
+    return lambda folder: template_from_file(write_input(folder / f"a{ending}", stored("ntyx")), None, "ntyx", 4, "made finer")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def plain(ending: str) -> Callable[[Path], Template]:
     ids=["nc", "zarr 2", "zarr 3"],
 )
 def test_killed_at_random_and_continued_is_as_if_never_killed(
-    ending: str, make: Callable[[Path], Template], tmp_path: Path
+    ending: str, make: Callable[[Path], OutputTemplate], tmp_path: Path
 ) -> None:
     template = make(tmp_path)
     (tmp_path / "template.pickle").write_bytes(pickle.dumps(template))
@@ -189,7 +190,7 @@ for path in sorted(folder.glob("*.pickle")):
 
 
 def test_two_thousand_frames_in_constant_memory(tmp_path: Path) -> None:
-    template = Template("hdf5", ("h",), "tyx", (1, 1, 2000, 128, 128), storage={"frames": 50})  # 125 MiB
+    template = OutputTemplate("hdf5", ("h",), "tyx", (1, 1, 2000, 128, 128), storage={"frames": 50})  # 125 MiB
     for name, other in {
         "a.h5": template,
         "b.h5": replace(template, axes="yxt", shape=(1, 1, 2000, 64, 64)),

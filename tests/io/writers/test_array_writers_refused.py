@@ -18,17 +18,19 @@ from tests.io.writers.test_array_writers import enlarged, frames_of, stored, wri
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.writers.base import OutputProgress
-from vsr.io.writers.open import Template, open_array_sink, template_of
+from vsr.io.writers.open import open_array_sink
+from vsr.io.writers.template import OutputTemplate
+from vsr.io.writers.template_from_file import template_from_file
 
 
 @pytest.fixture
-def movie(tmp_path: Path) -> tuple[Path, Template, np.ndarray]:
+def movie(tmp_path: Path) -> tuple[Path, OutputTemplate, np.ndarray]:
     """A target, its template and its frames."""
     source = write_input(tmp_path / "a.npy", stored("tyx"))
-    return tmp_path / "b.npy", template_of(source, None, "tyx", 2), enlarged(frames_of(source, None, "tyx"))
+    return tmp_path / "b.npy", template_from_file(source, None, "tyx", 2), enlarged(frames_of(source, None, "tyx"))
 
 
-def test_a_second_writer_is_refused(movie: tuple[Path, Template, np.ndarray]) -> None:
+def test_a_second_writer_is_refused(movie: tuple[Path, OutputTemplate, np.ndarray]) -> None:
     path, template, frames = movie
     with open_array_sink(path, template, identity={}) as sink:
         sink.write(0, frames[:3])
@@ -40,7 +42,7 @@ def test_a_second_writer_is_refused(movie: tuple[Path, Template, np.ndarray]) ->
         assert sink.done == 3
 
 
-def test_another_identity_is_refused_and_named(movie: tuple[Path, Template, np.ndarray]) -> None:
+def test_another_identity_is_refused_and_named(movie: tuple[Path, OutputTemplate, np.ndarray]) -> None:
     path, template, frames = movie
     with open_array_sink(path, template, identity={"scale": 2, "checkpoint": "a" * 64}) as sink:
         sink.write(0, frames[:3])
@@ -69,7 +71,7 @@ def test_another_identity_is_refused_and_named(movie: tuple[Path, Template, np.n
 @pytest.mark.parametrize("ending", [".npy", ".zarr"])
 def test_an_existing_target_is_replaced_on_demand_and_at_the_end(ending: str, tmp_path: Path) -> None:
     source = write_input(tmp_path / f"a{ending}", stored("tyx"))
-    path, template = tmp_path / f"b{ending}", template_of(source, None, "tyx", 2)
+    path, template = tmp_path / f"b{ending}", template_from_file(source, None, "tyx", 2)
     frames = enlarged(frames_of(source, None, "tyx"))
     write_all(path, template, frames)
     with pytest.raises(UserError, match="exists; type overwrite=true to replace it"):
@@ -84,7 +86,7 @@ def test_an_existing_target_is_replaced_on_demand_and_at_the_end(ending: str, tm
     assert not list(tmp_path.glob(".*"))
 
 
-def test_folders_are_not_replaced_by_mistake(movie: tuple[Path, Template, np.ndarray]) -> None:
+def test_folders_are_not_replaced_by_mistake(movie: tuple[Path, OutputTemplate, np.ndarray]) -> None:
     path, template, _ = movie
     path.mkdir()
     (path / "thesis.tex").write_text("years")
@@ -96,7 +98,7 @@ def test_folders_are_not_replaced_by_mistake(movie: tuple[Path, Template, np.nda
     assert (folder / "thesis.tex").exists()
 
 
-def test_a_partial_that_somebody_changed_is_not_continued(movie: tuple[Path, Template, np.ndarray]) -> None:
+def test_a_partial_that_somebody_changed_is_not_continued(movie: tuple[Path, OutputTemplate, np.ndarray]) -> None:
     path, template, frames = movie
     partial = path.with_name(".b.npy.part")
     for damage in (lambda: os.truncate(partial, 200), partial.unlink, lambda: Path(f"{partial}.json").write_text("{")):
@@ -115,7 +117,7 @@ def test_a_partial_that_somebody_changed_is_not_continued(movie: tuple[Path, Tem
     assert not path.exists()
 
 
-def test_a_folder_that_cannot_be_written(movie: tuple[Path, Template, np.ndarray], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(movie: tuple[Path, OutputTemplate, np.ndarray], tmp_path: Path) -> None:
     _, template, _ = movie
     closed = tmp_path / "closed"
     closed.mkdir()
@@ -130,7 +132,9 @@ def test_a_folder_that_cannot_be_written(movie: tuple[Path, Template, np.ndarray
         open_array_sink(tmp_path / f"{'b' * 249}.npy", template, identity={})
 
 
-def test_a_full_disk_is_found_at_the_start(movie: tuple[Path, Template, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_found_at_the_start(
+    movie: tuple[Path, OutputTemplate, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, template, _ = movie
 
     def full(handle: int, start: int, size: int) -> None:
@@ -170,7 +174,7 @@ print("alive")
 
 
 def test_a_limit_on_file_sizes_is_an_error_that_crashes_nothing(tmp_path: Path) -> None:
-    template = Template("npy", ("h",), "tyx", (1, 1, 4, 100, 200), storage={"frames": 1})
+    template = OutputTemplate("npy", ("h",), "tyx", (1, 1, 4, 100, 200), storage={"frames": 1})
     for ending, name in ((".npy", "npy"), (".h5", "hdf5"), (".nc", "netcdf"), (".mat", "matlab"), (".zarr", "zarr")):
         (tmp_path / f"b{ending}.pickle").write_bytes(pickle.dumps(replace(template, format=name)))
     done = run_process([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
@@ -187,7 +191,7 @@ def test_a_limit_on_file_sizes_is_an_error_that_crashes_nothing(tmp_path: Path) 
 
 
 def test_a_disk_that_fills_up_keeps_what_is_there(
-    movie: tuple[Path, Template, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    movie: tuple[Path, OutputTemplate, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, template, frames = movie
 

@@ -15,7 +15,7 @@ from scipy.io import netcdf_file
 from tests.io.readers.test_open import REAL
 from tests.io.writers.test_array_writers import convert, stored
 from vsr.io.writers.coordinates import refine_coordinates
-from vsr.io.writers.open import template_of
+from vsr.io.writers.template_from_file import template_from_file
 
 T, Y, X = 7, 4, 5
 
@@ -163,7 +163,7 @@ def test_other_ways_to_store_a_zarr_array(version: int, tmp_path: Path) -> None:
     store = zarr.storage.ZipStore(tmp_path / "packed.zarr.zip", mode="w")
     zarr.open_group(store, mode="w", zarr_format=version).create_array("h", data=stored("tyx"), compressors=None)
     store.close()
-    template = template_of(tmp_path / "packed.zarr.zip", "h", "tyx", 2, suffix=".zarr")
+    template = template_from_file(tmp_path / "packed.zarr.zip", "h", "tyx", 2, suffix=".zarr")
     assert template.storage["compressors"] is None
     if version == 3:
         array = zarr.open_group(tmp_path / "shards.zarr", mode="w").create_array(
@@ -265,6 +265,6 @@ def test_coordinates_that_cannot_be_refined_are_named(tmp_path: Path) -> None:
         {"time": np.arange(T), "x": [3.0], "y": ("y", np.array(list("abcd"), dtype=object))},
     )
     line.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    template = template_of(tmp_path / "a.nc", "h", None, 2)
+    template = template_from_file(tmp_path / "a.nc", "h", None, 2)
     assert template.left_out == ("x", "y")
     assert [entry.name for entry in template.fields] == ["time"]

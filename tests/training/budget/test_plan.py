@@ -29,7 +29,7 @@ from vsr.training.budget.step_time import measure_step_rate
 from vsr.training.build import build_data
 from vsr.training.callbacks import TimeLimit
 from vsr.training.resume.checkpoints import read_checkpoint
-from vsr.training.resume.state import random_states
+from vsr.training.resume.state import resume_random_states
 from vsr.training.run import train
 
 TINY = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "trainer.accelerator=cpu", "checkpoint_seconds=null"]
@@ -137,11 +137,11 @@ def test_measuring_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     cfg = compose_config("train", [*TINY, "model=joint", "tune.freeze=[first]", "tune.freeze_epochs=1"])
     data = build_data(cfg)
-    before = random_states()
+    before = resume_random_states()
     found = measure_step_rate(cfg, data)
     assert 0 < found.step < 2
     assert 0 < found.epoch < 20
-    assert first_difference(random_states(), before) is None
+    assert first_difference(resume_random_states(), before) is None
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,7 @@
 """Replacements of three functions by operations that exporters know, for use during an export.
 
 The ONNX exporter refuses `pad_symmetric` for a dynamic size, because the function gathers at indices modulo twice the size.
-`bicubic_up` is torch's antialiased interpolation, which other runtimes compute differently. `apply_in_windows` splits windows
+`bicubic_up` is torch's antialiased interpolation, which other runtimes compute differently. `srnet3d_windows` splits windows
 into groups that fit into memory, and a graph cannot hold a loop of varying length. The replacements give the same values (tests
 compare them) for any size and name no device. Networks find the replacements under the old names, so networks need no code for
 their export.
@@ -55,7 +55,7 @@ def exportable_bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tenso
 
 
 def exportable_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
-    """Apply a network to all 5-frame windows at once, like `apply_in_windows`: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
+    """Apply a network to all 5-frame windows at once, like `srnet3d_windows`: (B, C, T, H, W) -> (B, C', T - 4, H', W')."""
     packed = clip.unfold(2, srnet3d.WINDOW, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T - 4, C, 5, H, W)
     frames = body(packed.flatten(0, 1))  # (B (T - 4), C', 1, H', W')
     return frames.squeeze(2).unflatten(0, packed.shape[:2]).transpose(1, 2)
@@ -77,7 +77,11 @@ def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
             return lr
         return exportable_bicubic_upsample(lr, factor, cubic if factor == scale else exportable_cubic_phases(factor, lr.dtype))
 
-    equivalents = {pad_symmetric: exportable_mirror_pad, bicubic_up: upsample, srnet3d.apply_in_windows: exportable_windows}
+    equivalents = {
+        pad_symmetric: exportable_mirror_pad,
+        bicubic_up: upsample,
+        srnet3d.srnet3d_windows: exportable_windows,
+    }
     found = [
         (module, name, value)
         for module in _modules()

@@ -27,10 +27,10 @@ from vsr.training.budget.plan import StepRate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
 from vsr.training.fit import build_stage_module, prepare_fit, prepare_module, quiet_fit_warnings, stage_masks, stages_before_whole
-from vsr.training.hardware import require_single_process, with_hardware_precision
+from vsr.training.hardware import check_single_process_hardware, with_hardware_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
-from vsr.training.resume.state import CheckpointSaver, RunState, fit_or_resume, random_states, restore_random_states
+from vsr.training.resume.state import CheckpointSaver, RunState, fit_or_resume, restore_resume_random_states, resume_random_states
 from vsr.training.trainer import build_trainer
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def measure_fit_rates(
     Returns:
         Rates by fit name: "first" and "second" for the stages of a Cascade, "whole"; empty if the config trains nothing.
     """
-    kept = random_states()
+    kept = resume_random_states()
     cfg = with_hardware_precision(cfg)
     place = Path(tempfile.mkdtemp()) if folder is None or current_rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
@@ -119,7 +119,7 @@ def measure_fit_rates(
         return compute_on_first_rank(lambda: found)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-        restore_random_states(kept)
+        restore_resume_random_states(kept)
 
 
 def _fit_rate(
@@ -165,7 +165,7 @@ def measure_step_rate_of_config(cfg: DictConfig) -> StepRate:
     Raises:
         UserError: If the data cannot be used, or the config trains nothing.
     """
-    require_single_process("vsr budget", cfg.trainer)
+    check_single_process_hardware("vsr budget", cfg.trainer)
     quiet_fit_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)

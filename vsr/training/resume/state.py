@@ -94,7 +94,7 @@ class CheckpointSaver(Checkpoint):
         if place is not None and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             place["done"] = len(loader)  # also where trainer.limit_train_batches ends epochs early
         checkpoint["resume"] = {
-            "random": random_states(),
+            "random": resume_random_states(),
             "loader": place,
             "should_stop": trainer.should_stop,
             "history": json.dumps(self.history.rows),  # as text: many small values take long to read back
@@ -122,7 +122,7 @@ class CheckpointSaver(Checkpoint):
     def finish(self) -> None:
         """Restore the random states of the loaded checkpoint, at the start of training or after a fit that had no step left."""
         if self._restored:
-            restore_random_states(self._restored["random"])
+            restore_resume_random_states(self._restored["random"])
             self._restored = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -252,7 +252,7 @@ def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str 
     return found
 
 
-def random_states() -> dict[str, Any]:
+def resume_random_states() -> dict[str, Any]:
     """Return the states of the global random generators of Python, NumPy and torch, as tensors and plain values."""
     # vsr does not use the global NumPy generator, but a class that a config names may draw from it.
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
@@ -265,8 +265,8 @@ def random_states() -> dict[str, Any]:
     }
 
 
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Restore the states of the global random generators that `random_states` returned."""
+def restore_resume_random_states(states: dict[str, Any]) -> None:
+    """Restore the states of the global random generators that `resume_random_states` returned."""
     version, words, spare = states["python"]
     random.setstate((version, tuple(words.tolist()), spare))
     name, keys, position, has_gauss, cached = states["numpy"]
