@@ -29,7 +29,7 @@ from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.system.files import replacing_file, write_json
 from vsr.training.build import build_baselines, build_data, evaluation_window
-from vsr.training.fit import prepare_loaders
+from vsr.training.fit import prepare_fit_loaders
 from vsr.training.modules.base import SRModule
 from vsr.training.run import quiet_fit_warnings
 from vsr.training.trainer import build_scoring_trainer
@@ -73,7 +73,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     config.trainer = TRAINER
     data = build_data(config, trained.bounds)
     own = trained.module(config, data.test_splits)
-    prepare_loaders(data, own)
+    prepare_fit_loaders(data, own)
     split = data.test_splits[-1]
     baselines = build_baselines(own, data.channels)
     modules = {**{name: baselines[name] for name in ROWS}, str(config.name): own}

@@ -7,7 +7,7 @@ thread, and the single process and the group take turns. An image is a training 
 prints medians of the rounds, and medians of the ratios to the single process:
 
 - `shared`: two processes share the batch of the single process.
-- `as is`: like `shared`, with the network thread of gloo as gloo starts it (see `vsr.system.ranks.join_process_group`).
+- `as is`: like `shared`, with the network thread of gloo as gloo starts it (see `vsr.system.ranks.join_ranks`).
 - `each`: both processes have as large a batch as the single process.
 - `apart`: two independent processes, the upper bound on these two cores.
 - `core`: processor time over elapsed time of the single process.
@@ -43,7 +43,7 @@ from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import SRNet3D
 from vsr.recipe import Recipe
-from vsr.system.ranks import join_process_group
+from vsr.system.ranks import join_ranks
 from vsr.training.build import MODULES
 from vsr.training.callbacks import EMA
 from vsr.training.trainer import quiet_lightning
@@ -146,7 +146,7 @@ def process(rank: int, processes: int, core: int, folder: str, orders: Connectio
         orders.send(images_per_second(case, processes))
 
 
-def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = join_process_group) -> list[Connection]:
+def start(processes: int, cores: list[int], folder: str, join: Callable[..., None] = join_ranks) -> list[Connection]:
     """Start a group of processes, each pinned to its core, and return the parent's ends of their pipes."""
     context = get_context("spawn")
     ends = []

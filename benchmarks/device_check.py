@@ -37,7 +37,7 @@ from vsr.inference.options import UpscaleOptions
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
 from vsr.training.build import build_data, build_module
 from vsr.training.callbacks import EMA
-from vsr.training.fit import prepare_loaders, quiet_fit_warnings
+from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import PRECISIONS, Placement, check_hardware, hardware_placement
 from vsr.training.modules.base import SRModule
 from vsr.training.trainer import build_scoring_trainer, quiet_lightning
@@ -146,7 +146,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     L.seed_everything(0, verbose=False)
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
-    prepare_loaders(data, module)
+    prepare_fit_loaders(data, module)
     module.prepare(data.training_frames())
     to_training_form(module.network, cfg)
     clock = Clock()

@@ -22,7 +22,8 @@ from safetensors.torch import save
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.data.datamodules.images import ImageDataModule
-from vsr.degradations.resize import bicubic_up_clips, crop
+from vsr.degradations.resize import bicubic_up_clips
+from vsr.geometry import crop
 from vsr.inference.export.function import describe_exported_function
 from vsr.inference.trained import read_trained
 from vsr.metrics.definitions import psnr_from_mse

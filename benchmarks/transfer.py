@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vsr.evaluation.compare.runs import COMPARED, read_run
+from vsr.evaluation.compare.runs import COMPARED, read_compared_run
 from vsr.evaluation.compare.table import format_mean_and_spread
 
 STARTS = {"Random": "random", "Authors": "authors", "Pretrained": "pretrained"}
@@ -70,7 +70,7 @@ class Run:
 
 def load(folder: Path, split: str) -> tuple[Group, Run]:
     """Read one run. Exits if its start is not in STARTS or it has no scores for the split."""
-    found = read_run(folder)
+    found = read_compared_run(folder)
     results, own, bicubic = found.results, found.row(split), found.row(split, "bicubic")
     if own is None or bicubic is None:
         sys.exit(f"error: {folder}: has no scores for split '{split}'")

@@ -1,8 +1,12 @@
-"""Output scale and removed border of networks."""
+"""Output scale and removed border of networks, and the cut of frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Triple = tuple[int, int, int]
 
@@ -39,3 +43,9 @@ class Geometry:
     def fits(self, window: Triple) -> bool:
         """Return True if the network removes at most `window` output pixels per side along each axis (t, y, x)."""
         return all(m <= w for m, w in zip(self.margin, window, strict=True))
+
+
+def crop(x: Tensor, window: Triple) -> Tensor:
+    """Cut `window` = (t, y, x) frames and pixels off each side of a tensor (..., T, H, W)."""
+    t, y, x_ = window
+    return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.common.figures import compose_train_config, save_figure
 from vsr.training.build import build_data, build_module
-from vsr.training.fit import prepare_loaders
+from vsr.training.fit import prepare_fit_loaders
 from vsr.training.modules.base import SRModule
 
 MODELS = ("srcnn", "fsrcnn", "srnet3d", "srnet3d_kim", "two_stage", "movie_then_frame")  # joint is the network of two_stage
@@ -87,7 +87,7 @@ def diagrams(folder: Path) -> list[Path]:
         data = build_data(cfg)
         module = build_module(cfg, data.card, data.test_splits)
         module.prepare(data.training_frames())
-        prepare_loaders(data, module)
+        prepare_fit_loaders(data, module)
         steps = record(module, module.normalizer(next(iter(data.train_dataloader())).lr))
         rows = -(-len(steps) // PER_ROW)
         figure = Figure(figsize=(1.15 * PER_ROW, 2.4 * rows), layout="constrained")

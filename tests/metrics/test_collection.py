@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import vsr.metrics.collection
-from vsr.degradations.resize import bicubic_down, crop
+from vsr.degradations.resize import bicubic_down
+from vsr.geometry import crop
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.psnr_ssim import frame_scores

@@ -12,7 +12,7 @@ from tests.processes import run_ranks
 from vsr.degradations.resize import bicubic_down
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
-from vsr.system.ranks import join_process_group, leave_process_group, wait_for_all_ranks
+from vsr.system.ranks import join_ranks, leave_ranks, wait_for_all_ranks
 
 Told = dict[str, dict[str, np.ndarray]]
 # Of one process: segments of several lengths and sizes, one of them masked, one in pieces.
@@ -48,7 +48,7 @@ def told(metric: MetricCollection) -> Told:
 
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    join_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    join_ranks("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found = []
     for share in SHARES:
         metric = metrics()
@@ -57,7 +57,7 @@ def process(rank: int, folder: str) -> None:
         found += [told(metric), told(metric)]  # twice: nothing that was gathered stays behind
     torch.save(found, f"{folder}/{rank}.pt")
     wait_for_all_ranks()
-    leave_process_group()
+    leave_ranks()
 
 
 def test_two_processes_tell_what_one_does(tmp_path: Path) -> None:

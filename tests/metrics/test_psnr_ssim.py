@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d
 
-from vsr.degradations.resize import crop
+from vsr.geometry import crop
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.metrics.psnr_ssim import HeadlineScores, frame_scores
 

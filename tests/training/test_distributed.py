@@ -25,7 +25,7 @@ from vsr.config.check import check_config
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
-from vsr.system.ranks import assign_sequences_to_ranks, join_process_group, leave_process_group, rank_share, wait_for_all_ranks
+from vsr.system.ranks import assign_sequences_to_ranks, join_ranks, leave_ranks, rank_share, wait_for_all_ranks
 
 TASKS = Path("/proc/self/task")
 TWO = ["strategy=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -75,7 +75,7 @@ def thread_policies() -> list[tuple[str, int]]:
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
-    join_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    join_ranks("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     policies = thread_policies()
     from vsr.training.run import run_training
 
@@ -85,7 +85,7 @@ def process(rank: int, folder: str) -> None:
         told = run_training(cfg, Path(folder) / f"two-{case}")
         assert bool(told) == (rank == 0)
     wait_for_all_ranks()
-    leave_process_group()
+    leave_ranks()
     Path(folder, f"threads-{rank}.json").write_text(json.dumps([policies, thread_policies()]))
 
 

@@ -17,7 +17,7 @@ from vsr.models.parameter_names import canonical_parameter_name
 from vsr.models.residual import StandardizedResidual
 from vsr.training.build import build_data, build_module
 from vsr.training.finetune import Tune, Tuning
-from vsr.training.fit import prepare_loaders
+from vsr.training.fit import prepare_fit_loaders
 from vsr.training.resume.checkpoints import read_checkpoint
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=4", "recipe.steps=4", "recipe.batch=2", "patience=null"]
@@ -147,7 +147,7 @@ def test_the_pull_is_in_the_loss_of_a_step() -> None:
     data = build_data(cfg)
     module = build_module(cfg, data.card, data.test_splits)
     module.prepare(data.training_frames())
-    prepare_loaders(data, module)
+    prepare_fit_loaders(data, module)
     batch = next(iter(data.train_dataloader()))
     ones = {canonical_parameter_name(name): torch.ones_like(tensor) for name, tensor in module.network.named_parameters()}
     module.tuning = Tuning(module.tune, module.network, ones)

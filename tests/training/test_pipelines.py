@@ -20,7 +20,7 @@ from tests.fakes import (
 )
 from vsr.errors import UserError
 from vsr.training.build import build_data, build_module
-from vsr.training.fit import prepare_loaders
+from vsr.training.fit import prepare_fit_loaders
 from vsr.training.resume.checkpoints import read_checkpoint
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=4", "recipe.batch=2", "recipe.frames=5"]
@@ -164,7 +164,7 @@ def test_the_interim_loss_reaches_the_first_network() -> None:
     module = build_module(cfg, data.card, data.test_splits)
     assert isinstance(module, CascadeSR)
     module.prepare(data.training_frames())
-    prepare_loaders(data, module)
+    prepare_fit_loaders(data, module)
     batch = next(iter(data.train_dataloader()))
     lr, hr = module.normalizer(batch.lr), module.normalizer(batch.hr)
     both = module.loss(lr, hr, None)
@@ -200,7 +200,7 @@ def test_the_same_prediction_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch
         cfg = compose_config("train", [*QUICK, *small(name), *more])
         data = build_data(cfg)
         module = build_module(cfg, data.card, data.test_splits)
-        prepare_loaders(data, module)
+        prepare_fit_loaders(data, module)
         with torch.no_grad():
             found = []
             for length in (3, 100):

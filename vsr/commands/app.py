@@ -147,10 +147,10 @@ def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
 
     folder, failed = run_sweep(script, conf, arguments)
     if script.stem == "train":
-        from vsr.evaluation.compare.runs import read_sweep_runs
+        from vsr.evaluation.compare.runs import read_compared_sweep
         from vsr.evaluation.compare.write import write_comparison
 
-        if runs := read_sweep_runs(folder):
+        if runs := read_compared_sweep(folder):
             command = shlex.join(["vsr", script.stem, *arguments])
             print(write_comparison(folder, runs, title=f"Sweep {folder.name}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from vsr.evaluation.compare.runs import find_runs, group_comparable_runs, refuse_incomparable_runs
+from vsr.evaluation.compare.runs import find_compared_runs, group_comparable_runs, refuse_incomparable_runs
 from vsr.evaluation.compare.write import write_comparison
 
 
@@ -22,7 +22,7 @@ def compare_command(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="default: runs/compare/DATE_TIME")
     parser.add_argument("--apart", action="store_true", help="a table of each set of comparable runs, instead of a refusal")
     given = parser.parse_args(arguments)
-    runs = find_runs(given.runs)
+    runs = find_compared_runs(given.runs)
     if not given.apart:
         refuse_incomparable_runs(group_comparable_runs(runs))
     folder = given.output or Path("runs", "compare", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")

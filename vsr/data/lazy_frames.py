@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, pad_frame_indices, pad_frame_segments
+from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, padded_frame_indices, padded_frame_ranges
 from vsr.types import Clip
 
 BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
@@ -79,12 +79,12 @@ class LazyFrames(FrameSet):
     def padded(self, count: int, ends: Ends) -> LazyFrames:
         if not count:
             return self
-        segments = pad_frame_segments(self.segments, count)
+        segments = padded_frame_ranges(self.segments, count)
 
         def read(start: int, stop: int) -> LrHrPair:
             number = next(i for i, (a, b) in enumerate(segments) if a <= start < b)
             shift = self.segments[number][0] - count - segments[number][0]
-            index = pad_frame_indices(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
+            index = padded_frame_indices(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
             first = int(index.min())
             pair = self._read(first, int(index.max()) + 1)
             at = index - first

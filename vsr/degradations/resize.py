@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.geometry import Triple
 from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
 CUBIC_RADIUS = 2  # LR pixels around its own that an enlarged pixel depends on
@@ -24,12 +23,6 @@ def pad_symmetric(x: Tensor, n: int) -> Tensor:
         index = torch.arange(-n, size + n, device=x.device) % (2 * size)
         x = x.index_select(axis, torch.minimum(index, 2 * size - 1 - index))
     return x
-
-
-def crop(x: Tensor, window: Triple) -> Tensor:
-    """Cut `window` = (t, y, x) frames and pixels off each side of a tensor (..., T, H, W)."""
-    t, y, x_ = window
-    return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
 def check_resize_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:

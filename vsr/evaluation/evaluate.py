@@ -29,7 +29,7 @@ from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, evaluation_window
-from vsr.training.fit import prepare_loaders, quiet_fit_warnings
+from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import check_single_process_hardware
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoringProgressBar
@@ -72,7 +72,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_config(config)
     data = _build_data(config, checkpoints)
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
-    prepare_loaders(data, max((network.module for network in networks), key=lambda module: module.network.context))
+    prepare_fit_loaders(data, max((network.module for network in networks), key=lambda module: module.network.context))
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import Interval, Resampling
-from vsr.evaluation.scored import MethodScores
+from vsr.evaluation.scored import MethodScores, group_scores_by_split
 from vsr.metrics.definitions import DEFINITIONS
 
 REFERENCES = ("bicubic", "linear")
@@ -26,24 +26,6 @@ def row_score_names(scored: Sequence[MethodScores]) -> list[str]:
     if unknown := sorted(names - set(DEFINITIONS)):
         raise ValueError(f"scores without a definition: {', '.join(unknown)}")
     return [name for name in DEFINITIONS if name in names]
-
-
-def group_scores_by_split(scored: Sequence[MethodScores]) -> dict[str, dict[str, MethodScores]]:
-    """Group scores as split -> method -> scores, in the order of their first appearance.
-
-    Raises:
-        ValueError: If a method comes twice in a split, or if the methods of a split were not scored on the same frames.
-    """
-    found: dict[str, dict[str, MethodScores]] = {}
-    for one in scored:
-        methods = found.setdefault(one.split, {})
-        if one.method in methods:
-            raise ValueError(f"split {one.split}: {one.method} comes twice")
-        other = next(iter(methods.values()), one)
-        if not np.array_equal(one.segment_of, other.segment_of):
-            raise ValueError(f"split {one.split}: {one.method} and {other.method} were not scored on the same frames")
-        methods[one.method] = one
-    return found
 
 
 def build_rows(scored: Sequence[MethodScores]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,3 +62,21 @@ class SampleFrames:
     hr: np.ndarray
     methods: dict[str, np.ndarray]
     window: tuple[int, int]
+
+
+def group_scores_by_split(scored: Sequence[MethodScores]) -> dict[str, dict[str, MethodScores]]:
+    """Group scores as split -> method -> scores, in the order of their first appearance.
+
+    Raises:
+        ValueError: If a method comes twice in a split, or if the methods of a split were not scored on the same frames.
+    """
+    found: dict[str, dict[str, MethodScores]] = {}
+    for one in scored:
+        methods = found.setdefault(one.split, {})
+        if one.method in methods:
+            raise ValueError(f"split {one.split}: {one.method} comes twice")
+        other = next(iter(methods.values()), one)
+        if not np.array_equal(one.segment_of, other.segment_of):
+            raise ValueError(f"split {one.split}: {one.method} and {other.method} were not scored on the same frames")
+        methods[one.method] = one
+    return found

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.data.frames import Ends, pad_frame_indices
+from vsr.data.frames import Ends, padded_frame_indices
 from vsr.data.masks import fill_masked_pixels
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
@@ -96,7 +96,7 @@ class Engine:
 
         Numbers beyond the ends of the movie are replaced according to the option `ends`.
         """
-        return pad_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
+        return padded_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
     def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:

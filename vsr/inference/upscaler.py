@@ -30,7 +30,7 @@ class Upscaler:
     """A trained network that upscales movies. `vsr.load` makes one from a checkpoint.
 
     Args:
-        trained: Content of the checkpoint, with scale, normalizer, degradation and ends.
+        trained: Content of the checkpoint.
         options: Options of upscaling. None values are replaced by the values of the training.
 
     Attributes:

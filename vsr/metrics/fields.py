@@ -96,7 +96,7 @@ class FramePair:
 
     @cached_property
     def gradient_mse(self) -> Tensor:
-        """Return the mean squared error of the gradient of each frame, per pixel squared."""
+        """Return the mean squared error of the gradient of each frame, in 1 / pixel^2."""
         (p_y, p_x), (y_y, y_x) = _gradient(self.sr), _gradient(self.hr)
         return _mean((p_y - y_y).square() + (p_x - y_x).square(), self._inner_mask)
 

@@ -12,7 +12,7 @@ from vsr.errors import UserError
 Activation = Literal["prelu", "relu"]
 
 
-def check_network_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
+def check_block_sizes(least: int = 1, **sizes: tuple[int, int]) -> None:
     """Check that no size given to a network's constructor is below the smallest allowed value.
 
     Args:

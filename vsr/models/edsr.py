@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_network_sizes, he_normal_
+from vsr.models.blocks import check_block_sizes, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 SMALL = 0.1  # factor on the initial weights of a layer whose output is added to something
@@ -33,7 +33,7 @@ class EDSR(Network):
 
     def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
         super().__init__()
-        check_network_sizes(width=(width, 32), blocks=(blocks, 8))
+        check_block_sizes(width=(width, 32), blocks=(blocks, 8))
         self.geometry = Geometry.frame(scale)
         self.reach = 1 + 2 * blocks + 1 + _upsampler_reach(scale)
         self.head = nn.Conv2d(channels, width, 3, padding=1)

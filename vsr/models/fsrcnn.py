@@ -16,7 +16,7 @@ from vsr.models.base import Network
 from vsr.models.blocks import (
     Activation,
     build_activation,
-    check_network_sizes,
+    check_block_sizes,
     convolution_between_phases,
     deconvolution_as_phases,
     deconvolution_reach,
@@ -136,8 +136,8 @@ class FSRCNNOriginal(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        check_network_sizes(d=(d, 56), s=(s, 12))
-        check_network_sizes(0, m=(m, 4))
+        check_block_sizes(d=(d, 56), s=(s, 12))
+        check_block_sizes(0, m=(m, 4))
         self.scale, self.border = scale, border
         self.geometry = Geometry.frame(scale)
         beyond: Literal["zeros", "replicate"] = "zeros" if border == "zero" else border

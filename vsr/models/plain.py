@@ -8,7 +8,7 @@ from torch import nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import build_activation, check_network_sizes, he_normal_
+from vsr.models.blocks import build_activation, check_block_sizes, he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
@@ -43,7 +43,7 @@ class Plain(Network):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        check_network_sizes(width=(width, 16), depth=(depth, 3))
+        check_block_sizes(width=(width, 16), depth=(depth, 3))
         self.geometry = Geometry.frame(scale)
         self.reach = depth + 2
         layers: list[nn.Module] = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, bicubic_up_clips, crop
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, bicubic_up_clips
+from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.types import TrainingFrames
 

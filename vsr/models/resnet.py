@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_network_sizes, he_normal_
+from vsr.models.blocks import check_block_sizes, he_normal_
 from vsr.models.edsr import SMALL
 from vsr.types import HRFrames, LRFrames
 
@@ -32,7 +32,7 @@ class ResNet(Network):
 
     def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        check_network_sizes(width=(width, 32), blocks=(blocks, 6))
+        check_block_sizes(width=(width, 32), blocks=(blocks, 6))
         self.geometry = Geometry.frame(scale)
         self.reach = resnet_reach(blocks)
         self.layers = ResNetLayers(channels, width, blocks, channels, scale)

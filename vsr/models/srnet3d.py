@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up_clips, crop
-from vsr.geometry import Geometry
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up_clips
+from vsr.geometry import Geometry, crop
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, build_activation, check_network_sizes, he_normal_
+from vsr.models.blocks import Activation, build_activation, check_block_sizes, he_normal_
 from vsr.types import HRClips, LRClips
 
 WINDOW = 5
@@ -108,7 +108,7 @@ class SRNet3DKim(Network):
         self.geometry = Geometry((1, scale, scale), (REACH, 0, 0))
         self.context = REACH if windows else REACH + 4
         self.reach = 6
-        check_network_sizes(width=(width, 64))
+        check_block_sizes(width=(width, 64))
         layers: list[nn.Module] = []
         for i in range(5):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_network_sizes
+from vsr.models.blocks import check_block_sizes
 from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import HRClips, LRClips
 
@@ -31,7 +31,7 @@ class Stacked(Network):
 
     def __init__(self, *, frames: int = 5, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
         super().__init__()
-        check_network_sizes(width=(width, 32), blocks=(blocks, 6))
+        check_block_sizes(width=(width, 32), blocks=(blocks, 6))
         if frames < 1 or frames % 2 == 0:
             raise UserError(f"model.frames={frames}: must be odd, an HR frame stands in the middle; type model.frames=5")
         self.frames, self.context = frames, frames // 2

@@ -130,3 +130,12 @@ def writing_file(path: Path) -> Iterator[Path]:
         raise WriteError(
             f"{path}: cannot be written ({error.strerror})", "type hydra.run.dir=FOLDER to write elsewhere"
         ) from error
+
+
+def sync_path(path: Path) -> None:
+    """Sync the content of a file, or the list of names in a folder, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

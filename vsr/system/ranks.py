@@ -30,7 +30,7 @@ def rank_count() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def join_process_group(backend: str, **where: Any) -> None:
+def join_ranks(backend: str, **where: Any) -> None:
     """Create the process group and make gloo's network thread yield its core.
 
     On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when the thread wakes while another thread holds the
@@ -51,7 +51,7 @@ def join_process_group(backend: str, **where: Any) -> None:
                 os.sched_setscheduler(int(thread.name), os.SCHED_BATCH, os.sched_param(0))
 
 
-def leave_process_group(error: BaseException | None = None) -> None:
+def leave_ranks(error: BaseException | None = None) -> None:
     """Destroy the process group, which also ends its threads.
 
     Args:

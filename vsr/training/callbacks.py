@@ -15,7 +15,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
-from vsr.degradations.resize import bicubic_up_clips, crop
+from vsr.degradations.resize import bicubic_up_clips
+from vsr.geometry import crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.system.ranks import compute_on_first_rank

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.errors import UserError
 from vsr.system.cpu import usable_cores
-from vsr.system.ranks import compute_on_first_rank, current_rank, join_process_group, leave_process_group, wait_for_all_ranks
+from vsr.system.ranks import compute_on_first_rank, current_rank, join_ranks, leave_ranks, wait_for_all_ranks
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import torchrun_rank
 from vsr.training.hardware import Placement, check_hardware
@@ -72,7 +72,7 @@ def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Pat
             _exit_with_parent(os.getppid())
             if outside.rank > 0:
                 _silence()
-            join_process_group(_backend(placed), timeout=GROUP_TIMEOUT)
+            join_ranks(_backend(placed), timeout=GROUP_TIMEOUT)
         yield Path(compute_on_first_rank(lambda: str(folder)))
         wait_for_all_ranks()
     except RuntimeError as error:
@@ -86,7 +86,7 @@ def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Pat
             torch.set_num_threads(threads)
         # NCCL would wait for ranks that are gone.
         if dist.is_initialized() and not (raised is not None and placed.accelerator == "cuda"):
-            leave_process_group(raised)
+            leave_ranks(raised)
 
 
 def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, others: list[BaseProcess]) -> None:
@@ -102,7 +102,7 @@ def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, 
         others.append(process)
     os.environ["LOCAL_RANK"] = "0"  # keeps Lightning from starting ranks
     _set_threads(placed.world)
-    join_process_group(_backend(placed), store=store, rank=0, world_size=placed.world, timeout=GROUP_TIMEOUT)
+    join_ranks(_backend(placed), store=store, rank=0, world_size=placed.world, timeout=GROUP_TIMEOUT)
 
 
 def _backend(placed: Placement) -> str:
@@ -133,10 +133,10 @@ def _rank_main(
     try:
         _set_threads(world)
         store = dist.TCPStore(HOST, port, world, is_master=False, timeout=GROUP_TIMEOUT)
-        join_process_group(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)
+        join_ranks(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)
         work(OmegaConf.create(config), Path(compute_on_first_rank(lambda: folder)))
         wait_for_all_ranks()
-        leave_process_group()
+        leave_ranks()
         status = 0
     except UserError as error:
         time.sleep(REPORT_DELAY)

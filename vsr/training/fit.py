@@ -39,7 +39,7 @@ from vsr.training.resume.checkpoints import (
     read_checkpoint,
     remove_checkpoint,
 )
-from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_run, fit_or_resume
+from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_resumed_run, fit_or_resume
 from vsr.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -81,13 +81,13 @@ class PreparedModule:
     masks: dict[str, Tensor]
 
 
-def prepare_loaders(data: SRDataModule, module: SRModule) -> None:
+def prepare_fit_loaders(data: SRDataModule, module: SRModule) -> None:
     """Configure the loaders of a data module for the network and recipe of a LightningModule."""
     network = module.network
     data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
 
 
-def prepare_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
+def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the LightningModule of a config and set its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
@@ -120,7 +120,7 @@ def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor
         module: The module to train.
         masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded; None if no weights were loaded.
     """
-    prepare_loaders(data, module)
+    prepare_fit_loaders(data, module)
     module.prepare(data.training_frames())
     module.tuning = Tuning(module.tune, module.network, masks)
 
@@ -200,7 +200,9 @@ def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path
     source = compute_on_first_rank(lambda: run_state.source(folder))
     if source is None:
         return None, 0 if any(folder.glob("events.out.*")) else None
-    first_step = compute_on_first_rank(lambda: check_same_run(source, module.card, best if run_state.chosen is None else None))
+    first_step = compute_on_first_rank(
+        lambda: check_same_resumed_run(source, module.card, best if run_state.chosen is None else None)
+    )
     log.info("resume    step %d, from %s", first_step, source)
     if current_rank() == 0 and source == last:
         complete_checkpoint(last)
@@ -230,12 +232,12 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
 
 
-def stages_before_whole(network: Cascade) -> tuple[str, ...]:
+def stages_before_whole_fit(network: Cascade) -> tuple[str, ...]:
     """Return the names of a Cascade's stages that are trained before the fit of the whole network."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
-def build_stage_module(module: SRModule, name: str, start: TwoStage) -> SRModule:
+def prepare_stage_fit(module: SRModule, name: str, start: TwoStage) -> SRModule:
     """Build the LightningModule of one stage of a Cascade; a frame network as first stage has a batch size of its own."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
@@ -244,7 +246,7 @@ def build_stage_module(module: SRModule, name: str, start: TwoStage) -> SRModule
     return stage
 
 
-def stage_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def stage_fit_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the masks (1 where a value was loaded) of a stage's tensors, by the tensors' names inside the stage."""
     own = {key: mask for key, mask in masks.items() if key.startswith(f"{name}.")}
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
@@ -279,12 +281,12 @@ def _train_stages(
     network = module.network
     assert isinstance(network, Cascade)
     fits: dict[str, FitResult] = {}
-    for name in stages_before_whole(network):
-        stage = build_stage_module(module, name, start)
+    for name in stages_before_whole_fit(network):
+        stage = prepare_stage_fit(module, name, start)
         stops: list[Callback] = [StopAtTarget(start.stop_epoch, start.stop_psnr)] if name == "first" else []
         stops += [TimeLimit(limits[name])] if name in limits else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        own = stage_masks(masks, name)
+        own = stage_fit_masks(masks, name)
         fits[name] = fit(
             cfg,
             folder / name,

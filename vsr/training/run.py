@@ -27,11 +27,11 @@ from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import budget_time_limits, resolve_budget
 from vsr.training.build import build_baselines, build_data, build_interim_rows, build_repeated_frame_row, evaluation_window
 from vsr.training.distributed import distributed_ranks
-from vsr.training.fit import fit_all_stages, prepare_module, quiet_fit_warnings
+from vsr.training.fit import fit_all_stages, prepare_fit_module, quiet_fit_warnings
 from vsr.training.modules.base import SRModule
 from vsr.training.report import training_report_figure, training_report_table
 from vsr.training.resume.state import RunState
-from vsr.training.run_folder import relative_to_cwd, run_in_folder
+from vsr.training.run_folder import folder_relative_to_cwd, run_in_folder
 from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     data = build_data(cfg)
     data.check_window(evaluation_window(cfg))
     cfg, planned = resolve_budget(cfg, folder, data, run_state)
-    prepared = prepare_module(cfg, data)
+    prepared = prepare_fit_module(cfg, data)
     module, report = prepared.module, prepared.report
     axes = {"clips": "B,C,T,H,W", "window": "t,y,x"}
     text = OmegaConf.to_yaml(cfg, resolve=True)
@@ -202,7 +202,7 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
-    folder = relative_to_cwd(folder)
+    folder = folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
     return "\n".join(lines)

@@ -113,7 +113,8 @@ def _results(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, RecursionError):
         pass
     raise UserError(
-        f"{path}: is damaged; remove it and type resume={relative_to_cwd(folder)}, which writes it again from the checkpoints"
+        f"{path}: is damaged; remove it and type resume={folder_relative_to_cwd(folder)}, "
+        "which writes it again from the checkpoints"
     )
 
 
@@ -124,15 +125,15 @@ def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
         text += f"; {requeue_slurm_job()}"
     if run_has_checkpoint(folder):
         return f"{text}; saved at {run_state.saved}; to continue: {_command(folder)}"
-    here = shlex.quote(str(relative_to_cwd(folder)))
+    here = shlex.quote(str(folder_relative_to_cwd(folder)))
     return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"
 
 
 def _command(folder: Path) -> str:
     """Return the command that resumes a run, as typed in a shell."""
-    return shlex.join(["vsr", "train", f"resume={relative_to_cwd(folder)}"])
+    return shlex.join(["vsr", "train", f"resume={folder_relative_to_cwd(folder)}"])
 
 
-def relative_to_cwd(folder: Path) -> Path:
+def folder_relative_to_cwd(folder: Path) -> Path:
     """Return a folder below the working directory as a relative path, any other folder unchanged."""
     return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder

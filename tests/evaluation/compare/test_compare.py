@@ -18,7 +18,7 @@ from tests.processes import run_process
 from vsr.commands.compare import compare_command
 from vsr.errors import UserError
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import find_runs, keys_distinguishing_runs
+from vsr.evaluation.compare.runs import find_compared_runs, keys_distinguishing_runs
 from vsr.evaluation.compare.table import build_comparison_table
 from vsr.evaluation.report.style import style_png
 
@@ -95,7 +95,7 @@ def test_what_sets_runs_apart_is_found(tmp_path: Path, typed: bool) -> None:
         write(tmp_path / "b", typed=typed, recipe__rate=1e-2, recipe__batch=8),
         write(tmp_path / "c", typed=typed, seed=3, recipe__rate=1e-2, recipe__batch=16),
     ]
-    assert sorted(keys_distinguishing_runs(find_runs(folders))) == ["recipe.batch", "recipe.rate"]
+    assert sorted(keys_distinguishing_runs(find_compared_runs(folders))) == ["recipe.batch", "recipe.rate"]
 
 
 def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None
     results = json.loads((other / "results.json").read_text())
     results["config"]["recipe"]["batch"] = 32
     (other / "results.json").write_text(json.dumps(results))
-    assert keys_distinguishing_runs(find_runs([one, other])) == ["recipe.batch"]
-    assert [entry.values for entry in build_comparison_table(find_runs([one, other])).entries] == [("16",), ("32",)]
+    assert keys_distinguishing_runs(find_compared_runs([one, other])) == ["recipe.batch"]
+    assert [entry.values for entry in build_comparison_table(find_compared_runs([one, other])).entries] == [("16",), ("32",)]
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_sets_that_are_not_comparable_stand_apart(tmp_path: Path, capsys: pytest
 def test_what_is_no_run_is_refused(tmp_path: Path, prepare: Any, message: str) -> None:
     prepare(tmp_path / "x")
     with pytest.raises(UserError, match=message):
-        find_runs([tmp_path / "x"])
+        find_compared_runs([tmp_path / "x"])
     run = write(tmp_path / "run")
     with pytest.raises(UserError, match="is given twice"):
-        find_runs([run, run])
+        find_compared_runs([run, run])
 
 
 def test_the_page_asks_nobody_for_anything_and_shows_names_as_they_are(tmp_path: Path) -> None:

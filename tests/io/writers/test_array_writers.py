@@ -78,7 +78,7 @@ def write_all(path: Path, template: OutputTemplate, frames: np.ndarray, block: i
 
 
 def convert(source: Path, target: Path, variable: str | list[str] | None = None, axes: str | None = None) -> OutputTemplate:
-    """Result of template_from_file and open_array_sink, then what a reader finds, which must be what was written; nothing else is left."""
+    """Result of template_from_file and open_array_sink, as a reader finds it; it must be what was written, alone."""
     template = template_from_file(source, variable, axes, SCALE, "made finer", suffix=target.suffix)
     frames = enlarged(frames_of(source, variable, axes))
     write_all(target, template, frames)

@@ -24,7 +24,7 @@ from vsr.system.lock import FolderInUse, locked_folder
 from vsr.system.signals import Stopped
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
-from vsr.training.resume.state import check_same_run
+from vsr.training.resume.state import check_same_resumed_run
 
 QUICK = [*TINY_CLIMATE, "recipe.patch=8", "recipe.batch=4", "recipe.steps=5", "epochs=4", "checkpoint_seconds=null"]
 STAGES = [*QUICK, "model=joint", "init=two_stage", "init.epochs=2", "epochs=2", "recipe.batch=2"]
@@ -158,17 +158,17 @@ def test_a_recipe_in_the_words_of_before_is_the_same_run(tmp_path: Path) -> None
     for key in ("gradient", "spectral", "temporal", "finetune"):
         del recipe[key]
     torch.save(content, old)
-    assert check_same_run(old, card) == 5
+    assert check_same_resumed_run(old, card) == 5
     recipe["residual"] = False
     torch.save(content, old)
     with pytest.raises(
         UserError, match="was saved with recipe.residual=none, not bicubic; type recipe.residual=none to continue"
     ):
-        check_same_run(old, card)
+        check_same_resumed_run(old, card)
     recipe["residual"] = "linear"
     torch.save(content, old)
     with pytest.raises(UserError, match="old.ckpt: recipe.residual=linear is gone"):
-        check_same_run(old, card)
+        check_same_resumed_run(old, card)
 
 
 def test_a_run_goes_on_in_a_folder_that_was_moved(steps: Steps, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _read_run_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_run(folder: Path, label: str | None = None) -> Run:
+def read_compared_run(folder: Path, label: str | None = None) -> Run:
     """Read the finished training run in a folder. Raises UserError if the folder has no such run."""
     results = _read_run_json(folder / "results.json")
     if not {"config", "rows", "protocol", "history"} <= set(results):
@@ -119,7 +119,7 @@ def read_run(folder: Path, label: str | None = None) -> Run:
     return Run(label or str(folder), folder, results, typed, choices)
 
 
-def find_runs(paths: Sequence[Path]) -> list[Run]:
+def find_compared_runs(paths: Sequence[Path]) -> list[Run]:
     """Find and read the training runs in folders; a folder may be a run, a sweep, or hold runs at any depth.
 
     Raises:
@@ -130,12 +130,12 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; type folders of runs, as in runs/fsrcnn-climate/*")
         if (path / "sweep.json").exists():
-            found += read_sweep_runs(path)
+            found += read_compared_sweep(path)
         elif (path / "results.json").exists():
-            found.append(read_run(path))
+            found.append(read_compared_run(path))
         else:
             inside = sorted(file.parent for file in path.rglob("results.json"))
-            runs = [read_run(folder) for folder in inside if "history" in _read_run_json(folder / "results.json")]
+            runs = [read_compared_run(folder) for folder in inside if "history" in _read_run_json(folder / "results.json")]
             if not runs:
                 raise UserError(f"{path}: holds no training run that has come to its end")
             found += runs
@@ -149,14 +149,14 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return found
 
 
-def read_sweep_runs(path: Path) -> list[Run]:
+def read_compared_sweep(path: Path) -> list[Run]:
     """Read the finished, failed and stopped runs of a sweep; the label of a run is its number in the sweep."""
     found: list[Run] = []
     for slot in _read_run_json(path / "sweep.json").get("jobs", []):
         label = str(slot["number"])
         folder = path / label
         if slot["state"] == "ok" and (folder / "results.json").exists():
-            found.append(read_run(folder, label))
+            found.append(read_compared_run(folder, label))
         elif slot["state"] in ("failed", "stopped"):
             typed, state, error = tuple(slot["values"]), slot["state"], slot["error"]
             found.append(Run(label, folder, typed=typed, state=state, error=error, epoch_scores=_read_epoch_scores(folder)))

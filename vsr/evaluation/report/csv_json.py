@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
-from vsr.evaluation.rows import Row, group_scores_by_split, row_score_names
-from vsr.evaluation.scored import MethodScores
+from vsr.evaluation.rows import Row, row_score_names
+from vsr.evaluation.scored import MethodScores, group_scores_by_split
 from vsr.metrics.definitions import DEFINITIONS
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"

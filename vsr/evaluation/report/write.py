@@ -17,8 +17,8 @@ from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import table_latex, table_markdown
-from vsr.evaluation.rows import Row, build_rows, group_scores_by_split
-from vsr.evaluation.scored import MethodScores, SampleFrames
+from vsr.evaluation.rows import Row, build_rows
+from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_split
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:

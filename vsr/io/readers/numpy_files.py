@@ -103,7 +103,7 @@ class NpzReader(ArrayReader):
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
-        """Return a reader for any zip file, as the Zarr reader is asked first; return None for any other file."""
+        """Return a reader for a zip file, None for any other file. The Zarr reader is asked first and takes its own zip files."""
         return cls(path) if is_numpy_zip(head) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.writers.template import OutputTemplate
+from vsr.system.files import sync_path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -206,7 +207,7 @@ class OutputProgress:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self.path)
-            sync_output(self.path.parent)
+            sync_path(self.path.parent)
         self.done, self.state = done, state
 
     def finish(self) -> None:
@@ -219,7 +220,7 @@ class OutputProgress:
             elif self.partial.is_dir():
                 _remove(self.target)
             os.replace(self.partial, self.target)
-            sync_output(self.target.parent)
+            sync_path(self.target.parent)
             _remove(old)
             self.path.unlink(missing_ok=True)
         self.close()
@@ -252,15 +253,6 @@ def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
         raise UserError(
             f"{target}: cannot be written ({error}){kept}; check the disk and type the same command again, or type output=PATH"
         ) from error
-
-
-def sync_output(path: Path) -> None:
-    """Sync the content of a file, or the list of names in a folder, to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import bytes_text
-from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, sync_output, writing_errors
+from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
 from vsr.io.writers.template import ITEM, OutputTemplate
+from vsr.system.files import sync_path
 
 FLOAT = np.dtype("<f4")
 BAND = 2**24  # bytes that are rewritten together where the values of a frame are strewn over the file
@@ -159,7 +160,7 @@ class ContiguousSink(Sink):
         partial, spare = self._journal.partial, self._journal.spare
         with writing_errors(self._journal.target, self.done):
             self._writer.pack(partial, spare, self._template)
-            sync_output(spare)
+            sync_path(spare)
             # Said before it is so: a kill right after the move must not make the result look like a damaged partial.
             self._journal.record(self.done, packed=spare.stat().st_size)
             os.replace(spare, partial)

@@ -16,8 +16,9 @@ import torch
 from vsr.degradations.resize import bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
-from vsr.io.writers.base import OutputProgress, Sink, sync_output, writing_errors
+from vsr.io.writers.base import OutputProgress, Sink, writing_errors
 from vsr.io.writers.video.source import Beside, Source
+from vsr.system.files import sync_path
 
 LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 # MATLAB's rgb2ycbcr, as the luma of training data (`read_picture`): codes 0..255 -> Y in 16..235, Cb and Cr in 16..240.
@@ -127,10 +128,10 @@ class PictureSink(Sink):
                 pixels = self._pixels(sr.astype(np.float64), beside, facts)
                 file = self.journal.partial / self.names[self.done] if self.folder else self.journal.partial
                 file.write_bytes(_encode_picture(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts))
-                sync_output(file)
+                sync_path(file)
                 self.done += 1
             if self.folder:
-                sync_output(self.journal.partial)
+                sync_path(self.journal.partial)
         self.journal.record(self.done)
 
     def flush(self) -> None:

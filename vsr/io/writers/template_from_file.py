@@ -34,7 +34,7 @@ def template_from_file(
         variable: Name of the array, or names of the arrays that become channels; None as in `open_movie`.
         axes: Letter of each index, from n, c, t, y, x; None as in `open_movie`.
         scale: SR pixels per LR pixel, along rows and along columns.
-        history: A line for the attribute `history`, without a time of day where equal runs shall give equal files.
+        history: A line for the attribute `history`. A line with the time of day makes the files of equal runs differ.
         suffix: Suffix of the output; None for the suffix of the input.
         max_bytes: The largest size as float32 that the input may declare.
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store
-from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, sync_output, writing_errors
+from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
 from vsr.io.writers.contiguous import FLOAT, to_contiguous_order
 from vsr.io.writers.template import ITEM, OutputTemplate
+from vsr.system.files import sync_path
 
 CHUNK = 2**23  # bytes of frames that are compressed together
 LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
@@ -107,10 +108,10 @@ class ZarrSink(Sink):
         with writing_errors(self._journal.target, self._journal.done):
             for file in self._chunk_files():
                 if file.exists():  # a chunk of missing values alone is not stored
-                    sync_output(file)
+                    sync_path(file)
                     folders |= {folder for folder in file.parents if folder.is_relative_to(self._journal.partial)}
             for folder in folders:
-                sync_output(folder)
+                sync_path(folder)
         self._journal.record(self._stored)
         self._unsynced = []
 
@@ -192,8 +193,8 @@ def _json(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def _sync_tree(path: Path) -> None:
     for folder, _, names in os.walk(path):
         for name in names:
-            sync_output(Path(folder) / name)
-        sync_output(Path(folder))
+            sync_path(Path(folder) / name)
+        sync_path(Path(folder))
 
 
 def _version(template: OutputTemplate) -> int:

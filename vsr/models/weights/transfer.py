@@ -44,7 +44,7 @@ class TensorSource:
 
 
 def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
-    """Return the parameters of a network by name, without the `network.` of wrappers in the names."""
+    """Return the parameters of a network by name, without the prefix `network.` of wrappers."""
     return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
 
 
@@ -79,7 +79,7 @@ def unwrap_network(network: Network) -> Network:
 
 
 def last_layer_names(network: Network) -> list[str]:
-    """Return the tensor names of the last convolution and of the layers behind it, without the `network.` of wrappers."""
+    """Return the tensor names of the last convolution and the layers behind it, without the prefix `network.` of wrappers."""
     names = list(parameters_by_name(network))
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][

@@ -21,7 +21,7 @@ from vsr.errors import UserError, WriteError
 from vsr.system.files import replacing_file
 from vsr.system.ranks import current_rank
 from vsr.training.budget.plan import OVERTIME, StepRate, plan_budget
-from vsr.training.budget.step_time import epoch_ratios, measure_fit_rates, total_rate
+from vsr.training.budget.step_time import epoch_ratios, measure_fit_rates, total_step_rate
 from vsr.training.hardware import fastest_precision, hardware_placement
 from vsr.training.resume.state import RunState, config_differences
 
@@ -98,7 +98,7 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, StepRate], known: Mapping[
     if not rates:
         return {"fits": {}, "settled": dict(known)}
     seconds = parse_duration(cfg.budget)
-    whole = plan_budget(total_rate(cfg, rates), seconds)
+    whole = plan_budget(total_step_rate(cfg, rates), seconds)
     epochs = {name: max(1, int(whole.epochs * ratio)) for name, ratio in epoch_ratios(cfg, rates).items()}
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}
     if "first" in epochs:

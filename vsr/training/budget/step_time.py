@@ -26,7 +26,14 @@ from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training
 from vsr.training.budget.plan import StepRate
 from vsr.training.build import build_data, evaluation_window
 from vsr.training.callbacks import History
-from vsr.training.fit import build_stage_module, prepare_fit, prepare_module, quiet_fit_warnings, stage_masks, stages_before_whole
+from vsr.training.fit import (
+    prepare_fit,
+    prepare_fit_module,
+    prepare_stage_fit,
+    quiet_fit_warnings,
+    stage_fit_masks,
+    stages_before_whole_fit,
+)
 from vsr.training.hardware import check_single_process_hardware, with_hardware_precision
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
@@ -106,13 +113,13 @@ def measure_fit_rates(
     place = Path(tempfile.mkdtemp()) if folder is None or current_rank() > 0 else folder / ".timing"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        start = prepare_module(cfg, data)
+        start = prepare_fit_module(cfg, data)
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Cascade)
-            for name in stages_before_whole(module.network):
-                stage = build_stage_module(module, name, start.start)
-                found[name] = _fit_rate(cfg, data, stage, stage_masks(start.masks, name), place / name, run_state)
+            for name in stages_before_whole_fit(module.network):
+                stage = prepare_stage_fit(module, name, start.start)
+                found[name] = _fit_rate(cfg, data, stage, stage_fit_masks(start.masks, name), place / name, run_state)
                 module.network.first.requires_grad_(module.network.trains == "both")
         if cfg.epochs > 0 and module.trainable:
             found["whole"] = _fit_rate(cfg, data, module, start.masks, place / "whole", run_state)
@@ -153,7 +160,7 @@ def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 
-def total_rate(cfg: DictConfig, found: Mapping[str, StepRate]) -> StepRate:
+def total_step_rate(cfg: DictConfig, found: Mapping[str, StepRate]) -> StepRate:
     """Return the sum of the rates of all fits of a run, each weighted by its `epoch_ratios`."""
     parts = epoch_ratios(cfg, found)
     return StepRate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
@@ -183,4 +190,4 @@ def measure_step_rate(cfg: DictConfig, data: SRDataModule) -> StepRate:
     found = measure_fit_rates(cfg, data)
     if not found:
         raise UserError(f"{cfg.name}: there is nothing to train, and so nothing to measure; name another model")
-    return total_rate(cfg, found)
+    return total_step_rate(cfg, found)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vsr.degradations.consistency import Consistency, apply_consistency
-from vsr.degradations.resize import crop
 from vsr.errors import UserError
-from vsr.geometry import Triple
+from vsr.geometry import Triple, crop
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores

@@ -189,7 +189,7 @@ def fit_or_resume(
         raise
 
 
-def check_same_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
+def check_same_resumed_run(path: Path, card: dict[str, Any], best: Path | None = None) -> int:
     """Check that a checkpoint belongs to this config and data, and return its step.
 
     Args:

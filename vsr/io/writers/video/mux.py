@@ -13,7 +13,7 @@ from typing import Any
 from vsr.errors import UserError
 from vsr.io.readers.isolated.parent import run_in_child
 from vsr.io.writers.video.aspect import write_matroska_aspect
-from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, ffmpeg_errors_as_os, segment_packets
+from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, segment_errors_as_os, segment_packets
 
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # Tags that a container writes for itself, or that tell of the input's streams.
@@ -118,7 +118,7 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
     import av
 
     encoding = companions.encoding
-    with ffmpeg_errors_as_os():
+    with segment_errors_as_os():
         options = {"protocol_whitelist": "file"}
         with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
             muxer = MUXERS[encoding.suffix]

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vsr.io.readers.heartbeat import send_heartbeat
-from vsr.io.writers.base import sync_output
 from vsr.io.writers.video.layout import Layout
+from vsr.system.files import sync_path
 
 # Times in a piece are later by this many ticks: its container knows no negative ones, and decoding starts before showing.
 SHIFT = 2**32
@@ -170,7 +170,7 @@ class Segments:
         if written != self.open:
             raise OSError(f"{written} of {self.open} frames were stored")
         os.replace(self.folder / "open.part", self.folder / f"{self.count:06}.nut")
-        sync_output(self.folder)
+        sync_path(self.folder)
         self._file, self._container, self._stream, self.open = None, None, None, 0
         self.count += 1
 
@@ -196,7 +196,7 @@ def segment_packets(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def ffmpeg_errors_as_os() -> Iterator[None]:
+def segment_errors_as_os() -> Iterator[None]:
     """Turn errors of ffmpeg in the `with` block into OSError."""
     import av
 

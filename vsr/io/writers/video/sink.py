@@ -13,12 +13,13 @@ import numpy as np
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.video_stream import VideoFacts
-from vsr.io.writers.base import OutputProgress, Sink, sync_output, writing_errors
+from vsr.io.writers.base import OutputProgress, Sink, writing_errors
 from vsr.io.writers.video.layout import BT709, Layout
 from vsr.io.writers.video.mux import Companions, mux_video
 from vsr.io.writers.video.planes import Colours
-from vsr.io.writers.video.segments import Encoding, Segments, ffmpeg_errors_as_os
+from vsr.io.writers.video.segments import Encoding, Segments, segment_errors_as_os
 from vsr.io.writers.video.source import Beside
+from vsr.system.files import sync_path
 
 PIECE_BYTES = 2**28
 SHORTEST_PIECE, LONGEST_PIECE = 64, 256
@@ -124,9 +125,9 @@ class VideoSink(Sink):
             count = mux_video(self.segments.paths(), self.companions, whole, self.comment, stop)
             if count != self.done:
                 raise ValueError(f"{whole}: {count} of {self.done} frames arrived")
-            sync_output(whole)
+            sync_path(whole)
             whole.replace(self.path)
-            sync_output(self.path.parent)
+            sync_path(self.path.parent)
         self.journal.start_over()
         self.close()
 
@@ -145,7 +146,7 @@ class VideoSink(Sink):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with writing_errors(self.path, self.journal.done), ffmpeg_errors_as_os():
+        with writing_errors(self.path, self.journal.done), segment_errors_as_os():
             yield
 
 

@@ -110,7 +110,7 @@ class VideoSource(Source):
 
     @cached_property
     def length(self) -> int:
-        """Return the number of frames that the container declares, or else of its packets, counted in the whole file."""
+        """Return the number of frames that the container declares; without one, count the packets of the whole file."""
         stream = self.stream
         count = stream.facts.frames or len(stream.times()[0])
         return count if stream.frames is None else min(count, stream.frames)
