@@ -66,8 +66,8 @@ def begin(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     """The same in a process of its own, that can be killed."""
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
-        code = "import sys; from pathlib import Path; from vsr.commands.app import run_sweep; "
-        code += "sys.exit(run_sweep(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))"
+        code = "import sys; from pathlib import Path; from vsr.commands.app import run_sweep_app; "
+        code += "sys.exit(run_sweep_app(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))"
         command = [sys.executable, "-c", code, str(FAKE), str(CONF), "-m", *arguments, "hydra.sweep.dir=sweep"]
         return start_process(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
 

@@ -313,9 +313,9 @@ def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(
 READING = """
 import re, sys, threading, time
 from pathlib import Path
-from vsr.io.readers.open import scan
+from vsr.io.readers.open import scan_file
 from vsr.io.readers.isolated.parent import run_in_child
-scan(Path(sys.argv[1]))
+scan_file(Path(sys.argv[1]))
 if sys.argv[2] == "hangs":  # in C, and the interpreter with it, for centuries
     threading.Thread(target=run_in_child, args=(Path("a"), re.match, "(a+)+$", "a" * 99 + "b"), daemon=True).start()
 print("read", flush=True)

@@ -674,7 +674,7 @@ def test_hdf5_left_open_by_a_killed_writer(tmp_path: Path) -> None:
     refused(path, "or was killed while it had; .*type: h5clear --status FILE")
     write_h5(path)
     with h5py.File(path, "r+"):
-        code = f"from vsr.io.readers.open import scan; from pathlib import Path; scan(Path({str(path)!r}))"
+        code = f"from vsr.io.readers.open import scan_file; from pathlib import Path; scan_file(Path({str(path)!r}))"
         done = run_process([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "another program has it open" in done.stderr
 

@@ -27,11 +27,11 @@ CHILD = """
 import pickle, sys, time
 from pathlib import Path
 import numpy as np
-from vsr.io.writers.open import array_sink
+from vsr.io.writers.open import open_array_sink
 folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 template = pickle.loads((folder / "template.pickle").read_bytes())
 n, c, t, y, x = template.shape
-with array_sink(folder / name, template, identity={"checkpoint": "abc"}) as sink:
+with open_array_sink(folder / name, template, identity={"checkpoint": "abc"}) as sink:
     print("from", sink.done, flush=True)
     while sink.done < n * t:
         sink.write(sink.done, np.random.default_rng(sink.done).random((1, c, y, x), np.float32))
@@ -109,7 +109,7 @@ EVERY_MOMENT = """
 import os, pickle, signal, sys
 from pathlib import Path
 import numpy as np
-from vsr.io.writers.open import array_sink
+from vsr.io.writers.open import open_array_sink
 folder, ending = Path(sys.argv[1]), sys.argv[2]
 template = pickle.loads((folder / "template.pickle").read_bytes())
 n, c, t, y, x = template.shape
@@ -132,7 +132,7 @@ def run(target, die_at):
     os.fsync = lambda handle: None  # a kill loses nothing that the operating system has
     for name in ("fsync", "replace", "pwrite", "unlink", "ftruncate", "posix_fallocate", "open"):
         setattr(os, name, counted(getattr(os, name)))
-    with array_sink(target, template, identity={}) as sink:
+    with open_array_sink(target, template, identity={}) as sink:
         while sink.done < n * t:
             sink.write(sink.done, frames[sink.done:sink.done + 5])
             sink.flush()
@@ -172,11 +172,11 @@ STREAMED = """
 import pickle, resource, sys
 from pathlib import Path
 import numpy as np
-from vsr.io.writers.open import array_sink
+from vsr.io.writers.open import open_array_sink
 folder = Path(sys.argv[1])
 for path in sorted(folder.glob("*.pickle")):
     template = pickle.loads(path.read_bytes())
-    with array_sink(folder / path.stem, template, identity={}) as sink:
+    with open_array_sink(folder / path.stem, template, identity={}) as sink:
         frames = np.zeros((50, *(template.shape[i] for i in (1, 3, 4))), np.float32)
         sink.write(0, frames)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -156,13 +156,13 @@ import pickle, resource, sys
 from pathlib import Path
 import numpy as np
 from vsr.errors import UserError
-from vsr.io.writers.open import array_sink
+from vsr.io.writers.open import open_array_sink
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 folder = Path(sys.argv[1])
 for path in sorted(folder.glob("*.pickle")):
     template = pickle.loads(path.read_bytes())
     try:
-        with array_sink(folder / path.stem, template, identity={}) as sink:
+        with open_array_sink(folder / path.stem, template, identity={}) as sink:
             for i in range(template.frames):
                 frame = np.zeros((100, 200)) if i < 3 else np.random.default_rng(i).random((100, 200))
                 sink.write(i, frame.astype(np.float32)[None, None])

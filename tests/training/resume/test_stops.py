@@ -205,15 +205,15 @@ print("kept", read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"],
 ballast.unlink()
 when = 0
 from vsr.training import run as module
-figure = module.comparison_figure
+figure = module.training_report_figure
 def filling(*arguments):
     fill()
     figure(*arguments)
-module.comparison_figure = filling
+module.training_report_figure = filling
 attempt([*QUICK, "resume=auto"])
 print("results", (run / "results.json").exists(), sorted(p.suffix for p in run.glob(".*")), flush=True)
 ballast.unlink()
-module.comparison_figure = figure
+module.training_report_figure = figure
 attempt([*QUICK, "resume=auto"])
 train_here(large / "whole", QUICK)
 from vsr.training.tensorboard import Dashboard

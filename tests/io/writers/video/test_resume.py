@@ -25,12 +25,12 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.io.writers.video.fakes import nearest
 from vsr.errors import UserError
-from vsr.io.writers.open import stream_pair
+from vsr.io.writers.open import open_stream_pair
 
 source, target, stop, flush, limit = Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-lr, sink = stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
+lr, sink = open_stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
 print(sink.done, flush=True)
 try:
     for start, frames in lr.blocks(7, sink.done):
