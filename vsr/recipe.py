@@ -15,7 +15,8 @@ class Recipe:
     """Settings of training: loss, optimizer (Adam), schedule, batches and the form of the output.
 
     Attributes:
-        loss: Training loss on frames in the unit interval; with a residual, it is divided by the residual's rms.
+        loss: Training loss on frames in the unit interval; with a residual, it is divided by the residual's rms. A name, or a
+            `torch.nn.Module` of a plugin with forward(sr, hr, mask), which returns the mean over the pixels where mask is 1.
         gradient: Weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
         spectral: Weight of the loss on amplitudes of Fourier modes.
         temporal: Weight of the loss on differences of consecutive frames (movie networks).

@@ -88,7 +88,7 @@ def test_a_real_video(script: Script, movie: Path) -> None:
         (["lrr=1"], ["lrr: unknown key"]),
         (["sclae=3"], ["sclae: unknown key; did you mean 'scale'?"]),
         (["recipe.rat=1"], ["recipe.rat: unknown key; did you mean 'rate'?"]),
-        (["model=fsrcn"], ["model=fsrcn: there is none; did you mean 'fsrcnn'?"]),
+        (["model=fsrcn"], ["model=fsrcn: no such config; did you mean 'fsrcnn'?"]),
         (["modle=fsrcnn"], ["modle: unknown key; did you mean 'model'?"]),
         (["scale=two"], ["scale: Value 'two'"]),
         (["scale=5"], ["scale=5", "type scale=2"]),

@@ -27,7 +27,7 @@ from vsr.version import __version__
         ("upscale model=fsrcnn", "error: model: is no key of upscale; a checkpoint names its own, type checkpoint=FILE"),
         ("train --epochs 3", "error: --epochs: unknown option; type epochs=3"),
         ("train lr=1e-3", "error: lr: unknown key; did you mean 'recipe.rate'?"),
-        ("train model=FSRCNN", "error: model=FSRCNN: there is none; did you mean 'fsrcnn'?"),
+        ("train model=FSRCNN", "error: model=FSRCNN: no such config; did you mean 'fsrcnn'?"),
         ("train epochs", "error: epochs: has no value; type epochs=VALUE"),
         ("train --config-dir nowhere", "error: --config-dir nowhere: no such folder"),
         ("train +trainer.max_epochs=3", "error: trainer.max_epochs: is decided by vsr; type epochs=N"),

@@ -114,8 +114,8 @@ def test_values_that_do_not_go_together_do_not_keep_others_from_running(run: Run
     ("arguments", "message"),
     [
         (["model=srcnn,fsrcnn", "lrr=1"], "error: lrr: unknown key"),
-        (["model=srcn,fsrcn"], "error: none of the 2 jobs can run; the first: model=srcn: model=srcn: there is none"),
-        (["seed=0,1", "hydra/launcher=jobli"], "error: hydra/launcher=jobli: there is none; joblib and submitit_slurm need"),
+        (["model=srcn,fsrcn"], "error: none of the 2 jobs can run; the first: model=srcn: model=srcn: no such config"),
+        (["seed=0,1", "hydra/launcher=jobli"], "error: hydra/launcher=jobli: no such launcher; joblib and submitit_slurm need"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(run: Run, arguments: list[str], message: str) -> None:

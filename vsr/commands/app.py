@@ -28,6 +28,7 @@ from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
 from vsr.config.messages import missing_choice_message, one_line_message
 from vsr.config.overrides import options_before_overrides
+from vsr.config.plugins import apply_plugins, group_choices, take_plugins
 from vsr.config.run_record import RECORD, expand_recorded_overrides
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
@@ -56,11 +57,12 @@ def run_hydra_app(name: str, task: Task) -> None:
         name: Name of the command: "train", "evaluate" or "upscale".
         task: Function that is called with the config and the output folder.
     """
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(_help(name))
-        return
     try:
-        arguments = expand_recorded_overrides(sys.argv[1:]) if name == "train" else sys.argv[1:]
+        arguments = take_plugins(sys.argv[1:])
+        if {"--help", "-h"} & set(arguments):
+            print(_help(name))
+            return
+        arguments = expand_recorded_overrides(arguments) if name == "train" else arguments
         arguments = options_before_overrides(name, arguments)
         sys.argv[1:] = _arguments_of_rank(_quote_paths(arguments, several=name == "evaluate"))
     except UserError as error:
@@ -85,7 +87,7 @@ def run_hydra_app(name: str, task: Task) -> None:
     except (TypeError, ValueError) as error:  # raised by Hydra for a choice that is not a name
         if composed:
             raise
-        _fail(missing_choice_message(CONF) or one_line_message(error, CONF, name))
+        _fail(missing_choice_message() or one_line_message(error, CONF, name))
     except OSError as error:
         _fail(_describe_unwritable(error))
     except KeyboardInterrupt:
@@ -103,6 +105,7 @@ def _run(name: str, task: Task, cfg: DictConfig) -> None:
             raise UserError("hydra.mode: type -m to sweep")
         if cfg.get("hparams_search") is not None:
             raise UserError("hparams_search: a search is of many runs; type -m with it")
+        apply_plugins(cfg)
         check_config(cfg)
         task(cfg, folder)
     except FolderInUse as error:
@@ -194,7 +197,7 @@ def _help(name: str) -> str:
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
     lines = [main.splitlines()[0].lstrip("# ")]
     for group, default in groups:
-        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        choices = group_choices(group)
         if group == "hydra" or len(choices) + (default == "null") < 2:
             continue
         if len(lines) == 1:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vsr.config.plugins import open_announced_plugins, open_plugins, plugin_names
 from vsr.errors import UserError, error_suggestion
 from vsr.inference.export import FORMATS
 
-KEYS = ("checkpoint", "format", "output", "overwrite", "consistency")
+KEYS = ("checkpoint", "format", "output", "overwrite", "consistency", "plugins")
 HELP = """\
 Write a trained network for other programs: vsr export checkpoint=FILE format=FORMAT
 
@@ -19,6 +20,7 @@ Keys (key=value):
   output: null       # null: the checkpoint's name with .onnx, .safetensors or .torchscript
   overwrite: false   # replace a file that is there
   consistency: null  # none: the network alone, of a checkpoint that was trained with consistency=...
+  plugins: []        # packages whose classes the checkpoint may name
 
 What is written takes LR frames and gives SR frames, both in physical units. It is compared with the network before.
 Needs: pip install 'vsr-movies[export]'"""
@@ -57,6 +59,7 @@ def _parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         "output": output,
         "overwrite": overwrite == "true",
         "consistency": consistency,
+        "plugins": plugin_names(given.get("plugins", "")),
     }
 
 
@@ -66,6 +69,8 @@ def export_command(arguments: Sequence[str]) -> None:
         print(HELP)
         return
     given = _parse_arguments(arguments)
+    open_announced_plugins()
+    open_plugins(given.pop("plugins"))
     from vsr.inference.export.checkpoint import export_checkpoint  # torch only now
 
     print("\n".join(export_checkpoint(**given).lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from vsr.config.duration import check_budget_duration
 from vsr.config.monitor import MONITORS
 from vsr.config.overrides import overridden_keys
+from vsr.config.plugins import find_source, is_plugin_target
 from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 
@@ -97,7 +99,8 @@ def check_config(cfg: DictConfig) -> None:
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
         raise UserError(LINEAR_FILTER_REMOVED)  # before the check of types, which does not know the word any more
     for path, node in _nodes(plain, ()):
-        nested = path[0] in SUPPLIED and str(node["_target_"]).startswith(("vsr.data.", "vsr.models."))
+        target = str(node["_target_"])
+        nested = path[0] in SUPPLIED and (target.startswith(("vsr.data.", "vsr.models.")) or is_plugin_target(target))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
     _check_choices(plain)
     _check_trainer(plain.get("trainer") or {})
@@ -229,11 +232,11 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
         raise UserError(f"{where}.{odd[0]}: only _target_ is understood here; remove it")
     if target in FOREIGN:
         return
-    if not isinstance(target, str) or not target.startswith(OWN_MODULES):
-        raise UserError(f"{where}._target_={target}: not a class that a config may name (vsr's own, {', '.join(FOREIGN)})")
+    if not isinstance(target, str) or not (target.startswith(OWN_MODULES) or is_plugin_target(target)):
+        raise UserError(f"{where}._target_={target}: not a class that a config may name{_plugin_advice(target)}")
     known = signature_parameters(target)
     if known is None:
-        raise UserError(f"{where}._target_={target}: there is no such class")
+        raise UserError(f"{where}._target_={target}: no such class{_source_advice(target)}")
     for key, value in node.items():
         if key == "_target_":
             continue
@@ -246,6 +249,19 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
     missing = [name for name, parameter in known.items() if parameter.required and name not in node and name not in supplied]
     if missing and not where.startswith("callbacks"):
         raise UserError(f"{where}.{missing[0]}: needed by {target}; type {where}.{missing[0]}=VALUE")
+
+
+def _plugin_advice(target: Any) -> str:
+    package, dot, _ = str(target).partition(".")
+    if not dot or package in ("vsr", "lightning", "torch", *sys.stdlib_module_names):
+        return f" (known: classes of vsr, {', '.join(FOREIGN)})"
+    return f"; type plugins=[{package}] if you trust the code of that package"
+
+
+def _source_advice(target: str) -> str:
+    module, _, name = target.rpartition(".")
+    path = find_source(module)
+    return f" ({module} is no Python module)" if path is None else f" (class {name} is not in {path})"
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config.check import check_config
 from vsr.config.messages import one_line_message
+from vsr.config.plugins import apply_plugins, split_config_dir
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 
@@ -54,6 +55,7 @@ class SweepCommand:
         intervals: Ranges of a search by key.
         sweep: Overrides of the sweep itself, such as hydra.sweep.dir=FOLDER.
         jobs: Number of runs at a time.
+        options: Options of every run, such as --config-dir FOLDER.
     """
 
     fixed: list[str]
@@ -61,6 +63,7 @@ class SweepCommand:
     intervals: dict[str, Interval]
     sweep: list[str]
     jobs: int = 1
+    options: tuple[str, ...] = ()
 
     def grid(self) -> list[list[str]]:
         """Return every combination of the choices, with the last key changing fastest. Raises UserError for an interval."""
@@ -75,7 +78,7 @@ class SweepCommand:
         swept = {**self.choices, **{key: [f"{one.low:g}-{one.high:g}"] for key, one in self.intervals.items()}}
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]
-        whole = json.dumps([script, sorted([*self.fixed, *kept]), sorted((k, repr(v)) for k, v in swept.items())])
+        whole = json.dumps([script, *self.options, sorted([*self.fixed, *kept]), sorted((k, repr(v)) for k, v in swept.items())])
         short = re.sub(r"[^\w=,.+-]+", "_", re.sub("['\"]", "", text))[:60].strip("_,.")
         return f"{short or script}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
@@ -99,9 +102,10 @@ class Composer:
 
     def read(self, arguments: Sequence[str]) -> SweepCommand:
         """Sort the arguments of a command line into a SweepCommand. Raises UserError for an argument that is no override."""
+        kept, arguments = split_config_dir(arguments)
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
-            raise UserError(f"{options[0]}: does not go with -m; type key=value,value")
+            raise UserError(f"{options[0]}: cannot be combined with -m; type key=value,value")
         lines = [argument for argument in arguments if not argument.startswith("-")]
         fixed: list[str] = []
         sweep: list[str] = []
@@ -127,7 +131,7 @@ class Composer:
                     fixed.append(line)
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(one_line_message(error, self.conf, self.script.stem)) from error
-        return SweepCommand(fixed, choices, intervals, sweep, jobs)
+        return SweepCommand(fixed, choices, intervals, sweep, jobs, tuple(kept))
 
     def whole(self, command: SweepCommand) -> DictConfig:
         """Compose the config of the sweep itself: the fixed overrides without swept keys, and Hydra's own config."""
@@ -142,6 +146,7 @@ class Composer:
         HydraConfig.instance().set_config(cfg)
         with read_write(cfg), open_dict(cfg):
             del cfg["hydra"]
+        apply_plugins(cfg)
         check_config(cfg)
         plain = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(plain, dict)
@@ -157,7 +162,7 @@ class Composer:
             missing = re.search(r"Could not find 'hydra/launcher/([^']+)'", str(error))
             if missing and not ConfigStore.instance().list("hydra/launcher").count(f"{missing[1]}.yaml"):
                 raise UserError(
-                    f"hydra/launcher={missing[1]}: there is none; joblib and submitit_slurm need "
+                    f"hydra/launcher={missing[1]}: no such launcher; joblib and submitit_slurm need "
                     "pip install 'vsr-movies[cluster]'"
                 ) from error
             raise UserError(one_line_message(error, self.conf, self.script.stem)) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.errors import OverrideParseException
 
 from vsr.config.overrides import SYNONYMS
+from vsr.config.plugins import config_folders, group_choices
 from vsr.config.schema import SCHEMAS
 from vsr.errors import error_suggestion
 
@@ -24,8 +25,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
         name, values = several.groups()
         return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
-        known = [path.stem for path in (conf / group[1]).glob("*.yaml")]
-        return f"{group[1]}={group[2]}: there is none{error_suggestion(group[2], known)}"
+        return f"{group[1]}={group[2]}: no such config{error_suggestion(group[2], group_choices(group[1]))}"
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
         known = re.findall(r"^  - (\w+): ", (conf / f"{script}.yaml").read_text(encoding="utf-8"), re.M)
         if (conf / group[1]).is_dir():
@@ -41,13 +41,13 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
     return f"{key_line[1]}: {first}" if key_line else first
 
 
-def missing_choice_message(conf: Path) -> str | None:
+def missing_choice_message() -> str | None:
     """Return a message for an override that names a missing config of a group; None without such an override."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
-        known = [path.stem for path in (conf / group).glob("*.yaml")] if group else []
+        known = group_choices(group) if group else []
         if known and choice not in known:
-            return f"{group}={choice}: there is none{error_suggestion(choice, known)}"
+            return f"{group}={choice}: no such config{error_suggestion(choice, known)}"
     return None
 
 
@@ -58,6 +58,6 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
         known = {f.name for f in fields(SCHEMAS[script])}
         right = SYNONYMS.get(key, "")
         return f"; did you mean '{right}'?" if right.partition(".")[0] in known else error_suggestion(key, known)
-    files = (conf / group).glob("*.yaml") if (conf / group).is_dir() else []
+    files = [file for folder in config_folders() for file in (folder / group).glob("*.yaml")]
     known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
     return error_suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

@@ -96,7 +96,7 @@ def options_before_overrides(command: str, arguments: Sequence[str]) -> list[str
         arguments: Arguments of the command line.
 
     Raises:
-        UserError: If an argument is neither an override nor an option, or if --config-dir names no folder.
+        UserError: If an argument is neither an override nor an option.
     """
     options: list[str] = []
     overrides: list[str] = []
@@ -114,8 +114,6 @@ def options_before_overrides(command: str, arguments: Sequence[str]) -> list[str
         if option in WITH_VALUE and not equals and rest:
             value = rest.pop(0)
             options.append(value)
-        if option in ("--config-dir", "-cd") and not Path(value).expanduser().is_dir():
-            raise UserError(f"--config-dir {value}: no such folder; type --config-dir FOLDER, with configs as in conf/")
     return [*options, *overrides]
 
 

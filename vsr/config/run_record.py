@@ -34,6 +34,12 @@ def expand_recorded_overrides(arguments: list[str]) -> list[str]:
         )
     run = recorded_run_folder(value)
     recorded = read_run_record(run)["overrides"]
+    if (opened := [each for each in recorded if each.startswith("plugins=")]) and not any(
+        each.startswith("plugins=") for each in arguments
+    ):
+        # Whoever gave the folder away would otherwise choose the code that runs here.
+        raise UserError(f"{given[-1]}: the run uses {opened[-1]}; type {opened[-1]} again if you trust that code")
+    recorded = [each for each in recorded if each not in opened]
     quote = '"' if "'" in str(run) else "'"
     return [*recorded, f"hydra.run.dir={quote}{run}{quote}", *(each for each in arguments if each not in given), given[-1]]
 

@@ -13,6 +13,7 @@ from omegaconf import MISSING, OmegaConf
 class TrainSchema:
     """Top-level keys of train.yaml. Config groups are checked against the classes that they name."""
 
+    plugins: list[str] = field(default_factory=list)
     name: str = MISSING
     scale: int = 2
     seed: int = 0
@@ -51,6 +52,8 @@ class TrainSchema:
 class EvaluateSchema:
     """Top-level keys of evaluate.yaml; null takes the value of the training. `checkpoint` is one file or a list of files."""
 
+    plugins: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
     checkpoint: Any = MISSING
     window: tuple[int, int, int] | None = None
     protocol: str | None = None
@@ -66,6 +69,7 @@ class EvaluateSchema:
 class UpscaleSchema:
     """Top-level keys of upscale.yaml."""
 
+    plugins: list[str] = field(default_factory=list)
     checkpoint: str = MISSING
     input: str = MISSING
     output: str | None = None

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from vsr.config import PACKAGE
+from vsr.config.plugins import find_source, is_open_module
+from vsr.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Parameter:
 
 @cache
 def signature_parameters(target: str) -> dict[str, Parameter] | None:
-    """Return the constructor parameters of a class `vsr.module.Class` by name; None for a class that does not exist.
+    """Return the constructor parameters of a class `package.module.Class` by name; None for a class that does not exist.
 
     A constructor that ends in `**shared` hands further arguments to its base class, so the base class's parameters count too.
     """
@@ -49,17 +52,39 @@ def signature_parameters(target: str) -> dict[str, Parameter] | None:
             fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
             if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
                 return {f.target.id: Parameter(f.target.id, f.annotation, f.value is None, module) for f in fields}  # type: ignore[union-attr]
-            return {}
+            return _of_base(node, module) if node.bases else {}
+    # A plugin may import its classes into its package; vsr's own are named where they are defined.
+    return None if module.split(".")[0] == PACKAGE.name else _of_import(name, module)
+
+
+def _of_import(name: str, module: str) -> dict[str, Parameter] | None:
+    """Return the constructor parameters of a class that `module` imports as `name`; None if it does not."""
+    for node in _source(module):
+        if isinstance(node, ast.ImportFrom) and (original := _imported(node, name)) is not None:
+            return signature_parameters(f"{_absolute(node, module)}.{original}")
     return None
 
 
+def _imported(node: ast.ImportFrom, name: str) -> str | None:
+    """Return the original name of what a statement imports as `name`; None for another statement."""
+    return next((alias.name for alias in node.names if (alias.asname or alias.name) == name), None)
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """Return the full name of the module that a statement in `module` imports from."""
+    if not node.level:
+        return node.module or ""
+    path = find_source(module)
+    up = node.level - (path is not None and path.name == "__init__.py")
+    package = module.split(".")[: len(module.split(".")) - up]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
 def _of_base(node: ast.ClassDef, module: str) -> dict[str, Parameter]:
-    """Return the constructor parameters of the base class of a class; its module imports the base class."""
+    """Return the constructor parameters of the first base class of a class; `module` defines or imports that base class."""
     base = ast.unparse(node.bases[0])
-    for statement in _source(module):
-        if isinstance(statement, ast.ImportFrom) and any(alias.name == base for alias in statement.names):
-            return signature_parameters(f"{statement.module}.{base}") or {}
-    return {}
+    found = None if base == node.name else signature_parameters(f"{module}.{base}")
+    return found or _of_import(base, module) or {}
 
 
 def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]:
@@ -72,15 +97,18 @@ def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]
     return found
 
 
-@cache
 def _source(module: str) -> list[ast.stmt]:
-    """Return the top-level statements of a module of vsr; empty for a missing module."""
-    parts = module.split(".")
-    if parts[0] != PACKAGE.name or not all(part.isidentifier() for part in parts):
-        return []
-    path = PACKAGE.joinpath(*parts[1:])
-    path = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-    return ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+    """Return the top-level statements of a module of vsr or of an open plugin; empty for any other module."""
+    path = find_source(module) if is_open_module(module) else None
+    return [] if path is None else _parsed(path)
+
+
+@cache
+def _parsed(path: Path) -> list[ast.stmt]:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8")).body
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no Python file ({error}); mend it") from error
 
 
 def _alias(name: str, module: str) -> tuple[ast.expr, str] | None:
@@ -88,9 +116,8 @@ def _alias(name: str, module: str) -> tuple[ast.expr, str] | None:
     for node in _source(module):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value, module
-        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
-            original = next(a.name for a in node.names if (a.asname or a.name) == name)
-            return _alias(original, node.module)
+        if isinstance(node, ast.ImportFrom) and (original := _imported(node, name)) is not None:
+            return _alias(original, _absolute(node, module))
     return None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
@@ -25,10 +26,18 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
+from vsr.metrics.definitions import DEFINITIONS
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
-from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, evaluation_window
+from vsr.training.build import (
+    build_baselines,
+    build_consistent_bicubic,
+    build_data,
+    build_interim_rows,
+    build_node,
+    evaluation_window,
+)
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import check_single_process_hardware
 from vsr.training.modules.base import SRModule
@@ -65,6 +74,30 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
+    with _metrics_of_plugins(cfg.get("metrics") or {}):
+        return _evaluate(cfg, folder)
+
+
+@contextmanager
+def _metrics_of_plugins(nodes: Mapping[str, Any]) -> Iterator[None]:
+    """Add the definitions of scores that a config names to the definitions of vsr, inside the block."""
+    for name, node in nodes.items():
+        if name in DEFINITIONS:
+            raise UserError(f"metrics.{name}: is a score of vsr; choose another name")
+        if not (OmegaConf.is_dict(node) and "_target_" in node):
+            raise UserError(f"metrics.{name}={node}: names no class; type +metrics.{name}._target_=mypackage.MyScore")
+    added = {name: build_node(f"metrics.{name}", node) for name, node in nodes.items()}
+    if missing := [name for name, one in added.items() if one.function is None]:
+        raise UserError(f"metrics.{missing[0]}: has no function; see docs/guides/plugins.md")
+    DEFINITIONS.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del DEFINITIONS[name]
+
+
+def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_single_process_hardware("evaluate.py", cfg.trainer)
     quiet_fit_warnings()
     checkpoints = read_evaluated_checkpoints(cfg)

@@ -129,6 +129,8 @@ def read_trained(path: Path) -> Trained:
 def _config_of(card: dict[str, Any]) -> DictConfig:
     """Return the training config in a checkpoint's metadata, with defaults for keys that older checkpoints lack."""
     config = OmegaConf.create({key: value for key, value in card["config"].items() if key not in DROPPED})
+    if OmegaConf.is_dict(config.get("recipe")) and OmegaConf.is_dict(config.recipe.get("loss")):
+        config.recipe.loss = "mse"  # the class of a plugin, which only training needs
     for key in REQUIRED:
         if config.get(key) is None:
             raise KeyError(key)

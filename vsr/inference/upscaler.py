@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
@@ -154,7 +155,7 @@ class Upscaler:
         return frames
 
 
-def load_upscaler(path: str | Path, **options: Any) -> Upscaler:
+def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: Any) -> Upscaler:
     """Load a trained network from a checkpoint, ready to upscale movies.
 
     Example:
@@ -163,6 +164,7 @@ def load_upscaler(path: str | Path, **options: Any) -> Upscaler:
 
     Args:
         path: a checkpoint that train.py wrote (.ckpt).
+        plugins: packages whose classes the checkpoint may name, such as ["mypackage"].
         **options: fields of `vsr.inference.options.UpscaleOptions`, which has their meaning: `device`, `precision`, `compile`,
             `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
 
@@ -173,6 +175,8 @@ def load_upscaler(path: str | Path, **options: Any) -> Upscaler:
         UserError: the file is not a checkpoint of vsr, is damaged or incomplete; an option is unknown, has a value that is not
             allowed, or contradicts the network or the other options.
     """
+    open_announced_plugins()
+    open_plugins(plugins)
     known = UpscaleOptions.__dataclass_fields__
     if unknown := [name for name in options if name not in known]:
         raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")

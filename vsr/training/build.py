@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
+from vsr.config.plugins import is_plugin_target
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
 from vsr.geometry import Triple
+from vsr.metrics.definitions import Definition
 from vsr.models.base import Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.interpolation import Interpolation
@@ -29,6 +36,16 @@ from vsr.training.modules.movie import MovieSR
 from vsr.version import __version__
 
 MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
+# The base class of the classes of plugins by config key.
+KINDS: dict[str, type] = {
+    "model": Network,
+    "data": SRDataModule,
+    "degradation": Degradation,
+    "callbacks": Callback,
+    "logger": Logger,
+    "recipe.loss": nn.Module,
+    "metrics": Definition,
+}
 BASELINES = ("nearest", "bilinear", "bicubic")
 
 
@@ -43,6 +60,8 @@ def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
     Raises:
         UserError: If the constructor refuses the arguments; the message names the key.
     """
+    for path, target in _plugin_targets(node, key):
+        _check_plugin_class(path, target)
     try:
         # "object": lists stay lists and the Recipe that is handed on stays one, instead of turning into config nodes.
         return instantiate(node, **arguments, _convert_="object")
@@ -51,6 +70,34 @@ def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"{key}: {str(error.__cause__ or error).splitlines()[0]}") from error
+
+
+def _plugin_targets(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and the name of every class of a plugin in a node."""
+    if isinstance(node, DictConfig):
+        target = node.get("_target_")
+        if isinstance(target, str) and is_plugin_target(target):
+            yield path, target
+        for key, value in node.items():
+            yield from _plugin_targets(value, f"{path}.{key!s}")
+    elif OmegaConf.is_list(node):
+        for value in node:
+            yield from _plugin_targets(value, path)
+
+
+def _check_plugin_class(path: str, target: str) -> None:
+    """Import a class of a plugin. Raises UserError if that fails or the class does not fit its key."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name, None)
+    except Exception as error:  # whatever the code of a plugin raises
+        raise UserError(f"{path}._target_={target}: {module} cannot be imported ({type(error).__name__}: {error})") from error
+    kind = KINDS.get("recipe.loss" if path == "recipe.loss" else path.split(".")[0])
+    # `Degradation` is a protocol: a class of any base with its methods is one.
+    fits = isinstance(found, type) and ((kind is Degradation and "__call__" in dir(found)) or (kind and issubclass(found, kind)))
+    if not fits:
+        needed = f"a subclass of {kind.__module__}.{kind.__qualname__}" if kind else "a class of vsr, no plugin"
+        raise UserError(f"{path}._target_={target}: must be {needed}")
 
 
 def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
@@ -145,6 +192,8 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         for name, child in parts.items()
     }
     network: Network = build_node(key, own, **built, scale=scale, channels=channels)
+    if missing := [name for name in ("kind", "geometry", "reach") if not hasattr(network, name)]:
+        raise UserError(f"{key}: {node._target_} has no attribute '{missing[0]}'; see docs/guides/adding-a-model.md")
     if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
         network = StandardizedResidual(network)
     return network

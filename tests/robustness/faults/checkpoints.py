@@ -180,13 +180,13 @@ def _(bench: Bench) -> list[str]:
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(degradation=steps)))
 
 
-@fault("25-target-of-a-function-of-ours", "there is no such class")
+@fault("25-target-of-a-function-of-ours", "no such class")
 def _(bench: Bench) -> list[str]:
     target = {"_target_": "vsr.data.cache.cache_path", "folder": str(bench.mark), "label": "a", "parameters": {}}
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(degradation=target)))
 
 
-@fault("25-target-through-a-module-of-ours", "there is no such class")
+@fault("25-target-through-a-module-of-ours", "no such class")
 def _(bench: Bench) -> list[str]:
     target = payload(bench, "vsr.data.cache.os.system")
     return evaluate(changed(bench, lambda c: c["vsr"]["config"].update(degradation=target)))

@@ -167,8 +167,9 @@ class SRModule(L.LightningModule):
             return self._part_of(loss_function("mse", sr, hr, mask), mask)
         loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)
         weights = {"gradient": recipe.gradient, "spectral": recipe.spectral, "temporal": recipe.temporal}
+        kind = "mse" if callable(recipe.loss) else recipe.loss  # a loss of a plugin is for frames
         for weight, p, y, counts in additional_loss_terms(sr, hr, mask, **weights):
-            loss = loss + weight * self._part_of(loss_function(recipe.loss, p, y, counts), counts)
+            loss = loss + weight * self._part_of(loss_function(kind, p, y, counts), counts)
         return loss
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,16 +15,18 @@ SPECTRAL_FLOOR = 1e-2  # of the power of a mode, in units of the error's: what l
 Term = tuple[float, Tensor, Tensor, Tensor | None]
 
 
-def loss_function(kind: LossName, sr: Tensor, hr: Tensor, mask: Tensor | None = None) -> Tensor:
+def loss_function(kind: LossName | Callable[..., Tensor], sr: Tensor, hr: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean error over all pixels, or over the pixels where the mask is 1. Raises ValueError for an unknown `kind`.
 
     Args:
         kind: "mse" for squared error, "l1" for absolute error, "charbonnier" for sqrt(e^2 + eps^2) with eps = 1e-3 (Lai et al.,
-            "Deep Laplacian Pyramid Networks", 2017, eq. 2).
+            "Deep Laplacian Pyramid Networks", 2017, eq. 2); or a callable that is called as kind(sr, hr, mask).
         sr: Predicted frames or clips.
         hr: True frames or clips of the same shape.
         mask: 1 where a pixel counts; broadcasts against the frames. None for all pixels.
     """
+    if callable(kind):
+        return kind(sr, hr, mask)
     error = sr - hr
     if kind == "mse":
         error = error.square()
