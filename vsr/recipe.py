@@ -15,19 +15,19 @@ class Recipe:
     """Settings of training: loss, optimizer (Adam), schedule, batches and the form of the output.
 
     Attributes:
-        loss: Training loss on frames in the unit interval; with a residual, it is divided by the residual's rms. A name, or a
-            `torch.nn.Module` of a plugin with forward(sr, hr, mask), which returns the mean over the pixels where mask is 1.
+        loss: Training loss on frames in the unit interval; with `residual="bicubic"`, on frames in units of the residual's rms.
+            A name, or a `torch.nn.Module` of a plugin with forward(sr, hr, mask) that returns the mean over pixels with mask 1.
         gradient: Weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
         spectral: Weight of the loss on amplitudes of Fourier modes.
         temporal: Weight of the loss on differences of consecutive frames (movie networks).
-        finetune: Fraction of the planned steps, at the end, that minimise the squared error alone.
-        rate: Learning rate of Adam, or the peak of the schedule.
+        finetune: Fraction of the planned steps, at the end of training, in which only the squared error is minimised.
+        rate: Learning rate of Adam; the largest value if the schedule varies the rate.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
         batch: Clips per step.
         frames: Frames per training clip of movie networks; clips of a frame network have one frame.
         patch: Side of the training patches in LR pixels; None trains on whole frames.
         steps: Steps per epoch; None is one pass over the training clips.
-        augment: Flip and transpose clips at random, with one draw per batch, where the data have the symmetry.
+        augment: Flip, transpose or turn each batch at random, as far as the data have these symmetries.
         residual: "bicubic": the input is standardised, and the network adds a residual in units of its rms to the bicubic
             frame. "none": the network makes the frame itself. Old configs have true for "bicubic" and false for "none".
         ema: Decay of the averaged weights that are validated and kept; None for no averaging.
@@ -52,7 +52,7 @@ class Recipe:
 
     @property
     def over(self) -> Over:
-        """Return the name of `residual`, "bicubic" or "none", also for true and false in old configs."""
+        """Return `residual` as "bicubic" or "none", also if an old config has true or false."""
         if isinstance(self.residual, bool):
             return "bicubic" if self.residual else "none"
         return self.residual

@@ -136,7 +136,7 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
 
 
 def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
-    """Run the jobs of a sweep in fresh processes, print the errors, and compare the finished runs if the jobs train.
+    """Run the jobs of a sweep in fresh processes and print their errors. If the jobs train, also compare the finished runs.
 
     Args:
         script: Path of train.py or evaluate.py.
@@ -144,7 +144,7 @@ def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
         arguments: The command line, with -m.
 
     Returns:
-        The exit status: 1 when a job failed (of a search: when all jobs failed), otherwise 0.
+        The exit status: 1 if a job failed (in a search: if all jobs failed), otherwise 0.
     """
     from vsr.sweeps.sweep import run_sweep
 

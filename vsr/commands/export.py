@@ -64,7 +64,7 @@ def _parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def export_command(arguments: Sequence[str]) -> None:
-    """Write a network as the command line asks and print the content of the new file. Raises UserError if that fails."""
+    """Write a network in the format of another program and describe the new file. Raises UserError if that fails."""
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return

@@ -24,7 +24,7 @@ BLOCK = 1 << 20
 
 
 def fetched_overrides() -> list[str]:
-    """Return overrides that train on the fetched movies, cut to the report's length (236 windows); [] if files are missing."""
+    """Return overrides to train on 120 frames of each fetched movie, as in the reproduced report; [] if a movie is missing."""
     return [f"data.path={FOLDER}", "data.frames=120"] if all((FOLDER / name).is_file() for name in MOVIES) else []
 
 
@@ -85,7 +85,7 @@ def _download(url: str, part: Path) -> None:
 
 
 def fetch_command(arguments: Sequence[str]) -> None:
-    """Fetch both movies into the folder in `arguments` (default: `FOLDER`). Raises UserError if that fails."""
+    """Download all `MOVIES` into the folder in `arguments` (default: `FOLDER`). Raises UserError if that fails."""
     folder = Path(arguments[0]) if arguments else FOLDER
     for name, frames in MOVIES.items():
         print(f"{fetch_movie(name, frames, folder)}: {frames} frames")

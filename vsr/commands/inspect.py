@@ -146,7 +146,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def suggested_argument(key: str, value: str | Sequence[str]) -> str:
-    """Return key=value, quoted so that the shell and then Hydra give back `value`."""
+    """Return the argument key=value with the quotes that the shell and Hydra's grammar need."""
     text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
     full = f"{key}={text}"
     if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):

@@ -19,9 +19,9 @@ HYDRA_FOLDER = ".hydra"
 
 
 class CommandLog(MemoryHandler):
-    """Log handler that replaces the file handlers of the root logger until `write_command_log` writes the kept records.
+    """Log handler that keeps records in memory, in place of the root logger's file handlers.
 
-    The records stay in memory until then, so a refused command leaves no log file.
+    `write_command_log` writes the records to the log files. A command that is refused before that leaves no log file.
 
     Args:
         folder: Output folder of the command.
@@ -38,7 +38,7 @@ class CommandLog(MemoryHandler):
         root.addHandler(self)
 
     def write(self) -> None:
-        """Write the .hydra folder and the kept records; later records go to the log files at once. Raises WriteError."""
+        """Write the .hydra folder and all records so far; later records go directly to the log files. Raises WriteError."""
         root, hydra = logging.getLogger(), HydraConfig.get()
         root.removeHandler(self)
         texts = {

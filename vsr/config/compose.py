@@ -66,7 +66,7 @@ class SweepCommand:
     options: tuple[str, ...] = ()
 
     def grid(self) -> list[list[str]]:
-        """Return every combination of the choices, with the last key changing fastest. Raises UserError for an interval."""
+        """Return every combination of the choices; the last key changes fastest. Raises UserError if there are intervals."""
         if self.intervals:
             key = next(iter(self.intervals))
             raise UserError(f"{key}: an interval is for a search; type hparams_search=optuna, or {key}=VALUE,VALUE")
@@ -101,7 +101,7 @@ class Composer:
         self.hydra = hydra
 
     def read(self, arguments: Sequence[str]) -> SweepCommand:
-        """Sort the arguments of a command line into a SweepCommand. Raises UserError for an argument that is no override."""
+        """Sort the arguments of a command line into a SweepCommand. Raises UserError for an argument that a sweep cannot use."""
         kept, arguments = split_config_dir(arguments)
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
@@ -134,7 +134,7 @@ class Composer:
         return SweepCommand(fixed, choices, intervals, sweep, jobs, tuple(kept))
 
     def whole(self, command: SweepCommand) -> DictConfig:
-        """Compose the config of the sweep itself: the fixed overrides without swept keys, and Hydra's own config."""
+        """Compose the config of the sweep itself, with Hydra's own config; the swept keys have their default values."""
         return self._compose([*command.fixed, *command.sweep], RunMode.MULTIRUN)
 
     def config(self, overrides: Sequence[str]) -> dict[str, Any]:

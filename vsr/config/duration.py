@@ -40,7 +40,7 @@ def check_budget_duration(text: str | None, given: set[str]) -> None:
         given: Keys that the command line overrides.
 
     Raises:
-        UserError: If the text is no duration, or if a given key follows from the budget.
+        UserError: If the text is not a duration, or if `given` has a key that the budget decides (`FOLLOWS`).
     """
     if text is None:
         return

@@ -16,7 +16,7 @@ from vsr.errors import error_suggestion
 
 
 def one_line_message(error: Exception, conf: Path, script: str) -> str:
-    """Return one line for an error of Hydra or OmegaConf that says what to type instead."""
+    """Return a one-line message for an error of Hydra or OmegaConf; for known errors, it says what to type instead."""
     text = str(error.__cause__ or error)
     if isinstance(error, OverrideParseException):
         name, _, value = error.override.partition("=")
@@ -42,7 +42,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
 
 
 def missing_choice_message() -> str | None:
-    """Return a message for an override that names a missing config of a group; None without such an override."""
+    """Return a message if the command line asks for a config that its group does not have; otherwise return None."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
         known = group_choices(group) if group else []

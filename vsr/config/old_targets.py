@@ -30,12 +30,12 @@ _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in a
 
 
 def with_current_targets(config: Any) -> Any:
-    """Return a copy of a config, a tree of plain values, with the current class name in every `_target_`."""
+    """Return a copy of a config (a tree of plain values) in which every `_target_` has its current class name."""
     return _renamed(config, CURRENT)
 
 
 def with_former_targets(config: Any) -> Any:
-    """Return a copy of a config, a tree of plain values, with the former class name in every `_target_`."""
+    """Return a copy of a config (a tree of plain values) in which every `_target_` has its former class name."""
     return _renamed(config, FORMER)
 
 

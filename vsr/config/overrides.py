@@ -89,7 +89,7 @@ def with_overrides(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:
 
 
 def options_before_overrides(command: str, arguments: Sequence[str]) -> list[str]:
-    """Put Hydra's options before the overrides, since Hydra's parser takes no option between two overrides.
+    """Put Hydra's options before the overrides, because Hydra's parser refuses an option between two overrides.
 
     Args:
         command: Name of the command: "train", "evaluate" or "upscale".

@@ -11,11 +11,11 @@ from vsr.config.overrides import overridden_keys, with_overrides
 
 
 def with_resolved_values(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
-    """Return a copy of a config whose open settings have the values that a run has resolved.
+    """Return a copy of a config with the values that a run chose for open settings (under a budget, or precision=auto).
 
     Args:
         cfg: Composed config.
-        found: Content of the run's plan.json; empty for a run that left nothing open.
+        found: Content of the run's plan.json; empty if the run had no open settings.
     """
     given = overridden_keys()
     return with_overrides(cfg, {key: value for key, value in found.get("settled", {}).items() if _is_open(cfg, key, given)})
@@ -28,11 +28,11 @@ def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
 
 
 def results_match_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Return True if a results.json comes from a run with the given config.
+    """Return True if a results.json comes from a run with the given config, whatever the run chose for open settings.
 
     Args:
-        results: Content of results.json, with the resolved config.
-        asked: Config as composed, before the run resolved its open settings.
+        results: Content of results.json; its config has the values that the run chose.
+        asked: Config as composed, before the run chose values for its open settings.
     """
     keys = results.get("plan", {}).get("differs", [])
     return _without(results.get("config", asked), keys) == _without(asked, keys)

@@ -45,7 +45,7 @@ def expand_recorded_overrides(arguments: list[str]) -> list[str]:
 
 
 def recorded_run_folder(value: str) -> Path:
-    """Return the folder of the unfinished run that `resume=value` names, by its folder or a checkpoint. Raises UserError."""
+    """Return the folder of an unfinished run, given that folder or a checkpoint in it. Raises UserError for anything else."""
     path = Path(value).expanduser()
     if not path.exists():
         raise UserError(f"resume={value}: there is no such folder or checkpoint; type resume=auto, never, or the folder of a run")
@@ -78,7 +78,7 @@ def write_run_record(run: Path, overrides: list[str]) -> None:
 
 
 def read_run_record(run: Path) -> dict[str, Any]:
-    """Read the run.json of a run. Raises UserError, also for overrides that could run code from a foreign folder."""
+    """Read the run.json of a run. Raises UserError if it cannot be read, or if an override in it could run foreign code."""
     what = "cannot be read"
     try:
         content = json.loads((run / RECORD).read_text(encoding="utf-8"))

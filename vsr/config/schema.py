@@ -50,7 +50,7 @@ class TrainSchema:
 
 @dataclass
 class EvaluateSchema:
-    """Top-level keys of evaluate.yaml; null takes the value of the training. `checkpoint` is one file or a list of files."""
+    """Top-level keys of evaluate.yaml; a null key keeps the value from training. `checkpoint` is one file or a list of files."""
 
     plugins: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -98,13 +98,13 @@ SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleS
 
 
 def register_schemas() -> None:
-    """Register the schemas and the resolver `method` of the configs with Hydra."""
+    """Register the schemas with Hydra, and the resolver `method`, which the configs use, with OmegaConf."""
     for script, schema in SCHEMAS.items():
         ConfigStore.instance().store(f"schema_{script}", schema)
     OmegaConf.register_new_resolver("method", method_label, replace=True)
 
 
 def method_label(name: str, consistency: str, before: str = "none") -> str:
-    """Return a method's name for tables, such as fsrcnn+projection; `before` is the consistency correction already in `name`."""
+    """Return a method's name for tables, such as fsrcnn+projection; an earlier ending, +`before`, is removed from `name`."""
     name = name.replace(f"+{before}", "")
     return name if consistency == "none" else f"{name}+{consistency}"

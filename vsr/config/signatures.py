@@ -38,7 +38,7 @@ class Parameter:
 
 @cache
 def signature_parameters(target: str) -> dict[str, Parameter] | None:
-    """Return the constructor parameters of a class `package.module.Class` by name; None for a class that does not exist.
+    """Return the constructor parameters of the class `target` (package.module.Class) by name; None if the class does not exist.
 
     A constructor that ends in `**shared` hands further arguments to its base class, so the base class's parameters count too.
     """

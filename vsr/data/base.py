@@ -91,7 +91,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         """
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """Return further test splits by name, each a list of movies that are tested on as wholes."""
+        """Return further test splits: for each name, a list of movies of which all frames are tested."""
         return {}
 
     @property
@@ -108,7 +108,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Read, check, split and degrade the movies; later calls do nothing.
 
         Raises:
-            UserError: If a movie cannot be used, or if the splits do not fit.
+            UserError: If a movie cannot be used, or if the split, the patch size or the protocol does not suit the movies.
         """
         if self.sets:
             return
@@ -177,8 +177,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         Args:
             recipe: Training recipe of the network.
             context: Number of LR frames before and after each HR frame in scoring.
-            margin: Number of frames per side that the network removes in time; for training, movies are padded at both ends by
-                as many.
+            margin: Number of frames that the network removes at each end of a clip. Training movies are padded by this number
+                at each end.
             trim: Number of frames at both ends of every movie that are not scored.
 
         Raises:
@@ -210,10 +210,11 @@ class SRDataModule(L.LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
-        """Return two loaders for validation: one of evenly spread training frames, and one of as many validation frames.
+        """Return two loaders for validation: first of training frames, then of validation frames, about equally many.
 
-        Both loaders are thinned out to VALIDATION_PIXELS (for movie networks: MOVIE_VALIDATION_PIXELS), because scoring must
-        not take longer than training. The test splits are always scored whole. Movie networks get runs of consecutive frames.
+        Each split is thinned out to VALIDATION_PIXELS (for movie networks: MOVIE_VALIDATION_PIXELS), because scoring must not
+        take longer than training. Single-frame networks get evenly spread frames, movie networks get consecutive frames. Test
+        splits are not thinned out.
         """
         train, val = self.sets["train"], self.sets["val"]
         height, width = val.smallest_size()
@@ -233,13 +234,13 @@ class SRDataModule(L.LightningDataModule, ABC):
         return ClipLoader(placed, context=self.context, trim=self.trim, ends=self.ends, step=step, whole=whole)
 
     def check_window(self, window: Triple) -> None:
-        """Check that frames are still large enough for SSIM when scoring leaves out their borders.
+        """Check that frames are still large enough for SSIM after scoring has left out their borders.
 
         Args:
             window: Number of frames, rows and columns (t, y, x) that scoring leaves out on each side.
 
         Raises:
-            UserError: If the window leaves no frames, or frames that are too small.
+            UserError: If no frames are left of a movie, or if the frames that are left are too small.
         """
         height, width = (min(sizes) for sizes in zip(*(found.smallest_size() for found in self.sets.values()), strict=True))
         left = (height - 2 * window[1], width - 2 * window[2])

@@ -27,7 +27,7 @@ MAX_THUMBNAILS = 4096  # evenly spread frames per split
 
 
 def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
-    """Check a test split for exact copies of training frames: warn of some copies, refuse a split with mostly copies.
+    """Check a test split for exact copies of training frames; warn of copies, and refuse a split of mostly copies.
 
     Args:
         split: Label of the test split, for messages.

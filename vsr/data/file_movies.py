@@ -28,6 +28,6 @@ class FileMovie(Movie):
 
 
 def file_movies(path: str, variable: str | list[str] | None, axes: str | None, max_bytes: int) -> list[Movie]:
-    """Return the movies of an array file, unread. `open_movie` in vsr/io/readers/open.py has the arguments and errors."""
+    """Return the movies of an array file without reading their frames; see `open_movie` for the arguments and errors."""
     array = open_movie(Path(path).expanduser(), variable=variable, axes=axes, max_bytes=max_bytes)
     return [FileMovie(array, which) for which in range(array.shape[0])]

@@ -21,7 +21,7 @@ EVAL_PIXELS = 1 << 20  # HR pixels per evaluation batch; limits memory and keeps
 
 @dataclass(frozen=True)
 class LrHrPair:
-    """Aligned LR frames (N, C, h, w) and HR frames (N, C, H, W), with a mask (N, 1, H, W) that is 1 where HR is real, or None."""
+    """Aligned LR frames (N, C, h, w) and HR frames (N, C, H, W). An optional mask (N, 1, H, W) is 0 at filled HR pixels."""
 
     lr: Tensor
     hr: Tensor
@@ -59,11 +59,11 @@ class FrameSet(ABC):
         return self.segments[-1][1] if self.segments else 0
 
     def starts(self, length: int) -> Tensor:
-        """Return the first frames of all clips of `length` frames that lie within one segment."""
+        """Return the index of the first frame of every clip of `length` frames that lies within one segment."""
         return torch.cat([torch.arange(a, b - length + 1) for a, b in self.segments if b - a >= length] or [torch.arange(0)])
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """Draw the first frames of `draws` clips: all clips in random order, repeated as often as needed."""
+        """Draw `draws` clips and return their first frames' indices: all clips in random order, as often as needed."""
         starts = self.starts(length)
         passes = -(-draws // len(starts))
         return torch.cat([starts[torch.randperm(len(starts), generator=generator)] for _ in range(passes)])[:draws]
@@ -78,7 +78,8 @@ class FrameSet(ABC):
 
         Args:
             starts: Index of the first frame of each clip, (B,).
-            place: Position (y, x) of each patch, (B, 2), in [0, 1) of the range where the patch fits.
+            place: Position (y, x) of each patch, (B, 2): 0 is at the upper or left border, 1 (excluded) at the lower or right
+                border.
             length: Number of frames per clip.
             patch: Side of the patches in LR pixels; None for whole frames.
         """
@@ -108,16 +109,16 @@ class FrameSet(ABC):
         return Clip(lr.transpose(0, 1).unsqueeze(0), own.hr.transpose(0, 1).unsqueeze(0), at, mask)
 
     def to(self, device: torch.device) -> FrameSet:
-        """Return the frame set on a device; frames that stay in a file are not moved."""
+        """Return the frame set on a device. Only `MemoryFrames` are moved; other frame sets stay where they are."""
         return self
 
     def nbytes(self) -> int:
-        """Return the number of bytes that `to` would move to a device."""
+        """Return the number of bytes of LR and HR frames that `to` can move to a device."""
         return 0
 
 
 class MemoryFrames(FrameSet):
-    """Frame set of one frame size in memory. A batch of patches is one indexing operation on strided views."""
+    """Frame set in memory with frames of one size. A batch of patches is cut by one indexing operation on strided views."""
 
     def __init__(self, pair: LrHrPair, segments: tuple[tuple[int, int], ...]) -> None:
         self.pair, self.segments = pair, segments
@@ -174,7 +175,7 @@ class MemoryFrames(FrameSet):
 
 
 class MixedFrames(FrameSet):
-    """Frame set of several frame sizes in memory, one `MemoryFrames` per size; frames are drawn in proportion to their area."""
+    """Frame set in memory, one `MemoryFrames` per frame size. If clips have to repeat, larger frames are drawn more often."""
 
     def __init__(self, parts: list[MemoryFrames]) -> None:
         self.parts = parts

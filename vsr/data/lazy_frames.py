@@ -37,7 +37,7 @@ class LazyFrames(FrameSet):
         return self._size
 
     def order(self, length: int, draws: int, generator: torch.Generator) -> Tensor:
-        """Draw the first frames of `draws` clips: blocks in random order, with 256 or more random clips from each block."""
+        """Draw `draws` clips and return their first frames' indices: blocks in random order, 256 or more clips from each."""
         if self.block < length:  # frames so large that a clip would not fit
             self.block, self._held = 2 * length, None
         blocks = [block for block in self._blocks() if block[1] - block[0] >= length]

@@ -60,7 +60,7 @@ class PatchLoader:
         return {"epoch": self.epoch, "done": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a state of `state_dict`; the next epoch is the rest of the interrupted epoch."""
+        """Restore a state from `state_dict`; the next epoch is then the rest of an epoch that was interrupted."""
         self.epoch, self.done, self._skip = state["epoch"], state["done"], 0
         if 0 < self.done < len(self):
             self.epoch, self._skip = self.epoch - 1, self.done
@@ -111,15 +111,16 @@ class FrameLoader:
 
 
 class ClipLoader:
-    """Loader of all frames of a split, in order, as clips that lie within one segment and have context frames in LR.
+    """Loader of the frames of a split, in order, as clips that lie within one segment and have additional LR frames as context.
 
     Args:
         frames: The split.
         context: Number of LR frames before the first and after the last HR frame of a clip.
         trim: Number of frames left out at both ends of each segment.
         ends: Padding in time beyond the ends of a segment, "replicate" or "reflect".
-        step: Divisor of the length: only the middle 1/step of each segment is loaded.
-        whole: If true, each process gets whole segments, which scores in time need; if false, equally long runs of frames.
+        step: Only the middle 1/step of each segment is loaded.
+        whole: If true, each process gets whole segments, because scores in time need them; if false, each gets an equal number
+            of frames.
     """
 
     def __init__(

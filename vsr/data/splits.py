@@ -27,8 +27,8 @@ class Split:
     Attributes:
         by: "time" cuts every movie into earlier frames to learn from and later frames to test on; "trajectory" gives whole
             movies to each part.
-        learn: Number of frames to learn from, over all movies, or a share of all frames below 1.
-        test: Number of frames to test on, over all movies, or a share of all frames below 1; 0 for no test part.
+        learn: Number of frames to learn from, over all movies; below 1, the share of all frames.
+        test: Number of frames to test on, over all movies; below 1, the share of all frames; 0 for no test part.
         val: Share of the learning frames that is held out for validation; the latest frames are held out.
         gap: Number of frames left out between the parts, used for by="time" only.
     """

@@ -35,7 +35,7 @@ class Degradation(Protocol):
         ...
 
     def centred(self, scale: int) -> bool:
-        """Return True if each LR pixel lies in the middle of its block of HR pixels; if not, a flip shifts LR against HR."""
+        """Return True if each LR pixel lies in the middle of its block of HR pixels; otherwise, flips shift LR against HR."""
         ...
 
 
@@ -58,5 +58,5 @@ class SameSizeStep(ABC):
 
 
 def format_degradation_number(number: float) -> str:
-    """Format a number for the name of a degradation: equal for 2 and 2.0, with at most 15 digits."""
+    """Format a number for the name of a degradation, with at most 15 digits; 2 and 2.0 give the same text."""
     return f"{number:.15g}"

@@ -8,10 +8,10 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Chain:
-    """Degradation by steps in order. Exactly one step changes the size: earlier steps see HR frames, later steps LR frames.
+    """Degradation by a series of steps. One step changes the size: earlier steps see HR frames, later steps LR frames.
 
     Args:
-        steps: Steps by name, so that the command line can change a step (degradation.steps.jpeg.quality=50).
+        steps: Steps in order, by name, so that the command line can change a step (degradation.steps.jpeg.quality=50).
 
     Raises:
         UserError: If no step, or more than one, changes the size, or if a step is not a degradation.

@@ -19,10 +19,10 @@ DEFAULT_PRESET: Preset = "medium"
 
 
 class Codec(SameSizeStep):
-    """Base class of steps that encode and decode frames with an 8-bit codec; codes 0 and 255 stand for the bounds.
+    """Base class of steps that encode and decode frames with an 8-bit codec.
 
-    Values are rounded to codes, and values outside the bounds are clipped. Calls raise UserError for a number of channels that
-    the codec does not support.
+    Codes 0 and 255 stand for the two physical values in `bounds`. Values are rounded to codes, and values outside the bounds
+    are clipped. A call raises UserError if the codec does not support the number of channels.
     """
 
     channels: tuple[int, ...]
@@ -81,11 +81,11 @@ class JPEG(Codec):
 
 
 class H264(Codec):
-    """H.264 compression by libx264, with the values as luma and the frames of one call as one clip at 25 frames per second.
+    """H.264 compression by libx264 at 25 frames per second; the frames of one call form one clip.
 
-    Chroma is grey, and codes use the full range. Frames of odd size are extended to an even size by repeating the last row and
-    column, and are cut back afterwards. Prediction runs through the clip, so that the result depends on where a movie is cut
-    into clips.
+    Values become luma in the full range of codes, and chroma is grey. Frames of odd size are extended to an even size by
+    repeating the last row and column, and are cut back afterwards. Prediction runs through the clip, so the result depends on
+    where a movie is cut into clips.
 
     Args:
         crf: Constant rate factor from 0 (lossless) to 51 (worst).

@@ -31,12 +31,12 @@ WEAKEST = 1e-3  # smallest gain for the finest LR pattern; dividing by less make
 class Projection:
     """Projection of SR frames p onto the frames that degrade to the LR frames x: p' = p + D+ (x - D p).
 
-    D is the degradation and D+ its pseudo-inverse. D is separable, so that D+ is one matrix per axis. The projection is the
-    smallest change that reaches D p' = x: it changes p in the range of D+ alone and keeps the null space of D (range-null-space
-    decomposition, Wang et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", 2023).
+    D is the degradation and D+ its pseudo-inverse. D is separable, so D+ is one matrix per axis. The projection is the smallest
+    change of p that reaches D p' = x. The part of p in the null space of D stays the same (range-null-space decomposition, Wang
+    et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", 2023).
 
     Args:
-        degrade: Linear and separable degradation of frames in the unit interval, see `_is_invertible`.
+        degrade: Linear and separable degradation of frames in the unit interval.
         scale: HR pixels per LR pixel along each axis.
     """
 
@@ -62,10 +62,10 @@ class Projection:
 class BackProjection:
     """Iterative back-projection of SR frames p: p <- p + U (x - D p), with bicubic enlargement U (Irani & Peleg 1991).
 
-    Each step brings the degraded frames D p nearer to the LR frames x, and no step reaches x. D need not be separable.
+    Each step brings the degraded frames D p nearer to the LR frames x, but a difference remains. D need not be separable.
 
     Args:
-        degrade: Linear degradation of frames in the unit interval.
+        degrade: Linear degradation D of frames in the unit interval.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations.
     """
@@ -113,10 +113,10 @@ class BandedMatrix:
 
 
 def build_consistency(kind: str, degradation: Degradation, scale: int, steps: int) -> Consistency | None:
-    """Build the correction of SR frames that a config names.
+    """Build the correction that makes SR frames agree with their LR frames.
 
     Args:
-        kind: "none", "projection" or "backprojection".
+        kind: Name of the correction: "none", "projection" or "backprojection".
         degradation: Degradation that made the LR frames.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations of "backprojection".
@@ -175,10 +175,9 @@ def apply_consistency(consistency: Consistency, sr: HRClips, lr: LRClips, margin
 def consistency_axis_matrix(degrade: Degrade, size: int, axis: int, scale: int) -> Tensor:
     """Return the matrix of a separable degradation along one axis, (size / scale, size), float64.
 
-    The matrix is read off from frames that are constant along the other axis, where a degradation with weights of sum one
-    leaves the frames unchanged. Away from the border every LR pixel is treated alike, so the matrix of a large frame is
-    assembled from the matrix of a small frame. A random frame checks the result; if the check fails, the large frame itself is
-    probed.
+    The matrix is measured on frames that are constant along the other axis. A degradation whose weights sum to one leaves them
+    constant. It treats all LR pixels away from the border alike, so a small frame gives the matrix of a large frame. A random
+    frame checks the result; if the check fails, the matrix is measured on large frames.
 
     Args:
         degrade: Degradation of frames in the unit interval.
@@ -232,7 +231,7 @@ def _is_linear(degrade: Degrade, scale: int) -> bool:
 
 
 def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
-    """Return True if one matrix per axis gives a degradation, D p = Y p X', and therefore also the pseudo-inverse."""
+    """Return True if one matrix per axis describes a degradation D: D p = Y p X'. Its pseudo-inverse is then separable too."""
     size = PROBE_BLOCKS * scale
     frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrix_y, matrix_x = (consistency_axis_matrix(degrade, size, axis, scale) for axis in (-2, -1))
@@ -240,7 +239,7 @@ def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
 
 
 def separable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
-    """Return a separable degradation as a function of frames in the unit interval; None for noise and codecs."""
+    """Return the degradation as a function of frames in the unit interval; None if it is not separable (noise, codecs)."""
     degrade = partial(degradation, scale=scale)
     return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade
 

@@ -48,9 +48,9 @@ class Area:
 class Subsample:
     """Subsampling without antialiasing: every scale-th pixel along both axes, beginning with pixel `phase`.
 
-    Calls raise ValueError if scale does not divide H and W. An LR pixel lies (scale - 1) / 2 - phase HR pixels above and to the
-    left of the middle of its block. Interpolation ignores this shift, and learned filters find it. A flip reverses the shift,
-    so that training uses no flips (see `centred`).
+    An LR pixel lies (scale - 1) / 2 - phase HR pixels above and to the left of the middle of its block. Interpolation ignores
+    this shift; learned filters can correct it. A flip reverses the shift, so training uses no flips unless the shift is zero
+    (see `centred`). A call raises ValueError if scale does not divide H and W.
 
     Args:
         phase: First kept row and column, 0 to scale - 1.

@@ -16,10 +16,10 @@ Interval = tuple[float, float]
 
 
 class Resampling:
-    """Bootstrap of a split: its segments, drawn with replacement many times.
+    """Bootstrap of the segments of a data split, drawn with replacement many times.
 
-    Every score and every method uses the same draws, so that differences and ratios of two methods are paired. Intervals are
-    95% percentile intervals; with few segments they are too narrow (Efron & Tibshirani 1993, chapter 13).
+    All scores and methods share the same draws, so that differences and ratios of two methods are paired. Intervals are 95%
+    percentile intervals; with few segments they are too narrow (Efron & Tibshirani 1993, chapter 13).
 
     Args:
         segment_of: The number or name of the segment of each frame, (N,).

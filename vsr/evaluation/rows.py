@@ -32,11 +32,11 @@ def build_rows(scored: Sequence[MethodScores]) -> list[Row]:
     """Build one row of the results table per split and method.
 
     Returns:
-        Rows of plain numbers, with None for a missing value; rows of one split stand together. A row has "split", "method" and
-        "baseline"; "frames" and "segments", the numbers of frames and segments that have a score; the mean of every score;
-        `gain_X`, the mean PSNR minus the PSNR of the reference X in dB; `skill_X`, 1 - MSE / MSE of X; "parameters";
-        "train_seconds"; and "intervals", the 95% intervals [low, high] by key, if there are enough segments. Gains and skills
-        use the frames that both methods have a value for.
+        Rows of plain numbers, grouped by split; a missing value is None. The keys of a row are "split", "method" and
+        "baseline"; "frames" and "segments", the numbers of frames and segments that have a score; the name of every score, with
+        its mean; `gain_X`, the mean PSNR minus that of the reference X (bicubic or linear) in dB; `skill_X`, 1 - MSE / MSE of
+        X; "parameters"; "train_seconds"; and "intervals", the 95% interval [low, high] of each key with enough segments. Gains
+        and skills use the frames for which both methods have a value.
 
     Raises:
         ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_scores_by_split`).

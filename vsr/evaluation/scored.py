@@ -18,13 +18,13 @@ class MethodScores:
         split: Name of the split.
         method: Name of the method; baselines are methods too.
         frames: Score -> one value per frame (N,), with frames in the order of the split.
-        segments: Score -> one value per segment (S,), for scores of consecutive frames.
+        segments: Score -> one value per segment (S,), for scores that need several frames.
         segment_of: The segment (trajectory, clip or picture) that each frame belongs to, (N,) integers.
-        curves: Name -> columns of equal length, means over the split: "spectrum" has "wavenumber" (cycles per HR pixel), "sr",
-            "hr" (power) and "coherence"; "temporal_spectrum" has "frequency" (cycles per frame), "sr" and "hr".
+        curves: Curve -> its columns of equal length, means over the split. "spectrum" has "wavenumber" (cycles per HR pixel),
+            the powers "sr" and "hr", and "coherence". "temporal_spectrum" has "frequency" (cycles per frame), "sr" and "hr".
         parameters: Number of learned or fitted parameters.
         train_seconds: Seconds of training; 0 without training.
-        baseline: True for a method that is a row of every table, False for a network under evaluation.
+        baseline: True for a method to compare with, False for a network under evaluation.
     """
 
     split: str
@@ -49,10 +49,10 @@ class SampleFrames:
 
     Attributes:
         split: Name of the split.
-        first: Number of the first frame in the split.
+        first: Number of the first of these frames in the split.
         lr: LR frames (T, C, h, w).
         hr: True HR frames (T, C, H, W).
-        methods: Method -> predicted frames (T, C, H, W), with HR pixels in the border that a network does not predict.
+        methods: Method -> predicted frames (T, C, H, W); a border that the network does not predict is filled from `hr`.
         window: (y, x) HR pixels per side that do not count in the scores.
     """
 

@@ -33,13 +33,13 @@ class NonFiniteOutput(UserError):
 class Engine:
     """A function from LR frames to SR frames, both (T, C, height, width) float32 in physical units on the CPU.
 
-    The consistency of the module, which makes SR frames agree with their LR frames, is applied to whole frames, after tiles
-    were put together.
+    Frames are computed in tiles. The consistency of the module is a correction that makes SR frames agree with their LR frames;
+    it is applied to whole frames after the tiles are joined.
 
     Args:
         module: A trained network with its normalizer and consistency.
-        options: Options of upscaling. `ends` is "replicate" if it is None. The consistency of `module` replaces the options
-            `consistency` and `consistency_steps`.
+        options: Options of upscaling; `ends=None` means "replicate". The options `consistency` and `consistency_steps` are
+            ignored, because `module` has its own consistency.
         channels: Number of channels of a frame.
         centred: True if an LR pixel lies in the middle of its block of HR pixels, which `options.ensemble` needs.
 
@@ -51,7 +51,7 @@ class Engine:
         tile_area: LR pixels that are computed at once, over all frames of a block.
 
     Raises:
-        UserError: If options contradict each other, the network or the device.
+        UserError: If options contradict each other, or if an option does not suit the network or the device.
     """
 
     def __init__(self, module: SRModule, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
@@ -92,9 +92,9 @@ class Engine:
         return max(1, min(MOST_FRAMES, self.tile_area // pixels))
 
     def window(self, start: int, stop: int, length: int) -> Tensor:
-        """Return the numbers of the LR frames that SR frames start..stop-1 of a movie of `length` frames need, in order.
+        """Return the numbers, in order, of the LR frames that the SR frames start..stop-1 of a movie depend on.
 
-        Numbers beyond the ends of the movie are replaced according to the option `ends`.
+        The movie has `length` frames. Numbers beyond its ends are replaced according to the option `ends`.
         """
         return padded_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
@@ -133,7 +133,7 @@ class Engine:
         return out
 
     def rounding_error(self, lr: Tensor) -> dict[str, float]:
-        """Return the rounding error of the options, relative to plain single precision.
+        """Return the rounding error that the options cause, measured against plain single precision.
 
         Args:
             lr: LR frames (n + 2 * context, C, h, w) in physical units.

@@ -16,19 +16,19 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
     """Upscale an xarray.DataArray along rows and columns.
 
     Args:
-        movie: The DataArray, with a dimension for rows, one for columns, optionally one for time, and one for channels if the
-            network has several. Dimensions are found by name or CF attributes. Each index of a further dimension is a movie of
-            its own.
+        movie: A DataArray with one dimension for rows and one for columns. It may have one for time, and has one for channels
+            if the network has several. Dimensions are found by name or CF attributes. Each index of any other dimension is a
+            movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
         upscale: Function (T, channels, h, w) float32 -> (T, channels, h * scale, w * scale).
 
     Returns:
         A float32 DataArray with the same dimensions and attributes. Coordinates along rows or columns are refined by
-        `vsr.io.writers.coordinates.refine`; coordinates that cannot be refined (texts, one pixel) are left out.
+        `vsr.io.writers.coordinates.refine_coordinates`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
-        UserError: If the dimensions of rows, columns or channels are unclear from their names.
+        UserError: If the dimensions of rows, columns or channels cannot be found, or the number of channels does not fit.
     """
     import xarray
 

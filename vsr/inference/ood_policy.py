@@ -17,12 +17,12 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
     """Warn of movies that are unlike the training data, and return the movies that the linear filter must upscale.
 
     Args:
-        source: LR movies; their first frames are read.
-        upscaler: Network with its linear filter.
-        policy: "warn" to warn only, "linear" to use the linear filter, "off" to measure nothing.
+        source: Reader of the LR movies. Only the first frames of each movie are read.
+        upscaler: The network, which measures how unlike a movie is.
+        policy: "warn" to warn only, "linear" to warn and use the linear filter, "off" to measure nothing.
 
     Returns:
-        Numbers of the unfamiliar movies for the policy "linear", otherwise [].
+        Indices of the movies that are unlike the training data if the policy is "linear", otherwise [].
 
     Raises:
         UserError: If the policy is "linear" and the out-of-distribution score cannot be measured.

@@ -19,27 +19,28 @@ CHOICES = {"device": (*DEVICES, "mps"), "precision": PRECISIONS, "periodic": PER
 class UpscaleOptions:
     """Settings for the application of a trained network to LR frames.
 
-    `device`, `tile` and `memory` change the place and the speed of a computation, never the result. `precision`, `compile` and
-    `channels_last` change the result by rounding.
+    `device`, `tile` and `memory` change the place and the speed of a computation, but its result only by rounding. `precision`,
+    `compile` and `channels_last` add further rounding.
 
     Attributes:
-        device: "cpu", "cuda", "mps" (from Python only), or "auto" for "cuda" if there is such a GPU.
+        device: "cpu", "cuda", "mps" (from Python only), or "auto", which is "cuda" if there is such a GPU and "cpu" otherwise.
         precision: "fp32", "bf16" or "fp16" for the arithmetic of the network. Normalization, bicubic interpolation and sums
             stay in float32.
-        compile: True to generate code with torch.compile; worth its cost for movies of some hundred frames or more.
-        channels_last: True to use this memory format in frame networks.
+        compile: True to generate code with torch.compile. This pays off for movies of a few hundred frames or more.
+        channels_last: True to store the tensors of frame networks in torch's channels_last memory format.
         ensemble: True to average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"), which is
             8 times the work.
         periodic: Axes along which a field continues at the opposite border: "none", "x", "y" or "xy".
-        ends: Padding beyond the ends of a movie: "replicate" (nearest frame) or "reflect" (mirrored); None as in training.
-        consistency: Method that changes SR frames so that their degradation gives the LR frames: "none", "projection" or
-            "backprojection"; None as in training.
-        consistency_steps: Steps of "backprojection", 1 or more; None as in training.
+        ends: Padding before the first and after the last frame: "replicate" (nearest frame) or "reflect" (mirrored); None for
+            the padding used in training.
+        consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection" or
+            "backprojection"; None for the method used in training.
+        consistency_steps: Steps of "backprojection", 1 or more; None for the number used in training.
         tile: Approximate side of a tile in LR pixels; 0 for whole frames; None to derive the tile from `memory`.
         memory: MiB that the intermediate results of the network may take.
 
     Raises:
-        UserError: If a value is not listed here.
+        UserError: If a text is not one of its choices, or if `consistency_steps` is less than 1.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -41,11 +41,13 @@ BORDER = 4  # LR pixels per side that do not count in the agreement, for the sam
 
 
 class OODScore(NamedTuple):
-    """Out-of-distribution score: measures of the difference between a movie and the training data of a network.
+    """Out-of-distribution score: two measures of how unlike the training data of a network a movie is.
 
     Attributes:
-        coarser_gain: PSNR of the network minus PSNR of the linear filter one scale coarser, in dB.
-        disagreement: LR consistency error (degraded SR frames against LR) divided by the same error in validation.
+        coarser_gain: Gain in PSNR (dB) of the network over the linear filter, when both restore the LR frames from frames that
+            are one scale coarser.
+        disagreement: LR consistency error of the movie divided by that of validation. The error is the difference between
+            degraded SR frames and LR frames.
     """
 
     coarser_gain: float
@@ -96,7 +98,7 @@ def out_of_distribution_clip_score(
 def out_of_distribution_score(
     module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
 ) -> OODScore | None:
-    """Compute the out-of-distribution score of a split on the CPU, from the first frames of up to SEGMENTS of its movies."""
+    """Compute the out-of-distribution score of a split on the CPU, from the first frames of at most SEGMENTS segments."""
     engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]

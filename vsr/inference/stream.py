@@ -68,16 +68,16 @@ def upscale_stream(
 ) -> int:
     """Compute all SR frames that the output still lacks, and complete the output.
 
-    After an error or Ctrl-C, the threads for reading and writing end, the computed frames are flushed and the sink is closed.
-    After NonFiniteOutput the computed frames are deleted, as any later run would fail in the same way.
+    After an error or Ctrl-C, the threads for reading and writing stop, the computed frames are flushed and the sink is closed.
+    After NonFiniteOutput, the computed frames are deleted instead, because any later run would fail in the same way.
 
     Args:
         source: Reader of the LR movies.
         engine: The network.
-        sink: Writer of SR frames (n, C, H, W), counted over all movies; its output already has `sink.done` frames.
-        progress: Function that is called with the number of frames of each block that was handed to the writer.
+        sink: Writer of SR frames (n, C, H, W), which are numbered over all movies. It already has the first `sink.done` frames.
+        progress: Function that is called with the number of frames in each block, after the block was handed to the writer.
         on_first_block: Function that is called with the first block of LR frames, (n + 2 * context, C, h, w).
-        replacements: Number of a movie -> a frame network that upscales this movie instead of `engine`.
+        replacements: Index of a movie -> the network that upscales this movie instead of `engine`. It must be a frame network.
 
     Returns:
         The number of computed frames.

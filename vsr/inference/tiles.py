@@ -12,9 +12,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile of an LR frame: the rows and columns to compute, and the rows and columns that the network sees for the tile.
+    """Tile of an LR frame, with the rows and columns that the network must see to compute it.
 
-    The spans `y` and `x` are counted in the frame, `seen_y` and `seen_x` in the frame with its border.
+    `y` and `x` are the rows and columns to compute, counted in the frame. `seen_y` and `seen_x` are the rows and columns that
+    the network sees, counted in the frame with its added border.
     """
 
     y: Span
@@ -24,12 +25,11 @@ class Tile:
 
 
 def split_into_tiles(height: int, width: int, reach: int, area: int, border: Span = (0, 0)) -> Iterator[Tile]:
-    """Cut an LR frame into tiles; the network sees about `area` pixels at most for each tile.
+    """Cut an LR frame into tiles, so that the network sees at most about `area` pixels for each tile.
 
-    For each tile, the network sees `reach` more pixels on each side on which the frame continues, and the border of the frame
-    on other sides. So a pixel depends on the same pixels as without tiles, and differs by rounding only. A frame that fits is
-    one tile. Other frames are cut into strips of whole rows or into squares, whichever makes the network see fewer pixels
-    twice.
+    For each tile, the network also sees `reach` pixels on each side, but no further than the border around the frame. So each
+    SR pixel depends on the same pixels as without tiles, and differs only by rounding. A frame of at most `area` pixels is one
+    tile. A larger frame is cut into strips of whole rows or into squares, whichever makes the network see fewer pixels twice.
 
     Args:
         height: Rows of the frame.

@@ -163,17 +163,17 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: A
         >>> sr = network.upscale(lr)  # (T, H, W) -> (T, 2 * H, 2 * W) for a network that was trained with scale=2
 
     Args:
-        path: a checkpoint that train.py wrote (.ckpt).
-        plugins: packages whose classes the checkpoint may name, such as ["mypackage"].
-        **options: fields of `vsr.inference.options.UpscaleOptions`, which has their meaning: `device`, `precision`, `compile`,
+        path: A checkpoint that training wrote (.ckpt).
+        plugins: Packages whose classes the checkpoint may name, such as ["mypackage"].
+        **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `precision`, `compile`,
             `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
 
     Returns:
         An `Upscaler` with the methods `upscale(movie)` and `ood_score(movie)`.
 
     Raises:
-        UserError: the file is not a checkpoint of vsr, is damaged or incomplete; an option is unknown, has a value that is not
-            allowed, or contradicts the network or the other options.
+        UserError: If the file is not a checkpoint of vsr, is damaged or incomplete, or if an option is unknown, has a value that
+            is not allowed, or contradicts the network or another option.
     """
     open_announced_plugins()
     open_plugins(plugins)

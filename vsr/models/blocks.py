@@ -87,10 +87,10 @@ def deconvolution_as_phases(deconvolution: nn.ConvTranspose2d, *, padded: bool =
 
 @torch.no_grad()
 def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
-    """Return a convolution at LR that equals pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), zero border included.
+    """Return a convolution at LR that equals pixel_unshuffle(convolution(pixel_shuffle(x, s)), s), also at the zero border.
 
-    The given convolution at HR is k x k and 'same'. The new one has s*s phases per input and output channel and radius
-    ceil(k//2 / s).
+    The given convolution at HR is k x k and 'same'. The new one has s*s input phases per input channel and s*s output phases
+    per output channel. The radius of its kernel is ceil(k//2 / s).
     """
     outputs, inputs, k, _ = convolution.weight.shape
     radius = -(-(k // 2) // s)
@@ -107,7 +107,7 @@ def convolution_between_phases(convolution: nn.Conv2d, s: int) -> nn.Conv2d:
 
 
 def prelu_before_shuffle(prelu: nn.PReLU, s: int) -> nn.PReLU:
-    """Return a PReLU for the input of a pixel shuffle that equals `prelu` on its output: each slope is repeated s*s times."""
+    """Return a PReLU to apply before a pixel shuffle in place of `prelu` after it; each slope is repeated s*s times."""
     slopes: Tensor = prelu.weight.detach().repeat_interleave(s * s)
     moved = nn.PReLU(len(slopes), dtype=slopes.dtype, device=slopes.device)
     moved.weight.data.copy_(slopes)

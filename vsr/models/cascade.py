@@ -20,8 +20,8 @@ PREPARE_PIECES = 4  # the first network runs over so many training movies at mos
 class Cascade(Network):
     """Two networks in a row: the first maps LR frames to HR frames, the second improves the HR frames at scale 1.
 
-    A frame network in the first place evaluates each frame of a clip once, although several windows of five frames contain the
-    frame: the movie network takes the whole clip.
+    A frame network as `first` evaluates each frame of a clip only once, also if several windows of the movie network contain
+    the frame.
 
     Args:
         first: Network LR -> HR, of kind "frame" or "movie".
@@ -62,7 +62,7 @@ class Cascade(Network):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """Return the `error_unit` of the second network, because the loss measures the output of this network."""
+        """Return the `error_unit` of the second network, whose output the loss compares with the true frames."""
         return self.second.error_unit
 
     def stages(self, lr: LRClips) -> tuple[HRClips, HRClips]:
@@ -76,7 +76,7 @@ class Cascade(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Prepare the first network on the LR frames, then the second network on the present output of the first."""
+        """Prepare the first network, then the second network on the first one's current output; see `Network.prepare`."""
         self.first.prepare(frames)
         _, y, x = self.first.geometry.margin
         t = self.first.context
@@ -95,7 +95,7 @@ class Cascade(Network):
 
 
 class Repacked(Network):
-    """First network of a cascade alone, on the frames and pixels that the second network keeps.
+    """First network of a cascade alone; its output is cropped to the frames and pixels that the second network gives.
 
     This network gives the report's row "after data re-packing": the score from which the second network starts.
 

@@ -13,12 +13,12 @@ from vsr.models.base import Network
 def multiply_adds(network: Network, *, h: int, w: int, t: int = 1, channels: int = 1, folded: bool = False) -> float:
     """Return the number of multiply-adds of all convolutions and matrix products, per output pixel and frame.
 
-    As in inference, a movie network also processes the frames around the `t` output frames, and the cost includes these frames.
+    A movie network also processes the frames around the `t` output frames, as in inference. The count includes this work.
     Interpolations, activations and sums are not counted.
 
     Args:
-        network: A network with or without the standardized residual around it, in evaluation mode where the mode changes the
-            work.
+        network: A network, with or without a `StandardizedResidual` around it. A network whose work depends on the mode must be
+            in evaluation mode.
         h: Height of a frame in LR pixels. Small frames cost more per pixel in networks with valid convolutions.
         w: Width of a frame in LR pixels.
         t: Number of output frames computed at once.

@@ -58,12 +58,12 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features (N, width, h, w) of features of the same shape."""
+        """Map features (N, width, h, w) to features of the same shape."""
         return x + self.conv2(self.conv1(x).relu())
 
 
 def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
-    """Return a convolution and a pixel shuffle, (N, width, h, w) -> (N, width, H, W): twice at x4, nothing at x1."""
+    """Return layers (N, width, h, w) -> (N, width, H, W): a convolution and a pixel shuffle; both twice at x4, none at x1."""
     layers: list[nn.Module] = []
     for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
         layers += [nn.Conv2d(width, width * step**2, 3, padding=1), nn.PixelShuffle(step)]

@@ -27,19 +27,19 @@ from vsr.types import HRFrames, LRFrames
 
 
 class FSRCNN(Network):
-    """FSRCNN as varied in the report: layers at LR, a deconvolution without overlap and one convolution at HR.
+    """The report's variant of FSRCNN: layers at LR, a deconvolution without overlap and one convolution at HR.
 
-    Layers (channels@kernel): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, C@5x5, with a PReLU in between. Source: the
-    report that this project reproduces (docs/results/report.md), section 2, after Dong et al., "Accelerating the
-    super-resolution convolutional neural network", 2016. The report upscales by 2 with a 2x2 kernel at stride 2, which neither
-    overlaps nor leaves holes. At x3 and x4 the kernel is scale x scale for the same reason.
+    Layers (channels@kernel): 32@5x5, 8@1x1, 8@3x3, 32@1x1, deconvolution 32@2x2, C@5x5, with a PReLU between them. Source: the
+    report that this project reproduces (docs/results/report.md), section 2. The report modifies the network of Dong et al.,
+    "Accelerating the super-resolution convolutional neural network", 2016. The variant upscales by 2 with a 2x2 kernel at
+    stride 2, which neither overlaps nor leaves holes. At x3 and x4 the kernel is scale x scale for the same reason.
 
     Args:
         kernel: Side of the deconvolution's kernel: `scale` plus an even number; None for `scale`. The report found large
             kernels hard to train.
         act: "prelu" (the report's) or "relu".
         slope: Initial slope of the PReLU; 0 in the report.
-        output_act: True to put an activation behind the last layer too, as the report's "all layers" says.
+        output_act: True to put an activation behind the last layer too; the report says "all layers".
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 

@@ -51,7 +51,7 @@ class Linear(Network):
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Fit the filters by least squares to all pixels of the training frames, except partly masked LR pixels."""
+        """Fit the filters by least squares to the training frames, leaving out LR pixels in which any HR pixel is masked."""
         taps = self.size * self.size + 1
         device = frames[0][0].device
         normal = torch.zeros(taps, taps, dtype=torch.float64, device=device)

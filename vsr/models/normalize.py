@@ -10,8 +10,8 @@ class Normalizer(nn.Module):
     """Affine map that takes `low` to 0 and `high` to 1. The bounds are buffers, so that checkpoints contain them.
 
     Args:
-        low: Lower bound in physical units, given or measured on the training set; never on a frame or a prediction.
-        high: Upper bound in physical units.
+        low: Lower bound in physical units. It is given or measured on the training set, never on single frames or predictions.
+        high: Upper bound in physical units, from the same source.
 
     Raises:
         ValueError: If low is not below high.

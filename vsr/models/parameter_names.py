@@ -10,7 +10,7 @@ WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds
 
 
 def canonical_parameter_name(name: str) -> str:
-    """Remove the part `network` of wrappers from a name: first.network.features.0.weight -> first.features.0.weight."""
+    """Remove each part `network`, which a wrapper adds: first.network.features.0.weight -> first.features.0.weight."""
     return ".".join(part for part in name.split(".") if part != WRAPPER)
 
 

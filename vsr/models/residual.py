@@ -16,10 +16,11 @@ class StandardizedResidual(Network):
 
     `mean` and `std` are statistics of the training LR frames, and `rms` is the root mean square of HR - bicubic; each is one
     number per data set. Without this scaling, a field with a spread of 0.1 and a residual of 0.01 gives gradients too small to
-    learn from. At scale 1 bicubic interpolation is the identity: a second network then corrects the output of the first.
+    learn from. At scale 1 bicubic interpolation is the identity: the second network of a `Cascade` then corrects the output of
+    the first.
 
     Args:
-        network: Any network. The wrapper switches off the network's own sum with the upscaled input.
+        network: Any network. If it adds the upscaled input to its own output, the wrapper switches that off.
     """
 
     mean: Tensor

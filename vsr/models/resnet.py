@@ -13,12 +13,12 @@ from vsr.types import HRFrames, LRFrames
 
 
 class ResNet(Network):
-    """Network of residual blocks with SiLU at LR and a pixel shuffle.
+    """Network of residual blocks with SiLU activations at LR, then one convolution and a pixel shuffle.
 
     Layers (channels@kernel): width@3x3, residual blocks, width@3x3 and a skip connection over all blocks, C scale^2@3x3, pixel
-    shuffle. Sources: EDSR (Lim et al. 2017, section 3) with SiLU instead of ReLU (Elfwing et al., "Sigmoid-weighted linear
-    units for neural network function approximation in reinforcement learning", 2018) and the last layer at LR (ESPCN, Shi et
-    al. 2016, section 3). The network needs half of the work of EDSR. SiLU suits fields that are smooth between fronts.
+    shuffle. The network follows EDSR (Lim et al. 2017, section 3) and needs half of its work. SiLU replaces ReLU; it suits
+    fields that are smooth between fronts (Elfwing et al., "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", 2018). The last layer is at LR as in ESPCN (Shi et al. 2016, section 3).
 
     Args:
         width: Number of channels of the hidden layers, 1 or more.
@@ -82,7 +82,7 @@ class SmoothBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features (N, width, h, w) of features of the same shape."""
+        """Map features (N, width, h, w) to features of the same shape."""
         return x + self.conv2(self.act(self.conv1(x)))
 
 

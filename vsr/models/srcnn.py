@@ -19,12 +19,12 @@ class SRCNN(Network):
     et al., "Image super-resolution using deep convolutional networks", 2016, section 3 (first version 2014).
 
     Args:
-        kernels: Odd sides (k1, k2, k3): 9-1-5 in the report and in the paper of 2014, also 9-3-5 and 9-5-5 in 2016. Further
-            sides add mapping layers of 32 filters, as 9-1-1-5 in the 2016 paper's section on depth.
+        kernels: Sides of the kernels (k1, k2, k3), all odd. The report and the paper of 2014 have 9-1-5; the paper of 2016 also
+            has 9-3-5 and 9-5-5. Four or more sides give more layers of 32 filters in the middle, such as 9-1-1-5 in the paper
+            of 2016.
         act: "prelu" (the report's) or "relu" (the authors').
         slope: Initial slope of the PReLU; 0 in the report.
-        output_act: True to put an activation behind the last layer too, as the report's "all layers" says; the authors have
-            none.
+        output_act: True to put an activation behind the last layer too. The report says "all layers"; the authors have none.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 

@@ -32,9 +32,9 @@ class SRNet3D(Network):
     Args:
         act: "prelu" (the report's) or "relu".
         slope: Initial slope of the PReLU; 0 in the report.
-        output_act: True to put an activation behind the last layer too, as the report's "all layers" says.
-        windows: True to evaluate each window of five frames as a clip of its own, with zeros beyond its ends, as in the report.
-            False evaluates the whole clip once: 2.6 times less work per frame, and zeros only beyond the ends of the clip.
+        output_act: True to put an activation behind the last layer too; the report says "all layers".
+        windows: True to evaluate each window of five frames as a clip of its own, as in the report; zeros then stand beyond the
+            ends of each window. False evaluates the whole clip once, with 2.6 times less work per frame.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
     """

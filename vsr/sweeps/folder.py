@@ -44,9 +44,9 @@ class SweepRun:
 
 
 class SweepFolder:
-    """Folder of a sweep, with the record of its runs in `sweep.json`, written whole after every change.
+    """Folder of a sweep; its file `sweep.json` is the record of all runs, which `save` writes.
 
-    Raises UserError for a folder that cannot be read or written, or that holds something else.
+    Raises UserError if the record cannot be read, or if the path holds something that is not a sweep.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class SweepFolder:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); type hydra.sweep.dir=FOLDER") from error
 
     def find_or_add(self, values: list[str], config: dict[str, Any], number: int | None = None) -> SweepRun:
-        """Return the run with a config: an earlier run, or a new run with the given or the next number."""
+        """Return the earlier run with a config (and `number`, if given), or add a run with the given or the next number."""
         for run in self.runs:
             if run.config == config and number in (None, run.number):
                 return run
@@ -86,7 +86,7 @@ class SweepFolder:
         return self.path / str(run.number)
 
     def log(self, run: SweepRun) -> Path:
-        """Return the log file of a run; it lies beside the run folders, since a refused run has no folder."""
+        """Return the log file of a run; it lies beside the run folders, because a refused run has no folder."""
         return self.path / "logs" / f"{run.number}.log"
 
     def results(self, run: SweepRun) -> dict[str, Any] | None:
@@ -111,9 +111,9 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Lock the folder and yield the file descriptor of the lock, which running jobs hold as well.
+        """Lock the folder during the `with` block and yield the lock's file descriptor, which running jobs keep open too.
 
-        A killed sweep leaves jobs that take some seconds to end; the lock waits for these jobs. Raises UserError when another
+        After a sweep was killed, its jobs need some seconds to end; this method waits for them. Raises UserError when another
         sweep works in the folder or when the folder cannot be written.
         """
         try:

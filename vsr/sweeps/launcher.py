@@ -48,8 +48,7 @@ class JobInFreshProcess:
 def launch_jobs(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, runs: list[SweepRun]) -> None:
     """Run the jobs of a sweep with Hydra's launcher plugin, and record their outcomes.
 
-    Raises UserError when the launcher itself failed. The next sweep recognises the jobs that had ended by then from their
-    results.
+    Raises UserError when the launcher itself fails. The next sweep then finds the results of jobs that have already ended.
     """
     # Workers import vsr from where it was imported here.
     root = str(PACKAGE.parent)

@@ -29,13 +29,13 @@ WATCHED = ["++callbacks.scores._target_=vsr.training.callbacks.ScoreLog", f"++ca
 
 
 def run_search(composer: Composer, command: SweepCommand, whole: DictConfig, folder: SweepFolder, lock: int) -> list[str]:
-    """Run the remaining trials of a hyperparameter search, and return one error line if all trials failed.
+    """Run the remaining trials of a hyperparameter search; return one error line if no trial came to its end.
 
-    `whole` is the config of the search itself. `lock` is the file descriptor of the folder's lock, which the trials hold as
-    well.
+    `whole` is the config of the search itself. `lock` is the file descriptor of the folder's lock, which running trials keep
+    open too.
 
     Raises:
-        UserError: If the plan of the search cannot work, or if the folder holds another search.
+        UserError: If the plan of the search is wrong, or if the folder holds another search.
     """
     plan = read_search_space(whole.hparams_search, command)
     launcher = whole.hydra.runtime.choices["hydra/launcher"]

@@ -24,8 +24,8 @@ class Plan:
         trials: Number of trials.
         startup: Number of random trials before the sampler and the pruner start.
         warmup: Number of epochs before a trial may be pruned.
-        pruner: Name in PRUNERS.
-        space: Config keys, each with a list of typed values or an interval.
+        pruner: "median", "hyperband" or "none".
+        space: Config keys, each with an interval or a list of values in Hydra's grammar.
     """
 
     trials: int

@@ -17,7 +17,7 @@ HYDRAS_OWN = "multirun/"  # where Hydra would put a sweep
 
 
 def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """Run the unfinished jobs of a command line with -m.
+    """Run the unfinished jobs of a sweep, given by a command line with Hydra's option -m.
 
     Args:
         script: Path of train.py or evaluate.py.
@@ -25,10 +25,10 @@ def run_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> tuple[Path,
         arguments: Arguments of the command line, with -m.
 
     Returns:
-        The folder of the sweep, and one line for each failed job; a search gives a line only if all jobs failed.
+        The folder of the sweep, and one line for each failed job; a search gives one line only if no trial came to its end.
 
     Raises:
-        UserError: If the command line is wrong, or if no job can run; nothing was started.
+        UserError: If the command line is wrong, if no job can run, or if a launcher fails.
     """
     composer = Composer(script, conf)
     command = composer.read(arguments)

@@ -20,7 +20,7 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Replace a file atomically: the block writes a temporary file, which is then synced and moved to `path`.
+    """Replace a file atomically: the `with` block writes a temporary file, which is then synced and moved to `path`.
 
     When the block raises, the temporary file is removed and `path` stays unchanged.
 
@@ -76,7 +76,7 @@ def checksum_file(path: Path) -> Path:
 
 
 def write_checksum(path: Path, digest: str) -> None:
-    """Write a file's SHA-256 to its side file, without a sync: an empty side file, left by a power cut, counts as missing."""
+    """Write a file's SHA-256 to its side file, without a sync. A power cut may leave it empty, which counts as missing."""
     temporary = checksum_file(path).with_name(f".{path.name}-sha256.part")
     try:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
@@ -86,7 +86,7 @@ def write_checksum(path: Path, digest: str) -> None:
 
 
 def remove_checksum(path: Path) -> None:
-    """Remove the side file with a file's SHA-256 durably, before the file itself is replaced."""
+    """Remove a file's SHA-256 side file and sync the folder; to be called before the file itself is replaced."""
     with suppress(FileNotFoundError):
         checksum_file(path).unlink()
         sync_folder(path.parent)

@@ -48,7 +48,7 @@ class Outcome:
 
     Attributes:
         job: The job.
-        status: Exit status of the job as a shell gives it, 128 + number after a signal.
+        status: Exit status of the job as in a shell: 128 + the signal's number if a signal ended the job.
         error: The line that says why the job failed or was stopped; empty after success.
         seconds: Wall time.
         stopped: True if the argument `watch` of `run_jobs` stopped the job.
@@ -97,8 +97,8 @@ def run_jobs(
     is killed, the jobs end too.
 
     Args:
-        jobs: The jobs. The next job is taken when there is room, so that a generator can choose it by earlier outcomes; None
-            asks to wait for a further outcome.
+        jobs: The jobs. Each job is taken only when it can start, so that a generator can choose it by earlier outcomes. A
+            generator yields None if it must first see another outcome.
         at_once: Number of jobs that run at a time.
         total: Number of jobs, for the progress bar.
         label: Label of the progress bar.

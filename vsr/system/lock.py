@@ -23,8 +23,8 @@ class FolderInUse(UserError):
 def locked_folder(folder: Path) -> Iterator[None]:
     """Lock a folder inside the `with` block. The operating system also unlocks it when the process dies.
 
-    The file `run.lock` names the process that holds the lock. The file stays behind, without effect. A file system without
-    locks gives a warning.
+    The file `run.lock` names the process that holds the lock. The file stays in the folder afterwards and then locks nothing.
+    On a file system without locks, this function only warns.
 
     Args:
         folder: The folder; it is made when missing.

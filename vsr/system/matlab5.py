@@ -38,11 +38,11 @@ class Matrix:
     Args:
         name: Name as in the file, not yet safe to print.
         shape: Length of each dimension, in MATLAB's index order.
-        kind: A NumPy dtype, or one of cell, struct, object, char, sparse, logical, complex, function, opaque.
+        kind: Name of a NumPy dtype, or one of cell, struct, object, char, sparse, logical, complex, function, opaque.
         problem: The reason why the values cannot be read, or None.
-        size: Bytes of the unpacked matrix, without its tag.
-        start: Bytes of the unpacked matrix before the values or entries.
-        dtype: Type of the numbers in the file, with its byte order; empty for a matrix without numbers.
+        size: Number of bytes of the unpacked matrix, without its tag (type and length).
+        start: Number of bytes of the unpacked matrix that precede the values or entries.
+        dtype: Type of the numbers as stored, with its byte order; empty for a matrix without numbers.
         offset, length: Position and size of the matrix in the file, in bytes.
         compressed: True if the matrix is stored as a zlib stream.
         order: Byte order, "<" or ">".

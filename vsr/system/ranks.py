@@ -31,10 +31,10 @@ def rank_count() -> int:
 
 
 def join_ranks(backend: str, **where: Any) -> None:
-    """Create the process group and make gloo's network thread yield its core.
+    """Create the process group, and make gloo's network thread give way to other threads.
 
-    On Linux the network thread gets the policy SCHED_BATCH. Otherwise, when the thread wakes while another thread holds the
-    lock that it needs, it spins until its time slice of some 3 ms is used up; with one core per rank that delays many steps
+    On Linux the network thread gets the scheduling policy SCHED_BATCH. With the default policy, a network thread that finds its
+    lock held spins until its time slice of some 3 ms is used up. With one core per rank this delays many steps
     (benchmarks/ddp.py).
 
     Args:
@@ -64,19 +64,22 @@ def leave_ranks(error: BaseException | None = None) -> None:
 
 
 def rank_share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """Return (start, stop) of one rank's part of `count` items; parts differ by one item at most, and rank 0 has the most."""
+    """Return (start, stop) of one rank's part of `count` items; sizes differ by at most 1, and no part exceeds rank 0's."""
     return -(-count * rank // world), -(-count * (rank + 1) // world)
 
 
 def assign_sequences_to_ranks(lengths: Iterable[int], world: int) -> list[int]:
     """Assign sequences to ranks without cutting a sequence.
 
+    All sequences, laid end to end, are divided into equal parts, one per rank. A sequence goes to the rank whose part contains
+    the middle of the sequence.
+
     Args:
         lengths: The length of each sequence.
         world: The number of ranks.
 
     Returns:
-        The rank of each sequence, in ascending order: the rank in whose equal part the middle of the sequence falls.
+        The rank of each sequence, in the order of the sequences; the ranks never decrease.
     """
     lengths = list(lengths)
     total, before, ranks = sum(lengths), 0, []
@@ -87,7 +90,7 @@ def assign_sequences_to_ranks(lengths: Iterable[int], world: int) -> list[int]:
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """Return the sum of a tensor over all ranks, on each rank; the argument is not changed."""
+    """Return the sum of the tensors that all ranks pass, the same on each rank; the argument is not changed."""
     if rank_count() == 1:
         return value
     value = value.detach().clone()
@@ -96,7 +99,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def wait_for_all_ranks() -> None:
-    """Wait until every rank has called this function. Otherwise gloo may abort a working rank, or the leaving rank."""
+    """Wait until every rank has called this function. If a rank leaves while others work, gloo may abort it or them."""
     sum_over_ranks(torch.zeros(1))
 
 
@@ -121,7 +124,7 @@ def copy_from_first_rank(tensors: Iterable[Tensor]) -> None:
 
 
 def compute_on_first_rank(make: Callable[[], Value]) -> Value:
-    """Call `make` in rank 0 only, and return its value, which must be picklable, in all ranks."""
+    """Call `make` on rank 0 only, and return its value on every rank; the value must be picklable."""
     if rank_count() == 1:
         return make()
     values: list[Value | None] = [make() if current_rank() == 0 else None]

@@ -17,7 +17,7 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stopped(BaseException):
-    """Orderly end of a run after a signal. A BaseException, so that no handler of failures catches it.
+    """Orderly end of a run after a signal. It is a BaseException, so that `except Exception` does not catch it.
 
     Attributes:
         signum: The signal's number.
@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """Return the exit status that shells and schedulers expect: 143, 130 or 138."""
+        """Return the exit status that shells and schedulers expect: 128 + the signal's number."""
         return 128 + self.signum
 
 
@@ -59,7 +59,7 @@ class Signals:
         return self
 
     def listen(self) -> None:
-        """Install the signal handlers, also again after other code has replaced them."""
+        """Install the signal handlers; call this method again if other code has replaced them."""
         if threading.current_thread() is threading.main_thread():
             # An ignored signal, such as Ctrl-C for the background jobs of a shell script, stays ignored.
             handled = [signum for signum in HANDLED if signal.getsignal(signum) is not signal.SIG_IGN]
@@ -72,7 +72,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Note signals inside the `with` block, and raise Stopped at its end if a signal came, unless the block raises."""
+        """Record signals during the `with` block; if one came, raise Stopped at the block's end, unless the block raises."""
         self._deferred = True
         try:
             yield

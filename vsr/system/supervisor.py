@@ -18,7 +18,7 @@ GRACE = 20.0  # seconds in which an orphaned group can write its checkpoint
 
 
 def supervise(command: list[str]) -> int:
-    """Run a command and return its exit status as a shell does: 128 + number after a signal."""
+    """Run a command and return its exit status; 128 + the signal's number if a signal ended the command."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
     def signal_group(number: signal.Signals) -> None:

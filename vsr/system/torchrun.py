@@ -11,7 +11,7 @@ class TorchrunRank:
     """Position of this process among all processes that torchrun started.
 
     Attributes:
-        rank: Number of the process among all processes, from 0.
+        rank: Index of the process among all processes, from 0.
         world: Number of processes.
         local: Number of processes on the same node.
         nodes: Number of nodes.

@@ -10,12 +10,12 @@ from vsr.models.cascade import Cascade
 
 
 def set_arithmetic(tf32: bool) -> None:
-    """Switch TF32 on or off for CUDA products and convolutions; by default torch uses TF32 in convolutions."""
+    """Switch TF32 on or off for CUDA matrix products and convolutions; torch's default is on for convolutions only."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
 def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
-    """Put a network into channels_last memory format, and compile the network, if the config asks for it."""
+    """Convert a network to channels_last memory format and compile it; the config switches each of the two steps on or off."""
     if cfg.channels_last:
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         for parameter in network.parameters():

@@ -105,10 +105,10 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
 
     Args:
         cfg: The checked config.
-        bounds: (low, high) of each network to be scored, the physical range for data without `bounds`; empty in training.
+        bounds: Physical range (low, high) of each network to be scored, for data that declare no bounds. Empty in training.
 
     Raises:
-        UserError: If the data cannot be used, or have no bounds and the networks have different ones.
+        UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
     """
     degradation, recipe = build_node("degradation", cfg.degradation), build_node("recipe", cfg.recipe)
     build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
@@ -134,7 +134,7 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
 
 
 def evaluation_window(cfg: DictConfig) -> Triple:
-    """Return the HR frames and pixels (t, y, x) that are cut per side before scoring.
+    """Return the window (t, y, x): how many HR frames and pixels are cut on each side before scoring.
 
     The window is the config's key `window`, or (0, scale, scale) for protocol=classical, as in the papers on Set5 and Set14.
     """
@@ -219,7 +219,7 @@ def _module_of(network: Network) -> type[SRModule]:
 
 
 def build_stage(module: SRModule, name: str) -> SRModule:
-    """Build the LightningModule that trains one stage of a Cascade, with the settings of the whole.
+    """Build the LightningModule that trains one stage of a Cascade, with the settings of the whole Cascade.
 
     Args:
         module: The LightningModule of the Cascade.
@@ -242,7 +242,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
 
 
 def build_interim_rows(module: SRModule) -> dict[str, SRModule]:
-    """Build the modules that score the frames between the two networks of a Cascade, by table row; empty for other networks."""
+    """Build the modules that score a Cascade's intermediate frames, by name of the table row; empty for other networks."""
     network = module.network
     if not isinstance(network, Cascade):
         return {}
@@ -252,7 +252,7 @@ def build_interim_rows(module: SRModule) -> dict[str, SRModule]:
 
 
 def build_repeated_frame_row(module: SRModule) -> SRModule | None:
-    """Build a module whose movie network sees repeated single frames instead of neighbours; None for a single-frame network."""
+    """Build a module whose movie network sees each frame repeated in place of its neighbours; None for a single-frame network."""
     network = module.network
     if network.kind != "movie" or network.geometry.margin[0] == 0:
         return None

@@ -106,16 +106,16 @@ class ScoreLog(Callback):
 
 
 class LRConsistency(Callback):
-    """Callback that logs LR consistency, the error of degraded SR validation frames against LR, as val/consistency every epoch.
+    """Callback that logs the LR consistency of every epoch as val/consistency.
 
-    Each checkpoint keeps the value of its epoch, so that `vsr.inference.out_of_distribution` can recognise unfamiliar frames
-    later. The measurement uses a few frames in single precision, before consistency correction, and leaves out the border,
-    where zero padding causes most of the error.
+    LR consistency is the error of degraded SR validation frames against their LR frames. Each checkpoint keeps the value of its
+    epoch, so that `vsr.inference.out_of_distribution` can recognise unfamiliar frames later. The measurement uses a few frames
+    in single precision, before consistency correction. It leaves out the border, where zero padding causes most of the error.
 
     Args:
         degrade: The degradation of the LR frames.
         scale: Scale of the network, 2, 3 or 4.
-        lost: (y, x) HR border pixels that the network loses.
+        lost: (y, x) HR pixels that the network loses on each side.
     """
 
     def __init__(self, degrade: Degrade, scale: int, lost: tuple[int, int]) -> None:

@@ -44,13 +44,13 @@ Work = Callable[[DictConfig, Path], Any]
 
 @contextmanager
 def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
-    """Check the hardware, start or join all ranks of a run, and end the ranks after the block.
+    """Check the hardware, start the ranks of a run or join those of torchrun, and end or leave them after the `with` block.
 
     Args:
         cfg: The run's config.
         folder: This process's folder.
-        work: The function that the started ranks call as `work(cfg, folder)`; pickle sends it by name, so that it must belong
-            to a module.
+        work: The function that the started ranks call as `work(cfg, folder)`; it must be defined at the top level of a module,
+            because it is pickled.
 
     Yields:
         The first rank's folder.

@@ -15,15 +15,15 @@ from vsr.models.parameter_names import canonical_parameter_name, is_parameter_wi
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Settings of fine-tuning. A module is named as in the table of initial weights; the name stands for all inside the module.
+    """Settings of fine-tuning. Modules have the names of the table of initial weights; a name includes all parts of its module.
 
     Attributes:
         freeze: Modules whose weights stay unchanged; they are in evaluation mode.
         freeze_epochs: Epochs after which the frozen modules train too; None for never. The learning-rate schedule is not
             affected.
         rates: Module -> factor on its learning rate; the longest matching name counts. None for no factors.
-        l2sp: Weight a of the penalty a/2 |w - w0|^2 in the loss, over the pretrained weights w with initial values w0 (Li et
-            al., "Explicit inductive bias for transfer learning ...", 2018, without its decay of the new weights).
+        l2sp: Weight a of the penalty a/2 |w - w0|^2 in the loss, for pretrained weights w with initial values w0. It follows Li
+            et al., "Explicit inductive bias for transfer learning ...", 2018; their decay of the new weights is left out.
     """
 
     freeze: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Tune:
     l2sp: float = 0.0
 
     def check(self, network: nn.Module) -> None:
-        """Raise UserError if the network lacks a named module, or if nothing would train in the first epoch."""
+        """Raise UserError if the network lacks a named module, or if nothing would train in the first `freeze_epochs` epochs."""
         trained = {canonical_parameter_name(name): tensor.requires_grad for name, tensor in network.named_parameters()}
         require_parameters("tune.freeze", self.freeze, trained)
         require_parameters("tune.rates", self.rates or {}, trained)
@@ -44,7 +44,9 @@ class Tune:
             )
 
     def of_stage(self, stage: str) -> Tune:
-        """Return the settings for one stage of a Cascade; a setting that names a whole stage is left out and applies only later.
+        """Return the settings for the fit of one stage of a Cascade.
+
+        A setting that names the whole stage is left out; it applies only in the fit of the whole Cascade.
 
         Args:
             stage: "first" (names lose the prefix "first.") or "second" (names keep their prefixes).
@@ -105,7 +107,7 @@ class Tuning:
         self._start = [(tensor, start.to(tensor), mask.to(tensor)) for tensor, start, mask in self._start]
 
     def begin_epoch(self, epoch: int) -> None:
-        """Unfreeze from epoch `freeze_epochs` (counted from 0) on, and put modules that do not train into evaluation mode."""
+        """Unfreeze if `epoch` (from 0) has reached `freeze_epochs`, and put modules that do not train into evaluation mode."""
         if self.tune.freeze_epochs is not None and epoch >= self.tune.freeze_epochs:
             self._thaw()
             self.thawed = list(self._later)

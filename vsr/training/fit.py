@@ -51,9 +51,10 @@ class FitResult:
 
     Attributes:
         history: Scores of each epoch; epoch 0 is the network before training.
-        seconds: Seconds of training until the best epoch.
+        seconds: Seconds of training until the best epoch, including those of a Cascade's earlier stages.
         trainer: The Trainer, with its logger.
-        images_per_second: HR patches (each frame counts) per second in this process, scoring included; None without training.
+        images_per_second: HR patches per second of all processes together, scoring included; each frame of a clip counts. Steps
+            before an interruption do not count. None without training.
         trained: Seconds of training in this fit, including the time before interruptions.
     """
 
@@ -71,7 +72,7 @@ class PreparedModule:
     Attributes:
         module: The module.
         start: The initializer that set the weights.
-        report: The init report, one row per tensor.
+        report: The report of the initial weights, one row per tensor.
         masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded.
     """
 
@@ -147,7 +148,7 @@ def fit(
         epochs: Length of the schedule; 0 trains nothing.
         stops: Callbacks that can end the fit early.
         pretrained: True if the initial weights count as an epoch, and are kept when no later epoch is better.
-        masks: Tensor name without wrappers -> mask of the tensor's shape, 1 where a value was loaded.
+        masks: Tensor name, as in `parameters_by_name` -> mask of the tensor's shape, 1 where a value was loaded.
         run_state: Signals and checkpoints of the run. A fit that resumes continues from the checkpoint in `folder`; a finished
             fit is not trained again.
 
@@ -238,7 +239,7 @@ def stages_before_whole_fit(network: Cascade) -> tuple[str, ...]:
 
 
 def prepare_stage_fit(module: SRModule, name: str, start: TwoStage) -> SRModule:
-    """Build the LightningModule of one stage of a Cascade; a frame network as first stage has a batch size of its own."""
+    """Build the LightningModule of one stage of a Cascade; `start` sets the batch size of a frame network in the first stage."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
     if module.network.first.kind == "frame" and name == "first":
@@ -306,7 +307,7 @@ def _train_stages(
 def fit_all_stages(
     cfg: DictConfig, folder: Path, data: SRDataModule, prepared: PreparedModule, run_state: RunState, limits: Mapping[str, float]
 ) -> dict[str, FitResult]:
-    """Run every fit of a run, and return the fits by name, "whole" last. `limits` are seconds of training by fit name."""
+    """Run every fit of a run; return the results by fit name, "whole" last. `limits` holds time limits in seconds by fit name."""
     module, start, masks = prepared.module, prepared.start, prepared.masks
     fits = _train_stages(cfg, folder, module, data, start, masks, run_state, limits) if isinstance(start, TwoStage) else {}
     if fits:

@@ -87,7 +87,7 @@ def hardware_placement(trainer: DictConfig) -> Placement:
 
 
 def check_hardware(cfg: DictConfig) -> Placement:
-    """Return the devices and nodes of a training run; before data are read, raise UserError for settings that cannot work."""
+    """Return the hardware of a training run. Raises UserError, before data are read, for settings that cannot work on it."""
     placed = hardware_placement(cfg.trainer)
     precision = str(cfg.precision)
     if precision == "16" and placed.accelerator == "cpu":

@@ -22,9 +22,9 @@ class ScoringProgressBar(Callback):
 
 
 class TrainingProgressBar(ProgressBar):
-    """Progress bar over all steps of a run, with the time left and the latest scores.
+    """Progress bar over all steps of a fit, with the time left and the latest scores.
 
-    Lightning's own bar restarts in each epoch, and drawing it takes a tenth of the time of these networks' steps.
+    Lightning's own bar restarts in each epoch. Drawing it takes a tenth as long as the steps of these small networks.
     """
 
     def __init__(self) -> None:

@@ -41,9 +41,10 @@ LEAST_NEIGHBOUR_GAIN = 0.1  # dB; a smaller gain is not worth the cost of severa
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Train the network of a config, and write checkpoints, results.json, a figure and TensorBoard files into `folder`.
 
-    Every process of a distributed run calls this function; the first process writes the results into its own folder. With the
-    config key `resume`, the run in the folder is continued; the results of a finished run are returned unchanged. Raises
-    UserError if the folder cannot be used, Stopped if a signal ended the run.
+    Under torchrun every process calls this function; otherwise one process calls it, and the function starts the others. The
+    first process writes the results into its own folder. With the config key `resume`, the run in the folder is continued; the
+    results of a finished run are returned unchanged. Raises UserError if the folder cannot be used, Stopped if a signal ended
+    the run.
     """
     with distributed_ranks(cfg, folder, run_training) as folder:
         return run_training(cfg, folder)
@@ -102,7 +103,7 @@ def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, c
         cfg: The config of the run.
         data: The data module.
         module: The trained module.
-        card: "seconds" of training and, for a network trained in stages, "stage_seconds" by stage name.
+        card: Training times: "seconds" and, for a network trained in stages, "stage_seconds" by stage name.
 
     Returns:
         One row per test split and method; within a split the baselines come first and the network last.

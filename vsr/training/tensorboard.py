@@ -23,7 +23,7 @@ class Dashboard(TensorBoardLogger):
         save_dir: The folder of the event files.
         name: Subfolder of `save_dir`; empty for none.
         version: Subfolder of `name`; empty for none.
-        purge_step: The first step of a resumed run; None for a new run.
+        purge_step: The first step to be logged if the folder may hold earlier event files; None for a new folder.
     """
 
     def __init__(self, *, save_dir: str = ".", name: str = "", version: str = "", purge_step: int | None = None) -> None:

@@ -42,8 +42,8 @@ def build_trainer(
         epochs: Length of the schedule.
         history: Callback that collects the scores of each epoch.
         stops: Callbacks that can end the fit early.
-        saver: Callback that saves checkpoints for resuming; None for a throw-away fit.
-        first_step: The step with which a resumed fit begins; None for a new fit.
+        saver: Callback that saves checkpoints for resuming; None for no such checkpoints.
+        first_step: The first step of a resumed fit, or 0 for a new fit in a folder with event files; None for a new folder.
         checkpoints: Writer of checkpoint files; None for `AtomicCheckpointIO`.
     """
     mode = "max" if monitor_is_maximised(cfg.monitor) else "min"

@@ -24,7 +24,7 @@ FIELDS = ("h", "u", "v", "bed")  # of each trajectory, in the cached file
 
 
 class ClimateDataModule(SRDataModule):
-    """Movies of an array file, or simulated water depths in (-10, 10) with `unseen`, a second test split.
+    """Movies of an array file, or simulated shallow water: depths scaled to (-10, 10), with a second test split `unseen`.
 
     Args:
         path: Array file (.mat 4 to 7.3, HDF5, NetCDF, Zarr, .npy or .npz); None simulates shallow water.
@@ -33,8 +33,8 @@ class ClimateDataModule(SRDataModule):
             None for a file that names its dimensions.
         bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
-        by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part; None for whole movies from four
-            movies on.
+        by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
+            of four or more movies, otherwise "time".
         max_bytes: Largest size in bytes, as float32, that a file may declare.
         geostrophic: True if the file's field is the height of a fluid on a rotating plane, so that its vorticity is scored too.
         family: "tide" (hydraulic jumps in a tidal flow over hills), "bores" (collapsing columns of water), "turbulence"
@@ -42,9 +42,9 @@ class ClimateDataModule(SRDataModule):
         size: Number of pixels per side of a simulated frame.
         sampling: Solver cells per pixel: the solver has size * sampling cells per side, and every sampling-th cell is kept.
         seed: Seed of all simulated trajectories.
-        learn: Number of frames to learn from, or a share below 1; None for 120 simulated frames or 0.7 of a file.
-        test: Number of frames to test on, or a share below 1; None for 50 simulated frames (and 50 in `unseen`) or 0.3 of a
-            file.
+        learn: Number of frames to learn from, or for a file a share below 1; None for 120 simulated frames or 0.7 of a file.
+        test: Number of frames to test on, or for a file a share below 1; None for 50 simulated frames or 0.3 of a file.
+            `unseen` has as many frames.
         val: Share of the learning frames that is held out for validation.
         gap: Number of frames left out between the parts.
         cache: Folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
@@ -104,7 +104,7 @@ class ClimateDataModule(SRDataModule):
 
 
 class SimulatedFlows:
-    """Simulated trajectories of a family of flows, cached in a file with a hash of all parameters in its name.
+    """Simulated trajectories of a family of flows, cached in a file whose name contains a hash of all parameters.
 
     `ClimateDataModule` describes the arguments.
 

@@ -16,16 +16,13 @@ class CrossDataModule(SRDataModule):
     """Training and validation frames of one data module, with test frames of another data module.
 
     The test splits of `test` keep their names; the test frames of `train` become the split `own`. When both sources declare
-    bounds, the frames of `test` are mapped from the bounds of `test` to the bounds of `train`, so that the network sees the
-    unit interval for both sources. When `test` declares no bounds, its values count as values in the units of `train`.
+    bounds, values of `test` are mapped from its bounds to the bounds of `train`, so that the network sees the unit interval for
+    both sources. Otherwise, the values of `test` are taken as values in the units of `train`.
 
     Args:
         train: Source of the training and validation frames.
         test: Source of the test frames.
-        shared: Arguments of `SRDataModule`; `crop`, `mask` and `memory` default to the values of the two sources.
-
-    Raises:
-        UserError: If the sources have different numbers of channels.
+        shared: Arguments of `SRDataModule`; by default, `crop`, `mask` and `memory` follow from those of the two sources.
     """
 
     test_split_name = "own"
@@ -45,7 +42,7 @@ class CrossDataModule(SRDataModule):
         return found
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
-        """Return the test splits of `test`, in the units of `train`."""
+        """Return the test splits of `test`, in the units of `train`. Raises UserError if the numbers of channels differ."""
         movies = self.test.movies()
         parts = self.test.split.cut([movie.shape[1] for movie in movies], self.test.name).get("test", [])
         tests = {"test": [(movies[part.movie], part) for part in parts]} if parts else {}

@@ -21,8 +21,8 @@ class ImageDataModule(SRDataModule):
 
     Args:
         path: Folder of pictures (png, jpg, bmp, tif; 8 or 16 bit, float tif; grey, colour, palette, alpha); None for the
-            photographs inside scikit-image, always in the same split.
-        test_path: Folder of test pictures; None for a share of `path`.
+            photographs inside scikit-image, in a fixed order.
+        test_path: Folder of test pictures; all of `path` is then learned from. None tests on a part of `path`.
         channels: "luma" (BT.601, 16..235) or "rgb".
         learn: Number of pictures to learn from, in natural order of their names, or a share below 1.
         test: Number of pictures to test on, or a share below 1.

@@ -28,10 +28,11 @@ class MovieDataModule(SRDataModule):
     Args:
         path: Video (y4m, mp4, mkv, avi, mov, webm), folder of videos, folder of numbered frames, or folder of such folders;
             None for ten clips of a synthetic camera over the photographs of scikit-image.
-        frames: Number of frames from the start of each clip; None for all frames, which also checks that a file is complete.
-        size: Side in pixels of a square from the middle of each frame; None for whole frames.
-        by: "time" cuts each clip into train, val and test, "clip" gives whole clips (or scenes) to each part; None for "clip"
-            from four clips on and "time" otherwise.
+        frames: Number of frames from the start of each clip. None for all frames (of the camera: 20), which also checks that a
+            file is complete.
+        size: Side in pixels of a square from the middle of each frame; None for whole frames (of the camera: 96).
+        by: "time" cuts each clip into train, val and test, "clip" gives whole clips (or scenes) to each part. None is "clip"
+            for four or more clips, otherwise "time".
         learn: Number of frames to learn from, or a share below 1.
         test: Number of frames to test on, or a share below 1.
         val: Share of the learning frames that is held out for validation.
@@ -73,7 +74,7 @@ class MovieDataModule(SRDataModule):
         self.split = Split(by="trajectory" if whole else "time", learn=learn, test=test, val=val, gap=gap)
 
     def movies(self) -> list[Movie]:
-        """Return one movie for each scene of each clip, or one movie for each clip if `cuts` is false."""
+        """Return one movie for each scene of two or more frames, or one movie for each clip if `cuts` is false."""
         found: list[Movie] = []
         for number, clip in enumerate(self.clips):
             if self.synthetic:
@@ -156,7 +157,7 @@ def _centre_crop(luma: torch.Tensor, size: int, clip: Path) -> torch.Tensor:
 
 
 def find_movie_scene_cuts(luma: torch.Tensor) -> list[int]:
-    """Return the indices of the first frames of new scenes in (T, H, W) code values.
+    """Find the scene cuts in luma (T, H, W), code values, and return the index of the first frame after each cut.
 
     At a cut, the change between two frames passes three tests: it is above 12 code values, above 8 times the median change
     around the cut, and lasting. A change is lasting if the frames one step further out differ by more than 0.7 of the change.

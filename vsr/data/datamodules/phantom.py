@@ -15,7 +15,7 @@ from vsr.types import Movie
 
 
 class PhantomDataModule(SRDataModule):
-    """One movie of a moving head phantom, cut in time, with `unseen`, a second test split of another head and other motion.
+    """Movie of a moving head phantom, cut in time. A second test split, `unseen`, has another head and another motion.
 
     Args:
         variant: "modified" (Toft 1996, levels 0 to 1) or "original" (Shepp & Logan 1974, levels 0 to 2, faint inside the
@@ -24,7 +24,7 @@ class PhantomDataModule(SRDataModule):
         seed: Seed of both movies.
         motion: Amplitude of the motion as a fraction of the size, 0 to 0.05.
         speed: Speed of the motion; 1 is a period of about 33 frames.
-        variety: Difference of a head from the published head, 0 to 1; with 0, `unseen` differs by its motion alone.
+        variety: How far a head differs from the published head, 0 to 1; with 0, only the motion of `unseen` is different.
         learn: Number of frames to learn from, a fifth of them for validation.
         test: Number of frames to test on; `unseen` has as many frames.
         shared: Arguments of `SRDataModule`.

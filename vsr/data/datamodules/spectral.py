@@ -19,7 +19,7 @@ TRAJECTORIES = 2  # in each part
 
 
 class SpectralDataModule(SRDataModule):
-    """Statistically steady two-dimensional turbulence, with `unseen`, a second test split of other seeds.
+    """Statistically steady two-dimensional turbulence. A second test split, `unseen`, has other seeds.
 
     Args:
         field: "scalar" (stirred against a mean gradient along y: plateaus and cliffs) or "vorticity", in the solver's units.

@@ -20,17 +20,17 @@ class Family:
     """Initial state, sampling in time and split of a family of flows. The domain side and gravity are 1.
 
     Attributes:
-        start: Function of a seeded generator and the cells per side that returns the flow at t = 0.
+        start: Function that returns the flow at t = 0, given a seeded generator and the number of cells per side.
         spin_up: Time of the first frame.
         interval: Time between frames.
         courant: Time step in units of the cell size (waves travel at up to 3).
         range: Depths that are stored as -10 and 10, equal for every seed.
-        movies: Number of trajectories in the default data set of 170 frames, as in the reproduced report.
+        movies: Number of trajectories in the default data set, which has 170 frames like the data of the reproduced report.
         frames: Number of frames per trajectory in that data set.
         split: "time" cuts each trajectory, "trajectory" gives whole trajectories to each part.
-        symmetries: Symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is no solution,
-            because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single frames is
-            within the noise.)
+        symmetries: Symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is not a
+            solution, because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single
+            frames is within the noise.)
     """
 
     start: Callable[[np.random.Generator, int], ShallowWater]
@@ -166,7 +166,7 @@ FAMILIES: dict[str, Family] = {
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Depth h, velocity u, v (T, H, W) and bed (H, W) of one simulation, float32, in solver units, every `sampling`-th cell."""
+    """Depth h and velocity u, v, each (T, H, W), and bed (H, W) of one simulation, at the kept cells; float32, solver units."""
 
     h: np.ndarray
     u: np.ndarray

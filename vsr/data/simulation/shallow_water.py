@@ -85,7 +85,7 @@ class ShallowWater:
         return self.state[1] / self.state[0], self.state[2] / self.state[0]
 
     def step(self, dt: float) -> None:
-        """Advance the flow by the time dt with Heun's method, the mean of the start and of two Euler steps."""
+        """Advance the flow by the time dt with Heun's method: average the start and the state after two Euler steps."""
         start = self._buffer("start", self.state.shape)
         np.copyto(start, self.state)
         for _ in range(2):

@@ -47,7 +47,7 @@ class TurbulentFlow:
 
     Args:
         vorticity: Vorticity at the n x n grid points; its mean and wavenumbers of n / 3 and more are dropped.
-        scalar: Scalar without its mean gradient at the n x n grid points; wavenumbers of n / 3 and more are dropped.
+        scalar: Deviation of the scalar from its mean gradient, at the grid points; wavenumbers of n / 3 and more are dropped.
         viscosity: Coefficient in the equations.
         diffusivity: Coefficient in the equations.
         drag: Coefficient in the equations.
@@ -174,7 +174,7 @@ class TurbulentFlow:
 def simulate_turbulence(
     seed: tuple[int, ...], cells: int, sampling: int, frames: int, *, field: Field, tick: Callable[[], None] | None = None
 ) -> np.ndarray:
-    """Simulate statistically steady turbulence from random eddies, after a spin-up of SPIN_UP.
+    """Simulate turbulence from random eddies. The frames begin after a spin-up, when the flow is statistically steady.
 
     Args:
         seed: Integers that form the seed; equal arguments give equal bits.

@@ -36,7 +36,7 @@ class Run:
         choices: Config group -> the config that the run chose.
         state: "ok", "failed" or "stopped".
         error: Reason why the run failed or was stopped.
-        epoch_scores: Scores of each epoch of a stopped run.
+        epoch_scores: Scores of each epoch of a failed or stopped run.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The data and settings of the scores, which are equal for comparable runs."""
+        """The data and settings of the scores; runs are comparable if these are equal."""
         return {key: self.results["protocol"].get(key) for key in COMPARED}
 
     @property
@@ -64,7 +64,7 @@ class Run:
         return str(self.config.get("monitor", "val/psnr"))
 
     def best(self, monitor: str) -> float | None:
-        """Return the best value of a logged score over all epochs and before training; None without a value."""
+        """Return the best value of a logged score over all epochs, with epoch 0 before training; None if none was logged."""
         found = [
             row[monitor] for row in self.results.get("history", self.epoch_scores) if math.isfinite(row.get(monitor, math.nan))
         ]
@@ -194,7 +194,7 @@ def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
 
 
 def keys_distinguishing_runs(runs: Sequence[Run]) -> list[str]:
-    """Return the config keys that distinguish runs, except the seed: keys typed on command lines come first."""
+    """Return the config keys, without the seed, that tell the runs apart; keys typed on command lines come first."""
     typed = [
         key for key in dict.fromkeys(_override_key(line) for run in runs for line in run.typed) if not key.startswith(_APART)
     ]

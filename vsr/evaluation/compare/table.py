@@ -56,7 +56,7 @@ class TableLine:
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A table of comparable runs: distinguishing config keys, lines from the best on, baselines, test splits, monitored score."""
+    """A table of comparable runs: distinguishing config keys, lines (best first), baselines, test splits, monitored score."""
 
     keys: tuple[str, ...]
     entries: tuple[TableLine, ...]
@@ -95,8 +95,8 @@ def _is_number(value: str) -> bool:
 def comparison_score(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
     """Return the number of a run in a column of the comparison table; None if the run has no such number.
 
-    The column `key` is "best" (the best value of the score `monitor`), "over X" (PSNR minus the PSNR of X, dB) or the key of a
-    results row on the split. `method` names a baseline of the run to read instead of the trained network.
+    The column `key` "best" is the best value of the score `monitor`. "over X" is the PSNR minus the PSNR of X in dB. Any other
+    `key` is looked up in the results row of the split. `method` names a baseline to read instead of the trained network.
     """
     row = run.row(split, method)
     if key == "best":
@@ -165,7 +165,7 @@ def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> s
 
 
 def comparison_table_csv(runs: Sequence[Run]) -> str:
-    """Format one CSV line per run and split: label, state, distinguishing keys, seed, scores in full; empty if missing."""
+    """Format a CSV line per run and test split, with settings and scores in full precision; a missing value is left empty."""
     ended = [run for run in runs if run.state == "ok"]
     keys = keys_distinguishing_runs(runs)
     names = list(

@@ -20,7 +20,7 @@ class Column:
         key: Key of the number in a results row.
         label: Heading of the column.
         unit: "dB", "px", "range" (1 is the data range), "data" (the unit of the data), or "".
-        better: "high", "low", or the ideal value, "one" or "zero"; None if no value is better than another.
+        better: Which values are better: "high", "low", those near 1 ("one") or near 0 ("zero"); None if none are.
         text: Formula or explanation in one line.
         source: Paper or project that defined the score; "-" for common knowledge.
         digits: Decimals in tables of training runs; `show` chooses its own number of decimals.
@@ -88,7 +88,7 @@ class Column:
         return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal[self.better]) if part)
 
     def best(self, rows: Sequence[Row]) -> list[bool]:
-        """Return a list with True for each row printed like the best of its split; all False if all are printed alike."""
+        """Return True for each row whose printed number equals the best one of its split; False if all are equal there."""
         found = [False] * len(rows)
         for split in {row["split"] for row in rows}:
             at = [i for i, row in enumerate(rows) if row["split"] == split]
@@ -98,7 +98,7 @@ class Column:
         return found
 
     def best_of(self, values: Sequence[float | None], shown: Sequence[str]) -> list[bool]:
-        """Return a list with True for each value that is printed like the best; all False if all are printed alike."""
+        """Return True for each value whose text in `shown` equals the text of the best value; False if all texts are equal."""
         known = [(value, text) for value, text in zip(values, shown, strict=True) if value is not None]
         if self.better is None or len({text for _, text in known}) < 2:
             return [False] * len(values)
@@ -120,7 +120,7 @@ COSTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnBlock:
-    """A part of a results table: a title, its columns, and the rows of all splits that have a number in them."""
+    """A part of a results table: a title, its columns, and the rows of each split that has a number in these columns."""
 
     title: str
     columns: tuple[Column, ...]

@@ -29,7 +29,7 @@ HOW = {
 
 
 def frames_csv(scored: Sequence[MethodScores]) -> str:
-    """Format frames.csv: a line per method and frame with split, segment and scores in full precision; "" for no value."""
+    """Format frames.csv: a line per method and frame, with split, segment and scores in full precision; "" for no value."""
     names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "frame"]
     lines = (
         [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
@@ -40,7 +40,7 @@ def frames_csv(scored: Sequence[MethodScores]) -> str:
 
 
 def segments_csv(scored: Sequence[MethodScores]) -> str:
-    """Format segments.csv: a line per method and segment with split, number of frames and scores; "" for no value."""
+    """Format segments.csv: a line per method and segment, with split, number of frames and scores; "" for no value."""
     names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "segment"]
     lines = (
         [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
@@ -54,8 +54,9 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
     """Build the content of results.json as plain values without NaN.
 
     Returns:
-        A dictionary with "protocol"; "rows"; "recipes", the CSV file, column and formula of every computed key of a row;
-        "intervals", the way in which the intervals were drawn; "definitions" of the scores; and "curves".
+        A dictionary. "protocol" and "rows" are the arguments. "recipes" gives the CSV file, column and formula from which each
+        score, gain, skill and count of a row follows. "intervals" tells how the intervals were drawn. "definitions" defines the
+        scores. "curves" has the spectra of each method on each split.
     """
     names = row_score_names(scored)
     return {

@@ -105,8 +105,8 @@ def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None) -> Fi
 def scores_over_time_figure(methods: Mapping[str, MethodScores]) -> Figure | None:
     """Plot the PSNR of every frame of one split for each method.
 
-    A segment is a trajectory, clip or picture. Each line is interrupted, and a mark is drawn, where a segment ends. Pictures
-    have no neighbours in time and are drawn as points.
+    A segment is a trajectory, clip or picture. Each line is interrupted where a segment ends; marks show these places if there
+    are at most 60. Segments of fewer than two frames on average, such as pictures, are drawn as points.
 
     Args:
         methods: Scores of each method.

@@ -32,10 +32,11 @@ def report_movie(sample: SampleFrames, *, field: bool, baselines: Collection[str
     """Encode a movie of a sample: LR, bicubic, up to three networks and HR, with the errors below.
 
     Returns:
-        An MP4 file (H.264, yuv420p) by PyAV, or an animated PNG by Pillow without PyAV; None for a single frame.
+        An MP4 file (H.264, yuv420p) made by PyAV with libx264; without them, an animated PNG made by Pillow. None for a single
+        frame.
 
     Raises:
-        ImportError: If neither PyAV nor Pillow is installed.
+        ImportError: If neither PyAV with libx264 nor Pillow is installed.
     """
     if len(sample.hr) < 2:
         return None

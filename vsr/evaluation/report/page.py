@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 def report_page(
     rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
 ) -> str:
-    """Build the HTML of report.html; `protocol` (data and settings) is nested, and `notes` say why figures are missing."""
+    """Build the HTML of report.html; `protocol` has the data and settings of the scores, `notes` say why movies are missing."""
     found = column_blocks(rows)
     names = list(dict.fromkeys(row["split"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))

@@ -41,14 +41,17 @@ class FrameColours:
         return levels if self.rgb else levels[..., :1].repeat(3, axis=-1)
 
     def error(self, frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """Convert errors to colours (..., H, W, 3) uint8, from -limit to limit; RGB errors are averaged over channels."""
+        """Convert the errors `frames - truth` to colours (..., H, W, 3) uint8; RGB errors are averaged over channels."""
         difference = frames - truth
         shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
         return _coloured(shown, ERROR, -self.limit, self.limit)
 
 
 def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the top left corner (y, x) of the square with the strongest gradients of a frame (C, H, W) inside the window."""
+    """Return the top left corner (y, x) of the busiest square of a frame (C, H, W): the one with the strongest gradients.
+
+    The square has `side` pixels per side. The outermost `window` pixels of the frame are left out.
+    """
     gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
     density = uniform_filter(gradient, side, mode="constant")
     # The filter gives the mean at the middle of its square.
@@ -66,7 +69,7 @@ def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 
 def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the matplotlib line style of each method: baselines grey and broken, networks in colour."""
+    """Return the matplotlib line style of each method: dashed or dotted grey for baselines, a colour for networks."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
     for method in methods:

@@ -58,7 +58,7 @@ def table_markdown(rows: Sequence[Row]) -> str:
 
 
 def table_latex(rows: Sequence[Row]) -> str:
-    """Format a LaTeX tabular per block of scores, with the best of each split in bold; needs only the package booktabs."""
+    """Format a LaTeX tabular per block of scores, with the best of each split in bold; the document must load booktabs."""
 
     def number(cell: str, best: bool) -> str:
         if cell == "-":

@@ -50,15 +50,15 @@ def write_report(
         samples: Sample frames of each split, for figures and movies.
         protocol: Data and settings of the scores, in plain nested values.
         command: Command that reproduces the report.
-        field: True for physical fields, which are shown in colours; False for pictures.
-        pictures: True to write figures and report.html too.
+        field: True for physical fields, which are shown in colours; False for grey or RGB movies.
+        pictures: False to leave out figures/ and report.html.
 
     Returns:
         The rows of the results table.
 
     Raises:
         UserError: If a file cannot be written.
-        ValueError: If the scores have no definition or do not belong in one table (see `build_rows`).
+        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `build_rows`).
     """
     rows = build_rows(scored)
     content = results_json(scored, protocol, rows) | {"command": command}

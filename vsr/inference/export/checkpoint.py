@@ -40,15 +40,16 @@ def export_checkpoint(
         format_: "onnx", "safetensors" (the weights alone) or "torchscript".
         output: The file to write; None for the name of the checkpoint with the format as suffix.
         overwrite: True to replace an existing file.
-        consistency: "none" to export the network alone from a checkpoint that was trained with a consistency. No file can hold
-            a consistency, as it works on whole frames, with other matrices for each size.
+        consistency: "none" to export the network without the consistency correction of its checkpoint. ONNX and TorchScript
+            files cannot hold the correction, because its matrices depend on the size of the frame.
 
     Returns:
         The report on the written file.
 
     Raises:
-        UserError: If the checkpoint cannot be read, the output exists or cannot be written, the format does not know an
-            operation of the network, or the file would compute something else than the network.
+        UserError: If the checkpoint cannot be read or has a consistency that the format cannot hold, if the output exists or
+            cannot be written, if the format lacks an operation of the network, or if the file gives other values than the
+            network.
     """
     output = output or checkpoint.with_suffix(f".{format_}")
     if output.exists() and output.samefile(checkpoint):

@@ -51,8 +51,8 @@ class InputAxes:
         geometry: Scale and margins of the network.
         channels: The only accepted number of channels.
         frames: The smallest number of frames; None for a frame network.
-        pixels: The smallest height and width in LR pixels. The network pads its input by mirroring as many pixels as its
-            receptive field extends beyond a pixel, so a smaller frame has too few pixels to mirror.
+        pixels: The smallest height and width in LR pixels. A frame must have as many pixels as the network mirrors at its
+            border, and enough for one output pixel.
     """
 
     geometry: Geometry
@@ -97,12 +97,12 @@ class InputAxes:
 
     @property
     def example(self) -> Size:
-        """The input size for tracing, with a batch of two: exporters would fix a batch of one in the exported file."""
+        """The input size for tracing. Its batch is two, because exporters would fix a batch of one in the exported file."""
         return self.size(2, 2, 4, 7)
 
     @property
     def test_sizes(self) -> list[Size]:
-        """The input sizes for the comparison: the smallest, odd and even, batches of one and of three, wide and high."""
+        """Input sizes for the comparison of an exported file with its network: small, high, wide; batches of one and three."""
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 

@@ -28,8 +28,8 @@ TAPS = 2 * CUBIC_RADIUS + 1
 def exportable_cubic_phases(scale: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Compute the filters (scale * scale, 1, 5, 5) of bicubic upsampling, one for each pixel of a scale x scale block.
 
-    Pixel p of a block lies (p + 1/2) / scale - 1/2 LR pixels from the middle of its LR pixel. Each filter is the outer product
-    of two cubic kernels (a = -1/2) at these distances (Keys, "Cubic convolution interpolation", 1981).
+    Along an axis, pixel p of a block lies (p + 1/2) / scale - 1/2 LR pixels from the middle of its LR pixel. Each filter is the
+    outer product of two cubic kernels (a = -1/2) that are centred there (Keys, "Cubic convolution interpolation", 1981).
     """
     place = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     d = (torch.arange(-CUBIC_RADIUS, CUBIC_RADIUS + 1) - place[:, None]).abs()  # (scale, 5)
@@ -63,12 +63,12 @@ def exportable_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor
 
 @contextmanager
 def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
-    """Let every module of vsr use the replacements in this file while the context lasts.
+    """Replace three functions, in all modules of vsr, by equivalents that exporters know, until the `with` block ends.
 
-    The whole process is changed, so no other thread may run a network meanwhile.
+    The whole process is affected, so no other thread may run a network in the meantime.
 
     Args:
-        scale: SR pixels per LR pixel of the network.
+        scale: SR pixels per LR pixel of the exported network.
         cubic: The filters from `exportable_cubic_phases(scale)`.
     """
 

@@ -34,7 +34,7 @@ class Unspecified(UserError):
 
 
 def check_axes(axes: str, variable: Variable, where: str) -> str:
-    """Check that `axes`, e.g. "tyx", fits the array; return it in lower case, or raise UserError with `where` first."""
+    """Check that `axes`, e.g. "tyx", fits the array, and return it in lower case; a UserError begins with `where`."""
     letters, rank = axes.strip().lower(), len(variable.shape)
     example = f"; type e.g. data.axes={_usual_axes(rank)[0]}"
     if unknown := sorted(set(letters) - set(ORDER)):
@@ -76,8 +76,8 @@ def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | No
     Args:
         variable: The array.
         coordinates: CF attributes of the coordinate of each dimension, or None.
-        where: File and array, the beginning of the error message.
-        matlab: True to suggest the orders that are usual in MATLAB files first.
+        where: Name of the file and the array; the error message begins with it.
+        matlab: True if the error message must list the usual axis orders of MATLAB files first.
 
     Raises:
         Unspecified: If names and attributes do not settle every axis. The message lists the choices.
@@ -127,7 +127,7 @@ def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
 
 
 def arrange_axes(values: np.ndarray, axes: str) -> np.ndarray:
-    """Arrange values, whose indices are `axes`, as float32 (N, C, T, H, W); a missing n or c gets length 1."""
+    """Arrange an array with the axes `axes`, e.g. "yxt", as float32 (N, C, T, H, W); a missing n or c gets length 1."""
     present = [letter for letter in ORDER if letter in axes]
     values = values.transpose([axes.index(letter) for letter in present])
     values = values[tuple(slice(None) if letter in axes else np.newaxis for letter in ORDER)]

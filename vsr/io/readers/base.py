@@ -24,7 +24,7 @@ Part = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Variable:
-    """Numeric array in a file. `shape` and `dims` (dimension names) have the index order of the file (.mat: of MATLAB)."""
+    """Numeric array in a file. `shape` and `dims` (names of dimensions) use the file's index order, or MATLAB's for .mat."""
 
     name: str
     shape: tuple[int, ...]
@@ -52,14 +52,14 @@ class ArrayAttributes:
 
 @dataclass(frozen=True)
 class AuxiliaryArray:
-    """Array in the file of a movie that is not part of the movie, for example a coordinate.
+    """Array that lies in the file of a movie but is not part of the movie, for example a coordinate.
 
     Attributes:
         name: Path of the array in the file.
         dims: Name of each dimension; "" for a dimension without a name.
         shape: Length of each dimension.
         attrs: Attributes of the array.
-        coordinate: True if the file itself declares the array a coordinate of the movie (HDF5: as a dimension scale).
+        coordinate: True if the file attaches the array to a dimension of the movie, as HDF5 does with dimension scales.
     """
 
     name: str
@@ -79,12 +79,14 @@ class Metadata:
     """All content of a file besides the values of a movie, to be kept in an output file.
 
     Attributes:
-        dims: Name of each dimension of the movie's arrays, or None.
-        attrs: Attributes of each of the movie's arrays.
-        groups: Attributes of each group by the group's path; "" is the file itself.
-        neighbours: Other arrays that an output may keep, from the movie's group and the groups above it (HDF5: all groups).
-        decoded: True if the reader has applied scale_factor, add_offset and missing values: these attributes no longer hold.
-        storage: Options of the file format, for `Template.storage` of the output.
+        dims: Name of each dimension of the movie, or None.
+        attrs: Attributes of each array that belongs to the movie.
+        groups: Path of a group -> attributes of the group; the path "" is the file itself.
+        neighbours: Other arrays that an output may keep. They lie in the movie's group or the groups above it, in HDF5
+            anywhere.
+        decoded: True if the reader has unpacked the movie and set missing values to NaN. Then the attributes for this
+            (scale_factor, add_offset, _FillValue) must not be kept.
+        storage: Options of the file format, for `OutputTemplate.storage`.
     """
 
     dims: tuple[str, ...] | None = None
@@ -98,19 +100,19 @@ class Metadata:
 class ArrayReader(ABC):
     """Base class of the readers of array files; one object reads one file. `vsr.io.formats` lists a subclass per format.
 
-    The file handle is opened on demand, once per process, and is not pickled. A module with a reader imports the library of its
-    format inside of functions, because all readers are imported before any file is opened. All methods raise UserError for a
+    The file handle is opened on demand, once per process, and is not pickled. All readers are imported before any file is
+    opened, so the module of a reader imports the library of its format inside of functions. All methods raise UserError for a
     file that cannot or must not be read.
 
     Attributes:
         name: Key of the format in `vsr.io.formats.FORMATS`.
-        suffixes: Endings of the names of such files, in lower case.
+        suffixes: File-name endings of the format, in lower case.
         isolated: True to run the reader in a child process, where a crash of a library does no harm. False is only for readers
             that check every declared size themselves before NumPy or SciPy reads a value.
-        format: Name of the format and of its version, shown to the user.
-        advice: Advice about a file that cannot be read, the end of error messages.
+        format: Name and version of the format, shown to the user.
+        advice: Last part of the error message for a file that cannot be read; tells the user what to do.
         time_last: True if arrays of this format usually have time as their last index.
-        superseded: True if files of this version are only read, and outputs get the current version of the format.
+        superseded: True if vsr reads this version of the format but does not write it. Outputs get the current version.
     """
 
     name: str
@@ -131,7 +133,8 @@ class ArrayReader(ABC):
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
         """Return a reader of the file, not opened yet, or None if the file has another format.
 
-        The content decides, not the name. This method runs outside of the child process and must hand the file to no library.
+        The content decides, not the name. This method runs outside of the child process, so it must not pass the file to a
+        library.
 
         Args:
             path: An existing file or folder.
@@ -159,7 +162,7 @@ class ArrayReader(ABC):
 
     @abstractmethod
     def read(self, name: str, part: Part) -> np.ndarray:
-        """Return decoded values of a part of an array: any real dtype, index order of its `Variable`; part=() is the whole."""
+        """Return a part of an array, decoded, in any real dtype and in the index order of its `Variable`; () is the whole."""
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
         """Read everything that an output file keeps besides the values of the movie.
@@ -171,7 +174,7 @@ class ArrayReader(ABC):
         return Metadata()
 
     def read_stored(self, name: str) -> np.ndarray:
-        """Return all values of a `AuxiliaryArray` (an array beside the movie) as stored in the file, not decoded."""
+        """Return all values of the array `name`, which is not part of the movie, as stored in the file, not decoded."""
         return self.read(name, ())
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:

@@ -43,7 +43,7 @@ def is_hdf5(head: bytes) -> bool:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading; the UserError tells if a file is cut short, still open in its writer, or damaged."""
+    """Open an HDF5 file for reading. A UserError tells whether the file is open elsewhere for writing, cut short or damaged."""
     import h5py
 
     try:
@@ -148,7 +148,7 @@ class HDF5Reader(ArrayReader):
             return self._dataset(name)[part]
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Read what an output keeps besides the values; name unnamed dimensions, e.g. "time", if any dimension has a name."""
+        """Read what an output keeps besides the values. If any dimension has a name, the others get one, e.g. "time"."""
         import h5py
 
         file = self.handle

@@ -59,7 +59,7 @@ class _Workspace(ArrayReader):
 
 
 class MatlabReader(_Workspace):
-    """Reader of MATLAB files of version 4 and 5. Each variable is read whole, once per process, and kept in memory."""
+    """Reader of MATLAB files before version 7.3. Each variable is read whole, once per process, and kept in memory."""
 
     isolated = False
     superseded = True  # older versions hold 2 GB at most and cannot be written piece by piece

@@ -101,7 +101,7 @@ class NetCDFReader(ArrayReader):
             return self._array(name)[1][part].values
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Read what an output keeps besides values from the movie's group and parents; name unnamed dimensions, e.g. "time"."""
+        """Read attributes and other arrays of the movie's group and its parents. Unnamed dimensions get names, e.g. "time"."""
         _ = self.handle  # checks that the whole file lies in itself
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}

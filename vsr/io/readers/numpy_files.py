@@ -66,7 +66,7 @@ def _read_header(file: IO[bytes]) -> NumpyHeader:
 
 
 class NpyReader(ArrayReader):
-    """Reader of a .npy file: one array, named like the file without suffix, and mapped, so that only used values are read."""
+    """Reader of a .npy file. The array is named like the file without suffix, and memory-mapped to read only used values."""
 
     name = "npy"
     suffixes = (".npy",)
@@ -127,7 +127,7 @@ class NpzReader(ArrayReader):
         return np.asarray(self.handle[name][part])
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Return the single numbers of the file as neighbours of the movie; the meaning of other arrays is not in the file."""
+        """Return the scalars of the file as neighbours of the movie; the file does not say what other arrays mean."""
         found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
         return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
 

@@ -58,15 +58,15 @@ class ArrayMovie:
     def read(self, movie: int, start: int, stop: int) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`.
 
-        Only these frames are read from HDF5, MATLAB 7.3, NetCDF, Zarr (whole chunks), .npy and uncompressed .npz. Files of
-        MATLAB 4 and 5 and compressed .npz are read whole at the first call.
+        From .npy, uncompressed .npz, HDF5, MATLAB 7.3 and NetCDF, only these frames are read; from Zarr, the chunks that hold
+        them. From compressed .npz and older MATLAB files, the whole array is read at the first call.
 
         Returns:
             (C, T, H, W) float32 in physical units, NaN at missing values.
 
         Raises:
             UserError: If the file is damaged.
-            IndexError: If the movie has no such frames.
+            IndexError: If the file has no such movie or frames.
         """
         if not (0 <= movie < self.shape[0] and 0 <= start < stop <= self.shape[2]):
             raise IndexError(f"{self.name}: frames {start}..{stop} of movie {movie} are not in {self.shape}")
@@ -97,11 +97,11 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
 
     Args:
         path: A local file or Zarr folder.
-        variable: Name of the array, or names of several arrays of one shape, which become channels. None is allowed if the file
-            has only one array of 3 or more dimensions.
-        axes: Meaning of each index in the file's own order (.mat: MATLAB's), from n (movies), c (channels), t, y, x. None is
-            allowed if the file names its dimensions.
-        max_bytes: Largest size as float32 that a file may declare.
+        variable: Name of the array. Several names of arrays of one shape give one channel each. None is allowed if the file has
+            only one array of 3 or more dimensions.
+        axes: One letter for each index, in the file's index order (for .mat, MATLAB's): n (movies), c (channels), t, y or x.
+            None is allowed if the file names its dimensions.
+        max_bytes: Most bytes that the arrays may take as float32, by their declared shape.
 
     Raises:
         UserError: If the file, the variable or the axes cannot be used.

@@ -56,7 +56,7 @@ class Picture:
 
     Attributes:
         values: (C, H, W) float32 pixels.
-        is_float: True if the file holds floats, which are the values; False if the values are codes 0..255.
+        is_float: True if the file stores floats, which `values` holds unchanged; False if `values` holds codes 0..255.
     """
 
     values: np.ndarray
@@ -92,7 +92,7 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
         rounded: True to round luma to whole codes, as rgb2ycbcr does for 8-bit pictures.
 
     Returns:
-        (C, H, W) float32: codes 0..255 of 8- and 16-bit pictures (16 bits keep their depth), or the values of float pictures.
+        The picture. Integer pictures give codes 0..255, with fractions for 16 bits; float pictures give their own values.
 
     Raises:
         UserError: If the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.

@@ -21,8 +21,8 @@ def read_video_luma(path: Path, limit: int | None = None) -> np.ndarray:
     """Read the luma of all frames of a video, or of the first `limit` frames; warn if frames are unevenly spaced in time.
 
     Returns:
-        (T, H, W) float32 luma in code values 0..255, to which deeper formats are scaled. RGB videos give full-range BT.601
-        luma, computed in float because ffmpeg would round it.
+        (T, H, W) float32 luma in codes 0..255; deeper formats are scaled to this range. The luma of RGB videos is full-range
+        BT.601, computed here in float because ffmpeg would round it.
 
     Raises:
         UserError: If the file is no video, is cut short or changes its frame size, or if PyAV is not installed.

@@ -37,9 +37,11 @@ class VideoFacts:
         kind: Type of the planes: "yuv", "gray" (luma only) or "rgb".
         bits: Depth of the planes in bits per value.
         chroma: Luma pixels per chroma sample (y, x).
-        centred: True if chroma lies in the middle of its luma pixels in x (JPEG, MPEG-1), not at the left pixel (other codecs).
-        full: True if codes use the full range, not 16..235 of 255.
-        matrix, primaries, transfer: Colour numbers of ITU-T H.273; 2 if the file does not declare them.
+        centred: True if a chroma sample lies, along x, in the middle of its luma pixels (JPEG, MPEG-1); False if it lies at the
+            leftmost one (other codecs).
+        full: True if codes use the full range 0..255; False if luma uses only 16..235 (both on the 8-bit scale).
+        matrix, primaries, transfer: Numbers in ITU-T H.273 of the colour matrix, primaries and transfer function; 2 if the file
+            does not declare them.
         aspect: Width of a pixel over its height, or None if undeclared.
         rotation: Degrees counter-clockwise by which a player turns the frames.
         interlaced: True if frames consist of two fields.
@@ -47,8 +49,8 @@ class VideoFacts:
         variable: True if the container declares a variable frame rate.
         tick: Unit of the frame times in seconds.
         frames: Number of frames that the container declares, or None.
-        end: End of the video in seconds, if the container declares an end but no number of frames.
-        beside: Type and codec of each audio or subtitle stream.
+        end: End of the video in seconds, if the container declares an end but no number of frames; otherwise None.
+        beside: (type, codec) of each audio or subtitle stream in the file.
     """
 
     height: int
@@ -96,8 +98,8 @@ class VideoStream:
     """Video whose frames are read from the start or from any frame on. Each iteration opens the file again.
 
     Args:
-        path: A file in any container and codec that PyAV knows; 8 to 16 bits of yuv420p, 422, 444, grey, nv12 or rgb.
-        frames: Number of first frames to use, without a check that the rest is complete; None for all frames.
+        path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, nv12 or RGB.
+        frames: Number of frames to use from the start, without a check that the rest is complete; None for all frames.
         limit: Largest number of pixels per frame.
         key: Config key of `frames`, named in error messages.
 
@@ -124,8 +126,8 @@ class VideoStream:
         Args:
             start: Number of the first frame, from 0.
             known: Number and time in ticks of a frame that was read before, or None. If the times in the container agree with
-                this frame, decoding starts at a keyframe shortly before `start`; otherwise at the first frame, so that no
-                number can shift.
+                this frame, decoding starts at a keyframe shortly before `start`. Otherwise decoding starts at the first frame,
+                because frame numbers counted from a keyframe could be wrong.
         """
         number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
         facts, pts = self.facts, known[1] if known else 0
@@ -148,7 +150,7 @@ class VideoStream:
             raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
 
     def times(self) -> tuple[list[int], list[int]]:
-        """Return the sorted times in ticks of all frames and of the keyframes, read from the container without decoding."""
+        """Return the sorted times (in ticks) of all frames, and those of the keyframes, read without decoding."""
         shown, keys = [], []
         with self._opened() as (container, stream):
             for packet in container.demux(stream):

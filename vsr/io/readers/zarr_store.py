@@ -91,7 +91,7 @@ class ZarrReader(ArrayReader):
             return _decoded(np.asarray(array[part]), meta)
 
     def metadata(self, names: Sequence[str], axes: str) -> Metadata:
-        """Read what an output keeps besides values from the movie's group and parents, and version, chunks and compression."""
+        """Read attributes and other arrays of the movie's group and its parents, and Zarr version, chunks and compression."""
         with self._errors():
             listed = {variable.name: variable for variable in self.listing().variables}
             top = _library().open(self._store(), mode="r")

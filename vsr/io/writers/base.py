@@ -47,7 +47,7 @@ class Sink(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Sync written frames to disk and record their number, so that a later kill loses only later frames."""
+        """Sync stored frames to disk and record their number, so that they survive a later kill of the process."""
 
     @abstractmethod
     def finish(self) -> None:
@@ -78,10 +78,11 @@ class ArrayWriter(ABC):
 
     Attributes:
         name: Key of the format in `vsr.io.formats.FORMATS`.
-        suffixes: Endings of the names of such files, in small letters.
-        title: Name of the format, with its version, for the user.
+        suffixes: File-name endings of the format, in lower case.
+        title: Name and version of the format, shown to the user.
         has_attributes: True if a file can hold units, names of dimensions and other attributes.
-        field_kinds: Kinds of NumPy's dtypes that an `AuxiliaryField` may have; "" for a format without fields.
+        field_kinds: Letters of the dtype kinds (NumPy's `dtype.kind`) that an array beside the movie may have; "" if a file
+            cannot hold such arrays.
         single_array: True if a file holds one array only, so that several variables become its channels.
         folder: True if an output is a folder.
     """
@@ -96,7 +97,7 @@ class ArrayWriter(ABC):
 
     @abstractmethod
     def sink(self, journal: OutputProgress, template: OutputTemplate) -> Sink:
-        """Return a sink for the output of `journal`, which the sink then owns. Raises UserError if the disk has no room."""
+        """Return a sink for the output of `journal`; the sink then owns the journal. Raises UserError if the disk has no room."""
 
     def needs_dims(self, origin: str) -> bool:
         """Return True if unnamed dimensions must get names when the input has the format `origin`."""
@@ -114,13 +115,13 @@ class ArrayWriter(ABC):
 class OutputProgress:
     """Record of the progress of one output: the run that writes it (`identity`) and the number of stored frames.
 
-    Three files lie beside the target: `.NAME.part` is the unfinished file or folder, `.NAME.part.json` describes it and is
-    replaced atomically, `.NAME.part.lock` is locked while a process writes. A kill is harmless because the data are synced to
-    disk before `record` is called, and data that `record` did not confirm are not used.
+    Three files lie beside the target. `.NAME.part` is the unfinished file or folder. `.NAME.part.json` describes it and is
+    replaced atomically. `.NAME.part.lock` is locked while a process writes. A kill is harmless, because data are synced to disk
+    before `record` is called, and data that `record` did not confirm are not used.
 
     Attributes:
         partial: Path of the unfinished file or folder, to which the writer writes.
-        spare: A second path, for writers that build the final file from the partial one; ignored after a kill.
+        spare: Path for writers that build the final file from the partial one. What a killed run left there is not used.
         done: Number of frames that the last `record` confirmed; 0 for a new file.
         state: Plain values that the writer recorded with `done`.
         resumed: True if an unfinished output with the same identity exists.

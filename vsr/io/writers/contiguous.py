@@ -180,7 +180,7 @@ class ContiguousSink(Sink):
 
 
 def to_contiguous_order(frames: np.ndarray, order: str) -> np.ndarray:
-    """Return frames (t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1, and C must be 1 without c."""
+    """Return frames (t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1. Without c, C must be 1."""
     letters = [letter for letter in order if letter != "n"]
     values = frames if "c" in letters else frames[:, 0]
     have = "tcyx" if "c" in letters else "tyx"

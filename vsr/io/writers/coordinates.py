@@ -11,16 +11,17 @@ import numpy as np
 def refine_coordinates(values: np.ndarray, scale: int, axis: int = 0, period: float | None = None) -> np.ndarray:
     """Compute the coordinates of pixel centres on a grid that is `scale` times finer along one axis.
 
-    Pixel j of the finer grid lies at index (j + 0.5) / scale - 0.5 of the coarse grid. Coordinates are interpolated linearly
-    between two coarse centres, and extrapolated with the slope at the end before the first and after the last one. So uniform
-    grids stay uniform, stretched grids stay monotonic, and a latitude with a centre on the pole continues beyond the pole.
-    Coordinates with more dimensions (curvilinear grids) are refined along one axis after the other, which is bilinear.
+    Pixel j of the finer grid lies at index (j + 0.5) / scale - 0.5 of the coarse grid. Between two coarse centres, coordinates
+    are interpolated linearly. Before the first and after the last centre, they are extrapolated with the slope at that end. So
+    uniform grids stay uniform, stretched grids stay monotonic, and a latitude with a centre on the pole continues beyond the
+    pole. Coordinates with several dimensions (curvilinear grids) are refined along one axis after the other, which is bilinear.
 
     Args:
         values: Numbers of any shape; integers become float64, floats keep their precision.
-        scale: HR pixels per LR pixel.
+        scale: Pixels of the finer grid per pixel of the coarse grid.
         axis: The axis to refine.
-        period: Period of an angle (360 degrees), whose jumps between neighbours are interpolated the short way; None otherwise.
+        period: Period of an angle, 360 for degrees. Where an angle jumps by a period, e.g. from 359 to 1, it is interpolated
+            the short way round. None for other coordinates.
 
     Raises:
         ValueError: The axis has fewer than two pixels.

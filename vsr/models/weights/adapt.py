@@ -31,9 +31,9 @@ class AdaptedTensor:
     Attributes:
         tensor: Name in the network.
         source: Name in the file; None if the file has no such tensor.
-        status: "loaded" (all values come from the source), "overlap" (only the leading part does, because the widths differ),
-            "fresh" (the tensor is unchanged) or "refused" (unchanged although the file has the tensor, which does not fit or
-            needs an option).
+        status: "loaded": all values come from the source. "overlap": only the leading part does, because the widths differ.
+            "fresh": the tensor keeps its values. "refused": it keeps them too, because the source does not fit or needs an
+            option that is not set.
         reason: Reason for a status other than "loaded", or the way in which the source was adapted.
     """
 
@@ -70,18 +70,18 @@ def adapt_weights(
 ) -> tuple[dict[str, Tensor], list[AdaptedTensor]]:
     """Compute new values for the tensors of `target` from the tensors of `source`; the arguments do not change.
 
-    A single PReLU slope is always repeated for several channels, as the function stays the same.
+    A single PReLU slope is repeated if the target has several, even without `overlap`; the function stays the same.
 
     Args:
         target: Tensors of the network by name.
         source: Tensors of the file by name; their values are converted to the dtype and device of the target.
         inflate: Conversion of a 2D kernel to a 3D kernel of t frames. "centre" puts the kernel into the middle frame and zeros
             into the rest: each frame of a clip gives the output of the 2D network. "average" (Carreira & Zisserman 2017,
-            section 2.4) divides the kernel among all frames: the output is equal on a still clip away from its ends. None
+            section 2.4) puts 1/t of the kernel into every frame: a still clip gives the 2D output, except near its ends. None
             refuses 2D kernels.
         overlap: True to load tensors of other widths too. A single channel is spread over several: input kernels are divided by
             the number of channels, outputs are repeated. Otherwise the leading common filters and channels are copied. Several
-            PReLU slopes become one by their mean. Kernels of another size or scale stay fresh instead of refused.
+            PReLU slopes become one by their mean. Kernels of another size or scale get the status "fresh", not "refused".
         names: Target name -> source name, where the names differ.
         transposed: Target names of kernels of transposed convolutions; see `transposed_kernel_names`.
         scales: (scale of the source, scale of the target). If the scales differ, transposed convolutions and layers before a
@@ -110,7 +110,7 @@ def adapt_weights(
 
 
 def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
-    """Return the names of the kernels of transposed convolutions, whose first axis is the input channels."""
+    """Return the names of all kernels of transposed convolutions; the first axis of such a kernel is the input channels."""
     kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
@@ -131,8 +131,8 @@ def rename_authors_tensors(
         key: Config key for error messages.
 
     Raises:
-        UserError: If the network has no layer in common, `layers` is out of range, or the network has a ReLU instead of a
-            PReLU.
+        UserError: If the network has no layer in common or `layers` is out of range. Also if the network has a ReLU where the
+            authors have a PReLU or no activation.
     """
     places = _places(network)
     kind = "srcnn" if isinstance(network, SRCNN) else "fsrcnn"
@@ -159,7 +159,7 @@ def rename_authors_tensors(
 
 
 def authors_names(network: nn.Module) -> dict[str, str]:
-    """Return the names of a network's tensors in a released SRCNN or FSRCNN file, as `vsr weights FILE` prints them."""
+    """Map a network's tensor names to the names in a released SRCNN or FSRCNN file, as `vsr weights FILE` prints them."""
     found: dict[str, str] = {}
     for layer, (convolution, activation) in _places(network).items():
         found |= {f"{convolution}.{kind}": f"{layer}, {kind}" for kind in ("weight", "bias")}
@@ -177,7 +177,8 @@ def match_layers_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, 
         names: Names of the tensors in the file.
 
     Returns:
-        Name in the network -> name in the file, "" for a layer that the file lacks; empty for other networks and other files.
+        Name in the network -> name in the file, or "" if the file lacks the layer. The dictionary is empty if the network or
+        the file is of another kind.
     """
     numbers = [int(found[1]) for name in names if (found := re.fullmatch(r"features\.(\d+)\.weight", name))]
     if not numbers or isinstance(network, SRCNN):

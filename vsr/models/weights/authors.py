@@ -73,18 +73,18 @@ class AuthorsWeights:
 
 
 def read_authors_weights(path: str | Path) -> AuthorsWeights:
-    """Read a file of weights of the authors of SRCNN or FSRCNN, and return the weights in torch's layout.
+    """Read a weight file that the authors of SRCNN or FSRCNN released, and return the weights in torch's layout.
 
-    The file's k*k axis is column-major, and kernels are correlated without a flip. Both networks take luma in the unit
-    interval: SRCNN upscaled by bicubic interpolation, FSRCNN at LR. Convolutions replicate the border. The deconvolution
-    replicates the border too, and is otherwise a ConvTranspose2d with padding 4 and output padding scale - 1.
+    The file's k*k axis is column-major, and the kernels are meant for correlation, without a flip. Both networks take luma in
+    the unit interval: SRCNN upscaled by bicubic interpolation, FSRCNN at LR. Convolutions replicate the border. The
+    deconvolution replicates the border too, and is otherwise a ConvTranspose2d with padding 4 and output padding scale - 1.
 
     Args:
         path: Path of the .mat file.
 
     Raises:
-        UserError: If the file is not of version 5, is damaged or lacks a variable, or if a variable has a shape that the
-            networks lack or is not made of finite real numbers.
+        UserError: If the file is not a MATLAB 5 file, is damaged or lacks a variable. Also if a variable has a wrong shape or
+            holds anything but finite real numbers.
     """
     path = Path(path)
     variables = _read_variables(path)

@@ -48,15 +48,16 @@ def read_weight_tensors(path: str | Path) -> dict[str, Tensor]:
 def read_weight_file(path: str | Path) -> WeightFile:
     """Read a checkpoint (Lightning's `state_dict`), a plain state dict or a safetensors file, recognised by its first bytes.
 
-    Only the network's tensors of a checkpoint of vsr are read, without their prefix; the normalizer and the reference filter
-    are left out. The checksums of zip files reveal a changed bit; safetensors files have no checksums.
+    From a checkpoint of vsr, only the network's tensors are read, and the prefix `network.` is removed from their names. The
+    normalizer and the reference filter are left out. Zip files have checksums that reveal a changed bit; safetensors files have
+    none.
 
     Args:
         path: Path of the file.
 
     Raises:
-        UserError: If the file is missing, damaged, of another kind or could run code, or a tensor is not made of finite
-            numbers.
+        UserError: If the file is missing, is damaged, is of another kind or could run code. Also if a tensor holds anything but
+            finite numbers.
     """
     path = Path(path)
     head = _head(path)
@@ -111,7 +112,7 @@ def describe_weight_file(path: str | Path) -> str:
 
 
 def recognise_architecture(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the architecture of a network of vsr, by the names and shapes of its tensors; None for any other network."""
+    """Return the architecture of an SRCNN or FSRCNN by the names and shapes of its tensors; None if it is not recognised."""
     if {"mean", "std", "rms"} <= tensors.keys():
         inner = recognise_architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
         return inner and f"{inner}, standardized residual"

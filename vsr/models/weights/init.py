@@ -40,7 +40,7 @@ STATISTICS = ("mean", "std", "rms")  # of the data; every run measures them
 
 
 class Initializer(Protocol):
-    """Interface of initializers, here and in `vsr.models.weights.pretrained`, which set weights before training."""
+    """Interface of the initializers in this module and in `vsr.models.weights.pretrained`; each sets weights before training."""
 
     def __call__(self, network: Network, key: str = "init", frames: Frames | None = None) -> WeightsReport:
         """Set the weights of a network and return the weights report, which has one row per tensor.
@@ -75,12 +75,14 @@ class Authors:
 
     Args:
         path: Path of a .mat file of the authors.
-        layers: Number of common layers to load, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
-        mismatch: For layers of other widths: "overlap" loads the common part, "fresh" keeps the layer, "refuse" raises an
-            error.
+        layers: Number of layers to load, from the first, of those that the network and the file share; None for all. The report
+            takes 1 of SRCNN and 4 of FSRCNN.
+        mismatch: For layers of other widths: "overlap" loads the common part, "fresh" keeps the network's layer, "refuse"
+            raises an error.
         inflate: Conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
         into: Part of a cascade that receives the weights, "first" or "second"; None for a single network.
-        scale: Scale of the weights; None reads the scale from a file name that ends in x2, x3 or x4, otherwise takes the run's.
+        scale: Scale of the weights. None reads the scale from a file name that ends in x2, x3 or x4; for any other name the
+            run's scale is assumed.
     """
 
     def __init__(
@@ -139,8 +141,9 @@ class Checkpoint:
         mismatch: For tensors that are missing in the file or do not fit: "refuse" raises an error, "fresh" keeps the network's
             tensor, "overlap" loads the leading common filters and channels of other widths and keeps the rest.
         inflate: Conversion of 2D kernels to 3D, see `vsr.models.weights.adapt.adapt_weights`; None refuses 2D kernels.
-        into: Part of a cascade that receives the weights of a single network, "first" or "second"; None for a single network.
-        scale: Scale of the network in the file, for a file that does not contain its scale (a checkpoint of vsr does).
+        into: Part of a cascade that receives the weights of a single network, "first" or "second". None if the network is not a
+            cascade, or if the file holds a whole cascade.
+        scale: Scale of the network in the file, used only if the file does not contain it; a checkpoint of vsr does.
     """
 
     def __init__(
@@ -233,7 +236,7 @@ class TwoStage:
         first: Initializer of the first network.
         second: Initializer of the second network; None for random weights.
         epochs: Number of epochs of each stage, 0 or more.
-        frame_batch: Clips of one frame per step, if the first network is a frame network.
+        frame_batch: Clips per step in the first stage if the first network is a frame network; each clip is one frame.
         stop_epoch: Number of epochs after which the first stage ends, in the middle of its schedule; None for no early end.
         stop_psnr: Validation PSNR (dB) at which the first stage ends; None for no early end. The report stops at 70 epochs or
             36 dB, to leave an error for the second network to correct.

@@ -70,11 +70,12 @@ class Pretrained:
     """Initializer that loads weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
 
     The layers of the network, not its name, select the file. The first and the last layer are adapted to the data (see
-    `_adapt_to_statistics`). Before training the network then computes the function that the page of the file describes, exactly
-    where layers replicate the border.
+    `_adapt_to_statistics`). The adapted network computes the function that the file's Markdown page describes, exactly if its
+    layers replicate the border.
 
     Args:
-        name: Name of another network's file, for a network without one (srnet3d from fsrcnn with `inflate`); None for its own.
+        name: Name of the file's network; None selects by the layers. A network without a file of its own needs a name, such as
+            fsrcnn for srnet3d (with `inflate`).
         scale: Scale of the file; None for the network's.
         modules, mismatch, inflate, into: Options of `Checkpoint`.
         weights: Path that other initializers of a sweep read. This initializer ignores the path and logs a line.

@@ -14,7 +14,7 @@ class WeightsReportRow:
     """Row of the weights report: the origin of one tensor's initial weights.
 
     Attributes:
-        tensor: Name of the tensor, without the prefix `network.` of wrappers.
+        tensor: Name of the tensor, without the prefix `network.` that wrappers add.
         shape: Shape of the tensor in the network.
         source, status, reason: Fields of `vsr.models.weights.adapt.AdaptedTensor`.
     """

@@ -23,8 +23,8 @@ KERNEL, BIAS = "extraction, weight", "extraction, bias"  # names of the authors'
 def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedResidual) -> dict[str, Tensor]:
     """Return the tensors of a released SRCNN or FSRCNN with the first layer adapted to the mean and std of a network.
 
-    The adaptation comes before the spreading over channels, the inflation and the cutting of kernels. These steps keep the sum
-    of each filter, so that the result stays exact. Filters of the network that are not loaded stay unchanged.
+    `adapt_weights` must come later. It may spread, inflate or cut kernels, but the sum of each filter stays the same, so that
+    the adaptation remains exact.
 
     Args:
         tensors: Tensors by the authors' names.

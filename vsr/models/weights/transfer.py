@@ -44,7 +44,7 @@ class TensorSource:
 
 
 def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
-    """Return the parameters of a network by name, without the prefix `network.` of wrappers."""
+    """Return the parameters of a network by name, without the prefix `network.` that wrappers add."""
     return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
 
 
@@ -79,7 +79,7 @@ def unwrap_network(network: Network) -> Network:
 
 
 def last_layer_names(network: Network) -> list[str]:
-    """Return the tensor names of the last convolution and the layers behind it, without the prefix `network.` of wrappers."""
+    """Return the tensor names of the last convolution and of all layers behind it, as in `parameters_by_name`."""
     names = list(parameters_by_name(network))
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][
@@ -89,15 +89,15 @@ def last_layer_names(network: Network) -> list[str]:
 
 
 def transferred_value_masks(network: Network, drawn: Mapping[str, Tensor], report: WeightsReport) -> dict[str, Tensor]:
-    """Return a mask of each tensor with loaded values: 1 where the value came from a file, else 0.
+    """Return a mask for each loaded tensor: 1 where the value came from a file, else 0.
 
     Args:
         network: The network with the loaded weights.
-        drawn: Values of all tensors before loading, by name.
+        drawn: Values of all tensors before loading, as they were drawn at random, by name.
         report: Weights report of the loading.
 
     Returns:
-        Masks of the tensors' shapes, by tensor name.
+        Masks by tensor name, each of its tensor's shape.
     """
     own = parameters_by_name(network)
     found: dict[str, Tensor] = {}
@@ -116,7 +116,7 @@ def fitted_tensor_names(network: Network) -> set[str]:
 
 @torch.no_grad()
 def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch, inflate: Inflate | None = None) -> WeightsReport:
-    """Copy the tensors that fit from a file into a network, in place, and return the weights report on all tensors.
+    """Copy tensors of a file into a network, in place, where they fit; return the weights report on all tensors.
 
     Args:
         network: Network that receives the values.

@@ -35,9 +35,9 @@ class BudgetPlan:
 def plan_budget(rate: StepRate, seconds: float) -> BudgetPlan:
     """Choose the epochs and steps that fit into a time budget of `seconds`.
 
-    The plan has 4 to 60 epochs, as many as leave nine tenths of the time to the steps. It has fewer than 4 epochs if the
-    additional time of 4 epochs exceeds half of the budget, or if an epoch would have no step. Raises UserError if not even one
-    step fits.
+    The plan has 4 to 60 epochs: as many as keep the epochs' additional time (`rate.epoch`) within a tenth of the budget. It has
+    fewer than 4 epochs if the additional time of 4 epochs exceeds half of the budget, or if an epoch would have no step. Raises
+    UserError if not even one step fits.
     """
     epochs = int(min(max(OVERHEAD * seconds / max(rate.epoch, 1e-9), EPOCHS[0]), EPOCHS[1]))
     while epochs > 1 and (epochs * rate.epoch > seconds / 2 or _steps(rate, seconds, epochs) < 1):

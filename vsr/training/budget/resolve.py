@@ -69,7 +69,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
 
     Raises:
         UserError: If the budget is too short for one training step.
-        WriteError: If plan.json cannot be written.
+        WriteError: If the measurement of the time per step cannot write its checkpoints.
     """
     found = run_state.plan
     if cfg.budget is not None and "fits" not in found:
@@ -108,7 +108,7 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, StepRate], known: Mapping[
 
 
 def budget_time_limits(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return the seconds after which each fit is stopped, by fit name: the fit's share of 1.5 budgets. Empty without a plan."""
+    """Return the time limit of each fit in seconds, by fit name; the limits add up to 1.5 budgets. Empty without a plan."""
     steps = found.get("steps", 0)
     parts = {name: fit["epochs"] * (steps * fit["step"] + fit["epoch"]) for name, fit in found.get("fits", {}).items()}
     return {name: OVERTIME * found["seconds"] * part / sum(parts.values()) for name, part in parts.items()}

@@ -97,7 +97,8 @@ def measure_fit_rates(
     """Measure the seconds per step and per epoch of each fit of a run, on throw-away copies of the module.
 
     Every process of a distributed run takes part; the result of the first process counts. The copies write checkpoints and
-    curves into `folder`/.timing, on the disk of the run, which is removed afterwards. Random states are restored.
+    curves into the subfolder .timing of `folder`, to use the disk of the run; the subfolder is removed afterwards. Random
+    states are restored.
 
     Args:
         cfg: The checked config.
@@ -106,7 +107,8 @@ def measure_fit_rates(
         run_state: The state of the run, whose signals stop the measurement; None outside a run.
 
     Returns:
-        Rates by fit name: "first" and "second" for the stages of a Cascade, "whole"; empty if the config trains nothing.
+        Rates by fit name: "first" and "second" for the stages of a Cascade, and "whole" for the complete network. Empty if the
+        config trains nothing.
     """
     kept = resume_random_states()
     cfg = with_hardware_precision(cfg)
@@ -156,7 +158,10 @@ def _fit_rate(
 
 
 def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
-    """Return the epochs of each fit per epoch of the fit "whole"; a stage has the ratio init.epochs / epochs of the config."""
+    """Return, by fit name, how many epochs each fit has for one epoch of the fit "whole".
+
+    The ratio of a stage is init.epochs / epochs of the config. Without a fit "whole", all ratios are 1.
+    """
     return {name: 1.0 if name == "whole" or "whole" not in names else cfg.init.epochs / cfg.epochs for name in names}
 
 

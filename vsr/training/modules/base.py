@@ -99,7 +99,7 @@ class SRModule(L.LightningModule):
         return apply_network_to_clip(network, self.kind, lr)
 
     def forward(self, lr: LRClips) -> HRClips:
-        """Map LR clips (B, C, T, h, w) to SR clips in physical units; a movie network returns fewer frames than it receives."""
+        """Map LR clips (B, C, T, h, w) to SR clips, both in physical units; a movie network can return fewer frames."""
         return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
 
     def predict_clip(self, batch: Clip) -> HRClips:
@@ -158,7 +158,7 @@ class SRModule(L.LightningModule):
         return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """Compute the recipe's loss of SR clips against HR clips, inside the margin of `network` and in its error unit."""
+        """Compute the recipe's loss of SR clips against HR clips, inside the margin and in the error unit of `network`."""
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
@@ -174,7 +174,7 @@ class SRModule(L.LightningModule):
 
     @property
     def finetuning(self) -> bool:
-        """Return True in the last fraction `recipe.finetune` of the steps of the fit, which minimises the squared error alone."""
+        """Return True in the last fraction `recipe.finetune` of the fit's steps, where the loss is the squared error alone."""
         return self.recipe.finetune > 0 and self.trainer.global_step >= (1 - self.recipe.finetune) * self._steps
 
     def _part_of(self, loss: Tensor, mask: Tensor | None) -> Tensor:
@@ -219,7 +219,7 @@ class SRModule(L.LightningModule):
     # --- scores -------------------------------------------------------------------------------------------------------
 
     def score(self, batch: Clip, split: str) -> None:
-        """Add a batch of whole frames to a split's scores, cut to the window in y and x; the loader has cut it in time."""
+        """Crop whole frames by the window in y and x, and add them to a split's scores; the loader has cropped them in time."""
         sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))

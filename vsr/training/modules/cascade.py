@@ -16,7 +16,7 @@ class CascadeSR(SRModule):
     network: Cascade
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Compute the loss of the final output; if both networks train, add `interim` times the loss of the first output."""
+        """Compute the loss of the final output, plus `network.interim` times that of the first output if both networks train."""
         network = self.network
         interim, sr = network.stages(lr)
         loss = self.error(sr, hr, mask, network)

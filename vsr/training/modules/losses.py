@@ -45,15 +45,14 @@ def loss_function(kind: LossName | Callable[..., Tensor], sr: Tensor, hr: Tensor
 def additional_loss_terms(
     sr: Tensor, hr: Tensor, mask: Tensor | None, *, gradient: float, spectral: float, temporal: float
 ) -> Iterator[Term]:
-    """Yield (weight, prediction, truth, mask) for each quantity of clips that the additional loss terms compare.
+    """Yield (weight, prediction, truth, mask) for each quantity that the additional loss terms compare.
 
-    A weight of 0 switches a term off. A difference with a masked pixel does not count, nor does the spectrum of a frame with
-    one.
+    A weight of 0 switches a term off. A pixel difference or a frame's spectrum that contains a masked pixel does not count.
 
     Args:
-        sr: Predicted clips (B, C, T, H, W), in the unit of their error.
+        sr: Predicted clips (B, C, T, H, W), divided by the network's error unit.
         hr: True clips of the same shape and unit.
-        mask: 1 where a pixel counts; None for all pixels.
+        mask: 1 where a pixel counts, 0 where it is masked; None for all pixels.
         gradient: Weight of the differences of neighbouring pixels in y and in x. With absolute errors this is the loss of Kim
             et al., "Deep Fluids", 2019.
         spectral: Weight of `spectral_loss_amplitudes`.

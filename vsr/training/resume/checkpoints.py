@@ -79,8 +79,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class PatientCheckpointIO(AtomicCheckpointIO):
     """Writer of checkpoints that writes `best.ckpt` at most once every few seconds; `flush` writes a pending one.
 
-    An epoch of a tiny network takes less time than writing a checkpoint. A kill loses nothing: the pending `best.ckpt` is
-    written before each `last.ckpt`, from which a run resumes, and the resumed run finds later best epochs again.
+    An epoch of a tiny network takes less time than writing a checkpoint. A kill loses nothing. The pending `best.ckpt` is
+    written before each `last.ckpt`, from which a run resumes; the resumed run repeats the epochs after it.
 
     Args:
         apart: Seconds between two writes of `best.ckpt`.

@@ -71,9 +71,9 @@ class RunState:
 class CheckpointSaver(Checkpoint):
     """Callback that saves checkpoints for resuming, and stops the fit after a signal.
 
-    It saves at the ends of epochs and within long epochs, but not after an epoch's last step, because the validation that
-    follows belongs to the epoch. The key `resume` of a checkpoint holds the random states, the position of the loader, the
-    history and whether training had to stop. Lightning calls a `Checkpoint` callback after all others, so that their states are
+    It saves within long epochs, and at the end of an epoch after the validation. It does not save between the last step of an
+    epoch and the validation. The key `resume` of a checkpoint holds the random states, the position of the loader, the history
+    and whether training had to stop. Lightning calls a `Checkpoint` callback after all others, so that their states are
     complete.
 
     Args:

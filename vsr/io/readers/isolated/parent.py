@@ -55,7 +55,7 @@ def stop_child() -> None:
 
 
 class ChildObject:
-    """Handle of an object in the child process, made there by `make(*args)` at the first call, and again in each new child."""
+    """Handle of an object in the child process. `make(*args)` makes the object at the first call and in each new child."""
 
     def __init__(self, path: Path, make: Callable[..., Any], *args: Any) -> None:
         self.path, self._make = path, (make, args)
@@ -66,7 +66,7 @@ class ChildObject:
         return ChildObject, (self.path, self._make[0], *self._make[1])
 
     def call(self, name: str, *args: Any) -> Any:
-        """Return the object's attribute `name`, or the result of that method for `args`. Raise the errors of `run_in_child`."""
+        """Return the attribute `name`, or for a method the result of a call with `args`. Raise as `run_in_child` does."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
     def iterate(self, name: str, *args: Any) -> Iterator[Any]:
@@ -107,7 +107,7 @@ class Child:
         return self.answer(path, *request)[1]
 
     def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
-        """Send a request; return ("value", value), or ("end", None) after the last item. Raise the errors of `run_in_child`."""
+        """Send a request; return ("value", value), or ("end", None) from an exhausted iterator. Raise as `run_in_child`."""
         with self._lock:
             kind, value = self._exchange(path, request)
         if kind == "memory":

@@ -67,7 +67,7 @@ class IsolatedVideo:
         return self._remote.iterate("read", start, known)
 
     def times(self) -> tuple[list[int], list[int]]:
-        """Return the sorted times in ticks of all frames and of the keyframes, like `VideoStream.times`."""
+        """Return the sorted times (in ticks) of all frames, and those of the keyframes, like `VideoStream.times`."""
         return self._remote.call("times")
 
 
