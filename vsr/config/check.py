@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
 CONSISTENCIES = ("none", "projection", "backprojection")
 
+# Packages of the optional loggers.
+LOGGER_PACKAGES = {"vsr.training.loggers.WandB": "wandb", "vsr.training.loggers.MLflow": "mlflow"}
 # Arguments of the Trainer that vsr decides, and what to type instead.
 DECIDED = {
     "precision": "precision=bf16",
@@ -37,10 +40,9 @@ DECIDED = {
     "max_steps": "recipe.steps=N, the steps per epoch, and epochs=N",
     "max_time": "budget=5min",
     "min_epochs": "patience=null, which trains all epochs",
-    "gradient_clip_val": "recipe.clip=X",
     "deterministic": "deterministic=true",
     "callbacks": "+callbacks.NAME._target_=CLASS",
-    "logger": "logger=tensorboard, or ~logger for none",
+    "logger": "logger=tensorboard, logger=[tensorboard,csv], or ~logger for none",
     "plugins": "no plugins: vsr writes its checkpoints itself",
     "enable_checkpointing": "checkpoint_seconds=null checkpoint_steps=null; the best and the last epoch are always kept",
     "num_sanity_val_steps": "nothing: the network is scored before training",
@@ -56,7 +58,7 @@ OWN_MODULES = (
     "vsr.models.weights.init.",
     "vsr.training.finetune.",
     "vsr.training.callbacks.",
-    "vsr.training.tensorboard.",
+    "vsr.training.loggers.",
 )
 FOREIGN = (
     "lightning.pytorch.Trainer",
@@ -98,6 +100,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_init(plain.get("init"), "init")
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
         raise UserError(LINEAR_FILTER_REMOVED)  # before the check of types, which does not know the word any more
+    _check_loggers(plain.get("logger"))
     for path, node in _nodes(plain, ()):
         target = str(node["_target_"])
         nested = path[0] in SUPPLIED and (target.startswith(("vsr.data.", "vsr.models.")) or is_plugin_target(target))
@@ -168,6 +171,18 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
         )
     if not isinstance(nodes, int) or nodes < 1:
         raise UserError(f"trainer.num_nodes={nodes}: must be 1 or more; type trainer.num_nodes=1")
+
+
+def _check_loggers(loggers: Any) -> None:
+    """Check that the logger group holds loggers by name, whose packages are installed."""
+    if loggers is None:
+        return
+    if not isinstance(loggers, dict) or not all(isinstance(node, dict) and "_target_" in node for node in loggers.values()):
+        raise UserError(f"logger={loggers}: is no config of logger; type logger=tensorboard, logger=[tensorboard,csv] or ~logger")
+    for node in loggers.values():
+        package = LOGGER_PACKAGES.get(node["_target_"])
+        if package is not None and find_spec(package) is None:
+            raise UserError(f"logger={package}: needs the package {package}; type pip install 'vsr-movies[{package}]'")
 
 
 def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:

@@ -22,7 +22,7 @@ CURRENT = {  # beginning of a former dotted name -> beginning of the current nam
     "vsr.init.pretrained.": "vsr.models.weights.pretrained.",
     "vsr.tune.": "vsr.training.finetune.",
     "vsr.callbacks.": "vsr.training.callbacks.",
-    "vsr.dashboard.": "vsr.training.tensorboard.",
+    "vsr.dashboard.": "vsr.training.loggers.",
     "vsr.nets.combined.Combined": "vsr.models.cascade.Cascade",
 }
 FORMER = {current: former for former, current in CURRENT.items()}

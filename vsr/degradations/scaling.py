@@ -11,7 +11,7 @@ from vsr.types import HRFrames, LRFrames
 
 
 class Bicubic:
-    """MATLAB's antialiased imresize(hr, 1/scale), the degradation of the SRCNN and FSRCNN papers and of the report.
+    """MATLAB's antialiased imresize(hr, 1/scale), as in the SRCNN and FSRCNN papers and in the report that vsr reproduces.
 
     A call raises ValueError if scale does not divide H and W.
     """

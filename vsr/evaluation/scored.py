@@ -18,7 +18,7 @@ class MethodScores:
         split: Name of the split.
         method: Name of the method; baselines are methods too.
         frames: Score -> one value per frame (N,), with frames in the order of the split.
-        segments: Score -> one value per segment (S,), for scores that need several frames.
+        segments: Score -> one value per segment (S,), for scores of a whole segment.
         segment_of: The segment (trajectory, clip or picture) that each frame belongs to, (N,) integers.
         curves: Curve -> its columns of equal length, means over the split. "spectrum" has "wavenumber" (cycles per HR pixel),
             the powers "sr" and "hr", and "coherence". "temporal_spectrum" has "frequency" (cycles per frame), "sr" and "hr".

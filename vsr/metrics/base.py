@@ -42,7 +42,7 @@ class TableMetric(Metric):
         state.append(rows.to(self.row_dtype))
 
     def append_segments(self, name: str, rows: Float[Tensor, "R width"], continues: bool) -> None:
-        """Append one row per segment to a table of sums; if `continues`, add the one row to the last row of the table instead."""
+        """Append one row per segment to a table of sums. If `continues`, add the single row in `rows` to the last row."""
         state: list[Tensor] = getattr(self, name)
         if continues:
             state[-1] = state[-1] + rows
@@ -128,5 +128,5 @@ def fully_valid_frames(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Ten
 
 
 def metric_ratio(part: Tensor, whole: Tensor, floor: float = MSE_FLOOR) -> Tensor:
-    """Return part / whole in float64, and NaN where `whole` (not negative) is at most `floor`, the rounding of float32 data."""
+    """Return part / whole in float64, and NaN where `whole` <= `floor`: it is then only rounding of float32 data."""
     return torch.where(whole <= floor, torch.nan, part.double() / whole)

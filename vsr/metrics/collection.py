@@ -53,10 +53,10 @@ class DataProperties:
 class MetricCollection(TableMetric):
     """Collection of every metric that applies to the data.
 
-    In a distributed run each process adds its own clips, whole segments each. The results cover all processes, one process
-    after the other, and all processes must ask for them. Scores that no frame of the data can have are left out: scores in time
-    for stills; spectra, vorticity and consistency for masked frames; vorticity for frames of several channels; consistency for
-    frames with fewer than 4x4 LR pixels inside the window.
+    In a distributed run each process adds its own clips. All clips of a segment must go to the same process. The results cover
+    all processes, one process after the other, so all processes must call the methods that return results. Scores that no frame
+    of the data can have are left out: scores in time for stills; spectra, vorticity and consistency for masked frames;
+    vorticity for frames of several channels; consistency for frames with fewer than 4x4 LR pixels inside the window.
     """
 
     lengths: list[Tensor]  # frames of each segment
@@ -90,11 +90,11 @@ class MetricCollection(TableMetric):
             sr: Predicted clips, cut to the window.
             hr: True clips, cut to the window.
             mask: 1 where the truth is real, cut to the window; None if all of the truth is real.
-            lr: The whole LR frames that sr was made from, as many as the frames of sr. None: no consistency for these frames.
-            follows: True if the one clip of the batch continues the last segment. False: each clip is a segment.
+            lr: The LR frames that sr was made from, not cut, one per frame of sr. None: no consistency for these frames.
+            follows: True if the batch is a single clip that continues the last segment. False: each clip is a segment.
 
         Raises:
-            ValueError: If shapes do not fit.
+            ValueError: If shapes do not fit, or if `follows` is True for several clips.
         """
         if sr.shape != hr.shape or (mask is not None and mask.shape != hr[:, :1].shape):
             raise ValueError(f"sr {tuple(sr.shape)}, hr {tuple(hr.shape)} and the mask must be of equal size")

@@ -70,9 +70,12 @@ class Definition:
 def score_functions(
     per: Literal["frame", "segment"], group: str | None = None, met: Collection[str] = ()
 ) -> dict[str, Callable[[Any], Any]]:
-    """Return the formulas (`function`) of the scores per frame or per segment, by score name, of one group or (None) all.
+    """Return the formulas (`Definition.function`) of the selected scores, by score name.
 
-    A score that needs a property of the data ("field", "geostrophic") is left out unless `met` contains the property.
+    Args:
+        per: "frame" or "segment", as in `Definition.per`.
+        group: Group of the scores; None for all groups.
+        met: Properties that the data have ("field", "geostrophic"). Scores that need another property are left out.
     """
     return {
         name: one.function

@@ -46,7 +46,7 @@ class FieldScores(FrameMetric):
 
 
 class FramePair:
-    """Predicted and true frames, with the quantities from which scores are computed, one value per frame (N,) each.
+    """Predicted and true frames, with the quantities from which scores are computed; scalars have one value per frame, (N,).
 
     Pixels with mask 0 do not count; gradients next to them do not count either. Errors are means over all channels, quantiles
     are taken over the values of all channels, and each channel is centred by its own mean.
@@ -65,7 +65,7 @@ class FramePair:
         self.error = sr - hr
 
     def mean(self, x: HRFrames) -> Tensor:
-        """Average (N, C, H, W) over channels and unmasked pixels, in float64: (N,), NaN for frames without such pixels."""
+        """Return the mean of `x` over channels and unmasked pixels, (N,) in float64; NaN for a frame without such pixels."""
         return _mean(x, self.mask)
 
     @cached_property
@@ -108,7 +108,7 @@ class FramePair:
 
     @cached_property
     def quantile_errors(self) -> dict[str, Tensor]:
-        """Return the errors of the quantiles by score name, in units of the truth's max - min; NaN for a constant truth.
+        """Return the error of each quantile, by score name, over the truth's max - min; NaN for a constant truth.
 
         Quantiles interpolate linearly between the order statistics of the unmasked values.
         """

@@ -15,7 +15,7 @@ MOTION_SCORES = ("change_error", "flicker")
 class MotionScores(TableMetric):
     """Scores "change_error" and "flicker" of every segment; `DEFINITIONS` has their formulas.
 
-    The change error needs a segment of two frames, flicker a segment of three. A segment with a still truth has neither score.
+    A segment needs at least two frames for the change error and three for flicker. If its truth is still, it has neither score.
     """
 
     sums: list[Tensor]  # of each segment, of squares: error of first differences, their truth, second differences of p and of y
@@ -26,7 +26,7 @@ class MotionScores(TableMetric):
         self._last_frames: tuple[Tensor, Tensor, Tensor] | None = None  # the last two of sr, hr and mask, of the batch before
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips (B, C, F, H, W) in any unit; with `follows`, the one clip continues the last segment."""
+        """Add clips in any unit. If `follows`, the batch must be a single clip, which continues the last segment."""
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.float()
             mask = torch.ones_like(hr[:, :1]) if mask is None else mask.float()

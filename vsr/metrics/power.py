@@ -116,7 +116,7 @@ class SpectrumPair:
         self.sr, self.hr, self.cross = (sums[:, column] + floor for column in (SR, HR, CROSS))
 
     def log_distance(self, lowest: float = 0.0) -> float:
-        """Return the RMS over wavenumbers from `lowest` on of 10 log10 (predicted / true power), in dB; NaN without any row."""
+        """Return the RMS of 10 log10 (predicted / true power) in dB over all wavenumbers >= `lowest`; NaN if there are none."""
         high = self.position >= lowest - ROUNDING
         return float((10 * torch.log10(self.sr[high] / self.hr[high])).square().mean().sqrt())
 

@@ -18,12 +18,16 @@ BANDS = ("band_low", "band_mid", "band_high")
 
 
 class BandErrors(FrameMetric):
-    """RMSE of each frame in three bands of wavelengths, in physical units; the squares add up to the squared RMSE.
+    """RMSE of each frame in three bands of wavelengths, in physical units.
 
-    Bands are rings |k| of the error's Fourier transform without a taper (Parseval): below half of the LR Nyquist wavenumber;
-    from there to the LR Nyquist wavenumber; from there on, corners included. Channels are averaged. Frames with masked pixels
-    have no score. `scale` is the super-resolution factor; `bounds` are the physical values at 0 and 1 of the unit interval.
-    Source: Takamoto et al. 2022 (PDEBench).
+    The bands are rings of wavenumbers in the Fourier transform of the error: below half the LR Nyquist wavenumber, from there
+    to the LR Nyquist wavenumber, and above it, corners included. There is no taper, so the squares of the three values add up
+    to the squared RMSE (Parseval). Squares are averaged over channels. Frames with masked pixels have no score. Source:
+    Takamoto et al. 2022 (PDEBench).
+
+    Args:
+        scale: Super-resolution factor.
+        bounds: Physical values at 0 and 1 of the unit interval.
     """
 
     def __init__(self, scale: int, bounds: tuple[float, float]) -> None:
@@ -47,13 +51,14 @@ class BandErrors(FrameMetric):
 class SpectrumScores(PowerMetric):
     """Log-spectral distance and effective resolution of each segment, from power summed over its frames and over rings.
 
-    Rings are 1/min(H, W) cycles per pixel wide, from the first to the Nyquist wavenumber of the frames. Each channel of a frame
-    is centred by its own mean. Segments with masked pixels have no score.
+    Rings of wavenumbers are 1/min(H, W) cycles per pixel wide. They go from 1/min(H, W) to the Nyquist wavenumber of the
+    frames. Each channel of a frame is centred by its own mean. Segments with masked pixels have no score.
 
-    The score lsd is the RMS over rings of 10 log10 (power of p / power of y) in dB, for prediction p and truth y; lsd_high
-    takes the rings from the LR Nyquist wavenumber on (Harris et al. 2001). The score resolution is the wavelength in pixels at
-    which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings: 2 if the coherence
-    never does, min(H, W) if it does in the first ring (Subich et al. 2025 for the coherence).
+    The score lsd is the RMS over rings of 10 log10 (power of p / power of y) in dB, for prediction p and truth y. The score
+    lsd_high uses only the rings from the LR Nyquist wavenumber on (Harris et al. 2001). The score resolution is the wavelength
+    in pixels at which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings. It is
+    2 if the coherence never falls below 0.5, and min(H, W) if it does so in the first ring (Subich et al. 2025 for the
+    coherence).
 
     Args:
         scale: Super-resolution factor.
@@ -66,7 +71,7 @@ class SpectrumScores(PowerMetric):
         self.taper = taper
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
+        """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
         window = self._window(height, width, hr.device)
@@ -125,7 +130,7 @@ class FourierModes:
     @classmethod
     @lru_cache(maxsize=2)
     def of(cls, height: int, width: int, device: torch.device) -> FourierModes:
-        """Return the modes of frames of this size from a cache, because at 1080 x 1920 they cost more than the transform."""
+        """Return the modes of frames of this size. They are cached, because they take longer to compute than the transform."""
         ky = torch.fft.fftfreq(height, dtype=torch.float64, device=device)
         kx = torch.fft.rfftfreq(width, dtype=torch.float64, device=device)
         wavenumber = torch.hypot(ky[:, None], kx)

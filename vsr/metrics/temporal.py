@@ -21,8 +21,8 @@ class ErrorLag(TableMetric):
     """Lag-1 correlation of the error of each segment, error_lag = sum e_t e_t+1 / sqrt(sum e_t^2 sum e_t+1^2).
 
     e_t is the error of frame t. The sums cover the unmasked pixels of all pairs of consecutive frames. The error is not
-    centred. A constant error scores 1, an error that is random in each frame scores 0, and an error that changes its sign
-    scores -1. A segment of one frame and a segment without an error above the rounding of float32 have no score.
+    centred. A constant error scores 1, an error that is random in each frame scores about 0, and an error that changes its sign
+    in every frame scores -1. A segment has no score if it has one frame or if its error is at most the rounding of float32.
     """
 
     sums: list[Tensor]  # of each segment: e_t e_t+1, e_t^2, e_t+1^2, number of values
@@ -33,7 +33,7 @@ class ErrorLag(TableMetric):
         self._last_frame: tuple[Tensor, Tensor] | None = None  # error and mask
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
+        """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         valid = torch.ones_like(hr[:, :1]) if mask is None else mask
         error = (sr.double() - hr.double()) * valid
         before = self._last_frame if follows else None
@@ -62,12 +62,16 @@ class ErrorLag(TableMetric):
 class TemporalSpectrum(PowerMetric):
     """Log-spectral distance in time of each segment (temporal_lsd): RMS over frequencies of 10 log10 (P / Y), in dB.
 
-    P and Y are the powers of prediction and truth, averaged over pixels, after Welch (1967): blocks of 64 frames that overlap
-    by half, and a last block that ends with the segment; a shorter segment is one block. Each pixel is centred by its mean over
-    the block and multiplied by a Hann window in time. Frequencies go from the first above 0 to 0.5 cycles per frame. At most 64
-    x 64 evenly spread pixels of each frame are used, always the same ones, so that memory depends neither on the size nor on
-    the number of frames. Segments of fewer than 8 frames and segments with masked pixels have no score. `bounds` are the
-    physical values at 0 and 1 of the unit interval. Source of the score: sup3r.
+    P and Y are the powers of prediction and truth, averaged over channels and pixels. They are computed with the method of
+    Welch (1967), in blocks of 64 frames that overlap by half. The last block ends with the segment, and a shorter segment is
+    one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time. Frequencies go from the
+    first above 0 to 0.5 cycles per frame. Segments of fewer than 8 frames and segments with masked pixels have no score.
+
+    At most 64 x 64 evenly spread pixels of each frame are used, the same in all frames. So memory depends neither on the size
+    nor on the number of frames. Source of the score: sup3r.
+
+    Args:
+        bounds: Physical values at 0 and 1 of the unit interval.
     """
 
     def __init__(self, bounds: tuple[float, float]) -> None:
@@ -78,7 +82,7 @@ class TemporalSpectrum(PowerMetric):
         self._blocks: PowerSums | None = None
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
-        """Add clips in the unit interval; with `follows`, the one clip continues the last segment."""
+        """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
         measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()

@@ -21,10 +21,11 @@ class Network(nn.Module):
     Attributes:
         kind: "frame" for a network (N, C, h, w) -> (N, C, H, W), "movie" for a network (B, C, T, h, w) -> (B, C, T', H, W).
         geometry: Relation of output sizes to input sizes.
-        reach: Largest distance, in LR pixels along an axis, from which an input pixel changes an output pixel (measured by a
-            test).
-        context: Largest distance in frames from which an LR frame changes an output frame; at least `geometry.margin[0]`.
-        residual: True if `forward` adds the upscaled input to the output of the layers. Wrappers that add the input set False.
+        reach: Largest distance, in LR pixels along an axis, at which an input pixel still changes an output pixel. A test
+            measures it.
+        context: Largest distance in frames at which an LR frame still changes an output frame; at least `geometry.margin[0]`.
+        residual: True if `forward` adds the upscaled input to the output of the layers. A wrapper that adds the input itself
+            sets this to False in the network that it wraps.
     """
 
     kind: Literal["frame", "movie"] = "frame"
@@ -35,7 +36,7 @@ class Network(nn.Module):
 
     @property
     def error_unit(self) -> Tensor | float:
-        """Return the unit of errors in the loss, which divides SR and HR frames in the unit interval by this number."""
+        """Return the unit of errors in the loss: SR and HR frames in the unit interval are divided by this number there."""
         return 1.0
 
     def prepare(self, frames: TrainingFrames) -> None:
@@ -53,7 +54,7 @@ class Network(nn.Module):
 
 
 class RepeatedFrame(Network):
-    """Movie network on repeated single frames, to show how much the network gains from neighbouring frames.
+    """Movie network that gets copies of a frame in place of its neighbours, which shows what the neighbours contribute.
 
     Args:
         network: A network of kind "movie".
@@ -67,7 +68,7 @@ class RepeatedFrame(Network):
         self.geometry, self.reach, self.context = network.geometry, network.reach, network.context
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Return the HR clip (B, C, T', H, W) of an LR clip (B, C, T, h, w), of the wrapped network's output size."""
+        """Map an LR clip (B, C, T, h, w) to an HR clip (B, C, T', H, W), of the size that the wrapped network gives."""
         margin = self.geometry.margin[0]
         frames = lr[:, :, margin : lr.shape[2] - margin]
         clips = rearrange(frames, "b c t h w -> (b t) c 1 h w").expand(-1, -1, 2 * margin + 1, -1, -1)

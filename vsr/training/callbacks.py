@@ -201,19 +201,24 @@ class ImagePanels(Callback):
         self.every = every
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if isinstance(trainer.logger, TensorBoardLogger):
+        for logger in _tensorboards(trainer):
             both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in HEADLINE_SCORES}
             course = {"loss": ["Multiline", ["train/loss$"]], "learning rate": ["Multiline", ["train/rate$"]]}
-            trainer.logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
+            logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         due = epoch == 1 or epoch % self.every == 0 or epoch == trainer.max_epochs
-        if due and trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+        if due and trainer.is_global_zero and _tensorboards(trainer):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
             image = _panel(pl_module, batch.first(pl_module.device))
-            trainer.logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
+            for logger in _tensorboards(trainer):
+                logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
+
+
+def _tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 @torch.no_grad()

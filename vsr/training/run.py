@@ -92,7 +92,9 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", training_report_table(rows), _closing(whole.history, folder, neighbours))
+    log.info(
+        "%s\n%s", training_report_table(rows), _closing(whole.history, folder, neighbours, "tensorboard" in (cfg.logger or {}))
+    )
     return results
 
 
@@ -190,7 +192,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Weig
     return "\n".join(lines)
 
 
-def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
+def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float], tensorboard: bool) -> str:
     """Describe the scores of the first and the last epoch and the files of the run in lines of text for the log."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
@@ -205,24 +207,28 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
     folder = folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
-    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}; tensorboard --logdir {folder}")
+    curves = f"; tensorboard --logdir {folder}" if tensorboard else ""
+    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}{curves}")
     return "\n".join(lines)
 
 
 def _log_run(
     trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: WeightsReport
 ) -> None:
-    """Write the init report and the HPARAMS tab (swept keys, scores of each test split) to TensorBoard."""
-    if not isinstance(trainer.logger, TensorBoardLogger):
-        return
-    trainer.logger.experiment.add_text("init", weights_report_markdown(report))
+    """Log the settings and the scores of each test split; in TensorBoard, also the report on the initial weights."""
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
-    swept |= asdict(module.recipe)
+    swept |= asdict(module.recipe) | {"loss": cfg.recipe.loss if isinstance(cfg.recipe.loss, str) else cfg.recipe.loss._target_}
     swept |= {key: value for key, value in _override_values(cfg).items() if key.removeprefix("recipe.") not in swept}
     scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in HEADLINE_SCORES}
-    trainer.logger.log_hyperparams(swept, scores)
-    trainer.logger.finalize("success")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text("init", weights_report_markdown(report))
+            logger.log_hyperparams(swept, scores)
+        else:
+            logger.log_hyperparams(swept)
+            logger.log_metrics({name: value for name, value in scores.items() if value is not None}, trainer.global_step)
+        logger.finalize("success")
 
 
 def _override_values(cfg: DictConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
 from vsr.config.monitor import monitor_is_maximised
+from vsr.config.signatures import signature_parameters
 from vsr.recipe import Recipe
 from vsr.training.build import build_node
 from vsr.training.callbacks import EMA, History
@@ -66,20 +67,26 @@ def build_trainer(
     # Last, so that a row of the history has what the others logged.
     callbacks += [history] if saver is None else [history, saver]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
-    logger = build_node("logger", cfg.logger, **place) if cfg.logger else False
+    loggers = [build_node("logger", node, **_known_arguments(node, place)) for node in (cfg.logger or {}).values()]
     return _trainer(
         cfg.trainer,
         precision=PRECISIONS[str(cfg.precision)],
         deterministic=cfg.deterministic,
         max_epochs=epochs,
-        gradient_clip_val=recipe.clip,
+        gradient_clip_val=cfg.trainer.get("gradient_clip_val", recipe.clip),
         callbacks=callbacks,
-        logger=logger,
+        logger=loggers or False,
         plugins=[checkpoints or AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,
     )
+
+
+def _known_arguments(node: DictConfig, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Select the arguments that a class takes and its node does not set."""
+    known = signature_parameters(node["_target_"])
+    return {name: value for name, value in arguments.items() if (known is None or name in known) and name not in node}
 
 
 def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:

@@ -216,7 +216,7 @@ ballast.unlink()
 module.training_report_figure = figure
 attempt([*QUICK, "resume=auto"])
 train_here(large / "whole", QUICK)
-from vsr.training.tensorboard import Dashboard
+from vsr.training.loggers import Dashboard
 board = Dashboard(save_dir=str(small / "board"))
 board.log_metrics({"a": 1.0}, 0)
 fill()

@@ -88,7 +88,7 @@ class Column:
         return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal[self.better]) if part)
 
     def best(self, rows: Sequence[Row]) -> list[bool]:
-        """Return True for each row whose printed number equals the best one of its split; False if all are equal there."""
+        """Return True for each row whose printed number equals the best of its split; all False in a split of equal numbers."""
         found = [False] * len(rows)
         for split in {row["split"] for row in rows}:
             at = [i for i, row in enumerate(rows) if row["split"] == split]
@@ -98,7 +98,7 @@ class Column:
         return found
 
     def best_of(self, values: Sequence[float | None], shown: Sequence[str]) -> list[bool]:
-        """Return True for each value whose text in `shown` equals the text of the best value; False if all texts are equal."""
+        """Return True for each value whose text in `shown` equals that of the best value; all False if all texts are equal."""
         known = [(value, text) for value, text in zip(values, shown, strict=True) if value is not None]
         if self.better is None or len({text for _, text in known}) < 2:
             return [False] * len(values)

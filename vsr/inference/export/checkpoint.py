@@ -41,7 +41,7 @@ def export_checkpoint(
         output: The file to write; None for the name of the checkpoint with the format as suffix.
         overwrite: True to replace an existing file.
         consistency: "none" to export the network without the consistency correction of its checkpoint. ONNX and TorchScript
-            files cannot hold the correction, because its matrices depend on the size of the frame.
+            files cannot hold the correction, which acts on whole frames.
 
     Returns:
         The report on the written file.

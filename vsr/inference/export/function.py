@@ -102,7 +102,7 @@ class InputAxes:
 
     @property
     def test_sizes(self) -> list[Size]:
-        """Input sizes for the comparison of an exported file with its network: small, high, wide; batches of one and three."""
+        """The input sizes for comparing an exported file with its network: small, high and wide, in batches of one or three."""
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 

@@ -25,7 +25,7 @@ def hdf5_contiguous_properties() -> Any:
 
 
 def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int]) -> h5py.Dataset:
-    """Create an empty float32 dataset in one piece, into which `ContiguousSink` writes."""
+    """Create a contiguous float32 dataset without values, for `ContiguousSink` to fill."""
     return group.create_dataset(name, tuple(shape), FLOAT, dcpl=hdf5_contiguous_properties(), track_times=False)
 
 

@@ -21,7 +21,7 @@ GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees
 
 
 def metadata_attributes(metadata: Metadata, fields: Sequence[AuxiliaryField]) -> tuple[dict[str, Any], ...]:
-    """Return the attributes of each array of the movie that still hold for float32 values on the finer grid."""
+    """Return, for each array of the movie, the attributes that are still true of float32 values on the finer grid."""
     dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
     names = {entry.name.rpartition("/")[2] for entry in fields}
     out: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, sc
         metadata: The metadata of the movie.
         axes: The letter of each of the movie's dimensions.
         scale: Output pixels per input pixel, along rows and along columns.
-        decode: Unpack unchanged arrays too, for output formats without packing.
+        decode: True to unpack also the arrays that are not refined, for an output in another format than the input.
     """
     letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
     named = _named(metadata)

@@ -30,7 +30,7 @@ class NetCDFWriter(ContiguousWriter):
         return True
 
     def create(self, path: Path, template: OutputTemplate) -> list[int]:
-        """Write a file without pixels and return each array's byte offset. No dimension can grow, as this would need chunks."""
+        """Write a file without pixels and return each array's byte offset. Dimensions cannot grow: that needs chunks."""
         h5netcdf = _library("h5netcdf")
         if template.dims is None:
             template = replace(template, dims=tuple(DIMENSION_NAMES[letter] for letter in template.axes))

@@ -24,7 +24,7 @@ class NpyWriter(ContiguousWriter):
     single_array = True
 
     def storage_order(self, template: OutputTemplate) -> str:
-        """Return the order of storage in which frames lie together: reversed (Fortran's) if time comes last, as in "yxt"."""
+        """Return the storage order that keeps each frame together: reversed (Fortran's) if t follows y and x, as in "yxt"."""
         reverse = template.axes.rindex("t") > max(map(template.axes.index, "yx"))
         return template.axes[::-1] if reverse else template.axes
 

@@ -29,8 +29,9 @@ def open_array_sink(path: Path, template: OutputTemplate, *, identity: Mapping[s
         overwrite: Replace an existing file, and discard an unfinished one with another identity (`OutputProgress`).
 
     Raises:
-        ValueError: The template contradicts itself, the suffix or the format.
-        UserError: The path cannot be written (exists, no room, no permission, another writer, another identity).
+        ValueError: The template contradicts itself, or does not fit the suffix or the format.
+        UserError: The file exists, is being written by another process or has an unfinished part with another identity, or
+            cannot be written for lack of room or permission.
     """
     path, writer = Path(path), load_format_writer(template.format)
     template.check()
@@ -60,10 +61,10 @@ def open_stream_pair(
 ) -> tuple[Source, Sink]:
     """Open the source of LR frames and the sink of SR frames for a video, a folder of pictures, or one picture.
 
-    The source yields LR blocks (t, C, h, w), the sink takes SR blocks (t, C, h * scale, w * scale) from frame `sink.done` on;
-    both in codes 0..255. Chroma, transparency and times, which do not pass through the network, go directly from source to
-    sink. Source and sink may run in two threads. Together they hold the frames between reading and writing, and the encoder's
-    look-ahead.
+    The source yields LR blocks (t, C, h, w). The sink takes SR blocks (t, C, h * scale, w * scale) from frame `sink.done` on.
+    Both are in codes 0..255. Chroma, transparency and times do not pass through the network: the source hands them directly to
+    the sink. Source and sink may run in two threads. In memory they keep only the frames between reading and writing, and the
+    frames that the encoder looks ahead.
 
     Args:
         input: Path of the video, picture or folder.

@@ -32,8 +32,8 @@ class PictureSource(Source):
 
     Args:
         files: The pictures, in order.
-        channels: Input of the network. With "luma", a colour picture gives its BT.601 luma, as in `read_picture`.
-        beside: Store that passes the data that bypass the network to the sink.
+        channels: Input of the network. With "luma", the network gets the BT.601 luma of a colour picture, as in `read_picture`.
+        beside: Store through which chroma and transparency reach the sink.
 
     Raises:
         UserError: The pictures differ in size, or `read_picture_facts` refuses one.
@@ -86,7 +86,7 @@ class PictureSource(Source):
 class PictureSink(Sink):
     """Sink that writes SR frames as PNG or TIFF with the depth of the input: one file per frame in a folder, or one picture.
 
-    A folder appears as a whole; before that it is `.NAME.part`, and `done` is the number of its durable files.
+    A folder is called `.NAME.part` until all its pictures are written. `done` counts the pictures that are safely on disk.
 
     Args:
         path: The folder or file to write.
@@ -228,7 +228,7 @@ def open_picture_pair(
     overwrite: bool = False,
     frames: int | None = None,
 ) -> tuple[PictureSource, PictureSink]:
-    """Open source and sink for pictures, like `open_stream_pair`. File names stay, but the suffix is .png unless TIFF."""
+    """Open source and sink as `open_stream_pair` does. In a folder, TIFF files keep their names; others get the suffix .png."""
     folder = input.is_dir()
     if not input.exists():
         raise UserError(f"{input}: no such file or folder; type input=PATH")

@@ -37,13 +37,13 @@ class OutputTemplate:
 
     Attributes:
         format: Key of `vsr.io.formats.FORMATS`.
-        names: Paths within the file: one array, or several of the same shape that are the channels (.npy needs no name).
-        axes: Meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; in .mat files in MATLAB's order.
+        names: Paths of the arrays within the file: one array, or one per channel, all of the same shape (.npy needs no name).
+        axes: Meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; for .mat files in MATLAB's order.
         shape: (movies, channels, T, H, W) of the output.
         dims: Name of each axis, or None.
         attrs: Attributes of each array: units, long_name ...
         fields: Coordinates and other small arrays that are carried over.
-        groups: Attributes by path of the group, "" for the file.
+        groups: Attributes of each group, by the group's path; "" is the file itself.
         history: A line about this run, put before the history of the input; not part of the file's identity.
         storage: Options of the format (Zarr: version, compressors, consolidated).
         left_out: Names of the arrays of the input that the output does not have.
@@ -65,7 +65,7 @@ class OutputTemplate:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Return the length of each axis by its letter; c is left out where each channel is an array of its own."""
+        """Return the length of each axis in `axes`, by its letter."""
         return {letter: size for letter, size in zip("nctyx", self.shape, strict=True) if letter in self.axes}
 
     @property

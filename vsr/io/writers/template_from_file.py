@@ -26,20 +26,21 @@ def template_from_file(
 ) -> OutputTemplate:
     """Describe the output file for a movie file: each pixel of each frame becomes scale x scale pixels.
 
-    Names, units, order of axes, other attributes and coordinates such as time stay; coordinates of rows and columns are refined
-    (`refine_coordinates`); values are float32, unpacked. `left_out` and `notes` of the template list all other differences.
+    Names, units, the order of axes, other attributes, and coordinates such as time stay. Coordinates of rows and columns are
+    refined (`refine_coordinates`). Values become unpacked float32. The template lists all other differences in `left_out` and
+    `notes`.
 
     Args:
         path: The input, of any format that `open_movie` reads.
         variable: Name of the array, or names of the arrays that become channels; None as in `open_movie`.
         axes: Letter of each index, from n, c, t, y, x; None as in `open_movie`.
         scale: SR pixels per LR pixel, along rows and along columns.
-        history: A line for the attribute `history`. A line with the time of day makes the files of equal runs differ.
+        history: A line for the attribute `history`. If it contains the time, two equal runs give different files.
         suffix: Suffix of the output; None for the suffix of the input.
-        max_bytes: The largest size as float32 that the input may declare.
+        max_bytes: Largest size in bytes, as float32, that the input may declare.
 
     Raises:
-        UserError: The input cannot be read, or no format that is written has the suffix.
+        UserError: The input cannot be read, or vsr writes no format with this suffix.
     """
     path = Path(path)
     movie = open_movie(path, variable=variable, axes=axes, max_bytes=max_bytes)

@@ -141,7 +141,11 @@ class ZarrSink(Sink):
 
 
 def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
-    """Return the chunk length by axis letter: one movie, frames up to CHUNK bytes, bands of rows where a frame is large."""
+    """Return the length of a chunk along each axis, by the axis letter.
+
+    A chunk holds frames of one movie, at most CHUNK bytes. A larger frame has a chunk per channel. A channel above LARGE bytes
+    is cut into bands of rows.
+    """
     sizes = template.sizes
     frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
     single = ITEM * sizes["y"] * sizes["x"]

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from torch import Tensor
 
+from vsr.config.overrides import with_overrides
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.models.cascade import Cascade
@@ -35,6 +36,7 @@ from vsr.training.fit import (
     stages_before_whole_fit,
 )
 from vsr.training.hardware import check_single_process_hardware, with_hardware_precision
+from vsr.training.loggers import SERVICES
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
 from vsr.training.resume.state import CheckpointSaver, RunState, fit_or_resume, restore_resume_random_states, resume_random_states
@@ -146,6 +148,8 @@ def _fit_rate(
     clock, history, files = StepTimer(), History(), PatientCheckpointIO(0.0)
     own = RunState(signals=run_state.signals) if run_state is not None else RunState()
     saver = CheckpointSaver(place / "checkpoints" / "last.ckpt", own, history, files)
+    local = {name: node for name, node in (cfg.logger or {}).items() if node["_target_"] not in SERVICES}
+    cfg = with_overrides(cfg, {"logger": local})
     trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), saver, None, files)
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()

@@ -18,7 +18,7 @@ HEADER = 2**20  # bytes in which the tracks are looked for
 
 
 def write_matroska_aspect(path: Path, height: int, width: int, aspect: Fraction) -> bool:
-    """Write the pixel aspect ratio into a Matroska header. Return False if the header has no room: nothing behind it may move.
+    """Write the pixel aspect ratio into a Matroska header without moving what follows. Return False if the header has no room.
 
     Args:
         path: A complete Matroska file.

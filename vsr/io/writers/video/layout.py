@@ -27,8 +27,8 @@ class Layout:
         kind: Type of the planes.
         bits: Depth of the planes.
         chroma: Luma pixels per chroma sample (y, x).
-        centred: True if chroma lies in the middle of its luma pixels in x, False if at the left pixel.
-        full: True if codes use the full range, not 16..235 of 255.
+        centred: Position in x of a chroma sample: True in the middle of its luma pixels, False at the left one.
+        full: True if codes use the full range; False if luma lies in 16..235 (of 255).
         matrix, primaries, transfer: Numbers of ITU-T H.273, 2 where undeclared.
     """
 
@@ -52,18 +52,18 @@ class Layout:
         return -(-height // y), -(-width // x)
 
     def signal(self, codes: Tensor, plane: int) -> Tensor:
-        """Convert codes 0..255 (at any depth) to a signal: 0..1 for luma and R'G'B', -0.5..0.5 for chroma."""
+        """Convert codes, scaled to 0..255 at any depth, to a signal: 0..1 for luma and R'G'B', -0.5..0.5 for chroma."""
         native = codes * ((2**self.bits - 1) / 255)
         low, span = self._span(plane)
         return (native - low) / span
 
     def codes(self, signal: Tensor, plane: int) -> np.ndarray:
-        """Convert a signal to integer codes, rounded once and clipped to the depth only: overshoot over 16..235 stays."""
+        """Convert a signal to integer codes. They are clipped to the depth, not to 16..235, so that overshoot stays."""
         low, span = self._span(plane)
         return self.rounded(signal * span + low)
 
     def rounded(self, native: Tensor) -> np.ndarray:
-        """Round values on the scale of this depth's codes, clip them to the depth, and return uint8 or uint16."""
+        """Round float codes of this depth, clip them to the range of the depth, and return uint8 or uint16."""
         whole = native.round().clamp(0, 2**self.bits - 1)
         return whole.int().numpy().astype(np.uint8 if self.bits == 8 else np.uint16)
 
@@ -76,10 +76,10 @@ class Layout:
 
 
 def video_layout(facts: VideoFacts) -> Layout:
-    """Return the layout of a video, with the values that players assume for undeclared ones.
+    """Return the layout of a video; an undeclared matrix and undeclared primaries become those that players assume.
 
-    Players assume values by the number of lines. SR has more lines, so the colours of a small video without declared values
-    would change if the result did not declare the values.
+    Players decide by the size of the frames, and SR frames are larger. So the output must declare both: otherwise the colours
+    of a small video would change.
     """
     matrix, primaries = UNSPECIFIED, facts.primaries
     if facts.kind == "yuv":

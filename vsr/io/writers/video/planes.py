@@ -121,9 +121,10 @@ class Colours:
     def split(self, planes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """Split the planes of an LR frame (codes 0..255) into the part for the network and the chroma to keep.
 
+        R'G'B' frames get their luma by BT.601 in full range, as in the training data.
+
         Returns:
-            Float32 (C, h, w) in 0..255 for the network, and chroma signals (2, rows, columns) to keep, or None. R'G'B' frames
-            have luma by BT.601 in full range, as in the training data.
+            Frame (C, h, w) in 0..255 for the network, float32; and chroma signals (2, rows, columns), or None if none are kept.
         """
         source = self.source
         if self.channels == "rgb":

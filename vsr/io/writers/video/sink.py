@@ -30,9 +30,9 @@ class VideoSink(Sink):
     """Sink that writes SR frames as a video with the times, audio, subtitles, colours and pixel shape of the input.
 
     .mkv holds FFV1: lossless, with the subsampling and depth of the input. .mp4 and .mov hold H.264 in 4:2:0 with 8 bits.
-    Frames are encoded in pieces of 64 to 256 frames, each a file in the folder `.NAME.part`; a kill costs the current piece.
-    `flush` completes a lossless piece early. A piece of H.264 stays open, so that an interruption leaves no trace in the
-    result.
+    Frames are encoded in pieces of 64 to 256 frames, each a file in the folder `.NAME.part`. If the process is killed, only the
+    current piece is lost. `flush` completes a lossless piece early. It leaves a piece of H.264 open, so that an interrupted and
+    continued run gives the same result as an uninterrupted one.
 
     `write`, `flush`, `finish` and `close` must be called by one thread, which may differ from the source's thread.
 
@@ -40,7 +40,7 @@ class VideoSink(Sink):
         path: The file to write.
         source: The video that the frames come from.
         colours: Conversion that joins SR and the data in `beside` to planes.
-        beside: Store with the data of each frame that bypass the network.
+        beside: Store of the frame data that do not pass through the network.
         identity: Everything that the frames depend on; the encoder's settings are added.
         overwrite: Replace an existing output (`OutputProgress`).
         crf: Quality of H.264, 0 (lossless) to 51.

@@ -15,9 +15,9 @@ from vsr.io.writers.video.planes import Colours
 
 
 class Beside:
-    """Store that passes the frame data that bypass the network (chroma, transparency, times) from the source to the sink.
+    """Store of the frame data that do not pass through the network: chroma, transparency, times.
 
-    One thread may call `put` while another calls `take`.
+    The source calls `put` and the sink calls `take`, possibly in two threads.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Beside:
         self._first = 0  # frames before it will not be asked for
 
     def begin(self, number: int) -> None:
-        """Ignore data of frames before `number`, which an earlier run has written."""
+        """Let `put` ignore all frames before `number`, because an earlier run has written them."""
         with self._lock:
             self._first = number
 
@@ -75,10 +75,11 @@ class Source(ABC):
 
         Args:
             size: Frames per block; the last block may be shorter.
-            start: The first frame. After an interruption, `start` lies before `Sink.done` by the context of a movie network.
+            start: Number of the first frame. After an interruption, a movie network also needs frames before `Sink.done`: as
+                many as its context.
 
         Yields:
-            The number of the first frame, and float32 frames (t, C, h, w) in codes 0..255.
+            The number of the block's first frame, and float32 frames (t, C, h, w) in codes 0..255.
         """
 
     @abstractmethod
@@ -110,7 +111,7 @@ class VideoSource(Source):
 
     @cached_property
     def length(self) -> int:
-        """Return the number of frames that the container declares; without one, count the packets of the whole file."""
+        """Return the number of frames to read: as the container declares, or counted in the whole file if it declares none."""
         stream = self.stream
         count = stream.facts.frames or len(stream.times()[0])
         return count if stream.frames is None else min(count, stream.frames)
