@@ -1,6 +1,7 @@
 """Super-resolution of movies, above all of simulations.
 
-`vsr.load(path)` loads a trained network, see `vsr.inference.upscaler.load_upscaler`. `import vsr` alone does not import torch.
+`vsr.fit(model, data)` trains a network, see `vsr.inference.library.fit`. `vsr.load(path)` loads a trained network, see
+`vsr.inference.upscaler.load_upscaler`. `import vsr` alone does not import torch.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from vsr.version import __version__
 
 if TYPE_CHECKING:
+    from vsr.inference.library import fit
     from vsr.inference.upscaler import load_upscaler as load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from vsr.inference.upscaler import load_upscaler
 
         return load_upscaler
+    if name == "fit":
+        from vsr.inference.library import fit
+
+        return fit
     raise AttributeError(f"module 'vsr' has no attribute {name!r}")

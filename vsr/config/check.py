@@ -25,6 +25,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 TRAINING_PRECISIONS = ("32", "bf16", "16", "auto")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
+PROFILERS = ("simple", "advanced", "pytorch")  # write fit-profile.txt into the folder of the run
 PERIODIC = ("none", "x", "y", "xy")
 GUARDS = ("warn", "linear", "off")
 PROTOCOLS = ("float", "classical")
@@ -47,6 +48,13 @@ DECIDED = {
     "enable_checkpointing": "checkpoint_seconds=null checkpoint_steps=null; the best and the last epoch are always kept",
     "num_sanity_val_steps": "nothing: the network is scored before training",
     "default_root_dir": "hydra.run.dir=FOLDER",
+    "limit_test_batches": "nothing: all test frames are scored, so that rows of tables are comparable",
+    "limit_predict_batches": "nothing: training predicts nothing",
+    "check_val_every_n_epoch": "nothing: each epoch is validated, as the best one is kept",
+    "val_check_interval": "recipe.steps=N for shorter epochs; each epoch is validated at its end",
+    "reload_dataloaders_every_n_epochs": "nothing: the loaders are built once, so that a resumed run draws the same patches",
+    "use_distributed_sampler": "nothing: vsr shares the batches out itself",
+    "enable_progress_bar": "2>/dev/null, as the bar goes to standard error",
 }
 
 # A config may name only classes of these modules and these classes. Hydra's own blocklist is not a security boundary.
@@ -155,12 +163,15 @@ def _check_groups(plain: dict[str, Any]) -> None:
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
     """Check devices, nodes and strategy of the Trainer as far as possible without torch."""
-    for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES}.items():
-        if trainer.get(key, "auto") not in choices:
+    for key, choices in {"accelerator": ACCELERATORS, "strategy": STRATEGIES, "profiler": PROFILERS}.items():
+        if trainer.get(key, choices[0]) not in choices:
             raise UserError(f"trainer.{key}={trainer[key]}{error_suggestion(str(trainer[key]), choices)}")
     for key, advice in DECIDED.items():
         if key in trainer:
             raise UserError(f"trainer.{key}: is decided by vsr; type {advice}")
+    known = signature_parameters("lightning.pytorch.Trainer") or {}
+    if known and (unknown := [key for key in trainer if key != "_target_" and key not in known]):
+        raise UserError(f"trainer.{unknown[0]}: unknown key{error_suggestion(unknown[0], set(known) - set(DECIDED))}")
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     each = devices if isinstance(devices, list) else [devices]
     numbered = isinstance(devices, list)

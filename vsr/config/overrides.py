@@ -132,3 +132,18 @@ def _unknown_option(command: str, option: str, value: str) -> str:
     key = option.lstrip("-").replace("-", "_")
     right = key if key in {f.name for f in fields(SCHEMAS[command])} else SYNONYMS.get(key)
     return f"{option}: unknown option; type {f'{right}={value}' if right else 'KEY=VALUE'}"
+
+
+def override_text(value: Any) -> str:
+    """Return a plain value in Hydra's grammar, as it is typed behind KEY=."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{override_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_text, value))}]"
+    if isinstance(value, str) and not value.replace("_", "").isalnum():
+        return "'" + value.replace("'", "\\'") + "'"
+    return str(value)

@@ -180,8 +180,8 @@ def is_plugin_target(target: str) -> bool:
 
 
 def is_open_module(module: str) -> bool:
-    """Return True if a module belongs to vsr or to the distribution of an open package, so that its source may be read."""
-    return module.split(".")[0] in {PACKAGE.name, *(name.split(".")[0] for name in _opened)}
+    """Return True if the source of a module may be read: a module of vsr, of Lightning or of an open package."""
+    return module.split(".")[0] in {PACKAGE.name, "lightning", *(name.split(".")[0] for name in _opened)}
 
 
 @cache

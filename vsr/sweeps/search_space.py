@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.compose import Interval, SweepCommand
+from vsr.config.overrides import override_text
 from vsr.errors import UserError, error_suggestion
 
 PRUNERS = ("median", "hyperband", "none")
@@ -72,7 +72,7 @@ def read_search_space(node: Any, command: SweepCommand) -> Plan:
 def _dimension(key: str, value: Any) -> list[str] | Interval:
     where = f"hparams_search.space.{key}"
     if isinstance(value, list) and value:
-        return [_to_hydra_grammar(one) for one in value]
+        return [override_text(one) for one in value]
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= {"low", "high", "log", "step"}:
         raise UserError(f"{where}={value}: must be a list of values, or a range as {{low: 1e-4, high: 1e-2, log: true}}")
     found = Interval(value["low"], value["high"], bool(value.get("log", False)), value.get("step"))
@@ -91,16 +91,3 @@ def _check_interval(where: str, one: Interval) -> None:
         raise UserError(f"{where}: log: true needs low above 0 and no step")
     if one.step is not None and one.step <= 0:
         raise UserError(f"{where}: step={one.step} must be above 0")
-
-
-def _to_hydra_grammar(value: Any) -> str:
-    """Return a plain value as text in Hydra's grammar."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_to_hydra_grammar(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_to_hydra_grammar(one) for one in value) + "]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, str) and not value.replace("_", "").isalnum():
-        return "'" + value.replace("'", "\\'") + "'"
-    return str(value)

@@ -12,9 +12,10 @@ from typing import Any
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vsr.config.command_log import write_command_log
+from vsr.config.overrides import with_overrides
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
@@ -46,8 +47,19 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     results of a finished run are returned unchanged. Raises UserError if the folder cannot be used, Stopped if a signal ended
     the run.
     """
-    with distributed_ranks(cfg, folder, run_training) as folder:
+    with distributed_ranks(cfg := _dev_run(cfg), folder, run_training) as folder:
         return run_training(cfg, folder)
+
+
+def _dev_run(cfg: DictConfig) -> DictConfig:
+    """Replace trainer.fast_dev_run, which keeps no checkpoint in Lightning, by one epoch of as many steps."""
+    steps = int(cfg.trainer.get("fast_dev_run", 0))
+    if steps:
+        cfg = with_overrides(cfg, {"epochs": 1, "recipe.steps": steps, "budget": None})
+        with open_dict(cfg):
+            del cfg.trainer["fast_dev_run"]
+        log.info("note      trainer.fast_dev_run: one epoch of %d steps, with checkpoints and scores", steps)
+    return cfg
 
 
 def run_training(cfg: DictConfig, folder: Path) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.config.signatures import signature_parameters
@@ -21,6 +22,11 @@ from vsr.training.callbacks import EMA, History
 from vsr.training.hardware import PRECISIONS, hardware_placement
 from vsr.training.progress_bars import TrainingProgressBar
 from vsr.training.resume.checkpoints import AtomicCheckpointIO
+
+# Keys of the Trainer that a Trainer for scoring takes over.
+TYPED = ("log_every_n_steps", "enable_model_summary", "gradient_clip_val")  # keys that a typed value overrides
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+HARDWARE = ("_target_", "accelerator", "devices", "num_nodes", "strategy")
 
 
 def build_trainer(
@@ -68,18 +74,20 @@ def build_trainer(
     callbacks += [history] if saver is None else [history, saver]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
     loggers = [build_node("logger", node, **_known_arguments(node, place)) for node in (cfg.logger or {}).values()]
+    profiler = cfg.trainer.get("profiler")
     return _trainer(
         cfg.trainer,
         precision=PRECISIONS[str(cfg.precision)],
         deterministic=cfg.deterministic,
         max_epochs=epochs,
-        gradient_clip_val=cfg.trainer.get("gradient_clip_val", recipe.clip),
+        gradient_clip_val=recipe.clip,
         callbacks=callbacks,
         logger=loggers or False,
         plugins=[checkpoints or AtomicCheckpointIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,
+        **({"profiler": PROFILERS[profiler](dirpath=folder, filename="profile")} if profiler else {}),
     )
 
 
@@ -91,8 +99,9 @@ def _known_arguments(node: DictConfig, arguments: dict[str, Any]) -> dict[str, A
 
 def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = None) -> L.Trainer:
     """Build a Trainer that only tests, in single precision, so that all rows of a table use the same arithmetic."""
+    hardware = OmegaConf.masked_copy(cfg.trainer, [key for key in HARDWARE if key in cfg.trainer])
     return _trainer(
-        cfg.trainer,
+        hardware,
         precision="32-true",
         callbacks=callbacks,
         logger=False,
@@ -105,6 +114,7 @@ def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = No
 def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     quiet_lightning()
     placed = hardware_placement(node)
+    arguments = {name: value for name, value in arguments.items() if name not in TYPED or name not in node}
     if placed.world > 1:
         # Buffers are the same everywhere from the start, and processes score different numbers of batches, before which DDP would
         # wait to send them.

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Keys that may differ between the parts of a run: when it is saved, where it is shown, what it runs on.
 MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
+# Keys of the Trainer that may not differ, because they change what is learned.
+LEARNING = ["accumulate_grad_batches", "limit_train_batches", "overfit_batches", "gradient_clip_val", "gradient_clip_algorithm"]
 GRACE = 5.0  # seconds that a validation may still take after a signal; the newest checkpoint is saved at its end
 SECONDS_APART = 5.0  # least time between checkpoints at the ends of epochs, since short epochs take less time than a checkpoint
 
@@ -129,6 +131,8 @@ class CheckpointSaver(Checkpoint):
         # A callback may have made this step the last one of the epoch.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.should_stop:
             return
+        if (trainer.fit_loop.batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # a checkpoint would lack the gradients that are being summed up
         if trainer.world_size == 1 or trainer.global_step % AGREE_EVERY == 0:
             run_state, elapsed = self.run_state, time.monotonic() - max(self._saved, self._begun)
             due = run_state.steps is not None and trainer.global_step % run_state.steps == 0
@@ -247,7 +251,7 @@ def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str 
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and name != "logger":
             found += config_differences(a, b, f"{name}.")
-        elif a != b and name.partition(".")[0] not in MAY_DIFFER:
+        elif a != b and (name.partition(".")[0] not in MAY_DIFFER or name.removeprefix("trainer.") in LEARNING):
             found.append((name, a, b))
     return found
 
