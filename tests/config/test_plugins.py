@@ -201,3 +201,18 @@ def test_a_mistake_is_found_without_torch(here: Path) -> None:
     done = run_process(command, cwd=here, env=environment, capture_output=True, text=True)
     assert "no such class" in done.stderr
     assert not re.search(r"\|\s+(torch|lightning)$", done.stderr, re.M)
+
+
+@pytest.mark.parametrize("guide", ["adding-a-model", "adding-a-dataset"])
+def test_the_files_of_other_guides_work_in_a_plugin(guide: str, script: Script, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "guides" / f"{guide}.md").read_text()
+    [code], [config] = re.findall(r"```python\n(.*?)```", text, re.S), re.findall(r"```yaml\n(.*?)```", text, re.S)
+    package, group = tmp_path / "guided", "model" if guide == "adding-a-model" else "data"
+    (package / "conf" / group).mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text(code)
+    (package / "conf" / group / "mine.yaml").write_text(re.sub(r"vsr\.[\w.]+\.(\w+)", r"guided.part.\1", config))
+    np.save(tmp_path / "depth.npy", np.random.default_rng(0).random((20, 24, 24), np.float32))
+    data = ["data=mine"] if group == "data" else ["model=mine", "data=climate", "data.axes=tyx"]
+    tiny = [each for each in TINY if not each.startswith("data.")]
+    _ended_well(script("train", "plugins=[guided]", *data, "data.path=depth.npy", *tiny))
