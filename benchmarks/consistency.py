@@ -24,11 +24,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.common.markdown import table
+from vsr.config.resolved import scoring_window
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.system.files import replacing_file, write_json
-from vsr.training.build import build_baselines, build_data, evaluation_window
+from vsr.training.build import build_baselines, build_data
 from vsr.training.fit import prepare_fit_loaders
 from vsr.training.modules.base import SRModule
 from vsr.training.run import quiet_fit_warnings
@@ -86,7 +87,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     facts = DataProperties(
         scale=data.scale,
         bounds=tuple(data.card["bounds"]),
-        window=evaluation_window(config),
+        window=scoring_window(config),
         degrade=partial(data.degradation, scale=data.scale),
     )
     scorer = build_scoring_trainer(config)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.test_networks import build
-from vsr.degradations.resize import bicubic_down, bicubic_up, bicubic_up_clips
+from vsr.degradations.resize import bicubic_down, bicubic_up, resize_clips_up
 from vsr.errors import UserError
 from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.cascade import Cascade, Repacked
@@ -83,7 +83,7 @@ def test_kim_adds_to_the_middle_frame_or_leaves_that_to_the_wrapper() -> None:
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
     clip = torch.rand(2, 1, 7, 8, 8, dtype=torch.float64)
-    expected = bicubic_up_clips(clip[:, :, 2:5], 2)
+    expected = resize_clips_up(clip[:, :, 2:5], 2)
     torch.testing.assert_close(network(clip), expected)
     torch.testing.assert_close(StandardizedResidual(network).double()(clip), expected)  # once, not twice
     assert not network.residual

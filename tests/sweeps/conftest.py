@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes import CONF, ROOT
 from tests.processes import start_process
-from vsr.commands.app import run_sweep_app
+from vsr.commands.app import run_app_with_sweep
 from vsr.errors import UserError
 
 FAKE = Path(__file__).parent / "train.py"
@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Swept]
         out, errors = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
             try:
-                status = run_sweep_app(FAKE, CONF, ["-m", *arguments, "hydra.sweep.dir=sweep"])
+                status = run_app_with_sweep(FAKE, CONF, ["-m", *arguments, "hydra.sweep.dir=sweep"])
             except UserError as error:
                 status = 1
                 errors.write(f"error: {error}\n")
@@ -66,8 +66,8 @@ def begin(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     """The same in a process of its own, that can be killed."""
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
-        code = "import sys; from pathlib import Path; from vsr.commands.app import run_sweep_app; "
-        code += "sys.exit(run_sweep_app(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))"
+        code = "import sys; from pathlib import Path; from vsr.commands.app import run_app_with_sweep; "
+        code += "sys.exit(run_app_with_sweep(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))"
         command = [sys.executable, "-c", code, str(FAKE), str(CONF), "-m", *arguments, "hydra.sweep.dir=sweep"]
         return start_process(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
 

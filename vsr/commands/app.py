@@ -135,7 +135,7 @@ def _arguments_of_rank(arguments: list[str]) -> list[str]:
     return [*arguments, "hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disabled"]
 
 
-def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
+def run_app_with_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> int:
     """Run the jobs of a sweep in fresh processes and print their errors. If the jobs train, also compare the finished runs.
 
     Args:
@@ -165,7 +165,7 @@ def run_sweep_app(script: Path, conf: Path, arguments: Sequence[str]) -> int:
 def _sweep(name: str) -> NoReturn:
     """Run a sweep and exit. Hydra's own multirun would put all runs in one process, and each rank would repeat the sweep."""
     try:
-        sys.exit(run_sweep_app(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
+        sys.exit(run_app_with_sweep(CONF.parent / f"{name}.py", CONF, sys.argv[1:]))
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

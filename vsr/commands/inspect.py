@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, printable_name, shape_text
 from vsr.io.readers.open import Unspecified, open_movie, scan_file
+from vsr.io.readers.text import bytes_text, printable_name, shape_text
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vsr.config.overrides import overridden_keys, with_overrides
+from vsr.geometry import Triple
 
 
 def with_resolved_values(cfg: DictConfig, found: Mapping[str, Any]) -> DictConfig:
@@ -45,3 +46,11 @@ def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
         if name not in keys:
             found[key] = _without(value, keys, f"{name}.") if isinstance(value, dict) else value
     return found
+
+
+def scoring_window(cfg: DictConfig) -> Triple:
+    """Return the window (t, y, x): how many HR frames and pixels are cut on each side before scoring.
+
+    The window is the config's key `window`, or (0, scale, scale) for protocol=classical, as in the papers on Set5 and Set14.
+    """
+    return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)

@@ -238,7 +238,7 @@ def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
     return bool(torch.allclose(degrade(frame), matrix_y @ frame @ matrix_x.T, rtol=0, atol=TOLERANCE))
 
 
-def separable_degradation(degradation: Degradation, scale: int) -> Degrade | None:
+def degradation_for_consistency(degradation: Degradation, scale: int) -> Degrade | None:
     """Return the degradation as a function of frames in the unit interval; None if it is not separable (noise, codecs)."""
     degrade = partial(degradation, scale=scale)
     return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade

@@ -52,7 +52,7 @@ def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., cut:-cut, cut:-cut]
 
 
-def bicubic_up_clips(lr: LRClips, scale: int) -> HRClips:
+def resize_clips_up(lr: LRClips, scale: int) -> HRClips:
     """Upscale every frame of clips (B, C, T, h, w) to (B, C, T, h*scale, w*scale) by bicubic interpolation."""
     frames = bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
     return frames.unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)

@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
+from vsr.config.resolved import scoring_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
-from vsr.degradations.consistency import separable_degradation
+from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
-from vsr.evaluation.report.tables import table_text
+from vsr.evaluation.report.tables import report_table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
@@ -30,14 +31,7 @@ from vsr.metrics.definitions import DEFINITIONS
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
-from vsr.training.build import (
-    build_baselines,
-    build_consistent_bicubic,
-    build_data,
-    build_interim_rows,
-    build_node,
-    evaluation_window,
-)
+from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, build_node
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import check_single_process_hardware
 from vsr.training.modules.base import SRModule
@@ -120,7 +114,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     write_command_log()
     rows = write_report(folder, scored, samples, protocol, command=_command(), field=data.physical, pictures=cfg.report)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
-    log.info("%s\nresults   %s%s", table_text(rows), folder / "results.json", report)
+    log.info("%s\nresults   %s%s", report_table_text(rows), folder / "results.json", report)
     return {"rows": rows, "protocol": protocol}
 
 
@@ -130,7 +124,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
     for trained in (each.trained for each in checkpoints):
         if data.channels != trained.channels:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
-    data.check_window(evaluation_window(config))
+    data.check_window(scoring_window(config))
     return data
 
 
@@ -198,12 +192,12 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
         split: DataProperties(
             scale=data.scale,
             bounds=tuple(data.card["bounds"]),
-            window=evaluation_window(config),
+            window=scoring_window(config),
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,
             geostrophic=data.geostrophic,
-            degrade=separable_degradation(data.degradation, data.scale),
+            degrade=degradation_for_consistency(data.degradation, data.scale),
         )
         for split in data.test_splits
     }

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
-from vsr.degradations.consistency import Degrade, separable_degradation
+from vsr.degradations.consistency import Degrade, degradation_for_consistency
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import metric_ratio
@@ -85,7 +85,7 @@ def out_of_distribution_clip_score(
         The score. None if the frames are constant or too small to be degraded once more, if the validation error is unknown, if
         the degradation is not linear, or if the module has no linear filter.
     """
-    degrade, linear = separable_degradation(degradation, engine.scale), engine.module.reference
+    degrade, linear = degradation_for_consistency(degradation, engine.scale), engine.module.reference
     if degrade is None or validation_error is None or linear is None:
         return None
     scores = [score for lr in clips if (score := _score_clip(engine, linear, degrade, lr)) is not None]

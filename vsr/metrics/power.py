@@ -80,7 +80,7 @@ class PowerMetric(TableMetric):
             return None
         size = min(round(1 / float(power[0, POSITION])) for power in known)
         rows = torch.cat(known)
-        place = round_half_up(rows[:, POSITION] * size)
+        place = rounded_power_ring(rows[:, POSITION] * size)
         kept = (place >= 1) & (place <= size // 2)
         sums = torch.zeros(size // 2 + 1, 5, dtype=torch.float64).index_add_(0, place[kept], rows[kept])[1:]
         sums[:, POSITION] = torch.arange(1, size // 2 + 1, dtype=torch.float64) / size
@@ -145,6 +145,6 @@ def spectral_power(spectrum: Tensor) -> Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-def round_half_up(x: Tensor) -> Tensor:
+def rounded_power_ring(x: Tensor) -> Tensor:
     """Round to whole numbers (int64), halves upwards."""
     return (x + 0.5).floor().long()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames
 from vsr.metrics.definitions import score_functions
-from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, round_half_up, spectral_power
+from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, rounded_power_ring, spectral_power
 from vsr.types import HRClips
 
 BANDS = ("band_low", "band_mid", "band_high")
@@ -136,7 +136,7 @@ class FourierModes:
         wavenumber = torch.hypot(ky[:, None], kx)
         count = torch.where((kx == 0) | (kx == 0.5), 1.0, 2.0).double().expand(wavenumber.shape)
         size = min(height, width)
-        return cls(wavenumber, count, round_half_up(wavenumber * size).clamp(max=size // 2 + 1), size // 2)
+        return cls(wavenumber, count, rounded_power_ring(wavenumber * size).clamp(max=size // 2 + 1), size // 2)
 
     def ring_sums(self, plane: Float[Tensor, "H V"]) -> Float[Tensor, " rings"]:
         """Return the sums of a plane over each ring 1..rings, without the mean (ring 0) and the corners (ring rings + 1)."""

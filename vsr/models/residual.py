@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, bicubic_up_clips
+from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, resize_clips_up
 from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.types import TrainingFrames
@@ -50,7 +50,7 @@ class StandardizedResidual(Network):
         if self.kind == "frame":
             return bicubic_up(lr, self.scale)
         lost, y, x = self.geometry.margin
-        return crop(bicubic_up_clips(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
+        return crop(resize_clips_up(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:

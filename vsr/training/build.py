@@ -15,11 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vsr.config.plugins import is_plugin_target
+from vsr.config.resolved import scoring_window
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
-from vsr.geometry import Triple
 from vsr.metrics.definitions import Definition
 from vsr.models.base import Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
@@ -133,14 +133,6 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
     return build_node(key, own, **built, **shared)
 
 
-def evaluation_window(cfg: DictConfig) -> Triple:
-    """Return the window (t, y, x): how many HR frames and pixels are cut on each side before scoring.
-
-    The window is the config's key `window`, or (0, scale, scale) for protocol=classical, as in the papers on Set5 and Set14.
-    """
-    return (0, cfg.scale, cfg.scale) if cfg.protocol == "classical" else tuple(cfg.window)
-
-
 def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
     """Build the LightningModule of a config, with its network and the linear filter; statistics are not measured yet.
 
@@ -161,7 +153,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         network,
         normalizer=Normalizer(*facts["bounds"]),
         recipe=recipe,
-        window=evaluation_window(cfg),
+        window=scoring_window(cfg),
         quantize=cfg.protocol == "classical",
         test_splits=test_splits,
         tune=build_node("tune", cfg.tune) if cfg.get("tune") else Tune(),

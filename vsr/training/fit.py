@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.data.base import SRDataModule
-from vsr.degradations.consistency import separable_degradation
+from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
@@ -164,7 +164,7 @@ def fit(
     run_state.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     saver = CheckpointSaver(last, run_state, history, files)
-    if (degrade := separable_degradation(data.degradation, data.scale)) is not None:
+    if (degrade := degradation_for_consistency(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, saver, first_step, files)
     to_training_form(module.network, cfg)

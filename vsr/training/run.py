@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vsr.config.command_log import write_command_log
 from vsr.config.overrides import with_overrides
+from vsr.config.resolved import scoring_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
@@ -26,7 +27,7 @@ from vsr.system.provenance import peak_memory, provenance, software_versions
 from vsr.system.ranks import current_rank
 from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import budget_time_limits, resolve_budget
-from vsr.training.build import build_baselines, build_data, build_interim_rows, build_repeated_frame_row, evaluation_window
+from vsr.training.build import build_baselines, build_data, build_interim_rows, build_repeated_frame_row
 from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import fit_all_stages, prepare_fit_module, quiet_fit_warnings
 from vsr.training.modules.base import SRModule
@@ -73,7 +74,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    data.check_window(evaluation_window(cfg))
+    data.check_window(scoring_window(cfg))
     cfg, planned = resolve_budget(cfg, folder, data, run_state)
     prepared = prepare_fit_module(cfg, data)
     module, report = prepared.module, prepared.report

@@ -10,7 +10,7 @@ import pytest
 from tests.evaluation.conftest import Written
 from tests.evaluation.synthetic import BASELINES, scored
 from vsr.evaluation.report.columns import Column, column_blocks
-from vsr.evaluation.report.tables import table_latex, table_markdown, table_text
+from vsr.evaluation.report.tables import report_table_latex, report_table_markdown, report_table_text
 from vsr.evaluation.rows import build_rows
 
 LONG = "network-" * 20
@@ -23,7 +23,7 @@ def rows_of(*methods: str, split: str = "test") -> list[dict]:
 
 def test_the_terminal_table_says_what_the_rows_say() -> None:
     rows = rows_of("net") + build_rows(scored("unseen", methods=(*BASELINES, "net"), segments=[4, 5], seed=2))
-    lines = table_text(rows).splitlines()
+    lines = report_table_text(rows).splitlines()
     header = ["split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear", "parameters", "train s"]
     assert re.split(r"\s{2,}", lines[0]) == header
     assert lines[1] == lines[7] == "-" * len(lines[0])  # before each split
@@ -55,7 +55,7 @@ def test_narrow_intervals_keep_their_ends_apart() -> None:
 @pytest.mark.parametrize("name", ["net", LONG, ESCAPES])
 def test_no_line_of_the_terminal_is_too_long_and_nothing_in_it_moves_the_cursor(name: str) -> None:
     rows = rows_of(name, split=name)
-    found = table_text(rows)
+    found = report_table_text(rows)
     assert max(len(line) for line in found.splitlines()) <= 150
     assert all(mark.isprintable() for mark in found.replace("\n", ""))
     # every score has a column somewhere, however wide the names
@@ -65,8 +65,8 @@ def test_no_line_of_the_terminal_is_too_long_and_nothing_in_it_moves_the_cursor(
 
 def test_nothing_to_compare_with_leaves_no_column() -> None:
     rows = build_rows(scored("test", methods=("nearest", "net"), segments=[4, 4]))
-    assert "over b" not in table_text(rows)
-    assert "over b" not in table_markdown(rows)
+    assert "over b" not in report_table_text(rows)
+    assert "over b" not in report_table_markdown(rows)
 
 
 def test_splits_without_motion_have_no_rows_in_the_table_of_motion() -> None:
@@ -86,7 +86,7 @@ def cells(line: str, separator: str) -> list[str]:
 
 def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
     nasty = "a|b*c_d`e`<f>\n# [g](h)"
-    found = table_markdown(rows_of(nasty))
+    found = report_table_markdown(rows_of(nasty))
     tables = re.findall(r"(?:^\|.*\|\n?)+", found, re.MULTILINE)
     assert len(tables) == 7
     for table in tables:
@@ -98,7 +98,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
 
 def test_latex_tables_have_as_many_cells_as_columns_and_balanced_braces() -> None:
     nasty = "100% & #1 {x}_y^2 ~ $z$ \\input{secret} [opt]"
-    found = table_latex(rows_of(nasty, split="[4pt]"))
+    found = report_table_latex(rows_of(nasty, split="[4pt]"))
     tables = re.findall(r"\\begin\{tabular\}\{@\{\}(l+r+)@\{\}\}\n(.*?)\\end\{tabular\}", found, re.DOTALL)
     assert len(tables) == 7
     for columns, body in tables:
@@ -117,7 +117,7 @@ def test_latex_tables_have_as_many_cells_as_columns_and_balanced_braces() -> Non
 
 def test_latex_writes_powers_of_ten_and_bold_in_plain_mathematics() -> None:
     rows = rows_of("net")
-    found = table_latex(rows)
+    found = report_table_latex(rows)
     best = min(row["mse"] for row in rows)
     base, exponent = f"{best:.3e}".split("e")
     assert rf"$\mathbf{{{base}\cdot10^{{{int(exponent)}}}}}$" in found
@@ -150,7 +150,7 @@ def test_the_best_of_a_split_is_what_the_definition_calls_better(
 def test_baselines_can_be_the_best(written: Written) -> None:
     rows = build_rows(written.scored)
     swapped = [row | {"psnr": 99.0 if row["method"] == "nearest" else row["psnr"]} for row in rows]
-    line = next(line for line in table_markdown(swapped).splitlines() if line.startswith("| test | nearest"))
+    line = next(line for line in report_table_markdown(swapped).splitlines() if line.startswith("| test | nearest"))
     assert "| **99.00 " in line
 
 

@@ -25,7 +25,7 @@ _LATEX = {
 INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement"
 
 
-def table_text(rows: Sequence[Row]) -> str:
+def report_table_text(rows: Sequence[Row]) -> str:
     """Format rows as tables for a terminal: headline scores first, then the other groups, no line above 150 characters."""
     parts = []
     for number, block in enumerate(column_blocks(rows)):
@@ -44,7 +44,7 @@ def table_text(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def table_markdown(rows: Sequence[Row]) -> str:
+def report_table_markdown(rows: Sequence[Row]) -> str:
     """Format a Markdown table per block of scores, with the best of each split in bold and score explanations below."""
     parts = []
     for block in column_blocks(rows):
@@ -57,7 +57,7 @@ def table_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join([*parts, f"Bold: best of the split; {INTERVALS}."]) + "\n"
 
 
-def table_latex(rows: Sequence[Row]) -> str:
+def report_table_latex(rows: Sequence[Row]) -> str:
     """Format a LaTeX tabular per block of scores, with the best of each split in bold; the document must load booktabs."""
 
     def number(cell: str, best: bool) -> str:

@@ -16,7 +16,7 @@ from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure
 from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
-from vsr.evaluation.report.tables import table_latex, table_markdown
+from vsr.evaluation.report.tables import report_table_latex, report_table_markdown
 from vsr.evaluation.rows import Row, build_rows
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_split
 from vsr.system.files import replacing_file
@@ -68,8 +68,8 @@ def write_report(
         "results.json": json.dumps(content, indent=1, allow_nan=False),
         FRAMES: frames_csv(scored),
         SEGMENTS: segments_csv(scored),
-        "table.md": table_markdown(rows),
-        "table.tex": table_latex(rows),
+        "table.md": report_table_markdown(rows),
+        "table.tex": report_table_latex(rows),
     }
     if pictures:
         texts["report.html"] = report_page(rows, to_jsonable(protocol), shown, command=command, notes=notes)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vsr.config.resolved import scoring_window
 from vsr.geometry import Geometry
 from vsr.inference.export.operators import exportable_cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
-from vsr.training.build import build_node, evaluation_window
+from vsr.training.build import build_node
 from vsr.training.modules.base import SRModule
 from vsr.version import __version__
 
@@ -126,7 +127,7 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "context": network.context,
         "reach": network.reach,
         "ends": str(trained.config.ends),
-        "window": list(evaluation_window(trained.config)),
+        "window": list(scoring_window(trained.config)),
         "degradation": build_node("degradation", trained.config.degradation).name,
         "data": str(facts.get("name") or ""),
         "checkpoint": trained.sha256,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import Variable, printable_name, shape_text
+from vsr.io.readers.base import Variable
+from vsr.io.readers.text import printable_name, shape_text
 
 ORDER = "nctyx"
 DIMENSION_NAMES = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # for dimensions without a name

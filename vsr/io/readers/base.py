@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers.text import bytes_text, printable_name, shape_text
 
 MAX_CHUNK = 2**30  # bytes that one compressed chunk may unpack to: reading one pixel unpacks the whole chunk
-MAX_ATTRIBUTE = 60_000  # bytes; HDF5 keeps attributes in a header of 64 KiB
 DAMAGED = "the file is damaged or cut short; fetch or write it again"
 Part = tuple[slice, ...]
 
@@ -237,22 +237,6 @@ def import_optional(module: str, purpose: str, extra: str, package: str | None =
         raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr-movies[{extra}]'") from error
 
 
-def printable_name(name: str) -> str:
-    """Return a name from a file in a form safe to print: line breaks, terminal codes and broken text become escapes."""
-    return name if name.isprintable() else ascii(name)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """Return a shape as text: (3, 4, 5) gives "3x4x5", and () gives "a single number"."""
-    return "x".join(map(str, shape)) or "a single number"
-
-
-def bytes_text(size: float) -> str:
-    """Return a number of bytes as text with a unit: 1536 gives "1.5 KiB"."""
-    power = max(0, min(4, (int(size).bit_length() - 1) // 10))
-    return f"{size / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
-
-
 def dtype_problem(dtype: np.dtype) -> str | None:
     """Return the reason why values of a dtype cannot be a movie, or None if the dtype is an integer or a float."""
     kinds = {"c": "complex", "b": "boolean", "O": "object", "V": "struct", "S": "string", "U": "string", "T": "string"}
@@ -281,48 +265,3 @@ def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
             f"{where}: its chunks of {shape_text(chunk or ())} unpack to {bytes_text(size)} each, more than "
             f"{bytes_text(MAX_CHUNK)}; write the file again with one frame per chunk"
         )
-
-
-def plain_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return attributes as Python numbers, texts and lists of at most 16 values; leave out all other attributes."""
-    out: dict[str, Any] = {}
-    for key, value in attrs.items():
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        elif isinstance(value, np.ndarray) and value.size <= 16 and value.dtype.kind in "biufU":
-            value = value.tolist()
-        elif isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, str | int | float) or (isinstance(value, list) and len(value) <= 16):
-            out[str(key)] = value
-    return out
-
-
-def portable_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that every format can hold: texts, lists of texts, numbers, one-dimensional arrays of numbers."""
-    out: dict[str, Any] = {}
-    for key, value in attrs.items():
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str):
-            out[key] = value
-            continue
-        try:
-            array = np.asarray(value)
-        except ValueError:  # nested lists
-            continue
-        if array.dtype.kind == "O" and array.size and all(isinstance(item, str) for item in array.flat):
-            out[key] = [str(item) for item in array.flat]
-        elif array.dtype.kind in "SU" and array.size:
-            texts = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
-            out[key] = [str(item) for item in texts.flat]
-        elif array.dtype.kind in "biuf" and 0 < array.nbytes < MAX_ATTRIBUTE:
-            numbers = (array.astype(np.int8) if array.dtype.kind == "b" else array).ravel()
-            out[key] = numbers if numbers.size > 1 else numbers[0]
-    return out
-
-
-def units_of(attrs: Mapping[str, Any]) -> str | None:
-    """Return the text of the attribute `units`, or None if `units` is missing or not a text."""
-    units = plain_attributes({"units": attrs["units"]}).get("units") if "units" in attrs else None
-    return units if isinstance(units, str) else None

@@ -11,17 +11,10 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers import base
+from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import (
-    ArrayAttributes,
-    ArrayReader,
-    AuxiliaryArray,
-    Metadata,
-    Part,
-    Variable,
-    printable_name,
-    reader_errors,
-)
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_errors
+from vsr.io.readers.text import printable_name
 
 if TYPE_CHECKING:
     import h5py
@@ -140,8 +133,8 @@ class HDF5Reader(ArrayReader):
             if not dataset.id.get_storage_size():
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
-            coordinates = tuple(base.plain_attributes(hdf5_attributes(s)) if s is not None else {} for s in scales)
-            return ArrayAttributes(base.plain_attributes(hdf5_attributes(dataset)), coordinates)
+            coordinates = tuple(plain_attributes(hdf5_attributes(s)) if s is not None else {} for s in scales)
+            return ArrayAttributes(plain_attributes(hdf5_attributes(dataset)), coordinates)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with reader_errors(f"{self.path}: {printable_name(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
@@ -197,7 +190,7 @@ class HDF5Reader(ArrayReader):
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         names = tuple(_dimension_name(dimension) for dimension in item.dims)
-        units = base.units_of(hdf5_attributes(item))
+        units = units_attribute(hdf5_attributes(item))
         return Variable(name, item.shape, str(item.dtype), names if names and all(names) else None, units)
 
     def _dataset(self, name: str) -> h5py.Dataset:
@@ -218,7 +211,7 @@ def hdf5_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
 
 
 def _portable(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
-    return base.portable_attributes({key: value for key, value in hdf5_attributes(item).items() if key not in INTERNAL})
+    return portable_attributes({key: value for key, value in hdf5_attributes(item).items() if key not in INTERNAL})
 
 
 def _scale(dimension: Any) -> h5py.Dataset | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers.attributes import plain_attributes
 from vsr.io.readers.base import (
     ArrayAttributes,
     ArrayReader,
@@ -20,12 +21,10 @@ from vsr.io.readers.base import (
     Part,
     Variable,
     dtype_problem,
-    plain_attributes,
-    printable_name,
     shape_problem,
-    shape_text,
 )
 from vsr.io.readers.hdf5 import HDF5Reader, hdf5_attributes, is_hdf5, walk_hdf5
+from vsr.io.readers.text import printable_name, shape_text
 from vsr.system.matlab5 import Matrix, list_matlab5_matrices, read_matlab5_numbers
 
 if TYPE_CHECKING:

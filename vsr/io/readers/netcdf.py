@@ -11,9 +11,11 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers import base
+from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, printable_name
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable
 from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
+from vsr.io.readers.text import printable_name
 
 
 class NetCDFReader(ArrayReader):
@@ -85,7 +87,7 @@ class NetCDFReader(ArrayReader):
                 stored = np.dtype(array.encoding.get("dtype", array.dtype))
                 problem = base.dtype_problem(stored) or base.movie_array_problem(array.dtype, array.shape)
                 dims = tuple(map(str, array.dims))
-                yield name, problem or Variable(name, array.shape, str(stored), dims, base.units_of(array.attrs))
+                yield name, problem or Variable(name, array.shape, str(stored), dims, units_attribute(array.attrs))
 
     def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"
@@ -94,7 +96,7 @@ class NetCDFReader(ArrayReader):
             itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
             base.check_chunk(where, array.encoding.get("chunksizes"), itemsize)
             coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
-            return ArrayAttributes(base.plain_attributes(array.attrs), tuple(map(base.plain_attributes, coordinates)))
+            return ArrayAttributes(plain_attributes(array.attrs), tuple(map(plain_attributes, coordinates)))
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with self._errors(name):
@@ -110,17 +112,17 @@ class NetCDFReader(ArrayReader):
             for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
                 group = "/".join(parts[:depth])
                 with self._open_group(group, decode_cf=False) as dataset:
-                    groups[group] = base.portable_attributes(dataset.attrs)
+                    groups[group] = portable_attributes(dataset.attrs)
                     if depth == len(parts):
                         found = zip(dataset.variables[last[0]].dims, axes, strict=True)
                         renamed = {d: DIMENSION_NAMES[letter] for d, letter in found if d.startswith("phony_dim_")}
                         dims = tuple(renamed.get(d, str(d)) for d in dataset.variables[last[0]].dims)
-                        attrs = tuple(base.portable_attributes(dataset.variables[name].attrs) for name in last)
+                        attrs = tuple(portable_attributes(dataset.variables[name].attrs) for name in last)
                     for key, array in dataset.variables.items():
                         name = f"{group}/{key}" if group else str(key)
                         if name not in names:
                             own = tuple(renamed.get(d, str(d)) for d in array.dims)
-                            neighbours.append(AuxiliaryArray(name, own, array.shape, base.portable_attributes(array.attrs)))
+                            neighbours.append(AuxiliaryArray(name, own, array.shape, portable_attributes(array.attrs)))
         return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, decoded=True)
 
     def read_stored(self, name: str) -> np.ndarray:

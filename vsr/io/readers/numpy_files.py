@@ -16,17 +16,8 @@ from typing import IO
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import (
-    ArrayReader,
-    AuxiliaryArray,
-    Metadata,
-    Part,
-    Variable,
-    bytes_text,
-    movie_array_problem,
-    printable_name,
-    shape_text,
-)
+from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata, Part, Variable, movie_array_problem
+from vsr.io.readers.text import bytes_text, printable_name, shape_text
 
 DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims more lies about its size
 

@@ -17,8 +17,9 @@ from vsr.errors import UserError, error_suggestion
 from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified
-from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable, bytes_text, printable_name, shape_text
+from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
+from vsr.io.readers.text import bytes_text, printable_name, shape_text
 
 __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan_file"]
 

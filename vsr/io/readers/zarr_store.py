@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.io.readers.attributes import plain_attributes, units_attribute
 from vsr.io.readers.base import (
     MAX_CHUNK,
     ArrayAttributes,
@@ -29,12 +30,10 @@ from vsr.io.readers.base import (
     check_chunk,
     import_optional,
     movie_array_problem,
-    plain_attributes,
-    printable_name,
     reader_errors,
-    units_of,
 )
 from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
+from vsr.io.readers.text import printable_name
 
 DAMAGED = "the store is damaged; write or fetch it again"
 FILES = (".zarray", ".zgroup", "zarr.json")
@@ -68,7 +67,7 @@ class ZarrReader(ArrayReader):
                 yield name, problem
             else:
                 shape, dtype = tuple(map(int, meta["shape"])), str(np.dtype(_dtype(meta)))
-                yield name, Variable(name, shape, dtype, _dims(meta), units_of(meta["attributes"]))
+                yield name, Variable(name, shape, dtype, _dims(meta), units_attribute(meta["attributes"]))
 
     def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text
+from vsr.io.readers.text import bytes_text
 from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
 from vsr.io.writers.template import ITEM, OutputTemplate
 from vsr.system.files import sync_path

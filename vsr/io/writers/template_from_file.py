@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from vsr.io.formats import format_of_output, load_format_writer
+from vsr.io.readers.attributes import portable_attributes
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import Metadata, portable_attributes, printable_name
+from vsr.io.readers.base import Metadata
 from vsr.io.readers.open import open_movie
+from vsr.io.readers.text import printable_name
 from vsr.io.writers.metadata import carried_over_metadata, metadata_attributes
 from vsr.io.writers.template import OutputTemplate
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.config.overrides import with_overrides
+from vsr.config.resolved import scoring_window
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.models.cascade import Cascade
@@ -25,7 +26,7 @@ from vsr.models.weights.init import TwoStage
 from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
 from vsr.training.budget.plan import StepRate
-from vsr.training.build import build_data, evaluation_window
+from vsr.training.build import build_data
 from vsr.training.callbacks import History
 from vsr.training.fit import (
     prepare_fit,
@@ -186,7 +187,7 @@ def measure_step_rate_of_config(cfg: DictConfig) -> StepRate:
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    data.check_window(evaluation_window(cfg))
+    data.check_window(scoring_window(cfg))
     return measure_step_rate(cfg, data)
 
 

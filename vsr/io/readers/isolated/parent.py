@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vsr.errors import UserError
-from vsr.io.readers.base import bytes_text, printable_name
 from vsr.io.readers.isolated import child
 from vsr.io.readers.isolated.messages import InvalidMessage, receive_message
+from vsr.io.readers.text import bytes_text, printable_name
 
 MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
 SECONDS = 120.0  # timeout without an answer or a sign of life
