@@ -52,7 +52,7 @@ class PowerMetric(TableMetric):
         self.append_rows("shapes", self._shape(power, measured))
 
     def replace_last_segment(self, power: PowerSums, measured: bool) -> None:
-        """Replace the power of the last segment; a segment that could not have a spectrum before still has none."""
+        """Replace the power of the last segment, unless an earlier part of the segment could not have a spectrum."""
         self.power[-1] = power.double()
         self.shapes[-1] = self._shape(power, measured and bool(self.shapes[-1][0, 1]))
 

@@ -46,7 +46,7 @@ class Tune:
     def of_stage(self, stage: str) -> Tune:
         """Return the settings for the fit of one stage of a Cascade.
 
-        A setting that names the whole stage is left out; it applies only in the fit of the whole Cascade.
+        A setting for a whole stage, such as freeze=[first], is left out: it is for the fit of the whole Cascade.
 
         Args:
             stage: "first" (names lose the prefix "first.") or "second" (names keep their prefixes).

@@ -238,8 +238,8 @@ class TwoStage:
         epochs: Number of epochs of each stage, 0 or more.
         frame_batch: Clips per step in the first stage if the first network is a frame network; each clip is one frame.
         stop_epoch: Number of epochs after which the first stage ends, in the middle of its schedule; None for no early end.
-        stop_psnr: Validation PSNR (dB) at which the first stage ends; None for no early end. The report stops at 70 epochs or
-            36 dB, to leave an error for the second network to correct.
+        stop_psnr: Validation PSNR (dB) at which the first stage ends; None for no early end. In
+            docs/results/report.md it ends after 70 epochs or at 36 dB, so that the second network has an error to correct.
     """
 
     def __init__(

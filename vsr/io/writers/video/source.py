@@ -75,8 +75,7 @@ class Source(ABC):
 
         Args:
             size: Frames per block; the last block may be shorter.
-            start: Number of the first frame. After an interruption, a movie network also needs frames before `Sink.done`: as
-                many as its context.
+            start: Number of the first frame. To continue after an interruption, pass `Sink.done` minus the network's context.
 
         Yields:
             The number of the block's first frame, and float32 frames (t, C, h, w) in codes 0..255.
