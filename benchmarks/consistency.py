@@ -24,12 +24,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from benchmarks.common.markdown import table
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.system.files import replacing_file, write_json
-from vsr.training.build import build_baselines, build_data
+from vsr.system.files import replacing_file, write_json_file
+from vsr.training.build import build_baseline_modules, build_data
 from vsr.training.fit import prepare_fit_loaders
 from vsr.training.modules.base import SRModule
 from vsr.training.run import quiet_fit_warnings
@@ -76,7 +76,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     own = trained.module(config, data.test_splits)
     prepare_fit_loaders(data, own)
     split = data.test_splits[-1]
-    baselines = build_baselines(own, data.channels)
+    baselines = build_baseline_modules(own, data.channels)
     modules = {**{name: baselines[name] for name in ROWS}, str(config.name): own}
     constraints: dict[str, Consistency | None] = {
         name: block_means
@@ -87,7 +87,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     facts = DataProperties(
         scale=data.scale,
         bounds=tuple(data.card["bounds"]),
-        window=scoring_window(config),
+        window=resolved_window(config),
         degrade=partial(data.degradation, scale=data.scale),
     )
     scorer = build_scoring_trainer(config)
@@ -138,7 +138,7 @@ def main() -> None:
     quiet_fit_warnings()
     with torch.no_grad():
         found = dict(zip(("bicubic", "area"), map(measured, map(read_trained, arguments.checkpoints)), strict=True))
-    write_json(arguments.out / "consistency.json", found)
+    write_json_file(arguments.out / "consistency.json", found)
     with replacing_file(arguments.out / "consistency.md") as temporary:
         temporary.write_text(page(found), encoding="utf-8")
     print(page(found))

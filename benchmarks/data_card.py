@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from vsr.config.schema import register_schemas
 from vsr.data.base import SRDataModule
 from vsr.training.build import build_data, build_module
-from vsr.training.run import score_training_rows
+from vsr.training.run import score_run
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "reference" / "data"
@@ -163,7 +163,7 @@ def score_baselines(cfg: Any, data: SRDataModule) -> list[dict[str, Any]]:
     """Return the rows of METHODS on the test splits, as in results.json."""
     module = build_module(cfg, data.card, data.test_splits)
     module.prepare(data.training_frames())
-    return score_training_rows(cfg, data, module, {})
+    return score_run(cfg, data, module, {})
 
 
 def facts_table(data: SRDataModule) -> str:

@@ -46,7 +46,7 @@ from vsr.recipe import Recipe
 from vsr.system.ranks import join_ranks
 from vsr.training.build import MODULES
 from vsr.training.callbacks import EMA
-from vsr.training.trainer import quiet_lightning
+from vsr.training.trainer import quiet_trainer
 
 FRAMES, SIZE = 96, 144
 
@@ -138,7 +138,7 @@ def process(rank: int, processes: int, core: int, folder: str, orders: Connectio
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    quiet_lightning()
+    quiet_trainer()
     os.environ["LOCAL_RANK"] = str(rank)
     if processes > 1:
         join("gloo", init_method=f"file://{folder}/{join.__name__}", rank=rank, world_size=processes)

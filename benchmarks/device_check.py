@@ -34,13 +34,13 @@ from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
-from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
+from vsr.training.arithmetic import set_arithmetic, to_scoring_arithmetic, to_training_arithmetic
 from vsr.training.build import build_data, build_module
 from vsr.training.callbacks import EMA
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import PRECISIONS, Placement, check_hardware, hardware_placement
 from vsr.training.modules.base import SRModule
-from vsr.training.trainer import build_scoring_trainer, quiet_lightning
+from vsr.training.trainer import build_scoring_trainer, quiet_trainer
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10", "name=fsrcnn", "degradation=bicubic"]
@@ -148,7 +148,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     module = build_module(cfg, data.card, data.test_splits)
     prepare_fit_loaders(data, module)
     module.prepare(data.training_frames())
-    to_training_form(module.network, cfg)
+    to_training_arithmetic(module.network, cfg)
     clock = Clock()
     trainer = L.Trainer(
         accelerator=cfg.trainer.accelerator,
@@ -164,7 +164,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
         enable_model_summary=False,
     )
     trainer.fit(module, datamodule=data)
-    to_scoring_form(module.network)
+    to_scoring_arithmetic(module.network)
     build_scoring_trainer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
     psnr = float(module.scored["test"]["psnr"].mean())
     frames, difference = measure_upscaling(variant, module, lr, hardware_placement(cfg.trainer))
@@ -209,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
-    quiet_lightning()
+    quiet_trainer()
     quiet_fit_warnings()
     register_schemas()
     accelerator = hardware_placement(OmegaConf.create({"accelerator": "auto", "devices": 1})).accelerator

@@ -27,10 +27,10 @@ from vsr.geometry import crop
 from vsr.inference.export.function import describe_exported_function
 from vsr.inference.trained import read_trained
 from vsr.metrics.definitions import psnr_from_mse
-from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.files import recognise_architecture
+from vsr.models.parameter_names import last_layer_names, parameters_by_name
+from vsr.models.residual import StandardizedResidual, unwrap_residual
+from vsr.models.weights.files import architecture_in_weight_file
 from vsr.models.weights.pretrained import FOLDER
-from vsr.models.weights.transfer import last_layer_names, parameters_by_name, unwrap_network
 from vsr.system.files import replacing_file
 from vsr.training.build import build_data
 from vsr.training.modules.base import SRModule
@@ -106,7 +106,7 @@ def pack(run: Path, out: Path) -> Path:
     tensors = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     scores = psnr_per_picture(data, module)
     facts = describe_exported_function(trained, module) | {
-        "architecture": str(recognise_architecture(tensors)),
+        "architecture": str(architecture_in_weight_file(tensors)),
         "first": next(name for name in parameters_by_name(network) if name.endswith(".weight")).removesuffix(".weight"),
         "last": last_layer_names(network)[0].removesuffix(".weight"),
         "data_sha256": results["protocol"]["data"]["sha256"],
@@ -189,7 +189,7 @@ def card(
     lines = [
         f"# {name}",
         "",
-        f"{type(unwrap_network(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
+        f"{type(unwrap_residual(module.network)).__name__} with {count} parameters, {facts['architecture']}, "
         f"for luma at x{facts['scale']}.",
         "",
         "| | |",

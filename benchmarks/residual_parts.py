@@ -21,7 +21,7 @@ from vsr.config.schema import register_schemas
 from vsr.models.residual import StandardizedResidual
 from vsr.training.build import build_data, build_module
 from vsr.training.fit import fit
-from vsr.training.run import score_training_rows
+from vsr.training.run import score_run
 from vsr.types import TrainingFrames
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -59,7 +59,7 @@ def main() -> None:
         assert isinstance(module.network, StandardizedResidual)
         module.network = kind(module.network.network)
         found = fit(cfg, out / kind.__name__, module, data, cfg.epochs)
-        rows = score_training_rows(cfg, data, module, {"seconds": found.seconds})
+        rows = score_run(cfg, data, module, {"seconds": found.seconds})
         split = data.test_splits[-1]
         psnr = {row["method"]: row["psnr"] for row in rows if row["split"] == split}
         print(

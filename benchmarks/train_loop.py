@@ -27,7 +27,7 @@ from vsr.recipe import Recipe
 from vsr.training.callbacks import EMA
 from vsr.training.modules.frame import FrameSR
 from vsr.training.progress_bars import TrainingProgressBar
-from vsr.training.trainer import quiet_lightning
+from vsr.training.trainer import quiet_trainer
 
 RECIPE = Recipe(batch=16, patch=16, schedule="constant")
 
@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
-    quiet_lightning()
+    quiet_trainer()
     bare_loop(20), lightning_loop(20)
     pairs = [(lightning_loop(options.steps), bare_loop(options.steps)) for _ in range(options.rounds)]
     ratio = statistics.median(a / b for a, b in pairs)

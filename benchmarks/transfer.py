@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vsr.evaluation.compare.runs import COMPARED, read_compared_run
-from vsr.evaluation.compare.table import format_mean_and_spread
+from vsr.evaluation.compare.table import table_mean_and_spread
 
 STARTS = {"Random": "random", "Authors": "authors", "Pretrained": "pretrained"}
 COLOURS = {"random": "tab:grey", "authors": "tab:orange", "pretrained": "tab:blue"}
@@ -138,7 +138,7 @@ def format_epochs(epochs: list[int | None], seconds: float | None) -> str:
     known = [float(epoch) for epoch in epochs if epoch is not None]
     if not known:
         return "never"
-    text = format_mean_and_spread(known, 1)
+    text = table_mean_and_spread(known, 1)
     if seconds is not None:
         text += f" ({sum(known) / len(known) * seconds:.0f} s)"
     return text if len(known) == len(epochs) else f"{text}, {len(known)} of {len(epochs)} seeds"
@@ -160,9 +160,9 @@ def table(groups: dict[Group, list[Run]], split: str) -> str:
             if not found:
                 continue
             cells = [f"{group.data}, {group.frames} frames, {group.epochs} epochs", start, str(len(found))]
-            cells += [format_mean_and_spread([run.course[at] for run in found], 2) for at in (0, min(1, group.epochs), -1)]
+            cells += [table_mean_and_spread([run.course[at] for run in found], 2) for at in (0, min(1, group.epochs), -1)]
             cells.append(format_epochs(epochs_to_target(runs, start), median(measured) if measured else None))
-            cells.append(format_mean_and_spread([run.test for run in found], 2))
+            cells.append(table_mean_and_spread([run.test for run in found], 2))
             cells.append(f"{sum(run.test - run.bicubic for run in found) / len(found):+.2f}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

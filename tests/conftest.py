@@ -65,10 +65,10 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         (folder / f"{module}.py").write_text(f"raise ImportError('not here', name={module!r})")
         monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.syspath_prepend(str(folder))
-        isolated.stop_child()
+        isolated.stop_isolated_child()
 
     yield hide
-    isolated.stop_child()
+    isolated.stop_isolated_child()
 
 
 @pytest.fixture(scope="session")

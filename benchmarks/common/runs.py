@@ -21,7 +21,7 @@ from vsr.config import CONF
 from vsr.config.old_targets import with_former_targets
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
-from vsr.system.files import write_json
+from vsr.system.files import write_json_file
 from vsr.system.jobs import Job, Outcome, run_jobs
 
 ROOT = CONF.parent
@@ -198,4 +198,4 @@ def _job(each: SeededRun, env: Mapping[str, str]) -> Job:
 
 def _note(outcome: Outcome, each: SeededRun) -> None:
     if outcome.ok:
-        write_json(each.folder / PROCESS, {"seconds": round(outcome.seconds, 1)})
+        write_json_file(each.folder / PROCESS, {"seconds": round(outcome.seconds, 1)})

@@ -16,7 +16,7 @@ from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.models.cost import count_parameters, multiply_adds
 from vsr.system.cpu import usable_cores
-from vsr.system.files import write_json
+from vsr.system.files import write_json_file
 from vsr.system.progress import progress_bar
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
@@ -65,7 +65,7 @@ def costs(
     }
     content = {"frame": side, "threads": torch.get_num_threads(), "networks": networks}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    write_json_file(path, content)
     return content
 
 

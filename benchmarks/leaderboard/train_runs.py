@@ -13,7 +13,7 @@ from benchmarks.leaderboard.score_runs import OWN, Test, score
 from benchmarks.leaderboard.training_speed import ONE_CORE, TrainingSpeeds
 from vsr.commands.fetch import fetched_overrides
 from vsr.config.duration import parse_duration
-from vsr.system.cpu import computes_bf16
+from vsr.system.cpu import cpu_computes_bf16
 from vsr.training.budget.plan import BudgetPlan
 
 Heard = Callable[[str], None]
@@ -35,7 +35,7 @@ class LeaderboardRuns:
             chosen_models=options.models or list(MODELS),
             chosen_data=options.data or list(DATA),
             chosen_budgets=budgets,
-            precision=options.precision or ("bf16" if computes_bf16() else "32"),
+            precision=options.precision or ("bf16" if cpu_computes_bf16() else "32"),
             typed=typed,
             every=tuple(options.every),
         )

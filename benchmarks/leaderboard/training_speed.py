@@ -16,7 +16,7 @@ from benchmarks.common.runs import ROOT, Run, plan_runs
 from benchmarks.leaderboard.experiments import DATA, Cell, Selection
 from vsr.config.duration import parse_duration
 from vsr.errors import UserError
-from vsr.system.files import write_json
+from vsr.system.files import write_json_file
 from vsr.system.jobs import Job, run_jobs
 from vsr.training.budget.plan import BudgetPlan, StepRate, plan_budget
 
@@ -110,7 +110,7 @@ class TrainingSpeeds:
             self.known[key] = {"of": self.digest(key), "step": rate.step, "epoch": rate.epoch, "rate": rate}
             kept = {name: {k: v for k, v in value.items() if k != "rate"} for name, value in self.known.items()}
             self.out.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, kept)
+            write_json_file(self.path, kept)
         if failed:
             raise UserError("; ".join(failed))
 

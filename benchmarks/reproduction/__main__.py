@@ -94,10 +94,10 @@ def make(options: Options) -> None:
     from benchmarks.reproduction.page import render
     from benchmarks.reproduction.readme_table import update_readme
     from vsr.commands.fetch import fetched_overrides
-    from vsr.system.cpu import computes_bf16
+    from vsr.system.cpu import cpu_computes_bf16
 
     movies = options.movies or fetched_overrides()
-    runs = report_runs(options.climate, movies, options.precision or ("bf16" if computes_bf16() else "32"), options.every)
+    runs = report_runs(options.climate, movies, options.precision or ("bf16" if cpu_computes_bf16() else "32"), options.every)
     placed = plan_runs(runs, options.seeds, options.out)
     made = run_missing(list(placed.values()), options.jobs, print)
     content = gather(list(placed.values()))

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from tests.fakes import ROOT, moving_pattern, write_y4m
 from tests.processes import run_process
 from vsr.__main__ import main
-from vsr.commands.inspect import Decoded, inspect_sample, inspect_statistics, suggested_argument
+from vsr.commands.inspect import Decoded, inspect_argument, inspect_sample, inspect_statistics
 
 
 def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
@@ -211,14 +211,14 @@ def understood(line: str) -> object:
 @example("\\'${a}\\\\")
 @example("C:\\data\\h.nc")
 def test_commands_survive_shell_and_hydra(text: str) -> None:
-    assert understood(suggested_argument("data.path", text)) == text
-    assert understood(suggested_argument("data.variable", [text, "b"])) == [text, "b"]
+    assert understood(inspect_argument("data.path", text)) == text
+    assert understood(inspect_argument("data.variable", [text, "b"])) == [text, "b"]
 
 
 def test_the_shell_agrees(tmp_path: Path) -> None:
     for text in ("a b.nc", "it's", "$HOME", "`id`", "a\\b", "h!.nc", 'say "x"', "plain/h.nc", "*"):
-        line = suggested_argument("data.path", text)
+        line = inspect_argument("data.path", text)
         done = run_process(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert OverridesParser.create().parse_override(done.stdout).value() == text
-    assert suggested_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
-    assert suggested_argument("data.path", "run/h.nc") == "data.path=run/h.nc"
+    assert inspect_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
+    assert inspect_argument("data.path", "run/h.nc") == "data.path=run/h.nc"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_splits_and_loaders import coded, stored
-from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, padded_frame_indices
+from vsr.data.frames import FrameSet, MemoryFrames, MixedFrames, frame_indices_beyond_ends
 from vsr.data.loaders import ClipLoader, PatchLoader
 
 SEGMENTS = ((0, 9), (9, 23))
@@ -35,7 +35,7 @@ def test_frames_beyond_the_ends_are_numpys_padding(index: int, length: int, star
     padded = np.arange(start, start + length)
     for ends, mode in (("replicate", "edge"), ("reflect", "reflect")):
         expected = np.pad(padded, 80, mode=mode)[index - start + 80]  # type: ignore[call-overload]
-        assert padded_frame_indices(torch.tensor([index]), start, start + length, ends).item() == expected  # type: ignore[arg-type]
+        assert frame_indices_beyond_ends(torch.tensor([index]), start, start + length, ends).item() == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["memory", "stored", "mixed"])

@@ -24,7 +24,7 @@ from vsr.config.check import check_config
 from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
 from vsr.degradations.resize import bicubic_down
 from vsr.errors import UserError
-from vsr.training.build import build_node
+from vsr.training.build import build_from_node
 
 SCALES = (2, 3, 4)
 BYTES = (0.0, 255.0)
@@ -48,7 +48,7 @@ def configured(choice: str, *overrides: str) -> Any:
     """As train.py would build it."""
     cfg = compose_config("train", [f"degradation={choice}", *overrides])
     check_config(cfg)
-    return build_node("degradation", cfg.degradation)
+    return build_from_node("degradation", cfg.degradation)
 
 
 # What changes the size

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here
-from vsr.degradations.consistency import Projection, is_separable_degradation
+from vsr.degradations.consistency import Projection, is_consistency_separable
 from vsr.degradations.resize import bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
@@ -202,7 +202,7 @@ def test_projection_is_the_smallest_change_that_gives_the_lr_frame(degradation: 
     def degrade(hr: torch.Tensor) -> torch.Tensor:
         return degradation(hr, scale)
 
-    assert is_separable_degradation(degrade, scale)
+    assert is_consistency_separable(degrade, scale)
     generator = torch.Generator().manual_seed(scale)
     hr = torch.rand(2, 3, 8 * scale, 9 * scale, dtype=torch.float64, generator=generator)
     lr, guess = degrade(hr), torch.rand(hr.shape, dtype=torch.float64, generator=generator)

@@ -18,7 +18,7 @@ from vsr.errors import UserError
 from vsr.inference.out_of_distribution import MOST_DISAGREEMENT
 from vsr.inference.sources import VideoSource
 from vsr.inference.upscaler import Upscaler
-from vsr.io.writers.open import open_stream_pair
+from vsr.io.writers.open import open_writer_pair
 
 QUICK = ["recipe.patch=8", "recipe.steps=2"]
 
@@ -191,7 +191,7 @@ def test_looking_ahead_changes_nothing_that_comes(kind: str, tmp_path: Path) -> 
         for number, frame in enumerate(luma):
             Image.fromarray(frame).save(given / f"{number}.png")
     target = tmp_path / ("b.mkv" if kind == "video" else "b")
-    blocks, sink = open_stream_pair(
+    blocks, sink = open_writer_pair(
         given, target, scale=2, channels="luma", identity={}, overwrite=False, frames=None, audio=False, comment=""
     )
     with sink:

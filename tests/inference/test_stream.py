@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.inference.test_engine import engine_of, module_of
-from vsr.data.frames import Ends, padded_frame_indices
+from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.errors import UserError
 from vsr.inference.stream import read_stream_blocks, upscale_stream
 from vsr.io.writers.base import Sink
@@ -72,7 +72,7 @@ def test_windows_are_those_of_the_whole_movie(length: int, context: int, block: 
     at = start
     for window in read_stream_blocks(frames, start, base=base, context=context, block=block, ends=ends):
         stop = min(at + block, length)
-        expected = padded_frame_indices(torch.arange(at - context, stop + context), 0, length, ends)
+        expected = frame_indices_beyond_ends(torch.arange(at - context, stop + context), 0, length, ends)
         assert torch.equal(window.flatten().long(), expected)
         at = stop
     assert at == length

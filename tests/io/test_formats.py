@@ -11,7 +11,7 @@ import pytest
 from tests.fakes import ROOT
 from vsr.errors import UserError
 from vsr.io.formats import FORMATS, Format, format_of_output, load_format_writer
-from vsr.io.readers.open import open_movie, scan_file
+from vsr.io.readers.open import open_listing, open_movie
 from vsr.io.writers.base import ArrayWriter
 from vsr.io.writers.open import open_array_sink
 from vsr.io.writers.template_from_file import template_from_file
@@ -62,7 +62,7 @@ def test_the_format_of_the_guide_is_read_and_written(axes: str, shape: tuple[int
         for number in range(movie.shape[0]):
             sink.write(sink.done, movie.read(number, 0, 6).swapaxes(0, 1))
         sink.finish()
-    assert scan_file(tmp_path / "b.grid").format == "Grid"
+    assert open_listing(tmp_path / "b.grid").format == "Grid"
     found = open_movie(tmp_path / "b.grid", variable=None, axes=None)
     assert (found.axes, found.shape) == (axes, movie.shape)
     np.testing.assert_array_equal(found.read(0, 1, 5), movie.read(0, 1, 5))

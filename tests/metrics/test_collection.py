@@ -19,7 +19,7 @@ from vsr.degradations.resize import bicubic_down
 from vsr.geometry import crop
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
-from vsr.metrics.psnr_ssim import frame_scores
+from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
 
 DATA = DataProperties(scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: bicubic_down(hr, 2))
 TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
@@ -81,7 +81,7 @@ def test_the_facts_decide_which_scores_there_are(changed: dict[str, object], mis
 def test_the_four_scores_are_those_of_validation() -> None:
     sr, hr = movie(5, 1, channels=3), movie(5, 2, channels=3)
     found = scored(sr, hr).frames()
-    expected = frame_scores(sr[0].transpose(0, 1), hr[0].transpose(0, 1)).double().numpy()
+    expected = psnr_ssim_of_frames(sr[0].transpose(0, 1), hr[0].transpose(0, 1)).double().numpy()
     for i, name in enumerate(("mae", "mse", "psnr", "ssim")):
         assert found[name].dtype == np.float64
         np.testing.assert_array_equal(found[name], expected[:, i])

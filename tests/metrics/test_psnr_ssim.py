@@ -9,7 +9,7 @@ from scipy.ndimage import correlate1d
 
 from vsr.geometry import crop
 from vsr.metrics.definitions import HEADLINE_SCORES
-from vsr.metrics.psnr_ssim import HeadlineScores, frame_scores
+from vsr.metrics.psnr_ssim import HeadlineScores, psnr_ssim_of_frames
 
 
 def reference_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def test_each_score_is_its_formula(pair: tuple[np.ndarray, np.ndarray]) -> None:
     sr, hr = pair
-    scores = frame_scores(torch.from_numpy(sr).float(), torch.from_numpy(hr).float()).double().numpy()
+    scores = psnr_ssim_of_frames(torch.from_numpy(sr).float(), torch.from_numpy(hr).float()).double().numpy()
     error = sr - hr
     np.testing.assert_allclose(scores[:, 0], abs(error).mean((1, 2, 3)), rtol=1e-5)
     mse = (error**2).mean((1, 2, 3))
@@ -54,7 +54,7 @@ def test_psnr_is_the_mean_over_frames_whatever_the_batches(pair: tuple[np.ndarra
     metric.update(sr[:3].unsqueeze(2), hr[:3].unsqueeze(2))
     # two more as one clip of two frames: (1, C, 2, H, W)
     metric.update(sr[3:].transpose(0, 1).unsqueeze(0), hr[3:].transpose(0, 1).unsqueeze(0))
-    per_frame = frame_scores(sr, hr)
+    per_frame = psnr_ssim_of_frames(sr, hr)
     torch.testing.assert_close(torch.stack(list(metric.per_frame().values()), dim=1), per_frame)
     means = metric.compute()
     assert list(means) == list(HEADLINE_SCORES)
@@ -67,21 +67,21 @@ def test_equal_frames_do_not_poison_the_mean() -> None:
     x = torch.rand(2, 1, 16, 16)
     other = x.clone()
     other[1] += 0.1
-    psnr = frame_scores(other, x)[:, 2]
+    psnr = psnr_ssim_of_frames(other, x)[:, 2]
     assert psnr[0] == pytest.approx(138.47, abs=0.01)
     assert psnr[1] == pytest.approx(20, abs=0.01)
 
 
 def test_frames_below_the_ssim_window_are_refused() -> None:
     with pytest.raises(ValueError, match="11x11"):
-        frame_scores(torch.zeros(1, 1, 10, 20), torch.zeros(1, 1, 10, 20))
+        psnr_ssim_of_frames(torch.zeros(1, 1, 10, 20), torch.zeros(1, 1, 10, 20))
 
 
 def test_reduced_precision_of_the_caller_does_not_reach_the_scores(pair: tuple[np.ndarray, np.ndarray]) -> None:
     sr, hr = (torch.from_numpy(x).float() for x in pair)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = frame_scores(sr, hr)
-    torch.testing.assert_close(inside, frame_scores(sr, hr), rtol=0, atol=0)
+        inside = psnr_ssim_of_frames(sr, hr)
+    torch.testing.assert_close(inside, psnr_ssim_of_frames(sr, hr), rtol=0, atol=0)
 
 
 def test_masked_pixels_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:
@@ -90,11 +90,11 @@ def test_masked_pixels_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None
     mask[:, :, :, 20:] = 0
     spoilt = sr.clone()
     spoilt[:, :, :, 20:] += 5
-    masked = frame_scores(spoilt, hr, mask)
-    inside = frame_scores(sr[..., :20], hr[..., :20])
+    masked = psnr_ssim_of_frames(spoilt, hr, mask)
+    inside = psnr_ssim_of_frames(sr[..., :20], hr[..., :20])
     torch.testing.assert_close(masked[:, :3], inside[:, :3])
-    torch.testing.assert_close(frame_scores(sr, hr, torch.ones_like(hr)), frame_scores(sr, hr))
-    assert frame_scores(sr, hr, torch.zeros_like(hr)).isnan().all()
+    torch.testing.assert_close(psnr_ssim_of_frames(sr, hr, torch.ones_like(hr)), psnr_ssim_of_frames(sr, hr))
+    assert psnr_ssim_of_frames(sr, hr, torch.zeros_like(hr)).isnan().all()
 
 
 def test_crop_cuts_each_side() -> None:

@@ -19,7 +19,7 @@ from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3DKim
-from vsr.training.build import build_network, build_node
+from vsr.training.build import build_from_node, build_network
 
 MODELS = choices("model")
 
@@ -120,4 +120,4 @@ def test_sizes_that_make_no_network_are_refused_by_their_name(model: str) -> Non
             if (model, name, value) in {("fsrcnn_s", "m", 0), ("fsrcnn_56", "m", 0)}:  # no mapping layer
                 continue
             with pytest.raises(UserError, match=rf"^model.{name}={value}: must be"):
-                build_network("model", node, build_node("recipe", cfg.recipe), scale=2, channels=1)
+                build_network("model", node, build_from_node("recipe", cfg.recipe), scale=2, channels=1)

@@ -28,7 +28,7 @@ from vsr.config.command_log import HYDRA_FOLDER, CommandLog
 from vsr.config.duration import PLAN
 from vsr.config.messages import missing_choice_message, one_line_message
 from vsr.config.overrides import options_before_overrides
-from vsr.config.plugins import apply_plugins, group_choices, take_plugins
+from vsr.config.plugins import apply_plugins, choices_with_plugins, take_plugins
 from vsr.config.run_record import RECORD, expand_recorded_overrides
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
@@ -197,7 +197,7 @@ def _help(name: str) -> str:
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
     lines = [main.splitlines()[0].lstrip("# ")]
     for group, default in groups:
-        choices = group_choices(group)
+        choices = choices_with_plugins(group)
         if group == "hydra" or len(choices) + (default == "null") < 2:
             continue
         if len(lines) == 1:

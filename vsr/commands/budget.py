@@ -20,12 +20,12 @@ sums, weighted by init.epochs/epochs. No network is trained."""
 def budget_command(arguments: Sequence[str]) -> None:
     """Print the seconds per training step and per epoch as JSON. Raises UserError if the config is wrong."""
     from vsr.config.compose import Composer
-    from vsr.config.plugins import split_config_dir, take_plugins
+    from vsr.config.plugins import split_plugin_folder, take_plugins
 
     if {"--help", "-h"} & set(arguments):
         print(HELP)
         return
-    _, overrides = split_config_dir(take_plugins(arguments))
+    _, overrides = split_plugin_folder(take_plugins(arguments))
     config = Composer(CONF.parent / "train.py", CONF).config(overrides)
     from vsr.training.budget.step_time import measure_step_rate_of_config
 

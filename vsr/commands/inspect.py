@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.open import Unspecified, open_movie, scan_file
+from vsr.io.readers.open import Unspecified, open_listing, open_movie
 from vsr.io.readers.text import bytes_text, printable_name, shape_text
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
@@ -145,7 +145,7 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else np.nan
 
 
-def suggested_argument(key: str, value: str | Sequence[str]) -> str:
+def inspect_argument(key: str, value: str | Sequence[str]) -> str:
     """Return the argument key=value with the quotes that the shell and Hydra's grammar need."""
     text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
     full = f"{key}={text}"
@@ -167,7 +167,7 @@ def _hydra(value: str) -> str:
 
 def _suggested_command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
     """Return the full command line that trains a network on the inspected file."""
-    words = [suggested_argument(f"data.{key}", value) for key, value in choices.items()]
+    words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
     if found.nan and data == "climate":
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
@@ -223,7 +223,7 @@ def _draw_frames(frames: Frames, path: Path, title: str) -> None:
 
 def _array_contents(path: Path) -> list[str]:
     """Describe a file of arrays in lines of text: its format, every array, and its other content."""
-    listing = scan_file(path)
+    listing = open_listing(path)
     size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
     for found in listing.variables:

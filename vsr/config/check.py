@@ -12,10 +12,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from vsr.config.duration import check_budget_duration
+from vsr.config.duration import check_duration
 from vsr.config.monitor import MONITORS
 from vsr.config.overrides import overridden_keys
-from vsr.config.plugins import find_source, is_plugin_target
+from vsr.config.plugins import find_plugin_source, is_plugin_target
 from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 
@@ -104,7 +104,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_values(plain)
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
-    check_budget_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
+    check_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
     _check_init(plain.get("init"), "init")
     if isinstance(plain.get("recipe"), dict) and plain["recipe"].get("residual") == "linear":
         raise UserError(LINEAR_FILTER_REMOVED)  # before the check of types, which does not know the word any more
@@ -286,7 +286,7 @@ def _plugin_advice(target: Any) -> str:
 
 def _source_advice(target: str) -> str:
     module, _, name = target.rpartition(".")
-    path = find_source(module)
+    path = find_plugin_source(module)
     return f" ({module} is no Python module)" if path is None else f" (class {name} is not in {path})"
 
 

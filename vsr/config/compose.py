@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vsr.config.check import check_config
 from vsr.config.messages import one_line_message
-from vsr.config.plugins import apply_plugins, split_config_dir
+from vsr.config.plugins import apply_plugins, split_plugin_folder
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 
@@ -102,7 +102,7 @@ class Composer:
 
     def read(self, arguments: Sequence[str]) -> SweepCommand:
         """Sort the arguments of a command line into a SweepCommand. Raises UserError for an argument that a sweep cannot use."""
-        kept, arguments = split_config_dir(arguments)
+        kept, arguments = split_plugin_folder(arguments)
         options = [argument for argument in arguments if argument.startswith("-") and argument not in ("-m", "--multirun")]
         if options:
             raise UserError(f"{options[0]}: cannot be combined with -m; type key=value,value")

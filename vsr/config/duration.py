@@ -32,7 +32,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def check_budget_duration(text: str | None, given: set[str]) -> None:
+def check_duration(text: str | None, given: set[str]) -> None:
     """Check the config key `budget`, the time that a training run may take.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.errors import OverrideParseException
 
 from vsr.config.overrides import SYNONYMS
-from vsr.config.plugins import config_folders, group_choices
+from vsr.config.plugins import choices_with_plugins, folders_with_plugins
 from vsr.config.schema import SCHEMAS
 from vsr.errors import error_suggestion
 
@@ -25,7 +25,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
         name, values = several.groups()
         return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
-        return f"{group[1]}={group[2]}: no such config{error_suggestion(group[2], group_choices(group[1]))}"
+        return f"{group[1]}={group[2]}: no such config{error_suggestion(group[2], choices_with_plugins(group[1]))}"
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
         known = re.findall(r"^  - (\w+): ", (conf / f"{script}.yaml").read_text(encoding="utf-8"), re.M)
         if (conf / group[1]).is_dir():
@@ -45,7 +45,7 @@ def missing_choice_message() -> str | None:
     """Return a message if the command line asks for a config that its group does not have; otherwise return None."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
-        known = group_choices(group) if group else []
+        known = choices_with_plugins(group) if group else []
         if known and choice not in known:
             return f"{group}={choice}: no such config{error_suggestion(choice, known)}"
     return None
@@ -58,6 +58,6 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
         known = {f.name for f in fields(SCHEMAS[script])}
         right = SYNONYMS.get(key, "")
         return f"; did you mean '{right}'?" if right.partition(".")[0] in known else error_suggestion(key, known)
-    files = [file for folder in config_folders() for file in (folder / group).glob("*.yaml")]
+    files = [file for folder in folders_with_plugins() for file in (folder / group).glob("*.yaml")]
     known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
     return error_suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})

@@ -59,13 +59,13 @@ def open_plugins(names: Iterable[str]) -> None:
             raise UserError(f"plugins={name}: is vsr itself, whose classes need no plugin; remove it")
         if str(Path.cwd()) not in sys.path and "" not in sys.path:
             sys.path.append(str(Path.cwd()))  # last, so that no file there takes the place of a library
-        path = find_source(name)
+        path = find_plugin_source(name)
         if path is None:
             raise UserError(
                 f"plugins={name}: no package of this name; install it, or type the command in the folder that holds {name}/"
             )
         if path.name == "__init__.py" and (path.parent / "conf").is_dir():
-            add_config_folder(path.parent / "conf", f"plugins={name}")
+            add_plugin_folder(path.parent / "conf", f"plugins={name}")
         _opened[name] = path
 
 
@@ -95,7 +95,7 @@ def apply_plugins(cfg: DictConfig) -> None:
             cfg.recipe.loss = {"_target_": loss}
 
 
-def add_config_folder(folder: Path, named: str) -> None:
+def add_plugin_folder(folder: Path, named: str) -> None:
     """Add a folder of configs behind vsr's own, for Hydra, help and suggestions.
 
     Args:
@@ -118,14 +118,14 @@ def add_config_folder(folder: Path, named: str) -> None:
         Plugins.instance().register(ConfigFolders)
 
 
-def config_folders() -> list[Path]:
+def folders_with_plugins() -> list[Path]:
     """Return the folders of configs: vsr's own, then those of the open packages and of the command line."""
     return [CONF, *_config_folders]
 
 
-def group_choices(group: str) -> list[str]:
+def choices_with_plugins(group: str) -> list[str]:
     """List the names of the configs of a group, such as "model"."""
-    return sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in folders_with_plugins() for path in (folder / group).glob("*.yaml")})
 
 
 def take_plugins(arguments: Sequence[str]) -> list[str]:
@@ -146,14 +146,14 @@ def take_plugins(arguments: Sequence[str]) -> list[str]:
             open_plugins(names)
             argument = f"{KEY}=[{','.join(names)}]"
         found.append(argument)
-    for value in split_config_dir(arguments)[0][1:]:
+    for value in split_plugin_folder(arguments)[0][1:]:
         if not Path(value).expanduser().is_dir():
             raise UserError(f"--config-dir {value}: no such folder; type --config-dir FOLDER, with configs as in conf/")
-        add_config_folder(Path(value), f"--config-dir {value}")
+        add_plugin_folder(Path(value), f"--config-dir {value}")
     return found
 
 
-def split_config_dir(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_plugin_folder(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate the option --config-dir with its folder, if it is given, from the other arguments."""
     options: list[str] = []
     others: list[str] = []
@@ -185,7 +185,7 @@ def is_open_module(module: str) -> bool:
 
 
 @cache
-def find_source(module: str) -> Path | None:
+def find_plugin_source(module: str) -> Path | None:
     """Find the source file of a module without importing it; None for a missing module or one without Python source."""
     first, *rest = module.split(".")
     try:

@@ -28,7 +28,7 @@ def _is_open(cfg: DictConfig, key: str, given: set[str]) -> bool:
     return cfg.budget is not None and not (key == "patience" and key in given)
 
 
-def results_match_resolved(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def matches_resolved_config(results: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Return True if a results.json comes from a run with the given config, whatever the run chose for open settings.
 
     Args:
@@ -48,7 +48,7 @@ def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
     return found
 
 
-def scoring_window(cfg: DictConfig) -> Triple:
+def resolved_window(cfg: DictConfig) -> Triple:
     """Return the window (t, y, x): how many HR frames and pixels are cut on each side before scoring.
 
     The window is the config's key `window`, or (0, scale, scale) for protocol=classical, as in the papers on Set5 and Set14.

@@ -32,7 +32,7 @@ def expand_recorded_overrides(arguments: list[str]) -> list[str]:
         raise UserError(
             f"{given[-1]}: goes on with one run; to go on with a sweep type resume=auto and its hydra.sweep.dir=FOLDER"
         )
-    run = recorded_run_folder(value)
+    run = run_record_folder(value)
     recorded = read_run_record(run)["overrides"]
     if (opened := [each for each in recorded if each.startswith("plugins=")]) and not any(
         each.startswith("plugins=") for each in arguments
@@ -44,7 +44,7 @@ def expand_recorded_overrides(arguments: list[str]) -> list[str]:
     return [*recorded, f"hydra.run.dir={quote}{run}{quote}", *(each for each in arguments if each not in given), given[-1]]
 
 
-def recorded_run_folder(value: str) -> Path:
+def run_record_folder(value: str) -> Path:
     """Return the folder of an unfinished run, given that folder or a checkpoint in it. Raises UserError for anything else."""
     path = Path(value).expanduser()
     if not path.exists():
@@ -57,12 +57,12 @@ def recorded_run_folder(value: str) -> Path:
         raise UserError(f"resume={value}: {said}, there is nothing to resume; init=checkpoint weights=FILE brings weights only")
     if (run / RESULTS).exists():
         raise UserError(f"resume={value}: the run is finished, there is nothing to resume; see {run / RESULTS}")
-    if path == run and not run_has_checkpoint(run):
+    if path == run and not run_record_has_checkpoint(run):
         raise UserError(f"resume={value}: was stopped before its first checkpoint, there is nothing to resume; start it again")
     return run
 
 
-def run_has_checkpoint(run: Path) -> bool:
+def run_record_has_checkpoint(run: Path) -> bool:
     """Return True if a run has a checkpoint to resume from, in any of its stages."""
     return any(path.exists() for stage in ("", "first", "second") for path in [run / stage / "checkpoints" / "last.ckpt"])
 

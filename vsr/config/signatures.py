@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.config import PACKAGE
-from vsr.config.plugins import find_source, is_open_module
+from vsr.config.plugins import find_plugin_source, is_open_module
 from vsr.errors import UserError
 
 
@@ -74,7 +74,7 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
     """Return the full name of the module that a statement in `module` imports from."""
     if not node.level:
         return node.module or ""
-    path = find_source(module)
+    path = find_plugin_source(module)
     up = node.level - (path is not None and path.name == "__init__.py")
     package = module.split(".")[: len(module.split(".")) - up]
     return ".".join([*package, *([node.module] if node.module else [])])
@@ -99,7 +99,7 @@ def _of_function(function: ast.FunctionDef, module: str) -> dict[str, Parameter]
 
 def _source(module: str) -> list[ast.stmt]:
     """Return the top-level statements of a module of vsr or of an open plugin; empty for any other module."""
-    path = find_source(module) if is_open_module(module) else None
+    path = find_plugin_source(module) if is_open_module(module) else None
     return [] if path is None else _parsed(path)
 
 

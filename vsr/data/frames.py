@@ -99,7 +99,7 @@ class FrameSet(ABC):
     def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
         """Return HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after them."""
         a, b = next((a, b) for a, b in self.segments if a <= start < b)
-        wanted = padded_frame_indices(torch.arange(start - context, stop + context), a, b, ends)
+        wanted = frame_indices_beyond_ends(torch.arange(start - context, stop + context), a, b, ends)
         first, last = int(wanted.min()), int(wanted.max())
         pair = self.read(first, last + 1)
         lr = pair.lr[(wanted - first).to(pair.lr.device)]
@@ -162,10 +162,10 @@ class MemoryFrames(FrameSet):
     def padded(self, count: int, ends: Ends) -> MemoryFrames:
         if not count:
             return self
-        index = torch.cat([padded_frame_indices(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
+        index = torch.cat([frame_indices_beyond_ends(torch.arange(a - count, b + count), a, b, ends) for a, b in self.segments])
         at = index.to(self.pair.lr.device)
         mask = None if self.pair.mask is None else self.pair.mask[at]
-        return MemoryFrames(LrHrPair(self.pair.lr[at], self.pair.hr[at], mask), padded_frame_ranges(self.segments, count))
+        return MemoryFrames(LrHrPair(self.pair.lr[at], self.pair.hr[at], mask), frame_ranges_beyond_ends(self.segments, count))
 
     def to(self, device: torch.device) -> FrameSet:
         return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
@@ -227,7 +227,7 @@ class MixedFrames(FrameSet):
         return torch.searchsorted(self.offsets, starts, right=True) - 1
 
 
-def padded_frame_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
+def frame_indices_beyond_ends(index: Tensor, start: int, stop: int, ends: Ends) -> Tensor:
     """Replace frame indices outside start..stop-1 by the nearest frame ("replicate") or the mirrored frame ("reflect")."""
     if ends == "replicate" or stop - start == 1:
         return index.clamp(start, stop - 1)
@@ -236,7 +236,7 @@ def padded_frame_indices(index: Tensor, start: int, stop: int, ends: Ends) -> Te
     return start + torch.minimum(phase, period - phase)
 
 
-def padded_frame_ranges(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+def frame_ranges_beyond_ends(segments: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
     """Return the segments of a padded frame set: laid end to end, each longer by 2 * count frames."""
     found, at = [], 0
     for a, b in segments:

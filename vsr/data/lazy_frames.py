@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, padded_frame_indices, padded_frame_ranges
+from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, frame_indices_beyond_ends, frame_ranges_beyond_ends
 from vsr.types import Clip
 
 BLOCK_BYTES = 128 << 20  # HR bytes that are read from a file at once
@@ -79,12 +79,12 @@ class LazyFrames(FrameSet):
     def padded(self, count: int, ends: Ends) -> LazyFrames:
         if not count:
             return self
-        segments = padded_frame_ranges(self.segments, count)
+        segments = frame_ranges_beyond_ends(self.segments, count)
 
         def read(start: int, stop: int) -> LrHrPair:
             number = next(i for i, (a, b) in enumerate(segments) if a <= start < b)
             shift = self.segments[number][0] - count - segments[number][0]
-            index = padded_frame_indices(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
+            index = frame_indices_beyond_ends(torch.arange(start + shift, stop + shift), *self.segments[number], ends)
             first = int(index.min())
             pair = self._read(first, int(index.max()) + 1)
             at = index - first

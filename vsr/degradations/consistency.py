@@ -230,7 +230,7 @@ def _is_linear(degrade: Degrade, scale: int) -> bool:
     return bool(torch.allclose(found, expected, rtol=0, atol=LINEAR_TOLERANCE))
 
 
-def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
+def is_consistency_separable(degrade: Degrade, scale: int) -> bool:
     """Return True if one matrix per axis describes a degradation D: D p = Y p X'. Its pseudo-inverse is then separable too."""
     size = PROBE_BLOCKS * scale
     frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -241,12 +241,12 @@ def is_separable_degradation(degrade: Degrade, scale: int) -> bool:
 def degradation_for_consistency(degradation: Degradation, scale: int) -> Degrade | None:
     """Return the degradation as a function of frames in the unit interval; None if it is not separable (noise, codecs)."""
     degrade = partial(degradation, scale=scale)
-    return None if degradation.temporal or not is_separable_degradation(degrade, scale) else degrade
+    return None if degradation.temporal or not is_consistency_separable(degrade, scale) else degrade
 
 
 def _is_invertible(degrade: Degrade, scale: int) -> bool:
     """Return True if a degradation is separable and well enough conditioned to be inverted in single precision."""
-    if not is_separable_degradation(degrade, scale):
+    if not is_consistency_separable(degrade, scale):
         return False
     left = (torch.linalg.svdvals(consistency_axis_matrix(degrade, PROBE_BLOCKS * scale, axis, scale)).min() for axis in (-2, -1))
     return bool(torch.stack(list(left)).prod() >= WEAKEST)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import degradation_for_consistency
@@ -31,12 +31,12 @@ from vsr.metrics.definitions import DEFINITIONS
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
-from vsr.training.build import build_baselines, build_consistent_bicubic, build_data, build_interim_rows, build_node
+from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_from_node, build_interim_modules
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import check_single_process_hardware
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoringProgressBar
-from vsr.training.run import describe_protocol
+from vsr.training.run import run_protocol
 from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _metrics_of_plugins(nodes: Mapping[str, Any]) -> Iterator[None]:
             raise UserError(f"metrics.{name}: is a score of vsr; choose another name")
         if not (OmegaConf.is_dict(node) and "_target_" in node):
             raise UserError(f"metrics.{name}={node}: names no class; type +metrics.{name}._target_=mypackage.MyScore")
-    added = {name: build_node(f"metrics.{name}", node) for name, node in nodes.items()}
+    added = {name: build_from_node(f"metrics.{name}", node) for name, node in nodes.items()}
     if missing := [name for name, one in added.items() if one.function is None]:
         raise UserError(f"metrics.{missing[0]}: has no function; see docs/guides/plugins.md")
     DEFINITIONS.update(added)
@@ -104,7 +104,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
     scored = _score(config, data, candidates)
-    protocol = describe_protocol(config, data, networks[0].module)
+    protocol = run_protocol(config, data, networks[0].module)
     protocol["checkpoints"] = [
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
         for network, checkpoint in zip(networks, checkpoints, strict=True)
@@ -124,7 +124,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
     for trained in (each.trained for each in checkpoints):
         if data.channels != trained.channels:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
-    data.check_window(scoring_window(config))
+    data.check_window(resolved_window(config))
     return data
 
 
@@ -137,15 +137,15 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
 
 def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data: SRDataModule) -> list[ScoredMethod]:
     """Build the baseline methods: interpolations, and a linear filter for each data set that checkpoints were trained on."""
-    found = build_baselines(networks[0].module, data.channels)
-    if (projected := build_consistent_bicubic(found["bicubic"], data.degradation, data.scale)) is not None:
+    found = build_baseline_modules(networks[0].module, data.channels)
+    if (projected := build_consistent_module(found["bicubic"], data.degradation, data.scale)) is not None:
         linear = found.pop("linear")
         found |= {"bicubic+projection": projected, "linear": linear}
     seen = {checkpoints[0].data_sha256}
     for network, checkpoint in zip(networks[1:], checkpoints[1:], strict=True):
         if checkpoint.data_sha256 not in seen:
             seen.add(checkpoint.data_sha256)
-            found[f"linear ({network.method})"] = build_baselines(network.module, data.channels)["linear"]
+            found[f"linear ({network.method})"] = build_baseline_modules(network.module, data.channels)["linear"]
     taken = {network.method for network in networks}
     return [ScoredMethod(name, module) for name, module in found.items() if name not in taken]
 
@@ -153,7 +153,7 @@ def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data
 def _interim_results(network: ScoredMethod, checkpoint: Checkpoint, several: bool) -> list[ScoredMethod]:
     """Build a candidate for each intermediate output of a `Cascade` of two networks; return [] for any other network."""
     seconds = checkpoint.trained.stage_seconds.get("first", 0.0)
-    parts = build_interim_rows(network.module)
+    parts = build_interim_modules(network.module)
     return [ScoredMethod(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
 
 
@@ -192,7 +192,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
         split: DataProperties(
             scale=data.scale,
             bounds=tuple(data.card["bounds"]),
-            window=scoring_window(config),
+            window=resolved_window(config),
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,
             field=data.physical,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.data.frames import Ends, padded_frame_indices
+from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.masks import fill_masked_pixels
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
@@ -96,7 +96,7 @@ class Engine:
 
         The movie has `length` frames. Numbers beyond its ends are replaced according to the option `ends`.
         """
-        return padded_frame_indices(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
+        return frame_indices_beyond_ends(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
     def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:

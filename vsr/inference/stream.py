@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.data.frames import Ends, padded_frame_indices
+from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.inference.engine import Engine, NonFiniteOutput
 from vsr.inference.sources import Source
 from vsr.io.writers.base import Sink
@@ -51,7 +51,7 @@ def read_stream_blocks(
         stop = min(at + block, length) if ended else at + block
         if stop <= at:
             return
-        index = padded_frame_indices(torch.arange(at - context, stop + context), 0, length, ends)
+        index = frame_indices_beyond_ends(torch.arange(at - context, stop + context), 0, length, ends)
         yield torch.from_numpy(np.stack([held[i - base] for i in index.tolist()]))
         # The frames around the next block stay, and as many again for reflection at the end.
         keep = max(base, stop - 2 * context)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from vsr.config.check import check_config
 from vsr.errors import UserError
-from vsr.models.weights.authors import printable_weight_name
-from vsr.models.weights.files import tensor_form_problem
+from vsr.models.parameter_names import printable_parameter_name
+from vsr.models.weights.files import weight_file_tensor_problem
 from vsr.system.files import file_sha256
-from vsr.training.build import build_module, build_network, build_node
+from vsr.training.build import build_from_node, build_module, build_network
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
 
@@ -94,7 +94,7 @@ class Trained:
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
         with torch.device("meta"):
             network = build_network(
-                "model", config.model, build_node("recipe", config.recipe), scale=config.scale, channels=self.channels
+                "model", config.model, build_from_node("recipe", config.recipe), scale=config.scale, channels=self.channels
             )
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
@@ -154,9 +154,11 @@ def _check_state(path: Path, state: Any) -> None:
     if not isinstance(state, dict):
         raise UserError(f"{path}: its state_dict is a {type(state).__name__}, not a dictionary of tensors")
     for name, tensor in state.items():
-        problem = tensor_form_problem(tensor) if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}, not a tensor"
+        problem = (
+            weight_file_tensor_problem(tensor) if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}, not a tensor"
+        )
         if problem is not None:
-            raise UserError(f"{path}: {printable_weight_name(str(name))} {problem}; it was not written by vsr")
+            raise UserError(f"{path}: {printable_parameter_name(str(name))} {problem}; it was not written by vsr")
 
 
 def _integers(value: Any) -> Iterator[int]:

@@ -23,7 +23,7 @@ from vsr.io.readers.open import open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import Sink
-from vsr.io.writers.open import open_array_sink, open_stream_pair
+from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_file import template_from_file
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import check_single_process_hardware
@@ -102,7 +102,7 @@ def _open_input_and_output(
             raise UserError(
                 f"{given}: a picture has 1 channel (luma) or 3 (rgb), {upscaler.trained.path} has {upscaler.channels}"
             )
-        blocks, sink = open_stream_pair(
+        blocks, sink = open_writer_pair(
             given,
             target,
             scale=upscaler.scale,

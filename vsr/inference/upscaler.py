@@ -22,7 +22,7 @@ from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
-from vsr.training.build import build_baselines, build_node
+from vsr.training.build import build_baseline_modules, build_from_node
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor or an xarray.DataArray
 
@@ -51,7 +51,7 @@ class Upscaler:
             consistency_steps=options.consistency_steps or self.config.consistency_steps,
         )
         self.config.consistency, self.config.consistency_steps = self.options.consistency, self.options.consistency_steps
-        self.degradation = build_node("degradation", self.config.degradation)
+        self.degradation = build_from_node("degradation", self.config.degradation)
         self.trained = trained
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
@@ -72,7 +72,7 @@ class Upscaler:
     @cached_property
     def linear(self) -> Engine:
         """The linear filter that was fitted to the training frames of the network, as an `Engine` with the same options."""
-        module = build_baselines(self.module, self.channels)["linear"]
+        module = build_baseline_modules(self.module, self.channels)["linear"]
         module.consistency = self.module.consistency
         return Engine(module, self.options, channels=self.channels)
 

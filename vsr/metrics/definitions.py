@@ -67,7 +67,7 @@ class Definition:
     function: Callable[[Any], Any] | None = None
 
 
-def score_functions(
+def functions_of_definitions(
     per: Literal["frame", "segment"], group: str | None = None, met: Collection[str] = ()
 ) -> dict[str, Callable[[Any], Any]]:
     """Return the formulas (`Definition.function`) of the selected scores, by score name.

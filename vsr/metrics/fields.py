@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio
-from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, score_functions
-from vsr.metrics.psnr_ssim import frame_scores
+from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, functions_of_definitions
+from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
 from vsr.types import HRClips, HRFrames
 
 FrameMask = Float[Tensor, "N 1 H W"]
@@ -27,7 +27,7 @@ class FieldScores(FrameMetric):
     """
 
     def __init__(self, bounds: tuple[float, float], met: Collection[str]) -> None:
-        self.functions = score_functions("frame", met=met)
+        self.functions = functions_of_definitions("frame", met=met)
         super().__init__((*HEADLINE_SCORES, *self.functions))
         self.range = bounds[1] - bounds[0]
 
@@ -38,7 +38,7 @@ class FieldScores(FrameMetric):
             weight = None if mask is None else metric_frames(mask).float()
             pair = FramePair(p, y, weight, self.range)
             columns = [function(pair).double() for function in self.functions.values()]
-            self.append_frames(torch.cat([frame_scores(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
+            self.append_frames(torch.cat([psnr_ssim_of_frames(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
 
     def per_frame(self) -> dict[str, Tensor]:
         columns = super().per_frame()

@@ -140,7 +140,7 @@ class SpectrumPair:
         return 1 / float(self.position[at - 1] + share * (self.position[at] - self.position[at - 1]))
 
 
-def spectral_power(spectrum: Tensor) -> Tensor:
+def power_of_spectrum(spectrum: Tensor) -> Tensor:
     """Return |x|^2 of complex numbers."""
     return spectrum.real.square() + spectrum.imag.square()
 

@@ -17,7 +17,7 @@ from vsr.types import HRClips, HRFrames
 SSIM_RADIUS = 5  # pixels: 11x11 Gaussian, sigma 1.5
 
 
-def frame_scores(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W"] | None = None) -> Tensor:
+def psnr_ssim_of_frames(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W"] | None = None) -> Tensor:
     """Compute MAE, MSE, PSNR (dB) and SSIM of each frame.
 
     The PSNR of a frame comes from its mean squared error over all channels. SSIM is two-dimensional: the mean of the SSIM map
@@ -66,7 +66,7 @@ class HeadlineScores(TableMetric):
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips (B, C, F, H, W) in the unit interval, already cut to the evaluation window."""
         frame_mask = None if mask is None else metric_frames(mask)
-        self.append_rows("values", frame_scores(metric_frames(sr), metric_frames(hr), frame_mask))
+        self.append_rows("values", psnr_ssim_of_frames(metric_frames(sr), metric_frames(hr), frame_mask))
 
     def per_frame(self) -> dict[str, Tensor]:
         return dict(zip(HEADLINE_SCORES, self.rows("values").unbind(1), strict=True))

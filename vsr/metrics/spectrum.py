@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames
-from vsr.metrics.definitions import score_functions
-from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, rounded_power_ring, spectral_power
+from vsr.metrics.definitions import functions_of_definitions
+from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, power_of_spectrum, rounded_power_ring
 from vsr.types import HRClips
 
 BANDS = ("band_low", "band_mid", "band_high")
@@ -38,7 +38,7 @@ class BandErrors(FrameMetric):
         """Add clips in the unit interval."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
-        energy = spectral_power(torch.fft.rfft2(metric_frames(sr).double() - metric_frames(hr).double())).mean(1)
+        energy = power_of_spectrum(torch.fft.rfft2(metric_frames(sr).double() - metric_frames(hr).double())).mean(1)
         # Every mode counts in one band, once or (for its mirror image) twice.
         edges = torch.tensor([self.lr_nyquist / 2, self.lr_nyquist], dtype=torch.float64, device=hr.device) - ROUNDING
         band = torch.bucketize(modes.wavenumber, edges, right=True).flatten()
@@ -67,7 +67,7 @@ class SpectrumScores(PowerMetric):
     """
 
     def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool]) -> None:
-        super().__init__(bounds, score_functions("segment", "spectrum"), lr_nyquist=0.5 / scale)
+        super().__init__(bounds, functions_of_definitions("segment", "spectrum"), lr_nyquist=0.5 / scale)
         self.taper = taper
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
@@ -95,7 +95,7 @@ class SpectrumScores(PowerMetric):
         cross = spectrum.real * true.real + spectrum.imag * true.imag
         # Channels share the rings, so that power is their mean.
         weight = modes.count / (window.square().sum() * p.shape[0])
-        planes = [x.sum((0, 1)) * weight for x in (spectral_power(spectrum), spectral_power(true), cross)]
+        planes = [x.sum((0, 1)) * weight for x in (power_of_spectrum(spectrum), power_of_spectrum(true), cross)]
         position = torch.arange(1, modes.rings + 1, dtype=torch.float64, device=p.device) / min(p.shape[-2:])
         return torch.stack([position, *(modes.ring_sums(x) for x in (modes.count * p.shape[1], *planes))], dim=1)
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.metrics.base import TableMetric, fully_valid_frames
-from vsr.metrics.definitions import MSE_FLOOR, score_functions
-from vsr.metrics.power import MODES, PowerMetric, PowerSums, spectral_power
+from vsr.metrics.definitions import MSE_FLOOR, functions_of_definitions
+from vsr.metrics.power import MODES, PowerMetric, PowerSums, power_of_spectrum
 from vsr.types import HRClips
 
 BLOCK = 64  # frames per block of Welch's method: bounds the memory for long movies
@@ -75,7 +75,7 @@ class TemporalSpectrum(PowerMetric):
     """
 
     def __init__(self, bounds: tuple[float, float]) -> None:
-        super().__init__(bounds, score_functions("segment", "time"))
+        super().__init__(bounds, functions_of_definitions("segment", "time"))
         # Of the last segment, which may continue: its frames (2, C, T, pixels) from the last full block on, and the power of all
         # full blocks.
         self._frames: Tensor | None = None
@@ -123,7 +123,7 @@ def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
     centred = frames.double() - frames.double().mean(2, keepdim=True)
     sr, hr = torch.fft.rfft(centred * window[:, None], dim=2)[:, :, 1:]
     cross = sr.real * hr.real + sr.imag * hr.imag
-    powers = [x.mean((0, 2)) / window.square().sum() for x in (spectral_power(sr), spectral_power(hr), cross)]
+    powers = [x.mean((0, 2)) / window.square().sum() for x in (power_of_spectrum(sr), power_of_spectrum(hr), cross)]
     position = torch.arange(1, count // 2 + 1, dtype=torch.float64, device=frames.device) / count
     return torch.stack([position, torch.ones_like(powers[0]), *powers], dim=1)
 

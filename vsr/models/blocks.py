@@ -32,7 +32,7 @@ def build_activation(kind: Activation, channels: int, slope: float) -> nn.Module
     return nn.PReLU(channels, init=slope) if kind == "prelu" else nn.ReLU()
 
 
-def he_normal_(module: nn.Module) -> None:
+def init_block_he_normal_(module: nn.Module) -> None:
     """Draw the weights of all convolutions from He's normal distribution, and set the biases to zero.
 
     Source: He et al., "Delving deep into rectifiers", 2015, section 2.2. The fan-in of a transposed convolution is the number

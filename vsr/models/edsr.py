@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_block_sizes, he_normal_
+from vsr.models.blocks import check_block_sizes, init_block_he_normal_
 from vsr.types import HRFrames, LRFrames
 
 SMALL = 0.1  # factor on the initial weights of a layer whose output is added to something
@@ -39,7 +39,7 @@ class EDSR(Network):
         self.head = nn.Conv2d(channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.join = nn.Conv2d(width, width, 3, padding=1)
-        self.enlarge = pixel_shuffle_upsampler(width, scale)
+        self.enlarge = _pixel_shuffle_upsampler(width, scale)
         self.out = nn.Conv2d(width, channels, 3, padding=1)
         _init_residual_(self)
 
@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.conv1(x).relu())
 
 
-def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
+def _pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
     """Return layers (N, width, h, w) -> (N, width, H, W): a convolution and a pixel shuffle; both twice at x4, none at x1."""
     layers: list[nn.Module] = []
     for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
@@ -71,7 +71,7 @@ def pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
 
 
 def _upsampler_reach(scale: int) -> int:
-    """Return the reach, in LR pixels, of `pixel_shuffle_upsampler` with a 3x3 convolution behind it.
+    """Return the reach, in LR pixels, of `_pixel_shuffle_upsampler` with a 3x3 convolution behind it.
 
     At x4 the last two convolutions work at 2x and at 4x the LR size. Both together reach one LR pixel further, no more.
     """
@@ -80,11 +80,11 @@ def _upsampler_reach(scale: int) -> int:
 
 @torch.no_grad()
 def _init_residual_(network: nn.Module) -> None:
-    """Initialise a residual network with `he_normal_`, then multiply the last layer of each block and of the network by SMALL.
+    """Initialise with `init_block_he_normal_`, then multiply the last layer of each block and of the network by SMALL.
 
     Any number of blocks then starts near the identity (`conv2` is last in a block), and the network's output starts near zero.
     """
-    he_normal_(network)
+    init_block_he_normal_(network)
     convolutions = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     *_, last = convolutions
     for name, layer in convolutions.items():

@@ -20,7 +20,7 @@ from vsr.models.blocks import (
     convolution_between_phases,
     deconvolution_as_phases,
     deconvolution_reach,
-    he_normal_,
+    init_block_he_normal_,
     prelu_before_shuffle,
 )
 from vsr.types import HRFrames, LRFrames
@@ -81,7 +81,7 @@ class FSRCNN(Network):
         self.enlarge_act = build_activation(act, 32, slope)
         self.out = nn.Conv2d(32, channels, 5, padding=2)
         self.out_act = build_activation(act, channels, slope) if output_act else nn.Identity()
-        he_normal_(self)
+        init_block_he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
@@ -155,7 +155,7 @@ class FSRCNNOriginal(Network):
         self.reach = 2 + m + self._border
         self.enlarge = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=padding, output_padding=more)
         self.out_act = build_activation(act, channels, slope) if output_act else nn.Identity()
-        he_normal_(self)
+        init_block_he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torch import nn
+
 from vsr.errors import UserError, error_suggestion
+from vsr.models.base import Network
 
 WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds the wrapped network
 
@@ -36,3 +39,23 @@ def require_parameters(key: str, modules: Iterable[str], tensors: Iterable[str])
             parts = [name.split(".") for name in tensors]
             known = {".".join(p[:n]) for p in parts for n in range(1, len(p))} or set(tensors)
             raise UserError(f"{key}: there is no {module}{error_suggestion(module, known)}")
+
+
+def printable_parameter_name(name: str) -> str:
+    """Return the first 100 characters of a name from a file, escaped if one of them cannot be printed."""
+    return name[:100] if name[:100].isprintable() else ascii(name[:100])
+
+
+def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
+    """Return the parameters of a network by name, without the prefix `network.` that wrappers add."""
+    return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
+
+
+def last_layer_names(network: Network) -> list[str]:
+    """Return the tensor names of the last convolution and of all layers behind it, as in `parameters_by_name`."""
+    names = list(parameters_by_name(network))
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+    last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][
+        -1:
+    ]
+    return names[names.index(last[0]) :] if last else []

@@ -8,7 +8,7 @@ from torch import nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import build_activation, check_block_sizes, he_normal_
+from vsr.models.blocks import build_activation, check_block_sizes, init_block_he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
@@ -51,7 +51,7 @@ class Plain(Network):
             behind = nn.SiLU() if act == "silu" else build_activation(act, width, slope)
             layers += [nn.Conv2d(inputs, width, 3, padding=1), behind]
         self.body = nn.Sequential(*layers, nn.Conv2d(width, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
-        he_normal_(self)
+        init_block_he_normal_(self)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""

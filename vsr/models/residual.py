@@ -75,3 +75,8 @@ class StandardizedResidual(Network):
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())
+
+
+def unwrap_residual(network: Network) -> Network:
+    """Return the network without the standardized residual around it."""
+    return network.network if isinstance(network, StandardizedResidual) else network

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import check_block_sizes, he_normal_
+from vsr.models.blocks import check_block_sizes, init_block_he_normal_
 from vsr.models.edsr import SMALL
 from vsr.types import HRFrames, LRFrames
 
@@ -61,7 +61,7 @@ class ResNetLayers(nn.Module):
         self.body = nn.Sequential(*residual)
         self.join = nn.Conv2d(width, width, 3, padding=1)
         self.out = nn.Sequential(last, nn.PixelShuffle(scale))
-        he_normal_(self)
+        init_block_he_normal_(self)
         with torch.no_grad():
             for layer in (last, *(block.conv2 for block in residual)):
                 layer.weight.mul_(SMALL)

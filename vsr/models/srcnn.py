@@ -8,7 +8,7 @@ from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, build_activation, he_normal_
+from vsr.models.blocks import Activation, build_activation, init_block_he_normal_
 from vsr.types import HRFrames, LRFrames
 
 
@@ -59,7 +59,7 @@ class SRCNN(Network):
             build_activation(act, channels, slope) if output_act else nn.Identity(),
         ]  # reconstruction
         self.body = nn.Sequential(*layers)
-        he_normal_(self.body)
+        init_block_he_normal_(self.body)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vsr.degradations.resize import CUBIC_RADIUS, resize_clips_up
 from vsr.geometry import Geometry, crop
 from vsr.models.base import Network
-from vsr.models.blocks import Activation, build_activation, check_block_sizes, he_normal_
+from vsr.models.blocks import Activation, build_activation, check_block_sizes, init_block_he_normal_
 from vsr.types import HRClips, LRClips
 
 WINDOW = 5
@@ -74,7 +74,7 @@ class SRNet3D(Network):
             nn.Conv3d(32, channels, (1, 5, 5), padding=(0, 2, 2)),
             build_activation(act, channels, slope) if output_act else nn.Identity(),
         )
-        he_normal_(self)
+        init_block_he_normal_(self)
         _channels_last(self)
 
     def forward(self, lr: LRClips) -> HRClips:
@@ -114,7 +114,7 @@ class SRNet3DKim(Network):
             padding = (1, 1, 1) if i < 4 else (0, 1, 1)
             layers += [nn.Conv3d(channels if i == 0 else width, width, 3, padding=padding), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Conv3d(width, channels * scale**2, 3, padding=(0, 1, 1)))
-        he_normal_(self)
+        init_block_he_normal_(self)
         _channels_last(self)
 
     def forward(self, lr: LRClips) -> HRClips:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.config.old_targets import with_current_targets
-from vsr.config.resolved import results_match_resolved
+from vsr.config.resolved import matches_resolved_config
 from vsr.errors import UserError
 from vsr.system.files import replacing_file
 from vsr.system.supervisor import GRACE
@@ -95,7 +95,7 @@ class SweepFolder:
             found = with_current_targets(json.loads((self.run_folder(run) / "results.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and results_match_resolved(found, run.config) else None
+        return found if isinstance(found, dict) and matches_resolved_config(found, run.config) else None
 
     def finished(self, run: SweepRun) -> bool:
         """Return True if a run is finished: it succeeded, or its results exist although its sweep was killed."""

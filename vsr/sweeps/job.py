@@ -28,11 +28,11 @@ def build_job(script: Path, command: SweepCommand, folder: SweepFolder, run: Swe
         given.append("resume=auto")  # an interrupted sweep goes on in the middle of its runs
     # An installed package has no train.py beside it, but the same command in its place.
     program = [str(script)] if script.is_file() else ["-m", "vsr", script.stem]
-    arguments = [sys.executable, *program, *command.options, *given, f"hydra.run.dir={quote_path(folder.run_folder(run))}"]
+    arguments = [sys.executable, *program, *command.options, *given, f"hydra.run.dir={quote_job_path(folder.run_folder(run))}"]
     return Job(name=str(run.number), command=arguments, log=folder.log(run))
 
 
-def quote_path(path: Path) -> str:
+def quote_job_path(path: Path) -> str:
     """Return a path as a quoted value in Hydra's grammar."""
     return "'" + str(path).replace("'", "\\'") + "'"
 

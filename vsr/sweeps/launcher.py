@@ -17,7 +17,7 @@ from vsr.config import PACKAGE
 from vsr.config.compose import Composer, SweepCommand
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder, SweepRun
-from vsr.sweeps.job import build_job, quote_path, record_job_outcome
+from vsr.sweeps.job import build_job, quote_job_path, record_job_outcome
 from vsr.system.jobs import run_jobs
 
 
@@ -57,7 +57,7 @@ def launch_jobs(composer: Composer, command: SweepCommand, whole: DictConfig, fo
     OmegaConf.update(whole, "hydra.sweep.dir", path)
     HydraConfig.instance().set_config(whole)
     jobs = [
-        [*command.fixed, *run.values, f"hydra.sweep.dir={quote_path(Path(path))}", f"hydra.sweep.subdir={run.number}"]
+        [*command.fixed, *run.values, f"hydra.sweep.dir={quote_job_path(Path(path))}", f"hydra.sweep.subdir={run.number}"]
         for run in runs
     ]
     try:

@@ -11,7 +11,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def computes_bf16(file: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_computes_bf16(file: Path = Path("/proc/cpuinfo")) -> bool:
     """Return True if Linux lists bfloat16 multiplication among the CPU's flags; False on other systems."""
     try:
         flags = file.read_text(encoding="utf-8")

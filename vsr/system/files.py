@@ -114,7 +114,7 @@ def _read_checksum(path: Path) -> str | None:
     return found[0] if found else None
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json_file(path: Path, content: dict[str, Any]) -> None:
     """Write a dict to a JSON file atomically. Raises WriteError with the path if the file cannot be written."""
     with writing_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")

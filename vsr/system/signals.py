@@ -38,7 +38,7 @@ class Signals:
     """Context manager in which signals raise Stopped: at once, or, inside `deferred`, at the next `check`.
 
     SIGTERM and SIGINT stop the run; a second SIGINT ends the process at once. SIGUSR1 asks for a checkpoint. In a Slurm job
-    SIGUSR1 announces the time limit and also stops the run; `requeue_slurm_job` then puts the job back into the queue. Outside
+    SIGUSR1 announces the time limit and also stops the run; `requeue_after_signal` then puts the job back into the queue. Outside
     the main thread signals keep their handlers.
 
     Attributes:
@@ -111,7 +111,7 @@ def _slurm_job() -> str | None:
     return job if re.fullmatch(r"[0-9]+(_[0-9]+)?", job) else None
 
 
-def requeue_slurm_job() -> str:
+def requeue_after_signal() -> str:
     """Put this Slurm job back into the queue, and return a sentence for the user about the result."""
     job = _slurm_job()
     assert job is not None

@@ -14,7 +14,7 @@ def set_arithmetic(tf32: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
-def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
+def to_training_arithmetic(network: nn.Module, cfg: DictConfig) -> None:
     """Convert a network to channels_last memory format and compile it; the config switches each of the two steps on or off."""
     if cfg.channels_last:
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -26,7 +26,7 @@ def to_training_form(network: nn.Module, cfg: DictConfig) -> None:
             part.compile()
 
 
-def to_scoring_form(network: nn.Module) -> None:
+def to_scoring_arithmetic(network: nn.Module) -> None:
     """Remove the compiled code of a network before scoring: code that was compiled for patches does not fit whole frames."""
     for part in network.modules():
         part._compiled_call_impl = None

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from vsr.config.plugins import is_plugin_target
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
@@ -49,7 +49,7 @@ KINDS: dict[str, type] = {
 BASELINES = ("nearest", "bilinear", "bicubic")
 
 
-def build_node(key: str, node: DictConfig, **arguments: Any) -> Any:
+def build_from_node(key: str, node: DictConfig, **arguments: Any) -> Any:
     """Instantiate the class that a checked node of the config names.
 
     Args:
@@ -110,7 +110,7 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
     """
-    degradation, recipe = build_node("degradation", cfg.degradation), build_node("recipe", cfg.recipe)
+    degradation, recipe = build_from_node("degradation", cfg.degradation), build_from_node("recipe", cfg.recipe)
     build_consistency(cfg.consistency, degradation, cfg.scale, cfg.consistency_steps)  # refused before data are read
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw_seed=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
@@ -130,7 +130,7 @@ def _data_module(key: str, node: DictConfig, **shared: Any) -> SRDataModule:
     parts = {name: child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     built = {str(name): _data_module(f"{key}.{name!s}", child, **shared) for name, child in parts.items()}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
-    return build_node(key, own, **built, **shared)
+    return build_from_node(key, own, **built, **shared)
 
 
 def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str, ...]) -> SRModule:
@@ -144,7 +144,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     Raises:
         UserError: If the network, recipe and data do not go together.
     """
-    recipe: Recipe = build_node("recipe", cfg.recipe)
+    recipe: Recipe = build_from_node("recipe", cfg.recipe)
     channels = facts["channels"]
     network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
     if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
@@ -153,14 +153,14 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         network,
         normalizer=Normalizer(*facts["bounds"]),
         recipe=recipe,
-        window=scoring_window(cfg),
+        window=resolved_window(cfg),
         quantize=cfg.protocol == "classical",
         test_splits=test_splits,
-        tune=build_node("tune", cfg.tune) if cfg.get("tune") else Tune(),
+        tune=build_from_node("tune", cfg.tune) if cfg.get("tune") else Tune(),
         reference=Linear(scale=cfg.scale, channels=channels),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
         consistency=build_consistency(
-            cfg.consistency, build_node("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps
+            cfg.consistency, build_from_node("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps
         ),
     )
 
@@ -183,7 +183,7 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
         for name, child in parts.items()
     }
-    network: Network = build_node(key, own, **built, scale=scale, channels=channels)
+    network: Network = build_from_node(key, own, **built, scale=scale, channels=channels)
     if missing := [name for name in ("kind", "geometry", "reach") if not hasattr(network, name)]:
         raise UserError(f"{key}: {node._target_} has no attribute '{missing[0]}'; see docs/guides/adding-a-model.md")
     if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
@@ -233,7 +233,7 @@ def build_stage(module: SRModule, name: str) -> SRModule:
     return _like(module, stage, tune=tune, reference=module.reference, card=card, consistency=module.consistency)
 
 
-def build_interim_rows(module: SRModule) -> dict[str, SRModule]:
+def build_interim_modules(module: SRModule) -> dict[str, SRModule]:
     """Build the modules that score a Cascade's intermediate frames, by name of the table row; empty for other networks."""
     network = module.network
     if not isinstance(network, Cascade):
@@ -243,7 +243,7 @@ def build_interim_rows(module: SRModule) -> dict[str, SRModule]:
     return {"2D network": _like(module, network.first), "after repacking": _like(module, Repacked(network))}
 
 
-def build_repeated_frame_row(module: SRModule) -> SRModule | None:
+def build_repeated_frame_module(module: SRModule) -> SRModule | None:
     """Build a module whose movie network sees each frame repeated in place of its neighbours; None for a single-frame network."""
     network = module.network
     if network.kind != "movie" or network.geometry.margin[0] == 0:
@@ -264,7 +264,7 @@ def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
     )
 
 
-def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
+def build_baseline_modules(module: SRModule, channels: int) -> dict[str, SRModule]:
     """Build the baseline modules of every table of scores, by name: nearest, bilinear, bicubic and the linear filter."""
     scale = module.network.geometry.scale[1]
     networks: dict[str, Network] = {
@@ -276,7 +276,7 @@ def build_baselines(module: SRModule, channels: int) -> dict[str, SRModule]:
     return {name: _like(module, network) for name, network in networks.items()}
 
 
-def build_consistent_bicubic(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
+def build_consistent_module(bicubic: SRModule, degradation: Degradation, scale: int) -> SRModule | None:
     """Build the module that makes bicubic frames agree with their LR frames; None if the degradation has no exact projection."""
     try:
         found: Consistency | None = build_consistency("projection", degradation, scale, steps=1)

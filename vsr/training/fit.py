@@ -22,13 +22,14 @@ from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
+from vsr.models.parameter_names import parameters_by_name
 from vsr.models.weights.init import Initializer, TwoStage
 from vsr.models.weights.report import WeightsReport
-from vsr.models.weights.transfer import fitted_tensor_names, parameters_by_name, transferred_value_masks
+from vsr.models.weights.transfer import transferred_value_masks, untransferred_tensor_names
 from vsr.system.files import remove_unfinished_files
 from vsr.system.ranks import compute_on_first_rank, current_rank
-from vsr.training.arithmetic import to_scoring_form, to_training_form
-from vsr.training.build import build_module, build_node, build_stage
+from vsr.training.arithmetic import to_scoring_arithmetic, to_training_arithmetic
+from vsr.training.build import build_from_node, build_module, build_stage
 from vsr.training.callbacks import History, LRConsistency, StopAtTarget, TimeLimit
 from vsr.training.finetune import Tuning
 from vsr.training.modules.base import SRModule
@@ -39,7 +40,7 @@ from vsr.training.resume.checkpoints import (
     read_checkpoint,
     remove_checkpoint,
 )
-from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_resumed_run, fit_or_resume
+from vsr.training.resume.state import SECONDS_APART, CheckpointSaver, RunState, check_same_resumed_run, resume_fit
 from vsr.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the LightningModule of a config and set its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
-    start: Initializer = build_node("init", cfg.init)
+    start: Initializer = build_from_node("init", cfg.init)
     drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(module.network).items()}
     report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
@@ -103,7 +104,7 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
 def _check_fixed(network: Network, report: WeightsReport) -> None:
     """Raise UserError if the first network of a Cascade would stay fixed with randomly drawn weights."""
     if isinstance(network, Cascade) and network.trains == "second":
-        never = fitted_tensor_names(network)
+        never = untransferred_tensor_names(network)
         first = [row for row in report if row.tensor.startswith("first.") and row.tensor not in never]
         drawn = [row.tensor for row in first if row.status != "loaded"]
         if drawn:
@@ -167,7 +168,7 @@ def fit(
     if (degrade := degradation_for_consistency(data.degradation, data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, saver, first_step, files)
-    to_training_form(module.network, cfg)
+    to_training_arithmetic(module.network, cfg)
     trains, speed, trained = module.trainable and epochs > 0, None, 0.0
     start_counts = pretrained or not trains
     if source is None:
@@ -179,12 +180,12 @@ def fit(
             trainer.save_checkpoint(start)
     if trains:
         began, done = time.perf_counter(), first_step or 0
-        fit_or_resume(trainer, module, data, saver, source)
+        resume_fit(trainer, module, data, saver, source)
         trained = module.trained_seconds()
         images = (trainer.global_step - done) * module.recipe.batch * (module.recipe.frames if module.kind == "movie" else 1)
         speed = images / (time.perf_counter() - began) if images else None
     module.tuning.release()
-    to_scoring_form(module.network)
+    to_scoring_arithmetic(module.network)
     # Only the first process reads the folder: other nodes may not see it.
     content = compute_on_first_rank(lambda: _best_checkpoint(start, best, history.rows, cfg.monitor, start_counts))
     module.load_state_dict(content["state_dict"])
@@ -233,12 +234,12 @@ def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
     return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
 
 
-def stages_before_whole_fit(network: Cascade) -> tuple[str, ...]:
+def fits_before_whole(network: Cascade) -> tuple[str, ...]:
     """Return the names of a Cascade's stages that are trained before the fit of the whole network."""
     return ("first",) if network.trains == "second" else ("first", "second")
 
 
-def prepare_stage_fit(module: SRModule, name: str, start: TwoStage) -> SRModule:
+def prepare_fit_of_stage(module: SRModule, name: str, start: TwoStage) -> SRModule:
     """Build the LightningModule of one stage of a Cascade; `start` sets the batch size of a frame network in the first stage."""
     stage = build_stage(module, name)
     assert isinstance(module.network, Cascade)
@@ -247,7 +248,7 @@ def prepare_stage_fit(module: SRModule, name: str, start: TwoStage) -> SRModule:
     return stage
 
 
-def stage_fit_masks(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def fit_masks_of_stage(masks: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the masks (1 where a value was loaded) of a stage's tensors, by the tensors' names inside the stage."""
     own = {key: mask for key, mask in masks.items() if key.startswith(f"{name}.")}
     return own if name == "second" else {key.removeprefix("first."): mask for key, mask in own.items()}
@@ -282,12 +283,12 @@ def _train_stages(
     network = module.network
     assert isinstance(network, Cascade)
     fits: dict[str, FitResult] = {}
-    for name in stages_before_whole_fit(network):
-        stage = prepare_stage_fit(module, name, start)
+    for name in fits_before_whole(network):
+        stage = prepare_fit_of_stage(module, name, start)
         stops: list[Callback] = [StopAtTarget(start.stop_epoch, start.stop_psnr)] if name == "first" else []
         stops += [TimeLimit(limits[name])] if name in limits else []
         log.info("stage     %s: a %s network for up to %d epochs", name, getattr(network, name).kind, start.epochs)
-        own = stage_fit_masks(masks, name)
+        own = fit_masks_of_stage(masks, name)
         fits[name] = fit(
             cfg,
             folder / name,

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig
 
 from vsr.config.overrides import with_overrides
 from vsr.errors import UserError
-from vsr.system.cpu import computes_bf16, usable_cores
+from vsr.system.cpu import cpu_computes_bf16, usable_cores
 from vsr.system.torchrun import count_slurm_tasks, torchrun_rank
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -110,7 +110,7 @@ def fastest_precision(accelerator: str) -> str:
     """Return the value of precision=auto: "bf16" if the hardware supports it, else "32". Scores always use float32."""
     if accelerator == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    return "bf16" if accelerator == "cpu" and computes_bf16() else "32"
+    return "bf16" if accelerator == "cpu" and cpu_computes_bf16() else "32"
 
 
 def with_hardware_precision(cfg: DictConfig) -> DictConfig:

@@ -16,24 +16,24 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vsr.config.command_log import write_command_log
 from vsr.config.overrides import with_overrides
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.models.cost import count_parameters
 from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
-from vsr.system.files import write_json
+from vsr.system.files import write_json_file
 from vsr.system.provenance import peak_memory, provenance, software_versions
 from vsr.system.ranks import current_rank
 from vsr.training.arithmetic import set_arithmetic
 from vsr.training.budget.resolve import budget_time_limits, resolve_budget
-from vsr.training.build import build_baselines, build_data, build_interim_rows, build_repeated_frame_row
+from vsr.training.build import build_baseline_modules, build_data, build_interim_modules, build_repeated_frame_module
 from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import fit_all_stages, prepare_fit_module, quiet_fit_warnings
 from vsr.training.modules.base import SRModule
 from vsr.training.report import training_report_figure, training_report_table
 from vsr.training.resume.state import RunState
-from vsr.training.run_folder import folder_relative_to_cwd, run_in_folder
+from vsr.training.run_folder import run_folder_relative_to_cwd, work_in_run_folder
 from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _dev_run(cfg: DictConfig) -> DictConfig:
 
 def run_training(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Do one rank's part of a training run, and return the results; all ranks have joined the process group."""
-    return run_in_folder(cfg, folder, _train)
+    return work_in_run_folder(cfg, folder, _train)
 
 
 def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    data.check_window(scoring_window(cfg))
+    data.check_window(resolved_window(cfg))
     cfg, planned = resolve_budget(cfg, folder, data, run_state)
     prepared = prepare_fit_module(cfg, data)
     module, report = prepared.module, prepared.report
@@ -90,7 +90,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
         run_state.pending = [write_command_log, *run_state.pending, *recorded]
     stages = fit_all_stages(cfg, folder, data, prepared, run_state, budget_time_limits(planned))
     whole = stages.pop("whole")
-    rows = score_training_rows(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
+    rows = score_run(cfg, data, module, {"seconds": whole.seconds, "stage_seconds": module.stage_seconds})
     neighbours = _neighbour_gains(cfg, data, module, rows)
     if current_rank() > 0:
         return {}
@@ -104,14 +104,14 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     results["provenance"] = provenance() | {"cost": cost}
     training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
-    write_json(folder / RESULTS, results)  # last: with it the run is finished
+    write_json_file(folder / RESULTS, results)  # last: with it the run is finished
     log.info(
         "%s\n%s", training_report_table(rows), _closing(whole.history, folder, neighbours, "tensorboard" in (cfg.logger or {}))
     )
     return results
 
 
-def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
+def score_run(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[str, Any]) -> list[dict[str, Any]]:
     """Score the network and the baselines on the test splits, all on the same frames and pixels.
 
     Args:
@@ -126,8 +126,8 @@ def score_training_rows(cfg: DictConfig, data: SRDataModule, module: SRModule, c
     rows: list[dict[str, Any]] = []
     set_arithmetic(tf32=False)
     scorer = build_scoring_trainer(cfg)
-    interim = build_interim_rows(module)
-    for method, candidate in {**build_baselines(module, data.channels), **interim, cfg.name: module}.items():
+    interim = build_interim_modules(module)
+    for method, candidate in {**build_baseline_modules(module, data.channels), **interim, cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
         for split, scored in candidate.scored.items():
             row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
@@ -147,13 +147,13 @@ def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows
         cfg: The config of the run.
         data: The data module.
         module: The trained module.
-        rows: The rows of `score_training_rows`, with the PSNR of the network.
+        rows: The rows of `score_run`, with the PSNR of the network.
 
     Returns:
         PSNR in dB of the network minus its PSNR when every frame is repeated in the place of its neighbours, by test split;
         empty for a network that is not trained or works on single frames.
     """
-    candidate = build_repeated_frame_row(module) if module.trainable else None
+    candidate = build_repeated_frame_module(module) if module.trainable else None
     if candidate is None:
         return {}
     build_scoring_trainer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
@@ -161,7 +161,7 @@ def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows
     return {split: own[split] - float(scored["psnr"].nanmean()) for split, scored in candidate.scored.items()}
 
 
-def describe_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
+def run_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
     """Return the protocol of a table of scores: data, degradation, scale, window, range, and definitions of PSNR and SSIM."""
     return {
         "data": data.card,
@@ -178,7 +178,7 @@ def describe_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> 
 
 def _results(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
-    found = {"protocol": describe_protocol(cfg, data, module), "rows": rows, "versions": software_versions(), "config": config}
+    found = {"protocol": run_protocol(cfg, data, module), "rows": rows, "versions": software_versions(), "config": config}
     return found | {"consistency": cfg.consistency}  # of the network: baselines have none, so it is not in the protocol
 
 
@@ -218,7 +218,7 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
-    folder = folder_relative_to_cwd(folder)
+    folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     curves = f"; tensorboard --logdir {folder}" if tensorboard else ""
     lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}{curves}")

@@ -17,20 +17,20 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.check import check_config
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
-from vsr.config.run_record import MODES, RECORD, RESULTS, recorded_run_folder, run_has_checkpoint
+from vsr.config.run_record import MODES, RECORD, RESULTS, run_record_folder, run_record_has_checkpoint
 from vsr.errors import UserError, WriteError
 from vsr.system.files import remove_unfinished_files
 from vsr.system.lock import locked_folder
 from vsr.system.ranks import compute_on_first_rank, current_rank, rank_count
-from vsr.system.signals import Stopped, requeue_slurm_job
-from vsr.training.budget.resolve import read_budget_plan, resolve_before_data
-from vsr.training.resume.state import RunState, config_differences
+from vsr.system.signals import Stopped, requeue_after_signal
+from vsr.training.budget.resolve import read_resolved_budget, resolve_budget_before_data
+from vsr.training.resume.state import RunState, resume_config_differences
 
 log = logging.getLogger(__name__)
 Work = Callable[[DictConfig, Path, RunState], dict[str, Any]]
 
 
-def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
+def work_in_run_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     """Lock the folder of a run, resolve the config, and call `work` unless the run is finished.
 
     Args:
@@ -50,7 +50,7 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "resume"])
     run_state = RunState(resume=resume != "never", seconds=cfg.get("checkpoint_seconds"), steps=cfg.get("checkpoint_steps"))
     if resume not in MODES:
-        if recorded_run_folder(resume).resolve() != folder.resolve():
+        if run_record_folder(resume).resolve() != folder.resolve():
             raise UserError(f"resume={resume}: goes on in the folder of that run, not in {folder}; leave out hydra.run.dir")
         run_state.chosen = folder / "checkpoints" / Path(resume).name if Path(resume).expanduser().is_file() else None
     try:
@@ -61,7 +61,7 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
     except Stopped as stopped:
         raise Stopped(stopped.signum, _stopped(stopped.signum, folder, run_state)) from None
     except WriteError as error:
-        if not run_state.saved or not run_has_checkpoint(folder):
+        if not run_state.saved or not run_record_has_checkpoint(folder):
             raise
         lost = f"what came after {run_state.saved} is lost; make room, then: {_command(folder)}"
         raise UserError(f"{error.what}; {lost}") from error
@@ -69,8 +69,8 @@ def run_in_folder(cfg: DictConfig, folder: Path, work: Work) -> dict[str, Any]:
 
 def _open(folder: Path, resume: str, cfg: DictConfig) -> tuple[DictConfig, dict[str, Any], dict[str, Any] | None]:
     """Return the config as resolved before data are read, the content of plan.json, and the results of a finished run or None."""
-    plan = read_budget_plan(folder) if resume != "never" else {}
-    cfg, resolved_plan = resolve_before_data(cfg, plan)
+    plan = read_resolved_budget(folder) if resume != "never" else {}
+    cfg, resolved_plan = resolve_budget_before_data(cfg, plan)
     if plan:
         try:
             check_config(cfg)
@@ -90,7 +90,7 @@ def _finished(folder: Path, resume: str, cfg: DictConfig) -> dict[str, Any] | No
             raise UserError(f"{folder}: holds a run already; type hydra.run.dir=FOLDER to write elsewhere")
         results = _results(folder)
         now: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-        if differing := config_differences(results["config"], now):
+        if differing := resume_config_differences(results["config"], now):
             key, before, _ = differing[0]
             raise UserError(f"{folder}: holds a finished run with {key}={before}; type hydra.run.dir=FOLDER to write elsewhere")
         log.info("finished  %s", folder / RESULTS)
@@ -113,7 +113,7 @@ def _results(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, RecursionError):
         pass
     raise UserError(
-        f"{path}: is damaged; remove it and type resume={folder_relative_to_cwd(folder)}, "
+        f"{path}: is damaged; remove it and type resume={run_folder_relative_to_cwd(folder)}, "
         "which writes it again from the checkpoints"
     )
 
@@ -122,18 +122,18 @@ def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
     """Return the message that names the signal, the newest saved step, and the command that resumes the run."""
     text = f"stopped by {signal.Signals(signum).name}"
     if signum == signal.SIGUSR1 and current_rank() == 0:  # once for the job, however many processes it has
-        text += f"; {requeue_slurm_job()}"
-    if run_has_checkpoint(folder):
+        text += f"; {requeue_after_signal()}"
+    if run_record_has_checkpoint(folder):
         return f"{text}; saved at {run_state.saved}; to continue: {_command(folder)}"
-    here = shlex.quote(str(folder_relative_to_cwd(folder)))
+    here = shlex.quote(str(run_folder_relative_to_cwd(folder)))
     return f"{text} before the first checkpoint; start it again with hydra.run.dir={here} resume=auto"
 
 
 def _command(folder: Path) -> str:
     """Return the command that resumes a run, as typed in a shell."""
-    return shlex.join(["vsr", "train", f"resume={folder_relative_to_cwd(folder)}"])
+    return shlex.join(["vsr", "train", f"resume={run_folder_relative_to_cwd(folder)}"])
 
 
-def folder_relative_to_cwd(folder: Path) -> Path:
+def run_folder_relative_to_cwd(folder: Path) -> Path:
     """Return a folder below the working directory as a relative path, any other folder unchanged."""
     return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder

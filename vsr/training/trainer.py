@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.monitor import monitor_is_maximised
 from vsr.config.signatures import signature_parameters
 from vsr.recipe import Recipe
-from vsr.training.build import build_node
+from vsr.training.build import build_from_node
 from vsr.training.callbacks import EMA, History
 from vsr.training.hardware import PRECISIONS, hardware_placement
 from vsr.training.progress_bars import TrainingProgressBar
@@ -61,19 +61,19 @@ def build_trainer(
         target = node["_target_"]
         if target.endswith("EarlyStopping"):
             if cfg.patience is not None:
-                callbacks.append(build_node("callbacks", node, mode=mode, verbose=False))
+                callbacks.append(build_from_node("callbacks", node, mode=mode, verbose=False))
         elif target.endswith("ModelCheckpoint"):
             kind = {"mode": mode} if "monitor" in node else {}
             callbacks.append(
-                build_node("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind)
+                build_from_node("callbacks", node, dirpath=str(folder / "checkpoints"), enable_version_counter=False, **kind)
             )
         else:
-            callbacks.append(build_node("callbacks", node))
+            callbacks.append(build_from_node("callbacks", node))
     callbacks += stops
     # Last, so that a row of the history has what the others logged.
     callbacks += [history] if saver is None else [history, saver]
     place = {"save_dir": str(folder), "name": "", "version": "", "purge_step": first_step}
-    loggers = [build_node("logger", node, **_known_arguments(node, place)) for node in (cfg.logger or {}).values()]
+    loggers = [build_from_node("logger", node, **_known_arguments(node, place)) for node in (cfg.logger or {}).values()]
     profiler = cfg.trainer.get("profiler")
     return _trainer(
         cfg.trainer,
@@ -112,7 +112,7 @@ def build_scoring_trainer(cfg: DictConfig, callbacks: list[Callback] | None = No
 
 
 def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
-    quiet_lightning()
+    quiet_trainer()
     placed = hardware_placement(node)
     arguments = {name: value for name, value in arguments.items() if name not in TYPED or name not in node}
     if placed.world > 1:
@@ -123,10 +123,10 @@ def _trainer(node: DictConfig, **arguments: Any) -> L.Trainer:
     else:
         arguments["strategy"] = "auto"
     arguments |= {"accelerator": placed.accelerator, "devices": placed.devices, "num_nodes": placed.nodes}
-    return build_node("trainer", node, **arguments)
+    return build_from_node("trainer", node, **arguments)
 
 
-def quiet_lightning() -> None:
+def quiet_trainer() -> None:
     """Silence Lightning's announcements, which repeat log lines of the run; each of its warnings still appears once."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logger = logging.getLogger(name)

@@ -17,7 +17,7 @@ from benchmarks.leaderboard.readme_table import render_table, update_readme
 from benchmarks.leaderboard.results import Leaderboard
 from tests.fakes import ROOT, compose_config
 from vsr.errors import UserError
-from vsr.training.build import build_network, build_node
+from vsr.training.build import build_from_node, build_network
 
 FACTS = ROOT / "docs" / "results" / "leaderboard.json"
 ROW = {"psnr": 30.0, "ssim": 0.9, "lsd": 2.0, "change_error": 0.5, "flicker": None, "consistency": 0.01}
@@ -147,7 +147,7 @@ def test_neighbouring_frames_against_the_best_single_one(content: dict[str, Any]
 def test_movie_networks_are_known_as_such() -> None:
     def kind(model: str) -> str:
         cfg = compose_config("train", [f"model={model}"])
-        return build_network("model", cfg.model, build_node("recipe", cfg.recipe), scale=2, channels=1).kind
+        return build_network("model", cfg.model, build_from_node("recipe", cfg.recipe), scale=2, channels=1).kind
 
     assert [model for model in MODELS if kind(model) == "movie"] == list(MOVIES)
 

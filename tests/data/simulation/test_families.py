@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vsr.data.simulation.families import FAMILIES, SimulationJob, draw_ring_spectrum_field, simulate_family
+from vsr.data.simulation.families import FAMILIES, SimulationJob, draw_family_field, simulate_family
 
 
 def test_random_field_is_the_same_at_each_resolution() -> None:
-    coarse = draw_ring_spectrum_field(np.random.default_rng(5), 64, wavenumber=4, width=0.3)
-    fine = draw_ring_spectrum_field(np.random.default_rng(5), 128, wavenumber=4, width=0.3)
+    coarse = draw_family_field(np.random.default_rng(5), 64, wavenumber=4, width=0.3)
+    fine = draw_family_field(np.random.default_rng(5), 128, wavenumber=4, width=0.3)
     np.testing.assert_allclose(fine[::2, ::2], coarse, atol=1e-6)
     assert coarse.mean() == pytest.approx(0, abs=1e-12)
     assert coarse.std() == pytest.approx(1)
     with pytest.raises(ValueError, match="cannot carry"):
-        draw_ring_spectrum_field(np.random.default_rng(5), 16, wavenumber=8, width=0.3)
+        draw_family_field(np.random.default_rng(5), 16, wavenumber=8, width=0.3)
 
 
 def test_random_field_lies_on_its_ring() -> None:
-    field = draw_ring_spectrum_field(np.random.default_rng(2), 96, wavenumber=10, width=0.2)
+    field = draw_family_field(np.random.default_rng(2), 96, wavenumber=10, width=0.2)
     power = abs(np.fft.fft2(field)) ** 2
     k = np.hypot(*np.meshgrid(np.fft.fftfreq(96, 1 / 96), np.fft.fftfreq(96, 1 / 96)))
     assert power[(k > 5) & (k < 15)].sum() / power.sum() > 0.99

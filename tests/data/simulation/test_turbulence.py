@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.data.simulation.families import draw_ring_spectrum_field
+from vsr.data.simulation.families import draw_family_field
 from vsr.data.simulation.turbulence import BOUNDS, DRAG, POWER, TurbulentFlow, simulate_turbulence
 
 
@@ -18,8 +18,8 @@ def grid(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def eddies(n: int, seed: int, **options: float) -> TurbulentFlow:
     rng = np.random.default_rng(seed)
-    vorticity = 3 * draw_ring_spectrum_field(rng, n, wavenumber=3, width=0.3)
-    return TurbulentFlow(vorticity, draw_ring_spectrum_field(rng, n, wavenumber=3, width=0.3), **options)
+    vorticity = 3 * draw_family_field(rng, n, wavenumber=3, width=0.3)
+    return TurbulentFlow(vorticity, draw_family_field(rng, n, wavenumber=3, width=0.3), **options)
 
 
 def energy(flow: TurbulentFlow) -> float:

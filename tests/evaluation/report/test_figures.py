@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 
 from tests.evaluation.synthetic import BASELINES, sample, scored
-from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure, spectra_figure
+from vsr.evaluation.report.figures import busiest_region, panels_figure, scores_over_time_figure, spectra_figure
 from vsr.evaluation.report.movie import MovieFile, movie_side_by_side, report_movie
-from vsr.evaluation.report.style import FrameColours, busiest_region, line_styles, style_png
+from vsr.evaluation.report.style import FrameColours, line_styles, style_png
 from vsr.evaluation.scored import SampleFrames
 
 METHODS = ("bilinear", "bicubic", "$\\frac{x$", "_hidden")

@@ -31,7 +31,7 @@ from vsr.io.readers.isolated import parent as isolated
 from vsr.io.readers.isolated.proxies import IsolatedReader, IsolatedVideo
 from vsr.io.readers.matlab import Matlab73Reader
 from vsr.io.readers.netcdf import NetCDFReader
-from vsr.io.readers.open import open_movie, scan_file
+from vsr.io.readers.open import open_listing, open_movie
 from vsr.io.readers.pictures import read_picture, read_picture_alpha, read_picture_facts
 from vsr.io.readers.video_stream import VideoStream
 from vsr.io.readers.zarr_store import ZarrReader
@@ -41,9 +41,9 @@ PARSER = str(Path(isolated.__file__).with_name("child.py"))
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    isolated.stop_child()
+    isolated.stop_isolated_child()
     yield
-    isolated.stop_child()
+    isolated.stop_isolated_child()
 
 
 def children(pid: int) -> list[int]:
@@ -149,7 +149,7 @@ def test_a_long_movie_is_read_in_blocks_of_the_same_values(tmp_path: Path, monke
 def test_the_errors_of_a_reader_come_through(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(write_h5(tmp_path / "b.h5").read_bytes()[:3000])
     with pytest.raises(UserError, match="a.h5: cut short, or its writer was killed"):
-        scan_file(tmp_path / "a.h5")
+        open_listing(tmp_path / "a.h5")
     (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 nonsense\n")
     with pytest.raises(UserError, match="no frame can be decoded|not a readable video"):
         IsolatedVideo(tmp_path / "a.y4m")
@@ -163,7 +163,7 @@ def test_a_source_is_read_by_another_process_too(tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:  # has a child of its own, not half of the answers to ours
         same = np.array_equal(movie.read(0, 2, 5), expected) and children(os.getpid()) != []
-        isolated.stop_child()
+        isolated.stop_isolated_child()
         os._exit(0 if same else 1)
     assert os.waitpid(pid, 0)[1] == 0
     np.testing.assert_array_equal(movie.read(0, 2, 5), expected)
@@ -267,12 +267,12 @@ def test_a_video_whose_parser_crashes_between_two_frames_is_not_taken_for_a_shor
 
 def test_a_parser_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_h5(tmp_path / "a.h5")
-    scan_file(path)
+    open_listing(path)
     (parser,) = children(os.getpid())
     monkeypatch.setattr(isolated, "SECONDS", 0.5)
     os.kill(parser, signal.SIGSTOP)
     with pytest.raises(UserError, match="a.h5: its parser did not answer for 0.5 s") as caught:
-        scan_file(path)
+        open_listing(path)
     assert "\n" not in str(caught.value)
     assert gone(parser)
 
@@ -289,7 +289,7 @@ def test_a_file_that_needs_more_memory_than_the_limit_is_one_line(tmp_path: Path
     Image.new("L", (2**14, 2**13)).save(tmp_path / "large.png")
     with pytest.raises(UserError, match=r"large.png: its parser ran out of memory"):
         read_picture(tmp_path / "large.png", "luma")
-    assert scan_file(path).variables[0].shape == (3, 2**14, 2**14)
+    assert open_listing(path).variables[0].shape == (3, 2**14, 2**14)
 
 
 def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(tmp_path: Path) -> None:
@@ -313,11 +313,11 @@ def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(
 READING = """
 import re, sys, threading, time
 from pathlib import Path
-from vsr.io.readers.open import scan_file
-from vsr.io.readers.isolated.parent import run_in_child
-scan_file(Path(sys.argv[1]))
+from vsr.io.readers.open import open_listing
+from vsr.io.readers.isolated.parent import run_isolated
+open_listing(Path(sys.argv[1]))
 if sys.argv[2] == "hangs":  # in C, and the interpreter with it, for centuries
-    threading.Thread(target=run_in_child, args=(Path("a"), re.match, "(a+)+$", "a" * 99 + "b"), daemon=True).start()
+    threading.Thread(target=run_isolated, args=(Path("a"), re.match, "(a+)+$", "a" * 99 + "b"), daemon=True).start()
 print("read", flush=True)
 time.sleep(60)
 """
@@ -382,7 +382,7 @@ def test_no_torch_where_files_are_parsed(tmp_path: Path) -> None:
     path = write_y4m(tmp_path / "a.y4m", moving_pattern(3, 32, 48))
     enlarge(path, tmp_path / "b.mkv")
     read_picture_facts(_picture(tmp_path / "a.png"))
-    scan_file(write_h5(tmp_path / "a.h5"))
+    open_listing(write_h5(tmp_path / "a.h5"))
     (parser,) = children(os.getpid())
     assert "libtorch" not in Path(f"/proc/{parser}/maps").read_text()
 

@@ -22,7 +22,7 @@ from tests.fakes import ROOT
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.io.readers.axes import arrange_axes
-from vsr.io.readers.open import Unspecified, open_movie, scan_file
+from vsr.io.readers.open import Unspecified, open_listing, open_movie
 
 REAL = ROOT.parent / "shared" / "data" / "climate" / "A1B_north_america.nc"
 T, Y, X = 7, 5, 6
@@ -128,7 +128,7 @@ def test_every_format_gives_the_same_movie(kind: str, tmp_path: Path) -> None:
     path = write(tmp_path / name)
     movie = open_movie(path, variable=None, axes=axes)
     assert movie.shape == (1, 1, T, Y, X)
-    assert movie.meta["format"] == scan_file(path).format == format_name
+    assert movie.meta["format"] == open_listing(path).format == format_name
     for start, stop in ((0, T), (2, 5), (T - 1, T)):
         frames = movie.read(0, start, stop)
         assert frames.dtype == np.float32
@@ -136,7 +136,7 @@ def test_every_format_gives_the_same_movie(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(frames[0], field()[start:stop])
     again = pickle.loads(pickle.dumps(movie))
     np.testing.assert_array_equal(again.read(0, 1, 3), movie.read(0, 1, 3))
-    assert any(v.name.endswith("h") and len(v.shape) == 3 and v.dtype == "float32" for v in scan_file(path).variables)
+    assert any(v.name.endswith("h") and len(v.shape) == 3 and v.dtype == "float32" for v in open_listing(path).variables)
     for wrong in ((1, 0, 1), (0, -1, 1), (0, 3, 3), (0, 0, T + 1)):
         with pytest.raises(IndexError):
             movie.read(*wrong)
@@ -330,7 +330,7 @@ def test_zarr_as_xarray_writes_it(version: int, tmp_path: Path) -> None:
 def test_groups_of_a_netcdf_file(tmp_path: Path) -> None:
     path = write_nc(tmp_path / "h.nc")
     dataset().to_netcdf(path, engine="h5netcdf", group="run/a", mode="a")  # type: ignore[attr-defined]
-    assert {v.name for v in scan_file(path).variables if len(v.shape) == 3} == {"h", "run/a/h"}
+    assert {v.name for v in open_listing(path).variables if len(v.shape) == 3} == {"h", "run/a/h"}
     np.testing.assert_array_equal(open_movie(path, variable="run/a/h", axes=None).read(0, 1, 2)[0], field()[1:2])
 
 
@@ -419,15 +419,15 @@ def test_random_damage_is_a_user_error_or_harmless(kind: str, tmp_path: Path) ->
 
 def test_matlab_versions_are_told_by_their_header(tmp_path: Path) -> None:
     savemat(tmp_path / "v4.mat", {"h": np.ones((Y, X))}, format="4")
-    assert scan_file(tmp_path / "v4.mat").format == "MATLAB 4"
+    assert open_listing(tmp_path / "v4.mat").format == "MATLAB 4"
     refused(tmp_path / "v4.mat", r"no numeric array of 3 or more dimensions \(h is 5x6\)")
     refused(tmp_path / "v4.mat", "h is 5x6, of 2 dimensions", variable="h")
     mat5(tmp_path / "v5.h5")
-    assert scan_file(tmp_path / "v5.h5").format == "MATLAB 5"
+    assert open_listing(tmp_path / "v5.h5").format == "MATLAB 5"
     write_matlab73(tmp_path / "v73.h5")
-    assert scan_file(tmp_path / "v73.h5").format == "MATLAB 7.3"
+    assert open_listing(tmp_path / "v73.h5").format == "MATLAB 7.3"
     write_h5(tmp_path / "plain.mat")
-    assert scan_file(tmp_path / "plain.mat").format == "HDF5"
+    assert open_listing(tmp_path / "plain.mat").format == "HDF5"
     whole = (tmp_path / "v73.h5").read_bytes()
     (tmp_path / "short.mat").write_bytes(whole[:400])
     refused(tmp_path / "short.mat", "a MATLAB 7.3 header without the HDF5 file behind it, cut short")
@@ -460,7 +460,7 @@ def test_matlab_contents_that_are_no_movie(tmp_path: Path) -> None:
     }
     for compressed in (False, True):
         savemat(tmp_path / "a.mat", contents, do_compression=compressed)
-        assert scan_file(tmp_path / "a.mat").variables == ()
+        assert open_listing(tmp_path / "a.mat").variables == ()
         for name, word in words.items():
             refused(tmp_path / "a.mat", f"a.mat: {name} {word}", variable=name)
         refused(tmp_path / "a.mat", "no numeric array of 3 or more dimensions .*z is complex")
@@ -479,7 +479,7 @@ def test_matlab_73_contents_that_are_no_movie(tmp_path: Path) -> None:
         file["z"] = field().astype(np.complex64)
         file["#refs#/a"] = field()
         file.create_dataset("nothing", data=np.array([0, 0], np.uint64)).attrs["MATLAB_empty"] = np.uint8(1)
-    assert scan_file(path).variables == ()
+    assert open_listing(path).variables == ()
     for name, word in {
         "flag": "is boolean",
         "text": "is a char array",
@@ -527,7 +527,7 @@ def assert_not_read(path: Path, secret: Path) -> None:
     """Listing the file and asking for each of its names gives no value of `secret`."""
     before = secret.stat().st_atime_ns
     try:
-        names = [*(v.name for v in scan_file(path).variables), *scan_file(path).refused]
+        names = [*(v.name for v in open_listing(path).variables), *open_listing(path).refused]
     except UserError:
         names = ["h"]
     for name in [*names, None]:
@@ -585,7 +585,7 @@ def test_hard_links_in_a_circle_end(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["flow/again"] = file["/"]
         file["flow/self"] = file["flow"]
-    assert [v.name for v in scan_file(path).variables] == ["flow/h"]
+    assert [v.name for v in open_listing(path).variables] == ["flow/h"]
 
 
 def test_an_array_replaced_after_opening_is_checked_again(tmp_path: Path) -> None:
@@ -674,7 +674,7 @@ def test_hdf5_left_open_by_a_killed_writer(tmp_path: Path) -> None:
     refused(path, "or was killed while it had; .*type: h5clear --status FILE")
     write_h5(path)
     with h5py.File(path, "r+"):
-        code = f"from vsr.io.readers.open import scan_file; from pathlib import Path; scan_file(Path({str(path)!r}))"
+        code = f"from vsr.io.readers.open import open_listing; from pathlib import Path; open_listing(Path({str(path)!r}))"
         done = run_process([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "another program has it open" in done.stderr
 

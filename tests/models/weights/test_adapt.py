@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.adapt import AdaptedTensor, adapt_weights, transposed_kernel_names
+from vsr.models.weights.adapt import AdaptedTensor, adapt_weights, adapted_transposed_kernels
 
 sizes = st.integers(1, 5)
 odd = st.sampled_from([1, 3, 5])
@@ -68,7 +68,7 @@ def test_other_widths_are_refused_unless_asked_for() -> None:
     assert {row.status for row in rows} == {"refused", "loaded"}  # the bias of the one output fits
     assert all(torch.equal(values[row.tensor], named[row.tensor]) for row in rows if row.status == "refused")
     assert rows[0].reason == "(56, 1, 5, 5) in the file, (32, 1, 5, 5) here"
-    _, rows = adapt_weights(named, source.state_dict(), overlap=True, transposed=transposed_kernel_names(target))
+    _, rows = adapt_weights(named, source.state_dict(), overlap=True, transposed=adapted_transposed_kernels(target))
     assert {row.tensor: row.status for row in rows if row.tensor.startswith("enlarge")} == {
         "enlarge.weight": "overlap",
         "enlarge.bias": "loaded",
@@ -155,7 +155,7 @@ def test_spread_over_channels_a_grey_frame_gives_the_same(channels: int, width: 
 def test_a_luma_network_becomes_one_for_colour(network: Any) -> None:
     luma, colour = network(scale=2).double(), network(scale=2, channels=3).double()
     target = dict(colour.named_parameters())
-    values, rows = adapt_weights(target, luma.state_dict(), overlap=True, transposed=transposed_kernel_names(colour))
+    values, rows = adapt_weights(target, luma.state_dict(), overlap=True, transposed=adapted_transposed_kernels(colour))
     assert {row.status for row in rows} == {"loaded"}
     colour.load_state_dict(values)
     grey = torch.rand(2, 1, 9, 8, dtype=torch.float64)
@@ -227,7 +227,7 @@ def test_what_is_made_for_a_scale_stays_with_it(scale: int, overlap: bool) -> No
         ours, theirs = kind(scale=scale), kind(scale=2)
         named = dict(ours.named_parameters())
         values, rows = adapt_weights(
-            named, theirs.state_dict(), overlap=overlap, transposed=transposed_kernel_names(ours), scales=(2, scale)
+            named, theirs.state_dict(), overlap=overlap, transposed=adapted_transposed_kernels(ours), scales=(2, scale)
         )
         by_name = {row.tensor: row for row in rows}
         assert by_name.pop(bound) == AdaptedTensor(bound, bound, "fresh" if overlap else "refused", f"made for x2, here x{scale}")
@@ -242,10 +242,10 @@ def test_what_is_made_for_a_scale_stays_with_it(scale: int, overlap: bool) -> No
 def test_the_same_scale_binds_nothing() -> None:
     network = FSRCNN(scale=2)
     _, rows = adapt_weights(
-        dict(network.named_parameters()), network.state_dict(), transposed=transposed_kernel_names(network), scales=(2, 2)
+        dict(network.named_parameters()), network.state_dict(), transposed=adapted_transposed_kernels(network), scales=(2, 2)
     )
     assert {row.status for row in rows} == {"loaded"}
-    assert transposed_kernel_names(network) == {"enlarge.weight"}
+    assert adapted_transposed_kernels(network) == {"enlarge.weight"}
 
 
 def test_kernels_of_another_size_stay_fresh() -> None:

@@ -27,7 +27,7 @@ from vsr.io.readers.pictures import read_picture
 from vsr.models.base import Network
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.adapt import adapt_weights, rename_authors_tensors
+from vsr.models.weights.adapt import adapt_authors_tensors, adapt_weights
 from vsr.models.weights.authors import AuthorsWeights, read_authors_weights
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -136,7 +136,7 @@ def evaluate_layers(weights: AuthorsWeights, lr: Tensor, scale: int) -> Tensor:
 def loaded(network: Network, weights: AuthorsWeights) -> Network:
     """The network in float64 with all its weights from the authors."""
     network = network.double()
-    values, rows = adapt_weights(dict(network.named_parameters()), rename_authors_tensors(network, weights))
+    values, rows = adapt_weights(dict(network.named_parameters()), adapt_authors_tensors(network, weights))
     assert [row.status for row in rows] == ["loaded"] * len(rows)
     network.load_state_dict(values)
     return network.eval()
@@ -303,7 +303,7 @@ def test_first_layers_into_the_reports_fsrcnn(tmp_path: Path) -> None:
     weights = read_authors_weights(saved(tmp_path / "s.mat", fsrcnn_content(32, 5, 1)))
     network = FSRCNN(scale=3).double()
     target = dict(network.named_parameters())
-    values, rows = adapt_weights(target, rename_authors_tensors(network, weights, layers=4), overlap=True)
+    values, rows = adapt_weights(target, adapt_authors_tensors(network, weights, layers=4), overlap=True)
     partly = {f"features.{i}.{kind}" for i in (2, 4) for kind in ("weight", "bias")} | {"features.6.weight"}
     features = {row.tensor: row.status for row in rows if row.tensor.startswith("features")}
     assert len(features) == 12
@@ -311,18 +311,18 @@ def test_first_layers_into_the_reports_fsrcnn(tmp_path: Path) -> None:
     assert {row.status for row in rows if not row.tensor.startswith("features")} == {"fresh"}
     torch.testing.assert_close(values["features.4.weight"][:5, :5], weights.layers[2].weight, rtol=0, atol=0)
     torch.testing.assert_close(values["features.4.weight"][5:], target["features.4.weight"].data[5:], rtol=0, atol=0)
-    assert set(rename_authors_tensors(network, weights)) == set(rename_authors_tensors(network, weights, layers=4))
-    _, strict = adapt_weights(target, rename_authors_tensors(network, weights))
+    assert set(adapt_authors_tensors(network, weights)) == set(adapt_authors_tensors(network, weights, layers=4))
+    _, strict = adapt_weights(target, adapt_authors_tensors(network, weights))
     assert [row.tensor for row in strict if row.status == "refused"] == [r.tensor for r in rows if r.status == "overlap"]
 
 
 def test_layers_meet_by_what_they_do(tmp_path: Path) -> None:
     deep = read_authors_weights(saved(tmp_path / "deep.mat", fsrcnn_content(8, 4, 3)))
     shallow = FSRCNNOriginal(d=8, s=4, m=1, scale=2)
-    source = rename_authors_tensors(shallow, deep)
+    source = adapt_authors_tensors(shallow, deep)
     assert source["features.6.weight"] is deep.layers[5].weight  # expanding, behind three mappings there and one here
     assert source["enlarge.weight"] is deep.layers[6].weight
-    first = rename_authors_tensors(SRCNN(scale=2), read_authors_weights(saved(tmp_path / "srcnn.mat", srcnn_content())), layers=1)
+    first = adapt_authors_tensors(SRCNN(scale=2), read_authors_weights(saved(tmp_path / "srcnn.mat", srcnn_content())), layers=1)
     assert list(first) == ["body.0.weight", "body.0.bias", "body.1.weight"]
     assert first["body.1.weight"].item() == 0  # ReLU
 
@@ -340,7 +340,7 @@ def test_mappings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
         (SRCNN(act="relu", output_act=True, scale=2), srcnn, None, "type model.output_act=false"),
     ):
         with pytest.raises(UserError, match=message):
-            rename_authors_tensors(network, weights, layers=layers)
+            adapt_authors_tensors(network, weights, layers=layers)
 
 
 # --- other files ------------------------------------------------------------------------------------------------------------

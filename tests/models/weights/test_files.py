@@ -25,7 +25,7 @@ from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
-from vsr.models.weights.files import describe_weight_file, read_weight_file, read_weight_tensors, recognise_architecture
+from vsr.models.weights.files import architecture_in_weight_file, describe_weight_file, read_weight_file, read_weight_tensors
 
 SHARED = ROOT.parent / "shared" / "data"
 TENSORS = {"a.weight": torch.arange(24.0).reshape(2, 3, 2, 2) / 7, "a.bias": torch.tensor([0.5, -2.0])}
@@ -201,7 +201,7 @@ def test_cards_of_any_content_are_shown_as_far_as_they_go(tmp_path: Path) -> Non
     ids=str,
 )
 def test_networks_are_recognised(network: torch.nn.Module, name: str | None) -> None:
-    assert recognise_architecture(network.state_dict()) == name
+    assert architecture_in_weight_file(network.state_dict()) == name
 
 
 # --- refused --------------------------------------------------------------------------------------------------------------

@@ -23,12 +23,12 @@ from vsr.__main__ import main
 from vsr.config.check import check_config
 from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
-from vsr.models.parameter_names import canonical_parameter_name
+from vsr.models.parameter_names import canonical_parameter_name, parameters_by_name
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.weights.authors import read_authors_weights
 from vsr.models.weights.init import Checkpoint, Random
-from vsr.models.weights.transfer import parameters_by_name, transferred_value_masks
+from vsr.models.weights.transfer import transferred_value_masks
 from vsr.training.resume.checkpoints import read_checkpoint
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]

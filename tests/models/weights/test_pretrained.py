@@ -28,6 +28,7 @@ from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.interpolation import Interpolation
+from vsr.models.parameter_names import parameters_by_name
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
@@ -35,8 +36,7 @@ from vsr.models.weights import pretrained
 from vsr.models.weights.files import describe_weight_file, read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.models.weights.pretrained import FOLDER, Pretrained, list_pretrained
-from vsr.models.weights.transfer import parameters_by_name
-from vsr.training.build import build_network, build_node
+from vsr.training.build import build_from_node, build_network
 from vsr.types import TrainingFrames
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -52,7 +52,7 @@ def fsrcnn_s(scale: int = 2, channels: int = 1) -> Network:
 def of_config(model: str, scale: int) -> Network:
     """The network that train.py makes, not yet prepared."""
     cfg = compose_config("train", [f"model={model}"])
-    return build_network("model", cfg.model, build_node("recipe", cfg.recipe), scale=scale, channels=1)
+    return build_network("model", cfg.model, build_from_node("recipe", cfg.recipe), scale=scale, channels=1)
 
 
 def as_in_the_file(model: str, scale: int) -> Network:

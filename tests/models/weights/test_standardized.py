@@ -17,11 +17,11 @@ from tests.models.weights.test_init import ckpt, statuses, weights_of
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
-from vsr.models.residual import StandardizedResidual
+from vsr.models.parameter_names import parameters_by_name
+from vsr.models.residual import StandardizedResidual, unwrap_residual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
 from vsr.models.weights.init import Authors
-from vsr.models.weights.transfer import parameters_by_name, unwrap_network
 from vsr.training.build import build_data, build_module
 from vsr.training.resume.checkpoints import read_checkpoint
 from vsr.types import TrainingFrames
@@ -50,7 +50,7 @@ def trained(folder: Path, overrides: list[str]) -> tuple[Network, TrainingFrames
 
 
 def layers_of(network: Network) -> nn.Sequential:
-    return getattr(unwrap_network(network), "body", None) or unwrap_network(network).features  # type: ignore[return-value]
+    return getattr(unwrap_residual(network), "body", None) or unwrap_residual(network).features  # type: ignore[return-value]
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from vsr.config.duration import parse_duration
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.sweeps.folder import SweepFolder
-from vsr.system.cpu import computes_bf16
+from vsr.system.cpu import cpu_computes_bf16
 from vsr.system.signals import Stopped
 from vsr.training.budget.plan import AIM, EPOCHS, StepRate, plan_budget
 from vsr.training.budget.step_time import measure_step_rate
@@ -302,14 +302,14 @@ def test_a_sweep_knows_its_runs_again(slow: list[str], tmp_path: Path) -> None:
 def test_auto_precision_stays_what_it_was_on_another_machine(
     steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.training.hardware.computes_bf16", lambda: True)
+    monkeypatch.setattr("vsr.training.hardware.cpu_computes_bf16", lambda: True)
     overrides = ["precision=auto", "epochs=2", "recipe.steps=4"]
     whole = run(tmp_path / "whole", *overrides)
     assert whole["config"]["precision"] == "bf16"
     steps.at = steps.count + 5
     with pytest.raises(Stopped):
         run(tmp_path / "parts", *overrides)
-    monkeypatch.setattr("vsr.training.hardware.computes_bf16", lambda: False)
+    monkeypatch.setattr("vsr.training.hardware.cpu_computes_bf16", lambda: False)
     run(tmp_path / "parts", *overrides, "resume=auto")
     assert first_difference(outcome(tmp_path / "whole"), outcome(tmp_path / "parts")) is None
     typed = run(tmp_path / "typed", "precision=bf16", "epochs=2", "recipe.steps=4")
@@ -319,11 +319,11 @@ def test_auto_precision_stays_what_it_was_on_another_machine(
 
 def test_what_the_processor_says_of_itself(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
-    assert not computes_bf16(file)
+    assert not cpu_computes_bf16(file)
     file.write_text("flags : fpu avx512f avx512_bf16 sse\n")
-    assert computes_bf16(file)
+    assert cpu_computes_bf16(file)
     file.write_text("flags : fpu avx512f sse\n")
-    assert not computes_bf16(file)
+    assert not cpu_computes_bf16(file)
 
 
 @pytest.mark.parametrize("preset", choices("preset"))

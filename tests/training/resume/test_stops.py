@@ -19,7 +19,7 @@ from tests.processes import deadline, run_process, start_process, wait_until
 from tests.training.resume.test_resume import QUICK, Steps, steps  # noqa: F401
 from vsr.system.signals import Signals, Stopped
 from vsr.training.resume.checkpoints import AtomicCheckpointIO, read_checkpoint
-from vsr.training.run_folder import run_in_folder
+from vsr.training.run_folder import work_in_run_folder
 
 ENDLESS = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=50", "epochs=100000", "patience=null", "strategy=cpu"]
 
@@ -271,8 +271,8 @@ def test_only_the_first_process_puts_a_job_back(number: int, tmp_path: Path, mon
     asked: list[str] = []
     monkeypatch.setattr("vsr.training.run_folder.current_rank", lambda: number)
     requeue = lambda: asked.append("once") or "job 7 is in the queue again"  # noqa: E731
-    monkeypatch.setattr("vsr.training.run_folder.requeue_slurm_job", requeue)
+    monkeypatch.setattr("vsr.training.run_folder.requeue_after_signal", requeue)
     with pytest.raises(Stopped) as caught:
-        run_in_folder(OmegaConf.create({}), tmp_path, stopped)
+        work_in_run_folder(OmegaConf.create({}), tmp_path, stopped)
     assert caught.value.status == 138
     assert asked == ["once"] * (number == 0)

@@ -50,7 +50,7 @@ def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def draw_ring_spectrum_field(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
+def draw_family_field(rng: np.random.Generator, cells: int, wavenumber: float, width: float) -> np.ndarray:
     """Draw a periodic Gaussian random field of zero mean and unit variance, (cells, cells).
 
     Noise is drawn on wavenumbers, not on cells, so that one seed gives the same field at each resolution.
@@ -83,7 +83,7 @@ def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) 
 
     The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
     """
-    hills = 0.15 * draw_ring_spectrum_field(rng, cells, wavenumber=4, width=0.4)
+    hills = 0.15 * draw_family_field(rng, cells, wavenumber=4, width=0.4)
     bed = np.minimum(hills - hills.min(), 0.9)
     h = np.maximum(1.6 - bed, 0.2)
 
@@ -120,7 +120,7 @@ def bores_family(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) 
 def turbulence_family(rng: np.random.Generator, cells: int) -> ShallowWater:
     """Return a flow of eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), kept up by linear forcing."""
     coriolis = 1 / 0.03
-    psi = draw_ring_spectrum_field(rng, cells, wavenumber=12, width=0.3)
+    psi = draw_family_field(rng, cells, wavenumber=12, width=0.3)
     k = np.fft.fftfreq(cells, 1 / cells) * 2 * np.pi
     spectrum = np.fft.fft2(psi)
     u = np.fft.ifft2(-1j * k[:, None] * spectrum).real

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from scipy import fft
 
-from vsr.data.simulation.families import draw_ring_spectrum_field
+from vsr.data.simulation.families import draw_family_field
 
 Field = Literal["scalar", "vorticity"]
 
@@ -222,7 +222,7 @@ def _forced_flow(vorticity: np.ndarray, scalar: np.ndarray, rng: np.random.Gener
 
 def _spin_up(rng: np.random.Generator, cells: int) -> TurbulentFlow:
     """Return a flow of random eddies of unit velocity, advanced until the scalar has forgotten its initial state."""
-    vorticity = draw_ring_spectrum_field(rng, cells, wavenumber=4, width=0.2)
+    vorticity = draw_family_field(rng, cells, wavenumber=4, width=0.2)
     flow = _forced_flow(vorticity, np.zeros_like(vorticity), rng)
     flow.state[0] /= np.sqrt(np.mean(np.sum(flow.velocity**2, axis=0)))
     flow.run(SPIN_UP[0], COURANT)

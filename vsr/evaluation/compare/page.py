@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import SEED, Run, format_as_typed, keys_distinguishing_runs
-from vsr.evaluation.compare.table import SPREAD, ComparisonTable, comparison_score, format_mean_and_spread
+from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs, run_value_as_typed
+from vsr.evaluation.compare.table import SPREAD, ComparisonTable, comparison_score, table_mean_and_spread
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.html import (
     html_document,
@@ -70,7 +70,7 @@ def _describe_protocol(run: Run) -> str:
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
-        f"{facts['data']['name']}, {height}x{width}, {format_as_typed(facts['degradation'])} x{facts['scale']}, window "
+        f"{facts['data']['name']}, {height}x{width}, {run_value_as_typed(facts['degradation'])} x{facts['scale']}, window "
         f"{tuple(facts['window'])}, protocol {facts['protocol']}; PSNR: {facts['psnr']}."
     )
     return f'<p class="muted">{html_one_line(text)}</p>'
@@ -109,7 +109,7 @@ def _cells(one: ComparisonTable, split: str, column: Column) -> list[str]:
     means = [sum(values) / len(values) if values else None for values in scores]
     best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
     return [
-        html_number_cell(mean, format_mean_and_spread(values, column.digits), best=tinted)
+        html_number_cell(mean, table_mean_and_spread(values, column.digits), best=tinted)
         for mean, values, tinted in zip(means, scores, best, strict=True)
     ]
 

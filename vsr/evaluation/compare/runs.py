@@ -80,7 +80,7 @@ class Run:
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
-            return format_as_typed(self.config[key])
+            return run_value_as_typed(self.config[key])
         given = [line.partition("=")[2] for line in self.typed if _override_key(line) == key]
         return given[-1] if given else "-"
 
@@ -90,7 +90,7 @@ def _override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def format_as_typed(value: Any) -> str:
+def run_value_as_typed(value: Any) -> str:
     """Format a config value as a user would type it on the command line."""
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -188,8 +188,8 @@ def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
         ours, theirs = _flatten(one.protocol), _flatten(other.protocol)
         key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
         raise UserError(
-            f"{one.folder} and {other.folder} are not comparable: {key} is {format_as_typed(ours.get(key))} and "
-            f"{format_as_typed(theirs.get(key))}; type --apart for a table of each"
+            f"{one.folder} and {other.folder} are not comparable: {key} is {run_value_as_typed(ours.get(key))} and "
+            f"{run_value_as_typed(theirs.get(key))}; type --apart for a table of each"
         )
 
 
@@ -225,6 +225,7 @@ def _read_hydra_record(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         typed = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         chosen = record["hydra"]["runtime"]["choices"]
-        return tuple(map(str, typed)), {str(k): format_as_typed(v) for k, v in chosen.items() if not str(k).startswith("hydra/")}
+        own = {str(key): value for key, value in chosen.items() if not str(key).startswith("hydra/")}
+        return tuple(map(str, typed)), {key: run_value_as_typed(value) for key, value in own.items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return (), {}

@@ -135,7 +135,7 @@ def build_comparison_table(runs: Sequence[Run]) -> ComparisonTable:
     )
 
 
-def format_mean_and_spread(values: Sequence[float], digits: int) -> str:
+def table_mean_and_spread(values: Sequence[float], digits: int) -> str:
     """Format the mean and half of the range, as in "31.20 ± 0.03"; "-" for no value. Equal whole numbers get no spread."""
     if not values:
         return "-"
@@ -155,7 +155,7 @@ def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> s
         for entry in one.lines:
             cells = [entry.name, *(entry.values or [""] * len(one.keys))]
             cells += [str(len(entry.runs)) if entry.method is None else ""] if several else []
-            lines.append(cells + [format_mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
+            lines.append(cells + [table_mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
         lines = [[escape_name(cell).replace("|", "\\|") for cell in line] for line in lines]
         widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"

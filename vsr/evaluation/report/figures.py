@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
-from vsr.evaluation.report.style import ERROR, FrameColours, busiest_region, crop_to_window, line_styles, style_label
+from vsr.evaluation.report.style import ERROR, FrameColours, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.metrics.definitions import psnr_from_mse
 
@@ -167,3 +168,18 @@ def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: st
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(color="0.93")
+
+
+def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
+    """Return the top left corner (y, x) of the busiest square of a frame (C, H, W): the one with the strongest gradients.
+
+    The square has `side` pixels per side. The outermost `window` pixels of the frame are left out.
+    """
+    gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
+    density = uniform_filter(gradient, side, mode="constant")
+    # The filter gives the mean at the middle of its square.
+    corners = density[side // 2 :, side // 2 :][: frame.shape[1] - side + 1, : frame.shape[2] - side + 1]
+    y, x = (min(cut, (size - 1) // 2) for cut, size in zip(window, corners.shape, strict=True))
+    inner = corners[y : corners.shape[0] - y, x : corners.shape[1] - x]
+    at = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(at[0]) + y, int(at[1]) + x

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, busiest_region, style_label
+from vsr.evaluation.report.figures import busiest_region
+from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, style_label
 from vsr.evaluation.scored import SampleFrames
 
 FRAMES = 24

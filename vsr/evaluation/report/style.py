@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.scored import SampleFrames
@@ -45,21 +44,6 @@ class FrameColours:
         difference = frames - truth
         shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
         return _coloured(shown, ERROR, -self.limit, self.limit)
-
-
-def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the top left corner (y, x) of the busiest square of a frame (C, H, W): the one with the strongest gradients.
-
-    The square has `side` pixels per side. The outermost `window` pixels of the frame are left out.
-    """
-    gradient = sum(np.square(part) for channel in frame.astype(np.float64) for part in np.gradient(channel))
-    density = uniform_filter(gradient, side, mode="constant")
-    # The filter gives the mean at the middle of its square.
-    corners = density[side // 2 :, side // 2 :][: frame.shape[1] - side + 1, : frame.shape[2] - side + 1]
-    y, x = (min(cut, (size - 1) // 2) for cut, size in zip(window, corners.shape, strict=True))
-    inner = corners[y : corners.shape[0] - y, x : corners.shape[1] - x]
-    at = np.unravel_index(int(inner.argmax()), inner.shape)
-    return int(at[0]) + y, int(at[1]) + x
 
 
 def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.geometry import Geometry
 from vsr.inference.export.operators import exportable_cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
-from vsr.training.build import build_node
+from vsr.training.build import build_from_node
 from vsr.training.modules.base import SRModule
 from vsr.version import __version__
 
@@ -127,8 +127,8 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "context": network.context,
         "reach": network.reach,
         "ends": str(trained.config.ends),
-        "window": list(scoring_window(trained.config)),
-        "degradation": build_node("degradation", trained.config.degradation).name,
+        "window": list(resolved_window(trained.config)),
+        "degradation": build_from_node("degradation", trained.config.degradation).name,
         "data": str(facts.get("name") or ""),
         "checkpoint": trained.sha256,
     }

@@ -218,7 +218,7 @@ def reader_errors(where: str, advice: str) -> Iterator[None]:
         raise UserError(f"{where}: cannot be read ({cause}); {advice}") from error
 
 
-def import_optional(module: str, purpose: str, extra: str, package: str | None = None) -> Any:
+def import_reader_library(module: str, purpose: str, extra: str, package: str | None = None) -> Any:
     """Import and return a module of a library that only some users need.
 
     Args:
@@ -237,7 +237,7 @@ def import_optional(module: str, purpose: str, extra: str, package: str | None =
         raise UserError(f"{purpose} needs {missing}; type: pip install 'vsr-movies[{extra}]'") from error
 
 
-def dtype_problem(dtype: np.dtype) -> str | None:
+def reader_dtype_problem(dtype: np.dtype) -> str | None:
     """Return the reason why values of a dtype cannot be a movie, or None if the dtype is an integer or a float."""
     kinds = {"c": "complex", "b": "boolean", "O": "object", "V": "struct", "S": "string", "U": "string", "T": "string"}
     if dtype.kind in "iuf":
@@ -245,19 +245,19 @@ def dtype_problem(dtype: np.dtype) -> str | None:
     return f"is {kinds.get(dtype.kind, f'of type {dtype}')}, not real numbers"
 
 
-def shape_problem(shape: Sequence[int]) -> str | None:
+def reader_shape_problem(shape: Sequence[int]) -> str | None:
     """Return the reason why a shape cannot be used, or None if an array of that shape holds at least one value."""
     if any(n < 0 for n in shape):
         return f"declares an impossible shape {tuple(shape)}"
     return f"is empty ({shape_text(shape)})" if 0 in shape else None
 
 
-def movie_array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
+def reader_array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
     """Return the reason why an array cannot be a movie, or None if the array holds at least one integer or float."""
-    return dtype_problem(dtype) or shape_problem(shape)
+    return reader_dtype_problem(dtype) or reader_shape_problem(shape)
 
 
-def check_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
+def check_reader_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -> None:
     """Raise UserError about `where` if one chunk, with `itemsize` bytes per value, unpacks to more than MAX_CHUNK bytes."""
     size = math.prod(chunk) * itemsize if chunk else 0
     if size > MAX_CHUNK:

@@ -129,7 +129,7 @@ class HDF5Reader(ArrayReader):
         where = f"{self.path}: {printable_name(name)}"
         with self._errors(name):
             dataset = self._dataset(name)
-            base.check_chunk(where, dataset.chunks, dataset.dtype.itemsize)
+            base.check_reader_chunk(where, dataset.chunks, dataset.dtype.itemsize)
             if not dataset.id.get_storage_size():
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
@@ -186,7 +186,7 @@ class HDF5Reader(ArrayReader):
             return problem
         if item.shape is None:
             return "is empty"
-        return base.movie_array_problem(item.dtype, item.shape)
+        return base.reader_array_problem(item.dtype, item.shape)
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         names = tuple(_dimension_name(dimension) for dimension in item.dims)

@@ -20,8 +20,8 @@ from vsr.io.readers.base import (
     Metadata,
     Part,
     Variable,
-    dtype_problem,
-    shape_problem,
+    reader_dtype_problem,
+    reader_shape_problem,
 )
 from vsr.io.readers.hdf5 import HDF5Reader, hdf5_attributes, is_hdf5, walk_hdf5
 from vsr.io.readers.text import printable_name, shape_text
@@ -90,7 +90,7 @@ class MatlabReader(_Workspace):
                 yield matrix.name, REFUSED.get(kind, f"is of MATLAB's type {kind}, not real numbers")
             elif matrix.problem is not None:
                 yield matrix.name, f"{matrix.problem}; fetch or write the file again"
-            elif (problem := shape_problem(matrix.shape)) is not None:
+            elif (problem := reader_shape_problem(matrix.shape)) is not None:
                 yield matrix.name, problem
             else:
                 yield matrix.name, Variable(matrix.name, matrix.shape, kind, None, None)
@@ -99,7 +99,7 @@ class MatlabReader(_Workspace):
         if name not in self.handle:
             with self._errors(name):
                 values = _read_version_5(self.path, name) if self.version == 5 else _read_version_4(self.path, name)
-                problem = dtype_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
+                problem = reader_dtype_problem(values.dtype) if isinstance(values, np.ndarray) else "is not an array"
             if problem is not None:
                 raise UserError(f"{self.path}: {printable_name(name)} {problem}")
             self.handle[name] = values

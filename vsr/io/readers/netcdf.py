@@ -59,7 +59,7 @@ class NetCDFReader(ArrayReader):
         # Default indexes would read coordinates of whatever size the file declares.
         options |= {"create_default_indexes": False, "cache": False}
         for module in ("xarray", "h5netcdf") if self.engine == "h5netcdf" else ("xarray",):
-            base.import_optional(module, "reading NetCDF", "netcdf")
+            base.import_reader_library(module, "reading NetCDF", "netcdf")
         import xarray
 
         with warnings.catch_warnings(action="ignore"):  # on damage, which is refused, and on names that occur twice
@@ -85,7 +85,7 @@ class NetCDFReader(ArrayReader):
             for key, array in dataset.variables.items():
                 name = f"{group}/{key}" if group else str(key)
                 stored = np.dtype(array.encoding.get("dtype", array.dtype))
-                problem = base.dtype_problem(stored) or base.movie_array_problem(array.dtype, array.shape)
+                problem = base.reader_dtype_problem(stored) or base.reader_array_problem(array.dtype, array.shape)
                 dims = tuple(map(str, array.dims))
                 yield name, problem or Variable(name, array.shape, str(stored), dims, units_attribute(array.attrs))
 
@@ -94,7 +94,7 @@ class NetCDFReader(ArrayReader):
         dataset, array = self._array(name)
         with self._errors(name):
             itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
-            base.check_chunk(where, array.encoding.get("chunksizes"), itemsize)
+            base.check_reader_chunk(where, array.encoding.get("chunksizes"), itemsize)
             coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
             return ArrayAttributes(plain_attributes(array.attrs), tuple(map(plain_attributes, coordinates)))
 

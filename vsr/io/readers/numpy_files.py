@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata, Part, Variable, movie_array_problem
+from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_array_problem
 from vsr.io.readers.text import bytes_text, printable_name, shape_text
 
 DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims more lies about its size
@@ -37,7 +37,7 @@ class NumpyHeader:
 
     def problem(self, size: int) -> str | None:
         """Return the reason why an array with this header in a file of `size` bytes cannot be used, or None."""
-        if (problem := movie_array_problem(self.dtype, self.shape)) is not None:
+        if (problem := reader_array_problem(self.dtype, self.shape)) is not None:
             return problem
         if self.end > size:
             return f"is cut short: {shape_text(self.shape)} values need {self.end} bytes, there are {size}"

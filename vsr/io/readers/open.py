@@ -21,7 +21,7 @@ from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
 from vsr.io.readers.text import bytes_text, printable_name, shape_text
 
-__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_movie", "scan_file"]
+__all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_listing", "open_movie"]
 
 BLOCK_BYTES = 2**28  # of float32 that are read at once: the memory that reading needs does not grow with the movie
 HEAD = 2**13  # bytes by which readers recognise a file
@@ -88,7 +88,7 @@ class ArrayMovie:
         return channels[0] if len(channels) == 1 else np.concatenate(channels)
 
 
-def scan_file(path: Path) -> Listing:
+def open_listing(path: Path) -> Listing:
     """List the arrays in a file of any known format; raise UserError if the file cannot or must not be read."""
     return open_reader(Path(path)).listing()
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import import_optional
-from vsr.io.readers.isolated.parent import run_in_child
+from vsr.io.readers.base import import_reader_library
+from vsr.io.readers.isolated.parent import run_isolated
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 178_956_970  # the limit of Pillow itself
@@ -97,7 +97,7 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
     Raises:
         UserError: If the file is not a picture, is damaged, or has more than MAX_PIXELS pixels.
     """
-    values, is_float = run_in_child(path, _decode, path, MAX_PIXELS)
+    values, is_float = run_isolated(path, _decode, path, MAX_PIXELS)
     if values.ndim == 2:
         return Picture(np.repeat(values[None], 3 if channels == "rgb" else 1, axis=0), is_float)
     if channels == "rgb":
@@ -110,18 +110,18 @@ def read_picture(path: Path, channels: Literal["luma", "rgb"], *, rounded: bool 
 
 def read_picture_facts(path: Path) -> PictureFacts:
     """Read a picture's header; raise UserError if the file is no picture, holds floats or holds several pictures."""
-    return run_in_child(path, _facts, path, MAX_PIXELS)
+    return run_isolated(path, _facts, path, MAX_PIXELS)
 
 
 def read_picture_alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     """Read the transparency of a picture as (1, H, W) float32 in 0..255; raise UserError if the picture is damaged."""
-    return run_in_child(path, _alpha, path, facts)
+    return run_isolated(path, _alpha, path, facts)
 
 
 @contextmanager
 def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
     """Open a picture with Pillow; turn every error into a UserError, which gives `advice` for more than `limit` pixels."""
-    pillow = import_optional("PIL.Image", "reading pictures", "images", "Pillow")
+    pillow = import_reader_library("PIL.Image", "reading pictures", "images", "Pillow")
     try:
         # Pillow warns about tags that nothing here depends on.
         with warnings.catch_warnings(action="ignore"), pillow.open(path) as image:
@@ -154,7 +154,7 @@ def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
 
 def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:
     """Read 16-bit colour as (H, W, 3 or 4) float32 in 0..255 through PyAV, since Pillow cuts such pictures to 8 bits."""
-    av = import_optional("av", f"{path}: 16-bit colour", "video", "PyAV")
+    av = import_reader_library("av", f"{path}: 16-bit colour", "video", "PyAV")
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             return next(container.decode(video=0)).to_ndarray(format=pixel_format).astype(np.float32) / np.float32(257)

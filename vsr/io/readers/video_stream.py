@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.base import import_optional
+from vsr.io.readers.base import import_reader_library
 from vsr.io.readers.heartbeat import send_heartbeat
 
 MAX_PIXELS = 2**28
@@ -210,7 +210,7 @@ class VideoStream:
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         """Open the container, and yield it with its first stream of moving pictures (cover pictures do not count)."""
-        av = import_optional("av", "reading video", "video", "PyAV")
+        av = import_reader_library("av", "reading video", "video", "PyAV")
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
             with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8

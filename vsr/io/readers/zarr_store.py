@@ -27,9 +27,9 @@ from vsr.io.readers.base import (
     Metadata,
     Part,
     Variable,
-    check_chunk,
-    import_optional,
-    movie_array_problem,
+    check_reader_chunk,
+    import_reader_library,
+    reader_array_problem,
     reader_errors,
 )
 from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
@@ -75,7 +75,7 @@ class ZarrReader(ArrayReader):
         arrays = dict(self._arrays())
         with self._errors(name):
             meta = arrays[name]
-            check_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
+            check_reader_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
             group = name.rpartition("/")[0]
             beside = [arrays.get(f"{group}/{d}".lstrip("/"), {"attributes": {}}) for d in _dims(meta) or ()]
             return ArrayAttributes(
@@ -190,7 +190,7 @@ class ZarrReader(ArrayReader):
 
 
 def _library() -> Any:
-    return import_optional("zarr", "reading Zarr", "zarr", "zarr")
+    return import_reader_library("zarr", "reading Zarr", "zarr", "zarr")
 
 
 def is_zarr_store(path: Path) -> bool:
@@ -225,7 +225,7 @@ def _problem(meta: Mapping[str, Any]) -> str | None:
         dtype = np.dtype(_dtype(meta))
     except (TypeError, ValueError):
         return f"is of type {printable_name(str(_dtype(meta)))}, not real numbers"
-    if (problem := movie_array_problem(dtype, meta["shape"])) is not None:
+    if (problem := reader_array_problem(dtype, meta["shape"])) is not None:
         return problem
     codecs = [*(meta.get("codecs") or ()), *(meta.get("filters") or ()), meta.get("compressor") or "bytes"]
     if unknown := sorted({name for name in _codec_names(codecs) if name.removeprefix("numcodecs.") not in CODECS.split()}):

@@ -29,7 +29,7 @@ def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int]) -> h
     return group.create_dataset(name, tuple(shape), FLOAT, dcpl=hdf5_contiguous_properties(), track_times=False)
 
 
-def hdf5_offsets(path: Path, names: Iterable[str]) -> list[int]:
+def offsets_in_written_hdf5(path: Path, names: Iterable[str]) -> list[int]:
     """Return the byte offset of the pixels of each named array in a closed HDF5 file."""
     with h5py.File(path, "r") as file:
         return [int(file[name].id.get_offset()) for name in names]
@@ -63,7 +63,7 @@ class HDF5Writer(ContiguousWriter):
                 dataset = create_hdf5_dataset(file, name, template.array_shape)
                 _set(dataset, template.attrs_of(i))
                 _attach(dataset, template.dims or (), scales)
-        return hdf5_offsets(path, template.names)
+        return offsets_in_written_hdf5(path, template.names)
 
 
 def _attach(dataset: h5py.Dataset, dims: Iterable[str], scales: Mapping[str, list[h5py.Dataset]]) -> None:

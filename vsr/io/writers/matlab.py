@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from vsr.io.writers.contiguous import ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, hdf5_offsets
+from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, offsets_in_written_hdf5
 from vsr.io.writers.template import OutputTemplate
 
 HEADER = 512  # bytes before the HDF5 file
@@ -49,7 +49,7 @@ class MatlabWriter(ContiguousWriter):
                 dataset.attrs["MATLAB_class"] = np.bytes_("double")
         with path.open("r+b") as raw:
             raw.write(TEXT.ljust(116) + bytes(8) + b"\x00\x02IM")
-        return hdf5_offsets(path, template.names)
+        return offsets_in_written_hdf5(path, template.names)
 
 
 def _identifier(name: str, taken: set[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, hdf5_offsets
+from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, offsets_in_written_hdf5
 from vsr.io.writers.template import OutputTemplate
 
 
@@ -46,7 +46,7 @@ class NetCDFWriter(ContiguousWriter):
             for i, name in enumerate(template.names):
                 options = {"dtype": FLOAT, "fillvalue": np.float32(np.nan), "dcpl": hdf5_contiguous_properties()}
                 _variable(file, name, template.dims or (), template.attrs_of(i), **options)
-        return hdf5_offsets(path, template.names)
+        return offsets_in_written_hdf5(path, template.names)
 
 
 def _variable(file: Any, path: str, dims: tuple[str, ...], attrs: Mapping[str, Any], **options: Any) -> None:

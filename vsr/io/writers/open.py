@@ -1,4 +1,4 @@
-"""Functions that open outputs: array files (`open_array_sink`), videos and pictures (`open_stream_pair`)."""
+"""Functions that open outputs: array files (`open_array_sink`), videos and pictures (`open_writer_pair`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vsr.io.writers.template import OutputTemplate
 if TYPE_CHECKING:
     from vsr.io.writers.video.source import Source
 
-__all__ = ["OutputTemplate", "open_array_sink", "open_stream_pair"]
+__all__ = ["OutputTemplate", "open_array_sink", "open_writer_pair"]
 
 
 def open_array_sink(path: Path, template: OutputTemplate, *, identity: Mapping[str, Any], overwrite: bool = False) -> Sink:
@@ -45,7 +45,7 @@ def open_array_sink(path: Path, template: OutputTemplate, *, identity: Mapping[s
     return writer.sink(OutputProgress(path, whole, overwrite=overwrite, folder=writer.folder), template)
 
 
-def open_stream_pair(
+def open_writer_pair(
     input: Path,
     output: Path,
     *,

@@ -228,7 +228,7 @@ def open_picture_pair(
     overwrite: bool = False,
     frames: int | None = None,
 ) -> tuple[PictureSource, PictureSink]:
-    """Open source and sink as `open_stream_pair` does. In a folder, TIFF files keep their names; others get the suffix .png."""
+    """Open source and sink as `open_writer_pair` does. In a folder, TIFF files keep their names; others get the suffix .png."""
     folder = input.is_dir()
     if not input.exists():
         raise UserError(f"{input}: no such file or folder; type input=PATH")

@@ -83,7 +83,7 @@ def adapt_weights(
             the number of channels, outputs are repeated. Otherwise the leading common filters and channels are copied. Several
             PReLU slopes become one by their mean. Kernels of another size or scale get the status "fresh", not "refused".
         names: Target name -> source name, where the names differ.
-        transposed: Target names of kernels of transposed convolutions; see `transposed_kernel_names`.
+        transposed: Target names of kernels of transposed convolutions; see `adapted_transposed_kernels`.
         scales: (scale of the source, scale of the target). If the scales differ, transposed convolutions and layers before a
             pixel shuffle (recognised by scale**2 outputs per channel) do not fit.
 
@@ -109,13 +109,13 @@ def adapt_weights(
     return values, rows
 
 
-def transposed_kernel_names(network: nn.Module) -> frozenset[str]:
+def adapted_transposed_kernels(network: nn.Module) -> frozenset[str]:
     """Return the names of all kernels of transposed convolutions; the first axis of such a kernel is the input channels."""
     kinds = (nn.ConvTranspose2d, nn.ConvTranspose3d)
     return frozenset(f"{name}.weight" for name, module in network.named_modules() if isinstance(module, kinds))
 
 
-def rename_authors_tensors(
+def adapt_authors_tensors(
     network: nn.Module, weights: AuthorsWeights, *, layers: int | None = None, key: str = "init"
 ) -> dict[str, Tensor]:
     """Return the tensors of a released SRCNN or FSRCNN under the names of a network, as a source for `adapt_weights`.
@@ -158,7 +158,7 @@ def rename_authors_tensors(
     return source
 
 
-def authors_names(network: nn.Module) -> dict[str, str]:
+def adapted_authors_names(network: nn.Module) -> dict[str, str]:
     """Map a network's tensor names to the names in a released SRCNN or FSRCNN file, as `vsr weights FILE` prints them."""
     found: dict[str, str] = {}
     for layer, (convolution, activation) in _places(network).items():
@@ -167,7 +167,7 @@ def authors_names(network: nn.Module) -> dict[str, str]:
     return found
 
 
-def match_layers_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
+def adapt_layers_by_role(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
     """Match the tensors of two FSRCNN networks of different depth by the role of their layers.
 
     Layer numbers alone would match the expanding layer of one network with a mapping layer of a deeper network.

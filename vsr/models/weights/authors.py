@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vsr.errors import UserError
+from vsr.models.parameter_names import printable_parameter_name
 from vsr.system.matlab5 import DAMAGE, Matrix, list_matlab5_matrices, read_matlab5_entries, read_matlab5_numbers
 
 MAX_BYTES = 2**26  # limit of a file and of an unpacked variable; the authors' largest file unpacks to half a megabyte
@@ -95,11 +96,6 @@ def read_authors_weights(path: str | Path) -> AuthorsWeights:
     raise UserError(
         f"{path}: has neither weights_conv1 (SRCNN) nor weights_conv (FSRCNN) but {_listed(variables) or 'no variable'}; {ADVICE}"
     )
-
-
-def printable_weight_name(name: str) -> str:
-    """Return the first 100 characters of a name from a file, escaped if one of them cannot be printed."""
-    return name[:100] if name[:100].isprintable() else ascii(name[:100])
 
 
 # --- the two networks -----------------------------------------------------------------------------------------------------
@@ -214,7 +210,7 @@ def _sizes(values: np.ndarray) -> str:
 
 
 def _listed(variables: dict[str, Value]) -> str:
-    return ", ".join(map(printable_weight_name, list(variables)[:8])) + (", ..." if len(variables) > 8 else "")
+    return ", ".join(map(printable_parameter_name, list(variables)[:8])) + (", ..." if len(variables) > 8 else "")
 
 
 # --- the file -------------------------------------------------------------------------------------------------------------
@@ -238,9 +234,9 @@ def _read_variables(path: Path) -> dict[str, Value]:
     try:
         for matrix in list_matlab5_matrices(path):
             if matrix.name in found:
-                raise ValueError(f"{printable_weight_name(matrix.name)} occurs twice")
+                raise ValueError(f"{printable_parameter_name(matrix.name)} occurs twice")
             if matrix.size > MAX_BYTES:
-                raise ValueError(f"{printable_weight_name(matrix.name)} is too large, {matrix.size} bytes")
+                raise ValueError(f"{printable_parameter_name(matrix.name)} is too large, {matrix.size} bytes")
             found[matrix.name] = _read_value(path, matrix)
     except DAMAGE as error:
         raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error

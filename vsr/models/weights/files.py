@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vsr.errors import UserError
-from vsr.models.weights.authors import printable_weight_name, read_authors_weights
+from vsr.models.parameter_names import printable_parameter_name
+from vsr.models.weights.authors import read_authors_weights
 from vsr.system.files import check_checksum
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
@@ -79,7 +80,7 @@ def read_weight_file(path: str | Path) -> WeightFile:
         raise UserError(f"{path}: holds no tensor")
     for name, tensor in file.tensors.items():
         if (problem := _problem(tensor)) is not None:
-            raise UserError(f"{path}: {printable_weight_name(name)} {problem}; it is of no use as weights")
+            raise UserError(f"{path}: {printable_parameter_name(name)} {problem}; it is of no use as weights")
     return file
 
 
@@ -93,14 +94,14 @@ def describe_weight_file(path: str | Path) -> str:
         file, known = WeightFile("weights of the authors (MATLAB 5)", tensors, {}), weights.architecture
     else:
         file = read_weight_file(path)
-        known = recognise_architecture(file.tensors) or "not recognised"
+        known = architecture_in_weight_file(file.tensors) or "not recognised"
     numbers = sum(tensor.numel() for tensor in file.tensors.values())
     facts = {"kind": file.kind, "architecture": known, **file.facts, "tensors": f"{len(file.tensors)} with {numbers:,} numbers"}
     rows = [("tensor", "shape", "dtype", "mean", "std")]
     for name, tensor in file.tensors.items():
         std, mean = (f"{x.item():.4g}" for x in torch.std_mean(tensor.double(), correction=0))
         shape = "x".join(map(str, tensor.shape)) or "1"
-        rows.append((printable_weight_name(name), shape, str(tensor.dtype).removeprefix("torch."), mean, std))
+        rows.append((printable_parameter_name(name), shape, str(tensor.dtype).removeprefix("torch."), mean, std))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [str(path), *(f"  {key:<14}{value}" for key, value in facts.items()), ""]
     for row in rows:
@@ -111,10 +112,12 @@ def describe_weight_file(path: str | Path) -> str:
     return "\n".join(lines)
 
 
-def recognise_architecture(tensors: Mapping[str, Tensor]) -> str | None:
+def architecture_in_weight_file(tensors: Mapping[str, Tensor]) -> str | None:
     """Return the architecture of an SRCNN or FSRCNN by the names and shapes of its tensors; None if it is not recognised."""
     if {"mean", "std", "rms"} <= tensors.keys():
-        inner = recognise_architecture({name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)})
+        inner = architecture_in_weight_file(
+            {name.removeprefix(PREFIX): t for name, t in tensors.items() if name.startswith(PREFIX)}
+        )
         return inner and f"{inner}, standardized residual"
     sizes = {name.removesuffix(".weight"): tuple(t.shape) for name, t in tensors.items() if t.ndim == 4}
     features = [f"features.{2 * i}" for i in range(sum(name.startswith("features.") for name in sizes))]
@@ -136,9 +139,9 @@ def verify_weight_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as container:
         for entry in container.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise zipfile.BadZipFile(f"packed entry {printable_weight_name(entry.filename)}")
+                raise zipfile.BadZipFile(f"packed entry {printable_parameter_name(entry.filename)}")
         if (bad := container.testzip()) is not None:
-            raise zipfile.BadZipFile(f"wrong CRC in {printable_weight_name(bad)}")
+            raise zipfile.BadZipFile(f"wrong CRC in {printable_parameter_name(bad)}")
 
 
 def _head(path: Path) -> bytes:
@@ -165,7 +168,7 @@ def _read_zip(path: Path) -> WeightFile:
         ) from error
     except Exception as error:  # zipfile and torch raise errors of many kinds on damaged files
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: not a file of torch, or damaged ({printable_weight_name(detail)}); {ADVICE}") from error
+        raise UserError(f"{path}: not a file of torch, or damaged ({printable_parameter_name(detail)}); {ADVICE}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors; {ADVICE}")
     if not isinstance(content.get("state_dict"), dict):
@@ -184,11 +187,13 @@ def _read_safetensors(path: Path) -> WeightFile:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
         tensors = dict(sorted(load_file(path, device="cpu").items(), key=_natural))
-        facts = {fact: printable_weight_name(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said}
+        facts = {
+            fact: printable_parameter_name(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said
+        }
         return WeightFile("safetensors", tensors, facts)
     except Exception as error:  # SafetensorError, and errors of torch for unknown types
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: not a safetensors file, or damaged ({printable_weight_name(detail)}); {ADVICE}") from error
+        raise UserError(f"{path}: not a safetensors file, or damaged ({printable_parameter_name(detail)}); {ADVICE}") from error
 
 
 def _natural(item: tuple[str, Tensor]) -> list[tuple[int, str]]:
@@ -201,15 +206,17 @@ def _tensors(path: Path, content: dict[Any, Any]) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str):
             raise UserError(
-                f"{path}: has tensors under {printable_weight_name(str(name))}, which is not a name; save a state dict"
+                f"{path}: has tensors under {printable_parameter_name(str(name))}, which is not a name; save a state dict"
             )
         if not isinstance(value, Tensor):
             what = type(value).__name__
-            raise UserError(f"{path}: {printable_weight_name(name)} is of type {what}, not a tensor; save the state dict alone")
+            raise UserError(
+                f"{path}: {printable_parameter_name(name)} is of type {what}, not a tensor; save the state dict alone"
+            )
     return {name: tensor.detach() for name, tensor in content.items()}
 
 
-def tensor_form_problem(tensor: Tensor) -> str | None:
+def weight_file_tensor_problem(tensor: Tensor) -> str | None:
     """Return the reason why a tensor does not hold real values in memory; None for a plain tensor."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
         return "is sparse, quantized, nested or without data, not a plain tensor"
@@ -223,7 +230,7 @@ def tensor_form_problem(tensor: Tensor) -> str | None:
 
 def _problem(tensor: Tensor) -> str | None:
     """Return the reason why a tensor cannot be used as weights; None for a usable tensor."""
-    if (problem := tensor_form_problem(tensor)) is not None:
+    if (problem := weight_file_tensor_problem(tensor)) is not None:
         return problem
     if tensor.numel() == 0:
         return "is empty"
@@ -247,7 +254,7 @@ def _facts(content: dict[str, Any]) -> dict[str, str]:
     if found["epochs"] is not None and isinstance(epoch, int):
         # Lightning counts epochs from zero; a checkpoint without a step belongs to no epoch.
         found["epochs"] = f"{epoch + (found['steps'] not in (None, '0'))} of {found['epochs']}"
-    return {key: printable_weight_name(text) for key, text in found.items() if text is not None}
+    return {key: printable_parameter_name(text) for key, text in found.items() if text is not None}
 
 
 def _plain(value: Any, *keys: str) -> str | None:

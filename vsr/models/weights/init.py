@@ -14,10 +14,17 @@ from typing import Protocol
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
-from vsr.models.parameter_names import canonical_parameter_name, is_parameter_within, require_parameters
-from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import Inflate, authors_names, match_layers_by_role, rename_authors_tensors
-from vsr.models.weights.authors import printable_weight_name, read_authors_weights
+from vsr.models.parameter_names import (
+    canonical_parameter_name,
+    is_parameter_within,
+    last_layer_names,
+    parameters_by_name,
+    printable_parameter_name,
+    require_parameters,
+)
+from vsr.models.residual import StandardizedResidual, unwrap_residual
+from vsr.models.weights.adapt import Inflate, adapt_authors_tensors, adapt_layers_by_role, adapted_authors_names
+from vsr.models.weights.authors import read_authors_weights
 from vsr.models.weights.files import OWN, WeightFile, read_weight_file
 from vsr.models.weights.report import WeightsReport, WeightsReportRow
 from vsr.models.weights.standardized import Frames, annotate_standardized_report, fold_standardization
@@ -25,13 +32,10 @@ from vsr.models.weights.transfer import (
     Mismatch,
     Part,
     TensorSource,
-    fitted_tensor_names,
-    last_layer_names,
-    network_parts,
-    parameters_by_name,
     select_transfer_target,
+    transfer_parts,
     transfer_tensors,
-    unwrap_network,
+    untransferred_tensor_names,
 )
 from vsr.recipe import Over
 
@@ -102,7 +106,7 @@ class Authors:
         """Load the weights and return the report. Raises UserError for a bad file, a network of another kind or a mismatch."""
         prefix, part = select_transfer_target(network, self.into, key)
         weights = read_authors_weights(self.path)
-        source = rename_authors_tensors(unwrap_network(part), weights, layers=self.layers, key=key)
+        source = adapt_authors_tensors(unwrap_residual(part), weights, layers=self.layers, key=key)
         left_out: dict[str, str] = {}
         if self.layers is None:
             left_out = {f"{prefix}{name}": "no such layer in the file" for name in parameters_by_name(part)}
@@ -117,7 +121,7 @@ class Authors:
             source = {name: tensor for name, tensor in source.items() if name not in last}
         named = re.search(r"x([234])\.mat$", self.path.name)
         scale = self.scale or (int(named[1]) if named else None)
-        names = authors_names(unwrap_network(part))
+        names = adapted_authors_names(unwrap_residual(part))
         takes = {f"{prefix}{name}": names[name] for name in source}
         tensors = {names[name]: tensor for name, tensor in source.items()}
         if isinstance(part, StandardizedResidual):
@@ -185,15 +189,17 @@ class Checkpoint:
         """Return the name in the file of each requested tensor, by the name in the network."""
         whole = any(name.startswith(("first.", "second.")) for name in names)
         if isinstance(network, Cascade) and self.into is None and (whole or isinstance(self.modules, dict)):
-            prefix, places = "", network_parts(network)
+            prefix, places = "", transfer_parts(network)
         else:
             prefix, part = select_transfer_target(network, self.into, key)
             places = {"": part}
-        skipped = fitted_tensor_names(network)
+        skipped = untransferred_tensor_names(network)
         own = [name[len(prefix) :] for name in parameters_by_name(network) if name.startswith(prefix) and name not in skipped]
         if isinstance(self.modules, dict):
             require_parameters(f"{key}.modules", self.modules, own)
-            require_parameters(f"{key}.modules (in {self.path.name})", self.modules.values(), map(printable_weight_name, names))
+            require_parameters(
+                f"{key}.modules (in {self.path.name})", self.modules.values(), map(printable_parameter_name, names)
+            )
             pairs = [
                 (name, ours, theirs) for name in own for ours, theirs in self.modules.items() if is_parameter_within(name, ours)
             ]
@@ -204,7 +210,7 @@ class Checkpoint:
         alike: dict[str, str] = {}
         for place, part in places.items():
             theirs = [name[len(place) :] for name in names if name.startswith(place)]
-            found = match_layers_by_role(unwrap_network(part), theirs)
+            found = adapt_layers_by_role(unwrap_residual(part), theirs)
             alike |= {place + ours: place + source if source else "" for ours, source in found.items()}
         return {prefix + name: alike.get(name, name) for name in own}
 
@@ -213,7 +219,7 @@ class Checkpoint:
     ) -> dict[str, str]:
         """Return the last layers whose output (frames, or residual over bicubic) differs from the file's, with the reason."""
         left_out: dict[str, str] = {}
-        for prefix, part in network_parts(network).items():
+        for prefix, part in transfer_parts(network).items():
             ours: Over = "bicubic" if isinstance(part, StandardizedResidual) else "none"
             for name in (f"{prefix}{name}" for name in last_layer_names(part)):
                 begin = takes.get(name, "").partition(".")[0] + "."

@@ -12,21 +12,14 @@ from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.models.base import Network
-from vsr.models.parameter_names import canonical_parameter_name
-from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import Inflate, transposed_kernel_names
+from vsr.models.parameter_names import canonical_parameter_name, parameters_by_name
+from vsr.models.residual import StandardizedResidual, unwrap_residual
+from vsr.models.weights.adapt import Inflate, adapted_transposed_kernels
 from vsr.models.weights.files import WeightFile, read_weight_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
 from vsr.models.weights.report import WeightsReport, WeightsReportRow
 from vsr.models.weights.standardized import Frames
-from vsr.models.weights.transfer import (
-    Mismatch,
-    Part,
-    fitted_tensor_names,
-    parameters_by_name,
-    select_transfer_target,
-    unwrap_network,
-)
+from vsr.models.weights.transfer import Mismatch, Part, select_transfer_target, untransferred_tensor_names
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +126,16 @@ class Pretrained:
                 f"{key}=pretrained: there are no weights of {other.network} for x{scale}; type {key}.scale={other.scale} "
                 f"{key}.mismatch=overlap to leave the layer that enlarges fresh (there are {listed})"
             )
-        what = f"called {self.name}" if self.name is not None else f"for the layers of this {type(unwrap_network(part)).__name__}"
+        what = (
+            f"called {self.name}" if self.name is not None else f"for the layers of this {type(unwrap_residual(part)).__name__}"
+        )
         raise UserError(f"{key}=pretrained: there are no weights {what}; type {key}=random, or {key}.name=NAME of {listed}")
 
 
 def _fits(part: Network, found: PretrainedFile) -> bool:
     """Return True if a file has the layers of this network, at any scale and number of channels (the files have one)."""
-    transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(part)}
-    never = fitted_tensor_names(part)
+    transposed = {canonical_parameter_name(name) for name in adapted_transposed_kernels(part)}
+    never = untransferred_tensor_names(part)
     own = {name: tensor.shape for name, tensor in parameters_by_name(part).items() if name not in never}
     for name, tensor in _named(read_weight_file(found.path).tensors).items():
         theirs = tensor.shape

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.linear import Linear
-from vsr.models.parameter_names import canonical_parameter_name
-from vsr.models.residual import StandardizedResidual
-from vsr.models.weights.adapt import AdaptedTensor, Inflate, adapt_weights, transposed_kernel_names
+from vsr.models.parameter_names import canonical_parameter_name, parameters_by_name
+from vsr.models.weights.adapt import AdaptedTensor, Inflate, adapt_weights, adapted_transposed_kernels
 from vsr.models.weights.report import FROM_ELSEWHERE, WeightsReport, WeightsReportRow
 
 Mismatch = Literal["refuse", "fresh", "overlap"]
@@ -43,12 +42,7 @@ class TensorSource:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def parameters_by_name(network: Network) -> dict[str, nn.Parameter]:
-    """Return the parameters of a network by name, without the prefix `network.` that wrappers add."""
-    return {canonical_parameter_name(name): tensor for name, tensor in network.named_parameters()}
-
-
-def network_parts(network: Network) -> dict[str, Network]:
+def transfer_parts(network: Network) -> dict[str, Network]:
     """Return the networks of a cascade by the prefix of their tensor names; a single network has the prefix ""."""
     return {"first.": network.first, "second.": network.second} if isinstance(network, Cascade) else {"": network}
 
@@ -67,25 +61,10 @@ def select_transfer_target(network: Network, into: Part | None, key: str) -> tup
     if isinstance(network, Cascade):
         if into is None:
             raise UserError(f"{key}.path: the file has one network, this one is made of two; type {key}.into=first or second")
-        return f"{into}.", network_parts(network)[f"{into}."]
+        return f"{into}.", transfer_parts(network)[f"{into}."]
     if into is not None:
         raise UserError(f"{key}.into={into}: for pipelines of two networks, and this is one; type {key}.into=null")
     return "", network
-
-
-def unwrap_network(network: Network) -> Network:
-    """Return the network without the standardized residual around it."""
-    return network.network if isinstance(network, StandardizedResidual) else network
-
-
-def last_layer_names(network: Network) -> list[str]:
-    """Return the tensor names of the last convolution and of all layers behind it, as in `parameters_by_name`."""
-    names = list(parameters_by_name(network))
-    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-    last = [f"{canonical_parameter_name(name)}.weight" for name, module in network.named_modules() if isinstance(module, kinds)][
-        -1:
-    ]
-    return names[names.index(last[0]) :] if last else []
 
 
 def transferred_value_masks(network: Network, drawn: Mapping[str, Tensor], report: WeightsReport) -> dict[str, Tensor]:
@@ -108,7 +87,7 @@ def transferred_value_masks(network: Network, drawn: Mapping[str, Tensor], repor
     return found
 
 
-def fitted_tensor_names(network: Network) -> set[str]:
+def untransferred_tensor_names(network: Network) -> set[str]:
     """Return the names of tensors that every run computes from its training frames and never loads from a file."""
     filters = [canonical_parameter_name(name) for name, module in network.named_modules() if isinstance(module, Linear)]
     return {".".join(filter(None, (name, kind))) for name in filters for kind in ("weight", "bias")}
@@ -128,9 +107,9 @@ def transfer_tensors(network: Network, supply: TensorSource, mismatch: Mismatch,
     Raises:
         UserError: If no tensor fits, or `mismatch` does not allow the outcome for a tensor. The network is then unchanged.
     """
-    own, never = parameters_by_name(network), fitted_tensor_names(network)
+    own, never = parameters_by_name(network), untransferred_tensor_names(network)
     takes = {name: source for name, source in supply.takes.items() if name not in never}
-    transposed = {canonical_parameter_name(name) for name in transposed_kernel_names(network)}
+    transposed = {canonical_parameter_name(name) for name in adapted_transposed_kernels(network)}
     values: dict[str, Tensor] = {}
     rows: dict[str, AdaptedTensor] = {}
     for scales, names in _by_scale(network, supply.scale, takes).items():

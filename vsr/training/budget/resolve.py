@@ -21,16 +21,16 @@ from vsr.errors import UserError, WriteError
 from vsr.system.files import replacing_file
 from vsr.system.ranks import current_rank
 from vsr.training.budget.plan import OVERTIME, StepRate, plan_budget
-from vsr.training.budget.step_time import epoch_ratios, measure_fit_rates, total_step_rate
+from vsr.training.budget.step_time import measure_fit_rates, step_time_epoch_ratios, total_step_rate
 from vsr.training.hardware import fastest_precision, hardware_placement
-from vsr.training.resume.state import RunState, config_differences
+from vsr.training.resume.state import RunState, resume_config_differences
 
 log = logging.getLogger(__name__)
 
 RESOLVED = {"precision", "epochs", "recipe.steps", "init.epochs", "patience"}
 
 
-def resolve_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[DictConfig, dict[str, Any]]:
+def resolve_budget_before_data(cfg: DictConfig, before: Mapping[str, Any]) -> tuple[DictConfig, dict[str, Any]]:
     """Resolve the settings that need no data: precision=auto, and the patience of a run with a budget.
 
     A resumed run takes the values in its plan.json. Only rank 0 calls this function and sends the result to the other ranks.
@@ -59,7 +59,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
     """Turn the time budget of a config into epochs and steps; a resumed run keeps the numbers in its plan.json.
 
     Args:
-        cfg: The config from `resolve_before_data`.
+        cfg: The config from `resolve_budget_before_data`.
         folder: The run's folder; plan.json is written there once the run begins.
         data: The data module; the time per step is measured on its frames.
         run_state: The state of the run in this process, with the content of plan.json so far.
@@ -80,7 +80,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
     if (
         found
         and current_rank() == 0
-        and not (run_state.resume and (folder / PLAN).exists() and read_budget_plan(folder) == found)
+        and not (run_state.resume and (folder / PLAN).exists() and read_resolved_budget(folder) == found)
     ):
         run_state.pending.append(lambda: _write(folder, found))
     if cfg.budget is not None:
@@ -90,7 +90,7 @@ def resolve_budget(cfg: DictConfig, folder: Path, data: SRDataModule, run_state:
 
 def _changed_keys(before: DictConfig, after: DictConfig) -> list[str]:
     plain: list[Any] = [OmegaConf.to_container(cfg, resolve=True) for cfg in (before, after)]
-    return [key for key, *_ in config_differences(*plain)]
+    return [key for key, *_ in resume_config_differences(*plain)]
 
 
 def _plan_of_run(cfg: DictConfig, rates: Mapping[str, StepRate], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _plan_of_run(cfg: DictConfig, rates: Mapping[str, StepRate], known: Mapping[
         return {"fits": {}, "settled": dict(known)}
     seconds = parse_duration(cfg.budget)
     whole = plan_budget(total_step_rate(cfg, rates), seconds)
-    epochs = {name: max(1, int(whole.epochs * ratio)) for name, ratio in epoch_ratios(cfg, rates).items()}
+    epochs = {name: max(1, int(whole.epochs * ratio)) for name, ratio in step_time_epoch_ratios(cfg, rates).items()}
     values: dict[str, Any] = {"epochs": epochs["whole"], "recipe.steps": whole.steps} if "whole" in epochs else {}
     if "first" in epochs:
         values["init.epochs"] = epochs["first"]
@@ -123,7 +123,7 @@ def _summary(budget: str, found: Mapping[str, Any]) -> str:
     return f"{budget}: {', '.join(parts)} of {found['steps']} steps, {each} ms per step (training alone, not data and tables)"
 
 
-def read_budget_plan(folder: Path) -> dict[str, Any]:
+def read_resolved_budget(folder: Path) -> dict[str, Any]:
     """Read plan.json in the folder of a run; return {} if the file is missing. Raises UserError if it cannot be read."""
     path = folder / PLAN
     try:

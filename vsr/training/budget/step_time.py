@@ -18,29 +18,29 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from vsr.config.overrides import with_overrides
-from vsr.config.resolved import scoring_window
+from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
 from vsr.models.cascade import Cascade
 from vsr.models.weights.init import TwoStage
 from vsr.system.ranks import compute_on_first_rank, current_rank
-from vsr.training.arithmetic import set_arithmetic, to_scoring_form, to_training_form
+from vsr.training.arithmetic import set_arithmetic, to_scoring_arithmetic, to_training_arithmetic
 from vsr.training.budget.plan import StepRate
 from vsr.training.build import build_data
 from vsr.training.callbacks import History
 from vsr.training.fit import (
+    fit_masks_of_stage,
+    fits_before_whole,
     prepare_fit,
     prepare_fit_module,
-    prepare_stage_fit,
+    prepare_fit_of_stage,
     quiet_fit_warnings,
-    stage_fit_masks,
-    stages_before_whole_fit,
 )
 from vsr.training.hardware import check_single_process_hardware, with_hardware_precision
 from vsr.training.loggers import SERVICES
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import PatientCheckpointIO
-from vsr.training.resume.state import CheckpointSaver, RunState, fit_or_resume, restore_resume_random_states, resume_random_states
+from vsr.training.resume.state import CheckpointSaver, RunState, restore_resume_random_states, resume_fit, resume_random_states
 from vsr.training.trainer import build_trainer
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def measure_fit_rates(
         module, found = start.module, {}
         if isinstance(start.start, TwoStage) and start.start.epochs > 0:
             assert isinstance(module.network, Cascade)
-            for name in stages_before_whole_fit(module.network):
-                stage = prepare_stage_fit(module, name, start.start)
-                found[name] = _fit_rate(cfg, data, stage, stage_fit_masks(start.masks, name), place / name, run_state)
+            for name in fits_before_whole(module.network):
+                stage = prepare_fit_of_stage(module, name, start.start)
+                found[name] = _fit_rate(cfg, data, stage, fit_masks_of_stage(start.masks, name), place / name, run_state)
                 module.network.first.requires_grad_(module.network.trains == "both")
         if cfg.epochs > 0 and module.trainable:
             found["whole"] = _fit_rate(cfg, data, module, start.masks, place / "whole", run_state)
@@ -154,15 +154,15 @@ def _fit_rate(
     trainer = build_trainer(cfg, place, module.recipe, 1, history, (clock,), saver, None, files)
     if trainer.progress_bar_callback is not None:
         trainer.progress_bar_callback.disable()
-    to_training_form(module.network, cfg)
-    fit_or_resume(trainer, module, data, saver, None)
+    to_training_arithmetic(module.network, cfg)
+    resume_fit(trainer, module, data, saver, None)
     module.tuning.release()
-    to_scoring_form(module.network)
+    to_scoring_arithmetic(module.network)
     module.recipe = recipe
     return clock.rate
 
 
-def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
+def step_time_epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
     """Return, by fit name, how many epochs each fit has for one epoch of the fit "whole".
 
     The ratio of a stage is init.epochs / epochs of the config. Without a fit "whole", all ratios are 1.
@@ -171,8 +171,8 @@ def epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[str, float]:
 
 
 def total_step_rate(cfg: DictConfig, found: Mapping[str, StepRate]) -> StepRate:
-    """Return the sum of the rates of all fits of a run, each weighted by its `epoch_ratios`."""
-    parts = epoch_ratios(cfg, found)
+    """Return the sum of the rates of all fits of a run, each weighted by its `step_time_epoch_ratios`."""
+    parts = step_time_epoch_ratios(cfg, found)
     return StepRate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 
 
@@ -187,7 +187,7 @@ def measure_step_rate_of_config(cfg: DictConfig) -> StepRate:
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
-    data.check_window(scoring_window(cfg))
+    data.check_window(resolved_window(cfg))
     return measure_step_rate(cfg, data)
 
 

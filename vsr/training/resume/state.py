@@ -178,7 +178,7 @@ def _settle(callback: ModelCheckpoint, state: dict[str, Any]) -> None:
         state[name] = here(state[name])
 
 
-def fit_or_resume(
+def resume_fit(
     trainer: L.Trainer, module: SRModule, data: L.LightningDataModule, saver: CheckpointSaver, source: Path | None
 ) -> None:
     """Run the Trainer's fit from the start, or from the checkpoint `source`. Raises Stopped after a signal."""
@@ -208,7 +208,7 @@ def check_same_resumed_run(path: Path, card: dict[str, Any], best: Path | None =
     if "resume" not in content:
         raise UserError(f"{path}: holds weights, not a run; type init=checkpoint weights={path} to start from them")
     saved = content["vsr"]
-    differing = config_differences(_filled(path, saved["config"]), _filled(path, card["config"]))
+    differing = resume_config_differences(_filled(path, saved["config"]), _filled(path, card["config"]))
     if differing:
         key, before, now = differing[0]
         raise UserError(
@@ -244,13 +244,13 @@ def _filled(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "recipe": asdict(recipe) | {"residual": recipe.over}}
 
 
-def config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+def resume_config_differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
     """Return (key, value before, value now) for each key in which two configs differ, except keys that may change on resuming."""
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys((*before, *now)):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
         if isinstance(a, dict) and isinstance(b, dict) and name != "logger":
-            found += config_differences(a, b, f"{name}.")
+            found += resume_config_differences(a, b, f"{name}.")
         elif a != b and (name.partition(".")[0] not in MAY_DIFFER or name.removeprefix("trainer.") in LEARNING):
             found.append((name, a, b))
     return found

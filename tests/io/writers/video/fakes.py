@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vsr.io.writers.open import open_stream_pair
+from vsr.io.writers.open import open_writer_pair
 
 Planes = list[np.ndarray]
 
@@ -145,7 +145,7 @@ def nearest(lr: np.ndarray, scale: int) -> np.ndarray:
 
 def enlarge(source: Path, target: Path, *, scale: int = 2, channels: str = "luma", block: int = 7, **options: Any) -> list[str]:
     """`source` through `nearest` to `target`; the notes."""
-    pair = open_stream_pair(source, target, scale=scale, channels=channels, identity={"network": "nearest"}, **options)  # type: ignore[arg-type]
+    pair = open_writer_pair(source, target, scale=scale, channels=channels, identity={"network": "nearest"}, **options)  # type: ignore[arg-type]
     lr, sink = pair
     with sink:
         for start, frames in lr.blocks(block, sink.done):

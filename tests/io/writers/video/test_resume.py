@@ -15,7 +15,7 @@ from tests.fakes import ROOT
 from tests.io.writers.video.fakes import decoded, enlarge, nearest, noise, packets, write
 from tests.processes import run_process
 from vsr.errors import UserError
-from vsr.io.writers.open import open_stream_pair
+from vsr.io.writers.open import open_writer_pair
 
 COUNT = 600  # small frames go 256 to a piece
 
@@ -25,12 +25,12 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.io.writers.video.fakes import nearest
 from vsr.errors import UserError
-from vsr.io.writers.open import open_stream_pair
+from vsr.io.writers.open import open_writer_pair
 
 source, target, stop, flush, limit = Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-lr, sink = open_stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
+lr, sink = open_writer_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
 print(sink.done, flush=True)
 try:
     for start, frames in lr.blocks(7, sink.done):
@@ -60,7 +60,7 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def half(source: Path, target: Path) -> None:
     """A run that ends within its second piece."""
-    lr, sink = open_stream_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
+    lr, sink = open_writer_pair(source, target, scale=2, channels="luma", identity={"network": "nearest"})
     with sink:
         for start, frames in lr.blocks(50):
             sink.write(start, nearest(frames, 2))
@@ -81,11 +81,11 @@ def test_a_killed_run_goes_on_and_gives_the_same_file(name: str, movie: Path, tm
     killed = child(movie, tmp_path / name, stop=300)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / name).exists()
-    _, sink = open_stream_pair(movie, tmp_path / name, scale=2, channels="luma", identity={"network": "nearest"})
+    _, sink = open_writer_pair(movie, tmp_path / name, scale=2, channels="luma", identity={"network": "nearest"})
     assert sink.done == 256
     sink.close()
     with pytest.raises(UserError, match=r"interrupted run with another network"):
-        open_stream_pair(movie, tmp_path / name, scale=2, channels="luma", identity={"network": "other"})
+        open_writer_pair(movie, tmp_path / name, scale=2, channels="luma", identity={"network": "other"})
     again = child(movie, tmp_path / name, stop=530)  # and once more
     assert (again.returncode, again.stdout.strip()) == (-signal.SIGKILL, "256")
     enlarge(movie, tmp_path / name, block=5)
@@ -106,8 +106,8 @@ def test_flush_keeps_lossless_frames_from_a_kill(movie: Path, tmp_path: Path) ->
 
 def test_a_movie_network_may_look_back_when_it_goes_on(movie: Path, tmp_path: Path) -> None:
     half(movie, tmp_path / "out.mkv")
-    lr, sink = open_stream_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={"network": "nearest"})
-    whole, _ = open_stream_pair(movie, tmp_path / "other.mkv", scale=2, channels="luma", identity={})
+    lr, sink = open_writer_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={"network": "nearest"})
+    whole, _ = open_writer_pair(movie, tmp_path / "other.mkv", scale=2, channels="luma", identity={})
     with sink, _:
         expected = {start + n: frame for start, block in whole.blocks(8) for n, frame in enumerate(block)}
         for start, block in lr.blocks(8, sink.done - 2):
@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_line_and_costs_no_finished_frame(limit: int, flush: 
     assert "out.mkv: the disk is full or a limit on file sizes is reached" in message
     assert ("90 frames are kept" in message) == bool(kept)
     assert not (tmp_path / "out.mkv").exists()
-    _, sink = open_stream_pair(noisy, tmp_path / "out.mkv", scale=2, channels="luma", identity={"network": "nearest"})
+    _, sink = open_writer_pair(noisy, tmp_path / "out.mkv", scale=2, channels="luma", identity={"network": "nearest"})
     sink.close()
     assert sink.done == kept
     enlarge(noisy, tmp_path / "out.mkv")
@@ -137,9 +137,9 @@ def test_a_full_disk_is_one_line_and_costs_no_finished_frame(limit: int, flush: 
 
 
 def test_two_runs_at_once_are_refused(movie: Path, tmp_path: Path) -> None:
-    _, sink = open_stream_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
+    _, sink = open_writer_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
     with sink, pytest.raises(UserError, match="another process is writing it"):
-        open_stream_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
+        open_writer_pair(movie, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
 
 
 def test_pieces_that_somebody_deleted_are_computed_again(movie: Path, tmp_path: Path) -> None:

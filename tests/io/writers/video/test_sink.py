@@ -14,7 +14,7 @@ import pytest
 
 from tests.io.writers.video.fakes import Planes, decoded, enlarge, flat, nearest, noise, packets, write
 from vsr.errors import UserError
-from vsr.io.writers.open import open_stream_pair
+from vsr.io.writers.open import open_writer_pair
 
 HEIGHT, WIDTH = 21, 35  # odd: chroma is rounded up
 
@@ -171,7 +171,7 @@ def test_colours_of_rgb_video_stay(pixels: str, name: str, channels: str, tmp_pa
 def test_colours_of_yuv_video_stay_through_an_rgb_network(colours: tuple[int, int, int, int], tmp_path: Path) -> None:
     codes = (120, 100, 150)
     source = write(tmp_path / "in.mkv", flat("yuv420p", 16, 24, 2, codes), "yuv420p", colours=colours)
-    lr, sink = open_stream_pair(source, tmp_path / "out.mkv", scale=2, channels="rgb", identity={})
+    lr, sink = open_writer_pair(source, tmp_path / "out.mkv", scale=2, channels="rgb", identity={})
     with sink:
         for start, block in lr.blocks(8):
             assert block.shape == (2, 3, 16, 24)
@@ -238,7 +238,7 @@ def test_reading_and_writing_in_threads_of_their_own(tmp_path: Path) -> None:
     frames = noise("yuv420p", 16, 24, 60)
     source = write(tmp_path / "in.mkv", frames, "yuv420p")
     enlarge(source, tmp_path / "plain.mkv")
-    lr, sink = open_stream_pair(source, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
+    lr, sink = open_writer_pair(source, tmp_path / "out.mkv", scale=2, channels="luma", identity={})
     read: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(2)
     ready: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(2)
 

@@ -33,7 +33,7 @@ DAMAGED = "the file is damaged, or was made to do that; fetch or write it again,
 _numbers = itertools.count()
 
 
-def run_in_child(path: Path, function: Callable[..., Any], *args: Any) -> Any:
+def run_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
     """Call `function(*args)` in the child process that parses files, and return the function's value.
 
     Args:
@@ -48,7 +48,7 @@ def run_in_child(path: Path, function: Callable[..., Any], *args: Any) -> Any:
     return _child().ask(path, "run", function, args)
 
 
-def stop_child() -> None:
+def stop_isolated_child() -> None:
     """Kill the child process that parses files, if it runs; the next file starts a new child."""
     if _current is not None:
         _current.stop()
@@ -66,11 +66,11 @@ class ChildObject:
         return ChildObject, (self.path, self._make[0], *self._make[1])
 
     def call(self, name: str, *args: Any) -> Any:
-        """Return the attribute `name`, or for a method the result of a call with `args`. Raise as `run_in_child` does."""
+        """Return the attribute `name`, or for a method the result of a call with `args`. Raise as `run_isolated` does."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
     def iterate(self, name: str, *args: Any) -> Iterator[Any]:
-        """Call the method `name` in the child and yield the items of its iterator. Raise the errors of `run_in_child`."""
+        """Call the method `name` in the child and yield the items of its iterator. Raise the errors of `run_isolated`."""
         asked, key = _child(), (os.getpid(), next(_numbers))
         asked.ask(self.path, "object", self._key, self._make, name, args, key)
         try:
@@ -103,11 +103,11 @@ class Child:
         self._send(sys.path)
 
     def ask(self, path: Path, *request: Any) -> Any:
-        """Send a request about the file `path` and return the value of the answer. Raise the errors of `run_in_child`."""
+        """Send a request about the file `path` and return the value of the answer. Raise the errors of `run_isolated`."""
         return self.answer(path, *request)[1]
 
     def answer(self, path: Path, *request: Any) -> tuple[str, Any]:
-        """Send a request; return ("value", value), or ("end", None) from an exhausted iterator. Raise as `run_in_child`."""
+        """Send a request; return ("value", value), or ("end", None) from an exhausted iterator. Raise as `run_isolated`."""
         with self._lock:
             kind, value = self._exchange(path, request)
         if kind == "memory":
@@ -237,4 +237,4 @@ def _forget_in_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_fork)
-atexit.register(stop_child)
+atexit.register(stop_isolated_child)

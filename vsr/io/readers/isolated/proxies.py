@@ -15,7 +15,7 @@ from vsr.io.readers.video_stream import MAX_PIXELS, VideoFacts, VideoFrame, Vide
 
 
 class IsolatedReader(ArrayReader):
-    """Proxy of an array reader that runs in the child process. Methods raise errors of the reader and of `run_in_child`."""
+    """Proxy of an array reader that runs in the child process. Methods raise errors of the reader and of `run_isolated`."""
 
     isolated = False
 
@@ -46,7 +46,7 @@ class IsolatedReader(ArrayReader):
 
 
 class IsolatedVideo:
-    """Proxy of a `VideoStream` in the child process: equal arguments, frames and errors, plus the errors of `run_in_child`."""
+    """Proxy of a `VideoStream` in the child process: equal arguments, frames and errors, plus the errors of `run_isolated`."""
 
     def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
         self.path, self.frames = Path(path), frames

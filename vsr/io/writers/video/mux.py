@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import UserError
-from vsr.io.readers.isolated.parent import run_in_child
+from vsr.io.readers.isolated.parent import run_isolated
 from vsr.io.writers.video.aspect import write_matroska_aspect
 from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, segment_errors_as_os, segment_packets
 
@@ -48,7 +48,7 @@ class Companions:
         self.path, self.encoding = path, encoding
         self.kept: list[int]
         self.notes: list[str]
-        self.kept, self.notes = run_in_child(path, _chosen, path, encoding, output, audio)
+        self.kept, self.notes = run_isolated(path, _chosen, path, encoding, output, audio)
 
 
 def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[list[int], list[str]]:
@@ -109,9 +109,9 @@ def mux_video(pieces: list[Path], companions: Companions, output: Path, comment:
 
     Raises:
         OSError: The disk refuses the file.
-        UserError: A file cannot be parsed (see `vsr.io.readers.isolated.parent.run_in_child`).
+        UserError: A file cannot be parsed (see `vsr.io.readers.isolated.parent.run_isolated`).
     """
-    return run_in_child(companions.path, _joined, pieces, companions, output, comment, stop)
+    return run_isolated(companions.path, _joined, pieces, companions, output, comment, stop)
 
 
 def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
