@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vsr.errors import UserError
 from vsr.io.readers.video import read_video_luma
-from vsr.system.files import file_sha256
+from vsr.system.checksums import file_sha256
 from vsr.system.progress import progress_bar
 
 SOURCE = "https://media.xiph.org/video/derf/y4m/"

@@ -17,7 +17,7 @@ from vsr.config.check import check_config
 from vsr.errors import UserError
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.weights.files import weight_file_tensor_problem
-from vsr.system.files import file_sha256
+from vsr.system.checksums import file_sha256
 from vsr.training.build import build_from_node, build_module, build_network
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint

@@ -13,14 +13,11 @@ from torch import nn
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
-from vsr.models.blocks import (
-    Activation,
-    build_activation,
-    check_block_sizes,
+from vsr.models.blocks import Activation, build_activation, check_block_sizes, init_block_he_normal_
+from vsr.models.deconvolution import (
     convolution_between_phases,
     deconvolution_as_phases,
     deconvolution_reach,
-    init_block_he_normal_,
     prelu_before_shuffle,
 )
 from vsr.types import HRFrames, LRFrames

@@ -18,7 +18,7 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.weights.authors import read_authors_weights
-from vsr.system.files import check_checksum
+from vsr.system.checksums import check_checksum
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
 OWN = "checkpoint of vsr"

@@ -22,15 +22,8 @@ from torch import Tensor
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError, WriteError
 from vsr.models.weights.files import verify_weight_zip
-from vsr.system.files import (
-    check_checksum,
-    checksum_file,
-    file_sha256,
-    remove_checksum,
-    replacing_file,
-    sync_folder,
-    write_checksum,
-)
+from vsr.system.checksums import check_checksum, checksum_file, file_sha256, remove_checksum, write_checksum
+from vsr.system.files import replacing_file, sync_folder
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 
