@@ -28,7 +28,7 @@ ROOT = CONF.parent
 NEEDED = re.compile(r"<(\w+)>")
 DIGITS = 10  # length of the digest in a folder's name
 PROCESS = "process.json"  # seconds of the whole process
-NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger")  # keys that do not change results
+NOT_OF_RESULTS = ("resume", "checkpoint_seconds", "checkpoint_steps", "logger", "plugins")  # keys that do not change results
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from vsr.version import __version__
         ("train epochs", "error: epochs: has no value; type epochs=VALUE"),
         ("train --config-dir nowhere", "error: --config-dir nowhere: no such folder"),
         ("train +trainer.max_epochs=3", "error: trainer.max_epochs: is decided by vsr; type epochs=N"),
-        ("train +trainer.gradient_clip_val=1", "error: trainer.gradient_clip_val: is decided by vsr; type recipe.clip=X"),
+        ("train +trainer.nosuch=1", "error: trainer.nosuch: unknown key"),
     ],
 )
 def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
@@ -42,6 +42,27 @@ def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
     assert done.returncode == (1 if "error" in said else 0)
     assert "vsr.errors" in loaded
     assert not loaded & {"torch", "numpy", "onnx"}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("train", ["model=srcnn", "scale=3", "name=mine", "hydra.run.dir=here"]),
+        ("evaluate", ["checkpoint=README.md", "data=phantom", "hydra.run.dir=here"]),
+        ("upscale", ["checkpoint=README.md", "input=README.md", "tile=8"]),
+    ],
+)
+def test_the_script_of_the_checkout_is_the_same_command(name: str, typed: list[str]) -> None:
+    fronts = ([f"{name}.py"], ["-m", "vsr", name])
+    composed, mistaken = (
+        [run_process([sys.executable, *front, *typed, *more], cwd=ROOT, capture_output=True, text=True) for front in fronts]
+        for more in (["--cfg", "job"], ["nosuch=1"])
+    )
+    assert composed[0].stdout == composed[1].stdout != ""
+    assert (
+        mistaken[0].stderr == mistaken[1].stderr == f"error: nosuch: unknown key{mistaken[0].stderr.partition('unknown key')[2]}"
+    )
+    assert [done.returncode for done in (*composed, *mistaken)] == [0, 0, 1, 1]
 
 
 def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ renamed class or module that a config may name needs a line here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 CURRENT = {  # beginning of a former dotted name -> beginning of the current name
@@ -22,7 +22,8 @@ CURRENT = {  # beginning of a former dotted name -> beginning of the current nam
     "vsr.init.pretrained.": "vsr.models.weights.pretrained.",
     "vsr.tune.": "vsr.training.finetune.",
     "vsr.callbacks.": "vsr.training.callbacks.",
-    "vsr.dashboard.": "vsr.training.loggers.",
+    "vsr.training.tensorboard.": "vsr.training.loggers.",
+    "vsr.dashboard.": "vsr.training.loggers.",  # after the line above: the first former name is used
     "vsr.nets.combined.Combined": "vsr.models.cascade.Cascade",
 }
 FORMER = {current: former for former, current in CURRENT.items()}
@@ -30,13 +31,16 @@ _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in a
 
 
 def with_current_targets(config: Any) -> Any:
-    """Return a copy of a config (a tree of plain values) in which every `_target_` has its current class name."""
-    return _renamed(config, CURRENT)
+    """Return a copy of a config (a tree of plain values) with the current class name in every `_target_`.
+
+    A single logger without a name, as in former configs, gets the name tensorboard.
+    """
+    return _renamed(config, CURRENT, lambda logger: {"tensorboard": logger} if "_target_" in logger else logger)
 
 
 def with_former_targets(config: Any) -> Any:
-    """Return a copy of a config (a tree of plain values) in which every `_target_` has its former class name."""
-    return _renamed(config, FORMER)
+    """Return a copy of a config (a tree of plain values) with the former class name in every `_target_`."""
+    return _renamed(config, FORMER, lambda logger: logger["tensorboard"] if logger.keys() == {"tensorboard"} else logger)
 
 
 def with_current_target(override: str) -> str:
@@ -44,12 +48,14 @@ def with_current_target(override: str) -> str:
     return _TYPED.sub(lambda match: match[1] + _rename(match[2], CURRENT), override)
 
 
-def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+def _renamed(node: Any, names: Mapping[str, str], change_logger: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
     if isinstance(node, dict):
+        if isinstance(node.get("logger"), dict):
+            node = node | {"logger": change_logger(node["logger"])}
         target = node.get("_target_")
         renamed = {"_target_": _rename(target, names)} if isinstance(target, str) else {}
-        return {key: _renamed(value, names) for key, value in node.items()} | renamed
-    return [_renamed(each, names) for each in node] if isinstance(node, list) else node
+        return {key: _renamed(value, names, change_logger) for key, value in node.items()} | renamed
+    return [_renamed(each, names, change_logger) for each in node] if isinstance(node, list) else node
 
 
 def _rename(target: str, names: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor
 from tests.fakes import ROOT
 from vsr.errors import UserError
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
+from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.weights.files import architecture_in_weight_file, describe_weight_file, read_weight_file, read_weight_tensors
@@ -195,6 +196,7 @@ def test_cards_of_any_content_are_shown_as_far_as_they_go(tmp_path: Path) -> Non
         (FSRCNNOriginal(scale=2), "FSRCNN(56,12,4)"),
         (FSRCNNOriginal(d=32, s=5, m=1, scale=2), "FSRCNN(32,5,1)"),
         (StandardizedResidual(SRCNN(act="relu", scale=2)), "SRCNN 9-1-5, standardized residual"),
+        (Plain(scale=2), None),
         (torch.nn.Conv2d(1, 2, 3), None),
         (StandardizedResidual(FSRCNN(scale=2)).network.features, None),
     ],

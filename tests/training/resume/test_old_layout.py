@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes import ROOT, compose_config, evaluate_here, train_here, upscale_here
 from vsr.config.check import check_config
-from vsr.config.old_targets import CURRENT, with_current_target, with_current_targets, with_former_targets
+from vsr.config.old_targets import with_current_target, with_current_targets, with_former_targets
 from vsr.config.run_record import expand_recorded_overrides, read_run_record
 from vsr.config.signatures import signature_parameters
 from vsr.errors import UserError
@@ -77,7 +77,15 @@ def test_every_former_target_is_a_class_of_today(old: str) -> None:
 def test_names_that_are_no_targets_stay() -> None:
     tree = {"name": "vsr.nets.fsrcnn", "_target_": None, "a": [1, "vsr.init.Random"], "b": {"_target_": "os.system"}}
     assert with_current_targets(tree) == tree
-    assert len(set(CURRENT.values())) == len(CURRENT)  # or no name before the move follows from the one of today
+
+
+@pytest.mark.parametrize("module", ["vsr.dashboard", "vsr.training.tensorboard"])
+def test_a_logger_without_a_name_is_tensorboard(module: str) -> None:
+    results = {"config": {"logger": {"_target_": f"{module}.Dashboard"}, "scale": 2}}
+    current = {"config": {"logger": {"tensorboard": {"_target_": "vsr.training.loggers.Dashboard"}}, "scale": 2}}
+    assert with_current_targets(results) == with_current_targets(current) == current
+    assert with_former_targets(current)["config"]["logger"] == {"_target_": "vsr.dashboard.Dashboard"}
+    assert with_current_targets({"logger": None}) == {"logger": None}
 
 
 def test_an_old_checkpoint_is_scored_as_it_was(tmp_path: Path) -> None:

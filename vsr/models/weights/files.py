@@ -122,7 +122,8 @@ def architecture_in_weight_file(tensors: Mapping[str, Tensor]) -> str | None:
     sizes = {name.removesuffix(".weight"): tuple(t.shape) for name, t in tensors.items() if t.ndim == 4}
     features = [f"features.{2 * i}" for i in range(sum(name.startswith("features.") for name in sizes))]
     layers = [f"body.{2 * i}" for i in range(len(sizes))]
-    if len(layers) >= 3 and sizes.keys() == set(layers):
+    # Plain, whose layers have the same names, ends with the channels of a pixel shuffle.
+    if len(layers) >= 3 and sizes.keys() == set(layers) and sizes[layers[-1]][0] == sizes[layers[0]][1]:
         return "SRCNN " + "-".join(str(sizes[layer][-1]) for layer in layers)
     if len(features) == 4 and sizes.keys() == {*features, "enlarge", "out"}:
         side = sizes["enlarge"][-1]
