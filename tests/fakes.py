@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.config.plugins import apply_plugins
 from vsr.config.schema import method_label, register_schemas
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,7 @@ def compose_config(script: str, overrides: list[str]) -> DictConfig:
     choice = dict(cfg.hydra.runtime.choices)
     for key in ("hydra",):
         del cfg._content[key]  # type: ignore[union-attr]
+    apply_plugins(cfg)
     if script == "train" and str(cfg._get_node("name")).startswith("${method:${hydra"):
         cfg.name = method_label(str(choice["model"]), cfg.consistency)
     return cfg

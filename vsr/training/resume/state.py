@@ -26,7 +26,7 @@ from vsr.training.resume.checkpoints import PatientCheckpointIO, read_checkpoint
 log = logging.getLogger(__name__)
 
 # Keys that may differ between the parts of a run: when it is saved, where it is shown, what it runs on.
-MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "trainer")
+MAY_DIFFER = ("checkpoint_seconds", "checkpoint_steps", "logger", "plugins", "trainer")
 # Keys of the Trainer that may not differ, because they change what is learned.
 LEARNING = ["accumulate_grad_batches", "limit_train_batches", "overfit_batches", "gradient_clip_val", "gradient_clip_algorithm"]
 GRACE = 5.0  # seconds that a validation may still take after a signal; the newest checkpoint is saved at its end
