@@ -28,6 +28,8 @@ from vsr.version import __version__
         ("train --epochs 3", "error: --epochs: unknown option; type epochs=3"),
         ("train lr=1e-3", "error: lr: unknown key; did you mean 'recipe.rate'?"),
         ("train model=FSRCNN", "error: model=FSRCNN: no such config; did you mean 'fsrcnn'?"),
+        ("train epochs=two", "error: epochs=two: must be a whole number"),
+        ("train data=small.npy", "error: data=small.npy: no such config; for a file type data=climate data.path=small.npy"),
         ("train epochs", "error: epochs: has no value; type epochs=VALUE"),
         ("train --config-dir nowhere", "error: --config-dir nowhere: no such folder"),
         ("train +trainer.max_epochs=3", "error: trainer.max_epochs: is decided by vsr; type epochs=N"),

@@ -63,7 +63,8 @@ def test_the_plugin_of_the_guide_trains_evaluates_upscales_and_resumes(
     script: Script, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = [*OWN, *TINY, "+callbacks.mine._target_=mypackage.callbacks.PrintRate", "hydra.run.dir=run"]
-    assert "rate " in _ended_well(script("train", OPEN, *own))
+    trained = _ended_well(script("train", OPEN, *own))
+    assert "rate " in trained
     best = here / "run" / "checkpoints" / "best.ckpt"
     results = json.loads((here / "run" / "results.json").read_text())
     assert [row["method"] for row in results["rows"]][-1] == "two_layers"
@@ -87,6 +88,7 @@ def test_the_plugin_of_the_guide_trains_evaluates_upscales_and_resumes(
         vsr.load(best)
     assert vsr.load(best, plugins=["mypackage"]).upscale(np.zeros((2, 8, 8), np.float32)).shape == (2, 16, 16)
 
+    assert f"next      vsr evaluate checkpoint=run/checkpoints/best.ckpt {OPEN}" in trained
     # A run that was stopped before its end: its record does not open the plugin again.
     (here / "run" / "results.json").unlink()
     _refused(script("train", "resume=run"), "the run uses plugins=[mypackage]; type plugins=[mypackage] again")
@@ -161,6 +163,10 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, script: Scrip
     [
         (["model=loss", "data=ramps"], "model._target_=mypackage.losses.LogCosh: must be a subclass of vsr.models.base.Network"),
         (["+metrics.psnr._target_=mypackage.scores.Bias"], "metrics.psnr: is a score of vsr; choose another name"),
+        (
+            ["+metrics.wrong._target_=mypackage.scores.Wrong"],
+            "metrics.wrong: better='lower' in its class; must be one of 'high', 'low'",
+        ),
         (["+metrics.bias._target_=mypackage.losses.LogCosh"], "must be a subclass of vsr.metrics.definitions.Definition"),
         (["model=broken", "data=ramps"], "mypackage.broken cannot be imported (ImportError: not today)"),
         (["model=without_reach", "data=ramps"], "model: mypackage.networks.WithoutReach has no attribute 'reach'"),
@@ -168,6 +174,8 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, script: Scrip
 )
 def test_classes_that_do_not_fit_are_refused(arguments: list[str], message: str, script: Script, here: Path) -> None:
     package = here / "mypackage"
+    with (package / "scores.py").open("a") as file:
+        file.write("\n\nclass Wrong(Bias):\n    better = property(lambda self: 'lower', lambda self, value: None)\n")
     (package / "broken.py").write_text("class Broken:\n    pass\nraise ImportError('not today')\n")
     (package / "conf" / "model" / "loss.yaml").write_text("_target_: mypackage.losses.LogCosh\n")
     (package / "conf" / "model" / "broken.yaml").write_text("_target_: mypackage.broken.Broken\n")

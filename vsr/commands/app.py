@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,6 +59,9 @@ def run_hydra_app(name: str, task: Task) -> None:
         task: Function that is called with the config and the output folder.
     """
     try:
+        if {"-sc", "--shell-completion"} & set(sys.argv[1:]):
+            with suppress(UserError):
+                take_plugins(os.environ.get("COMP_LINE", "").split())
         arguments = take_plugins(sys.argv[1:])
         if {"--help", "-h"} & set(arguments):
             print(_help(name))

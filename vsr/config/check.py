@@ -316,7 +316,7 @@ def _missing_file(path: Path) -> str:
         folder = folder.parent
     if folder != path.parent:
         return f"no such file (there is no folder {path.parent}; {folder} exists)"
-    names = [entry.name for entry in folder.iterdir()]
+    names = [entry.name for entry in folder.iterdir() if entry.suffix == path.suffix]
     return (
         f"no such file{error_suggestion(path.name, names) if names else ''}" if len(names) < 30 else f"no such file in {folder}"
     )

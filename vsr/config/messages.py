@@ -24,6 +24,9 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
     if several := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", str(error)):
         name, values = several.groups()
         return f"{name}={values}: more than one value; type -m to sweep over them, {name}=[{values}] for a list"
+    if wrong := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text, re.S):
+        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        return f"{wrong[3]}={wrong[1]}: must be {kinds.get(wrong[2], wrong[2])}"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
         return f"{group[1]}={group[2]}: no such config{error_suggestion(group[2], choices_with_plugins(group[1]))}"
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
@@ -46,6 +49,8 @@ def missing_choice_message() -> str | None:
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
         known = choices_with_plugins(group) if group else []
+        if group == "data" and known and choice not in known and (Path(choice).suffix or Path(choice).exists()):
+            return f"data={choice}: no such config; for a file type data=climate data.path={choice}"
         if known and choice not in known:
             return f"{group}={choice}: no such config{error_suggestion(choice, known)}"
     return None

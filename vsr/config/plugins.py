@@ -27,6 +27,7 @@ KEY = "plugins"
 CONFIG_DIR = ("--config-dir", "-cd")
 
 _opened: dict[str, Path] = {}  # name of a package or module -> its folder or file
+_typed: list[str] = []  # those of `_opened` that the command line names
 _config_folders: dict[Path, str] = {}  # folder of configs -> what named it, for messages
 
 
@@ -144,6 +145,7 @@ def take_plugins(arguments: Sequence[str]) -> list[str]:
         if equals and key.lstrip("+") == KEY:
             names = plugin_names(value)
             open_plugins(names)
+            _typed.extend(name for name in names if name not in _typed)
             argument = f"{KEY}=[{','.join(names)}]"
         found.append(argument)
     for value in split_plugin_folder(arguments)[0][1:]:
@@ -167,6 +169,11 @@ def split_plugin_folder(arguments: Sequence[str]) -> tuple[list[str], list[str]]
         else:
             raise UserError("--config-dir: needs a folder; type --config-dir FOLDER")
     return options, others
+
+
+def plugins_as_typed() -> str:
+    """Return the argument that opens the plugins of this command line again, with a space before it; empty without plugins."""
+    return f" plugins=[{','.join(_typed)}]" if _typed else ""
 
 
 def plugin_names(value: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +27,7 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.definitions import DEFINITIONS, Definition
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
@@ -81,8 +81,14 @@ def _metrics_of_plugins(nodes: Mapping[str, Any]) -> Iterator[None]:
         if not (OmegaConf.is_dict(node) and "_target_" in node):
             raise UserError(f"metrics.{name}={node}: names no class; type +metrics.{name}._target_=mypackage.MyScore")
     added = {name: build_from_node(f"metrics.{name}", node) for name, node in nodes.items()}
-    if missing := [name for name, one in added.items() if one.function is None]:
-        raise UserError(f"metrics.{missing[0]}: has no function; see docs/guides/plugins.md")
+    hints = get_type_hints(Definition)
+    for name, one in added.items():
+        if one.function is None:
+            raise UserError(f"metrics.{name}: has no function; see docs/guides/plugins.md")
+        for field in ("better", "group", "per", "needs"):
+            if getattr(one, field) not in (choices := get_args(hints[field])):
+                known = ", ".join(repr(choice) for choice in choices)
+                raise UserError(f"metrics.{name}: {field}={getattr(one, field)!r} in its class; must be one of {known}")
     DEFINITIONS.update(added)
     try:
         yield

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vsr.config.command_log import write_command_log
 from vsr.config.overrides import with_overrides
+from vsr.config.plugins import plugins_as_typed
 from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
@@ -105,9 +106,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json_file(folder / RESULTS, results)  # last: with it the run is finished
-    log.info(
-        "%s\n%s", training_report_table(rows), _closing(whole.history, folder, neighbours, "tensorboard" in (cfg.logger or {}))
-    )
+    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, neighbours))
     return results
 
 
@@ -205,7 +204,7 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Weig
     return "\n".join(lines)
 
 
-def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str, float], tensorboard: bool) -> str:
+def _closing(cfg: DictConfig, history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
     """Describe the scores of the first and the last epoch and the files of the run in lines of text for the log."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
@@ -215,13 +214,17 @@ def _closing(history: list[dict[str, float]], folder: Path, neighbours: dict[str
             for split in ("train", "val")
         )
         lines.append(f"epoch {found['epoch']:<4.0f}{scores}")
+    if 0 < (epochs := len(history) - 1) < cfg.epochs and cfg.patience is not None and cfg.budget is None:
+        lines.append(
+            f"stopped   after epoch {epochs} of {cfg.epochs}: no better {cfg.monitor} for patience={cfg.patience} epochs"
+        )
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
-    curves = f"; tensorboard --logdir {folder}" if tensorboard else ""
-    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}{curves}")
+    curves = f"; tensorboard --logdir {folder}" if "tensorboard" in (cfg.logger or {}) else ""
+    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}{curves}")
     return "\n".join(lines)
 
 

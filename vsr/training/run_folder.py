@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.check import check_config
 from vsr.config.duration import PLAN
 from vsr.config.old_targets import with_current_targets
+from vsr.config.plugins import plugins_as_typed
 from vsr.config.run_record import MODES, RECORD, RESULTS, run_record_folder, run_record_has_checkpoint
 from vsr.errors import UserError, WriteError
 from vsr.system.files import remove_unfinished_files
@@ -131,7 +132,7 @@ def _stopped(signum: int, folder: Path, run_state: RunState) -> str:
 
 def _command(folder: Path) -> str:
     """Return the command that resumes a run, as typed in a shell."""
-    return shlex.join(["vsr", "train", f"resume={run_folder_relative_to_cwd(folder)}"])
+    return shlex.join(["vsr", "train", f"resume={run_folder_relative_to_cwd(folder)}"]) + plugins_as_typed()
 
 
 def run_folder_relative_to_cwd(folder: Path) -> Path:
