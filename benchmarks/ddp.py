@@ -37,7 +37,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
@@ -93,7 +93,7 @@ def images_per_second(case: Case, processes: int) -> tuple[float, float]:
     """Train and return images per second of all processes together, and processor time over elapsed time of this process."""
     torch.manual_seed(0)
     hr = torch.rand(FRAMES, 1, SIZE, SIZE)
-    pair = LrHrPair(bicubic_down(hr, 2), hr)
+    pair = LrHrPair(resize_bicubic_down(hr, 2), hr)
     network = StandardizedResidual(FSRCNN(scale=2) if case.network == "fsrcnn" else SRNet3D(scale=2))
     recipe = Recipe(batch=case.batch, patch=case.patch, schedule="constant", frames=case.length)
     module = MODULES[network.kind](network, normalizer=Normalizer(0.0, 1.0), recipe=recipe, window=(0, 8, 8))

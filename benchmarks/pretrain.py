@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from vsr.config.monitor import monitor_is_maximised
 from vsr.data.datamodules.images import ImageDataModule
-from vsr.degradations.resize import resize_clips_up
+from vsr.degradations.resize import resize_clips_bicubic_up
 from vsr.geometry import crop
 from vsr.inference.export.function import describe_exported_function
 from vsr.inference.trained import read_trained
@@ -151,7 +151,7 @@ def psnr_per_picture(data: ImageDataModule, module: SRModule) -> dict[str, list[
         clip = pair.clip(0)
         lr, hr = module.normalizer(clip.lr), module.normalizer(clip.hr)
         made = {
-            "bicubic": resize_clips_up(lr, data.scale),
+            "bicubic": resize_clips_bicubic_up(lr, data.scale),
             "linear": module.reference(lr[:, :, 0]).unsqueeze(2),
             "network": module.predict_clip(clip),
         }

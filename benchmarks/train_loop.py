@@ -19,7 +19,7 @@ import torch
 
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.normalize import Normalizer
 from vsr.models.residual import StandardizedResidual
@@ -36,7 +36,7 @@ def make(steps: int) -> tuple[FrameSR, PatchLoader]:
     """Return a new module and a loader of random frames of the default size."""
     torch.manual_seed(0)
     hr = torch.rand(96, 1, 72, 72)
-    pair = LrHrPair(bicubic_down(hr, 2), hr)
+    pair = LrHrPair(resize_bicubic_down(hr, 2), hr)
     module = FrameSR(StandardizedResidual(FSRCNN(scale=2)), normalizer=Normalizer(0.0, 1.0), recipe=RECIPE, window=(0, 4, 4))
     module.prepare([(pair.lr, pair.hr, None)])
     loader = PatchLoader(

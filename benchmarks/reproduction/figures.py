@@ -14,7 +14,7 @@ from benchmarks.common.runs import SeededRun
 from benchmarks.reproduction.claims import interim_points
 from benchmarks.reproduction.report_values import TRAINED
 from benchmarks.reproduction.tables import ReportResults
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.inference.trained import read_trained
 from vsr.training.build import build_data
 
@@ -99,7 +99,7 @@ def panels(placed: Mapping[tuple[str, int], SeededRun], climate: Sequence[str], 
         if not shown:
             lr = module.normalizer(clip.lr)[:, :, module.network.context]
             enlarged = lr[0, 0].repeat_interleave(scale, 0).repeat_interleave(scale, 1)
-            shown |= {"LR": enlarged, "bicubic": bicubic_up(lr, scale)[0, 0]}
+            shown |= {"LR": enlarged, "bicubic": resize_bicubic_up(lr, scale)[0, 0]}
         _, y, x = module.network.geometry.margin
         made = truth.clone()  # the border that a network does not compute is shown without error
         made[y : truth.shape[0] - y, x : truth.shape[1] - x] = module.predict_clip(clip)[0, 0, 0]

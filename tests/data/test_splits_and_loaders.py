@@ -14,7 +14,7 @@ from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import FrameLoader, PatchLoader
 from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Split
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 
 
@@ -227,6 +227,6 @@ def test_degrading_whole_frames_differs_from_degrading_patches() -> None:
     """Why patches are cut from degraded frames: at a patch's border the kernel would miss its neighbours."""
     torch.manual_seed(0)
     hr = torch.rand(1, 1, 24, 24)
-    whole = bicubic_down(hr, 2)[..., 3:9, 3:9]
-    patch = bicubic_down(hr[..., 6:18, 6:18], 2)
+    whole = resize_bicubic_down(hr, 2)[..., 3:9, 3:9]
+    patch = resize_bicubic_down(hr[..., 6:18, 6:18], 2)
     assert (whole - patch).abs().max() > 0.01

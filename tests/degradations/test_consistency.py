@@ -20,7 +20,7 @@ from vsr.config.check import check_config
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
 from vsr.degradations.consistency import BackProjection, Projection, build_consistency, consistency_axis_matrix
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
@@ -89,7 +89,7 @@ def test_backprojection_comes_closer_with_every_step(degradation: Any, scale: in
     lr = degradation(torch.rand(1, 1, 13 * scale, 18 * scale, generator=torch.Generator().manual_seed(0)), scale)
     errors = []
     for steps in (1, 2, 4, 8):
-        found = BackProjection(partial(degradation, scale=scale), scale, steps)(bicubic_up(lr, scale), lr)
+        found = BackProjection(partial(degradation, scale=scale), scale, steps)(resize_bicubic_up(lr, scale), lr)
         errors.append(float((degradation(found, scale) - lr).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.5 * errors[0]
@@ -165,7 +165,7 @@ def test_evaluate_may_choose_another_consistency(runs: dict[str, Path], tmp_path
 @pytest.mark.parametrize("run", ["projection", "movie"])
 def test_tiles_and_blocks_agree_as_whole_frames_do(runs: dict[str, Path], tmp_path: Path, run: str) -> None:
     drawn = torch.randn(7, 1, 10, 12, generator=torch.Generator().manual_seed(0))
-    lr = bicubic_up(drawn, 4)[:, 0, :37, :45].numpy()
+    lr = resize_bicubic_up(drawn, 4)[:, 0, :37, :45].numpy()
     whole = vsr.load(best(runs[run]), tile=0).upscale(lr)
     spread = float(whole.std())
     np.testing.assert_allclose(vsr.load(best(runs[run]), tile=20).upscale(lr), whole, rtol=0, atol=1e-4 * spread)

@@ -22,7 +22,7 @@ from tests.fakes import choices, compose_config, moving_pattern
 from tests.processes import run_process
 from vsr.config.check import check_config
 from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.training.build import build_from_node
 
@@ -71,7 +71,7 @@ def test_subsample_is_slicing(scale: int, phase: int) -> None:
 
 
 def test_bicubic_is_that_of_resize() -> None:
-    assert torch.equal(Bicubic()(frames(), 3, bounds=(-1.0, 2.0), first=5), bicubic_down(frames(), 3))
+    assert torch.equal(Bicubic()(frames(), 3, bounds=(-1.0, 2.0), first=5), resize_bicubic_down(frames(), 3))
 
 
 @pytest.mark.parametrize("phase", [2, 3])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.degradations.resize import bicubic_down, bicubic_up, pad_symmetric
+from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
@@ -46,9 +46,9 @@ def test_equals_matlab(scale: int, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random(size)
     x = torch.from_numpy(image)[None, None]
     h, w = size
-    down = bicubic_down(x, scale)[0, 0].numpy()
+    down = resize_bicubic_down(x, scale)[0, 0].numpy()
     np.testing.assert_allclose(down, imresize(image, h // scale, w // scale), atol=1e-12)
-    up = bicubic_up(x, scale)[0, 0].numpy()
+    up = resize_bicubic_up(x, scale)[0, 0].numpy()
     np.testing.assert_allclose(up, imresize(image, h * scale, w * scale), atol=1e-12)
 
 
@@ -56,15 +56,15 @@ def test_equals_matlab(scale: int, size: tuple[int, int]) -> None:
 @given(scale=st.sampled_from([2, 3, 4]), h=st.integers(1, 9), w=st.integers(1, 9), level=st.floats(-100, 100))
 def test_constants_and_sizes_are_kept(scale: int, h: int, w: int, level: float) -> None:
     x = torch.full((1, 2, h, w), level, dtype=torch.float64)
-    up = bicubic_up(x, scale)
+    up = resize_bicubic_up(x, scale)
     assert up.shape == (1, 2, h * scale, w * scale)
     torch.testing.assert_close(up, torch.full_like(up, level), atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(bicubic_down(up, scale), x, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(resize_bicubic_down(up, scale), x, atol=1e-9, rtol=1e-9)
 
 
 def test_a_scale_that_does_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="15x16 is not divisible by 2"):
-        bicubic_down(torch.zeros(1, 1, 15, 16), 2)
+        resize_bicubic_down(torch.zeros(1, 1, 15, 16), 2)
 
 
 @given(h=st.integers(1, 7), w=st.integers(1, 7), n=st.integers(0, 20))

@@ -14,7 +14,7 @@ import torch
 
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here
 from vsr.degradations.consistency import Projection, is_consistency_separable
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
 
@@ -168,7 +168,7 @@ def test_scores_are_those_of_frames_on_disk(tmp_path: Path) -> None:
     rows = evaluate(tmp_path / "e", tmp_path / "run" / "checkpoints" / "best.ckpt")
     tested = torch.from_numpy(movie[14:]).unsqueeze(1)
     blocks = tested.unflatten(-1, (20, 2)).unflatten(-3, (16, 2)).mean((-1, -3))
-    error = (bicubic_up(blocks, 2) - tested)[..., 4:-4, 4:-4]
+    error = (resize_bicubic_up(blocks, 2) - tested)[..., 4:-4, 4:-4]
     row = of(rows, "bicubic", "test")
     assert row["rmse"] == pytest.approx(error.square().mean((1, 2, 3)).sqrt().mean().item(), rel=1e-4)
     assert row["max_error"] == pytest.approx(error.abs().amax((1, 2, 3)).mean().item(), rel=1e-4)

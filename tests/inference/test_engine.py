@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import at_scales, choices, compose_config, small
 from vsr.data.frames import LrHrPair, MemoryFrames
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.inference.engine import Engine, NonFiniteOutput
 from vsr.inference.options import UpscaleOptions
@@ -155,7 +155,7 @@ def test_gaps_stay_gaps_and_do_not_spread() -> None:
 def test_baselines_are_themselves_in_physical_units() -> None:
     lr = movie(2, 9, 11)
     found = whole(engine_of(module_of("bicubic", scale=3)), lr)
-    torch.testing.assert_close(found, bicubic_up(lr, 3), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, resize_bicubic_up(lr, 3), rtol=1e-5, atol=1e-5)
 
 
 def test_less_memory_means_smaller_tiles_and_blocks() -> None:

@@ -13,7 +13,7 @@ import torch
 
 import vsr
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.inference.out_of_distribution import MOST_DISAGREEMENT
 from vsr.inference.sources import VideoSource
@@ -62,7 +62,7 @@ def test_the_checkpoint_tells_how_well_validation_frames_agree(name: str, runs: 
     found = []
     for start, stop in frames.segments:
         lr = frames.read(start, stop).lr
-        again = bicubic_down(trained.upscale(lr[:, 0]).unsqueeze(1), 2)  # type: ignore[attr-defined]
+        again = resize_bicubic_down(trained.upscale(lr[:, 0]).unsqueeze(1), 2)  # type: ignore[attr-defined]
         inner = (..., slice(4, -4), slice(4, -4))  # where LR does not depend on the two pixels at the border
         error = again[inner] - lr[inner]
         centred = lr[inner] - lr[inner].mean((2, 3), keepdim=True)
@@ -74,14 +74,14 @@ def test_the_checkpoint_tells_how_well_validation_frames_agree(name: str, runs: 
 def test_both_numbers_are_what_they_are_by_hand(runs: Path) -> None:
     network, movie = vsr.load(best(runs, "plain")), torch.from_numpy(fields(frames=128))
     seen = movie[:16]  # of 128 frames
-    coarse = bicubic_down(seen.unsqueeze(1), 2)[:, 0]
+    coarse = resize_bicubic_down(seen.unsqueeze(1), 2)[:, 0]
     inner = (..., slice(4, -4), slice(4, -4))  # of LR: its outer 4 pixels, twice the outer 2 of the coarser frames
 
     def mse(by: Upscaler) -> float:
         return float((by.upscale(coarse)[inner] - seen[inner]).square().mean())
 
     filtered = vsr.load(best(runs, "linear"))  # fitted to the same frames
-    error, kept = bicubic_down(network.upscale(seen).unsqueeze(1), 2)[:, 0][inner] - seen[inner], seen[inner]
+    error, kept = resize_bicubic_down(network.upscale(seen).unsqueeze(1), 2)[:, 0][inner] - seen[inner], seen[inner]
     agreement = (error.square().mean((1, 2)) / (kept - kept.mean((1, 2), keepdim=True)).square().mean((1, 2))).sqrt().mean()
     found = network.ood_score(movie)
     assert found is not None

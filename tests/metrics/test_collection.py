@@ -15,13 +15,15 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import vsr.metrics.collection
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.geometry import crop
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
 
-DATA = DataProperties(scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: bicubic_down(hr, 2))
+DATA = DataProperties(
+    scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: resize_bicubic_down(hr, 2)
+)
 TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
 SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution"}
 VORTICITY = {"vorticity_rmse", "enstrophy"}
@@ -34,7 +36,7 @@ def movie(frames: int, seed: int, size: tuple[int, int] = (20, 24), channels: in
 
 
 def degraded(hr: Tensor) -> Tensor:
-    return bicubic_down(hr[0].transpose(0, 1), 2).transpose(0, 1)[None]
+    return resize_bicubic_down(hr[0].transpose(0, 1), 2).transpose(0, 1)[None]
 
 
 def scored(sr: Tensor, hr: Tensor, cuts: list[int] | None = None, data: DataProperties = DATA) -> MetricCollection:

@@ -13,7 +13,7 @@ from vsr.degradations.base import Degradation
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
 from vsr.degradations.compression import JPEG
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.metrics.collection import DataProperties, MetricCollection
 
@@ -86,7 +86,7 @@ def test_the_truth_is_consistent_and_another_picture_is_not(degradation: Degrada
     lr = degraded(truth, degradation, 4)
     assert scored(truth, lr, degradation, 4, window) == pytest.approx(0, abs=1e-5)
     assert (scored(other, lr, degradation, 4, window) > 0.5).all()
-    enlarged = bicubic_up(lr[0].transpose(0, 1), 4).transpose(0, 1)[None]
+    enlarged = resize_bicubic_up(lr[0].transpose(0, 1), 4).transpose(0, 1)[None]
     assert (scored(enlarged, lr, degradation, 4, window) < 0.9).all()
 
 

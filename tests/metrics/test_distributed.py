@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.processes import run_ranks
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.system.ranks import join_ranks, leave_ranks, wait_for_all_ranks
@@ -22,7 +22,9 @@ SHARES = [([0, 1], [2, 3, 4]), ([0, 1, 2, 3, 4], [])]  # each its half; one has 
 
 def metrics() -> MetricCollection:
     return MetricCollection(
-        DataProperties(scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: bicubic_down(hr, 2))
+        DataProperties(
+            scale=2, bounds=(0.0, 4.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: resize_bicubic_down(hr, 2)
+        )
     )
 
 
@@ -33,7 +35,7 @@ def score(metric: MetricCollection, number: int) -> None:
     mask = torch.ones_like(hr)
     if number == 4:
         mask[..., :5] = 0
-    lr: Tensor = bicubic_down(hr[0].transpose(0, 1), 2).transpose(0, 1)[None]
+    lr: Tensor = resize_bicubic_down(hr[0].transpose(0, 1), 2).transpose(0, 1)[None]
     for start in range(0, frames, 40):
         at = (slice(None), slice(None), slice(start, start + 40))
         metric.update(sr[at], hr[at], mask[at], lr=lr[at], follows=start > 0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.test_networks import build
-from vsr.degradations.resize import bicubic_down, bicubic_up, resize_clips_up
+from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up, resize_clips_bicubic_up
 from vsr.errors import UserError
 from vsr.models.base import Network, apply_network_to_clip
 from vsr.models.cascade import Cascade, Repacked
@@ -83,7 +83,7 @@ def test_kim_adds_to_the_middle_frame_or_leaves_that_to_the_wrapper() -> None:
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
     clip = torch.rand(2, 1, 7, 8, 8, dtype=torch.float64)
-    expected = resize_clips_up(clip[:, :, 2:5], 2)
+    expected = resize_clips_bicubic_up(clip[:, :, 2:5], 2)
     torch.testing.assert_close(network(clip), expected)
     torch.testing.assert_close(StandardizedResidual(network).double()(clip), expected)  # once, not twice
     assert not network.residual
@@ -154,12 +154,12 @@ def test_two_networks_of_one_kind_are_refused() -> None:
 def test_the_second_networks_units_are_those_of_what_the_first_leaves(order: str) -> None:
     torch.manual_seed(0)
     hr = torch.rand(12, 1, 16, 16, dtype=torch.float64)
-    lr = bicubic_down(hr, 2)
+    lr = resize_bicubic_down(hr, 2)
     first: Network = StandardizedResidual(FSRCNN(scale=2)) if order == "frames first" else StandardizedResidual(SRNet3D(scale=2))
     second: Network = StandardizedResidual(SRNet3D(scale=1) if order == "frames first" else SRCNN(scale=1))
     network = combined(first=first, second=second)
     network.prepare([(lr, hr, None)])
-    assert first.rms.item() == pytest.approx((hr - bicubic_up(lr, 2)).square().mean().sqrt().item())
+    assert first.rms.item() == pytest.approx((hr - resize_bicubic_up(lr, 2)).square().mean().sqrt().item())
     ends = [lr[:1]] * first.context, [lr[-1:]] * first.context
     clip = torch.cat([*ends[0], lr, *ends[1]]).transpose(0, 1).unsqueeze(0)
     interim = apply_network_to_clip(first, first.kind, clip)

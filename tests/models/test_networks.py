@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.fakes import at_scales, choices, compose_config, small
-from vsr.degradations.resize import bicubic_down, bicubic_up, pad_symmetric
+from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cost import count_parameters
@@ -179,7 +179,7 @@ def test_linear_filter_is_the_least_squares_solution() -> None:
     """Against numpy's lstsq on the same patches, built pixel by pixel."""
     rng = np.random.default_rng(0)
     hr = torch.from_numpy(rng.random((2, 1, 24, 18)))
-    lr = bicubic_down(hr, 3)
+    lr = resize_bicubic_down(hr, 3)
     network = Linear(size=3, scale=3).double()
     network.prepare([(lr, hr, None)])
     padded = np.pad(lr.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="symmetric")
@@ -201,14 +201,14 @@ def test_linear_filter_recovers_a_linear_law_and_beats_bicubic() -> None:
     hr = torch.randn(4, 2, 64, 64, dtype=torch.float64)
     for _ in range(3):
         hr = pad_symmetric(hr, 2).unfold(2, 5, 1).unfold(3, 5, 1).mean((-1, -2))
-    lr = bicubic_down(hr, 2)
+    lr = resize_bicubic_down(hr, 2)
     network = Linear(size=7, scale=2, channels=2).double()
     before = network(lr)
     torch.testing.assert_close(before, lr.repeat_interleave(2, 2).repeat_interleave(2, 3))  # nearest before prepare
     network.chunk = 1000  # several blocks of the normal equations
     network.prepare([(lr, hr, None)])
     ours = (network(lr) - hr).square().mean()
-    assert ours < 0.5 * (bicubic_up(lr, 2) - hr).square().mean()
+    assert ours < 0.5 * (resize_bicubic_up(lr, 2) - hr).square().mean()
 
 
 def test_masked_pixels_do_not_enter_fits() -> None:
@@ -218,7 +218,7 @@ def test_masked_pixels_do_not_enter_fits() -> None:
     mask[:, :, :, 10:] = 0
     spoilt = hr.clone()
     spoilt[:, :, :, 10:] = 7.0
-    lr = bicubic_down(hr, 2)
+    lr = resize_bicubic_down(hr, 2)
     for network in (Linear(size=3, scale=2).double(), StandardizedResidual(FSRCNN(scale=2)).double()):
         network.prepare([(lr, hr, mask)])
         clean = {name: value.clone() for name, value in network.state_dict().items()}
@@ -232,17 +232,17 @@ def test_masked_pixels_do_not_enter_fits() -> None:
 def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> None:
     torch.manual_seed(0)
     hr = torch.rand(40, 1, 16, 16, dtype=torch.float64) * 0.1 + 0.7
-    lr = bicubic_down(hr, 2)
+    lr = resize_bicubic_down(hr, 2)
     wrapped = StandardizedResidual(FSRCNN(scale=2)).double()
     wrapped.prepare([(lr[:7], hr[:7], None), (lr[7:], hr[7:], None)])
     assert wrapped.mean.item() == pytest.approx(lr.mean().item())
     assert wrapped.std.item() == pytest.approx(lr.std().item())
-    assert wrapped.rms.item() == pytest.approx((hr - bicubic_up(lr, 2)).square().mean().sqrt().item())
+    assert wrapped.rms.item() == pytest.approx((hr - resize_bicubic_up(lr, 2)).square().mean().sqrt().item())
     assert wrapped.error_unit is wrapped.rms
     with torch.no_grad():
         for parameter in wrapped.parameters():
             parameter.zero_()
-    torch.testing.assert_close(wrapped(lr), bicubic_up(lr, 2))
+    torch.testing.assert_close(wrapped(lr), resize_bicubic_up(lr, 2))
 
 
 @pytest.mark.parametrize(("said", "wrapped"), [(True, True), ("bicubic", True), (False, False), ("none", False)])

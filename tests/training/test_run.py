@@ -109,10 +109,10 @@ def test_the_table_is_the_mean_over_the_frames_of_the_window(tmp_path: Path) -> 
     results = train_here(tmp_path, [*QUICK, "model=bicubic", "window=[0,3,5]"])
     cfg = compose_config("train", [*QUICK, "model=bicubic"])
     data = build_data(cfg)
-    from vsr.degradations.resize import bicubic_up
+    from vsr.degradations.resize import resize_bicubic_up
 
     found = data.sets["unseen"]
-    error = ((bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
+    error = ((resize_bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
     row = next(r for r in results["rows"] if r["split"] == "unseen" and r["method"] == "bicubic")
     assert row["frames"] == 10
     assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10((error**2).mean((1, 2)))), abs=1e-4)

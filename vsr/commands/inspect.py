@@ -14,7 +14,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.open import Unspecified, open_listing, open_movie
-from vsr.io.readers.text import bytes_text, printable_name, shape_text
+from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 
@@ -224,12 +224,12 @@ def _draw_frames(frames: Frames, path: Path, title: str) -> None:
 def _array_contents(path: Path) -> list[str]:
     """Describe a file of arrays in lines of text: its format, every array, and its other content."""
     listing = open_listing(path)
-    size = f", {bytes_text(path.stat().st_size)}" if path.is_file() else ""
+    size = f", {printable_bytes(path.stat().st_size)}" if path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
     for found in listing.variables:
         dims = f"  ({', '.join(map(printable_name, found.dims))})" if found.dims else ""
         units = f"  [{printable_name(found.units)}]" if found.units else ""
-        lines.append(f"  {printable_name(found.name)}  {shape_text(found.shape)}  {found.dtype}{dims}{units}")
+        lines.append(f"  {printable_name(found.name)}  {printable_shape(found.shape)}  {found.dtype}{dims}{units}")
     return lines + [f"  {printable_name(name)}  {problem}" for name, problem in listing.refused.items()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -147,3 +148,12 @@ def override_text(value: Any) -> str:
     if isinstance(value, str) and not value.replace("_", "").isalnum():
         return "'" + value.replace("'", "\\'") + "'"
     return str(value)
+
+
+def value_as_typed(value: Any) -> str:
+    """Format a config value as a user would type it on the command line."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value if isinstance(value, str) else json.dumps(value)

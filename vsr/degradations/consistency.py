@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vsr.degradations.base import Degradation
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
@@ -76,7 +76,7 @@ class BackProjection:
     def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
         """Return SR frames (N, C, H, W) brought nearer to LR frames (N, C, h, w), all in the unit interval."""
         for _ in range(self.steps):
-            sr = sr + bicubic_up(lr - self.degrade(sr), self.scale)
+            sr = sr + resize_bicubic_up(lr - self.degrade(sr), self.scale)
         return sr
 
 
@@ -164,7 +164,7 @@ def apply_consistency(consistency: Consistency, sr: HRClips, lr: LRClips, margin
     (y, x), scale = margin, (sr.shape[-1] + 2 * margin[1]) // lr.shape[-1]
     with torch.autocast(sr.device.type, enabled=False):
         frames, seen = (clips.transpose(1, 2).flatten(0, 1).float() for clips in (sr, lr))
-        whole = bicubic_up(seen, scale) if y or x else frames
+        whole = resize_bicubic_up(seen, scale) if y or x else frames
         inner = ..., slice(y, whole.shape[-2] - y), slice(x, whole.shape[-1] - x)
         if y or x:
             whole[inner] = frames

@@ -33,7 +33,7 @@ def check_resize_divisible(hr: HRFrames, scale: int) -> tuple[int, int]:
     return height, width
 
 
-def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
+def resize_bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
     """Downscale frames (N, C, H, W) to (N, C, H/scale, W/scale). Raises ValueError if scale does not divide H and W."""
     height, width = check_resize_divisible(hr, scale)
     padded = pad_symmetric(hr, REACH * scale)
@@ -41,7 +41,7 @@ def bicubic_down(hr: HRFrames, scale: int) -> LRFrames:
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., REACH:-REACH, REACH:-REACH]
 
 
-def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
+def resize_bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
     """Upscale frames (N, C, h, w) to (N, C, h*scale, w*scale) by bicubic interpolation."""
     if scale == 1:
         return lr
@@ -52,7 +52,7 @@ def bicubic_up(lr: LRFrames, scale: int) -> HRFrames:
     return F.interpolate(padded, size=size, mode="bicubic", antialias=True)[..., cut:-cut, cut:-cut]
 
 
-def resize_clips_up(lr: LRClips, scale: int) -> HRClips:
+def resize_clips_bicubic_up(lr: LRClips, scale: int) -> HRClips:
     """Upscale every frame of clips (B, C, T, h, w) to (B, C, T, h*scale, w*scale) by bicubic interpolation."""
-    frames = bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
+    frames = resize_bicubic_up(lr.transpose(1, 2).flatten(0, 1), scale)
     return frames.unflatten(0, (lr.shape[0], lr.shape[2])).transpose(1, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 
 from vsr.degradations.base import Bounds
-from vsr.degradations.resize import bicubic_down, check_resize_divisible
+from vsr.degradations.resize import check_resize_divisible, resize_bicubic_down
 from vsr.errors import UserError
 from vsr.types import HRFrames, LRFrames
 
@@ -20,7 +20,7 @@ class Bicubic:
     temporal = False
 
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
-        return bicubic_down(hr, scale)
+        return resize_bicubic_down(hr, scale)
 
     def centred(self, scale: int) -> bool:
         """Return True, because each LR pixel lies in the middle of its block of HR pixels."""

@@ -120,7 +120,7 @@ def metric_frames(clips: Float[Tensor, "B C F H W"]) -> Float[Tensor, "N C H W"]
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-def fully_valid_frames(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
+def metric_valid_frames(mask: Float[Tensor, "B 1 F H W"] | None, clips: Float[Tensor, "B C F H W"]) -> Bool[Tensor, " N"]:
     """Return, for each frame of the clips, True if the mask is 1 at all of its pixels; without a mask, True for all frames."""
     if mask is None:
         return torch.ones(clips.shape[0] * clips.shape[2], dtype=torch.bool, device=clips.device)

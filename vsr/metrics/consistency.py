@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import pad_symmetric
-from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames, metric_ratio
+from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio, metric_valid_frames
 from vsr.types import HRClips, LRClips
 
 MIN_SIDE = 4  # LR pixels per side; smaller frames have no score
@@ -62,7 +62,7 @@ class ConsistencyScores(FrameMetric):
         error = degraded.double()[..., counted] - target
         centred = target - target.mean(-1, keepdim=True)
         scores = metric_ratio(error.square().mean((1, 2)), centred.square().mean((1, 2))).sqrt()
-        self.append_frames(scores[:, None], fully_valid_frames(mask, sr) & large)
+        self.append_frames(scores[:, None], metric_valid_frames(mask, sr) & large)
 
     def independent_pixels(self, sr: HRClips) -> Bool[Tensor, "h w"]:
         """Return True for each LR pixel that does not depend on HR pixels outside the window, for clips of the size of `sr`.

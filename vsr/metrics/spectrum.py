@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import FrameMetric, fully_valid_frames, metric_frames
+from vsr.metrics.base import FrameMetric, metric_frames, metric_valid_frames
 from vsr.metrics.definitions import functions_of_definitions
 from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, power_of_spectrum, rounded_power_ring
 from vsr.types import HRClips
@@ -45,7 +45,7 @@ class BandErrors(FrameMetric):
         share = torch.zeros(len(band), len(BANDS), dtype=torch.float64, device=hr.device)
         share.scatter_(1, band[:, None], modes.count.reshape(-1, 1))
         squares = energy.flatten(1) @ share / (height * width) ** 2
-        self.append_frames(self.range * squares.sqrt(), fully_valid_frames(mask, hr))
+        self.append_frames(self.range * squares.sqrt(), metric_valid_frames(mask, hr))
 
 
 class SpectrumScores(PowerMetric):
@@ -75,7 +75,7 @@ class SpectrumScores(PowerMetric):
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, hr.device)
         window = self._window(height, width, hr.device)
-        measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
+        measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for p, y, whole in zip(sr, hr, measured, strict=True):
             power = self._power(p.double(), y.double(), window, modes)
             if follows and self.has_rows("shapes"):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import TableMetric, fully_valid_frames
+from vsr.metrics.base import TableMetric, metric_valid_frames
 from vsr.metrics.definitions import MSE_FLOOR, functions_of_definitions
 from vsr.metrics.power import MODES, PowerMetric, PowerSums, power_of_spectrum
 from vsr.types import HRClips
@@ -85,7 +85,7 @@ class TemporalSpectrum(PowerMetric):
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
-        measured = fully_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
+        measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for i, whole in enumerate(measured):
             if follows and self._frames is not None:
                 self.replace_last_segment(self._add_frames(torch.cat([self._frames, clips[:, i]], dim=2)), whole)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch.nn.functional as F
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
+from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up
 from vsr.geometry import Geometry
 from vsr.models.base import Network
 from vsr.types import HRFrames, LRFrames
@@ -33,4 +33,4 @@ class Interpolation(Network):
             return F.interpolate(lr, scale_factor=self.scale, mode="nearest")
         if self.method == "bilinear":
             return F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return bicubic_up(lr, self.scale)
+        return resize_bicubic_up(lr, self.scale)

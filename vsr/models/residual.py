@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, resize_clips_up
+from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up, resize_clips_bicubic_up
 from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.types import TrainingFrames
@@ -48,9 +48,9 @@ class StandardizedResidual(Network):
 
     def _upscaled(self, lr: Tensor) -> Tensor:
         if self.kind == "frame":
-            return bicubic_up(lr, self.scale)
+            return resize_bicubic_up(lr, self.scale)
         lost, y, x = self.geometry.margin
-        return crop(resize_clips_up(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
+        return crop(resize_clips_bicubic_up(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
@@ -61,7 +61,7 @@ class StandardizedResidual(Network):
         errors, weights = 0.0, 0.0
         for lr, hr, mask in frames:
             for i in range(0, len(lr), 16):
-                squares = (hr[i : i + 16] - bicubic_up(lr[i : i + 16], self.scale)).square()
+                squares = (hr[i : i + 16] - resize_bicubic_up(lr[i : i + 16], self.scale)).square()
                 weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
                 errors += float((squares * weight).sum(dtype=torch.float64))
                 weights += float(weight.sum(dtype=torch.float64))

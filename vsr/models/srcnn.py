@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up
+from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up
 from vsr.errors import UserError
 from vsr.geometry import Geometry
 from vsr.models.base import Network
@@ -63,7 +63,7 @@ class SRCNN(Network):
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""
-        return self.body(bicubic_up(lr, self.scale))
+        return self.body(resize_bicubic_up(lr, self.scale))
 
 
 def _same(inputs: int, outputs: int, k: int) -> nn.Conv2d:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.degradations.resize import CUBIC_RADIUS, resize_clips_up
+from vsr.degradations.resize import CUBIC_RADIUS, resize_clips_bicubic_up
 from vsr.geometry import Geometry, crop
 from vsr.models.base import Network
 from vsr.models.blocks import Activation, build_activation, check_block_sizes, init_block_he_normal_
@@ -79,7 +79,7 @@ class SRNet3D(Network):
 
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - 4, H - 4, W - 4) of LR clips (B, C, T, h, w)."""
-        hr = resize_clips_up(lr, self.scale)
+        hr = resize_clips_bicubic_up(lr, self.scale)
         return srnet3d_windows(self.body, hr) if self.windows else self.body(hr)
 
 
@@ -121,7 +121,7 @@ class SRNet3DKim(Network):
         """Return the HR clips (B, C, T - 4, H, W) of LR clips (B, C, T, h, w)."""
         phases = srnet3d_windows(self.body, lr) if self.windows else self.body(lr)  # (B, C s s, T - 4, h, w)
         detail = F.pixel_shuffle(phases.transpose(1, 2), self.scale).transpose(1, 2)
-        return detail + resize_clips_up(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
+        return detail + resize_clips_bicubic_up(crop(lr, (REACH, 0, 0)), self.scale) if self.residual else detail
 
 
 def srnet3d_windows(body: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:

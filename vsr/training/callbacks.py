@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
-from vsr.degradations.resize import resize_clips_up
+from vsr.degradations.resize import resize_clips_bicubic_up
 from vsr.geometry import crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
@@ -240,7 +240,7 @@ def _panel(module: SRModule, clip: Clip) -> Tensor:
 
     low, high = middle(truth).min(), middle(truth).max()
     nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
-    frames = [middle(nearest), middle(resize_clips_up(lr, scale)), sr[:, :1, sr.shape[2] // 2], middle(truth)]
+    frames = [middle(nearest), middle(resize_clips_bicubic_up(lr, scale)), sr[:, :1, sr.shape[2] // 2], middle(truth)]
     shown = [(frame - low) / (high - low) for frame in frames]
     shown.append((frames[2] - frames[3]).abs() * 10 / (high - low))
     return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vsr.data.frames import Ends, FrameSet
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.metrics.motion import MOTION_SCORES
 from vsr.system.files import writing_file
@@ -54,7 +54,7 @@ def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name:
     assert module.reference is not None
     _, lost_y, lost_x = module.network.geometry.margin
     made = {
-        "bicubic": bicubic_up(unit_lr, frames.scale)[0, 0],
+        "bicubic": resize_bicubic_up(unit_lr, frames.scale)[0, 0],
         "linear": module.reference(unit_lr)[0, 0],
         # The border that the network does not give is shown without error.
         name: truth.clone(),

@@ -12,7 +12,7 @@ import torch
 from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.degradations import Bicubic
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.recipe import Recipe
 
@@ -43,7 +43,7 @@ def test_lr_is_the_degraded_whole_frame(tmp_path: Path) -> None:
         data = climate(tmp_path, scale=scale, recipe=Recipe(patch=4))
         data.setup()
         for found in data.sets.values():
-            torch.testing.assert_close(found.pair.lr, bicubic_down(found.pair.hr, scale))
+            torch.testing.assert_close(found.pair.lr, resize_bicubic_down(found.pair.hr, scale))
 
 
 def test_no_frame_is_in_two_splits(tmp_path: Path) -> None:

@@ -120,10 +120,10 @@ def test_land_is_refused_or_masked(tmp_path: Path) -> None:
     data.setup()
     pair = data.sets["test"].pair
     assert torch.isfinite(pair.hr).all()
-    from vsr.degradations.resize import bicubic_up
+    from vsr.degradations.resize import resize_bicubic_up
 
     low, high = data.bounds
-    error = ((bicubic_up(pair.lr, 2) - pair.hr) / (high - low))[:, 0, 4:-4, 4:-4].double().numpy()
+    error = ((resize_bicubic_up(pair.lr, 2) - pair.hr) / (high - low))[:, 0, 4:-4, 4:-4].double().numpy()
     sea = ~np.isnan(values[8:, 4:-4, 4:-4])
     row = next(row for row in results["rows"] if row["method"] == "bicubic")
     assert row["mae"] == pytest.approx(abs(error)[sea].mean(), rel=1e-4)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.data.simulation.phantom import BOUNDS, ELLIPSES, LARGEST_MOTION, render_phantom, render_phantom_movie
-from vsr.degradations.resize import bicubic_down, bicubic_up
+from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
 
 axes = st.floats(0.03, 0.4)
 places = st.floats(-0.5, 0.5)
@@ -146,7 +146,7 @@ def test_change_and_difficulty_at_the_defaults() -> None:
     assert 30 < change.mean() < 35
     assert change.min() > 26  # no jumps
     frames = torch.from_numpy(movie[::6])[:, None]
-    bicubic = bicubic_up(bicubic_down(frames, 2), 2)[:, 0].numpy()
+    bicubic = resize_bicubic_up(resize_bicubic_down(frames, 2), 2)[:, 0].numpy()
     assert 22 < psnr(bicubic, movie[::6]) < 28
 
 

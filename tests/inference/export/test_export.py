@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import vsr
 from tests.fakes import ROOT, choices, compose_config, small, train_here
 from vsr.__main__ import main
-from vsr.degradations.resize import bicubic_up, pad_symmetric
+from vsr.degradations.resize import pad_symmetric, resize_bicubic_up
 from vsr.errors import UserError
 from vsr.inference.export import operators
 from vsr.inference.export.checkpoint import export_checkpoint
@@ -167,7 +167,7 @@ def test_the_forms_are_the_functions_that_they_stand_in_for(scale: int, height: 
     frames = torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     weight = operators.exportable_cubic_phases(scale, torch.float64)
     torch.testing.assert_close(
-        operators.exportable_bicubic_upsample(frames, scale, weight), bicubic_up(frames, scale), rtol=0, atol=1e-13
+        operators.exportable_bicubic_upsample(frames, scale, weight), resize_bicubic_up(frames, scale), rtol=0, atol=1e-13
     )
     torch.testing.assert_close(weight.sum((1, 2, 3)), torch.ones(scale**2, dtype=torch.float64))
     assert torch.equal(operators.exportable_mirror_pad(frames, 2), pad_symmetric(frames, 2))

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
 from tests.io.writers.video.fakes import enlarge, nearest
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import read_picture
 from vsr.io.writers.pictures import PictureSink, open_picture_pair
@@ -29,7 +29,7 @@ def smooth(channels: int, seed: int = 0, top: int = 255) -> np.ndarray:
 
 
 def bicubic(plane: np.ndarray, scale: int = 2) -> np.ndarray:
-    return bicubic_up(torch.from_numpy(plane.astype(np.float64))[None, None], scale)[0, 0].numpy()
+    return resize_bicubic_up(torch.from_numpy(plane.astype(np.float64))[None, None], scale)[0, 0].numpy()
 
 
 def expected_colours(rgb: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from scipy.signal import correlate2d
 from torch import Tensor
 
 from tests.fakes import ROOT
-from vsr.degradations.resize import bicubic_down, bicubic_up
+from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import read_picture
 from vsr.models.base import Network
@@ -121,7 +121,7 @@ def numpy_fsrcnn(content: Content, frame: np.ndarray, scale: int, crop: int = 4)
 
 def evaluate_layers(weights: AuthorsWeights, lr: Tensor, scale: int) -> Tensor:
     """What `read_authors_weights` gave, as the authors compute it: all borders replicated. (N, 1, h, w) -> (N, 1, H, W)."""
-    x = bicubic_up(lr, scale) if weights.kind == "srcnn" else lr
+    x = resize_bicubic_up(lr, scale) if weights.kind == "srcnn" else lr
     for layer in weights.layers:
         if layer.name == "deconvolution":
             padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
@@ -268,10 +268,10 @@ def picture(scale: int) -> Tensor:
 def test_released_weights_gain_over_bicubic(file: str, build: Callable[..., Network], gain: float) -> None:
     """In our networks as in the authors' computation, to the rounding of doubles."""
     hr = picture(2)
-    lr = bicubic_down(hr, 2)
+    lr = resize_bicubic_down(hr, 2)
     weights = read_authors_weights(SHARED / "weights" / file)
     network = loaded(build(scale=2), weights)
-    bicubic = psnr(bicubic_up(lr, 2), hr, 2)
+    bicubic = psnr(resize_bicubic_up(lr, 2), hr, 2)
     ours, theirs = network(lr), evaluate_layers(weights, lr, 2)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     print(f"{file}: bicubic {bicubic:.2f} dB, our network {psnr(ours, hr, 2) - bicubic:+.2f}")
@@ -283,9 +283,9 @@ def test_released_weights_gain_over_bicubic(file: str, build: Callable[..., Netw
 def test_the_released_fsrcnn_for_x3_is_one_pixel_off() -> None:
     """The authors' own script cuts its output one pixel further up and left than the truth (shave_x3)."""
     hr = picture(3)
-    lr = bicubic_down(hr, 3)
+    lr = resize_bicubic_down(hr, 3)
     sr = evaluate_layers(read_authors_weights(SHARED / "weights" / "FSRCNN_x3.mat"), lr, 3)
-    bicubic = psnr(bicubic_up(lr, 3), hr, 3)
+    bicubic = psnr(resize_bicubic_up(lr, 3), hr, 3)
     moved = psnr(sr.roll((1, 1), (2, 3)), hr, 3)
     network = loaded(FSRCNNOriginal(border="replicate", scale=3), read_authors_weights(SHARED / "weights" / "FSRCNN_x3.mat"))
     ours = psnr(network(lr), hr, 3)

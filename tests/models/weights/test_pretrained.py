@@ -21,7 +21,7 @@ from tests.fakes import ROOT, TINY_CLIMATE, compose_config, train_here
 from tests.models.weights.test_authors import fsrcnn_content, saved
 from tests.models.weights.test_init import reasons, statuses, weights_of
 from vsr.config.check import check_config
-from vsr.degradations.resize import bicubic_down
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.io.readers.pictures import list_offline_photographs, read_picture
 from vsr.models.base import Network
@@ -66,7 +66,7 @@ def smooth_frames(scale: int) -> TrainingFrames:
     """Frames whose mean, spread and residual are far from those of photographs."""
     draw = torch.Generator().manual_seed(1)
     hr = 0.7 + 0.02 * torch.randn(3, 1, 24 * scale, 20 * scale, generator=draw)
-    return [(bicubic_down(hr, scale), hr, None)]
+    return [(resize_bicubic_down(hr, scale), hr, None)]
 
 
 # --- the files ------------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_its_card_says_the_truth(model: str, scale: int) -> None:
     luma = torch.from_numpy(read_picture(path, "luma").values)[None] / 255
     luma = luma[..., : luma.shape[-2] // scale * scale, : luma.shape[-1] // scale * scale]
     for cells, network in ((own, as_in_the_file(model, scale)), (bicubic, Interpolation(method="bicubic", scale=scale))):
-        error = (network(bicubic_down(luma, scale)) - luma)[..., 4:-4, 4:-4].double().numpy()
+        error = (network(resize_bicubic_down(luma, scale)) - luma)[..., 4:-4, 4:-4].double().numpy()
         assert float(cells[coins]) == pytest.approx(-10 * np.log10((error**2).mean()), abs=0.006)
 
 

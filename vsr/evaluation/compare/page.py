@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vsr.config.monitor import monitor_is_maximised
+from vsr.config.overrides import value_as_typed
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
-from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs, run_value_as_typed
+from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
 from vsr.evaluation.compare.table import SPREAD, ComparisonTable, comparison_score, table_mean_and_spread
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.html import (
@@ -70,7 +71,7 @@ def _describe_protocol(run: Run) -> str:
     facts = run.protocol
     height, width = facts["data"]["size"]
     text = (
-        f"{facts['data']['name']}, {height}x{width}, {run_value_as_typed(facts['degradation'])} x{facts['scale']}, window "
+        f"{facts['data']['name']}, {height}x{width}, {value_as_typed(facts['degradation'])} x{facts['scale']}, window "
         f"{tuple(facts['window'])}, protocol {facts['protocol']}; PSNR: {facts['psnr']}."
     )
     return f'<p class="muted">{html_one_line(text)}</p>'

@@ -15,6 +15,7 @@ import yaml
 
 from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.config.old_targets import with_current_targets
+from vsr.config.overrides import value_as_typed
 from vsr.errors import UserError
 
 # Keys of the protocol that must agree between the rows of one table.
@@ -80,7 +81,7 @@ class Run:
         if key in self.choices:
             return self.choices[key]
         if key in self.config:
-            return run_value_as_typed(self.config[key])
+            return value_as_typed(self.config[key])
         given = [line.partition("=")[2] for line in self.typed if _override_key(line) == key]
         return given[-1] if given else "-"
 
@@ -88,15 +89,6 @@ class Run:
 def _override_key(override: str) -> str:
     """Return the key of a config override, such as "a.b" for "+a.b=1"."""
     return override.partition("=")[0].lstrip("+~")
-
-
-def run_value_as_typed(value: Any) -> str:
-    """Format a config value as a user would type it on the command line."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _read_run_json(path: Path) -> dict[str, Any]:
@@ -188,8 +180,8 @@ def refuse_incomparable_runs(sets: Sequence[Sequence[Run]]) -> None:
         ours, theirs = _flatten(one.protocol), _flatten(other.protocol)
         key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
         raise UserError(
-            f"{one.folder} and {other.folder} are not comparable: {key} is {run_value_as_typed(ours.get(key))} and "
-            f"{run_value_as_typed(theirs.get(key))}; type --apart for a table of each"
+            f"{one.folder} and {other.folder} are not comparable: {key} is {value_as_typed(ours.get(key))} and "
+            f"{value_as_typed(theirs.get(key))}; type --apart for a table of each"
         )
 
 
@@ -226,6 +218,6 @@ def _read_hydra_record(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         record = yaml.safe_load((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
         chosen = record["hydra"]["runtime"]["choices"]
         own = {str(key): value for key, value in chosen.items() if not str(key).startswith("hydra/")}
-        return tuple(map(str, typed)), {key: run_value_as_typed(value) for key, value in own.items()}
+        return tuple(map(str, typed)), {key: value_as_typed(value) for key, value in own.items()}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return (), {}

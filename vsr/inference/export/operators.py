@@ -1,10 +1,10 @@
 """Replacements of three functions by operations that exporters know, for use during an export.
 
 The ONNX exporter refuses `pad_symmetric` for a dynamic size, because the function gathers at indices modulo twice the size.
-`bicubic_up` is torch's antialiased interpolation, which other runtimes compute differently. `srnet3d_windows` splits windows
-into groups that fit into memory, and a graph cannot hold a loop of varying length. The replacements give the same values (tests
-compare them) for any size and name no device. Networks find the replacements under the old names, so networks need no code for
-their export.
+`resize_bicubic_up` is torch's antialiased interpolation; other runtimes compute it differently. `srnet3d_windows` splits
+windows into groups that fit into memory, and a graph cannot hold a loop of varying length. The replacements give the same
+values (tests compare them) for any size and name no device. Networks find the replacements under the old names, so networks
+need no code for their export.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsr.degradations.resize import CUBIC_RADIUS, bicubic_up, pad_symmetric
+from vsr.degradations.resize import CUBIC_RADIUS, pad_symmetric, resize_bicubic_up
 from vsr.models import srnet3d
 
 TAPS = 2 * CUBIC_RADIUS + 1
@@ -47,7 +47,7 @@ def exportable_mirror_pad(x: Tensor, n: int) -> Tensor:
 
 
 def exportable_bicubic_upsample(lr: Tensor, scale: int, weight: Tensor) -> Tensor:
-    """Upsample like `bicubic_up`, by `exportable_cubic_phases` and a pixel shuffle: (N, C, h, w) -> (N, C, H, W)."""
+    """Upsample like `resize_bicubic_up`, by `exportable_cubic_phases` and a pixel shuffle: (N, C, h, w) -> (N, C, H, W)."""
     n, c = lr.shape[:2]
     planes = exportable_mirror_pad(lr, CUBIC_RADIUS).flatten(0, 1).unsqueeze(1)  # (N C, 1, h + 4, w + 4)
     frames = F.pixel_shuffle(F.conv2d(planes, weight), scale)
@@ -79,7 +79,7 @@ def exportable_operators(scale: int, cubic: Tensor) -> Iterator[None]:
 
     equivalents = {
         pad_symmetric: exportable_mirror_pad,
-        bicubic_up: upsample,
+        resize_bicubic_up: upsample,
         srnet3d.srnet3d_windows: exportable_windows,
     }
     found = [

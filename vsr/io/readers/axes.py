@@ -10,7 +10,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import Variable
-from vsr.io.readers.text import printable_name, shape_text
+from vsr.io.readers.printable import printable_name, printable_shape
 
 ORDER = "nctyx"
 DIMENSION_NAMES = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # for dimensions without a name
@@ -50,7 +50,7 @@ def check_axes(axes: str, variable: Variable, where: str) -> str:
     if len(letters) != rank:
         raise UserError(
             f"{where}: data.axes={letters} has {len(letters)} letters, the array {rank} dimensions "
-            f"({shape_text(variable.shape)}){example}"
+            f"({printable_shape(variable.shape)}){example}"
         )
     return letters
 
@@ -91,7 +91,7 @@ def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | No
     named = f", dimensions {', '.join(map(printable_name, variable.dims))}" if variable.dims else ""
     rest = "" if len(variable.shape) == 3 else "; any other order works too"
     raise Unspecified(
-        f"{where}: the file does not say which index of {shape_text(variable.shape)}{named} is time; "
+        f"{where}: the file does not say which index of {printable_shape(variable.shape)}{named} is time; "
         f"type e.g. data.axes={choices[0]} ({listed}{rest})"
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.text import bytes_text, printable_name, shape_text
+from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 
 MAX_CHUNK = 2**30  # bytes that one compressed chunk may unpack to: reading one pixel unpacks the whole chunk
 DAMAGED = "the file is damaged or cut short; fetch or write it again"
@@ -249,7 +249,7 @@ def reader_shape_problem(shape: Sequence[int]) -> str | None:
     """Return the reason why a shape cannot be used, or None if an array of that shape holds at least one value."""
     if any(n < 0 for n in shape):
         return f"declares an impossible shape {tuple(shape)}"
-    return f"is empty ({shape_text(shape)})" if 0 in shape else None
+    return f"is empty ({printable_shape(shape)})" if 0 in shape else None
 
 
 def reader_array_problem(dtype: np.dtype, shape: Sequence[int]) -> str | None:
@@ -262,6 +262,6 @@ def check_reader_chunk(where: str, chunk: Sequence[int] | None, itemsize: int) -
     size = math.prod(chunk) * itemsize if chunk else 0
     if size > MAX_CHUNK:
         raise UserError(
-            f"{where}: its chunks of {shape_text(chunk or ())} unpack to {bytes_text(size)} each, more than "
-            f"{bytes_text(MAX_CHUNK)}; write the file again with one frame per chunk"
+            f"{where}: its chunks of {printable_shape(chunk or ())} unpack to {printable_bytes(size)} each, more than "
+            f"{printable_bytes(MAX_CHUNK)}; write the file again with one frame per chunk"
         )

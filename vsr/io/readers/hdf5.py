@@ -14,7 +14,7 @@ from vsr.io.readers import base
 from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_errors
-from vsr.io.readers.text import printable_name
+from vsr.io.readers.printable import printable_name
 
 if TYPE_CHECKING:
     import h5py

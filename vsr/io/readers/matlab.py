@@ -24,7 +24,7 @@ from vsr.io.readers.base import (
     reader_shape_problem,
 )
 from vsr.io.readers.hdf5 import HDF5Reader, hdf5_attributes, is_hdf5, walk_hdf5
-from vsr.io.readers.text import printable_name, shape_text
+from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.system.matlab5 import Matrix, list_matlab5_matrices, read_matlab5_numbers
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _list_version_4(path: Path) -> Iterator[Matrix]:
     for name, shape, kind in found:
         problem = None
         if math.prod(shape) > size:  # before SciPy asks for the memory
-            problem = f"is cut short: {shape_text(shape)} values are not in a file of {size} bytes"
+            problem = f"is cut short: {printable_shape(shape)} values are not in a file of {size} bytes"
         yield Matrix(name, tuple(shape), {"double": "float64", "single": "float32"}.get(kind, kind), size, problem=problem)
 
 

@@ -15,7 +15,7 @@ from vsr.io.readers.attributes import plain_attributes, portable_attributes, uni
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable
 from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
-from vsr.io.readers.text import printable_name
+from vsr.io.readers.printable import printable_name
 
 
 class NetCDFReader(ArrayReader):

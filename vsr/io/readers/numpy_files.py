@@ -17,7 +17,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_array_problem
-from vsr.io.readers.text import bytes_text, printable_name, shape_text
+from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 
 DEFLATE_LIMIT = 1040  # deflate packs at best 1032 to 1: a member that claims more lies about its size
 
@@ -40,7 +40,7 @@ class NumpyHeader:
         if (problem := reader_array_problem(self.dtype, self.shape)) is not None:
             return problem
         if self.end > size:
-            return f"is cut short: {shape_text(self.shape)} values need {self.end} bytes, there are {size}"
+            return f"is cut short: {printable_shape(self.shape)} values need {self.end} bytes, there are {size}"
         return None
 
 
@@ -151,7 +151,7 @@ def numpy_member_problem(info: zipfile.ZipInfo) -> str | None:
     if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
         return f"declares {info.file_size} bytes, but {info.compress_size} are stored"
     if info.file_size > max(info.compress_size, 16) * DEFLATE_LIMIT:
-        return f"declares {bytes_text(info.file_size)} in {bytes_text(info.compress_size)}, more than zip can pack"
+        return f"declares {printable_bytes(info.file_size)} in {printable_bytes(info.compress_size)}, more than zip can pack"
     return None
 
 

@@ -19,7 +19,7 @@ from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
-from vsr.io.readers.text import bytes_text, printable_name, shape_text
+from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 
 __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_listing", "open_movie"]
 
@@ -119,19 +119,20 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
         where = f"{path}: {printable_name(other.name)}"
         if not 3 <= len(other.shape) <= 5:
             raise UserError(
-                f"{where} is {shape_text(other.shape)}, of {len(other.shape)} dimensions; a movie has 3 (time, rows, "
+                f"{where} is {printable_shape(other.shape)}, of {len(other.shape)} dimensions; a movie has 3 (time, rows, "
                 f"columns) to 5; type data.variable=NAME of another one"
             )
         if (other.shape, other.dims) != (first.shape, first.dims):
             raise UserError(
-                f"{where} is {shape_text(other.shape)}{_dims_text(other)}, {printable_name(first.name)} is "
-                f"{shape_text(first.shape)}{_dims_text(first)}; variables that become channels must be alike"
+                f"{where} is {printable_shape(other.shape)}{_dims_text(other)}, {printable_name(first.name)} is "
+                f"{printable_shape(first.shape)}{_dims_text(first)}; variables that become channels must be alike"
             )
     total = 4 * sum(prod(v.shape) for v in variables)
     if total > max_bytes:
         raise UserError(
-            f"{path}: {', '.join(map(printable_name, names))} of {shape_text(first.shape)} declares {bytes_text(total)} as "
-            f"float32, more than the limit of {bytes_text(max_bytes)}; type data.max_bytes={total} if it is that large"
+            f"{path}: {', '.join(map(printable_name, names))} of {printable_shape(first.shape)} declares "
+            f"{printable_bytes(total)} as float32, more than the limit of {printable_bytes(max_bytes)}; "
+            f"type data.max_bytes={total} if it is that large"
         )
     where = f"{path}: {printable_name(first.name)}"
     details = [reader.details(v.name) for v in variables]
@@ -190,10 +191,10 @@ def _only(reader: ArrayReader, listing: Listing) -> str:
     if len(candidates) == 1:
         return candidates[0].name
     if candidates:
-        found = ", ".join(f"{printable_name(v.name)} ({shape_text(v.shape)} {v.dtype})" for v in candidates[:20])
+        found = ", ".join(f"{printable_name(v.name)} ({printable_shape(v.shape)} {v.dtype})" for v in candidates[:20])
         more = f" and {len(candidates) - 20} more" if len(candidates) > 20 else ""
         raise Unspecified(f"{reader.path}: several arrays can be the movie: {found}{more}; type data.variable=NAME")
-    others = [f"{printable_name(v.name)} is {shape_text(v.shape)}" for v in listing.variables]
+    others = [f"{printable_name(v.name)} is {printable_shape(v.shape)}" for v in listing.variables]
     others += [f"{printable_name(name)} {problem}" for name, problem in listing.refused.items()]
     found = "; ".join(others[:8]) or "nothing else either"
     raise UserError(f"{reader.path}: no numeric array of 3 or more dimensions ({found}); give another file")

@@ -33,7 +33,7 @@ from vsr.io.readers.base import (
     reader_errors,
 )
 from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
-from vsr.io.readers.text import printable_name
+from vsr.io.readers.printable import printable_name
 
 DAMAGED = "the store is damaged; write or fetch it again"
 FILES = (".zarray", ".zgroup", "zarr.json")

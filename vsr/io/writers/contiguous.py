@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.text import bytes_text
+from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
 from vsr.io.writers.template import ITEM, OutputTemplate
 from vsr.system.files import sync_path
@@ -249,8 +249,8 @@ def _check_room(path: Path, size: int, metadata: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise UserError(
-            f"{path.parent}: {bytes_text(free)} are free, {path.name.removeprefix('.').removesuffix('.part')} needs "
-            f"{bytes_text(size)}; free space, or type output=PATH on another disk"
+            f"{path.parent}: {printable_bytes(free)} are free, {path.name.removeprefix('.').removesuffix('.part')} needs "
+            f"{printable_bytes(size)}; free space, or type output=PATH on another disk"
         )
     with path.open("wb") as file:
         os.ftruncate(file.fileno(), size)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vsr.degradations.resize import bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
@@ -153,7 +153,7 @@ class PictureSink(Sink):
         """Return a picture (H, W, channels) in codes 0..255 from an SR frame: grey or R'G'B', then transparency."""
         enlarged = np.empty((0, *sr.shape[1:]))
         if beside is not None:
-            enlarged = bicubic_up(torch.from_numpy(beside)[None], self.scale)[0].numpy().astype(np.float64)
+            enlarged = resize_bicubic_up(torch.from_numpy(beside)[None], self.scale)[0].numpy().astype(np.float64)
         if facts.grey:
             colours = sr if len(sr) == 1 else np.tensordot(GREY[None], sr, 1)
         elif len(sr) == 3:

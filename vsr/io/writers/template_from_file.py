@@ -12,7 +12,7 @@ from vsr.io.readers.attributes import portable_attributes
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import Metadata
 from vsr.io.readers.open import open_movie
-from vsr.io.readers.text import printable_name
+from vsr.io.readers.printable import printable_name
 from vsr.io.writers.metadata import carried_over_metadata, metadata_attributes
 from vsr.io.writers.template import OutputTemplate
 

@@ -171,7 +171,7 @@ def step_time_epoch_ratios(cfg: DictConfig, names: Mapping[str, Any]) -> dict[st
 
 
 def total_step_rate(cfg: DictConfig, found: Mapping[str, StepRate]) -> StepRate:
-    """Return the sum of the rates of all fits of a run, each weighted by its `step_time_epoch_ratios`."""
+    """Return the time per step of a whole run: the sum over its fits, each weighted by its share of the epochs."""
     parts = step_time_epoch_ratios(cfg, found)
     return StepRate(*(sum(parts[name] * getattr(rate, key) for name, rate in found.items()) for key in ("step", "epoch")))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 
-from vsr.degradations.resize import bicubic_down, bicubic_up
+from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
 from vsr.io.writers.video.planes import Colours, Layout, planes_from_rgb, planes_to_rgb, resample_chroma_planes, resample_planes
 
 SUBSAMPLED = st.sampled_from([(2, 2), (1, 2), (1, 1)])
@@ -20,9 +20,9 @@ def test_resampling_is_bicubic_enlarging_and_reducing_where_they_apply(scale: in
     x = torch.rand(2, 1, 6, 12, dtype=torch.float64)
     at = 0.5 / scale - 0.5
     wide = resample_planes(resample_planes(x, -2, 6 * scale, 1 / scale, at), -1, 12 * scale, 1 / scale, at)
-    torch.testing.assert_close(wide, bicubic_up(x, scale), atol=1e-12, rtol=0)
+    torch.testing.assert_close(wide, resize_bicubic_up(x, scale), atol=1e-12, rtol=0)
     small = resample_planes(resample_planes(x, -2, 3, 2.0, 0.5), -1, 6, 2.0, 0.5)
-    torch.testing.assert_close(small, bicubic_down(x, 2), atol=1e-12, rtol=0)
+    torch.testing.assert_close(small, resize_bicubic_down(x, 2), atol=1e-12, rtol=0)
 
 
 def places(layout: Layout, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

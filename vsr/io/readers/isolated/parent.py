@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from vsr.errors import UserError
 from vsr.io.readers.isolated import child
 from vsr.io.readers.isolated.messages import InvalidMessage, receive_message
-from vsr.io.readers.text import bytes_text, printable_name
+from vsr.io.readers.printable import printable_bytes, printable_name
 
 MEMORY = 2**33  # bytes that the child may allocate, at most half of the machine's
 SECONDS = 120.0  # timeout without an answer or a sign of life
@@ -192,7 +192,7 @@ class Child:
         raise UserError(f"{path}: its parser crashed ({name}); {DAMAGED}")
 
     def _out_of_memory(self, path: Path) -> UserError:
-        limit = bytes_text(self.memory)
+        limit = printable_bytes(self.memory)
         return UserError(
             f"{path}: its parser ran out of memory ({limit}); the file is damaged, or its frames or blocks are too large: "
             f"write it again in smaller ones"

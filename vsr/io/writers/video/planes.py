@@ -16,8 +16,8 @@ from vsr.io.writers.video.layout import Layout
 def resample_planes(x: Tensor, dim: int, count: int, step: float, offset: float) -> Tensor:
     """Resample values along one axis with an antialiased cubic kernel (a = -0.5) and a symmetric border.
 
-    The result equals `bicubic_up` and `bicubic_down` for the ratios that these functions cover. Source: Keys, "Cubic
-    convolution interpolation", 1981.
+    The result equals `resize_bicubic_up` and `resize_bicubic_down` for the ratios that these functions cover. Source: Keys,
+    "Cubic convolution interpolation", 1981.
 
     Args:
         x: (..., rows, columns).
