@@ -33,8 +33,8 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-# Networks of each kind, which are tested at every scale in each run of the tests.
-EACH_SCALE = ("fsrcnn", "joint", "srnet3d")
+# Networks that are tested at every scale in each run of the tests.
+EACH_SCALE = ("fsrcnn",)
 
 
 def at_scales(models: list[str]) -> list[Any]:

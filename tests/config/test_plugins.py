@@ -103,6 +103,7 @@ def test_a_checkpoint_needs_no_plugin_for_its_loss(script: Script, here: Path) -
     _ended_well(script("evaluate", "checkpoint=run/checkpoints/best.ckpt", "report=false"))
 
 
+@pytest.mark.long
 def test_sweeps_and_own_config_folders_use_plugins(script: Script, here: Path) -> None:
     narrow = here / "mine" / "model" / "narrow.yaml"
     narrow.parent.mkdir(parents=True)

@@ -84,7 +84,7 @@ def test_mistakes_are_user_errors(
 
 def test_a_class_of_a_notebook_is_refused() -> None:
     own = type("Own", (Plain,), {"__module__": "__main__"})
-    with pytest.raises(UserError, match="model=Own: a checkpoint could not name it; move the class into a file of its own"):
+    with pytest.raises(UserError, match="model=Own: a checkpoint could not name it; move the class into a file"):
         vsr.fit(own)
 
 

@@ -53,7 +53,7 @@ def test_intervals_are_for_searches() -> None:
         ("jobs=0", "jobs=0: must be a whole number"),
         ("jobs=1,2", "jobs=1,2: cannot be swept over"),
         ("hydra.sweep.dir=a,b", "hydra.sweep.dir=a,b: cannot be swept over"),
-        ("--cfg", "--cfg: does not go with -m"),
+        ("--cfg", "--cfg: cannot be combined with -m"),
         ("a=b=c", "a=b=c: cannot be parsed"),
     ],
 )

@@ -27,6 +27,7 @@ def search(trials: int, *more: str) -> list[str]:
     return ["hparams_search=optuna", f"hparams_search.trials={trials}", "recipe.schedule=cosine", RATE, *more]
 
 
+@pytest.mark.long
 def test_a_search_counts_failing_trials_and_ends_hopeless_ones(run: Run) -> None:
     typed = search(9, "recipe.batch=7,7,7,13", "epochs=8", "hparams_search.warmup=1", "hparams_search.startup=3")
     done = run(*typed)

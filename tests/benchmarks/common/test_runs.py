@@ -50,6 +50,7 @@ def test_a_run_with_fewer_seeds_serves_all_that_need_it(tmp_path: Path) -> None:
     assert {each.needs for (name, _), each in placed.items() if name == "many"} == {(placed["one", 0].folder,)}
 
 
+@pytest.mark.long
 def test_only_what_is_missing_is_run_and_failures_stop_what_needs_them(tmp_path: Path) -> None:
     said: list[str] = []
     bad = Run("bad", ("model=fsrcnn", "data=movies", f"data.path={tmp_path}/no.y4m", "epochs=0"))

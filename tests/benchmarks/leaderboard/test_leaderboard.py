@@ -207,6 +207,7 @@ def test_the_presets_stand_in_rows_of_the_leaderboard() -> None:
     assert all(preset.model in MODELS for preset in found.values())
 
 
+@pytest.mark.long
 def test_every_run_composes_and_has_a_folder_of_its_own(tmp_path: Path) -> None:
     found = planned(tmp_path, "plan=1x1")
     folders = {placed.folder for *_, placed in found._placed(chosen=False)}

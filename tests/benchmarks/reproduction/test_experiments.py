@@ -45,7 +45,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize("experiment", [name for name in choices("experiment") if name not in ("table1", "table3", "table8")])
+# One of each kind in each run of the tests: a single network, and two in a row.
+FEW = ("as_reported", "table6")
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(name, marks=[] if name in FEW else pytest.mark.long)
+        for name in choices("experiment")
+        if name not in ("table1", "table3", "table8")
+    ],
+)
 def test_it_trains(experiment: str, files: dict[str, Path], tmp_path: Path) -> None:
     results = train_here(tmp_path, overrides(experiment, **files))
     own = [row for row in results["rows"] if row["method"] == results["config"]["name"]]

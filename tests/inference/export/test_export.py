@@ -219,6 +219,7 @@ def test_a_size_that_stays_in_the_file_is_noticed(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "best.torchscript").exists()
 
 
+@pytest.mark.long
 def test_a_network_that_the_format_does_not_know_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     checkpoint, forward = saved(tmp_path / "best.ckpt", "bilinear"), Interpolation.forward

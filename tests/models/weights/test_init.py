@@ -448,6 +448,7 @@ def test_bad_files_are_one_line(name: str, tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.long
 def test_bad_files_from_the_command_line(script: Script, tmp_path: Path) -> None:
     path, said = hostile(tmp_path)["evil.ckpt"]
     refused(script("train", *QUICK, "init=checkpoint", f"init.path={path}", "strategy=cpu"), "evil.ckpt", said)

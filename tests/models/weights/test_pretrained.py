@@ -298,6 +298,7 @@ def test_the_scale_of_a_start_is_checked_at_once() -> None:
 # --- how they are made ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_command_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """On tiny pictures: a file, its card, the folder's page; a run that is there is not done again."""
     rng = np.random.default_rng(0)
