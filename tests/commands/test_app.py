@@ -91,7 +91,7 @@ def test_a_real_video(script: Script, movie: Path) -> None:
         (["recipe.rat=1"], ["recipe.rat: unknown key; did you mean 'rate'?"]),
         (["model=fsrcn"], ["model=fsrcn: no such config; did you mean 'fsrcnn'?"]),
         (["modle=fsrcnn"], ["modle: unknown key; did you mean 'model'?"]),
-        (["scale=two"], ["scale: Value 'two'"]),
+        (["scale=two"], ["scale=two: must be a whole number"]),
         (["scale=5"], ["scale=5", "type scale=2"]),
         (["hparams_search=optuna"], ["hparams_search: a search is of many runs; type -m with it"]),
         (["hydra.mode=MULTIRUN", "seed=0,1"], ["hydra.mode: type -m to sweep"]),

@@ -28,7 +28,7 @@ def one_line_message(error: Exception, conf: Path, script: str) -> str:
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         return f"{wrong[3]}={wrong[1]}: must be {kinds.get(wrong[2], wrong[2])}"
     if group := re.search(r"Could not find '([\w/]+)/([^']+)'", str(error)):
-        return f"{group[1]}={group[2]}: no such config{error_suggestion(group[2], choices_with_plugins(group[1]))}"
+        return _no_config(group[1], group[2])
     if group := re.search(r"Could not override '([^']+)'.*No match in the defaults list", str(error), re.S):
         known = re.findall(r"^  - (\w+): ", (conf / f"{script}.yaml").read_text(encoding="utf-8"), re.M)
         if (conf / group[1]).is_dir():
@@ -49,11 +49,15 @@ def missing_choice_message() -> str | None:
     for argument in sys.argv[1:]:
         group, _, choice = argument.lstrip("+").partition("=")
         known = choices_with_plugins(group) if group else []
-        if group == "data" and known and choice not in known and (Path(choice).suffix or Path(choice).exists()):
-            return f"data={choice}: no such config; for a file type data=climate data.path={choice}"
         if known and choice not in known:
-            return f"{group}={choice}: no such config{error_suggestion(choice, known)}"
+            return _no_config(group, choice)
     return None
+
+
+def _no_config(group: str, choice: str) -> str:
+    if group == "data" and (Path(choice).suffix or Path(choice).exists()):
+        return f"data={choice}: no such config; for a file type data=climate data.path={choice}"
+    return f"{group}={choice}: no such config{error_suggestion(choice, choices_with_plugins(group))}"
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:

@@ -140,7 +140,7 @@ def _serve(requests: IO[str], answers: IO[str], texts: tuple[int, int]) -> None:
     from tests.robustness.fuzz import jobs
     from vsr.io.readers.isolated import parent as isolated
 
-    isolated.SECONDS = ANSWER
+    isolated.SECONDS = deadline(ANSWER)
     os.setsid()
     die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
