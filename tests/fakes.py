@@ -78,7 +78,7 @@ def train_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def assert_same_scores(evaluated: list[dict[str, Any]], trained: list[dict[str, Any]]) -> None:
-    """Whether evaluate.py, which has more rows and columns, found what train.py had found, but for the order of a sum."""
+    """Check that evaluation, which has more rows and columns, found the scores of training, up to the order of a sum."""
     found = {(row["split"], row["method"]): row for row in evaluated}
     for row in trained:
         own = found[row["split"], row["method"]]

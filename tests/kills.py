@@ -130,7 +130,7 @@ def without_times(value: Any, folder: Path) -> Any:
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> str | None:
-    """Where two outcomes differ by a bit or more; None when nowhere."""
+    """Return the first place in which two outcomes differ by a bit or more; None if they are equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         if set(a) != set(b):
             return f"{where}: {sorted(map(str, set(a) ^ set(b)))[:5]} on one side only"

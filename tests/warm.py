@@ -76,7 +76,7 @@ class Warm:
 
 
 def _child(request: dict[str, Any], pipes: tuple[int, int]) -> None:
-    """What a shell and an interpreter do."""
+    """Run the command as a shell and an interpreter would."""
     status: Any = 0
     try:
         os.setsid()

@@ -1,4 +1,4 @@
-"""Where a run computes: what the hardware lacks is refused, in one line, before data are read."""
+"""Placement of a run: settings that the hardware lacks are refused in one line, before data are read."""
 
 from __future__ import annotations
 

@@ -33,45 +33,15 @@ SYNONYMS = {
 # Keys that take the file of a command, for a file name that is typed alone.
 FILE_KEYS = {"train": "data.path", "evaluate": "checkpoint", "upscale": "input"}
 # Hydra's options, and those with a value of their own.
-HYDRA_OPTIONS = [
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--version",
-    "--cfg",
-    "-c",
-    "--resolve",
-    "--package",
-    "-p",
-    "--run",
-    "-r",
-    "--multirun",
-    "-m",
-    "--shell-completion",
-    "-sc",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
+WITH_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
     "--experimental-rerun",
-    "--info",
-    "-i",
-]
-WITH_VALUE = [
-    "--cfg",
-    "-c",
-    "--package",
-    "-p",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--experimental-rerun",
-]
+)
+HYDRA_OPTIONS = (
+    *WITH_VALUE,
+    *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--info", "-i"),
+    *("--shell-completion", "-sc"),
+)
 
 
 def overridden_keys() -> set[str]:

@@ -161,8 +161,6 @@ class WandB(WandbLogger):
 
     Args:
         save_dir: The folder of the run and of offline files.
-        name: Not used; the run has the name of its folder.
-        version: Not used; see wandb_run.txt.
         purge_step: The first step to be logged; above 0 for a resumed run.
         project: Project of the run.
         entity: User or team; None for the default of the account.
@@ -174,8 +172,6 @@ class WandB(WandbLogger):
         self,
         *,
         save_dir: str = ".",
-        name: str = "",
-        version: str = "",
         purge_step: int | None = None,
         project: str = "vsr",
         entity: str | None = None,
@@ -205,8 +201,6 @@ class MLflow(MLFlowLogger):
 
     Args:
         save_dir: The folder of the run.
-        name: Not used; the run has the name of its folder.
-        version: Not used; see mlflow_run.txt.
         purge_step: The first step to be logged; above 0 for a resumed run.
         experiment: Experiment of the run.
         uri: Address of the tracking server; None for MLFLOW_TRACKING_URI, or else for mlflow.db in the working directory.
@@ -216,8 +210,6 @@ class MLflow(MLFlowLogger):
         self,
         *,
         save_dir: str = ".",
-        name: str = "",
-        version: str = "",
         purge_step: int | None = None,
         experiment: str = "vsr",
         uri: str | None = None,

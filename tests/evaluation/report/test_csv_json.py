@@ -1,4 +1,4 @@
-"""What is written can be taken again from the files alone: means, gains and skills with csv and numpy."""
+"""The numbers of a report follow from its files alone: means, gains and skills with csv and numpy."""
 
 from __future__ import annotations
 

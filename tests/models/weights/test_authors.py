@@ -120,7 +120,7 @@ def numpy_fsrcnn(content: Content, frame: np.ndarray, scale: int, crop: int = 4)
 
 
 def evaluate_layers(weights: AuthorsWeights, lr: Tensor, scale: int) -> Tensor:
-    """What `read_authors_weights` gave, as the authors compute it: all borders replicated. (N, 1, h, w) -> (N, 1, H, W)."""
+    """Evaluate the layers of `read_authors_weights` as the authors do, all borders replicated: (N, 1, h, w) -> (N, 1, H, W)."""
     x = resize_bicubic_up(lr, scale) if weights.kind == "srcnn" else lr
     for layer in weights.layers:
         if layer.name == "deconvolution":

@@ -55,7 +55,7 @@ def layers_of(network: Network) -> nn.Sequential:
 
 @torch.no_grad()
 def outputs(network: Network, x: Tensor, count: int) -> list[Tensor]:
-    """What each of the first layers puts out on the way through the whole network, its standardisation included."""
+    """Return the output of each of the first layers inside the whole network, with its standardisation."""
     seen: list[Tensor] = []
     handles = [layer.register_forward_hook(lambda *found: seen.append(found[2])) for layer in layers_of(network)[:count]]
     network(x)

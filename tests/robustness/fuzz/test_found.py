@@ -1,4 +1,4 @@
-"""What fuzzing has found, each as the smallest case of it."""
+"""Errors that fuzzing has found, each as its smallest case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loss may be made of beside the error of pixels."""
+"""Terms of the loss beside the error of pixels."""
 
 from __future__ import annotations
 

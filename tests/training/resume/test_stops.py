@@ -1,4 +1,4 @@
-"""What signals and a full disk do to a run, and what it says."""
+"""Signals and a full disk during a run, and the messages of the run."""
 
 from __future__ import annotations
 

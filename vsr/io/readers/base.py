@@ -179,7 +179,7 @@ class ArrayReader(ABC):
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         """Yield (name, array) for each usable array and (name, reason) for each other object; `listing` collects them."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has neither `listing` nor `_entries` of its own")
 
     def _open(self) -> Any:
         """Open the handle that is kept between reads; by default an empty dict that can keep arrays by name."""
