@@ -27,6 +27,22 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test that is marked sampled(n), run n evenly spread ones in `make test`; mark the others long."""
+    groups: dict[tuple[object, ...], list[pytest.Item]] = {}
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is not None and item.get_closest_marker("long") is None:
+            groups.setdefault((item.path, getattr(item, "originalname", item.name), mark.args[0]), []).append(item)
+    for (*_, count), cases in groups.items():
+        kept = {len(cases) * k // count for k in range(count)}  # type: ignore[operator, call-overload]
+        for number, item in enumerate(cases):
+            if number not in kept:
+                item.add_marker(pytest.mark.long)
+
+
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -119,6 +119,7 @@ def _commands(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)
+@pytest.mark.sampled(24)
 def test_commands_of_pages_compose(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for line in _commands(page):

@@ -31,6 +31,7 @@ from tests.processes import run_process
     ],
     ids=" ".join,
 )
+@pytest.mark.sampled(5)
 def test_help_and_mistakes_do_not_import_torch(arguments: tuple[str, ...], tmp_path: object) -> None:
     script = str(ROOT / arguments[0])
     done = run_process(

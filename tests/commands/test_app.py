@@ -105,6 +105,7 @@ def test_a_real_video(script: Script, movie: Path) -> None:
     ],
     ids=lambda value: " ".join(value)[:40],
 )
+@pytest.mark.sampled(8)
 def test_a_mistake_on_the_command_line(script: Script, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
     if arguments[0] == "strategy=gpu" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -137,6 +138,7 @@ def bad_videos(folder: Path) -> dict[str, tuple[Path, list[str], str]]:
 
 
 @pytest.mark.parametrize("fault", ["text", "cut", "one", "few", "odd", "indivisible", "flat", "small", "tiny window"])
+@pytest.mark.sampled(4)
 def test_a_bad_video(script: Script, tmp_path: Path, fault: str) -> None:
     path, further, message = bad_videos(tmp_path)[fault]
     refused(script("train", "data=movies", f"data.path={path}", "recipe.steps=2", "epochs=1", *further), message, path.name)

@@ -36,6 +36,7 @@ from vsr.version import __version__
         ("train +trainer.nosuch=1", "error: trainer.nosuch: unknown key"),
     ],
 )
+@pytest.mark.sampled(9)
 def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "vsr", *typed.split()]
     done = run_process(command, cwd=ROOT, capture_output=True, text=True)
@@ -54,6 +55,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
         ("upscale", ["checkpoint=README.md", "input=README.md", "tile=8"]),
     ],
 )
+@pytest.mark.sampled(2)
 def test_the_script_of_the_checkout_is_the_same_command(name: str, typed: list[str]) -> None:
     fronts = ([f"{name}.py"], ["-m", "vsr", name])
     composed, mistaken = (

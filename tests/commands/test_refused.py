@@ -67,6 +67,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.sampled(4)
 def test_a_refused_command_leaves_a_run_as_it_was(name: str, warm: Warm, runs: Path) -> None:
     run, script, arguments, said = REFUSED[name]
     before = state(runs / run)
@@ -78,6 +79,7 @@ def test_a_refused_command_leaves_a_run_as_it_was(name: str, warm: Warm, runs: P
 
 
 @pytest.mark.parametrize("run", ["stopped", "begun"])
+@pytest.mark.sampled(1)
 def test_a_run_at_work_is_left_alone(run: str, warm: Warm, runs: Path) -> None:
     lock = os.open(runs / run / "run.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -159,6 +161,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.sampled(4)
 def test_what_is_damaged_in_a_run_is_named_in_one_line(name: str, warm: Warm, runs: Path) -> None:
     source, damage, said = SPOILT[name]
     run = runs / "spoilt"

@@ -173,6 +173,7 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, script: Scrip
         (["model=without_reach", "data=ramps"], "model: mypackage.networks.WithoutReach has no attribute 'reach'"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_classes_that_do_not_fit_are_refused(arguments: list[str], message: str, script: Script, here: Path) -> None:
     package = here / "mypackage"
     with (package / "scores.py").open("a") as file:

@@ -144,6 +144,7 @@ def test_a_run_with_projection_scores_frames_that_agree(runs: dict[str, Path], t
         assert found["protocol"]["checkpoints"][0]["consistency"] == "projection"
 
 
+@pytest.mark.long
 def test_evaluate_may_choose_another_consistency(runs: dict[str, Path], tmp_path: Path) -> None:
     listed = f"checkpoint=['{best(runs['none'])}','{best(runs['projection'])}']"
     as_trained = evaluate_here(tmp_path / "a", [listed])["rows"]
@@ -163,6 +164,7 @@ def test_evaluate_may_choose_another_consistency(runs: dict[str, Path], tmp_path
 
 
 @pytest.mark.parametrize("run", ["projection", "movie"])
+@pytest.mark.sampled(1)
 def test_tiles_and_blocks_agree_as_whole_frames_do(runs: dict[str, Path], tmp_path: Path, run: str) -> None:
     drawn = torch.randn(7, 1, 10, 12, generator=torch.Generator().manual_seed(0))
     lr = resize_bicubic_up(drawn, 4)[:, 0, :37, :45].numpy()

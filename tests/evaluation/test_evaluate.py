@@ -84,6 +84,7 @@ def test_what_cannot_be_compared_is_refused(runs: dict[str, Path], tmp_path: Pat
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.long
 def test_what_was_typed_for_both_makes_them_comparable(runs: dict[str, Path], tmp_path: Path) -> None:
     rows = evaluate(tmp_path / "w", runs["fsrcnn"], runs["window"], more=("window=[0,4,4]",))
     assert len([row for row in rows if row["split"] == "test"]) == len(BASELINES) + 2
@@ -174,6 +175,7 @@ def test_scores_are_those_of_frames_on_disk(tmp_path: Path) -> None:
     assert row["max_error"] == pytest.approx(error.abs().amax((1, 2, 3)).mean().item(), rel=1e-4)
 
 
+@pytest.mark.long
 def test_groups_that_the_data_do_not_support_are_left_out(runs: dict[str, Path], tmp_path: Path) -> None:
     tide = of(evaluate(tmp_path / "a", runs["fsrcnn"]), "fsrcnn")
     assert tide.get("vorticity_rmse") is None

@@ -63,6 +63,7 @@ def test_finite_values_become_finite_ones_or_an_error() -> None:
 
 
 @pytest.mark.parametrize(("model", "scale"), at_scales(MODELS))
+@pytest.mark.sampled(7)
 def test_tiles_show_no_seam(model: str, scale: int) -> None:
     module = module_of(model, scale, channels=2)
     lr = movie(2, 37, 53, channels=2)
@@ -94,6 +95,7 @@ def test_tiles_cover_a_frame_once_and_see_all_within_reach(
 
 
 @pytest.mark.parametrize("model", ["fsrcnn", "srnet3d", "srnet3d_kim", "stacked", "two_stage", "movie_then_frame"])
+@pytest.mark.sampled(3)
 def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(model: str) -> None:
     module, lr = module_of(model), movie(9, 24, 20)
     engine = engine_of(module)

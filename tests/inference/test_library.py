@@ -30,6 +30,7 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.parametrize("shape", [(30, 24, 24), (30, 1, 24, 24), (2, 15, 1, 24, 24)])
+@pytest.mark.sampled(1)
 def test_arrays_of_every_shape_and_resume(shape: tuple[int, ...], tmp_path: Path) -> None:
     movie = torch.from_numpy(WAVES.astype(np.float32)).reshape(shape)
     run = vsr.fit("fsrcnn_s", movie, folder=tmp_path, **QUICK)

@@ -156,6 +156,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param("movie.h5", marks=pytest.mark.long), "film.mkv"])
 def test_a_killed_run_goes_on_and_gives_the_same(
     checkpoints: dict[str, Path], tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture

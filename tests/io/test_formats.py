@@ -14,7 +14,7 @@ from vsr.io.formats import FORMATS, Format, format_of_output, load_format_writer
 from vsr.io.readers.open import open_listing, open_movie
 from vsr.io.writers.base import ArrayWriter
 from vsr.io.writers.open import open_array_sink
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.io.writers.template_from_movie import template_from_movie
 
 
 def test_classes_are_called_like_their_lines() -> None:
@@ -56,7 +56,7 @@ def test_the_format_of_the_guide_is_read_and_written(axes: str, shape: tuple[int
     values = np.random.default_rng(0).random(shape, np.float32)
     np.save(tmp_path / "a.npy", values)
     movie = open_movie(tmp_path / "a.npy", variable=None, axes=axes)
-    template = template_from_file(tmp_path / "a.npy", None, axes, 1, suffix=".grid")
+    template = template_from_movie(open_movie(tmp_path / "a.npy", variable=None, axes=axes), 1, suffix=".grid")
     assert template.notes == ("NumPy .npy becomes Grid",)
     with open_array_sink(tmp_path / "b.grid", template, identity={}) as sink:
         for number in range(movie.shape[0]):
@@ -66,7 +66,7 @@ def test_the_format_of_the_guide_is_read_and_written(axes: str, shape: tuple[int
     found = open_movie(tmp_path / "b.grid", variable=None, axes=None)
     assert (found.axes, found.shape) == (axes, movie.shape)
     np.testing.assert_array_equal(found.read(0, 1, 5), movie.read(0, 1, 5))
-    finer = template_from_file(tmp_path / "b.grid", None, None, 3)
+    finer = template_from_movie(open_movie(tmp_path / "b.grid", variable=None, axes=None), 3)
     assert (finer.format, finer.names, finer.notes) == ("grid", ("grid",), ())
 
 

@@ -62,6 +62,7 @@ def process(rank: int, folder: str) -> None:
     leave_ranks()
 
 
+@pytest.mark.long
 def test_two_processes_tell_what_one_does(tmp_path: Path) -> None:
     run_ranks(process, str(tmp_path))
     alone = metrics()

@@ -50,6 +50,7 @@ def randomize(network: torch.nn.Module) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.sampled(30)
 def test_output_size_is_the_declared_one(model: str, scale: int, channels: int) -> None:
     network = build(model, scale, channels)
     for h, w in ((9, 14), (16, 11)):
@@ -60,6 +61,7 @@ def test_output_size_is_the_declared_one(model: str, scale: int, channels: int) 
 
 
 @pytest.mark.parametrize(("model", "scale"), at_scales([m for m in MODELS if m != "nearest"]))
+@pytest.mark.sampled(8)
 def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int) -> None:
     """Summed over a block of scale x scale output pixels, the sensitivity to the LR pixels is centred on their LR pixel.
 
@@ -106,6 +108,7 @@ def test_each_output_pixel_looks_where_the_geometry_says(model: str, scale: int)
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.sampled(16)
 def test_folded_is_the_same_function(model: str, scale: int) -> None:
     network = build(model, scale, channels=2)
     if network.kind == "movie":
@@ -276,6 +279,7 @@ def test_even_filters_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("model", "scale"), at_scales(MODELS))
+@pytest.mark.sampled(8)
 def test_no_output_pixel_sees_further_than_the_reach(model: str, scale: int) -> None:
     """And those at the edge of it are seen, or tiles would overlap by more than they need."""
     network = build(model, scale)

@@ -162,6 +162,7 @@ def test_two_sweeps_do_not_work_in_one_folder_at_once(
         assert process.wait(timeout=deadline(30)) == 143
 
 
+@pytest.mark.long
 def test_launchers_of_plugins_start_fresh_processes_too(run: Run) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     done = run("recipe.batch=4,13,8", "epochs=1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")

@@ -65,6 +65,7 @@ def test_a_search_counts_failing_trials_and_ends_hopeless_ones(run: Run) -> None
     assert "type hydra.sweep.dir=FOLDER for a new one" in other.errors
 
 
+@pytest.mark.long
 def test_a_killed_search_is_taken_up_again(run: Run, begin: Begin, tmp_path: Path) -> None:
     typed = search(6, "recipe.batch=7", "epochs=4", "hparams_search.pruner=none", "jobs=2")
     process = begin(*typed)

@@ -261,7 +261,7 @@ COMMAND = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=4", "epochs=2"]
 
 
 def test_the_script_starts_its_processes_and_writes_once(script: Script, tmp_path: Path) -> None:
-    alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"])
+    alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"], figure=True)
     done = script("train", *COMMAND, *TWO, "hydra.run.dir=two")
     assert done.returncode == 0, done.stderr
     assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
@@ -304,7 +304,7 @@ def test_the_slurm_script_runs_on_two_nodes(tmp_path: Path) -> None:
     told = [process.communicate(timeout=deadline(280)) for process in nodes]
     assert [process.returncode for process in nodes] == [0, 0], told
     assert sum(out.count("split   method") for out, _ in told) == 1
-    alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"])
+    alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"], figure=True)
     assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
 
 

@@ -45,6 +45,7 @@ def moved(before: dict[str, Tensor], after: dict[str, Tensor], module: str) -> b
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 @pytest.mark.parametrize("ema", ["null", "0.9"])
+@pytest.mark.sampled(2)
 def test_what_is_frozen_stays_to_the_bit(schedule: str, ema: str, start: Path, tmp_path: Path) -> None:
     tune = ["tune.freeze=[features]", f"recipe.schedule={schedule}", f"recipe.ema={ema}", "epochs=2"]
     train_here(tmp_path, [*QUICK, "init=checkpoint", f"weights={ckpt(start)}", *tune])
@@ -54,6 +55,7 @@ def test_what_is_frozen_stays_to_the_bit(schedule: str, ema: str, start: Path, t
 
 
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+@pytest.mark.sampled(1)
 def test_what_is_frozen_thaws(schedule: str, start: Path, tmp_path: Path) -> None:
     tune = ["tune.freeze=[features.0,features.2]", "tune.freeze_epochs=2", f"recipe.schedule={schedule}"]
     for epochs, thawed in ((2, False), (3, True)):

@@ -115,6 +115,7 @@ def test_every_strategy_trains_or_says_why_not(strategy: str, tmp_path: Path) ->
         assert train_here(tmp_path, overrides)["rows"][-1]["psnr"] > 20
 
 
+@pytest.mark.long
 def test_precision_and_memory_format_change_what_is_trained_only_by_rounding(tmp_path: Path) -> None:
     plain, last, half = (
         train_here(tmp_path / name, [*QUICK, "epochs=2", *more])

@@ -109,6 +109,7 @@ def test_weights_that_were_brought_are_kept_when_training_makes_them_worse(
 
 
 @pytest.mark.parametrize("end", ["init.stop_epoch=1", "init.stop_psnr=20"])
+@pytest.mark.sampled(1)
 def test_the_first_stage_can_end_early(end: str, tmp_path: Path) -> None:
     results = train_here(tmp_path, [*TWO_STAGE, "init.epochs=5", end])
     assert len(results["stages"]["first"]["history"]) == 2
@@ -122,6 +123,7 @@ def test_a_fixed_first_network_needs_weights(tmp_path: Path) -> None:
         train_here(tmp_path, [*QUICK, "model=fsrcnn", "init=two_stage"])
 
 
+@pytest.mark.long
 def test_a_first_stage_of_no_epochs_needs_all_weights(two_stage: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     path = f"{two_stage[0]}/first/checkpoints/best.ckpt"
     start = [*TWO_STAGE, "init.epochs=0", "init@init.first=checkpoint", f"init.first.path={path}"]
@@ -224,6 +226,7 @@ def test_stills_and_short_movies_are_refused_by_movie_networks(tmp_path: Path) -
         train_here(tmp_path, ["model=srnet3d", "data=images", "recipe.steps=1"])
 
 
+@pytest.mark.long
 def test_mixed_precision_trains(tmp_path: Path) -> None:
     results = train_here(tmp_path, [*QUICK, "model=srnet3d", "precision=bf16"])
     assert rows_of(results)["srnet3d"]["psnr"] > 15

@@ -32,6 +32,7 @@ INTERIM = {"two_stage": PACKED, "joint": PACKED, "movie_then_frame": ["3D networ
 
 
 @pytest.mark.parametrize(("model", "scale"), at_scales(choices("model")))
+@pytest.mark.sampled(7)
 def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale: int, tmp_path: Path) -> None:
     patch = [f"recipe.patch={24 // scale // 2}"]
     results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])
@@ -46,6 +47,7 @@ def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale
 
 @pytest.mark.parametrize("recipe", choices("recipe"))
 @pytest.mark.parametrize("loss", ["mse", "l1", "charbonnier"])
+@pytest.mark.sampled(4)
 def test_recipes_and_losses_reduce_the_error(recipe: str, loss: str, tmp_path: Path) -> None:
     overrides = [*TINY_CLIMATE, f"recipe={recipe}", f"recipe.loss={loss}", "epochs=3", "patience=null"]
     if recipe != "report":
@@ -69,7 +71,7 @@ def test_schedules_reach_the_optimizer(schedule: str, tmp_path: Path) -> None:
 
 
 def test_a_run_leaves_what_it_says(tmp_path: Path) -> None:
-    results = train_here(tmp_path, [*QUICK, "epochs=2"])
+    results = train_here(tmp_path, [*QUICK, "epochs=2"], figure=True)
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["rows"] == results["rows"]
     assert written["protocol"]["window"] == [0, 4, 4]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.open import Unspecified, open_listing, open_movie
+from vsr.io.readers.joined import files_of_movie, open_movies, time_runs
+from vsr.io.readers.open import Unspecified, open_listing
+from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
@@ -56,6 +59,8 @@ class Statistics:
         nan_frames: Number of frames with a NaN.
         inf: Number of infinite values.
         inf_frames: Number of frames with an infinite value.
+        undeclared: Values that look like a constant for "missing" which the file does not declare, and their counts.
+        warning: The same as a sentence, or None.
         change: Root mean square of the difference of consecutive frames, divided by std.
         along: Median correlation of neighbouring slices, by axis: t, y, x.
     """
@@ -70,6 +75,8 @@ class Statistics:
     nan_frames: int
     inf: int
     inf_frames: int
+    undeclared: list[tuple[float, int]]
+    warning: str | None
     change: float
     along: dict[str, float]
 
@@ -105,6 +112,8 @@ def inspect_statistics(frames: Frames) -> Statistics:
         steps = np.concatenate([np.diff(block, axis=1).ravel() for block in blocks])
     steps = steps[np.isfinite(steps)]
     change = float(np.sqrt(np.mean(steps**2)) / std) if steps.size and std else np.nan
+    extremes = ExtremeValues()
+    extremes.add(finite)
     stacks = [block[0] for block in blocks]  # the first channel
     return Statistics(
         frames=len(values),
@@ -117,6 +126,8 @@ def inspect_statistics(frames: Frames) -> Statistics:
         nan_frames=int(nan.any(axis=(1, 2, 3)).sum()),
         inf=int(inf.sum()),
         inf_frames=int(inf.any(axis=(1, 2, 3)).sum()),
+        undeclared=extremes.undeclared_missing(),
+        warning=extremes.describe(),
         change=change,
         along={
             "t": _median([c for stack in stacks for c in _neighbours(stack)]),
@@ -145,13 +156,21 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else np.nan
 
 
-def inspect_argument(key: str, value: str | Sequence[str]) -> str:
+def inspect_argument(key: str, value: Any) -> str:
     """Return the argument key=value with the quotes that the shell and Hydra's grammar need."""
-    text = f"[{','.join(map(_hydra, value))}]" if not isinstance(value, str) else _hydra(value)
-    full = f"{key}={text}"
+    full = f"{key}={_hydra_value(value)}"
     if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
         return full
     return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
+
+
+def _hydra_value(value: Any) -> str:
+    """Write a text, a number, a list or a mapping in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_hydra(str(key))}:{_hydra_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        return _hydra(value)
+    return f"[{','.join(map(_hydra_value, value))}]" if isinstance(value, Sequence) else f"{value}"
 
 
 def _hydra(value: str) -> str:
@@ -165,18 +184,28 @@ def _hydra(value: str) -> str:
     return "'" + re.sub(r"(\\+)$", r"\1\1", value) + "'"
 
 
-def _suggested_command(data: str, choices: dict[str, str | Sequence[str]], frames: Frames, found: Statistics) -> str:
+def _suggested_command(data: str, choices: dict[str, Any], frames: Frames, found: Statistics) -> str:
     """Return the full command line that trains a network on the inspected file."""
     words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
-    if found.nan and data == "climate":
+    if found.undeclared and data == "climate" and "missing" not in choices:
+        values = [float(f"{value:.7g}") for value, _ in found.undeclared]
+        words.append(inspect_argument("data.missing", values[0] if len(values) == 1 else values))
+    if (found.nan or found.undeclared) and data == "climate":
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
         words.append("data.crop=true")
     return " ".join(["vsr train model=fsrcnn", f"data={data}", *words])
 
 
-def _movie_report(frames: Frames, found: Statistics, check_time: bool) -> list[str]:
-    """Describe a movie in lines of text; with `check_time`, warn if frames are much less alike than rows or columns."""
+def _movie_report(frames: Frames, found: Statistics, check_time: bool, check_missing: bool) -> list[str]:
+    """Describe a movie in lines of text, with warnings.
+
+    Args:
+        frames: The movie.
+        found: Statistics of the movie.
+        check_time: Warn if frames are much less alike than rows or columns.
+        check_missing: Warn of values that look like a constant for "missing".
+    """
     movies, channels, length, height, width = frames.shape
     several = (f", {movies} movies" if movies > 1 else "") + (f", {channels} channels" if channels > 1 else "")
     lines = [
@@ -187,6 +216,8 @@ def _movie_report(frames: Frames, found: Statistics, check_time: bool) -> list[s
         f"  change from frame to frame (rms / std): {found.change:.3g}",
         "  correlation of neighbours: " + ", ".join(f"along {axis} {value:.4f}" for axis, value in found.along.items()),
     ]
+    if found.warning is not None and check_missing:
+        lines.append(f"warning: {found.warning}")
     # Twice as unlike: along the true axes of a real movie the three are often nearly the same.
     if check_time and 1 - found.along["t"] > 2 * (1 - np.nanmax([found.along["y"], found.along["x"], -1.0])):
         lines.append(
@@ -233,9 +264,19 @@ def _array_contents(path: Path) -> list[str]:
     return lines + [f"  {printable_name(name)}  {problem}" for name, problem in listing.refused.items()]
 
 
-def _inspect_file(path: Path, variable: str | list[str] | None, axes: str | None, image: Path | None) -> None:
+def _inspect_file(
+    given: Sequence[str],
+    variable: str | list[str] | None,
+    axes: str | None,
+    select: Mapping[Any, Any] | None,
+    missing: Sequence[float] | None,
+    image: Path | None,
+) -> None:
     """Print a file's content and the command that trains on it; draw frames to `image`. Raises UserError if that fails."""
-    choices: dict[str, str | Sequence[str]] = {"path": str(path)}
+    choices: dict[str, Any] = {"path": given[0] if len(given) == 1 else list(given)}
+    videos = [Path(name) for name in given if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    files = videos or files_of_movie(given)
+    path = files[0]
     frames: Frames
     if path.suffix.lower() in VIDEO_SUFFIXES:
         if not path.is_file():
@@ -245,14 +286,23 @@ def _inspect_file(path: Path, variable: str | list[str] | None, axes: str | None
     else:
         print(printable_name(str(path)), *_array_contents(path), sep="\n")
         try:
-            frames = movie = open_movie(path, variable=variable, axes=axes)
+            movies = open_movies(choices["path"], variable=variable, axes=axes, select=select, missing=missing)
         except Unspecified as error:
             print(f"movie: not opened; {error}")
             return
-        choices |= {"variable": movie.meta["variable"], "axes": movie.axes}
+        frames = movie = movies[0]
+        if len(files) > 1:
+            print(f"and {len(files) - 1} more files, the last one {printable_name(str(files[-1]))}")
+        for note in time_runs(movie.times(), movie.shape[2])[1]:
+            print(f"note: {note}")
+        choices |= {"variable": variable if len(movies) > 1 else movie.meta["variable"], "axes": movie.axes}
+        choices |= {"select": select} if select else {}
+        choices |= {"missing": missing[0] if len(missing) == 1 else missing} if missing else {}
+        if "packing" in movie.meta:
+            print(f"decoded by its attributes: {printable_name(movie.meta['packing'])}")
         data = "climate"
     found = inspect_statistics(frames)
-    lines = _movie_report(frames, found, check_time=axes is not None and data == "climate")
+    lines = _movie_report(frames, found, check_time=axes is not None and data == "climate", check_missing=data == "climate")
     print(*lines, f"train: {_suggested_command(data, choices, frames, found)}", sep="\n")
     if image is not None:
         _draw_frames(frames, image, path.name)
@@ -268,10 +318,38 @@ def inspect_command(arguments: Sequence[str]) -> None:
         UserError: The file cannot be read.
     """
     parser = argparse.ArgumentParser(prog="vsr inspect", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("file", metavar="FILE", type=Path, help="mat, h5, nc, zarr, npy, npz; y4m, mp4, mkv, avi, mov, webm")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="+",
+        help="mat, h5, nc, zarr, npy, npz, or a name without an ending; a folder, a pattern or several files are joined along "
+        "time; y4m, mp4, mkv, avi, mov, webm",
+    )
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
     parser.add_argument("--axes", metavar="A", help="meaning of each index, from n (movies), c (channels), t, y, x; e.g. tyx")
+    parser.add_argument(
+        "--select",
+        metavar="DIM=VALUE",
+        action="append",
+        default=[],
+        help="one level or member of an array with more dimensions: level=500, level=index:0, member=all (a movie each)",
+    )
+    parser.add_argument("--missing", metavar="X", type=float, action="append", help='a value that means "missing"')
     parser.add_argument("--picture", metavar="PNG", type=Path, help="write the first, middle and last frame to this file")
     given = parser.parse_args(arguments)
     variable = given.variable.split(",") if given.variable and "," in given.variable else given.variable
-    _inspect_file(given.file, variable, given.axes, given.picture)
+    select = dict(_selection(text) for text in given.select)
+    _inspect_file(given.file, variable, given.axes, select, given.missing, given.picture)
+
+
+def _selection(text: str) -> tuple[str, Any]:
+    """Parse a selection of the command line: "level=500" gives ("level", 500). Raises UserError."""
+    key, equals, value = text.partition("=")
+    if not key or not equals or not value:
+        raise UserError(f"--select {text}: must be DIMENSION=VALUE; type e.g. --select level=500")
+    if value.startswith("index:") and value[6:].isdigit():
+        return key, {"index": int(value[6:])}
+    for number in (int, float):
+        with suppress(ValueError):
+            return key, number(value)
+    return key, value

@@ -12,10 +12,14 @@ from vsr.config.schema import UpscaleSchema
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:
-    """Upscale the input of a checked config. torch is imported here, after that check."""
+    """Upscale the input of a checked config. torch is imported here, after the check of the config and the files."""
+    from vsr.inference.inputs import check_upscale_files
+
+    settings = cast(UpscaleSchema, OmegaConf.to_object(cfg))
+    check_upscale_files(settings)
     from vsr.inference.upscale_file import upscale_file
 
-    upscale_file(cast(UpscaleSchema, OmegaConf.to_object(cfg)))
+    upscale_file(settings)
 
 
 def upscale_command() -> None:

@@ -102,6 +102,7 @@ def check_config(cfg: DictConfig) -> None:
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
     _check_values(plain)
+    _check_missing(plain.get("missing"))
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
@@ -134,6 +135,14 @@ def _check_values(plain: dict[Any, Any]) -> None:
     window = plain.get("window")
     if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+
+
+def _check_missing(missing: Any) -> None:
+    """Check the values of the key `missing` of upscale.yaml."""
+    numbers = missing if isinstance(missing, list) else [] if missing is None else [missing]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise UserError(f"missing={missing}: must be a number or numbers; type missing=-9999 or missing=[-9999,1e20]")
 
 
 def _check_choices(plain: dict[Any, Any]) -> None:
@@ -196,11 +205,13 @@ def _check_loggers(loggers: Any) -> None:
             raise UserError(f"logger={package}: needs the package {package}; type pip install 'vsr-movies[{package}]'")
 
 
-def _check_paths(data: dict[str, Any], checkpoint: Any, movie: str | None) -> None:
+def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
     """Check that the input files exist."""
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
+        if key in ("data.path", "input") and (isinstance(value, list) or any(letter in str(value) for letter in "*?[")):
+            continue  # many files: the reader has the better message
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):

@@ -26,6 +26,7 @@ CURRENT = {  # beginning of a former dotted name -> beginning of the current nam
     "vsr.dashboard.": "vsr.training.loggers.",  # after the line above: the first former name is used
     "vsr.nets.combined.Combined": "vsr.models.cascade.Cascade",
 }
+NEW_KEYS = ("select", "missing")  # of data configs
 FORMER = {current: former for former, current in CURRENT.items()}
 _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in an override of the command line
 
@@ -39,7 +40,13 @@ def with_current_targets(config: Any) -> Any:
 
 
 def with_former_targets(config: Any) -> Any:
-    """Return a copy of a config (a tree of plain values) with the former class name in every `_target_`."""
+    """Return a copy of a config (a tree of plain values) in its former form.
+
+    Every `_target_` has the former class name, and keys that did not exist are left out if they are null.
+    """
+    data = config.get("data")
+    if isinstance(data, dict):
+        config = config | {"data": {key: value for key, value in data.items() if key not in NEW_KEYS or value is not None}}
     return _renamed(config, FORMER, lambda logger: logger["tensorboard"] if logger.keys() == {"tensorboard"} else logger)
 
 

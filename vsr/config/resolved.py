@@ -43,7 +43,7 @@ def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
     found: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name not in keys:
+        if name not in keys and value is not None:  # results of an older version lack keys that are null by default
             found[key] = _without(value, keys, f"{name}.") if isinstance(value, dict) else value
     return found
 

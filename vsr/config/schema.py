@@ -71,11 +71,13 @@ class UpscaleSchema:
 
     plugins: list[str] = field(default_factory=list)
     checkpoint: str = MISSING
-    input: str = MISSING
+    input: Any = MISSING
     output: str | None = None
     overwrite: bool = False
     variable: Any = None
     axes: str | None = None
+    select: dict[Any, Any] | None = None
+    missing: Any = None
     max_bytes: int = 2**40
     device: str = "auto"
     precision: str = "fp32"

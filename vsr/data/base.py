@@ -6,6 +6,7 @@ A subclass only provides HR movies; docs/guides/adding-a-dataset.md shows how.
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -19,11 +20,15 @@ from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
 from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
+from vsr.degradations.base import is_centred
 from vsr.errors import UserError
 from vsr.geometry import Triple
+from vsr.io.readers.packing import ExtremeValues
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
+
+log = logging.getLogger(__name__)
 
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the rotations too
 VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
@@ -151,8 +156,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Check all values, take missing `bounds` from the training frames, and return the SHA-256 of all values."""
         digest = hashlib.sha256()
         learned: set[bytes] = set()
+        extremes = ExtremeValues() if self.physical else None
         for name, parts in splits.items():
-            low, high, hashes = scan_frames_for_checks(parts, digest, self.mask)
+            low, high, hashes = scan_frames_for_checks(parts, digest, self.mask, extremes)
             if name == "train":
                 learned = set(hashes)
                 if low == high:
@@ -162,6 +168,8 @@ class SRDataModule(L.LightningDataModule, ABC):
                 label = f"{self.name}: the split '{name}'"
                 if not check_copied_frames(label, parts[0][0].name, hashes, learned) and not self.physical:
                     warn_near_duplicates(label, splits["train"], parts, self.bounds or (low, high))
+        if extremes is not None and (warning := extremes.describe()) is not None:
+            log.warning("%s: %s", self.name, warning)
         return digest.hexdigest()
 
     def training_frames(self) -> TrainingFrames:
@@ -259,7 +267,7 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def _usable_symmetries(self) -> tuple[str, ...]:
         """Return the symmetries without flips that would shift LR against HR, as flips do if the degradation is not centred."""
-        if self.degradation.centred(self.scale):
+        if is_centred(self.degradation, self.scale):
             return self.symmetries
         return tuple(x for x in self.symmetries if x == "transpose")
 

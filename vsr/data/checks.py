@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vsr.data.splits import Segment
 from vsr.errors import UserError
+from vsr.io.readers.packing import ExtremeValues
 from vsr.types import Movie
 
 log = logging.getLogger(__name__)
@@ -101,13 +102,16 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float])
     return names, torch.stack(found) if found else torch.empty(0, THUMBNAIL**2)
 
 
-def scan_frames_for_checks(parts: list[tuple[Movie, Segment]], digest: Any, masked: bool) -> tuple[float, float, list[bytes]]:
+def scan_frames_for_checks(
+    parts: list[tuple[Movie, Segment]], digest: Any, masked: bool, extremes: ExtremeValues | None = None
+) -> tuple[float, float, list[bytes]]:
     """Read a split once, in chunks, and return its value range and the hashes of its frames.
 
     Args:
         parts: Movies and segments of the split.
         digest: Object of hashlib that is updated with all values.
         masked: If true, NaN and infinite values are accepted.
+        extremes: Object that collects the extreme values; None to collect none.
 
     Returns:
         The smallest finite value, the largest finite value, and one hash per frame.
@@ -129,6 +133,8 @@ def scan_frames_for_checks(parts: list[tuple[Movie, Segment]], digest: Any, mask
                 bad += int((~whole).sum())
                 first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
                 frames = frames[finite]
+            if extremes is not None:
+                extremes.add(frames.numpy())
             if frames.numel():
                 low, high = min(low, float(frames.min())), max(high, float(frames.max()))
         if bad and not masked:

@@ -34,9 +34,17 @@ class Degradation(Protocol):
         """
         ...
 
-    def centred(self, scale: int) -> bool:
-        """Return True if each LR pixel lies in the middle of its block of HR pixels; otherwise, flips shift LR against HR."""
+    def origin(self, scale: int) -> float:
+        """Return the position of the first LR pixel along each axis, in HR pixels from the first HR pixel.
+
+        It is (scale - 1) / 2 if each LR pixel lies in the middle of its block of HR pixels.
+        """
         ...
+
+
+def is_centred(degradation: Degradation, scale: int) -> bool:
+    """Return True if each LR pixel lies in the middle of its block of HR pixels; otherwise, flips shift LR against HR."""
+    return degradation.origin(scale) == (scale - 1) / 2
 
 
 class SameSizeStep(ABC):

@@ -50,6 +50,6 @@ class Chain:
             lr = step.apply(lr, bounds=bounds, first=first)
         return lr
 
-    def centred(self, scale: int) -> bool:
-        """Return True if the step that changes the size is centred; see `Degradation.centred`."""
-        return self.resize.centred(scale)
+    def origin(self, scale: int) -> float:
+        """Return the origin of the step that changes the size; see `Degradation.origin`."""
+        return self.resize.origin(scale)

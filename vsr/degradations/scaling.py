@@ -22,9 +22,9 @@ class Bicubic:
     def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> LRFrames:
         return resize_bicubic_down(hr, scale)
 
-    def centred(self, scale: int) -> bool:
-        """Return True, because each LR pixel lies in the middle of its block of HR pixels."""
-        return True
+    def origin(self, scale: int) -> float:
+        """Return (scale - 1) / 2, because each LR pixel lies in the middle of its block of HR pixels."""
+        return (scale - 1) / 2
 
 
 class Area:
@@ -40,9 +40,9 @@ class Area:
         check_resize_divisible(hr, scale)
         return F.avg_pool2d(hr, scale)
 
-    def centred(self, scale: int) -> bool:
-        """Return True, because each LR pixel lies in the middle of its block of HR pixels."""
-        return True
+    def origin(self, scale: int) -> float:
+        """Return (scale - 1) / 2, because each LR pixel lies in the middle of its block of HR pixels."""
+        return (scale - 1) / 2
 
 
 class Subsample:
@@ -50,7 +50,7 @@ class Subsample:
 
     An LR pixel lies (scale - 1) / 2 - phase HR pixels above and to the left of the middle of its block. Interpolation ignores
     this shift; learned filters can correct it. A flip reverses the shift, so training uses no flips unless the shift is zero
-    (see `centred`). A call raises ValueError if scale does not divide H and W.
+    (see `origin`). A call raises ValueError if scale does not divide H and W.
 
     Args:
         phase: First kept row and column, 0 to scale - 1.
@@ -80,6 +80,6 @@ class Subsample:
         # A copy, so that LR frames do not keep HR frames in memory.
         return hr[..., self.phase :: scale, self.phase :: scale].clone()
 
-    def centred(self, scale: int) -> bool:
-        """Return True if the kept pixel is the middle of its block, as with phase 1 at scale 3."""
-        return 2 * self.phase == scale - 1
+    def origin(self, scale: int) -> float:
+        """Return the phase, because the first LR pixel is HR pixel number `phase`."""
+        return float(self.phase)

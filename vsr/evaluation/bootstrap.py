@@ -45,7 +45,7 @@ class Resampling:
         return self._interval(sums, counts)
 
     def skill(self, mse: np.ndarray, reference: np.ndarray) -> Interval | None:
-        """Return the 95% interval of 1 - sum(mse) / sum(reference) over the frames (N,) with both values."""
+        """Return the 95% interval of 1 - sum(mse) / sum(reference) over the frames where both are finite; both are (N,)."""
         both = np.isfinite(mse) & np.isfinite(reference)
         errors, counts = self._totals(np.where(both, mse, np.nan))
         others, _ = self._totals(np.where(both, reference, np.nan))

@@ -105,7 +105,9 @@ def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictCon
                 f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}: their scores "
                 f"are not comparable; {f'type {typed} to score both alike' if typed else 'evaluate them one by one'}"
             )
-    ours, theirs = ({k: v for k, v in node.data.items() if k not in HANDLING} for node in (config, other_config))
+    ours, theirs = (
+        {k: v for k, v in node.data.items() if k not in HANDLING and v is not None} for node in (config, other_config)
+    )
     if ours != theirs:
         key = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
         both = " and ".join(_short(node.get(key)) for node in (ours, theirs))

@@ -8,30 +8,37 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.axes import axis_meanings
-from vsr.io.writers.coordinates import coordinate_period, refine_coordinates
+from vsr.io.readers.axes import axis_meanings, is_geographic
+from vsr.io.writers.coordinates import refine_field
 
 
-def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """Upscale an xarray.DataArray along rows and columns.
+def upscale_labelled(
+    movie: Any, scale: int, channels: int, upscale: Callable[[np.ndarray], np.ndarray], origin: float | None = None
+) -> Any:
+    """Upscale an xarray.DataArray, or the only movie of an xarray.Dataset, along rows and columns.
 
     Args:
-        movie: A DataArray with one dimension for rows and one for columns. It may have one for time, and has one for channels
-            if the network has several. Dimensions are found by name or CF attributes. Each index of any other dimension is a
-            movie of its own.
+        movie: A DataArray, or a Dataset with one, with one dimension for rows and one for columns. It may have one for time, and
+            has one for channels if the network has several. Dimensions are found by name or CF attributes. Each index of any
+            other dimension is a movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
         upscale: Function (T, channels, h, w) float32 -> (T, channels, h * scale, w * scale).
+        origin: Position of the first LR pixel in SR pixels; see `refine_coordinates`.
 
     Returns:
-        A float32 DataArray with the same dimensions and attributes. Coordinates along rows or columns are refined by
-        `vsr.io.writers.coordinates.refine_coordinates`. They are left out if they are not numbers or have only one pixel.
+        A float32 DataArray with the same dimensions and attributes, or a Dataset with it. Coordinates along rows or columns are
+        refined by `vsr.io.writers.coordinates.refine_field`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
         UserError: If the dimensions of rows, columns or channels cannot be found, or the number of channels does not fit.
     """
     import xarray
 
+    if isinstance(movie, xarray.Dataset):
+        name = _movie_of(movie)
+        finer = upscale_labelled(movie[name], scale, channels, upscale, origin)
+        return finer.to_dataset(name=name).assign_attrs(movie.attrs)
     letters = _dimensions_of(movie, channels)
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
@@ -42,11 +49,27 @@ def upscale_labelled(movie: Any, scale: int, channels: int, upscale: Callable[[n
         raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")
     frames = values.shape[len(others)] if letters["t"] else 1
     sr = np.stack([upscale(each) for each in values.reshape(-1, frames, channels, height, width)])
-    coords = {name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale)) is not None}
+    coords = {
+        name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, origin)) is not None
+    }
     result = xarray.DataArray(
         sr.reshape(*lead, height * scale, width * scale), coords, ordered.dims, name=movie.name, attrs=movie.attrs
     )
     return result.transpose(*movie.dims)
+
+
+def _movie_of(dataset: Any) -> Any:
+    """Return the name of the only array of a Dataset that has rows and columns. Raises UserError if there are others."""
+    names = []
+    for name, array in dataset.data_vars.items():
+        found = [axis_meanings(str(d), array.coords[d].attrs if d in array.coords else {}) for d in array.dims]
+        if array.dtype.kind in "iuf" and {"y"} in found and {"x"} in found and not is_geographic(str(name), array.attrs):
+            names.append(name)
+    if len(names) == 1:
+        return names[0]
+    known = names or list(dataset.data_vars)
+    example = f"; type network.upscale(dataset[{known[0]!r}])" if known else ""
+    raise UserError(f"a Dataset with {len(names)} movies (its arrays: {', '.join(map(str, known))}){example}")
 
 
 def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
@@ -62,7 +85,7 @@ def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
     return letters
 
 
-def _refine(coord: Any, spatial: list[Any], scale: int) -> Any:
+def _refine(coord: Any, spatial: list[Any], scale: int, origin: float | None) -> Any:
     """Return a coordinate of the upscaled movie as xarray.Variable; None if the coordinate cannot be refined."""
     import xarray
 
@@ -71,7 +94,6 @@ def _refine(coord: Any, spatial: list[Any], scale: int) -> Any:
         return coord.variable
     if coord.dtype.kind not in "iuf" or any(coord.sizes[dim] < 2 for dim in own):
         return None
-    values = coord.values
-    for dim in own:
-        values = refine_coordinates(values, scale, coord.dims.index(dim), coordinate_period(coord.attrs))
+    axes = [coord.dims.index(dim) for dim in own]
+    values, _ = refine_field(str(coord.name), coord.attrs, coord.values, axes, scale, origin)
     return xarray.Variable(coord.dims, values, coord.attrs)

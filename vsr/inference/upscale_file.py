@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +12,16 @@ from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
+from vsr.inference.inputs import is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
-from vsr.io.readers.open import open_movie
-from vsr.io.readers.pictures import SUFFIXES as PICTURES
-from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.io.writers.template_from_movie import template_from_movie
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import check_single_process_hardware
 from vsr.version import __version__
@@ -36,7 +33,9 @@ UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the res
 
 
 def upscale_file(settings: UpscaleSchema) -> Path:
-    """Upscale a movie file with the network of a checkpoint and return the output path; an interrupted run is continued.
+    """Upscale movie files with the network of a checkpoint and return the output path; an interrupted run is continued.
+
+    Several inputs give a file each in one folder; an output that is there already is kept.
 
     Raises:
         UserError: If a file cannot be read or written, or if options contradict each other or the network.
@@ -44,10 +43,24 @@ def upscale_file(settings: UpscaleSchema) -> Path:
     check_single_process_hardware("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings))
-    given = Path(settings.input).expanduser()
-    target = _default_output(given, upscaler.scale) if settings.output is None else Path(settings.output).expanduser()
-    if target.resolve() == given.resolve():
-        raise UserError(f"output={target}: is the input; type another name")
+    inputs = upscale_inputs(settings.input)
+    outputs = output_of_each(settings, inputs, upscaler.scale)
+    if len(inputs) == 1:
+        return _upscale_one(settings, inputs[0], outputs[0], upscaler)
+    outputs[0].parent.mkdir(parents=True, exist_ok=True)
+    log.info("inputs    %d files, to %s", len(inputs), outputs[0].parent)
+    if upscaler.engine.context:
+        log.info("note      each file is a movie of its own: frames beyond its ends are made up (ends=%s)", upscaler.engine.ends)
+    for given, target in zip(inputs, outputs, strict=True):
+        if target.exists() and not settings.overwrite:
+            log.info("kept      %s is there already", target)
+        else:
+            _upscale_one(settings, given, target, upscaler)
+    return outputs[0].parent
+
+
+def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> Path:
+    """Upscale one movie file and return `target`."""
     source, sink, notes = _open_input_and_output(settings, given, target, upscaler)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
@@ -73,21 +86,11 @@ def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[
         "checkpoint": upscaler.trained.sha256,
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
         "version": __version__,
-        **{name: getattr(settings, name) for name in ("variable", "axes", "frames", "crf", "audio", "guard")},
+        **{
+            name: getattr(settings, name) for name in ("variable", "axes", "select", "missing", "frames", "crf", "audio", "guard")
+        },
         **{name: value for name, value in asdict(upscaler.options).items() if name not in UNIMPORTANT},
     }
-
-
-def _default_output(given: Path, scale: int) -> Path:
-    """Return the default path of the output: beside the input, with the scale in its name."""
-    if given.is_dir() and given.suffix != ".zarr":
-        return given.with_name(f"{given.name}_x{scale}")
-    suffix = given.suffix
-    if suffix.lower() in VIDEOS:
-        suffix = ".mkv"
-    elif suffix.lower() in (".jpg", ".jpeg", ".bmp"):
-        suffix = ".png"
-    return given.with_name(f"{given.stem}_x{scale}{suffix}")
 
 
 def _open_input_and_output(
@@ -96,7 +99,7 @@ def _open_input_and_output(
     """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
     identity = _identity(settings, given, upscaler)
-    if given.suffix.lower() in (*VIDEOS, *PICTURES) or _is_folder_of_pictures(given):
+    if is_movie_of_pixels(given):
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(
@@ -115,27 +118,17 @@ def _open_input_and_output(
             **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
         )
         return VideoSource(blocks), sink, blocks.notes
-    variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
-    try:
-        movie = open_movie(given, variable=variable, axes=settings.axes, max_bytes=settings.max_bytes)
-    except UserError as error:  # data.axes= of train.py is axes= of upscale.py
-        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes)=", r"\1=", str(error))) from error
+    movie = open_input_movie(settings, given)
     if movie.shape[1] != upscaler.channels:
         raise UserError(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
         )
-    template = template_from_file(
-        given, variable, settings.axes, upscaler.scale, history, suffix=target.suffix, max_bytes=settings.max_bytes
-    )
+    template = template_from_movie(movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin)
     notes = list(template.notes)
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     return ArraySource(movie), open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
-
-
-def _is_folder_of_pictures(path: Path) -> bool:
-    return path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
 
 
 def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
+from vsr.degradations.base import is_centred
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
@@ -24,7 +25,7 @@ from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.training.build import build_baseline_modules, build_from_node
 
-Array = TypeVar("Array")  # a NumPy array, a torch tensor or an xarray.DataArray
+Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
 
 
 class Upscaler:
@@ -36,6 +37,7 @@ class Upscaler:
 
     Attributes:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
+        origin: Position of the first LR pixel along y and x, in SR pixels from the first SR pixel.
         bounds: The physical values that the normalizer maps to 0 and 1.
 
     Raises:
@@ -60,7 +62,8 @@ class Upscaler:
                 raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
-        centred = self.degradation.centred(self.scale)
+        self.origin = float(self.degradation.origin(self.scale))
+        centred = is_centred(self.degradation, self.scale)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
 
     @property
@@ -84,7 +87,7 @@ class Upscaler:
                 dtype and the shape (H, W), (T, H, W) or (T, C, H, W) for a network with one channel, and (C, H, W) or (T, C, H,
                 W) for a network with C channels. In an xarray.DataArray, rows, columns and time are found by the names or CF
                 attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further dimension is a movie of its
-                own.
+                own. An xarray.Dataset must hold one such array.
 
         Returns:
             SR frames of the same type, dimensions and units, float32, on the same device; H and W are `scale` times larger. A
@@ -99,8 +102,10 @@ class Upscaler:
             tensor = torch.from_numpy(np.ascontiguousarray(movie, np.float32))
             return self._upscale_tensor(tensor).numpy()  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
-            return upscale_labelled(movie, self.scale, self.channels, lambda x: self._upscale_frames(torch.from_numpy(x)).numpy())
-        raise UserError(f"upscale takes a numpy array, a torch tensor or an xarray.DataArray, not {type(movie).__name__}")
+            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.origin)
+        raise UserError(
+            f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
+        )
 
     def ood_score(self, movie: Array) -> OODScore | None:
         """Compute the out-of-distribution score of a movie from its first LR frames.
@@ -131,6 +136,9 @@ class Upscaler:
     def _upscale_tensor(self, movie: Tensor) -> Tensor:
         sr = self._upscale_frames(self._as_frames(movie))
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+
+    def _upscale_array(self, frames: np.ndarray) -> np.ndarray:
+        return self._upscale_frames(torch.from_numpy(frames)).numpy()
 
     def _upscale_frames(self, frames: Tensor) -> Tensor:
         """Upscale frames block by block: (T, C, h, w) -> (T, C, H, W)."""

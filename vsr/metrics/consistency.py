@@ -41,7 +41,7 @@ class ConsistencyScores(FrameMetric):
         Args:
             sr: Predicted clips, cut to the window.
             lr: Whole LR clips, or None for clips without a score.
-            mask: 1 where the truth is real, cut to the window; None if all of the truth is real.
+            mask: 1 at HR pixels with a true value, 0 at filled gaps, cut to the window; None for HR frames without gaps.
 
         Raises:
             ValueError: If the sizes of sr and lr do not fit.

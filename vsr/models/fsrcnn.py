@@ -171,7 +171,7 @@ class FSRCNNOriginal(Network):
         return nn.Sequential(self.features[:-2], nn.ReplicationPad2d(self._border), self.features[-2:])
 
     def fold(self) -> nn.Module:
-        """Return a module that computes the same function with the deconvolution at LR."""
+        """Return an equal module whose deconvolution is replaced by convolutions of LR size and a pixel shuffle."""
         padded = self.border == "replicate"
         phases = deconvolution_as_phases(self.enlarge, padded=padded)
         return nn.Sequential(self._padded() if padded else self.features, phases, nn.PixelShuffle(self.scale), self.out_act)

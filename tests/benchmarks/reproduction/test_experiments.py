@@ -57,6 +57,7 @@ FEW = ("as_reported", "table6")
         if name not in ("table1", "table3", "table8")
     ],
 )
+@pytest.mark.sampled(1)
 def test_it_trains(experiment: str, files: dict[str, Path], tmp_path: Path) -> None:
     results = train_here(tmp_path, overrides(experiment, **files))
     own = [row for row in results["rows"] if row["method"] == results["config"]["name"]]

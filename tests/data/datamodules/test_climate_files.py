@@ -62,6 +62,7 @@ def write(path: Path, kind: str, values: np.ndarray) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["v5", "v7.3", "h5", "npz", "npy", "zarr", "nc"])
+@pytest.mark.sampled(3)
 def test_every_format_trains_and_is_upright(kind: str, tmp_path: Path) -> None:
     values = flow()
     path = tmp_path / f"field.{kind if kind not in ('v5', 'v7.3') else 'mat'}"

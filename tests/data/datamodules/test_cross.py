@@ -23,6 +23,7 @@ def cross(train: str, test: str) -> list[str]:
     return overrides
 
 
+@pytest.mark.long
 def test_train_and_test_come_from_their_sources(tmp_path: Path) -> None:
     overrides = [*cross("climate", "climate"), "data.test.family=turbulence", *QUICK]
     data = build_data(compose_config("train", overrides))

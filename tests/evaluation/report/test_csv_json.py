@@ -53,6 +53,7 @@ def recomputed(recipe: dict[str, str], row: dict, folder: Path) -> float:
     return float(1 - mine[both].sum() / its[both].sum())
 
 
+@pytest.mark.long
 def test_every_number_of_every_row_comes_from_the_csv_files(written: Written) -> None:
     content = json.loads((written.folder / "results.json").read_text())
     assert len(content["rows"]) == 12

@@ -77,6 +77,7 @@ def agree(run: Callable[[Tensor], Tensor], checkpoint: Path, channels: int = 1) 
 
 
 @pytest.mark.parametrize("model", [pytest.param(model, marks=[] if model in FEW else pytest.mark.long) for model in MODELS])
+@pytest.mark.sampled(1)
 def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -> None:
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     scale, channels = SIZES.get(model, (2, 1))
@@ -104,6 +105,7 @@ def test_onnx_runtime_gives_what_the_network_gives(model: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("model", "scale"), [*((model, 2) for model in MODELS), ("fsrcnn", 3), ("fsrcnn", 4)])
+@pytest.mark.sampled(6)
 def test_torchscript_gives_what_the_network_gives(model: str, scale: int, tmp_path: Path) -> None:
     _, channels = SIZES.get(model, (2, 1))
     checkpoint = saved(tmp_path / "best.ckpt", model, scale, channels)
@@ -116,6 +118,7 @@ def test_torchscript_gives_what_the_network_gives(model: str, scale: int, tmp_pa
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in ("nearest", "bilinear", "bicubic")])
+@pytest.mark.sampled(5)
 def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path) -> None:
     open_file = pytest.importorskip("safetensors").safe_open
     checkpoint = saved(tmp_path / "best.ckpt", model)
@@ -277,6 +280,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFi
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+@pytest.mark.sampled(6)
 def test_mistakes_are_one_line(typed: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"here": str(saved(tmp_path / "best.ckpt", "bilinear")), "there": str(tmp_path / "note.txt")}
     Path(names["there"]).write_text("a note")

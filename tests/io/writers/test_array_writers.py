@@ -21,7 +21,7 @@ from vsr.io.readers.open import open_movie
 from vsr.io.writers import contiguous
 from vsr.io.writers.open import open_array_sink
 from vsr.io.writers.template import OutputTemplate
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.io.writers.template_from_movie import template_from_movie
 
 SIZES = {"n": 2, "c": 3, "t": 7, "y": 4, "x": 5}
 SCALE = 2
@@ -78,8 +78,8 @@ def write_all(path: Path, template: OutputTemplate, frames: np.ndarray, block: i
 
 
 def convert(source: Path, target: Path, variable: str | list[str] | None = None, axes: str | None = None) -> OutputTemplate:
-    """Result of template_from_file and open_array_sink, as a reader finds it; it must be what was written, alone."""
-    template = template_from_file(source, variable, axes, SCALE, "made finer", suffix=target.suffix)
+    """Result of template_from_movie and open_array_sink, as a reader finds it; it must be what was written, alone."""
+    template = template_from_movie(open_movie(source, variable=variable, axes=axes), SCALE, "made finer", suffix=target.suffix)
     frames = enlarged(frames_of(source, variable, axes))
     write_all(target, template, frames)
     again = None if target.suffix == ".npy" else list(template.names)
@@ -250,23 +250,13 @@ def test_hdf5_keeps_scales_labels_attributes_and_scalars(tmp_path: Path) -> None
         assert file.attrs["history"] == "made finer"
 
 
-def test_a_raw_scale_factor_of_hdf5_still_holds(tmp_path: Path) -> None:
-    """Readers of plain HDF5 do not unpack, so neither values nor the attribute may change."""
-    write_input(tmp_path / "a.h5", stored("tyx"))
-    with h5py.File(tmp_path / "a.h5", "a") as file:
-        file["flow/h"].attrs["scale_factor"] = 0.5
-    convert(tmp_path / "a.h5", tmp_path / "b.h5", axes="tyx")
-    with h5py.File(tmp_path / "b.h5") as file:
-        assert file["flow/h"].attrs["scale_factor"] == 0.5
-
-
 def test_an_ending_that_is_not_written(tmp_path: Path) -> None:
     source = write_input(tmp_path / "a.npy", stored("tyx"))
     for suffix in (".zip", ".tif", ""):
         with pytest.raises(UserError, match=r"names no format that is written; type output=NAME with one of \.npy, .*\.zarr"):
-            template_from_file(source, None, "tyx", 2, suffix=suffix)
+            template_from_movie(open_movie(source, variable=None, axes="tyx"), 2, suffix=suffix)
     with pytest.raises(UserError, match="names no format"):
-        open_array_sink(tmp_path / "b.tif", template_from_file(source, None, "tyx", 2), identity={})
+        open_array_sink(tmp_path / "b.tif", template_from_movie(open_movie(source, variable=None, axes="tyx"), 2), identity={})
 
 
 def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import stored, write_input
 from tests.io.writers.test_coordinates import climate
 from tests.processes import run_process, start_process
+from vsr.io.readers.open import open_movie
 from vsr.io.writers.template import OutputTemplate
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.io.writers.template_from_movie import template_from_movie
 
 # Writes a movie whose frames follow from their number: python -c CHILD FOLDER FILE PAUSE.
 CHILD = """
@@ -55,7 +56,7 @@ def child(folder: Path, name: str, pause: float = 0) -> subprocess.Popen[str]:
 
 def netcdf(folder: Path) -> OutputTemplate:
     climate().to_netcdf(folder / "a.nc", engine="h5netcdf")
-    return template_from_file(folder / "a.nc", "h", None, 4, "made finer")
+    return template_from_movie(open_movie(folder / "a.nc", variable="h", axes=None), 4, "made finer")
 
 
 def zarr_of(version: int) -> Callable[[Path], OutputTemplate]:
@@ -63,13 +64,15 @@ def zarr_of(version: int) -> Callable[[Path], OutputTemplate]:
         pytest.importorskip("zarr")
         chunks = {"h": {"chunks": (2, 4, 5)}}
         climate().drop_vars("name").to_zarr(folder / "a.zarr", zarr_format=version, consolidated=False, encoding=chunks)
-        return template_from_file(folder / "a.zarr", "h", None, 4, "made finer")
+        return template_from_movie(open_movie(folder / "a.zarr", variable="h", axes=None), 4, "made finer")
 
     return make
 
 
 def plain(ending: str) -> Callable[[Path], OutputTemplate]:
-    return lambda folder: template_from_file(write_input(folder / f"a{ending}", stored("ntyx")), None, "ntyx", 4, "made finer")
+    return lambda folder: template_from_movie(
+        open_movie(write_input(folder / f"a{ending}", stored("ntyx")), variable=None, axes="ntyx"), 4, "made finer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,7 @@ def plain(ending: str) -> Callable[[Path], OutputTemplate]:
     [(".nc", netcdf), (".zarr", zarr_of(2)), (".zarr", zarr_of(3))],
     ids=["nc", "zarr 2", "zarr 3"],
 )
+@pytest.mark.sampled(1)
 def test_killed_at_random_and_continued_is_as_if_never_killed(
     ending: str, make: Callable[[Path], OutputTemplate], tmp_path: Path
 ) -> None:
@@ -160,6 +164,7 @@ print("moments", moments)
 
 
 @pytest.mark.parametrize("ending", [".npz", ".mat"])
+@pytest.mark.sampled(1)
 def test_killed_before_every_single_change_of_the_disk(ending: str, tmp_path: Path) -> None:
     (tmp_path / "template.pickle").write_bytes(pickle.dumps(plain(ending)(tmp_path)))
     command = [sys.executable, "-c", EVERY_MOMENT, str(tmp_path), ending]

@@ -17,17 +17,22 @@ from tests.fakes import ROOT
 from tests.io.writers.test_array_writers import enlarged, frames_of, stored, write_all, write_input
 from tests.processes import run_process
 from vsr.errors import UserError
+from vsr.io.readers.open import open_movie
 from vsr.io.writers.base import OutputProgress
 from vsr.io.writers.open import open_array_sink
 from vsr.io.writers.template import OutputTemplate
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.io.writers.template_from_movie import template_from_movie
 
 
 @pytest.fixture
 def movie(tmp_path: Path) -> tuple[Path, OutputTemplate, np.ndarray]:
     """A target, its template and its frames."""
     source = write_input(tmp_path / "a.npy", stored("tyx"))
-    return tmp_path / "b.npy", template_from_file(source, None, "tyx", 2), enlarged(frames_of(source, None, "tyx"))
+    return (
+        tmp_path / "b.npy",
+        template_from_movie(open_movie(source, variable=None, axes="tyx"), 2),
+        enlarged(frames_of(source, None, "tyx")),
+    )
 
 
 def test_a_second_writer_is_refused(movie: tuple[Path, OutputTemplate, np.ndarray]) -> None:
@@ -71,7 +76,7 @@ def test_another_identity_is_refused_and_named(movie: tuple[Path, OutputTemplate
 @pytest.mark.parametrize("ending", [".npy", ".zarr"])
 def test_an_existing_target_is_replaced_on_demand_and_at_the_end(ending: str, tmp_path: Path) -> None:
     source = write_input(tmp_path / f"a{ending}", stored("tyx"))
-    path, template = tmp_path / f"b{ending}", template_from_file(source, None, "tyx", 2)
+    path, template = tmp_path / f"b{ending}", template_from_movie(open_movie(source, variable=None, axes="tyx"), 2)
     frames = enlarged(frames_of(source, None, "tyx"))
     write_all(path, template, frames)
     with pytest.raises(UserError, match="exists; type overwrite=true to replace it"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
@@ -14,8 +15,11 @@ from scipy.io import netcdf_file
 
 from tests.io.readers.test_open import REAL
 from tests.io.writers.test_array_writers import convert, stored
-from vsr.io.writers.coordinates import refine_coordinates
-from vsr.io.writers.template_from_file import template_from_file
+from vsr.degradations import Area, Bicubic, Chain, GaussianBlur, Subsample
+from vsr.degradations.base import is_centred
+from vsr.io.readers.open import open_movie
+from vsr.io.writers.coordinates import coordinate_period, refine_bounds, refine_coordinates, refine_field
+from vsr.io.writers.template_from_movie import template_from_movie
 
 T, Y, X = 7, 4, 5
 
@@ -54,6 +58,92 @@ def test_longitudes_that_jump() -> None:
     np.testing.assert_allclose(refine_coordinates(np.array([0.0, 300.0]), 2), [-75, 75, 225, 375])  # no angle
     with_gap = refine_coordinates(np.array([350.0, np.nan, 10.0]), 2, period=360)
     assert np.isnan(with_gap[1:5]).all()
+    # Beside a gap, too, a jump is gone the short way round.
+    both = refine_coordinates(np.array([357.0, np.nan, 357.0, 359.0, 1.0, 3.0]), 2, period=360)
+    np.testing.assert_allclose(both[5:], [357.5, 358.5, 359.5, 0.5, 1.5, 2.5, 3.5])
+    plane = np.where(np.arange(48) == 3, np.nan, np.tile((np.arange(48.0) + 340) % 360, (36, 1)))
+    fine = refine_coordinates(refine_coordinates(plane, 2, 0, 360), 2, 1, 360)
+    np.testing.assert_allclose(fine[0, 36:44], [357.75, 358.25, 358.75, 359.25, 359.75, 0.25, 0.75, 1.25])
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "period"),
+    [
+        ("lon", {}, 360),
+        ("grid/longitude", {}, 360),
+        ("XLONG", {}, 360),
+        ("nav_lon", {"units": ""}, 360),
+        ("a", {"units": "degrees_east"}, 360),
+        ("a", {"standard_name": "grid_longitude", "units": "degrees"}, 360),
+        ("a", {"axis": "X", "units": "degrees"}, 360),
+        ("lon", {"units": "radians"}, 2 * np.pi),
+        ("x", {"axis": "X", "units": "m"}, None),
+        ("lat", {"units": "degrees_north"}, None),
+        ("lon", {"units": "m"}, None),
+        ("x", {}, None),
+    ],
+)
+def test_longitudes_are_told_by_name_units_or_axis(name: str, attrs: dict[str, str], period: float | None) -> None:
+    assert coordinate_period(attrs, name) == period
+
+
+@given(origin=st.floats(-1, 4), scale=st.integers(2, 4), start=st.floats(-100, 100), step=st.floats(0.1, 10))
+def test_an_lr_pixel_lies_at_its_origin(origin: float, scale: int, start: float, step: float) -> None:
+    fine = start + step * np.arange(12 * scale)
+    coarse = np.interp(np.arange(12) * scale + origin, np.arange(12 * scale), fine)
+    coarse = start + step * (np.arange(12) * scale + origin)
+    np.testing.assert_allclose(refine_coordinates(coarse, scale, origin=origin), fine, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scale", "rows"), [(2, [90, 87.5, 82.5]), (3, [90, 88.333333, 86.666667]), (4, [90, 89.375, 88.75, 86.25])]
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_latitudes_stay_between_the_poles(scale: int, rows: list[float], sign: int) -> None:
+    coarse = sign * np.linspace(90, -90, 19)
+    fine, beyond = refine_field("lat", {}, coarse, [0], scale)
+    np.testing.assert_allclose(fine[: len(rows)], sign * np.array(rows), atol=1e-5)
+    np.testing.assert_allclose(fine, -fine[::-1], atol=1e-12)
+    assert (np.abs(fine) <= 90).all()
+    assert (np.diff(sign * fine) < 0).all()
+    assert beyond == 2 * (scale // 2)
+    bounds = np.clip(np.stack([coarse + sign * 5, coarse - sign * 5], 1), -90, 90)
+    edges = refine_bounds(bounds, scale, fine)
+    np.testing.assert_allclose(edges[1:, 0], edges[:-1, 1], atol=1e-9)  # no gap and no overlap
+    assert (np.abs(edges[[0, -1], [0, 1]]) == 90).all()
+    assert ((edges.min(1) - 1e-9 <= fine) & (fine <= edges.max(1) + 1e-9)).all()
+    other, none = refine_field("y", {"units": "m"}, coarse, [0], scale)
+    assert none == 0
+    assert np.abs(other).max() > 90
+
+
+def test_bounds_divide_cells() -> None:
+    bounds = np.array([[0.0, 1.0], [1.0, 3.0], [3.0, 7.0]])
+    centres = refine_coordinates(bounds.mean(1), 2)
+    edges = refine_bounds(bounds, 2, centres)
+    np.testing.assert_allclose(edges[:, 0], [0, 0.5, 1, 2, 3, 5])
+    np.testing.assert_allclose(edges[:, 1], [0.5, 1, 2, 3, 5, 7])
+
+
+@pytest.mark.parametrize(
+    ("degradation", "scale", "origin"),
+    [
+        (Bicubic(), 2, 0.5),
+        (Area(), 4, 1.5),
+        (Subsample(), 2, 0.0),
+        (Subsample(1), 3, 1.0),
+        (Subsample(2), 4, 2.0),
+        (Chain(steps={"blur": GaussianBlur(1.2), "subsample": Subsample()}), 4, 0.0),
+    ],
+    ids=lambda x: getattr(x, "name", None),
+)
+def test_the_origin_is_where_the_degradation_puts_a_linear_field(degradation: Any, scale: int, origin: float) -> None:
+    """On a field that is its own coordinate, LR is the coordinate of LR pixels, up to what blur and border do."""
+    assert degradation.origin(scale) == origin
+    x = torch.arange(24.0 * scale).expand(1, 1, 24 * scale, -1)
+    lr = degradation(x, scale)[0, 0, 0].numpy()
+    np.testing.assert_allclose(lr[6:-6], (np.arange(24) * scale + origin)[6:-6], atol=1e-3)
+    assert is_centred(degradation, scale) == (origin == (scale - 1) / 2)
 
 
 def test_types_of_coordinates() -> None:
@@ -73,7 +163,7 @@ def climate(values: np.ndarray | None = None) -> Any:
             stored("tyx").astype(np.float64) if values is None else values,
             {"units": "K", "long_name": "warmth", "grid_mapping": "crs", "cell_methods": "time: mean", "valid_range": [0.0, 1.0]},
         ),
-        "lat_bnds": (("lat", "bnds"), np.zeros((Y, 2))),
+        "lat_bnds": (("lat", "bnds"), np.stack([39 + 2.0 * np.arange(Y), 41 + 2.0 * np.arange(Y)], 1)),
         "time_bnds": (("time", "bnds"), np.arange(2.0 * T).reshape(T, 2)),
         "crs": ((), np.int32(0), {"grid_mapping_name": "latitude_longitude", "GeoTransform": "0 1 0 0 0 1"}),
         "cell": (("lat", "lon"), np.ones((Y, X))),
@@ -99,7 +189,7 @@ def test_xarray_finds_the_same_movie_on_a_finer_grid(ending: str, tmp_path: Path
     import xarray
 
     template = convert(tmp_path / "a.nc", tmp_path / f"b{ending}", "h")
-    assert set(template.left_out) == {"lat_bnds", "cell"} | ({"name"} if ending == ".zarr" else set())
+    assert set(template.left_out) == {"cell"} | ({"name"} if ending == ".zarr" else set())
     assert template.notes[0] == "h is int16 in a.nc, float32 in the output"
     with xarray.open_dataset(tmp_path / "a.nc") as before, xarray.open_dataset(tmp_path / f"b{ending}") as after:
         assert after["h"].dims == ("time", "lat", "lon")
@@ -114,8 +204,9 @@ def test_xarray_finds_the_same_movie_on_a_finer_grid(ending: str, tmp_path: Path
         assert {"height", "time", "lat", "lon", "place"} <= set(after.coords)
         assert float(after["height"]) == 2
         assert after["h"].attrs == {key: before["h"].attrs[key] for key in ("units", "long_name", "grid_mapping", "cell_methods")}
-        assert after["crs"].attrs == {"grid_mapping_name": "latitude_longitude"}
-        assert after["lat"].attrs == {"units": "degrees_north"}
+        assert after["crs"].attrs == {"grid_mapping_name": "latitude_longitude", "GeoTransform": "0 0.5 0 0 0 0.5"}
+        assert after["lat"].attrs == {"units": "degrees_north", "bounds": "lat_bnds"}
+        np.testing.assert_allclose(after["lat_bnds"], np.stack([39 + np.arange(2.0 * Y), 40 + np.arange(2.0 * Y)], 1))
         assert after["time"].attrs == before["time"].attrs
         assert after.attrs == {"title": "a run", "history": "made finer\nmade", "Conventions": "CF-1.8"}
         if ending == ".nc":
@@ -142,7 +233,7 @@ def test_a_zarr_store_stays_one_of_its_kind(version: int, tmp_path: Path) -> Non
     assert (stored_as.to_dict()["configuration"] if version == 3 else stored_as.get_config())["clevel"] == 3
     if version == 3:
         assert stored_as.typesize == 4
-    assert template.left_out == ("cell", "lat_bnds")
+    assert template.left_out == ("cell",)
     before, after = (xarray.open_zarr(tmp_path / name, consolidated=version == 2) for name in ("a.zarr", "b.zarr"))
     assert after["time"].dtype.kind == "M"
     np.testing.assert_array_equal(after["time"], before["time"])
@@ -163,7 +254,7 @@ def test_other_ways_to_store_a_zarr_array(version: int, tmp_path: Path) -> None:
     store = zarr.storage.ZipStore(tmp_path / "packed.zarr.zip", mode="w")
     zarr.open_group(store, mode="w", zarr_format=version).create_array("h", data=stored("tyx"), compressors=None)
     store.close()
-    template = template_from_file(tmp_path / "packed.zarr.zip", "h", "tyx", 2, suffix=".zarr")
+    template = template_from_movie(open_movie(tmp_path / "packed.zarr.zip", variable="h", axes="tyx"), 2, suffix=".zarr")
     assert template.storage["compressors"] is None
     if version == 3:
         array = zarr.open_group(tmp_path / "shards.zarr", mode="w").create_array(
@@ -265,6 +356,39 @@ def test_coordinates_that_cannot_be_refined_are_named(tmp_path: Path) -> None:
         {"time": np.arange(T), "x": [3.0], "y": ("y", np.array(list("abcd"), dtype=object))},
     )
     line.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    template = template_from_file(tmp_path / "a.nc", "h", None, 2)
+    template = template_from_movie(open_movie(tmp_path / "a.nc", variable="h", axes=None), 2)
     assert template.left_out == ("x", "y")
     assert [entry.name for entry in template.fields] == ["time"]
+
+
+def test_what_wrf_says_of_its_grid(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    h5netcdf = pytest.importorskip("h5netcdf")
+    dates = np.array([list(f"2020-01-0{i + 1}_00:00:00") for i in range(T)], "S1")
+    with h5netcdf.File(tmp_path / "a.nc", "w") as file:
+        file.dimensions = {"Time": T, "DateStrLen": 19, "south_north": Y, "west_east": X}
+        file.create_variable("Times", ("Time", "DateStrLen"), data=dates)
+        file.create_variable("T2", ("Time", "south_north", "west_east"), data=stored("tyx"))
+        numbers = {"DX": np.float32(9000), "DY": np.float32(9000)}
+        sizes = {"WEST-EAST_GRID_DIMENSION": np.int32(X + 1), "SOUTH-NORTH_GRID_DIMENSION": np.int32(Y + 1)}
+        patch = {"WEST-EAST_PATCH_END_UNSTAG": np.int32(X)}
+        file.attrs.update({"TITLE": " OUTPUT FROM WRF V4", **numbers, **sizes, **patch})
+    template = convert(tmp_path / "a.nc", tmp_path / "b.nc", "T2")
+    with xarray.open_dataset(tmp_path / "b.nc", decode_times=False) as after:
+        assert [bytes(x).decode() for x in after["Times"].values][1] == "2020-01-02_00:00:00"
+        assert after.attrs["DX"] == 4500
+        assert after.attrs["DX"].dtype == np.float32
+        assert after.attrs["WEST-EAST_GRID_DIMENSION"] == 2 * X + 1
+        assert "WEST-EAST_PATCH_END_UNSTAG" not in after.attrs
+    told = " ".join(template.notes)
+    assert "now describe the finer grid: DX, DY, WEST-EAST_GRID_DIMENSION" in told
+    assert "are left out: WEST-EAST_PATCH_END_UNSTAG" in told
+
+
+def test_netcdf_content_under_another_name_can_be_opened_again(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    climate().drop_vars("name").to_netcdf(tmp_path / "a.h5", engine="h5netcdf")
+    convert(tmp_path / "a.h5", tmp_path / "b.h5", "h")
+    with xarray.open_dataset(tmp_path / "b.h5", engine="h5netcdf") as after:
+        assert after["h"].dims == ("time", "lat", "lon")
+        np.testing.assert_array_equal(after["time_bnds"].shape, (T, 2))

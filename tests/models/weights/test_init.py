@@ -143,6 +143,7 @@ def test_the_deconvolution_belongs_to_its_scale(mat: Path, tmp_path: Path) -> No
     assert set(statuses(results).values()) == {"loaded"}
 
 
+@pytest.mark.long
 def test_other_networks_are_refused(mat: Path, tmp_path: Path) -> None:
     for overrides, message in (
         (["model=srcnn"], "has no layer in common with a SRCNN"),
@@ -176,6 +177,7 @@ def test_other_networks_are_refused(mat: Path, tmp_path: Path) -> None:
         ("FSRCNN_x3.mat", ["model=fsrcnn_56", "scale=3"], 1.75),
     ],
 )
+@pytest.mark.sampled(3)
 def test_released_weights_without_training(file: str, overrides: list[str], gain: float, tmp_path: Path) -> None:
     """On five pictures of T91, scored as in the papers, against bicubic (dB)."""
     shared = ROOT.parent / "shared" / "data"
@@ -206,6 +208,7 @@ def test_a_module_alone(runs: dict[str, Path], tmp_path: Path) -> None:
         train_here(tmp_path / "typo", [*SCORED, *start, "init.modules={features: body}"])
 
 
+@pytest.mark.long
 def test_across_scales(runs: dict[str, Path], tmp_path: Path) -> None:
     for scale in (3, 4):
         for policy, status in (("overlap", "fresh"), ("fresh", "refused")):
@@ -215,6 +218,7 @@ def test_across_scales(runs: dict[str, Path], tmp_path: Path) -> None:
             assert statuses(results)["enlarge.weight"] == status
 
 
+@pytest.mark.long
 def test_another_width_and_depth(runs: dict[str, Path], tmp_path: Path) -> None:
     """FSRCNN(56,12,4) into FSRCNN(32,5,1): layers meet by what they do."""
     start = ["init=checkpoint", f"weights={ckpt(runs['fsrcnn_56'])}", "model=fsrcnn_s"]

@@ -90,6 +90,7 @@ def test_a_file_is_float32_and_says_where_it_comes_from(model: str, scale: int) 
 
 @pytest.mark.parametrize(("model", "scale"), FILES)
 @torch.no_grad()
+@pytest.mark.sampled(4)
 def test_its_card_says_the_truth(model: str, scale: int) -> None:
     """The PSNR of a test picture, evaluated here without the harness."""
     text = (FOLDER / f"{model}_x{scale}.md").read_text(encoding="utf-8")
@@ -127,6 +128,7 @@ def test_as_a_file_like_any_other_it_says_its_scale() -> None:
 
 @pytest.mark.parametrize(("model", "scale"), FILES)
 @torch.no_grad()
+@pytest.mark.sampled(4)
 def test_before_training_it_is_the_network_of_the_card(model: str, scale: int) -> None:
     """On data with other statistics, which are the run's own afterwards, as everywhere."""
     network, frames = of_config(model, scale), smooth_frames(scale)

@@ -82,6 +82,7 @@ def wrapped(network: Callable[..., Network], **options: Any) -> tuple[Network, N
 
 
 @pytest.mark.parametrize(("kind", "model"), [("srcnn", SRCNN_RELU), ("fsrcnn", FSRCNN_S)])
+@pytest.mark.sampled(1)
 def test_features_are_the_authors_to_the_border(kind: str, model: list[str], mats: dict[str, Path], tmp_path: Path) -> None:
     """Not only the first layer: all that came, on every pixel of real frames."""
     count = 4 if kind == "srcnn" else 8
@@ -108,6 +109,7 @@ def test_features_are_the_authors_to_the_border(kind: str, model: list[str], mat
     ("file", "model"),
     [("9-1-5_91-images_x2.mat", SRCNN_RELU), ("FSRCNN-s_x2.mat", FSRCNN_S), ("FSRCNN_x2.mat", ["model=fsrcnn_56"])],
 )
+@pytest.mark.sampled(1)
 def test_the_released_features_on_a_movie(file: str, model: list[str], movie: Path, tmp_path: Path) -> None:
     """The first layer on 8-bit video, from the files themselves."""
     start = ["data=movies", f"data.path={movie}", "recipe.patch=4", "epochs=0", *model, "init=authors"]

@@ -128,6 +128,7 @@ def here(folder: Path) -> Path:
 
 @few_or_many(SHORT, LONG)
 @pytest.mark.parametrize("script", PLAIN)
+@pytest.mark.sampled(1)
 def test_damaged_commands(player: Player, tmp_path: Path, script: str, examples: int) -> None:
     ends = collections.Counter[str]()
 
@@ -142,6 +143,7 @@ def test_damaged_commands(player: Player, tmp_path: Path, script: str, examples:
 
 @few_or_many(10 * SHORT, WHOLE)
 @pytest.mark.parametrize("script", PLAIN)
+@pytest.mark.sampled(1)
 def test_damaged_configs(player: Player, tmp_path: Path, script: str, examples: int) -> None:
     """A whole config as a file: quicker than composing it again, and damage reaches every key that there is."""
     ends = collections.Counter[str]()

@@ -59,6 +59,7 @@ def few_or_many(few: int, many: int) -> pytest.MarkDecorator:
 
 @few_or_many(SHORT, LONG)
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.sampled(12)
 def test_damaged_files(player: Player, tmp_path: Path, name: str, examples: int) -> None:
     (tmp_path / "made").mkdir()
     form = FORMATS[name](tmp_path / "made")

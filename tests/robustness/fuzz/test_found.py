@@ -191,7 +191,7 @@ def test_dimensions_of_one_name_are_asked_about_without_remarks(tmp_path: Path) 
     (tmp_path / "a.nc").write_bytes(raw.replace(whole, struct.pack(">3i", 0, 1, 1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UserError, match="does not say which index"):
+        with pytest.raises(UserError, match="does not say what lat, lat of the dimensions"):
             open_movie(tmp_path / "a.nc", variable=None, axes=None)
 
 

@@ -177,6 +177,7 @@ def test_a_rate_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ],
     ids=["one fit", "two stages"],
 )
+@pytest.mark.sampled(1)
 def test_a_run_with_a_budget_that_was_stopped_goes_on_with_its_plan(
     overrides: list[str], stops: tuple[int, ...], slow: list[str], steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_run_with_a_budget_that_was_stopped_goes_on_with_its_plan(
         run(tmp_path / "parts", *overrides[:-1], "budget=6s", "resume=auto")
 
 
+@pytest.mark.long
 def test_stages_share_a_budget_in_the_ratio_of_their_epochs(slow: list[str], tmp_path: Path) -> None:
     overrides = ["model=two_stage", "init.epochs=30", "recipe.batch=2", "budget=12s"]
     results = run(tmp_path, *overrides)
@@ -299,6 +301,7 @@ def test_a_sweep_knows_its_runs_again(slow: list[str], tmp_path: Path) -> None:
     assert place.results(other) is None
 
 
+@pytest.mark.long
 def test_auto_precision_stays_what_it_was_on_another_machine(
     steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,6 +330,7 @@ def test_what_the_processor_says_of_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("preset", choices("preset"))
+@pytest.mark.sampled(1)
 def test_every_preset_trains(preset: str, slow: list[str], tmp_path: Path) -> None:
     results = run(tmp_path, f"preset={preset}", "budget=5s")
     assert results["config"]["budget"] == "5s"

@@ -62,6 +62,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         pytest.param([*STAGES], (7, 13, 23), id="first stage, second stage, both together"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_a_run_that_was_stopped_and_resumed_is_the_same_to_the_bit(
     overrides: list[str], stops: tuple[int, ...], steps: Steps, tmp_path: Path
 ) -> None:

@@ -312,6 +312,7 @@ def explore(bench: Bench, examples: int, steps: int) -> None:
     run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.long
 def test_a_run_survives_what_happens_to_it_in_any_order(bench: Bench) -> None:
     explore(bench, examples=3, steps=6)
 

@@ -124,6 +124,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     assert found == [before]
 
 
+@pytest.mark.long
 def test_a_real_run_is_stopped_refused_to_others_and_continued_by_the_command_that_it_prints(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *ENDLESS, "hydra.run.dir='my runs/a=1'"]
     process = start_process(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -194,7 +195,7 @@ def step(module, batch, batch_idx):
 
 def attempt(overrides):
     try:
-        train_here(run, overrides)
+        train_here(run, overrides, figure=True)
         print("finished", flush=True)
     except UserError as error:
         print(f"error: {error}", flush=True)
@@ -215,7 +216,7 @@ print("results", (run / "results.json").exists(), sorted(p.suffix for p in run.g
 ballast.unlink()
 module.training_report_figure = figure
 attempt([*QUICK, "resume=auto"])
-train_here(large / "whole", QUICK)
+train_here(large / "whole", QUICK, figure=True)
 from vsr.training.loggers import Dashboard
 board = Dashboard(save_dir=str(small / "board"))
 board.log_metrics({"a": 1.0}, 0)

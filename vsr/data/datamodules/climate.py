@@ -27,10 +27,15 @@ class ClimateDataModule(SRDataModule):
     """Movies of an array file, or simulated shallow water: depths scaled to (-10, 10), with a second test split `unseen`.
 
     Args:
-        path: Array file (.mat 4 to 7.3, HDF5, NetCDF, Zarr, .npy or .npz); None simulates shallow water.
-        variable: Name of a variable in the file, or several names that become channels; None for a file with one variable.
+        path: Array file (.mat 4 to 7.3, HDF5, NetCDF, Zarr, .npy or .npz); a folder, a pattern such as "*.nc" or a list of files,
+            which are joined along time; None simulates shallow water.
+        variable: Name of a variable in the file, or several names that become channels; None for a file with one variable. A
+            name with * stands for several variables that are a movie each: "*/data".
         axes: Meaning of the array's axes in the file's order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
             None for a file that names its dimensions.
+        select: Dimension -> value, for an array with more dimensions than a movie: {"level": 500} takes the level 500, {"level":
+            {"index": 0}} the first level, {"member": "all"} every member as a movie of its own.
+        missing: Physical value, or values, that mean "missing", besides those that the file declares; they become NaN.
         bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
@@ -57,9 +62,11 @@ class ClimateDataModule(SRDataModule):
     def __init__(
         self,
         *,
-        path: str | None = None,
+        path: str | list[str] | None = None,
         variable: str | list[str] | None = None,
         axes: str | None = None,
+        select: dict[Any, Any] | None = None,
+        missing: float | list[float] | None = None,
         bounds: tuple[float, float] | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
@@ -86,8 +93,9 @@ class ClimateDataModule(SRDataModule):
             rule, self.symmetries = self.flows.flow.split, self.flows.flow.symmetries
             self.split = Split(by=rule, learn=learned, test=tested, val=val, gap=gap)
             return
-        self.read = file_movies(path, variable, axes, max_bytes)
-        self.name, self.symmetries = Path(path).expanduser().name, tuple(symmetries or ())
+        self.read = file_movies(path, variable, axes, select, missing, max_bytes)
+        self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
+        self.symmetries = tuple(symmetries or ())
         self.geostrophic = geostrophic
         self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)

@@ -95,8 +95,12 @@ def _is_number(value: str) -> bool:
 def comparison_score(run: Run, split: str, monitor: str, key: str, method: str | None = None) -> float | None:
     """Return the number of a run in a column of the comparison table; None if the run has no such number.
 
-    The column `key` "best" is the best value of the score `monitor`. "over X" is the PSNR minus the PSNR of X in dB. Any other
-    `key` is looked up in the results row of the split. `method` names a baseline to read instead of the trained network.
+    Args:
+        run: The run.
+        split: Name of the test split.
+        monitor: Score whose best value the column "best" shows.
+        key: Column: "best"; "over X", the PSNR minus the PSNR of the method X in dB; or a key of the row in results.json.
+        method: Baseline whose number is returned, such as "bicubic"; None for the trained network.
     """
     row = run.row(split, method)
     if key == "best":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.base import Variable
 from vsr.io.readers.printable import printable_name, printable_shape
+from vsr.io.readers.selection import describe_coordinate, example_value
 
 ORDER = "nctyx"
 DIMENSION_NAMES = {"n": "member", "c": "channel", "t": "time", "y": "y", "x": "x"}  # for dimensions without a name
@@ -19,13 +21,22 @@ MEANING = {"n": "movies", "c": "channels", "t": "frames", "y": "rows", "x": "col
 NAMES = {
     "n": "n member members ensemble ens realization realisation number sample samples trajectory movie run",
     "c": "c channel channels variable var band bands",
-    "t": "t time times valid_time frame frames nt ntime",
-    "y": "y lat latitude nlat rlat yc ny south_north grid_latitude projection_y_coordinate row rows",
-    "x": "x lon long longitude nlon rlon xc nx west_east grid_longitude projection_x_coordinate col column columns",
+    "t": "t time times valid_time frame frames nt ntime time_counter ocean_time mt date dates datetime day days month year hour "
+    "record records snapshot snapshots",
+    "y": "y lat lats latitude latitudes nlat rlat yc yg yh yq ny nj j south_north south_north_stag grid_latitude grid_yt ydim "
+    "projection_y_coordinate row rows eta_rho eta_u eta_v eta_psi",
+    "x": "x lon lons long longitude longitudes nlon rlon xc xg xh xq nx ni i west_east west_east_stag grid_longitude grid_xt "
+    "xdim projection_x_coordinate col column columns xi_rho xi_u xi_v xi_psi",
 }
+LEAD_TIMES = ("step", "lead_time", "lead", "forecast_period")  # time, if no other dimension is
 BY_NAME = {name: letter for letter, names in NAMES.items() for name in names.split()}
 STANDARD_NAMES = {name: BY_NAME[name] for name in BY_NAME if len(name) > 3}
 UNITS = {"degrees_north": "y", "degree_north": "y", "degrees_east": "x", "degree_east": "x"}
+GEOGRAPHIC = {
+    *("lat", "latitude", "xlat", "xlat_u", "xlat_v", "xlat_m", "tlat", "ulat", "nav_lat", "lat_rho", "lat_u", "lat_v", "geolat"),
+    *("lon", "longitude", "xlong", "xlong_u", "xlong_v", "xlong_m", "tlong", "ulong", "nav_lon", "lon_rho", "lon_u", "lon_v"),
+    *("geolon", "tlon", "ulon", "xlon"),
+}
 # Orders that occur in practice, to be listed; any other order of these letters works as well.
 USUAL = {4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "nctyx", "ntyxc", "xytcn", "yxtcn")}
 
@@ -71,7 +82,14 @@ def _axes_meaning(axes: str, shape: Sequence[int]) -> str:
     return f"{size['t']} frames of {size['y']}x{size['x']}{extra}"
 
 
-def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, where: str, matlab: bool) -> str:
+def infer_axes(
+    variable: Variable,
+    coordinates: Sequence[Mapping[str, Any]] | None,
+    where: str,
+    matlab: bool,
+    movies: Collection[int] = (),
+    values: Callable[[int], np.ndarray | None] = lambda _: None,
+) -> str:
     """Derive the axes of an array, e.g. "tyx", from the names and the coordinates of its dimensions.
 
     Args:
@@ -79,40 +97,78 @@ def infer_axes(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | No
         coordinates: CF attributes of the coordinate of each dimension, or None.
         where: Name of the file and the array; the error message begins with it.
         matlab: True if the error message must list the usual axis orders of MATLAB files first.
+        movies: Numbers of the dimensions that count movies, whatever their names say.
+        values: Function that returns the values of the coordinate of a dimension, or None; for the message.
 
     Raises:
         Unspecified: If names and attributes do not settle every axis. The message lists the choices.
     """
-    letters = _from_names(variable, coordinates) if variable.dims else None
-    if letters is not None:
-        return letters
-    choices = _usual_axes(len(variable.shape), matlab)
-    listed = "; ".join(f"{axes} is {_axes_meaning(axes, variable.shape)}" for axes in choices)
-    named = f", dimensions {', '.join(map(printable_name, variable.dims))}" if variable.dims else ""
-    rest = "" if len(variable.shape) == 3 else "; any other order works too"
-    raise Unspecified(
-        f"{where}: the file does not say which index of {printable_shape(variable.shape)}{named} is time; "
-        f"type e.g. data.axes={choices[0]} ({listed}{rest})"
-    )
+    if not variable.dims:
+        choices = _usual_axes(len(variable.shape), matlab)
+        rest = "" if len(variable.shape) == 3 else "; any other order works too"
+        raise Unspecified(
+            f"{where}: the file does not say which index of {printable_shape(variable.shape)} is time; "
+            f"type e.g. data.axes={choices[0]} ({_listed_axes(choices, variable.shape)}{rest})"
+        )
+    letters = _from_names(variable, coordinates, movies)
+    if None not in letters and set("tyx") <= set(letters):
+        return "".join(letter or "" for letter in letters)
+    raise Unspecified(f"{where}: {_open_axes(variable, letters, values)}")
 
 
-def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None) -> str | None:
-    """Return the axes told by names and CF attributes, or None unless each dimension has one meaning and t, y, x occur."""
+def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, movies: Collection[int]) -> list[str | None]:
+    """Return the letter of each dimension as names and CF attributes tell it; None where they tell none, or several."""
     assert variable.dims is not None
     letters: list[str | None] = []
     for i, name in enumerate(variable.dims):
-        found = axis_meanings(name, coordinates[i] if coordinates else {})
-        if len(found) > 1:
-            return None
-        letters.append(found.pop() if found else None)
+        found = {"n"} if i in movies else axis_meanings(name, coordinates[i] if coordinates else {})
+        letters.append(found.pop() if len(found) == 1 else None)
+    letters = [letter if letters.count(letter) == 1 else None for letter in letters]
+    if "t" not in letters:
+        leads = [i for i, name in enumerate(variable.dims) if name.lower() in LEAD_TIMES and letters[i] is None]
+        if len(leads) == 1:
+            letters[leads[0]] = "t"
     # An unknown dimension of length 1 (a single level, say) changes nothing, whatever it is called.
     spare = [letter for letter in "cn" if letter not in letters]
     for i, letter in enumerate(letters):
         if letter is None and variable.shape[i] == 1 and spare:
             letters[i] = spare.pop(0)
-    axes = "".join(letter or "" for letter in letters)
-    complete = len(axes) == len(variable.shape) == len(set(axes)) and set("tyx") <= set(axes)
-    return axes if complete else None
+    return letters
+
+
+def _open_axes(variable: Variable, letters: Sequence[str | None], values: Callable[[int], np.ndarray | None]) -> str:
+    """Say which dimensions have no meaning yet, and what to type."""
+    assert variable.dims is not None
+    dims = variable.dims
+    unknown = [i for i, letter in enumerate(letters) if letter is None]
+    missing = [letter for letter in "tyx" if letter not in letters]
+    if not missing:
+        described = " and ".join(describe_coordinate(dims[i], variable.shape[i], values(i)) for i in unknown)
+        one = ",".join(f"{printable_name(dims[i])}:{example_value(values(i))}" for i in unknown)
+        advice = [f"'data.select={{{one}}}' for one of them"]
+        if len(unknown) == 1 and "n" not in letters:
+            advice.append(f"'data.select={{{printable_name(dims[unknown[0]])}:all}}' for a movie each")
+        if len(unknown) == 1 and "c" not in letters:
+            advice.append(f"data.axes={''.join(letter or 'c' for letter in letters)} for channels")
+        verb = "is" if len(unknown) == 1 else "are"
+        return f"{described} {verb} neither time, row nor column; type {', or '.join(advice)}"
+    spare = [letter for letter in "cn" if letter not in letters]
+    choices = [
+        "".join(letter or chosen.pop(0) for letter in letters)
+        for order in permutations([*missing, *spare], len(unknown))
+        if set(missing) <= set(order) and (chosen := list(order))
+    ]
+    if not choices:  # the names contradict each other
+        choices = [axes for axes in _usual_axes(len(variable.shape)) if len(axes) == len(variable.shape)]
+    named = ", ".join(map(printable_name, dims))
+    return (
+        f"the file does not say what {', '.join(printable_name(dims[i]) for i in unknown) or 'each'} of the dimensions {named} "
+        f"({printable_shape(variable.shape)}) is; type e.g. data.axes={choices[0]} ({_listed_axes(choices[:6], variable.shape)})"
+    )
+
+
+def _listed_axes(choices: Sequence[str], shape: Sequence[int]) -> str:
+    return "; ".join(f"{axes} is {_axes_meaning(axes, shape)}" for axes in choices)
 
 
 def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
@@ -122,9 +178,18 @@ def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     for key, table in (("standard_name", STANDARD_NAMES), ("units", UNITS)):
         if (letter := table.get(str(attrs.get(key, "")).lower())) is not None:
             found.add(letter)
-    if (letter := BY_NAME.get(name.lower())) is not None:
+    if re.match(r"[a-z]+ since ", str(attrs.get("units", "")).lower()):
+        found.add("t")
+    # HDF-EOS writes the grid behind the name: "YDim:NorthernHemisphere".
+    if (letter := BY_NAME.get(name.lower().partition(":")[0])) is not None:
         found.add(letter)
     return found
+
+
+def is_geographic(name: str, attrs: Mapping[str, Any]) -> bool:
+    """Return True if the name or the CF attributes of an array say that it holds latitudes or longitudes."""
+    words = {str(attrs.get(key, "")).lower() for key in ("units", "standard_name")}
+    return bool(words & {*UNITS, "latitude", "longitude"}) or name.lower() in GEOGRAPHIC
 
 
 def arrange_axes(values: np.ndarray, axes: str) -> np.ndarray:

@@ -60,6 +60,7 @@ class AuxiliaryArray:
         shape: Length of each dimension.
         attrs: Attributes of the array.
         coordinate: True if the file attaches the array to a dimension of the movie, as HDF5 does with dimension scales.
+        text: True if the values are texts or single characters.
     """
 
     name: str
@@ -67,6 +68,7 @@ class AuxiliaryArray:
     shape: tuple[int, ...]
     attrs: Mapping[str, Any]
     coordinate: bool = False
+    text: bool = False
 
     @property
     def base(self) -> str:
@@ -84,8 +86,6 @@ class Metadata:
         groups: Path of a group -> attributes of the group; the path "" is the file itself.
         neighbours: Other arrays that an output may keep. They lie in the movie's group or the groups above it, in HDF5
             anywhere.
-        decoded: True if the reader has unpacked the movie and set missing values to NaN. Then the attributes for this
-            (scale_factor, add_offset, _FillValue) must not be kept.
         storage: Options of the file format, for `OutputTemplate.storage`.
     """
 
@@ -93,7 +93,6 @@ class Metadata:
     attrs: tuple[Mapping[str, Any], ...] = ()
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     neighbours: Sequence[AuxiliaryArray] = ()
-    decoded: bool = False
     storage: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -164,18 +163,27 @@ class ArrayReader(ABC):
     def read(self, name: str, part: Part) -> np.ndarray:
         """Return a part of an array, decoded, in any real dtype and in the index order of its `Variable`; () is the whole."""
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         """Read everything that an output file keeps besides the values of the movie.
 
         Args:
             names: Names of the arrays that form the movie.
-            axes: Letter of each index of these arrays, from n (movies), c (channels), t, y, x.
+            axes: Letter of each index of these arrays, from n (movies), c (channels), t, y, x; "" for an index at which one
+                position was selected.
         """
         return Metadata()
+
+    def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
+        """Return the values of the coordinate of a dimension (by number) of the listed array `name`, or None without one."""
+        return None
 
     def read_stored(self, name: str) -> np.ndarray:
         """Return all values of the array `name`, which is not part of the movie, as stored in the file, not decoded."""
         return self.read(name, ())
+
+    def close(self) -> None:
+        """Close the file; the next read opens it again."""
+        self._handle = None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         """Yield (name, array) for each usable array and (name, reason) for each other object; `listing` collects them."""

@@ -14,6 +14,7 @@ from vsr.io.readers import base
 from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_errors
+from vsr.io.readers.packing import Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
 
 if TYPE_CHECKING:
@@ -101,10 +102,13 @@ def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Da
 
 
 class HDF5Reader(ArrayReader):
-    """Reader of any HDF5 file. An array is named by its path, with groups separated by "/"."""
+    """Reader of any HDF5 file. An array is named by its path, with groups separated by "/".
+
+    Packed values are unpacked, and missing values become NaN, as the attributes of the array declare them.
+    """
 
     name = "hdf5"
-    suffixes: tuple[str, ...] = (".h5", ".hdf5")
+    suffixes: tuple[str, ...] = (".h5", ".hdf5", ".he5")
     format = "HDF5"
     advice = DAMAGED
 
@@ -138,9 +142,10 @@ class HDF5Reader(ArrayReader):
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with reader_errors(f"{self.path}: {printable_name(name)}", f"{DAMAGED}, or with a compression that this HDF5 has"):
-            return self._dataset(name)[part]
+            dataset = self._dataset(name)
+            return Packing.from_attributes(hdf5_attributes(dataset), dataset.dtype).decode(dataset[part])
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         """Read what an output keeps besides the values. If any dimension has a name, the others get one, e.g. "time"."""
         import h5py
 
@@ -148,7 +153,7 @@ class HDF5Reader(ArrayReader):
         with self._errors():
             movie = file[names[0]]
             known = [_dimension_name(dimension) for dimension in movie.dims]
-            full = tuple(name or DIMENSION_NAMES[letter] for name, letter in zip(known, axes, strict=True))
+            full = tuple(name or DIMENSION_NAMES.get(axes[i], f"dim_{i}") for i, name in enumerate(known))
             dims = full if any(known) and len(set(full)) == len(full) else None
             scales = [_scale(dimension) for dimension in movie.dims]
             attached = {scale.name: dims[i] for i, scale in enumerate(scales) if scale is not None and dims is not None}
@@ -164,6 +169,13 @@ class HDF5Reader(ArrayReader):
                 if (neighbour := _neighbour(name, item, attached.get(item.name))) is not None
             ]
             return Metadata(dims, tuple(_portable(file[name]) for name in names), groups, neighbours)
+
+    def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
+        with self._errors(name):
+            scale = _scale(self._dataset(name).dims[dimension])
+            if scale is None or hdf5_outside_problem(scale) is not None or scale.attrs.get("NAME", b"").startswith(PLACEHOLDER):
+                return None
+            return coordinate_values(scale.asstr()[()] if scale.dtype.kind in "SO" else scale[()], hdf5_attributes(scale))
 
     def read_stored(self, name: str) -> np.ndarray:
         import h5py
@@ -235,4 +247,4 @@ def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> AuxiliaryArray
     dims = tuple(_dimension_name(dimension) for dimension in item.dims)
     if dim is not None or (item.is_scale and len(item.shape) == 1):
         dims = (dim or name.rpartition("/")[2],)
-    return AuxiliaryArray(name, dims, item.shape, _portable(item), coordinate=dim is not None)
+    return AuxiliaryArray(name, dims, item.shape, _portable(item), coordinate=dim is not None, text=item.dtype.kind in "SO")

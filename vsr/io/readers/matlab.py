@@ -49,7 +49,7 @@ class _Workspace(ArrayReader):
     suffixes = (".mat",)
     time_last = True
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         found = [v.name for v in self.listing().variables if v.name not in names and v.shape == (1, 1)]
         return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
 

@@ -14,8 +14,11 @@ from vsr.io.readers import base
 from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable
-from vsr.io.readers.hdf5 import hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
+from vsr.io.readers.hdf5 import HDF5Reader, hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
+from vsr.io.readers.packing import Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
+
+MARKS = (b"_NCProperties", b"_Netcdf4", b"_nc3_strict")  # attributes and names that only NetCDF-4 has
 
 
 class NetCDFReader(ArrayReader):
@@ -25,7 +28,7 @@ class NetCDFReader(ArrayReader):
     """
 
     name = "netcdf"
-    suffixes = (".nc",)
+    suffixes = (".nc", ".nc4", ".cdf")
 
     def __init__(self, path: Path, engine: str) -> None:
         super().__init__(path)
@@ -36,7 +39,10 @@ class NetCDFReader(ArrayReader):
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
         if is_hdf5(head):
-            return cls(path, "h5netcdf") if path.suffix.lower() == ".nc" else None
+            named = path.suffix.lower() in cls.suffixes
+            # A name without a known ending, such as wrfout_d01_2020-01-01_00:00:00: NetCDF-4 leaves its marks near the beginning.
+            marked = path.suffix.lower() not in HDF5Reader.suffixes and any(mark in head for mark in MARKS)
+            return cls(path, "h5netcdf") if named or marked else None
         if head.startswith(b"CDF\x05"):
             raise UserError(
                 f"{path}: NetCDF in its 64-bit data format, which is not read (nccopy -k nc4 converts it); "
@@ -47,17 +53,17 @@ class NetCDFReader(ArrayReader):
     def _open(self) -> dict[str, Any]:
         """Return open datasets by the path of their group; refuse an HDF5-based file with links or values outside."""
         groups = self._groups() if self.engine == "h5netcdf" else [""]
-        options = {"decode_times": False, "decode_timedelta": False, "decode_coords": False, "concat_characters": False}
         with self._errors():
-            return {group: self._open_group(group, **options) for group in groups}
+            return {group: self._open_group(group) for group in groups}
 
-    def _open_group(self, group: str, **options: Any) -> Any:
+    def _open_group(self, group: str) -> Any:
+        """Open a group with its values as they are stored: `Packing` decodes them, as in all formats."""
+        # Default indexes would read coordinates of whatever size the file declares.
+        options: dict[str, Any] = {"decode_cf": False, "create_default_indexes": False, "cache": False}
         if self.engine == "h5netcdf":
             options["phony_dims"] = "sort"
         if group:
             options["group"] = group
-        # Default indexes would read coordinates of whatever size the file declares.
-        options |= {"create_default_indexes": False, "cache": False}
         for module in ("xarray", "h5netcdf") if self.engine == "h5netcdf" else ("xarray",):
             base.import_reader_library(module, "reading NetCDF", "netcdf")
         import xarray
@@ -84,25 +90,24 @@ class NetCDFReader(ArrayReader):
         for group, dataset in self.handle.items():
             for key, array in dataset.variables.items():
                 name = f"{group}/{key}" if group else str(key)
-                stored = np.dtype(array.encoding.get("dtype", array.dtype))
-                problem = base.reader_dtype_problem(stored) or base.reader_array_problem(array.dtype, array.shape)
+                problem = base.reader_array_problem(array.dtype, array.shape)
                 dims = tuple(map(str, array.dims))
-                yield name, problem or Variable(name, array.shape, str(stored), dims, units_attribute(array.attrs))
+                yield name, problem or Variable(name, array.shape, str(array.dtype), dims, units_attribute(array.attrs))
 
     def details(self, name: str) -> ArrayAttributes:
         where = f"{self.path}: {printable_name(name)}"
         dataset, array = self._array(name)
         with self._errors(name):
-            itemsize = np.dtype(array.encoding.get("dtype", array.dtype)).itemsize
-            base.check_reader_chunk(where, array.encoding.get("chunksizes"), itemsize)
+            base.check_reader_chunk(where, array.encoding.get("chunksizes"), array.dtype.itemsize)
             coordinates = [dataset.variables[d].attrs if d in dataset.variables else {} for d in array.dims]
             return ArrayAttributes(plain_attributes(array.attrs), tuple(map(plain_attributes, coordinates)))
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with self._errors(name):
-            return self._array(name)[1][part].values
+            array = self._array(name)[1]
+            return Packing.from_attributes(array.attrs, array.dtype).decode(array[part].values)
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         """Read attributes and other arrays of the movie's group and its parents. Unnamed dimensions get names, e.g. "time"."""
         _ = self.handle  # checks that the whole file lies in itself
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
@@ -111,24 +116,37 @@ class NetCDFReader(ArrayReader):
         with self._errors():
             for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
                 group = "/".join(parts[:depth])
-                with self._open_group(group, decode_cf=False) as dataset:
+                with self._open_group(group) as dataset:
                     groups[group] = portable_attributes(dataset.attrs)
                     if depth == len(parts):
                         found = zip(dataset.variables[last[0]].dims, axes, strict=True)
-                        renamed = {d: DIMENSION_NAMES[letter] for d, letter in found if d.startswith("phony_dim_")}
+                        renamed = {d: DIMENSION_NAMES.get(letter, d) for d, letter in found if d.startswith("phony_dim_")}
                         dims = tuple(renamed.get(d, str(d)) for d in dataset.variables[last[0]].dims)
                         attrs = tuple(portable_attributes(dataset.variables[name].attrs) for name in last)
                     for key, array in dataset.variables.items():
                         name = f"{group}/{key}" if group else str(key)
                         if name not in names:
                             own = tuple(renamed.get(d, str(d)) for d in array.dims)
-                            neighbours.append(AuxiliaryArray(name, own, array.shape, portable_attributes(array.attrs)))
-        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, decoded=True)
+                            text = array.dtype.kind in "SUO"
+                            attrs_of = portable_attributes(array.attrs)
+                            neighbours.append(AuxiliaryArray(name, own, array.shape, attrs_of, text=text))
+        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours)
+
+    def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
+        with self._errors(name):
+            dim = self._array(name)[1].dims[dimension]
+            parts = name.split("/")[:-1]
+            for depth in reversed(range(len(parts) + 1)):  # a dimension of a group above is described there
+                dataset = self.handle["/".join(parts[:depth])]
+                if dim in dataset.variables and dataset.variables[dim].ndim == 1:
+                    found = dataset.variables[dim]
+                    return coordinate_values(found.values, found.attrs)
+        return None
 
     def read_stored(self, name: str) -> np.ndarray:
         _ = self.handle  # checks that the whole file lies in itself
         group, _, key = name.rpartition("/")
-        with self._errors(name), self._open_group(group, decode_cf=False) as dataset:
+        with self._errors(name), self._open_group(group) as dataset:
             return np.asarray(dataset.variables[key].values)
 
     def _array(self, name: str) -> tuple[Any, Any]:

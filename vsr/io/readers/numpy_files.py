@@ -9,6 +9,7 @@ import math
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -95,7 +96,18 @@ class NpzReader(ArrayReader):
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
         """Return a reader for a zip file, None for any other file. The Zarr reader is asked first and takes its own zip files."""
-        return cls(path) if is_numpy_zip(head) else None
+        if not is_numpy_zip(head):
+            return None
+        if path.suffix.lower() != ".npz":
+            with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                if names and not any(name.endswith(".npy") for name in names):
+                    shown = ", ".join(map(printable_name, names[:3])) + (" ..." if len(names) > 3 else "")
+                    raise UserError(
+                        f"{path}: a zip archive of {shown}, as the climate data store sends it under the name of a data file; "
+                        f"type: unzip FILE, and give the file inside"
+                    )
+        return cls(path)
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
         with zipfile.ZipFile(self.path) as archive:
@@ -117,7 +129,7 @@ class NpzReader(ArrayReader):
                 self.handle[name] = self._member(archive, archive.getinfo(name + ".npy"))
         return np.asarray(self.handle[name][part])
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         """Return the scalars of the file as neighbours of the movie; the file does not say what other arrays mean."""
         found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
         return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])

@@ -6,7 +6,8 @@ The content of a file decides its format, not its name. Axes are never guessed: 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ import numpy as np
 from vsr.errors import UserError, error_suggestion
 from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
-from vsr.io.readers.axes import Unspecified
+from vsr.io.readers.axes import Unspecified, is_geographic
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
+from vsr.io.readers.packing import Packing, missing_mask
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
+from vsr.io.readers.selection import Positions, example_value, selected_positions
+from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 
 __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_listing", "open_movie"]
 
 BLOCK_BYTES = 2**28  # of float32 that are read at once: the memory that reading needs does not grow with the movie
 HEAD = 2**13  # bytes by which readers recognise a file
+MOST_EXAMINED = 200  # arrays whose attributes are read to find the only one that is not a coordinate
 
 
 class ArrayMovie:
@@ -32,29 +37,60 @@ class ArrayMovie:
 
     An `ArrayMovie` can be pickled, and opens the file once per process.
 
+    Args:
+        reader: Reader of the file.
+        variables: The arrays, one per channel, or one array.
+        axes: Letter of each index of the arrays, without the indices at which one position was selected.
+        details: Attributes of each array.
+        positions: Number of an index -> its selected position, or a tuple of positions that are a movie each.
+        missing: Physical values that mean "missing", besides those that the file declares.
+
     Attributes:
         name: File and variables, for error messages and figures.
         shape: (movies, C, T, H, W).
-        axes: Meaning of each index of the array in the file, e.g. "tyx".
+        axes: Meaning of each index of the array that was not selected away, e.g. "tyx".
+        letters: Letter of each index of the file's array; "" for an index at which one position was selected.
+        positions: As given.
+        time_attrs: Attributes of the coordinate of time.
         meta: Format, variable, axes, units, dims and attrs of the file; plain values only.
         reader: Reader of the file.
     """
 
-    def __init__(self, reader: ArrayReader, variables: Sequence[Variable], axes: str, details: Sequence[ArrayAttributes]) -> None:
+    def __init__(
+        self,
+        reader: ArrayReader,
+        variables: Sequence[Variable],
+        axes: str,
+        details: Sequence[ArrayAttributes],
+        positions: Mapping[int, Positions] | None = None,
+        missing: Sequence[float] = (),
+    ) -> None:
         first, names = variables[0], [variable.name for variable in variables]
-        self.reader, self._names, self.axes = reader, names, axes
-        size = dict(zip(axes, first.shape, strict=True))
+        self.reader, self._names, self.axes, self.missing = reader, names, axes, tuple(missing)
+        self.positions = dict(positions or {})
+        letters = iter(axes)
+        self.letters = ["" if isinstance(self.positions.get(i), int) else next(letters) for i in range(len(first.shape))]
+        size = {letter: n for letter, n in zip(self.letters, first.shape, strict=True) if letter}
+        several = [at for at in self.positions.values() if isinstance(at, tuple)]
+        self._movies = several[0] if several else tuple(range(size.get("n", 1)))
         self.name = f"{reader.path}:{','.join(map(printable_name, names))}"
-        self.shape = (size.get("n", 1), size.get("c", len(names)), size["t"], size["y"], size["x"])
+        self.shape = (len(self._movies), size.get("c", len(names)), size["t"], size["y"], size["x"])
         units = [variable.units for variable in variables]
+        dims = [name for name, letter in zip(first.dims or (), self.letters, strict=bool(first.dims)) if letter]
         self.meta: dict[str, Any] = {
             "format": reader.format,
             "variable": names if len(names) > 1 else names[0],
             "axes": axes,
             "units": units[0] if len(set(units)) == 1 else units,
-            "dims": list(first.dims) if first.dims else None,
+            "dims": dims or None,
             "attrs": details[0].attrs,
         }
+        coordinates = details[0].coordinates
+        at = self.letters.index("t")
+        self.time_attrs: Mapping[str, Any] = coordinates[at] if coordinates and at < len(coordinates) else {}
+        packing = Packing.from_attributes(details[0].attrs, np.dtype(first.dtype)).describe(details[0].attrs)
+        if packing:
+            self.meta["packing"] = packing
 
     def read(self, movie: int, start: int, stop: int) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`.
@@ -81,10 +117,22 @@ class ArrayMovie:
             values[:, first - start : last - start] = self._block(movie, first, last)
         return values
 
+    def times(self) -> np.ndarray | None:
+        """Return the time of each frame as the file has it, with the units in `time_attrs`, or None without times."""
+        return self.reader.coordinate(self._names[0], self.letters.index("t"))
+
     def _block(self, movie: int, start: int, stop: int) -> np.ndarray:
-        wanted = {"n": slice(movie, movie + 1), "t": slice(start, stop)}
-        part = tuple(wanted.get(letter, slice(None)) for letter in self.axes)
-        channels = [axis_rules.arrange_axes(self.reader.read(name, part), self.axes)[0] for name in self._names]
+        at = self._movies[movie]
+        wanted = {"n": slice(at, at + 1), "t": slice(start, stop)}
+        single = {i: slice(p, p + 1) for i, p in self.positions.items() if isinstance(p, int)}
+        part = tuple(single.get(i, wanted.get(letter, slice(None))) for i, letter in enumerate(self.letters))
+        channels = []
+        for name in self._names:
+            values = self.reader.read(name, part)
+            if self.missing and (gone := missing_mask(values, self.missing)).any():
+                values = values.astype(values.dtype if values.dtype.kind == "f" else np.float64)
+                values[gone] = np.nan
+            channels.append(axis_rules.arrange_axes(values.squeeze(tuple(single)), self.axes)[0])
         return channels[0] if len(channels) == 1 else np.concatenate(channels)
 
 
@@ -93,20 +141,30 @@ def open_listing(path: Path) -> Listing:
     return open_reader(Path(path)).listing()
 
 
-def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None, max_bytes: int = 2**40) -> ArrayMovie:
-    """Open the movie in an array file without reading any value.
+def open_movie(
+    path: Path,
+    *,
+    variable: str | list[str] | None,
+    axes: str | None,
+    select: Mapping[Any, Any] | None = None,
+    missing: float | Sequence[float] | None = None,
+    max_bytes: int = 2**40,
+) -> ArrayMovie:
+    """Open the movie in an array file without reading any value of it.
 
     Args:
         path: A local file or Zarr folder.
         variable: Name of the array. Several names of arrays of one shape give one channel each. None is allowed if the file has
-            only one array of 3 or more dimensions.
-        axes: One letter for each index, in the file's index order (for .mat, MATLAB's): n (movies), c (channels), t, y or x.
-            None is allowed if the file names its dimensions.
+            only one array of 3 or more dimensions that is not a coordinate.
+        axes: One letter for each index that `select` leaves, in the file's index order (for .mat, MATLAB's): n (movies), c
+            (channels), t, y or x. None is allowed if the file names its dimensions.
+        select: Dimension -> value, for arrays with more dimensions than a movie; see `selected_positions`.
+        missing: Physical value, or values, that mean "missing", besides those that the file declares.
         max_bytes: Most bytes that the arrays may take as float32, by their declared shape.
 
     Raises:
-        UserError: If the file, the variable or the axes cannot be used.
-        Unspecified: If the user must give the variable or the axes; a subclass of UserError.
+        UserError: If the file, the variable, the selection or the axes cannot be used.
+        Unspecified: If the user must give the variable, the axes or a selection; a subclass of UserError.
     """
     reader = open_reader(Path(path))
     listing = reader.listing()
@@ -115,36 +173,75 @@ def open_movie(path: Path, *, variable: str | list[str] | None, axes: str | None
         raise UserError(f"{path}: data.variable=[] names no variable; type data.variable=NAME")
     variables = [_find(reader, listing, name) for name in names]
     first = variables[0]
+    where = f"{path}: {printable_name(first.name)}"
+
+    def coordinate(at: int) -> np.ndarray | None:
+        return reader.coordinate(first.name, at)
+
+    positions = selected_positions(select or {}, first, coordinate, where)
+    movies = [i for i, at in positions.items() if isinstance(at, tuple)]
+    if len(movies) > 1:
+        raise UserError(f"{where}: data.select gives several positions of {len(movies)} dimensions; give several of one only")
+    kept = [i for i in range(len(first.shape)) if not isinstance(positions.get(i), int)]
     for other in variables:
-        where = f"{path}: {printable_name(other.name)}"
-        if not 3 <= len(other.shape) <= 5:
+        if not 3 <= len(other.shape) - (len(first.shape) - len(kept)) <= 5:
+            rest = f" and data.select leaves {len(kept)}" if positions else ""
             raise UserError(
-                f"{where} is {printable_shape(other.shape)}, of {len(other.shape)} dimensions; a movie has 3 (time, rows, "
-                f"columns) to 5; type data.variable=NAME of another one"
+                f"{path}: {printable_name(other.name)} is {printable_shape(other.shape)}, of {len(other.shape)} dimensions"
+                f"{rest}; a movie has 3 (time, rows, columns) to 5; type data.variable=NAME of another one"
+                f"{_select_advice(other, len(first.shape), coordinate)}"
             )
         if (other.shape, other.dims) != (first.shape, first.dims):
             raise UserError(
-                f"{where} is {printable_shape(other.shape)}{_dims_text(other)}, {printable_name(first.name)} is "
-                f"{printable_shape(first.shape)}{_dims_text(first)}; variables that become channels must be alike"
+                f"{path}: {printable_name(other.name)} is {printable_shape(other.shape)}{_dims_text(other)}, "
+                f"{printable_name(first.name)} is {printable_shape(first.shape)}{_dims_text(first)}; variables that become "
+                f"channels must be alike"
             )
-    total = 4 * sum(prod(v.shape) for v in variables)
+    total = 4 * sum(prod(v.shape[i] for i in kept) for v in variables)
     if total > max_bytes:
         raise UserError(
             f"{path}: {', '.join(map(printable_name, names))} of {printable_shape(first.shape)} declares "
             f"{printable_bytes(total)} as float32, more than the limit of {printable_bytes(max_bytes)}; "
             f"type data.max_bytes={total} if it is that large"
         )
-    where = f"{path}: {printable_name(first.name)}"
     details = [reader.details(v.name) for v in variables]
+    reduced = replace(
+        first,
+        shape=tuple(first.shape[i] for i in kept),
+        dims=None if first.dims is None else tuple(first.dims[i] for i in kept),
+    )
     if axes is not None:
-        letters = axis_rules.check_axes(axes, first, where)
+        letters = axis_rules.check_axes(axes, reduced, where)
+        if movies and letters[kept.index(movies[0])] != "n":
+            letter = letters[kept.index(movies[0])]
+            raise UserError(
+                f"{where}: data.axes={letters} has {letter} where data.select gives several positions, which are movies; "
+                f"type n there"
+            )
     else:
-        letters = axis_rules.infer_axes(first, details[0].coordinates, where, reader.time_last)
+        known = details[0].coordinates
+        letters = axis_rules.infer_axes(
+            reduced,
+            None if known is None else [known[i] for i in kept],
+            where,
+            reader.time_last,
+            [kept.index(i) for i in movies],
+            lambda i: coordinate(kept[i]),
+        )
     if len(variables) > 1 and "c" in letters:
         raise UserError(
             f"{where}: axes {letters} have channels already; type one variable, data.variable={printable_name(first.name)}"
         )
-    return ArrayMovie(reader, variables, letters, details)
+    numbers = [] if missing is None else missing if isinstance(missing, Sequence) else [missing]
+    return ArrayMovie(reader, variables, letters, details, positions, numbers)
+
+
+def _select_advice(variable: Variable, rank: int, coordinate: Callable[[int], np.ndarray | None]) -> str:
+    """Return advice to select along the first dimension of an array with more dimensions than a movie."""
+    if len(variable.shape) < 6 or len(variable.shape) != rank:
+        return ""
+    name = variable.dims[0] if variable.dims else "0"
+    return f", or one position of the others, e.g. data.select={{{printable_name(name)}: {example_value(coordinate(0))}}}"
 
 
 def open_reader(path: Path) -> ArrayReader:
@@ -157,8 +254,8 @@ def open_reader(path: Path) -> ArrayReader:
         raise UserError(f"{path}: an address is not read; download it and give the local file")
     if not path.exists():
         raise UserError(f"{path}: no such file; type data.path=FILE")
-    if not path.is_dir() and (not path.is_file() or path.suffix.lower() not in readable_suffixes()):
-        raise UserError(f"{path}: not one of {', '.join(readable_suffixes())}")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"{path}: not a file or folder; type data.path=FILE")
     try:
         head = b"" if path.is_dir() else _head(path)
         for kind in load_format_readers():
@@ -168,7 +265,7 @@ def open_reader(path: Path) -> ArrayReader:
         raise UserError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
     if path.is_dir():
         raise UserError(f"{path}: a folder without Zarr metadata; give a file or a .zarr folder")
-    raise UserError(f"{path}: {_unknown(head)}; give a complete file of the kind that its name ({path.suffix}) promises")
+    raise UserError(f"{path}: {_unknown(path, head)}")
 
 
 def _head(path: Path) -> bytes:
@@ -176,18 +273,53 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def _unknown(head: bytes) -> str:
-    """Describe a file that no reader recognises, by its first bytes `head`."""
+# Formats that are not read, by their first bytes: (position, bytes, name, what to do).
+FOREIGN_FORMATS = (
+    (0, b"SIMPLE  =", "FITS", "astropy.io.fits reads it: numpy.save('movie.npy', data)"),
+    (344, b"n+1\0", "NIfTI", "nibabel reads it: numpy.save('movie.npy', image.get_fdata())"),
+    (344, b"ni1\0", "NIfTI", "nibabel reads it: numpy.save('movie.npy', image.get_fdata())"),
+    (0, b"# vtk DataFile", "VTK", "meshio or pyvista reads it: numpy.save('movie.npy', values)"),
+    (0, b"<VTKFile", "VTK", "meshio or pyvista reads it: numpy.save('movie.npy', values)"),
+    (0, b'<?xml version="1.0"?>\n<VTKFile', "VTK", "meshio or pyvista reads it: numpy.save('movie.npy', values)"),
+    (0, b"\x0e\x03\x13\x01", "HDF4", "convert it: h4toh5 FILE, or gdal_translate -of netCDF"),
+    (0, b"\xcd\xf3\x00\x01", "CDF of NASA", "convert it: cdf2nc FILE, or read it with cdflib"),
+    (0, b"GRIB", "GRIB", "convert it: cdo -f nc copy FILE movie.nc, or grib_to_netcdf -o movie.nc FILE"),
+    (0, b"\x1f\x8b", "compressed by gzip", "type: gunzip FILE"),
+    (0, b"BZh", "compressed by bzip2", "type: bunzip2 FILE"),
+    (0, b"\xfd7zXZ\0", "compressed by xz", "type: unxz FILE"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd", "type: unzstd FILE"),
+    (257, b"ustar", "a tar archive", "unpack it: tar xf FILE"),
+    (0, b"PAR1", "Parquet, a table", "save the movie as an array: numpy.save('movie.npy', values)"),
+    (0, b"\x80\x04", "a pickle, which could run code", "save the array: numpy.save('movie.npy', values)"),
+    (0, b"\x80\x05", "a pickle, which could run code", "save the array: numpy.save('movie.npy', values)"),
+    (0, b"%PDF", "PDF", "give the data, not their picture"),
+    (0, b"II*\0", "a TIFF picture", "type data=images, or a folder of pictures as input="),
+    (0, b"MM\0*", "a TIFF picture", "type data=images, or a folder of pictures as input="),
+    (0, b"\x89PNG", "a PNG picture", "type data=images, or a folder of pictures as input="),
+)
+
+
+def _unknown(path: Path, head: bytes) -> str:
+    """Describe a file that no reader recognises, by its first bytes `head`, and say what to do."""
+    promised = f"give a complete file of the kind that its name ({path.suffix or path.name}) promises"
     if not head:
-        return "empty, 0 bytes"
+        return f"empty, 0 bytes; {promised}"
+    for position, start, name, advice in FOREIGN_FORMATS:
+        if head[position : position + len(start)] == start:
+            return f"{name}, which is not read; {advice}"
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return "a video, not arrays; type data=movies"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:64]):
-        return f"text ({printable_name(head[:20].decode())} ...), not arrays"
-    return "not a format that is read, or damaged at its beginning"
+        return f"text ({printable_name(head[:20].decode())} ...), not arrays; {promised}"
+    known = ", ".join(dict.fromkeys(readable_suffixes()))
+    return f"not a format that is read ({known}), or damaged at its beginning; {promised}"
 
 
 def _only(reader: ArrayReader, listing: Listing) -> str:
     """Return the name of the only array that can be a movie; raise Unspecified with all candidates if several arrays can."""
     candidates = [v for v in listing.variables if len(v.shape) >= 3]
+    if len(candidates) > 1:
+        candidates = _without_coordinates(reader, candidates)
     if len(candidates) == 1:
         return candidates[0].name
     if candidates:
@@ -198,6 +330,18 @@ def _only(reader: ArrayReader, listing: Listing) -> str:
     others += [f"{printable_name(name)} {problem}" for name, problem in listing.refused.items()]
     found = "; ".join(others[:8]) or "nothing else either"
     raise UserError(f"{reader.path}: no numeric array of 3 or more dimensions ({found}); give another file")
+
+
+def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
+    """Leave out arrays that are coordinates of others: longitudes, latitudes, and what an attribute `coordinates` names."""
+    attrs = {v.name: reader.details(v.name).attrs for v in candidates[:MOST_EXAMINED]}
+    words = {word for found in attrs.values() for word in str(found.get("coordinates", "")).split()}
+    kept = [
+        v
+        for v in candidates
+        if v.name.rpartition("/")[2] not in words and not is_geographic(v.name.rpartition("/")[2], attrs.get(v.name, {}))
+    ]
+    return kept or list(candidates)
 
 
 def _find(reader: ArrayReader, listing: Listing, name: str) -> Variable:

@@ -12,6 +12,8 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from vsr.io.readers.base import (
     reader_errors,
 )
 from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
+from vsr.io.readers.packing import MISSING_KEYS, Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
 
 DAMAGED = "the store is damaged; write or fetch it again"
@@ -49,7 +52,7 @@ MAX_METADATA = 2**24  # bytes of one metadata file
 class ZarrReader(ArrayReader):
     """Reader of a Zarr store. An array is named by its path in the store; a single array at the top has the store's own name.
 
-    Arrays with named dimensions are decoded as in xarray: missing values become NaN.
+    Packed values are unpacked, and missing values become NaN.
     """
 
     name = "zarr"
@@ -87,9 +90,10 @@ class ZarrReader(ArrayReader):
             if name not in self.handle:  # (metadata, opened array) by name
                 self.handle[name] = self._opened(name)
             meta, array = self.handle[name]
-            return _decoded(np.asarray(array[part]), meta)
+            values = np.asarray(array[part])
+            return _packing(meta, values.dtype).decode(values)
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         """Read attributes and other arrays of the movie's group and its parents, and Zarr version, chunks and compression."""
         with self._errors():
             listed = {variable.name: variable for variable in self.listing().variables}
@@ -114,7 +118,17 @@ class ZarrReader(ArrayReader):
                 "frames": (movies[0].shards or movies[0].chunks)[axes.index("t")],
             }
         dims = listed[names[0]].dims
-        return Metadata(dims, tuple(map(_attributes, movies)), groups, neighbours, decoded=dims is not None, storage=storage)
+        return Metadata(dims, tuple(map(_attributes, movies)), groups, neighbours, storage=storage)
+
+    def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
+        arrays = dict(self._arrays())
+        with self._errors(name):
+            dims = _dims(arrays[name])
+            beside = None if dims is None else f"{name.rpartition('/')[0]}/{dims[dimension]}".lstrip("/")
+            if beside not in arrays or len(arrays[beside]["shape"]) != 1 or _problem(arrays[beside]) is not None:
+                return None
+            self.details(beside)
+            return coordinate_values(self.read_stored(beside), arrays[beside]["attributes"])
 
     def read_stored(self, name: str) -> np.ndarray:
         with self._errors(name):
@@ -263,29 +277,31 @@ def _dims(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(names) if named and names else None
 
 
-def _decoded(values: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
-    """Decode an array as xarray does, if its dimensions have names: missing values become NaN, packed ones are unpacked."""
-    attrs = meta["attributes"]
-    if _dims(meta) is None:
-        return values
-    missing = [attrs.get("_FillValue"), attrs.get("missing_value")]
-    if meta["zarr_format"] == 2:
-        missing.append(meta.get("fill_value"))
-    numbers = {number for number in (_number(x, values.dtype) for x in missing) if number is not None}
-    scale, offset = attrs.get("scale_factor", 1), attrs.get("add_offset", 0)
-    masks = [values == number for number in numbers]
-    if masks or (scale, offset) != (1, 0):
-        values = values.astype(np.float64) * scale + offset
-        for mask in masks:
-            values[mask] = np.nan
-    return values
+def _packing(meta: Mapping[str, Any], dtype: np.dtype) -> Packing:
+    """Return the decoding rule of an array. As in xarray, the fill value of Zarr 2 means "missing" if dimensions have names."""
+    attrs = dict(meta["attributes"])
+    for key in MISSING_KEYS:
+        if key in attrs:
+            attrs[key] = _number(attrs[key], dtype)
+    rule = Packing.from_attributes(attrs, dtype)
+    if meta["zarr_format"] == 2 and _dims(meta) is not None:
+        fill = _number(meta.get("fill_value"), dtype)
+        rule = rule if fill is None else replace(rule, missing=(*rule.missing, np.asarray(fill)[()]))  # type: ignore[arg-type]
+    return rule
 
 
-def _number(value: Any, dtype: np.dtype) -> float | None:
-    """Parse a fill value (number, or base64 of a little-endian double in version 3); return None if no mask is needed."""
+def _number(value: Any, dtype: np.dtype) -> Any:
+    """Parse a fill value: a number, a text with one, or (version 3) base64 of a double. Return None if no mask is needed."""
     if isinstance(value, str):
         if value in ("NaN", "Infinity", "-Infinity"):
             return None if value == "NaN" else float(value)
-        raw = base64.standard_b64decode(value)
-        value = struct.unpack("<d", raw)[0] if dtype.kind == "f" and len(raw) == 8 else None
+        if dtype.kind == "f" and len(value) == 12 and value.endswith("="):
+            return _not_nan(struct.unpack("<d", base64.standard_b64decode(value))[0])
+        with suppress(ValueError):
+            return _not_nan(float(value))
+        return None
+    return value if isinstance(value, list) else _not_nan(value)
+
+
+def _not_nan(value: Any) -> Any:
     return None if value is None or value != value else value

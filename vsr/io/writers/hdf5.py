@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 
+from vsr.io.readers.hdf5 import PLACEHOLDER
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
 from vsr.io.writers.template import OutputTemplate
 
@@ -39,7 +40,7 @@ class HDF5Writer(ContiguousWriter):
     """Writer of HDF5 files that every HDF5 version since 1.8 reads."""
 
     name = "hdf5"
-    suffixes = (".h5", ".hdf5")
+    suffixes = (".h5", ".hdf5", ".he5")
     title = "HDF5"
     field_kinds = "iufOSU"
 
@@ -56,6 +57,12 @@ class HDF5Writer(ContiguousWriter):
                 if len(entry.dims) == 1:
                     dataset.make_scale(entry.dims[0])
                     scales.setdefault(entry.dims[0], []).append(dataset)
+            if scales:  # as in NetCDF-4, whose readers refuse a file in which only some dimensions have a scale
+                for dim, size in template.dim_sizes().items():
+                    if dim not in scales and dim not in file:
+                        placeholder = file.create_dataset(dim, shape=(size,), dtype=">f4", track_times=False)
+                        placeholder.make_scale(f"{PLACEHOLDER.decode()}{size:10d}")
+                        scales[dim] = [placeholder]
             for entry in template.fields:
                 if len(entry.dims) > 1:
                     _attach(file[entry.name], entry.dims, scales)
@@ -70,8 +77,12 @@ def _attach(dataset: h5py.Dataset, dims: Iterable[str], scales: Mapping[str, lis
     for i, dim in enumerate(dims):
         for scale in scales.get(dim, []):
             dataset.dims[i].attach_scale(scale)
-        if dim not in scales or scales[dim][0].name.rpartition("/")[2] != dim:
+        if dim not in scales or scales[dim][0].name.rpartition("/")[2] != dim or _is_placeholder(scales[dim][0]):
             dataset.dims[i].label = dim
+
+
+def _is_placeholder(scale: h5py.Dataset) -> bool:
+    return bytes(scale.attrs.get("NAME", b"")).startswith(PLACEHOLDER)
 
 
 def _set(item: h5py.Group | h5py.Dataset, attrs: Mapping[str, Any]) -> None:

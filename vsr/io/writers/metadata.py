@@ -4,29 +4,113 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from vsr.io.readers.axes import is_geographic
 from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata
-from vsr.io.writers.coordinates import coordinate_period, refine_coordinates
+from vsr.io.readers.packing import PACKING_KEYS, RANGE_KEYS, coordinate_values
+from vsr.io.readers.selection import Positions
+from vsr.io.writers.coordinates import refine_bounds, refine_field
 from vsr.io.writers.template import AuxiliaryField
 
 MAX_FIELD = 2**28  # bytes of a refined coordinate; larger ones are left out
-PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned")
-RANGES = ("valid_range", "valid_min", "valid_max", "actual_range")
-# Of a grid that is no longer this one, or naming variables that are not carried over.
-STALE = ("GeoTransform", "geospatial_lat_resolution", "geospatial_lon_resolution", "ancillary_variables", "cell_measures")
-GEOGRAPHIC = ("latitude", "longitude", "degrees_north", "degree_north", "degrees_east", "degree_east")
+RANGES = (*RANGE_KEYS, "actual_range")
+STALE = ("ancillary_variables", "cell_measures")  # names of variables that are not carried over
+# Attributes with the size or the spacing of the grid, in upper case: spacings are divided by the scale, sizes of WRF's staggered
+# grid are multiplied, and what describes the coarse grid in another way is left out.
+SPACINGS = (
+    "DX",
+    "DY",
+    "GEOSPATIAL_LAT_RESOLUTION",
+    "GEOSPATIAL_LON_RESOLUTION",
+    "CELLSIZE",
+    "CELL_SIZE",
+    "XCELLSIZE",
+    "YCELLSIZE",
+)
+STAGGERED_SIZES = ("WEST-EAST_GRID_DIMENSION", "SOUTH-NORTH_GRID_DIMENSION")
+COARSE = (*("NX", "NY", "NLON", "NLAT", "NCOLS", "NROWS", "RESOLUTION", "SPATIAL_RESOLUTION", "GRID_RESOLUTION"), "NODATA_VALUE")
 
 
-def metadata_attributes(metadata: Metadata, fields: Sequence[AuxiliaryField]) -> tuple[dict[str, Any], ...]:
+class FinerGrid:
+    """The finer grid of an output, and what changes in the attributes of a file on the coarse grid.
+
+    Args:
+        scale: Output pixels per input pixel, along rows and along columns.
+        origin: Position of the first input pixel, in output pixels; see `refine_coordinates`. None for the middle of its block.
+    """
+
+    def __init__(self, scale: int, origin: float | None = None) -> None:
+        self.scale, self.origin = scale, origin
+        self.beyond_poles: dict[str, int] = {}
+        self._scaled: list[str] = []
+        self._dropped: list[str] = []
+
+    @property
+    def centred(self) -> bool:
+        """Return True if each input pixel lies in the middle of its block of output pixels."""
+        return self.origin is None or self.origin == (self.scale - 1) / 2
+
+    def attributes(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes of a file, group or variable with sizes and spacings of the finer grid."""
+        if self.scale == 1:
+            return dict(attrs)
+        out: dict[str, Any] = {}
+        for key, value in attrs.items():
+            made = self._attribute(key.upper(), value)
+            if made is None:
+                self._dropped.append(key)
+                continue
+            if made is not value:
+                self._scaled.append(key)
+            out[key] = made
+        return out
+
+    def _attribute(self, key: str, value: Any) -> Any:
+        """Return the value of an attribute on the finer grid: the same object if it stays, None if it has to go."""
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if key in SPACINGS:
+            return value / self.scale if number else None
+        if key in STAGGERED_SIZES:
+            return type(value)((int(value) - 1) * self.scale + 1) if number else None
+        if key == "GEOTRANSFORM":
+            return self._geotransform(value)
+        if key in COARSE or ("PATCH" in key and key.startswith(("WEST-EAST_", "SOUTH-NORTH_"))):
+            return None
+        return value
+
+    def _geotransform(self, value: Any) -> Any:
+        """Return GDAL's affine transform of the finer grid: its corner stays, its steps are divided."""
+        try:
+            numbers = [float(x) for x in (value.split() if isinstance(value, str) else np.asarray(value).ravel())]
+        except (TypeError, ValueError):
+            return None
+        if len(numbers) != 6 or not self.centred:
+            return None
+        finer = [x if i in (0, 3) else x / self.scale for i, x in enumerate(numbers)]
+        return " ".join(f"{x:.15g}" for x in finer) if isinstance(value, str) else np.asarray(finer)
+
+    def notes(self) -> list[str]:
+        """Return sentences on what changed, for the user."""
+        notes = [
+            f"{name}: {count} latitudes beyond a pole are moved to it, so that the outermost cells are half as high"
+            for name, count in self.beyond_poles.items()
+        ]
+        changed = {"now describe the finer grid": self._scaled, "describe the coarse grid and are left out": self._dropped}
+        notes += [f"attributes that {text}: {', '.join(dict.fromkeys(keys))}" for text, keys in changed.items() if keys]
+        return notes
+
+
+def metadata_attributes(metadata: Metadata, fields: Sequence[AuxiliaryField], grid: FinerGrid) -> tuple[dict[str, Any], ...]:
     """Return, for each array of the movie, the attributes that are still true of float32 values on the finer grid."""
-    dropped = (*RANGES, *STALE, *(PACKING if metadata.decoded else ("_FillValue", "missing_value")))
+    dropped = (*RANGES, *STALE, *PACKING_KEYS)
     names = {entry.name.rpartition("/")[2] for entry in fields}
     out: list[dict[str, Any]] = []
     for attrs in metadata.attrs:
-        kept = {k: v for k, v in attrs.items() if k not in dropped and not k.startswith("_Quantize")}
+        kept = {k: v for k, v in grid.attributes(attrs).items() if k not in dropped and not k.startswith("_Quantize")}
         if isinstance(kept.get("coordinates"), str):
             kept["coordinates"] = " ".join(word for word in kept["coordinates"].split() if word in names)
             if not kept["coordinates"]:
@@ -35,33 +119,66 @@ def metadata_attributes(metadata: Metadata, fields: Sequence[AuxiliaryField]) ->
     return tuple(out)
 
 
-def carried_over_metadata(reader: ArrayReader, metadata: Metadata, axes: str, scale: int, decode: bool) -> list[AuxiliaryField]:
+def carried_over_metadata(
+    reader: ArrayReader,
+    metadata: Metadata,
+    axes: Sequence[str],
+    grid: FinerGrid,
+    decode: bool,
+    positions: Mapping[int, Positions] | None = None,
+) -> list[AuxiliaryField]:
     """Return the arrays of the file that accompany the movie into the output, refined along rows and columns.
 
-    These are scalars, coordinates, and the cell bounds of coordinates that are not refined. An array is a coordinate if it has
-    the name of its dimension, is attached as an HDF5 dimension scale, is named by an attribute `coordinates` or `grid_mapping`,
-    or has units or a standard name of latitude or longitude. All other arrays are data on the coarse grid and stay behind.
+    These are scalars, coordinates, the cell bounds of one-dimensional coordinates, and texts along time. An array is a coordinate
+    if it has the name of its dimension, is attached as an HDF5 dimension scale, is named by an attribute `coordinates` or
+    `grid_mapping`, or has a name, units or a standard name of latitude or longitude. All other arrays are data on the coarse grid
+    and stay behind.
 
     Args:
         reader: The reader of the input.
         metadata: The metadata of the movie.
-        axes: The letter of each of the movie's dimensions.
-        scale: Output pixels per input pixel, along rows and along columns.
+        axes: The letter of each of the movie's dimensions; "" where one position was selected.
+        grid: The finer grid; it collects notes on what changes.
         decode: True to unpack also the arrays that are not refined, for an output in another format than the input.
+        positions: The selected positions along the movie's dimensions, by the number of the dimension.
     """
-    letters = dict(zip(metadata.dims or (), axes, strict=bool(metadata.dims)))
+    dims = metadata.dims or ()
+    letters = {dim: letter for dim, letter in zip(dims, axes, strict=bool(dims)) if letter}
+    selected = {dims[i]: at if isinstance(at, int) else list(at) for i, at in (positions or {}).items() if dims}
     named = _named(metadata)
+    neighbours = [_Neighbour(reader, entry, selected) for entry in metadata.neighbours]
     fields: list[AuxiliaryField] = []
-    bounds: set[str] = set()
-    for entry in metadata.neighbours:
+    for entry in neighbours:
         if entry.coordinate or _is_coordinate(entry, letters, named):
-            made = _finer(reader, entry, letters, scale, decode)
+            made = _finer(entry, letters, grid, decode)
             if made is not None:
                 fields.append(made)
-                bounds |= {str(made.attrs[key]) for key in ("bounds", "climatology") if key in made.attrs}
     known = {entry.name for entry in fields}
-    edges = [e for e in metadata.neighbours if e.base in bounds and e.name not in known and not _moved(e, letters)]
-    return [*fields, *(made for entry in edges if (made := _as_it_is(reader, entry, decode)) is not None)]
+    for coordinate in list(fields):
+        bounds = {str(coordinate.attrs[key]) for key in ("bounds", "climatology") if key in coordinate.attrs}
+        edges = [e for e in neighbours if e.base in bounds and e.name not in known]
+        made_edges = [made for e in edges if (made := _finer_bounds(e, coordinate, letters, grid, decode)) is not None]
+        fields += made_edges
+        known |= {entry.name for entry in made_edges}
+        if bounds and not made_edges:
+            kept = {key: value for key, value in coordinate.attrs.items() if key not in ("bounds", "climatology")}
+            fields[[entry.name for entry in fields].index(coordinate.name)] = replace(coordinate, attrs=kept)
+    return fields
+
+
+class _Neighbour:
+    """An array beside the movie, at the selected positions: an index at which one position was selected is gone."""
+
+    def __init__(self, reader: ArrayReader, entry: AuxiliaryArray, selected: Mapping[str, int | list[int]]) -> None:
+        self._reader, self._index = reader, tuple(selected.get(dim, slice(None)) for dim in entry.dims)
+        self.name, self.base, self.attrs = entry.name, entry.base, entry.attrs
+        self.coordinate, self.text = entry.coordinate, entry.text
+        kept = [i for i, at in enumerate(self._index) if not isinstance(at, int)]
+        sizes = [len(at) if isinstance(at, list) else n for at, n in zip(self._index, entry.shape, strict=True)]
+        self.dims, self.shape = tuple(entry.dims[i] for i in kept), tuple(sizes[i] for i in kept)
+
+    def read(self) -> np.ndarray:
+        return np.asarray(self._reader.read_stored(self.name)[self._index])
 
 
 def _named(metadata: Metadata) -> set[str]:
@@ -71,57 +188,64 @@ def _named(metadata: Metadata) -> set[str]:
     return {word.strip(":") for text in texts for word in text.split()}
 
 
-def _is_coordinate(entry: AuxiliaryArray, letters: Mapping[str, str], named: set[str]) -> bool:
+def _is_coordinate(entry: _Neighbour, letters: Mapping[str, str], named: set[str]) -> bool:
     if not entry.shape or entry.base in named:
         return True
+    if entry.text and letters.get(entry.dims[0]) == "t" and not set(entry.dims[1:]) & set(letters):
+        return True  # dates as texts, such as WRF's Times
     if len(entry.dims) == 1:
         return entry.dims == (entry.base,) and entry.base in letters
-    words = {str(entry.attrs.get(key, "")).lower() for key in ("units", "standard_name")}
-    return bool(words & {*GEOGRAPHIC}) and set(entry.dims) <= set(letters)
+    return is_geographic(entry.base, entry.attrs) and set(entry.dims) <= set(letters)
 
 
-def _moved(entry: AuxiliaryArray, letters: Mapping[str, str]) -> list[int]:
+def _moved(entry: _Neighbour, letters: Mapping[str, str]) -> list[int]:
     """Return the axes of an array that are refined: rows and columns."""
     return [axis for axis, dim in enumerate(entry.dims) if letters.get(dim) in ("y", "x")]
 
 
-def _finer(
-    reader: ArrayReader, entry: AuxiliaryArray, letters: Mapping[str, str], scale: int, decode: bool
-) -> AuxiliaryField | None:
+def _finer(entry: _Neighbour, letters: Mapping[str, str], grid: FinerGrid, decode: bool) -> AuxiliaryField | None:
     """Read and refine an array. Return None for texts, a single pixel, unnamed dimensions, or too large arrays."""
     axes = _moved(entry, letters)
-    if scale == 1 or not axes:
-        return _as_it_is(reader, entry, decode)
-    size = 8 * math.prod(entry.shape) * scale ** len(axes)
+    if grid.scale == 1 or not axes:
+        return _as_it_is(entry, decode, grid)
+    size = 8 * math.prod(entry.shape) * grid.scale ** len(axes)
     if "" in entry.dims or min(entry.shape[axis] for axis in axes) < 2 or size > MAX_FIELD:
         return None
-    values = reader.read_stored(entry.name)
+    values = entry.read()
     if values.dtype.kind not in "iuf":
         return None
-    values = _decoded(values, entry.attrs)
-    for axis in axes:
-        values = refine_coordinates(values, scale, axis, coordinate_period(entry.attrs))
-    gone = (*PACKING, *RANGES, *STALE, "bounds")
-    return AuxiliaryField(entry.name, entry.dims, values, {k: v for k, v in entry.attrs.items() if k not in gone})
+    values = coordinate_values(values, entry.attrs)
+    values, beyond = refine_field(entry.name, entry.attrs, values, axes, grid.scale, grid.origin)
+    if beyond:
+        grid.beyond_poles[entry.base] = beyond
+    gone = (*PACKING_KEYS, *RANGES, *STALE)
+    kept = {k: v for k, v in grid.attributes(entry.attrs).items() if k not in gone}
+    return AuxiliaryField(entry.name, entry.dims, values, kept)
 
 
-def _as_it_is(reader: ArrayReader, entry: AuxiliaryArray, decode: bool) -> AuxiliaryField | None:
+def _finer_bounds(
+    entry: _Neighbour, coordinate: AuxiliaryField, letters: Mapping[str, str], grid: FinerGrid, decode: bool
+) -> AuxiliaryField | None:
+    """Read the cell bounds (N, 2) of a coordinate and refine them; return None for other bounds of a refined coordinate."""
+    if grid.scale == 1 or not _moved(entry, letters):
+        return _as_it_is(entry, decode, grid)
+    one_dimensional = len(entry.shape) == 2 and entry.dims[0] == coordinate.dims[0] and entry.shape[1] == 2
+    if not one_dimensional or len(coordinate.dims) != 1 or not grid.centred or "" in entry.dims:
+        return None
+    values = entry.read()
+    if values.dtype.kind not in "iuf":
+        return None
+    finer = refine_bounds(coordinate_values(values, entry.attrs), grid.scale, coordinate.values)
+    kept = {k: v for k, v in entry.attrs.items() if k not in (*PACKING_KEYS, *RANGES, *STALE)}
+    return AuxiliaryField(entry.name, entry.dims, finer, kept)
+
+
+def _as_it_is(entry: _Neighbour, decode: bool, grid: FinerGrid) -> AuxiliaryField | None:
     if "" in entry.dims or 8 * math.prod(entry.shape) > MAX_FIELD:
         return None
-    values = reader.read_stored(entry.name)
-    attrs = {k: v for k, v in entry.attrs.items() if k not in STALE}
-    if decode and values.dtype.kind in "iuf" and not {*PACKING}.isdisjoint(attrs):
-        values, attrs = _decoded(values, attrs), {k: v for k, v in attrs.items() if k not in (*PACKING, *RANGES)}
+    values = entry.read()
+    attrs = {k: v for k, v in grid.attributes(entry.attrs).items() if k not in STALE}
+    if decode and values.dtype.kind in "iuf" and not {*PACKING_KEYS}.isdisjoint(attrs):
+        values = coordinate_values(values, attrs)
+        attrs = {k: v for k, v in attrs.items() if k not in (*PACKING_KEYS, *RANGES)}
     return AuxiliaryField(entry.name, entry.dims, values, attrs)
-
-
-def _decoded(values: np.ndarray, attrs: Mapping[str, Any]) -> np.ndarray:
-    """Undo CF packing: return float64 values, NaN where missing. Values that are not packed are returned unchanged."""
-    numbers = {key: attrs[key] for key in PACKING if isinstance(attrs.get(key), int | float | np.number)}
-    missing = [numbers[key] for key in ("_FillValue", "missing_value") if key in numbers and not np.isnan(numbers[key])]
-    if not missing and "scale_factor" not in numbers and "add_offset" not in numbers:
-        return values
-    out = values.astype(np.float64) * float(numbers.get("scale_factor", 1)) + float(numbers.get("add_offset", 0))
-    for number in missing:
-        out[values == number] = np.nan
-    return out

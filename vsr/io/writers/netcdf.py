@@ -22,7 +22,7 @@ class NetCDFWriter(ContiguousWriter):
     """Writer of NetCDF-4 files."""
 
     name = "netcdf"
-    suffixes = (".nc",)
+    suffixes = (".nc", ".nc4", ".cdf")
     title = "NetCDF-4"
     field_kinds = "iufOSU"
 

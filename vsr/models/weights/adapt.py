@@ -70,7 +70,8 @@ def adapt_weights(
 ) -> tuple[dict[str, Tensor], list[AdaptedTensor]]:
     """Compute new values for the tensors of `target` from the tensors of `source`; the arguments do not change.
 
-    A single PReLU slope is repeated if the target has several, even without `overlap`; the function stays the same.
+    A single PReLU slope is repeated if the target has several, even without `overlap`; this does not change what the network
+    computes.
 
     Args:
         target: Tensors of the network by name.
@@ -79,9 +80,10 @@ def adapt_weights(
             into the rest: each frame of a clip gives the output of the 2D network. "average" (Carreira & Zisserman 2017,
             section 2.4) puts 1/t of the kernel into every frame: a still clip gives the 2D output, except near its ends. None
             refuses 2D kernels.
-        overlap: True to load tensors of other widths too. A single channel is spread over several: input kernels are divided by
-            the number of channels, outputs are repeated. Otherwise the leading common filters and channels are copied. Several
-            PReLU slopes become one by their mean. Kernels of another size or scale get the status "fresh", not "refused".
+        overlap: True to load tensors of other widths too. If the source has one input channel and the target several, each gets
+            the kernel divided by their number; one output channel is repeated for several. Otherwise the leading common filters
+            and channels are copied. Several PReLU slopes become one by their mean. Kernels of another size or scale get the
+            status "fresh", not "refused".
         names: Target name -> source name, where the names differ.
         transposed: Target names of kernels of transposed convolutions; see `adapted_transposed_kernels`.
         scales: (scale of the source, scale of the target). If the scales differ, transposed convolutions and layers before a
@@ -127,7 +129,7 @@ def adapt_authors_tensors(
     Args:
         network: SRCNN, FSRCNN, FSRCNNOriginal or SRNet3D, without the standardized residual around it.
         weights: Weights that the authors released.
-        layers: Number of common layers to take, from the first; None for all. The report takes 1 of SRCNN and 4 of FSRCNN.
+        layers: Number of common layers to take, from the first; None for all.
         key: Config key for error messages.
 
     Raises:

@@ -103,11 +103,11 @@ class SRModule(L.LightningModule):
         return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
 
     def predict_clip(self, batch: Clip) -> HRClips:
-        """Return SR clips in the unit interval for the HR frames of a batch of whole frames, after consistency correction."""
+        """Return SR clips in the unit interval, one SR frame per HR frame of the batch, after consistency correction."""
         return self._agreeing(self.network_clip(batch), batch)
 
     def network_clip(self, batch: Clip) -> HRClips:
-        """Return the network's SR clips in the unit interval for the HR frames of a batch, without consistency correction."""
+        """Return SR clips in the unit interval, one SR frame per HR frame of the batch, without consistency correction."""
         context, lost = self.network.context, self.network.geometry.margin[0]
         seen = crop(self.normalizer(batch.lr), (batch.context - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))

@@ -76,6 +76,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+@pytest.mark.sampled(1)
 def test_a_killed_run_goes_on_and_gives_the_same_file(name: str, movie: Path, tmp_path: Path) -> None:
     enlarge(movie, tmp_path / f"whole{name}")
     killed = child(movie, tmp_path / name, stop=300)
@@ -94,6 +95,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_file(name: str, movie: Path, tm
     assert [path.name for path in sorted(tmp_path.iterdir())] == [name, f"whole{name}"]
 
 
+@pytest.mark.long
 def test_flush_keeps_lossless_frames_from_a_kill(movie: Path, tmp_path: Path) -> None:
     killed = child(movie, tmp_path / "out.mkv", stop=28, flush=20)
     assert killed.returncode == -signal.SIGKILL
@@ -119,6 +121,7 @@ def test_a_movie_network_may_look_back_when_it_goes_on(movie: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("limit", "flush", "kept"), [(200_000, 0, 0), (600_000, 20, 90)])
+@pytest.mark.sampled(1)
 def test_a_full_disk_is_one_line_and_costs_no_finished_frame(limit: int, flush: int, kept: int, tmp_path: Path) -> None:
     noisy = write(tmp_path / "in.mkv", noise("yuv420p", 48, 64, 90), "yuv420p")
     full = child(noisy, tmp_path / "out.mkv", flush=flush, limit=limit)

@@ -69,6 +69,10 @@ class ChildObject:
         """Return the attribute `name`, or for a method the result of a call with `args`. Raise as `run_isolated` does."""
         return _child().ask(self.path, "object", self._key, self._make, name, args, None)
 
+    def forget(self) -> None:
+        """Delete the object in the child; the next call makes it again."""
+        _forget(self._key)
+
     def iterate(self, name: str, *args: Any) -> Iterator[Any]:
         """Call the method `name` in the child and yield the items of its iterator. Raise the errors of `run_isolated`."""
         asked, key = _child(), (os.getpid(), next(_numbers))

@@ -38,8 +38,14 @@ class IsolatedReader(ArrayReader):
     def read(self, name: str, part: Part) -> np.ndarray:
         return self._remote.call("read", name, part)
 
-    def metadata(self, names: Sequence[str], axes: str) -> Metadata:
+    def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
         return self._remote.call("metadata", names, axes)
+
+    def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
+        return self._remote.call("coordinate", name, dimension)
+
+    def close(self) -> None:
+        self._remote.forget()
 
     def read_stored(self, name: str) -> np.ndarray:
         return self._remote.call("read_stored", name)

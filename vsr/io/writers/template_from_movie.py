@@ -1,4 +1,4 @@
-"""Derivation of the template of an output file from the file of the input movie."""
+"""Derivation of the template of an output file from the input movie."""
 
 from __future__ import annotations
 
@@ -11,51 +11,45 @@ from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.attributes import portable_attributes
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import Metadata
-from vsr.io.readers.open import open_movie
+from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name
-from vsr.io.writers.metadata import carried_over_metadata, metadata_attributes
+from vsr.io.writers.metadata import FinerGrid, carried_over_metadata, metadata_attributes
 from vsr.io.writers.template import OutputTemplate
 
 
-def template_from_file(
-    path: Path,
-    variable: str | list[str] | None,
-    axes: str | None,
-    scale: int,
-    history: str = "",
-    suffix: str | None = None,
-    max_bytes: int = 2**40,
+def template_from_movie(
+    movie: ArrayMovie, scale: int, history: str = "", suffix: str | None = None, origin: float | None = None
 ) -> OutputTemplate:
-    """Describe the output file for a movie file: each pixel of each frame becomes scale x scale pixels.
+    """Describe the output file for a movie of an array file: each pixel of each frame becomes scale x scale pixels.
 
     Names, units, the order of axes, other attributes, and coordinates such as time stay. Coordinates of rows and columns are
     refined (`refine_coordinates`). Values become unpacked float32. The template lists all other differences in `left_out` and
     `notes`.
 
     Args:
-        path: The input, of any format that `open_movie` reads.
-        variable: Name of the array, or names of the arrays that become channels; None as in `open_movie`.
-        axes: Letter of each index, from n, c, t, y, x; None as in `open_movie`.
+        movie: The input.
         scale: SR pixels per LR pixel, along rows and along columns.
         history: A line for the attribute `history`. If it contains the time, two equal runs give different files.
         suffix: Suffix of the output; None for the suffix of the input.
-        max_bytes: Largest size in bytes, as float32, that the input may declare.
+        origin: Position of the first LR pixel in SR pixels; see `vsr.io.writers.coordinates.refine_coordinates`.
 
     Raises:
         UserError: The input cannot be read, or vsr writes no format with this suffix.
     """
-    path = Path(path)
-    movie = open_movie(path, variable=variable, axes=axes, max_bytes=max_bytes)
+    path = movie.reader.path
     reader, known = movie.reader, movie.meta["variable"]
     writer = load_format_writer(format_of_output(path if suffix is None else Path(f"output{suffix}")))
     names = [known] if isinstance(known, str) else list(known)
-    metadata = reader.metadata(names, movie.axes)
+    metadata = reader.metadata(names, movie.letters)
     converted = writer.name != reader.name
     if converted:
         metadata = _portable(metadata)
-    every = carried_over_metadata(reader, metadata, movie.axes, scale, decode=converted)
+    grid = FinerGrid(scale, origin)
+    every = carried_over_metadata(reader, metadata, movie.letters, grid, converted, movie.positions)
     fields = [entry for entry in every if entry.values.dtype.kind in writer.field_kinds]
-    attrs, dims, groups = metadata_attributes(metadata, fields), metadata.dims, metadata.groups
+    attrs = metadata_attributes(metadata, fields, grid)
+    groups = {group: grid.attributes(found) for group, found in metadata.groups.items()}
+    dims = metadata.dims and tuple(dim for dim, letter in zip(metadata.dims, movie.letters, strict=True) if letter)
     if not writer.has_attributes:
         attrs, dims, groups = (), None, {}
     elif dims is None and writer.needs_dims(reader.name):
@@ -69,6 +63,7 @@ def template_from_file(
     if converted or reader.superseded:
         lost = " without units, names of dimensions and other attributes" if metadata.attrs and not writer.has_attributes else ""
         notes.append(f"{reader.format} becomes {writer.title}{lost}")
+    notes += grid.notes()
     kept, letters = {*names, *(entry.name for entry in fields)}, movie.axes
     if writer.single_array and len(names) > 1:
         names, letters = [path.stem], letters.replace("t", "tc")

@@ -1,0 +1,123 @@
+"""Inputs and outputs of `vsr upscale`: which files a path means, and what is checked before torch is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from vsr.config.schema import UpscaleSchema
+from vsr.errors import UserError
+from vsr.io.formats import format_of_output, readable_suffixes
+from vsr.io.readers.joined import files_of_movie, natural_order
+from vsr.io.readers.open import ArrayMovie, open_movie, open_reader
+from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.video import SUFFIXES as VIDEOS
+
+
+def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
+    """List the inputs that are upscaled to a file each.
+
+    A folder of videos means its videos, a folder of pictures is one movie, and any other folder means its array files.
+
+    Args:
+        given: A file, a folder, a pattern such as "*.nc", or a list of them.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if not isinstance(given, str):
+        return [path for each in given for path in upscale_inputs(str(each))]
+    path = Path(given).expanduser()
+    if path.is_dir():
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        videos = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in VIDEOS]
+        if videos:
+            return sorted(videos, key=natural_order)
+        if any(entry.suffix.lower() in PICTURES for entry in entries):
+            return [path]
+    return files_of_movie(given)
+
+
+def is_movie_of_pixels(path: Path) -> bool:
+    """Return True for a video, a picture or a folder of pictures, False for a file of arrays."""
+    folder = path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
+    return folder or path.suffix.lower() in (*VIDEOS, *PICTURES)
+
+
+def default_output(given: Path, scale: int) -> Path:
+    """Return the default path of the output: beside the input, with the scale in its name."""
+    if given.is_dir() and given.suffix != ".zarr":
+        return given.with_name(f"{given.name}_x{scale}")
+    suffix = given.suffix
+    if suffix.lower() in VIDEOS:
+        suffix = ".mkv"
+    elif suffix.lower() in (".jpg", ".jpeg", ".bmp"):
+        suffix = ".png"
+    elif suffix.lower() not in (*PICTURES, *readable_suffixes()):  # content decided what it is, as of wrfout_d01_2020-01-01
+        with suppress(UserError):
+            return given.with_name(f"{given.name}_x{scale}{open_reader(given).suffixes[0]}")
+    return given.with_name(f"{given.stem}_x{scale}{suffix}")
+
+
+def output_of_each(settings: UpscaleSchema, inputs: Sequence[Path], scale: int) -> list[Path]:
+    """Return the path of the output of each input; with several inputs, `output` is a folder.
+
+    Raises:
+        UserError: If two inputs would have one output, or an output is an input.
+    """
+    given = None if settings.output is None else Path(settings.output).expanduser()
+    if len(inputs) == 1 and _is_one(settings.input):
+        outputs = [default_output(inputs[0], scale) if given is None else given]
+    else:
+        if given is not None and given.suffix and not given.is_dir():
+            raise UserError(f"output={given}: must be a folder for {len(inputs)} inputs; type output={given.with_suffix('')}")
+        folder = given or inputs[0].parent.with_name(f"{inputs[0].parent.resolve().name}_x{scale}")
+        outputs = [folder / default_output(each, scale).name for each in inputs]
+    for number, output in enumerate(outputs):
+        if output.resolve() in {each.resolve() for each in inputs}:
+            raise UserError(f"output={output}: is the input; type another name")
+        if output in outputs[:number]:
+            raise UserError(f"{output}: would be the output of two inputs; upscale them one by one")
+    return outputs
+
+
+def _is_one(given: str | Sequence[str]) -> bool:
+    """Return True if an input names one file or one folder of pictures, not a folder of files, a pattern or a list."""
+    if not isinstance(given, str):
+        return False
+    path = Path(given).expanduser()
+    return path.exists() and (not path.is_dir() or upscale_inputs(given) == [path])
+
+
+def open_input_movie(settings: UpscaleSchema, path: Path) -> ArrayMovie:
+    """Open the movie in an array file; messages name the keys of upscale.yaml.
+
+    Raises:
+        UserError: If the file, the variable, the selection or the axes cannot be used.
+    """
+    variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
+    chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
+    try:
+        return open_movie(path, variable=variable, **chosen)
+    except UserError as error:  # data.axes= of train.py is axes= of upscale.py
+        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
+
+
+def check_upscale_files(settings: UpscaleSchema) -> None:
+    """Check the input and the output as far as possible before torch is imported.
+
+    Raises:
+        UserError: If an input cannot be opened, or the output exists or has an ending that is not written.
+    """
+    inputs = upscale_inputs(settings.input)
+    if settings.output is not None and len(inputs) == 1:
+        output = Path(settings.output).expanduser()
+        if output.exists() and not settings.overwrite and not output.is_dir():
+            raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
+        if not is_movie_of_pixels(inputs[0]):
+            format_of_output(output)
+    for path in inputs[:1]:
+        if not is_movie_of_pixels(path):
+            open_input_movie(settings, path)
