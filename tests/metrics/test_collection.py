@@ -258,3 +258,23 @@ def test_what_does_not_fit_is_refused() -> None:
         metrics.update(torch.cat([hr, hr]), torch.cat([hr, hr]), follows=True)
     with pytest.raises(TypeError, match="use update and compute"):
         metrics(hr, hr)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_score_depends_on_what_stands_in_the_gaps(seed: int) -> None:
+    hr, sr, lr = movie(9, seed, (40, 44)), movie(9, seed + 10, (40, 44)), None
+    lr = degraded(hr)
+    mask = torch.ones_like(hr)
+    mask[..., :14, :12] = 0
+    mask[:, :, 4:6, 30:, 38:] = 0
+    scores = []
+    for value in (0.5, -3.0, 1e4):
+        metrics = MetricCollection(DATA)
+        filled = [torch.where(mask > 0, x, torch.full_like(x, value * (k + 1))) for k, x in enumerate((sr, hr))]
+        metrics.update(*filled, mask, lr=lr)
+        headline = psnr_ssim_of_frames(filled[0][0].transpose(0, 1), filled[1][0].transpose(0, 1), mask[0].transpose(0, 1))
+        assert headline.isfinite().all()
+        scores.append({**metrics.frames(), **metrics.segments(), "headline": headline.numpy()})
+    for other in scores[1:]:
+        for name, column in scores[0].items():
+            np.testing.assert_allclose(other[name], column, rtol=1e-5, atol=1e-7, err_msg=name)

@@ -92,7 +92,7 @@ def test_masked_pixels_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None
     spoilt[:, :, :, 20:] += 5
     masked = psnr_ssim_of_frames(spoilt, hr, mask)
     inside = psnr_ssim_of_frames(sr[..., :20], hr[..., :20])
-    torch.testing.assert_close(masked[:, :3], inside[:, :3])
+    torch.testing.assert_close(masked, inside)  # SSIM: the windows that hold no gap
     torch.testing.assert_close(psnr_ssim_of_frames(sr, hr, torch.ones_like(hr)), psnr_ssim_of_frames(sr, hr))
     assert psnr_ssim_of_frames(sr, hr, torch.zeros_like(hr)).isnan().all()
 

@@ -31,6 +31,8 @@ from vsr.types import Movie, TrainingFrames
 log = logging.getLogger(__name__)
 
 ALL_SYMMETRIES = ("flip_y", "flip_x", "transpose")  # they generate the rotations too
+LEAST_FILLED = 0.01  # share of declared bounds that the training frames must fill
+MOST_OUTSIDE = 0.1  # of declared bounds: values further outside get a warning
 VALIDATION_PIXELS = 1 << 23  # HR pixels per split that are scored after each epoch
 MOVIE_VALIDATION_PIXELS = 1 << 18  # the limit for movie networks, which do some twenty times more work per pixel
 PREPARE_PIXELS = 1 << 24  # HR pixels for statistics and closed-form fits, from evenly spread training frames
@@ -163,6 +165,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                 learned = set(hashes)
                 if low == high:
                     raise UserError(f"{parts[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
+                self._check_bounds(low, high)
                 self.bounds = self.bounds or (low, high)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
@@ -171,6 +174,27 @@ class SRDataModule(L.LightningDataModule, ABC):
         if extremes is not None and (warning := extremes.describe()) is not None:
             log.warning("%s: %s", self.name, warning)
         return digest.hexdigest()
+
+    def _check_bounds(self, low: float, high: float) -> None:
+        """Raise UserError if declared bounds do not suit training frames with values from `low` to `high`."""
+        if self.bounds is None or not self.physical or not self.for_training:
+            return
+        least, most = self.bounds
+        if not most > least:
+            raise UserError(f"{self.name}: data.bounds=[{least:g},{most:g}]: must be two values, the smaller first")
+        filled = (min(high, most) - max(low, least)) / (most - least)
+        if filled < LEAST_FILLED:
+            share = f"fill {100 * max(filled, 0):.2g} % of it" if filled > 0 else "lie outside of it"
+            raise UserError(
+                f"{self.name}: data.bounds=[{least:g},{most:g}]: the training frames, {low:.6g} to {high:.6g}, {share}, so that "
+                f"no score tells a good network from a bad one; type data.bounds=[{low:.6g},{high:.6g}], or leave the key out"
+            )
+        outside = max(least - low, high - most) / (most - least)
+        if outside > MOST_OUTSIDE:
+            log.warning(
+                "%s: training frames of %.6g to %.6g leave data.bounds=[%g,%g]; scores count in units of these bounds",
+                *(self.name, low, high, least, most),
+            )
 
     def training_frames(self) -> TrainingFrames:
         """Return whole training frames for closed-form fits, thinned out evenly to about PREPARE_PIXELS HR pixels."""

@@ -57,8 +57,18 @@ def default_output(given: Path, scale: int) -> Path:
         suffix = ".png"
     elif suffix.lower() not in (*PICTURES, *readable_suffixes()):  # content decided what it is, as of wrfout_d01_2020-01-01
         with suppress(UserError):
-            return given.with_name(f"{given.name}_x{scale}{open_reader(given).suffixes[0]}")
+            suffix = open_reader(given).suffixes[0]
+            return given.with_name(f"{given.name}_x{scale}{suffix if _is_written(suffix) else '.nc'}")
+    elif suffix.lower() not in PICTURES and not _is_written(suffix):
+        suffix = ".nc"  # GRIB is only read
     return given.with_name(f"{given.stem}_x{scale}{suffix}")
+
+
+def _is_written(suffix: str) -> bool:
+    """Return True if arrays are written to files with this ending."""
+    with suppress(UserError):
+        return bool(format_of_output(Path(f"output{suffix}")))
+    return False
 
 
 def output_of_each(settings: UpscaleSchema, inputs: Sequence[Path], scale: int) -> list[Path]:

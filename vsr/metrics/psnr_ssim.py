@@ -6,6 +6,7 @@ The scores are float32, in the unit interval (data range 1) and outside autocast
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -22,12 +23,13 @@ def psnr_ssim_of_frames(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W
 
     The PSNR of a frame comes from its mean squared error over all channels. SSIM is two-dimensional: the mean of the SSIM map
     without the 5 pixels per side that the Gaussian window does not cover, as in Wang's code and scikit-image (Wang et al.
-    2004).
+    2004). With a mask, it is the mean over the windows that hold no gap.
 
     Args:
         sr: Predicted frames (N, C, H, W) in the unit interval.
         hr: True frames (N, C, H, W) in the unit interval.
-        mask: 1 where a pixel counts; None for all pixels. A frame without such a pixel scores NaN.
+        mask: 1 where a pixel counts; None for all pixels. A frame without such a pixel scores NaN, and so does the SSIM of a
+            frame without a window that holds no gap.
 
     Returns:
         (N, 4), columns as in `HEADLINE_SCORES`.
@@ -46,7 +48,9 @@ def psnr_ssim_of_frames(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W
             sr, hr, data_range=1.0, sigma=1.5, kernel_size=11, reduction="none", return_full_image=True
         )
         inner = (..., slice(SSIM_RADIUS, -SSIM_RADIUS), slice(SSIM_RADIUS, -SSIM_RADIUS))
-        return torch.stack([mae, mse, psnr_from_mse(mse), _mean(ssim_map[inner], weight[inner])], dim=1)
+        # Only windows without a gap: the others depend on what the gap was filled with.
+        whole = weight[inner] if mask is None else -F.max_pool2d(-weight, 2 * SSIM_RADIUS + 1, stride=1)
+        return torch.stack([mae, mse, psnr_from_mse(mse), _mean(ssim_map[inner], whole)], dim=1)
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:

@@ -214,13 +214,13 @@ def _resume_from(folder: Path, module: SRModule, run_state: RunState, best: Path
 def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], monitor: str, start_counts: bool) -> dict[str, Any]:
     """Read the checkpoint of the best epoch; first rename `start` to `best` if no epoch is better than the initial weights."""
     if start.exists():
-        if _is_best(rows, 0, monitor):
+        if _start_is_best(rows, monitor):
             move_checkpoint(start, best)
         else:
             remove_checkpoint(start)
     content = read_checkpoint(best)
     complete_checkpoint(best)
-    if start_counts and content["global_step"] > 0 and _is_best(rows, 0, monitor):
+    if start_counts and content["global_step"] > 0 and _start_is_best(rows, monitor):
         raise UserError(
             f"{start}: is missing, and no epoch is better than the initial weights that it held; put a copy back and "
             f"resume the run, or type hydra.run.dir=FOLDER to start another run"
@@ -228,10 +228,11 @@ def _best_checkpoint(start: Path, best: Path, rows: list[dict[str, float]], moni
     return content
 
 
-def _is_best(rows: list[dict[str, float]], at: int, monitor: str) -> bool:
-    """Return True if no epoch has a better score than row `at` of the history."""
-    scores = [row[monitor] for row in rows]
-    return scores[at] == (max if monitor_is_maximised(monitor) else min)(scores)
+def _start_is_best(rows: list[dict[str, float]], monitor: str) -> bool:
+    """Return True if every epoch has a worse score than the initial weights; equal scores speak for the trained ones."""
+    sign = 1 if monitor_is_maximised(monitor) else -1
+    start, *trained = [sign * row[monitor] for row in rows]
+    return not trained or not max(trained) >= start
 
 
 def fits_before_whole(network: Cascade) -> tuple[str, ...]:

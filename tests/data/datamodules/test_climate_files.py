@@ -159,3 +159,20 @@ def test_codecs_need_whole_clips(tmp_path: Path) -> None:
     options = {**COMMON, "degradation": codec, "path": str(tmp_path / "a.h5"), "axes": "tyx"}
     with pytest.raises(UserError, match=r"bicubic\+h264\(23\) needs whole clips in memory"):
         ClimateDataModule(memory=0.01, **options).setup()
+
+
+def test_bounds_that_the_frames_do_not_fill_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "a.npy", flow())  # about -1.8 to 9.8
+    for bounds, message in {
+        (0, 1e4): r"data.bounds=\[0,10000\]: the training frames, -\d.* fill 0.\d+ % of it",
+        (100, 200): "lie outside of it",
+        (5, 5): "the smaller first",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            ClimateDataModule(path=str(tmp_path / "a.npy"), axes="tyx", bounds=bounds, **COMMON).setup()
+    with caplog.at_level("WARNING"):
+        ClimateDataModule(path=str(tmp_path / "a.npy"), axes="tyx", bounds=(0, 5), **COMMON).setup()
+    assert "leave data.bounds=[0,5]" in caplog.text
+    caplog.clear()
+    ClimateDataModule(path=str(tmp_path / "a.npy"), axes="tyx", bounds=(-10, 20), **COMMON).setup()
+    assert "bounds" not in caplog.text

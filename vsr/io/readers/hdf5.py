@@ -40,6 +40,8 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file for reading. A UserError tells whether the file is open elsewhere for writing, cut short or damaged."""
     import h5py
 
+    with suppress(ImportError):  # the extra hdf5: its import adds compressions to HDF5
+        import hdf5plugin  # noqa: F401
     try:
         return h5py.File(str(path), "r")
     except Exception as error:
@@ -134,6 +136,8 @@ class HDF5Reader(ArrayReader):
         with self._errors(name):
             dataset = self._dataset(name)
             base.check_reader_chunk(where, dataset.chunks, dataset.dtype.itemsize)
+            if (missing := _missing_filter(dataset)) is not None:
+                raise UserError(f"{where}: is compressed by the HDF5 filter {missing}; type: pip install 'vsr-movies[hdf5]'")
             if not dataset.id.get_storage_size():
                 raise UserError(f"{where}: declared but never written; write the values first")
             scales = [_scale(dimension) for dimension in dataset.dims]
@@ -220,6 +224,18 @@ def hdf5_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
         with suppress(Exception):
             out[key] = item.attrs[key]
     return out
+
+
+def _missing_filter(dataset: h5py.Dataset) -> str | None:
+    """Return the name or number of a filter of the dataset that this HDF5 does not have, or None."""
+    import h5py
+
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            return printable_name(name.decode("utf-8", "replace")) or str(code)
+    return None
 
 
 def _portable(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class NetCDFReader(ArrayReader):
     """
 
     name = "netcdf"
-    suffixes = (".nc", ".nc4", ".cdf")
+    suffixes: tuple[str, ...] = (".nc", ".nc4", ".cdf")
 
     def __init__(self, path: Path, engine: str) -> None:
         super().__init__(path)
@@ -137,8 +137,8 @@ class NetCDFReader(ArrayReader):
             dim = self._array(name)[1].dims[dimension]
             parts = name.split("/")[:-1]
             for depth in reversed(range(len(parts) + 1)):  # a dimension of a group above is described there
-                dataset = self.handle["/".join(parts[:depth])]
-                if dim in dataset.variables and dataset.variables[dim].ndim == 1:
+                dataset = self.handle.get("/".join(parts[:depth]))
+                if dataset is not None and dim in dataset.variables and dataset.variables[dim].ndim == 1:
                     found = dataset.variables[dim]
                     return coordinate_values(found.values, found.attrs)
         return None

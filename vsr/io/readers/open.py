@@ -283,7 +283,6 @@ FOREIGN_FORMATS = (
     (0, b'<?xml version="1.0"?>\n<VTKFile', "VTK", "meshio or pyvista reads it: numpy.save('movie.npy', values)"),
     (0, b"\x0e\x03\x13\x01", "HDF4", "convert it: h4toh5 FILE, or gdal_translate -of netCDF"),
     (0, b"\xcd\xf3\x00\x01", "CDF of NASA", "convert it: cdf2nc FILE, or read it with cdflib"),
-    (0, b"GRIB", "GRIB", "convert it: cdo -f nc copy FILE movie.nc, or grib_to_netcdf -o movie.nc FILE"),
     (0, b"\x1f\x8b", "compressed by gzip", "type: gunzip FILE"),
     (0, b"BZh", "compressed by bzip2", "type: bunzip2 FILE"),
     (0, b"\xfd7zXZ\0", "compressed by xz", "type: unxz FILE"),
