@@ -83,7 +83,9 @@ def test_the_plugin_of_the_guide_trains_evaluates_upscales_and_resumes(
     _ended_well(script("upscale", OPEN, f"checkpoint={best}", "input=lr.npy", "output=sr.npy", "axes=tyx"))
     assert np.load(here / "sr.npy").shape == (5, 20, 24)
 
-    monkeypatch.syspath_prepend(str(here))
+    with pytest.raises(UserError, match="no package of this name"):
+        vsr.load(best, plugins=["mypackage"])
+    monkeypatch.syspath_prepend(str(here))  # a package that was missing a moment ago is found
     with pytest.raises(UserError, match="type plugins="):
         vsr.load(best)
     assert vsr.load(best, plugins=["mypackage"]).upscale(np.zeros((2, 8, 8), np.float32)).shape == (2, 16, 16)

@@ -21,6 +21,9 @@ def test_classes_are_called_like_their_lines() -> None:
     for name, entry in FORMATS.items():
         reader, writer = entry.load_reader(), entry.load_writer()
         assert reader.name == name
+        if name == "grib":  # is only read
+            assert writer is None
+            continue
         assert isinstance(writer, ArrayWriter)
         assert writer.name == name
         assert set(writer.suffixes) <= set(reader.suffixes)

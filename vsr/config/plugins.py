@@ -10,7 +10,6 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -191,7 +190,6 @@ def is_open_module(module: str) -> bool:
     return module.split(".")[0] in {PACKAGE.name, "lightning", *(name.split(".")[0] for name in _opened)}
 
 
-@cache
 def find_plugin_source(module: str) -> Path | None:
     """Find the source file of a module without importing it; None for a missing module or one without Python source."""
     first, *rest = module.split(".")
