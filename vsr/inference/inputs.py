@@ -13,6 +13,8 @@ from vsr.io.formats import format_of_output, readable_suffixes
 from vsr.io.readers.joined import files_of_movie, natural_order
 from vsr.io.readers.open import ArrayMovie, open_movie, open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.tiff import SUFFIXES as TIFF
+from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 
 
@@ -41,7 +43,12 @@ def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
 
 
 def is_movie_of_pixels(path: Path) -> bool:
-    """Return True for a video, a picture or a folder of pictures, False for a file of arrays."""
+    """Return True for a video, a picture or a folder of pictures, False for a file of arrays.
+
+    A TIFF file is a picture if it has one page with codes of colours.
+    """
+    if path.suffix.lower() in TIFF and path.is_file():
+        return not tiff_holds_values(path)
     folder = path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
     return folder or path.suffix.lower() in (*VIDEOS, *PICTURES)
 

@@ -40,6 +40,7 @@ FORMATS: dict[str, Format] = {
     "zarr": Format("vsr.io.readers.zarr_store:ZarrReader", "vsr.io.writers.zarr_store:ZarrWriter"),
     "npz": Format("vsr.io.readers.numpy_files:NpzReader", "vsr.io.writers.numpy_files:NpzWriter"),
     "matlab": Format("vsr.io.readers.matlab:MatlabReader", "vsr.io.writers.matlab:MatlabWriter"),
+    "tiff": Format("vsr.io.readers.tiff:TiffReader", "vsr.io.writers.tiff:TiffWriter"),
     "grib": Format("vsr.io.readers.grib:GribReader"),
     "netcdf": Format("vsr.io.readers.netcdf:NetCDFReader", "vsr.io.writers.netcdf:NetCDFWriter"),
     "hdf5": Format("vsr.io.readers.hdf5:HDF5Reader", "vsr.io.writers.hdf5:HDF5Writer"),

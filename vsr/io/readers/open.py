@@ -292,8 +292,6 @@ FOREIGN_FORMATS = (
     (0, b"\x80\x04", "a pickle, which could run code", "save the array: numpy.save('movie.npy', values)"),
     (0, b"\x80\x05", "a pickle, which could run code", "save the array: numpy.save('movie.npy', values)"),
     (0, b"%PDF", "PDF", "give the data, not their picture"),
-    (0, b"II*\0", "a TIFF picture", "type data=images, or a folder of pictures as input="),
-    (0, b"MM\0*", "a TIFF picture", "type data=images, or a folder of pictures as input="),
     (0, b"\x89PNG", "a PNG picture", "type data=images, or a folder of pictures as input="),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,8 @@ class Picture:
 
     Attributes:
         values: (C, H, W) float32 pixels.
-        is_float: True if the file stores floats, which `values` holds unchanged; False if `values` holds codes 0..255.
+        is_float: True if the file stores floats, signed or 32-bit integers, which are values and kept unchanged; False if
+            `values` holds codes 0..255.
     """
 
     values: np.ndarray
@@ -142,14 +143,47 @@ def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
 def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
     """Return a picture's pixels, (H, W) or (H, W, 3) float32, and True if the file holds floats."""
     with _open(path, limit, "cut it into smaller pictures") as image:
+        if image.format == "TIFF" and (count := getattr(image, "n_frames", 1)) > 1:
+            raise UserError(f"{path}: a movie of {count} pages, not a picture; type data=climate data.path={path}")
         if image.mode == "F":
             return np.asarray(image, np.float32), True
+        if image.format == "TIFF" and image.mode not in ("RGB", "RGBA") and (values := _tiff_values(path)) is not None:
+            return values, True
         if image.mode.startswith("I"):
             return np.asarray(image, np.float32) / np.float32(257), False
         if _has_16_bits(image) and image.mode in ("RGB", "RGBA"):
-            return _decode_deep(path, "rgb48le"), False
+            return _turned(_decode_deep(path, "rgb48le"), image), False
         grey = image.mode in ("L", "LA", "1")
         return np.asarray(image.convert("L" if grey else "RGB"), np.float32), False
+
+
+def _tiff_values(path: Path) -> np.ndarray | None:
+    """Return the pixels (H, W) float32 of a TIFF file of signed or 32-bit integers, which are values; None for codes."""
+    tifffile = import_reader_library("tifffile", "reading TIFF", "images")
+    with tifffile.TiffFile(str(path)) as file:
+        page = file.pages[0]
+        if page.dtype is None or page.dtype.name in ("bool", "uint8", "uint16") or page.dtype.kind not in "iuf" or page.ndim != 2:
+            return None
+        return page.asarray().astype(np.float32)
+
+
+# What turns the stored pixels upright, by the value of the tag Orientation (274).
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x),
+}
+
+
+def _turned(values: np.ndarray, image: Any) -> np.ndarray:
+    """Turn pixels (H, W, C) as the tag Orientation of a TIFF file says; Pillow does so itself for 8 bits."""
+    tags = getattr(image, "tag_v2", {})
+    turn = _TURNS.get(tags.get(274, 1))
+    return values if turn is None else np.ascontiguousarray(turn(values))
 
 
 def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:
@@ -169,10 +203,12 @@ def _has_16_bits(image: Any) -> bool:
 def _facts(path: Path, limit: int) -> PictureFacts:
     with _open(path, limit, "cut it into parts") as image:
         count = getattr(image, "n_frames", 1)
-        if count > 1:
+        if count > 1 and image.format != "MPO":  # a camera's JPEG with a preview in it
             raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
-        if image.mode == "F":
-            raise UserError(f"{path}: holds floats, not codes of colours; convert it to 16-bit TIFF")
+        if image.mode == "F" or (image.format == "TIFF" and image.mode.startswith("I") and _tiff_values(path) is not None):
+            raise UserError(
+                f"{path}: holds values, not codes of colours; upscale it by itself, or put frames into one file of many pages"
+            )
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
         alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
         tags = {"exif": image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
@@ -184,6 +220,7 @@ def _facts(path: Path, limit: int) -> PictureFacts:
 
 def _alpha(path: Path, facts: PictureFacts) -> np.ndarray:
     if facts.deep and not facts.grey:
-        return _decode_deep(path, "rgba64le")[None, ..., 3]
+        with _open(path, MAX_PIXELS, "cut it into smaller pictures") as image:
+            return _turned(_decode_deep(path, "rgba64le"), image)[None, ..., 3]
     with _open(path, MAX_PIXELS, "cut it into parts") as image:
         return np.asarray(image.convert("RGBA").getchannel("A"), np.float32)[None]
