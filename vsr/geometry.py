@@ -49,3 +49,15 @@ def crop(x: Tensor, window: Triple) -> Tensor:
     """Cut `window` = (t, y, x) frames and pixels off each side of a tensor (..., T, H, W)."""
     t, y, x_ = window
     return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
+
+
+def frame_size_problem(height: int, width: int, scale: int, crop: bool) -> str | None:
+    """Return the reason why frames of height x width pixels cannot be HR frames, or None; with `crop`, they may be cut."""
+    if min(height, width) < scale:
+        return f"frames of {height}x{width} are smaller than scale={scale}; give larger ones"
+    if (height % scale or width % scale) and not crop:
+        return (
+            f"frames of {height}x{width} are not divisible by scale={scale}; "
+            f"type data.crop=true to cut them to {height // scale * scale}x{width // scale * scale}"
+        )
+    return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fakes import ROOT
@@ -45,6 +48,35 @@ def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
     assert done.returncode == (1 if "error" in said else 0)
     assert "vsr.errors" in loaded
     assert not loaded & {"torch", "numpy", "onnx"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("train model=fsrcnn data=climate data.path=a.npy", "the file does not say which index of 6x15x16 is time"),
+        (
+            "train model=fsrcnn data=climate data.path=a.npy data.axes=tyx",
+            "15x16 are not divisible by scale=2; type data.crop=true",
+        ),
+        ("train model=fsrcnn data=climate data.path=*.h5", "no file fits this pattern"),
+        ("upscale checkpoint=any.ckpt input=a.npy", "type e.g. axes=tyx"),
+        ("upscale checkpoint=any.ckpt input=a.npy axes=tyx output=b.npy", "b.npy: exists; type overwrite=true"),
+        ("upscale checkpoint=any.ckpt input=a.npy axes=tyx output=c.xyz", "its ending names no format that is written"),
+    ],
+)
+@pytest.mark.sampled(3)
+def test_what_is_wrong_with_files_is_said_before_torch_is_imported(tmp_path: Path, typed: str, said: str) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((6, 15, 16)))
+    for name in ("b.npy", "any.ckpt"):
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.iterdir())
+    command = [sys.executable, "-X", "importtime", "-m", "vsr", *typed.split()]
+    done = run_process(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert said in done.stderr
+    assert done.returncode == 1
+    assert not loaded & {"torch", "lightning"}
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.fakes import CONF, choices, compose_config
-from vsr.config.check import check_config
+from vsr.config.check import check_config, find_checkpoint
 from vsr.config.signatures import signature_parameters
 from vsr.errors import UserError
 
@@ -114,8 +115,22 @@ def test_mistakes(overrides: list[str], message: str) -> None:
 def test_a_misspelt_file_gets_the_near_one(movie: Path) -> None:
     with pytest.raises(UserError, match="no such file; did you mean 'movie.y4m'"):
         check_config(compose_config("train", ["data=movies", f"data.path={movie.parent}/movi.y4m"]))
-    with pytest.raises(UserError, match="is a folder; type checkpoint=.*best.ckpt"):
+    with pytest.raises(UserError, match="a folder without a trained run; give a checkpoint"):
         check_config(compose_config("evaluate", [f"checkpoint={movie.parent}"]))
+
+
+def test_a_folder_means_its_newest_run(tmp_path: Path) -> None:
+    times = {"fsrcnn-climate/2026-01-02": 200, "fsrcnn-climate/2026-01-01": 300, "srcnn-climate/2026-01-03": 100}
+    for name, seconds in times.items():
+        best = tmp_path / name / "checkpoints" / "best.ckpt"
+        best.parent.mkdir(parents=True)
+        best.touch()
+        os.utime(best, (seconds, seconds))
+    newest = tmp_path / "fsrcnn-climate/2026-01-01/checkpoints/best.ckpt"
+    for given in (newest, newest.parent.parent, tmp_path / "fsrcnn-climate", tmp_path):
+        assert find_checkpoint(given) == newest
+    with pytest.raises(UserError, match="a folder without a trained run"):
+        find_checkpoint(newest.parent)
 
 
 def test_a_config_from_elsewhere_is_checked_like_ours() -> None:

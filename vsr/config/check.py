@@ -215,9 +215,25 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):
-        if Path(str(each)).expanduser().is_dir():
-            best = Path(str(each)) / "checkpoints" / "best.ckpt"
-            raise UserError(f"checkpoint={each}: is a folder; type checkpoint={best}")
+        find_checkpoint(Path(str(each)).expanduser())
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a path means: the file itself, or the best checkpoint of the newest run in a folder.
+
+    Args:
+        path: A checkpoint, the folder of a run, or a folder of runs (also of folders of runs, as runs/fsrcnn-climate).
+
+    Raises:
+        UserError: If a folder has no such run.
+    """
+    if not path.is_dir():
+        return path
+    patterns = ("checkpoints", "*/checkpoints", "*/*/checkpoints")
+    for pattern in patterns:
+        if found := list(path.glob(f"{pattern}/best.ckpt")):
+            return max(found, key=lambda each: each.stat().st_mtime_ns)
+    raise UserError(f"checkpoint={path}: a folder without a trained run; give a checkpoint, or the folder of a run")
 
 
 def _check_init(init: Any, key: str) -> None:

@@ -22,7 +22,7 @@ from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
 from vsr.errors import UserError
-from vsr.geometry import Triple
+from vsr.geometry import Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.recipe import Recipe
@@ -306,13 +306,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         _, length, height, width = movie.shape
         if length < self.min_frames:
             raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.min_frames} frames")
-        if min(height, width) < self.scale:
-            raise UserError(f"{movie.name}: frames of {height}x{width} are smaller than scale={self.scale}; give larger ones")
-        if (height % self.scale or width % self.scale) and not self.crop:
-            raise UserError(
-                f"{movie.name}: frames of {height}x{width} are not divisible by scale={self.scale}; "
-                f"type data.crop=true to cut them to {height // self.scale * self.scale}x{width // self.scale * self.scale}"
-            )
+        if (problem := frame_size_problem(height, width, self.scale, self.crop)) is not None:
+            raise UserError(f"{movie.name}: {problem}")
 
     def _build_frame_set(self, parts: list[tuple[Movie, Segment]]) -> FrameSet:
         """Read a split into memory, with one set per frame size; leave a split larger than `memory` in its file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from vsr.config.check import check_config
+from vsr.config.check import check_config, find_checkpoint
 from vsr.errors import UserError
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.weights.files import weight_file_tensor_problem
@@ -25,6 +26,8 @@ from vsr.training.resume.checkpoints import read_checkpoint
 # Keys of the config of a run that say nothing about the network: its initial weights (the file may be gone) and how it was run.
 DROPPED = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
 REQUIRED = ("name", "scale", "model", "degradation", "recipe", "window")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,15 @@ class Trained:
 def read_trained(path: Path) -> Trained:
     """Read a trained network from a checkpoint and check its config.
 
+    Args:
+        path: A checkpoint, or a folder as for `find_checkpoint`.
+
     Raises:
         UserError: If the file is not a checkpoint of vsr, is damaged or incomplete, or has a config with a forbidden class.
     """
+    given, path = path, find_checkpoint(path)
+    if path != given:
+        log.info("checkpoint %s", path)
     content = read_checkpoint(path)
     card = content["vsr"]
     if (text := _find_interpolation(card)) is not None:  # vsr writes resolved configs; this would read the environment

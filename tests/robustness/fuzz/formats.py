@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import tifffile
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
@@ -191,6 +193,40 @@ def zarr_zip(path: Path) -> Format:
     raw = (path / "a.zarr.zip").read_bytes()
     parts = zipped(raw, inside_zip)
     return array_file(path / "a.zarr.zip", parts, parts, axes="")
+
+
+@known
+def h5_packed(path: Path) -> Format:
+    """Integers with all attributes that decode them, close together in the file."""
+    with h5py.File(path / "a.h5", "w", libver="latest") as file:
+        file["h"] = FRAMES.astype(np.int16)
+        missing = {"_FillValue": np.int16(-1), "missing_value": np.array([-2, -3], np.int16), "valid_range": [-100, 300]}
+        file["h"].attrs.update({"scale_factor": 0.5, "add_offset": 10.0, "_Unsigned": "false", **missing})
+    raw = (path / "a.h5").read_bytes()
+    return array_file(path / "a.h5", hot=around(raw, FRAMES.astype(np.int16).tobytes()))
+
+
+@known
+def tiff_pages(path: Path) -> Format:
+    tifffile.imwrite(path / "a.tif", FRAMES.astype(np.int16), photometric="minisblack")
+    return array_file(path / "a.tif", hot=around((path / "a.tif").read_bytes(), FRAMES.astype(np.int16).tobytes()), axes="")
+
+
+@known
+def tiff_deflated(path: Path) -> Format:
+    tifffile.imwrite(path / "a.tif", FRAMES, photometric="minisblack", compression="zlib")
+    return array_file(path / "a.tif", hot=ends((path / "a.tif").read_bytes(), 1000), axes="")
+
+
+if find_spec("cfgrib") is not None:  # an extra that the tests do without
+
+    @known
+    def grib(path: Path) -> Format:
+        from tests.io.readers.test_grib import message
+
+        days = [message("2t", None, k, FRAMES[k, :6, :8] + 280.0) for k in range(4)]
+        (path / "a.grib").write_bytes(b"".join(days))
+        return array_file(path / "a.grib", hot=tuple((k * len(days[0]), k * len(days[0]) + 180) for k in range(4)), axes="")
 
 
 def video_file(path: Path, hot: Spans) -> Format:

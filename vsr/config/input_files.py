@@ -1,0 +1,31 @@
+"""Checks of the data files of a config that need no torch, made before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vsr.errors import UserError
+from vsr.geometry import frame_size_problem
+from vsr.io.readers.joined import open_movies
+
+ARRAYS = "vsr.data.datamodules.climate.ClimateDataModule"  # the data module that reads files of arrays
+
+
+def check_data_files(cfg: DictConfig) -> None:
+    """Open the array files that a config of training names, and check their axes and sizes without reading values.
+
+    Raises:
+        UserError: If a file cannot be opened, does not say which array or which axes form the movie, or has frames that the
+            scale does not divide.
+    """
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    if not isinstance(data, Mapping) or data.get("_target_") != ARRAYS or data.get("path") is None:
+        return
+    keys: dict[str, Any] = {key: data[key] for key in ("variable", "axes", "select", "missing", "max_bytes") if key in data}
+    for movie in open_movies(data["path"], **{"variable": None, "axes": None, **keys}):
+        problem = frame_size_problem(movie.shape[3], movie.shape[4], int(cfg.scale), bool(data.get("crop", False)))
+        if problem is not None:
+            raise UserError(f"{movie.name}: {problem}")
