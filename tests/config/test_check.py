@@ -30,7 +30,7 @@ def needed(choice: str, movie: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)], ids="=".join)
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(10)
 def test_every_choice_of_every_group(group: str, choice: str, movie: Path) -> None:
     cfg = compose_config("train", [f"{group}={choice}", *needed(choice, movie)])
     if choice in ("wandb", "mlflow") and find_spec(choice) is None:
@@ -39,7 +39,7 @@ def test_every_choice_of_every_group(group: str, choice: str, movie: Path) -> No
 
 
 @pytest.mark.parametrize(("model", "recipe"), list(itertools.product(choices("model"), choices("recipe"))), ids=" ".join)
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(8)
 def test_models_and_recipes_go_together(model: str, recipe: str) -> None:
     check_config(compose_config("train", [f"model={model}", f"recipe={recipe}"]))
 

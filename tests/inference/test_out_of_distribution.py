@@ -52,6 +52,7 @@ def fields(seed: int = 0, frames: int = 24) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["plain", "stacked"])
+@pytest.mark.sampled(1)
 def test_the_checkpoint_tells_how_well_validation_frames_agree(name: str, runs: Path) -> None:
     """Against the frames themselves, degraded by hand."""
     from tests.fakes import compose_config

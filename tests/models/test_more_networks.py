@@ -112,6 +112,7 @@ def test_edsr_of_x2_starts_those_of_other_scales(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.sampled(6)
 def test_sizes_that_make_no_network_are_refused_by_their_name(model: str) -> None:
     cfg = compose_config("train", [f"model={model}"])
     for name in [name for name, value in cfg.model.items() if isinstance(value, int) and not isinstance(value, bool)]:

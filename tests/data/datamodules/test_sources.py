@@ -24,7 +24,7 @@ SMALL: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("data", choices("data"))
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 def test_every_source_trains_offline_and_scores_the_same_when_read_back(data: str, tmp_path: Path) -> None:
     if data == "images":  # the photographs take long to score; tests/data/datamodules/test_images.py reads them
         for i in range(6):

@@ -146,6 +146,7 @@ def test_both_directions_are_the_same_physics() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.sampled(2)
 def test_same_seed_same_bits_other_seed_other_flow(family: str) -> None:
     job = SimulationJob(family, (7, 0, 0), 96, 4, 3)
     first, again = simulate_family(job), simulate_family(job)

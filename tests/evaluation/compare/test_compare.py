@@ -118,6 +118,7 @@ def test_a_default_that_changed_between_runs_is_a_column(tmp_path: Path) -> None
         ("data", {"name": "tide", "size": [24, 24]}, "data.name is phantom and tide"),
     ],
 )
+@pytest.mark.sampled(2)
 def test_incomparable_runs_are_refused_with_what_differs(tmp_path: Path, key: str, value: Any, named: str) -> None:
     one, other = write(tmp_path / "a"), write(tmp_path / "b")
     results = json.loads((other / "results.json").read_text())

@@ -237,6 +237,7 @@ def test_what_follows_from_a_budget_is_not_typed(overrides: list[str], said: str
     check_config(compose_config("train", ["preset=fast", "budget=null", "epochs=3"]))
 
 
+@pytest.mark.long
 def test_patience_is_off_under_a_budget_unless_it_is_typed(slow: list[str], tmp_path: Path) -> None:
     results = run(tmp_path, "budget=5s", "patience=1", "recipe.rate=0.5")
     assert results["config"]["patience"] == 1
@@ -244,6 +245,7 @@ def test_patience_is_off_under_a_budget_unless_it_is_typed(slow: list[str], tmp_
     assert len(results["history"]) < 6
 
 
+@pytest.mark.long
 def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
     slow: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,6 +265,7 @@ def test_a_fit_that_runs_away_is_ended_and_its_best_epoch_kept(
     assert results["history"][1]["train/loss"] == pytest.approx(typed["history"][1]["train/loss"], rel=0.2)  # of 3 steps, not 8
 
 
+@pytest.mark.long
 def test_time_between_the_parts_of_a_run_is_not_training(slow: list[str], steps: Steps, tmp_path: Path) -> None:
     """A run that lay still for an hour is not over its time: seconds are taken from the checkpoint, not from the calendar."""
     from vsr.training.budget import resolve
