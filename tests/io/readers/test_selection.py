@@ -183,7 +183,7 @@ FOREIGN = {
     "a.vtk": (b"# vtk DataFile Version 3.0\n", "VTK, which is not read; meshio"),
     "a.hdf": (b"\x0e\x03\x13\x01" + bytes(60), "HDF4, which is not read; convert it: h4toh5"),
     "a.nc.gz": (b"\x1f\x8b\x08\x00" + bytes(60), "compressed by gzip, which is not read; type: gunzip"),
-    "a.tif": (b"II*\0" + bytes(60), "a TIFF picture"),
+    "a.png": (b"\x89PNG" + bytes(60), "a PNG picture"),
     "a.pkl": (b"\x80\x04\x95" + bytes(60), "a pickle, which could run code"),
     "a.csv": (b"time,lat,lon\n1,2,3\n", "text"),
     "nothing": (b"", "empty, 0 bytes"),

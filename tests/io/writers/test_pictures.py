@@ -197,7 +197,7 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path) -> None:
         ("in/1.png", "out.jpg", {}, r"written to \.png or \.tif"),
         ("in/1.png", "in/1.png", {"overwrite": True}, r"is the input"),
         ("moving.tif", "out.png", {}, r"holds 2 pictures"),
-        ("floats.tif", "out.png", {}, r"holds floats"),
+        ("floats.tif", "out.png", {}, r"holds values, not codes of colours"),
         ("broken.png", "out.png", {}, r"broken\.png: "),
         ("missing.png", "out.png", {}, r"no such file"),
     ]
