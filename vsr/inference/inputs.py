@@ -60,7 +60,7 @@ def default_output(given: Path, scale: int) -> Path:
     suffix = given.suffix
     if suffix.lower() in VIDEOS:
         suffix = ".mkv"
-    elif suffix.lower() in (".jpg", ".jpeg", ".bmp"):
+    elif suffix.lower() in (".jpg", ".jpeg", ".bmp", ".webp"):
         suffix = ".png"
     elif suffix.lower() not in (*PICTURES, *readable_suffixes()):  # content decided what it is, as of wrfout_d01_2020-01-01
         with suppress(UserError):

@@ -14,7 +14,7 @@ from tests.fakes import ROOT, assert_same_scores, evaluate_here, moving_pattern,
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations import Bicubic
 from vsr.errors import UserError
-from vsr.io.readers.pictures import PHOTOGRAPHS, list_offline_photographs, list_pictures, read_picture
+from vsr.io.readers.pictures import PHOTOGRAPHS, list_offline_photographs, list_pictures, read_picture, read_picture_facts
 from vsr.models.fsrcnn import FSRCNN
 from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
@@ -233,3 +233,22 @@ def test_patches_come_from_every_picture() -> None:
     assert data.sets["train"].channels == 1
     positions = torch.cat([batch.position for batch in data.train_dataloader()])
     assert set(positions.tolist()) == set(range(10))
+
+
+def test_webp_is_a_picture_unless_it_moves(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).integers(0, 255, (20, 24, 3)).astype(np.uint8)
+    image = Image.fromarray(codes)
+    image.save(tmp_path / "a.webp", lossless=True)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.webp", "rgb").values, codes.transpose(2, 0, 1))
+    image.save(tmp_path / "b.webp", save_all=True, append_images=[Image.fromarray(codes[::-1].copy())])
+    with pytest.raises(UserError, match="holds 2 pictures"):
+        read_picture(tmp_path / "b.webp", "rgb")
+
+
+def test_a_camera_jpeg_with_a_preview_is_a_picture(tmp_path: Path) -> None:
+    codes = np.full((20, 24, 3), 90, np.uint8)
+    image = Image.fromarray(codes)
+    image.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[image.resize((12, 10))])
+    facts = read_picture_facts(tmp_path / "a.jpg")
+    assert (facts.height, facts.width) == (20, 24)
+    np.testing.assert_allclose(read_picture(tmp_path / "a.jpg", "rgb").values, 90, atol=2)

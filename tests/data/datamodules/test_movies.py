@@ -19,6 +19,7 @@ from vsr.data.datamodules.movies import MovieDataModule, camera_movie, find_movi
 from vsr.data.splits import Split
 from vsr.degradations import Bicubic, Chain, GaussianNoise, Subsample
 from vsr.errors import UserError
+from vsr.inference.inputs import upscale_inputs
 from vsr.io.readers.video import read_video_luma
 from vsr.recipe import Recipe
 from vsr.types import Movie
@@ -308,3 +309,26 @@ def test_movies_do_not_share_their_noise() -> None:
     assert added.std() > 0.05
     correlation = torch.corrcoef(added.flatten(1)) - torch.eye(11)
     assert correlation.abs().max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [
+        ("ts", "libx264"),
+        ("mts", "libx264"),
+        ("mpg", "mpeg2video"),
+        ("m2v", "mpeg2video"),
+        ("flv", "libx264"),
+        ("3gp", "libx264"),
+        ("wmv", "wmv2"),
+        ("mxf", "mpeg2video"),
+        ("nut", "ffv1"),
+    ],
+)
+def test_videos_of_other_containers_are_read(tmp_path: Path, ending: str, codec: str) -> None:
+    frames = moving_pattern(8, 32, 48)
+    path = write_video(tmp_path / f"a.{ending}", frames, codec, "yuv420p")
+    found = read_video_luma(path)
+    assert found.shape == frames.shape
+    assert np.abs(found - frames).mean() < 8
+    assert upscale_inputs(str(tmp_path)) == [path]

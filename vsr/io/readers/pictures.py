@@ -17,7 +17,7 @@ from vsr.errors import UserError
 from vsr.io.readers.base import import_reader_library
 from vsr.io.readers.isolated.parent import run_isolated
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 178_956_970  # the limit of Pillow itself
 
 # Photographs that the scikit-image wheel holds, in the order of the default split: 10 train, 3 val, 4 test.
@@ -143,8 +143,11 @@ def _open(path: Path, limit: int, advice: str) -> Iterator[Any]:
 def _decode(path: Path, limit: int) -> tuple[np.ndarray, bool]:
     """Return a picture's pixels, (H, W) or (H, W, 3) float32, and True if the file holds floats."""
     with _open(path, limit, "cut it into smaller pictures") as image:
-        if image.format == "TIFF" and (count := getattr(image, "n_frames", 1)) > 1:
+        count = getattr(image, "n_frames", 1)
+        if image.format == "TIFF" and count > 1:
             raise UserError(f"{path}: a movie of {count} pages, not a picture; type data=climate data.path={path}")
+        if image.format == "WEBP" and count > 1:
+            raise UserError(f"{path}: holds {count} pictures; save them one by one as a folder of PNG files")
         if image.mode == "F":
             return np.asarray(image, np.float32), True
         if image.format == "TIFF" and image.mode not in ("RGB", "RGBA") and (values := _tiff_values(path)) is not None:

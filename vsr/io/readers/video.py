@@ -12,7 +12,11 @@ from vsr.io.readers.isolated.proxies import IsolatedVideo
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".y4m", ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
+# Endings of the containers in `vsr.io.readers.video_stream.FORMATS`.
+SUFFIXES = (
+    *(".y4m", ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".gif", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".m2v"),
+    *(".wmv", ".flv", ".3gp", ".ogv", ".mxf", ".dv", ".nut"),
+)
 UNEVEN = 1.5  # largest gap between frames over the median gap; rounding to the ticks of a container stays below
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
