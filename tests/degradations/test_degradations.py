@@ -194,6 +194,7 @@ def test_h264_lossless_is_rounding(size: tuple[int, int], n: int) -> None:
     assert torch.equal(H264(0).apply(values, bounds=BYTES), values.round())
 
 
+@pytest.mark.long
 def test_h264_does_not_depend_on_what_was_in_memory() -> None:
     """x264's macroblock tree reads what nobody has written; glibc can be told what freed and fresh memory holds."""
     code = """

@@ -227,6 +227,7 @@ def test_each_mistake_is_one_line(script: Script, checkpoints: dict[str, Path], 
     refused(script("upscale", fine, "input=a.npy", "axes=tyx"), "a_x2.npy: exists", "overwrite=true")
 
 
+@pytest.mark.long
 def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", fields())
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv = sys.argv[1:]; "

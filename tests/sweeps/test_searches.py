@@ -87,6 +87,7 @@ def test_a_killed_search_is_taken_up_again(run: Run, begin: Begin, tmp_path: Pat
     assert len({tuple(job["values"]) for job in done.jobs.values()}) == 6
 
 
+@pytest.mark.long
 def test_a_search_in_which_everything_fails_is_an_error(run: Run) -> None:
     done = run(*search(2, "recipe.batch=13", "epochs=1"))
     assert done.status == 1

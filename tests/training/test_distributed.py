@@ -281,6 +281,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_killing_the_first_process_leaves_none_behind(sent: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *COMMAND, *TWO, "epochs=100000", "patience=null", "hydra.run.dir=run"]
     with (tmp_path / "log").open("w") as log:

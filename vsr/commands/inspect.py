@@ -293,7 +293,7 @@ def _inspect_file(
         frames = movie = movies[0]
         if len(files) > 1:
             print(f"and {len(files) - 1} more files, the last one {printable_name(str(files[-1]))}")
-        for note in time_runs(movie.times(), movie.shape[2])[1]:
+        for note in time_runs(movie.times(), movie.shape[2], str(movie.time_attrs.get("units", "")))[1]:
             print(f"note: {note}")
         choices |= {"variable": variable if len(movies) > 1 else movie.meta["variable"], "axes": movie.axes}
         choices |= {"select": select} if select else {}

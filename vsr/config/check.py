@@ -103,6 +103,8 @@ def check_config(cfg: DictConfig) -> None:
     assert isinstance(plain, dict)
     _check_values(plain)
     _check_missing(plain.get("missing"))
+    if plain.get("select") is not None and not isinstance(plain["select"], dict):
+        raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())

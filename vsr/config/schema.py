@@ -76,7 +76,7 @@ class UpscaleSchema:
     overwrite: bool = False
     variable: Any = None
     axes: str | None = None
-    select: dict[Any, Any] | None = None
+    select: Any = None
     missing: Any = None
     max_bytes: int = 2**40
     device: str = "auto"

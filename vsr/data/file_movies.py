@@ -53,7 +53,7 @@ def file_movies(
     """
     found: list[Movie] = []
     for array in open_movies(path, variable=variable, axes=axes, select=select, missing=missing, max_bytes=max_bytes):
-        runs, notes = time_runs(array.times(), array.shape[2])
+        runs, notes = time_runs(array.times(), array.shape[2], str(array.time_attrs.get("units", "")))
         for note in notes:
             log.warning("%s: %s", array.name, note)
         found += [FileMovie(array, which, *run) for which in range(array.shape[0]) for run in runs]

@@ -120,9 +120,14 @@ def _open_input_and_output(
         return VideoSource(blocks), sink, blocks.notes
     movie = open_input_movie(settings, given)
     if movie.shape[1] != upscaler.channels:
+        advice = f"variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
+        if "c" in movie.axes and upscaler.channels == 1:
+            at = movie.letters.index("c")
+            name = movie.meta["dims"][movie.axes.index("c")] if movie.meta["dims"] else at
+            advice = f"'select={{{name}:{{index:0}}}}' for one channel"
         raise UserError(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
-            f"type variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
+            f"type {advice}"
         )
     template = template_from_movie(movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin)
     notes = list(template.notes)

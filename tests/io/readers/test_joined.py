@@ -101,6 +101,14 @@ def test_a_movie_ends_at_a_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture,
     assert [movie.shape[1] for movie in movies(str(tmp_path / "monthly"))] == [7]
 
 
+def test_dates_as_numbers_have_no_gaps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dates = np.array([20200129.0, 20200130, 20200131, 20200201, 20200202])
+    with caplog.at_level(logging.WARNING):
+        [movie] = movies(str(write(tmp_path / "a.nc", dates, FIELD[:5], units="day as %Y%m%d.%f")))
+    assert movie.shape[1] == 5
+    assert not caplog.text
+
+
 def test_time_that_repeats_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "a.nc", np.array([0, 1, 2, 2, 3, 4]))
     with caplog.at_level(logging.WARNING):

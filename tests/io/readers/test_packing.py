@@ -244,3 +244,19 @@ def test_training_and_inspect_name_undeclared_constants_with_counts(
     out = capsys.readouterr().out
     assert "NaN: 72 values in 6 frames" in out
     assert "far outside of the rest" not in out
+
+
+def test_the_default_fill_value_of_zarr_is_no_gap_in_a_coordinate(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    for name, values, dims in (
+        ("v", smooth() - 285, ["time", "lat", "lon"]),
+        ("lon", np.arange(20.0), ["lon"]),
+        ("lat", np.arange(16.0), ["lat"]),
+    ):
+        array = group.create_array(name, data=values, fill_value=0.0)
+        array.attrs["_ARRAY_DIMENSIONS"] = dims
+    movie = open_movie(tmp_path / "a.zarr", variable="v", axes=None)
+    assert movie.meta["packing"] == "_FillValue 0"  # as xarray has it, and told
+    fields = {entry.name: entry.values for entry in template_from_movie(movie, 2).fields}
+    np.testing.assert_allclose(fields["lon"][:4], [-0.25, 0.25, 0.75, 1.25])

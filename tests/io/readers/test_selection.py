@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.fakes import TINY_CLIMATE, train_here, upscale_here
 from vsr.commands.inspect import inspect_command
 from vsr.errors import UserError
 from vsr.io.readers.open import ArrayMovie, Unspecified, open_movie
@@ -206,3 +207,16 @@ def test_a_zip_under_the_name_of_a_data_file_is_called_a_zip(tmp_path: Path) -> 
         archive.writestr("data_stream-oper_stepType-accum.nc", b"\x89HDF")
     with pytest.raises(UserError, match=r"download.nc: a zip archive of data_stream-oper_stepType-instant.nc, .*type: unzip"):
         open_movie(tmp_path / "download.nc", variable=None, axes=None)
+
+
+def test_upscale_selects_by_the_command_line(path: Path) -> None:
+    run = path.parent / "run"
+    train_here(run, [*TINY_CLIMATE, "recipe.patch=6", "recipe.steps=2"])
+    member = first_member(path)
+    typed = [f"checkpoint={run}", f"input={path}", "variable=t", f"select={{level:700,member:{member}}}", "guard=off"]
+    result = upscale_here(typed)
+    assert open_movie(result, variable="t", axes=None).shape == (1, 1, T, 2 * Y, 2 * X)
+    with pytest.raises(UserError, match=r"select=700: must name a dimension and a value; type 'select=\{level:500\}'"):
+        upscale_here([*typed[:2], "select=700"])
+    with pytest.raises(UserError, match=r"has 3 channel\(s\), .* type 'select=\{level:\{index:0\}\}' for one channel"):
+        upscale_here([*typed[:3], "axes=tcyx", f"select={{member:{member}}}", f"output={path.parent}/c{path.suffix}"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -271,7 +272,8 @@ def test_the_real_climate_movie(tmp_path: Path) -> None:
         pytest.skip("the real climate file is not beside the project")
     xarray = pytest.importorskip("xarray")
     template = convert(REAL, tmp_path / "b.nc")
-    assert (template.left_out, template.notes) == ((), ())
+    grows = "time has a fixed length in the output; it was unlimited"
+    assert (template.left_out, template.notes) == ((), (grows,))
     with (
         xarray.open_dataset(REAL, decode_times=False) as before,
         xarray.open_dataset(tmp_path / "b.nc", decode_times=False) as after,
@@ -319,7 +321,7 @@ def test_a_classic_file_becomes_netcdf_4(tmp_path: Path) -> None:
         packed[:], packed.scale_factor, packed.add_offset = np.arange(X), 0.5, 100.0
         file.createVariable("h", "f4", ("time", "lat", "lon"))[:] = stored("tyx")
     template = convert(tmp_path / "a.nc", tmp_path / "b.nc")
-    assert template.notes == ("NetCDF (classic) becomes NetCDF-4",)
+    assert template.notes[0] == "NetCDF (classic) becomes NetCDF-4"
     with xarray.open_dataset(tmp_path / "b.nc") as data:
         assert str(data["time"].values[1]) == "1999-12-31T01:00:00.000000000"
         np.testing.assert_allclose(data["lon"], 100 + 0.5 * ((np.arange(2 * X) + 0.5) / 2 - 0.5))
@@ -383,6 +385,35 @@ def test_what_wrf_says_of_its_grid(tmp_path: Path) -> None:
     told = " ".join(template.notes)
     assert "now describe the finer grid: DX, DY, WEST-EAST_GRID_DIMENSION" in told
     assert "are left out: WEST-EAST_PATCH_END_UNSTAG" in told
+
+
+def test_bounds_in_the_other_order_and_time_that_grows(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    data = climate().drop_vars("name")
+    data["lat_bnds"] = data["lat_bnds"].transpose("bnds", "lat")
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", unlimited_dims=["time"])
+    template = convert(tmp_path / "a.nc", tmp_path / "b.nc", "h")
+    assert "time has a fixed length in the output; it was unlimited" in template.notes
+    with xarray.open_dataset(tmp_path / "b.nc") as after:
+        np.testing.assert_allclose(after["lat_bnds"], np.stack([39 + np.arange(2.0 * Y), 40 + np.arange(2.0 * Y)]))
+
+
+def test_scales_keep_their_names_and_domain_sizes_go(tmp_path: Path) -> None:
+    """As in Dedalus, where a dimension t has the scales sim_time, iteration, ..., and in NEMO."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["tasks/u"] = stored("tyx")
+        file["scales/sim_time"] = np.arange(float(T))
+        file["scales/sim_time"].make_scale("sim_time")
+        file["tasks/u"].dims[0].attach_scale(file["scales/sim_time"])
+        for i, name in enumerate("tyx"):
+            file["tasks/u"].dims[i].label = name
+        file.attrs.update({"DOMAIN_size_global": [5, 4], "ni": 5})
+    template = convert(tmp_path / "a.h5", tmp_path / "b.h5", "tasks/u")
+    assert any("are left out: DOMAIN_size_global, ni" in note for note in template.notes)
+    with h5py.File(tmp_path / "b.h5") as file:
+        np.testing.assert_array_equal(file["tasks/u"].dims[0]["sim_time"][()], np.arange(T))
+        assert file["tasks/u"].dims[0].label == "t"
+        assert not {*file.attrs} & {"DOMAIN_size_global", "ni"}
 
 
 def test_netcdf_content_under_another_name_can_be_opened_again(tmp_path: Path) -> None:

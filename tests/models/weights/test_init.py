@@ -461,6 +461,7 @@ def test_bad_files_from_the_command_line(script: Script, tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_what_a_file_holds(
     script: Script, mat: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

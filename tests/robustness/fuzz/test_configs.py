@@ -128,7 +128,7 @@ def here(folder: Path) -> Path:
 
 @few_or_many(SHORT, LONG)
 @pytest.mark.parametrize("script", PLAIN)
-@pytest.mark.sampled(1)
+@pytest.mark.long
 def test_damaged_commands(player: Player, tmp_path: Path, script: str, examples: int) -> None:
     ends = collections.Counter[str]()
 

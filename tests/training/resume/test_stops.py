@@ -234,6 +234,7 @@ print("difference", first_difference(outcome(large / "whole"), outcome(run)), fl
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_what_was_not_saved_and_no_more(tmp_path: Path) -> None:
     unshare, small = shutil.which("unshare"), tmp_path / "small"
     small.mkdir()

@@ -87,6 +87,7 @@ class Metadata:
         neighbours: Other arrays that an output may keep. They lie in the movie's group or the groups above it, in HDF5
             anywhere.
         storage: Options of the file format, for `OutputTemplate.storage`.
+        notes: What an output cannot keep, in sentences for the user.
     """
 
     dims: tuple[str, ...] | None = None
@@ -94,6 +95,7 @@ class Metadata:
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     neighbours: Sequence[AuxiliaryArray] = ()
     storage: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class ArrayReader(ABC):

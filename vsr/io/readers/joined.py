@@ -48,7 +48,7 @@ class JoinedMovie:
         movies, channels, _, height, width = first.shape
         self.shape = (movies, channels, self._ends[-1], height, width)
         self.name = f"{first.name} and {len(parts) - 1} more files"
-        self.axes, self.meta = first.axes, first.meta
+        self.axes, self.meta, self.time_attrs = first.axes, first.meta, first.time_attrs
         self._open: list[int] = []
 
     def read(self, movie: int, start: int, stop: int) -> np.ndarray:
@@ -218,17 +218,18 @@ def common_times(parts: Sequence[ArrayMovie]) -> list[np.ndarray] | None:
     ]
 
 
-def time_runs(times: np.ndarray | None, length: int) -> tuple[list[tuple[int, int]], list[str]]:
+def time_runs(times: np.ndarray | None, length: int, units: str = "") -> tuple[list[tuple[int, int]], list[str]]:
     """Divide a movie at gaps of its times.
 
     Args:
         times: The time of each frame, or None if the file has none.
         length: Number of frames.
+        units: Units of the times. Dates as numbers ("day as %Y%m%d.%f") have no steps that could be compared.
 
     Returns:
         The runs (start, stop) of two or more frames without a gap, and sentences on gaps and repeated times for the user.
     """
-    if times is None or length < 3 or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
+    if times is None or length < 3 or "%" in units or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         return [(0, length)], []
     steps = np.diff(times.astype(np.float64))
     notes = []

@@ -113,11 +113,13 @@ class NetCDFReader(ArrayReader):
         parts, last = names[0].split("/")[:-1], [name.rpartition("/")[2] for name in names]
         groups: dict[str, dict[str, Any]] = {}
         neighbours: list[AuxiliaryArray] = []
+        unlimited: set[str] = set()
         with self._errors():
             for depth in reversed(range(len(parts) + 1)):  # the movie's group first: it names the movie's dimensions
                 group = "/".join(parts[:depth])
                 with self._open_group(group) as dataset:
                     groups[group] = portable_attributes(dataset.attrs)
+                    unlimited |= {str(dim) for dim in dataset.encoding.get("unlimited_dims", ())}
                     if depth == len(parts):
                         found = zip(dataset.variables[last[0]].dims, axes, strict=True)
                         renamed = {d: DIMENSION_NAMES.get(letter, d) for d, letter in found if d.startswith("phony_dim_")}
@@ -130,7 +132,9 @@ class NetCDFReader(ArrayReader):
                             text = array.dtype.kind in "SUO"
                             attrs_of = portable_attributes(array.attrs)
                             neighbours.append(AuxiliaryArray(name, own, array.shape, attrs_of, text=text))
-        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours)
+        grows = [dim for dim in dims if dim in unlimited]
+        notes = tuple(f"{dim} has a fixed length in the output; it was unlimited" for dim in grows)
+        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, notes=notes)
 
     def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
         with self._errors(name):

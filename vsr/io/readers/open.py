@@ -29,6 +29,7 @@ __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_listing", "
 
 BLOCK_BYTES = 2**28  # of float32 that are read at once: the memory that reading needs does not grow with the movie
 HEAD = 2**13  # bytes by which readers recognise a file
+EDGES = re.compile(r"(^|/)bounds_|_(bnds|bounds|vertices|corners)$")  # names of cell edges
 MOST_EXAMINED = 200  # arrays whose attributes are read to find the only one that is not a coordinate
 
 
@@ -336,7 +337,9 @@ def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) ->
     kept = [
         v
         for v in candidates
-        if v.name.rpartition("/")[2] not in words and not is_geographic(v.name.rpartition("/")[2], attrs.get(v.name, {}))
+        if v.name.rpartition("/")[2] not in words
+        and not EDGES.search(v.name)
+        and not is_geographic(v.name.rpartition("/")[2], attrs.get(v.name, {}))
     ]
     return kept or list(candidates)
 

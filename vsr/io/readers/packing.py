@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-MISSING_KEYS = ("_FillValue", "missing_value", "MissingValue")  # the last one is of HDF-EOS
+MISSING_KEYS = ("_FillValue", "missing_value", "MissingValue", "CodeMissingValue")  # the last two are of HDF-EOS and GPM
 PACKING_KEYS = (*MISSING_KEYS, "scale_factor", "add_offset", "ScaleFactor", "Offset", "_Unsigned")
 RANGE_KEYS = ("valid_range", "valid_min", "valid_max")
 

@@ -60,7 +60,10 @@ class TiffReader(ArrayReader):
             return series.asarray().reshape(shape)[whole]
 
     def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
-        return Metadata()
+        with self._errors():
+            sizes = self.handle.pages[0].tags.get("XResolution")
+            described = bool(self.handle.imagej_metadata) or (sizes is not None and tuple(sizes.value) != (1, 1))
+        return Metadata(notes=("pixel size, units and the description of the TIFF file are left out",) if described else ())
 
     def _series(self) -> Iterator[tuple[str, Any]]:
         with self._errors():

@@ -81,9 +81,10 @@ class ZarrReader(ArrayReader):
             check_reader_chunk(where, _chunks(meta), np.dtype(_dtype(meta)).itemsize)
             group = name.rpartition("/")[0]
             beside = [arrays.get(f"{group}/{d}".lstrip("/"), {"attributes": {}}) for d in _dims(meta) or ()]
-            return ArrayAttributes(
-                plain_attributes(meta["attributes"]), tuple(plain_attributes(x["attributes"]) for x in beside) or None
-            )
+            attrs = dict(meta["attributes"])
+            if meta["zarr_format"] == 2 and _dims(meta) is not None and meta.get("fill_value") is not None:
+                attrs.setdefault("_FillValue", _number(meta["fill_value"], np.dtype(_dtype(meta))))
+            return ArrayAttributes(plain_attributes(attrs), tuple(plain_attributes(x["attributes"]) for x in beside) or None)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         with self._errors(name):
@@ -107,7 +108,8 @@ class ZarrReader(ArrayReader):
                     self.details(name)  # raises for chunks that must not be unpacked
                     array = _member(top, name)
                     attrs = _attributes(array)
-                    if array.metadata.zarr_format == 2 and array.fill_value is not None:
+                    # Zero is the default of Zarr, and a coordinate has no missing values.
+                    if array.metadata.zarr_format == 2 and array.fill_value is not None and array.fill_value != 0:
                         attrs["_FillValue"] = array.fill_value
                     neighbours.append(AuxiliaryArray(name, variable.dims or ("",) * array.ndim, array.shape, attrs))
             movies = [_member(top, name) for name in names]

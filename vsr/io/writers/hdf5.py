@@ -55,7 +55,7 @@ class HDF5Writer(ContiguousWriter):
                 dataset = file.create_dataset(entry.name, data=entry.values.astype(kind), dtype=kind, track_times=False)
                 _set(dataset, entry.attrs)
                 if len(entry.dims) == 1:
-                    dataset.make_scale(entry.dims[0])
+                    dataset.make_scale(entry.name.rpartition("/")[2])
                     scales.setdefault(entry.dims[0], []).append(dataset)
             if scales:  # as in NetCDF-4, whose readers refuse a file in which only some dimensions have a scale
                 for dim, size in template.dim_sizes().items():

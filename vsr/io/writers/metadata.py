@@ -32,7 +32,10 @@ SPACINGS = (
     "YCELLSIZE",
 )
 STAGGERED_SIZES = ("WEST-EAST_GRID_DIMENSION", "SOUTH-NORTH_GRID_DIMENSION")
-COARSE = (*("NX", "NY", "NLON", "NLAT", "NCOLS", "NROWS", "RESOLUTION", "SPATIAL_RESOLUTION", "GRID_RESOLUTION"), "NODATA_VALUE")
+COARSE = (
+    *("NX", "NY", "NI", "NJ", "NLON", "NLAT", "NCOLS", "NROWS", "RESOLUTION", "SPATIAL_RESOLUTION", "GRID_RESOLUTION"),
+    *("GRIDHEADER", "NODATA_VALUE"),
+)
 
 
 class FinerGrid:
@@ -78,7 +81,7 @@ class FinerGrid:
             return type(value)((int(value) - 1) * self.scale + 1) if number else None
         if key == "GEOTRANSFORM":
             return self._geotransform(value)
-        if key in COARSE or ("PATCH" in key and key.startswith(("WEST-EAST_", "SOUTH-NORTH_"))):
+        if key in COARSE or key.startswith("DOMAIN_") or ("PATCH" in key and key.startswith(("WEST-EAST_", "SOUTH-NORTH_"))):
             return None
         return value
 
@@ -229,13 +232,16 @@ def _finer_bounds(
     """Read the cell bounds (N, 2) of a coordinate and refine them; return None for other bounds of a refined coordinate."""
     if grid.scale == 1 or not _moved(entry, letters):
         return _as_it_is(entry, decode, grid)
-    one_dimensional = len(entry.shape) == 2 and entry.dims[0] == coordinate.dims[0] and entry.shape[1] == 2
+    turned = entry.dims[-1:] == coordinate.dims  # (2, N) in place of (N, 2)
+    one_dimensional = len(entry.shape) == 2 and coordinate.dims[0] in entry.dims and entry.shape[0 if turned else 1] == 2
     if not one_dimensional or len(coordinate.dims) != 1 or not grid.centred or "" in entry.dims:
         return None
     values = entry.read()
     if values.dtype.kind not in "iuf":
         return None
-    finer = refine_bounds(coordinate_values(values, entry.attrs), grid.scale, coordinate.values)
+    bounds = coordinate_values(values, entry.attrs)
+    finer = refine_bounds(bounds.T if turned else bounds, grid.scale, coordinate.values)
+    finer = finer.T if turned else finer
     kept = {k: v for k, v in entry.attrs.items() if k not in (*PACKING_KEYS, *RANGES, *STALE)}
     return AuxiliaryField(entry.name, entry.dims, finer, kept)
 

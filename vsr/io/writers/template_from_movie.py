@@ -63,7 +63,7 @@ def template_from_movie(
     if converted or reader.superseded:
         lost = " without units, names of dimensions and other attributes" if metadata.attrs and not writer.has_attributes else ""
         notes.append(f"{reader.format} becomes {writer.title}{lost}")
-    notes += grid.notes()
+    notes += [*metadata.notes, *grid.notes()]
     kept, letters = {*names, *(entry.name for entry in fields)}, movie.axes
     if writer.single_array and len(names) > 1:
         names, letters = [path.stem], letters.replace("t", "tc")
