@@ -277,9 +277,9 @@ def test_fetching_resumes_checks_and_refuses(tmp_path: Path) -> None:
 
 
 def test_wrong_files_and_missing_extras(without: Callable[[str], None], movie: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    (tmp_path / "a.doc").write_bytes(b"no video")
     with pytest.raises(UserError, match="not one of .y4m"):
-        MovieDataModule(path=str(tmp_path / "a.gif"), **COMMON)
+        MovieDataModule(path=str(tmp_path / "a.doc"), **COMMON)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds neither videos"):
         MovieDataModule(path=str(tmp_path / "empty"), **COMMON)
