@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -216,17 +215,6 @@ def tiff_pages(path: Path) -> Format:
 def tiff_deflated(path: Path) -> Format:
     tifffile.imwrite(path / "a.tif", FRAMES, photometric="minisblack", compression="zlib")
     return array_file(path / "a.tif", hot=ends((path / "a.tif").read_bytes(), 1000), axes="")
-
-
-if find_spec("cfgrib") is not None:  # an extra that the tests do without
-
-    @known
-    def grib(path: Path) -> Format:
-        from tests.io.readers.test_grib import message
-
-        days = [message("2t", None, k, FRAMES[k, :6, :8] + 280.0) for k in range(4)]
-        (path / "a.grib").write_bytes(b"".join(days))
-        return array_file(path / "a.grib", hot=tuple((k * len(days[0]), k * len(days[0]) + 180) for k in range(4)), axes="")
 
 
 def video_file(path: Path, hot: Spans) -> Format:
