@@ -30,7 +30,7 @@ if os.environ.get("CI"):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the cases of a test that is marked sampled(n), run n evenly spread ones in `make test`; mark the others long."""
+    """Mark the cases of a sampled(n) test long, except n evenly spread ones, which `make test` runs."""
     groups: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in items:
         mark = item.get_closest_marker("sampled")

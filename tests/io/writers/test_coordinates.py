@@ -404,10 +404,13 @@ def test_scales_keep_their_names_and_domain_sizes_go(tmp_path: Path) -> None:
         file["tasks/u"] = stored("tyx")
         file["scales/sim_time"] = np.arange(float(T))
         file["scales/sim_time"].make_scale("sim_time")
+        file["scales/sim_time"].attrs["NAME"] = "sim_time"  # a text of variable length, as some programs write it
         file["tasks/u"].dims[0].attach_scale(file["scales/sim_time"])
         for i, name in enumerate("tyx"):
             file["tasks/u"].dims[i].label = name
         file.attrs.update({"DOMAIN_size_global": [5, 4], "ni": 5})
+    times = open_movie(tmp_path / "a.h5", variable="tasks/u", axes=None).times()
+    np.testing.assert_array_equal(times, np.arange(T))
     template = convert(tmp_path / "a.h5", tmp_path / "b.h5", "tasks/u")
     assert any("are left out: DOMAIN_size_global, ni" in note for note in template.notes)
     with h5py.File(tmp_path / "b.h5") as file:

@@ -177,7 +177,7 @@ class HDF5Reader(ArrayReader):
     def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
         with self._errors(name):
             scale = _scale(self._dataset(name).dims[dimension])
-            if scale is None or hdf5_outside_problem(scale) is not None or scale.attrs.get("NAME", b"").startswith(PLACEHOLDER):
+            if scale is None or hdf5_outside_problem(scale) is not None or is_placeholder(scale):
                 return None
             return coordinate_values(scale.asstr()[()] if scale.dtype.kind in "SO" else scale[()], hdf5_attributes(scale))
 
@@ -226,6 +226,12 @@ def hdf5_attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
     return out
 
 
+def is_placeholder(item: h5py.Dataset) -> bool:
+    """Return True for a dimension scale without values of its own, as NetCDF-4 writes it for a dimension without a coordinate."""
+    name = item.attrs.get("NAME", b"")
+    return isinstance(name, bytes) and name.startswith(PLACEHOLDER)
+
+
 def _missing_filter(dataset: h5py.Dataset) -> str | None:
     """Return the name or number of a filter of the dataset that this HDF5 does not have, or None."""
     import h5py
@@ -257,8 +263,7 @@ def _dimension_name(dimension: Any) -> str:
 
 def _neighbour(name: str, item: h5py.Dataset, dim: str | None) -> AuxiliaryArray | None:
     """Describe a dataset beside the movie, or return None if it has no own values; `dim`: movie dimension that it scales."""
-    kept = item.attrs.get("NAME", b"")
-    if item.shape is None or hdf5_outside_problem(item) is not None or (isinstance(kept, bytes) and kept.startswith(PLACEHOLDER)):
+    if item.shape is None or hdf5_outside_problem(item) is not None or is_placeholder(item):
         return None
     dims = tuple(_dimension_name(dimension) for dimension in item.dims)
     if dim is not None or (item.is_scale and len(item.shape) == 1):

@@ -18,6 +18,7 @@ from vsr.io.formats import readable_suffixes
 from vsr.io.readers.base import import_reader_library
 from vsr.io.readers.open import ArrayMovie, open_listing, open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURE_SUFFIXES
+from vsr.io.readers.pictures import natural_picture_order
 from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.zarr_store import is_zarr_store
@@ -120,8 +121,8 @@ def _files_of_folder(folder: Path) -> list[Path]:
 
 
 def natural_order(path: Path) -> list[Any]:
-    """Return a key that sorts names with numbers by the numbers: a2 before a10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", str(path)) if part]
+    """Return a key that sorts paths folder by folder in natural order: a2 before a10."""
+    return [natural_picture_order(Path(part)) for part in path.parts]
 
 
 def open_movies(

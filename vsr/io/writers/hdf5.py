@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from vsr.io.readers.hdf5 import PLACEHOLDER
+from vsr.io.readers.hdf5 import PLACEHOLDER, is_placeholder
 from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
 from vsr.io.writers.template import OutputTemplate
 
@@ -77,12 +77,8 @@ def _attach(dataset: h5py.Dataset, dims: Iterable[str], scales: Mapping[str, lis
     for i, dim in enumerate(dims):
         for scale in scales.get(dim, []):
             dataset.dims[i].attach_scale(scale)
-        if dim not in scales or scales[dim][0].name.rpartition("/")[2] != dim or _is_placeholder(scales[dim][0]):
+        if dim not in scales or scales[dim][0].name.rpartition("/")[2] != dim or is_placeholder(scales[dim][0]):
             dataset.dims[i].label = dim
-
-
-def _is_placeholder(scale: h5py.Dataset) -> bool:
-    return bytes(scale.attrs.get("NAME", b"")).startswith(PLACEHOLDER)
 
 
 def _set(item: h5py.Group | h5py.Dataset, attrs: Mapping[str, Any]) -> None:
