@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,9 +163,9 @@ class Counted(Decoded):
 
     count = 0
 
-    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
+    def read(self, movie: int, start: int, stop: int, **options: Any) -> np.ndarray:
         self.count += stop - start
-        return super().read(movie, start, stop)
+        return super().read(movie, start, stop, **options)
 
 
 def test_statistics_of_known_values() -> None:

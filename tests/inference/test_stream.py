@@ -22,6 +22,8 @@ from vsr.io.writers.base import Sink
 class Movies:
     """Source: movies of numbered frames in memory; may break at a frame."""
 
+    offset = 0.0
+
     def __init__(self, lengths: list[int], size: tuple[int, int] = (6, 8), known: bool = True, breaks: int | None = None) -> None:
         self.height, self.width, self.channels = *size, 1
         rng = np.random.default_rng(0)

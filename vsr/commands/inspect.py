@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vsr.errors import UserError
 from vsr.io.readers.joined import files_of_movie, open_movies, time_runs
 from vsr.io.readers.open import Unspecified, open_listing
 from vsr.io.readers.packing import ExtremeValues
-from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
+from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 
@@ -30,7 +31,7 @@ class Frames(Protocol):
 
     shape: tuple[int, int, int, int, int]
 
-    def read(self, movie: int, start: int, stop: int) -> np.ndarray: ...
+    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray: ...
 
 
 class Decoded:
@@ -40,8 +41,8 @@ class Decoded:
         self._frames = luma[None]
         self.shape: tuple[int, int, int, int, int] = (1, *self._frames.shape)
 
-    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
-        return self._frames[:, start:stop]
+    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
+        return (self._frames[:, start:stop] - offset).astype(dtype)
 
 
 @dataclass
@@ -101,7 +102,7 @@ def inspect_sample(frames: Frames) -> Iterator[tuple[int, int, int]]:
 def inspect_statistics(frames: Frames) -> Statistics:
     """Compute the statistics of a sample of at most SAMPLE frames."""
     with np.errstate(invalid="ignore"):  # of NaN that signal
-        blocks = [frames.read(*run).astype(np.float64) for run in inspect_sample(frames)]
+        blocks = [frames.read(*run, dtype=np.float64) for run in inspect_sample(frames)]
     values = np.concatenate([block.swapaxes(0, 1) for block in blocks])  # (frames, C, H, W)
     nan, inf = np.isnan(values), np.isinf(values)
     finite = values[~(nan | inf)]
@@ -207,11 +208,12 @@ def _movie_report(frames: Frames, found: Statistics, check_time: bool, check_mis
         check_missing: Warn of values that look like a constant for "missing".
     """
     movies, channels, length, height, width = frames.shape
+    low, high, mean = (printable_value(value, found.high - found.low) for value in (found.low, found.high, found.mean))
     several = (f", {movies} movies" if movies > 1 else "") + (f", {channels} channels" if channels > 1 else "")
     lines = [
         f"movie: {length} frames of {height}x{width}{several}",
         f"sample: {found.frames} of {found.whole} frames",
-        f"  min {found.low:.6g}  max {found.high:.6g}  mean {found.mean:.6g}  std {found.std:.6g}",
+        f"  min {low}  max {high}  mean {mean}  std {found.std:.6g}",
         f"  NaN: {found.nan} values in {found.nan_frames} frames; Inf: {found.inf} values in {found.inf_frames} frames",
         f"  change from frame to frame (rms / std): {found.change:.3g}",
         "  correlation of neighbours: " + ", ".join(f"along {axis} {value:.4f}" for axis, value in found.along.items()),

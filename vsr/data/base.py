@@ -24,6 +24,7 @@ from vsr.degradations.base import is_centred
 from vsr.errors import UserError
 from vsr.geometry import Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
+from vsr.io.readers.printable import printable_value
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.recipe import Recipe
 from vsr.types import Movie, TrainingFrames
@@ -69,6 +70,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
+    offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     # configure_loaders() sets these.
     context, margin, trim, length = 0, 0, 0, 1
 
@@ -102,6 +104,12 @@ class SRDataModule(L.LightningDataModule, ABC):
         return {}
 
     @property
+    def frame_bounds(self) -> tuple[float, float]:
+        """Values of the frames that become 0 and 1: `bounds` minus `offset`. Known after setup."""
+        assert self.bounds is not None
+        return self.bounds[0] - self.offset, self.bounds[1] - self.offset
+
+    @property
     def channels(self) -> int:
         """Number of channels of every frame."""
         return self.sets["train"].channels
@@ -133,6 +141,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             "size": list(sets["train"].smallest_size()),
             "channels": sets["train"].channels,
             "bounds": list(self.bounds or ()),
+            "offset": self.offset,
             "units": tested[0].meta.get("units") if tested else None,
             # Whether the test fields continue at the opposite border.
             "periodic": bool(tested) and all(movie.meta.get("periodic") is True for movie in tested),
@@ -163,15 +172,16 @@ class SRDataModule(L.LightningDataModule, ABC):
             low, high, hashes = scan_frames_for_checks(parts, digest, self.mask, extremes)
             if name == "train":
                 learned = set(hashes)
+                low, high = low + self.offset, high + self.offset
                 if low == high:
-                    raise UserError(f"{parts[0][0].name}: every value is {low:g}; a constant field cannot be learned from")
+                    raise UserError(f"{parts[0][0].name}: every value is {low:.10g}; a constant field cannot be learned from")
                 self._check_bounds(low, high)
                 self.bounds = self.bounds or (low, high)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
                 if not check_copied_frames(label, parts[0][0].name, hashes, learned) and not self.physical:
-                    warn_near_duplicates(label, splits["train"], parts, self.bounds or (low, high))
-        if extremes is not None and (warning := extremes.describe()) is not None:
+                    warn_near_duplicates(label, splits["train"], parts, self.frame_bounds)
+        if extremes is not None and (warning := extremes.describe(self.offset)) is not None:
             log.warning("%s: %s", self.name, warning)
         return digest.hexdigest()
 
@@ -182,18 +192,19 @@ class SRDataModule(L.LightningDataModule, ABC):
         least, most = self.bounds
         if not most > least:
             raise UserError(f"{self.name}: data.bounds=[{least:g},{most:g}]: must be two values, the smaller first")
+        first, last = printable_value(low, high - low), printable_value(high, high - low)
         filled = (min(high, most) - max(low, least)) / (most - least)
         if filled < LEAST_FILLED:
             share = f"fill {100 * max(filled, 0):.2g} % of it" if filled > 0 else "lie outside of it"
             raise UserError(
-                f"{self.name}: data.bounds=[{least:g},{most:g}]: the training frames, {low:.6g} to {high:.6g}, {share}, so that "
-                f"no score tells a good network from a bad one; type data.bounds=[{low:.6g},{high:.6g}], or leave the key out"
+                f"{self.name}: data.bounds=[{least:g},{most:g}]: the training frames, {first} to {last}, {share}, so "
+                f"that no score tells a good network from a bad one; type data.bounds=[{first},{last}], or leave the key out"
             )
         outside = max(least - low, high - most) / (most - least)
         if outside > MOST_OUTSIDE:
             log.warning(
-                "%s: training frames of %.6g to %.6g leave data.bounds=[%g,%g]; scores count in units of these bounds",
-                *(self.name, low, high, least, most),
+                "%s: training frames of %s to %s leave data.bounds=[%g,%g]; scores count in units of these bounds",
+                *(self.name, first, last, least, most),
             )
 
     def training_frames(self) -> TrainingFrames:
@@ -342,10 +353,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         mask = None
         if self.mask:
             hr, mask = fill_masked_pixels(hr)
-        assert self.bounds is not None
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
-        return LrHrPair(self.degradation(hr, self.scale, bounds=self.bounds, first=first), hr, mask)
+        return LrHrPair(self.degradation(hr, self.scale, bounds=self.frame_bounds, first=first), hr, mask)
 
     def _check_patch(self, train: FrameSet) -> None:
         h, w = (n // self.scale for n in train.smallest_size())

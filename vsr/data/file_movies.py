@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from vsr.errors import UserError
 from vsr.io.readers.joined import JoinedMovie, open_movies, time_runs
 from vsr.io.readers.open import ArrayMovie
 from vsr.types import Movie
+
+COARSE = 1e-5  # of the range of values: a coarser float32 needs an offset
+SMALLEST_RANGE = 1e-34  # of values in float32: below, their differences have less than six digits
+SAMPLED_MOVIES, SAMPLED_FRAMES = 8, 4  # that are read to find the range
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +26,13 @@ class FileMovie(Movie):
     """Frames start..stop-1 of movie number `which` of array files, read on demand.
 
     Reading raises UserError for a damaged file.
+
+    Attributes:
+        offset: Value that is taken off every physical value before it becomes float32; set by `set_common_offset`.
     """
 
     lazy = True
+    offset = 0.0
 
     def __init__(self, array: ArrayMovie | JoinedMovie, which: int, start: int, stop: int) -> None:
         self.array, self.which, self.start, self.meta = array, which, start, array.meta
@@ -33,10 +43,46 @@ class FileMovie(Movie):
             self.name += f", frames {start} to {stop - 1}"
 
     def read(self, start: int, stop: int) -> torch.Tensor:
-        """Read frames start..stop-1, (C, t, H, W) float32."""
-        values = self.array.read(self.which, self.start + start, self.start + stop)
+        """Read frames start..stop-1, (C, t, H, W) float32, in physical units minus `offset`."""
+        values = self.array.read(self.which, self.start + start, self.start + stop, self.offset)
         # Arrays that are mapped from a file are not writable, which torch does not accept: those are copied.
         return torch.from_numpy(np.require(values, requirements="W"))
+
+
+def set_common_offset(movies: Sequence[FileMovie]) -> float:
+    """Choose one offset for all movies such that float32 can hold their differences, set it in each movie and return it.
+
+    Float32 holds a pressure of 101325 Pa to 0.008 Pa. Where that is coarse against the range of the values, a round value near
+    their middle is taken off while they are float64. For most data the offset is 0.
+
+    Raises:
+        UserError: If the range of the values is too small for float32.
+    """
+    low, high = np.inf, -np.inf
+    for movie in [movies[i] for i in np.unique(np.linspace(0, len(movies) - 1, SAMPLED_MOVIES).astype(int))]:
+        for frame in np.unique(np.linspace(0, movie.shape[1] - 1, SAMPLED_FRAMES).astype(int)).tolist():
+            at = movie.start + frame
+            values = movie.array.read(movie.which, at, at + 1, dtype=np.float64)
+            values = values[np.isfinite(values)]
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+    offset = offset_for_range(low, high)
+    if 0 < high - low < SMALLEST_RANGE:
+        raise UserError(
+            f"{movies[0].name}: values from {low:.3g} to {high:.3g} differ by {high - low:.1g}, less than float32 can tell, in "
+            f"which networks compute; give other units"
+        )
+    for movie in movies:
+        movie.offset = offset
+    return offset
+
+
+def offset_for_range(low: float, high: float) -> float:
+    """Return a round value near the middle of a range if float32 is coarse against the range, otherwise 0."""
+    largest = max(abs(low), abs(high))
+    if not low < high or largest > float(np.finfo(np.float32).max) or np.spacing(np.float32(largest)) <= COARSE * (high - low):
+        return 0.0
+    return round((low + high) / 2, -math.floor(math.log10(high - low)))
 
 
 def file_movies(
@@ -46,12 +92,12 @@ def file_movies(
     select: Mapping[Any, Any] | None,
     missing: float | Sequence[float] | None,
     max_bytes: int,
-) -> list[Movie]:
+) -> list[FileMovie]:
     """Return the movies of array files without reading their frames; a movie ends at a gap in time.
 
     `open_movies` explains the arguments and errors. A warning names gaps and repeated times.
     """
-    found: list[Movie] = []
+    found: list[FileMovie] = []
     for array in open_movies(path, variable=variable, axes=axes, select=select, missing=missing, max_bytes=max_bytes):
         runs, notes = time_runs(array.times(), array.shape[2], str(array.time_attrs.get("units", "")))
         for note in notes:

@@ -137,7 +137,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     module = checkpoint.trained.module(checkpoint.config, data.test_splits)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
-    module.normalizer.set(*data.card["bounds"])
+    module.normalizer.set(*data.frame_bounds)
     return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 
@@ -197,7 +197,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
     return {
         split: DataProperties(
             scale=data.scale,
-            bounds=tuple(data.card["bounds"]),
+            bounds=data.frame_bounds,
             window=resolved_window(config),
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,

@@ -23,11 +23,11 @@ def upscale_labelled(
             other dimension is a movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
-        upscale: Function (T, channels, h, w) float32 -> (T, channels, h * scale, w * scale).
+        upscale: Function (T, channels, h, w) -> (T, channels, h * scale, w * scale).
         origin: Position of the first LR pixel in SR pixels; see `refine_coordinates`.
 
     Returns:
-        A float32 DataArray with the same dimensions and attributes, or a Dataset with it. Coordinates along rows or columns are
+        A DataArray with the same dimensions and attributes, or a Dataset with it. Coordinates along rows or columns are
         refined by `vsr.io.writers.coordinates.refine_field`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
@@ -43,7 +43,7 @@ def upscale_labelled(
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
     ordered = movie.transpose(*others, *own)
-    values = np.ascontiguousarray(ordered.values, np.float32)
+    values = ordered.values
     *lead, height, width = values.shape
     if channels > 1 and lead[-1] != channels:
         raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")

@@ -152,5 +152,5 @@ def _data_overrides(data: str | Path | np.ndarray | torch.Tensor | Options, plac
         )
     place.mkdir(parents=True, exist_ok=True)
     path = place / "frames.npy"
-    np.save(path, np.asarray(array, np.float32))
+    np.save(path, array)
     return [f"data.path={override_text(str(path.resolve()))}", f"data.axes={AXES[array.ndim]}"]

@@ -21,15 +21,17 @@ class Source(Protocol):
         channels: Number of channels of a frame.
         height: Height of a frame in pixels.
         width: Width of a frame in pixels.
+        offset: Physical value of 0 in the frames.
     """
 
     lengths: list[int | None]
     channels: int
     height: int
     width: int
+    offset: float
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        """Yield the frames (C, h, w) of a movie from frame `start` to the end, float32 in physical units."""
+        """Yield the frames (C, h, w) of a movie from frame `start` to the end, float32, in physical units minus `offset`."""
         ...
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
@@ -38,18 +40,18 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """Reader of the LR movies in an array file."""
+    """Reader of the LR movies in an array file; `offset` is taken off every value before it becomes float32."""
 
-    def __init__(self, array: ArrayMovie) -> None:
+    def __init__(self, array: ArrayMovie, offset: float = 0.0) -> None:
         movies, self.channels, length, self.height, self.width = array.shape
-        self.array = array
+        self.array, self.offset = array, offset
         self.lengths: list[int | None] = [length] * movies
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
         length = self.array.shape[2]
         count = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
         for first in range(start, length, count):
-            yield from np.moveaxis(self.array.read(movie, first, min(first + count, length)), 1, 0)
+            yield from np.moveaxis(self.array.read(movie, first, min(first + count, length), self.offset), 1, 0)
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
         return self.frames(movie, 0)
@@ -57,6 +59,8 @@ class ArraySource:
 
 class VideoSource:
     """Reader of a video or a folder of pictures as one LR movie, with code values 0..255."""
+
+    offset = 0.0
 
     def __init__(self, blocks: VideoBlocks) -> None:
         self.blocks = blocks

@@ -88,7 +88,7 @@ def upscale_stream(
     outgoing: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
     failed: list[BaseException] = []
     reader = threading.Thread(target=_read, args=(source, engine, before, incoming, stop), daemon=True, name="read")
-    writer = threading.Thread(target=_write, args=(sink, outgoing, failed, stop), daemon=True, name="write")
+    writer = threading.Thread(target=_write, args=(sink, source.offset, outgoing, failed, stop), daemon=True, name="write")
     try:
         reader.start()
         writer.start()
@@ -149,13 +149,13 @@ def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop
             incoming.put_nowait(None)
 
 
-def _write(sink: Sink, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
-    """Write the blocks of `outgoing` until None comes; append an error to `failed`."""
+def _write(sink: Sink, offset: float, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
+    """Write the blocks of `outgoing`, plus `offset`, until None comes; append an error to `failed`."""
     torch.set_num_threads(1)
     flushed = time.monotonic()
     try:
         while (frames := outgoing.get()) is not None:
-            sink.write(sink.done, frames)
+            sink.write(sink.done, frames.astype(np.float64) + offset if offset else frames)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 sink.flush()
                 flushed = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Trained:
         path: The file.
         sha256: SHA-256 checksum of the file, in hexadecimal.
         config: Config of the training run.
-        facts: Facts about the training data: "channels", "bounds", "units", "name" and others.
+        facts: Facts about the training data: "channels", "bounds", "offset", "units", "name" and others.
         state: State dict of the LightningModule.
         seconds: Seconds of training.
         stage_seconds: Name of a stage of the training -> seconds of the stage.
@@ -64,6 +65,11 @@ class Trained:
         """The physical values that the normalizer maps to 0 and 1."""
         low, high = self.facts["bounds"]
         return float(low), float(high)
+
+    @property
+    def offset(self) -> float:
+        """The physical value that is 0 in the frames which the network takes and gives; see `SRDataModule.offset`."""
+        return float(self.facts.get("offset", 0.0))
 
     def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
         """Build the LightningModule of the training with the trained weights.
@@ -152,7 +158,10 @@ def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
     """Return the facts about the training data in a checkpoint's metadata, with channels and bounds as numbers."""
     facts = dict(card["data"])
     low, high = facts["bounds"]
-    facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)]}
+    offset = float(facts.get("offset", 0.0))
+    facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)], "offset": offset}
+    if not math.isfinite(offset):
+        raise ValueError(f"offset={offset}")
     if facts["channels"] < 1:
         raise ValueError(f"channels={facts['channels']}")
     return facts

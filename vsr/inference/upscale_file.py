@@ -19,6 +19,7 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
+from vsr.io.readers.printable import printable_value
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_movie import template_from_movie
@@ -129,11 +130,14 @@ def _open_input_and_output(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type {advice}"
         )
-    template = template_from_movie(movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin)
+    template = template_from_movie(
+        movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin, offset=upscaler.offset
+    )
     notes = list(template.notes)
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
-    return ArraySource(movie), open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
+    sink = open_array_sink(target, template, identity=identity, overwrite=settings.overwrite)
+    return ArraySource(movie, upscaler.offset), sink, notes
 
 
 def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:
@@ -166,8 +170,9 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
     finite = lr[lr.isfinite()]
     if not finite.numel():
         return
-    least, largest = float(finite.min()), float(finite.max())
+    least, largest = float(finite.min()) + upscaler.offset, float(finite.max()) + upscaler.offset
     excess = max(low - least, largest - high)
     if excess > OUTSIDE * (high - low) and math.isfinite(excess):
-        values = f"values from {least:.4g} to {largest:.4g}, the network was trained on {low:.4g} to {high:.4g}"
+        shown = [printable_value(value, high - low) for value in (least, largest, low, high)]
+        values = f"values from {shown[0]} to {shown[1]}, the network was trained on {shown[2]} to {shown[3]}"
         log.warning("warning   %s: what it makes of the rest is a guess; check the units of the input", values)

@@ -23,6 +23,7 @@ from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
+from vsr.io.writers.template import output_dtype
 from vsr.training.build import build_baseline_modules, build_from_node
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
@@ -39,6 +40,7 @@ class Upscaler:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
         origin: Position of the first LR pixel along y and x, in SR pixels from the first SR pixel.
         bounds: The physical values that the normalizer maps to 0 and 1.
+        offset: The physical value that is 0 in the frames of `engine`; `upscale` takes and gives physical values.
 
     Raises:
         UserError: If weights are not finite, or if the options contradict each other or the network.
@@ -62,6 +64,7 @@ class Upscaler:
                 raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
+        self.offset = trained.offset
         self.origin = float(self.degradation.origin(self.scale))
         centred = is_centred(self.degradation, self.scale)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
@@ -90,17 +93,19 @@ class Upscaler:
                 own. An xarray.Dataset must hold one such array.
 
         Returns:
-            SR frames of the same type, dimensions and units, float32, on the same device; H and W are `scale` times larger. A
-            DataArray keeps its attributes, and its coordinates along rows and columns are refined.
+            SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
+            float64 for float64 input, otherwise float32. A DataArray keeps its attributes, and its coordinates along rows and
+            columns are refined.
 
         Raises:
             UserError: If the type or the shape is not listed here, or if values are so large that the network overflows.
         """
         if isinstance(movie, Tensor):
-            return self._upscale_tensor(movie.detach().cpu().float()).to(movie.device)  # type: ignore[return-value]
+            held = movie.detach().cpu()
+            values = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
+            return torch.from_numpy(self._upscale_array(values)).to(movie.device)  # type: ignore[return-value]
         if isinstance(movie, np.ndarray):
-            tensor = torch.from_numpy(np.ascontiguousarray(movie, np.float32))
-            return self._upscale_tensor(tensor).numpy()  # type: ignore[return-value]
+            return self._upscale_array(movie)  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
             return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.origin)
         raise UserError(
@@ -116,7 +121,7 @@ class Upscaler:
         Returns:
             The score; `score.unfamiliar` is True if the linear filter is to be preferred. None if the score cannot be measured.
         """
-        frames = self._as_frames(torch.as_tensor(np.asarray(movie), dtype=torch.float32))
+        frames = self._as_frames(self._without_offset(np.asarray(movie)))
         return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
@@ -133,12 +138,23 @@ class Upscaler:
         clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
-    def _upscale_tensor(self, movie: Tensor) -> Tensor:
-        sr = self._upscale_frames(self._as_frames(movie))
+    def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
+        sr = self._upscale_frames(self._as_frames(self._without_offset(movie))).numpy()
+        dtype = output_dtype(movie.dtype, self.offset)
+        sr = (sr.astype(np.float64) + self.offset if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
-    def _upscale_array(self, frames: np.ndarray) -> np.ndarray:
-        return self._upscale_frames(torch.from_numpy(frames)).numpy()
+    def _without_offset(self, movie: np.ndarray) -> Tensor:
+        """Take the offset off physical values of any real dtype, in float64, and return them as float32."""
+        try:
+            with np.errstate(over="raise"):
+                values = movie.astype(np.float64) - self.offset if self.offset else movie
+                return torch.from_numpy(np.array(values, np.float32, order="C"))
+        except FloatingPointError:
+            largest = f"{np.abs(movie[np.isfinite(movie)]).max():.3g}"
+            raise UserError(
+                f"values up to {largest} are beyond the range of float32; give other units, or NaN where missing"
+            ) from None
 
     def _upscale_frames(self, frames: Tensor) -> Tensor:
         """Upscale frames block by block: (T, C, h, w) -> (T, C, H, W)."""

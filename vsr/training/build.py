@@ -151,7 +151,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         _check_temporal(network, recipe)
     return _module_of(network)(
         network,
-        normalizer=Normalizer(*facts["bounds"]),
+        normalizer=Normalizer(*(bound - facts.get("offset", 0.0) for bound in facts["bounds"])),
         recipe=recipe,
         window=resolved_window(cfg),
         quantize=cfg.protocol == "classical",

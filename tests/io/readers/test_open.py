@@ -347,9 +347,13 @@ def test_values_are_returned_as_they_are(tmp_path: Path) -> None:
     values = field().astype(np.float64)
     values[0, 0, :3] = np.nan, np.inf, 1e300
     np.save(tmp_path / "h.npy", values.astype(">f8"))
-    frames = open_movie(tmp_path / "h.npy", variable=None, axes="tyx").read(0, 0, 1)[0, 0]
+    with pytest.raises(UserError, match=r"values up to 1e\+300 .*data\.missing=1e\+300"):
+        open_movie(tmp_path / "h.npy", variable=None, axes="tyx").read(0, 0, 1)
+    assert open_movie(tmp_path / "h.npy", variable=None, axes="tyx").read(0, 0, 1, dtype=np.float64)[0, 0, 0, 2] == 1e300
+    frames = open_movie(tmp_path / "h.npy", variable=None, axes="tyx", missing=1e300).read(0, 0, 1)[0, 0]
     assert np.isnan(frames[0, 0])
-    assert np.isinf(frames[0, 1:3]).all()
+    assert np.isinf(frames[0, 1])
+    assert np.isnan(frames[0, 2])
     np.testing.assert_array_equal(frames[1:], field()[0, 1:])
 
 

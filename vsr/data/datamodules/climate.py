@@ -11,7 +11,7 @@ import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
-from vsr.data.file_movies import file_movies
+from vsr.data.file_movies import file_movies, set_common_offset
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import Split
 from vsr.errors import UserError
@@ -104,7 +104,10 @@ class ClimateDataModule(SRDataModule):
 
     def movies(self) -> list[Movie]:
         """Return the file's movies, or the simulated trajectories for train, val and test."""
-        return self.read if self.flows is None else self.flows.trajectories()["main"]
+        if self.flows is not None:
+            return self.flows.trajectories()["main"]
+        self.offset = set_common_offset(self.read)
+        return [*self.read]
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
         """Return the test split `unseen`: simulations of other seeds (other hills, columns or eddies); empty for a file."""

@@ -38,7 +38,7 @@ class CrossDataModule(SRDataModule):
     def movies(self) -> list[Movie]:
         """Return the movies of `train`."""
         found = self.train.movies()
-        self.bounds = self.train.bounds
+        self.bounds, self.offset = self.train.bounds, self.train.offset
         return found
 
     def extra_test_splits(self) -> dict[str, list[Movie]]:
@@ -57,8 +57,8 @@ class CrossDataModule(SRDataModule):
 
     def _mapped(self, movie: Movie, part: Segment) -> Movie:
         if self.bounds is None or self.test.bounds is None:
-            return PartOfMovie(movie, part, 1.0, 0.0)
-        (low, high), (test_low, test_high) = self.bounds, self.test.bounds
+            return PartOfMovie(movie, part, 1.0, self.test.offset - self.offset)
+        (low, high), (test_low, test_high) = self.frame_bounds, self.test.frame_bounds
         gain = (high - low) / (test_high - test_low)
         return PartOfMovie(movie, part, gain, low - gain * test_low)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def _summarize(
     else:
         rows["input"] = f"{INPUT} {axes.input_text}"
         rows["output"] = f"{OUTPUT} {axes.output_text}; float32, physical units, like the input"
+        if (offset := json.loads(facts["offset"])) != 0:
+            rows["offset"] = f"{offset:.17g}: take it off the input and add it to the output, in float64"
     rows["compared"] = f"with the network at {trials}: {compared}"
     return [str(output), *(f"  {key:<9} {text}" for key, text in rows.items())]
 

@@ -127,7 +127,7 @@ def export_safetensors(task: ExportTask) -> ExportedFile:
     for parameter in network.parameters():
         parameter.detach().zero_()
     network.load_state_dict(load(content))
-    normalizer = Normalizer(*json.loads(task.facts["bounds"]))
+    normalizer = Normalizer(*(bound - json.loads(task.facts["offset"]) for bound in json.loads(task.facts["bounds"])))
 
     def run(lr: Tensor) -> Tensor:
         return normalizer.inverse(network(normalizer(lr)))

@@ -23,8 +23,8 @@ Size = tuple[int, ...]
 class ExportableNetwork(nn.Module):
     """Normalizer, folded network and inverse normalizer as one module of operations that exporters know.
 
-    Frame networks: (N, C, h, w) -> (N, C, H, W); movie networks: (B, C, T, h, w) -> (B, C, T', H', W'). Values are float32 in
-    physical units. A folded network computes the same as the trained network, but faster.
+    Frame networks: (N, C, h, w) -> (N, C, H, W); movie networks: (B, C, T, h, w) -> (B, C, T', H', W'). Values are float32, in
+    physical units minus the offset of the training data. A folded network computes the same as the trained one, but faster.
     """
 
     cubic: Tensor
@@ -39,7 +39,7 @@ class ExportableNetwork(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Upscale LR frames or clips in physical units."""
+        """Upscale LR frames or clips in physical units minus the offset of the training data."""
         with exportable_operators(self.scale, self.cubic):
             return self.normalizer.inverse(self.network(self.normalizer(lr)))
 
@@ -112,7 +112,8 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
 
     `margin` (t, y, x) counts the frames and HR pixels per side that the network removes. `window` (t, y, x) counts the frames
     and HR pixels per side that scores leave out. An output pixel depends on `context` frames and `reach` LR pixels per side.
-    `bounds` are the physical values that were 0 and 1 in training.
+    `bounds` are the physical values that were 0 and 1 in training. Users take `offset` off LR values and
+    add it to SR values, in float64.
     """
     network, facts = module.network, trained.facts
     known = {
@@ -123,6 +124,7 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "channels": trained.channels,
         "units": str(facts.get("units") or ""),
         "bounds": list(trained.bounds),
+        "offset": trained.offset,
         "margin": list(network.geometry.margin),
         "context": network.context,
         "reach": network.reach,

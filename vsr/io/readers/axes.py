@@ -8,6 +8,7 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vsr.errors import UserError
 from vsr.io.readers.base import Variable
@@ -192,10 +193,14 @@ def is_geographic(name: str, attrs: Mapping[str, Any]) -> bool:
     return bool(words & {*UNITS, "latitude", "longitude"}) or name.lower() in GEOGRAPHIC
 
 
-def arrange_axes(values: np.ndarray, axes: str) -> np.ndarray:
-    """Arrange an array with the axes `axes`, e.g. "yxt", as float32 (N, C, T, H, W); a missing n or c gets length 1."""
+def arrange_axes(values: np.ndarray, axes: str, dtype: DTypeLike = np.float32) -> np.ndarray:
+    """Arrange an array with the axes `axes`, e.g. "yxt", as (N, C, T, H, W) of type `dtype`; a missing n or c gets length 1.
+
+    Raises:
+        FloatingPointError: If a finite value is too large for the type.
+    """
     present = [letter for letter in ORDER if letter in axes]
     values = values.transpose([axes.index(letter) for letter in present])
     values = values[tuple(slice(None) if letter in axes else np.newaxis for letter in ORDER)]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is counted as such
-        return np.ascontiguousarray(values, dtype=np.float32)
+    with np.errstate(over="raise"):
+        return np.ascontiguousarray(values, dtype=dtype)

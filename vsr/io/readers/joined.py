@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vsr.errors import UserError
 from vsr.io.formats import readable_suffixes
@@ -52,7 +53,7 @@ class JoinedMovie:
         self.axes, self.meta, self.time_attrs = first.axes, first.meta, first.time_attrs
         self._open: list[int] = []
 
-    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
+    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`; see `ArrayMovie.read`."""
         pieces = []
         at = start
@@ -63,7 +64,7 @@ class JoinedMovie:
             before = self._ends[number - 1] if number else 0
             last = min(stop, self._ends[number])
             shift = self._skipped[number] - before
-            pieces.append(self._part(number).read(movie, at + shift, last + shift))
+            pieces.append(self._part(number).read(movie, at + shift, last + shift, offset, dtype))
             at = last
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from vsr.errors import UserError, error_suggestion
 from vsr.io.formats import load_format_readers, readable_suffixes
@@ -93,17 +94,24 @@ class ArrayMovie:
         if packing:
             self.meta["packing"] = packing
 
-    def read(self, movie: int, start: int, stop: int) -> np.ndarray:
+    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`.
 
         From .npy, uncompressed .npz, HDF5, MATLAB 7.3 and NetCDF, only these frames are read; from Zarr, the chunks that hold
         them. From compressed .npz and older MATLAB files, the whole array is read at the first call.
 
+        Args:
+            movie: Number of the movie.
+            start: Number of the first frame.
+            stop: Number after the last frame.
+            offset: Value that is taken off every physical value, in float64, before the values become `dtype`.
+            dtype: Type of the returned values.
+
         Returns:
-            (C, T, H, W) float32 in physical units, NaN at missing values.
+            (C, T, H, W) in physical units minus `offset`, NaN at missing values.
 
         Raises:
-            UserError: If the file is damaged.
+            UserError: If the file is damaged, or a value is too large for the type.
             IndexError: If the file has no such movie or frames.
         """
         if not (0 <= movie < self.shape[0] and 0 <= start < stop <= self.shape[2]):
@@ -111,18 +119,18 @@ class ArrayMovie:
         _, channels, _, height, width = self.shape
         step = max(1, BLOCK_BYTES // (4 * channels * height * width))
         if stop - start <= step:
-            return self._block(movie, start, stop)
-        values = np.empty((channels, stop - start, height, width), np.float32)
+            return self._block(movie, start, stop, offset, dtype)
+        values = np.empty((channels, stop - start, height, width), dtype)
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            values[:, first - start : last - start] = self._block(movie, first, last)
+            values[:, first - start : last - start] = self._block(movie, first, last, offset, dtype)
         return values
 
     def times(self) -> np.ndarray | None:
         """Return the time of each frame as the file has it, with the units in `time_attrs`, or None without times."""
         return self.reader.coordinate(self._names[0], self.letters.index("t"))
 
-    def _block(self, movie: int, start: int, stop: int) -> np.ndarray:
+    def _block(self, movie: int, start: int, stop: int, offset: float, dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]
         wanted = {"n": slice(at, at + 1), "t": slice(start, stop)}
         single = {i: slice(p, p + 1) for i, p in self.positions.items() if isinstance(p, int)}
@@ -133,8 +141,21 @@ class ArrayMovie:
             if self.missing and (gone := missing_mask(values, self.missing)).any():
                 values = values.astype(values.dtype if values.dtype.kind == "f" else np.float64)
                 values[gone] = np.nan
-            channels.append(axis_rules.arrange_axes(values.squeeze(tuple(single)), self.axes)[0])
+            if offset:
+                values = values.astype(np.float64) - offset
+            try:
+                channels.append(axis_rules.arrange_axes(values.squeeze(tuple(single)), self.axes, dtype)[0])
+            except FloatingPointError:
+                raise self._too_large(values, start) from None
         return channels[0] if len(channels) == 1 else np.concatenate(channels)
+
+    def _too_large(self, values: np.ndarray, start: int) -> UserError:
+        largest = np.abs(values[np.isfinite(values)]).max()
+        return UserError(
+            f"{self.name}: values up to {largest:.3g} in the frames from {start} on, beyond the range of float32 "
+            f"({np.finfo(np.float32).max:.2g}), in which networks compute; give other units, or type data.missing={largest:.7g} "
+            f"data.mask=true if that means missing"
+        )
 
 
 def open_listing(path: Path) -> Listing:

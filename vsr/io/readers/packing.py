@@ -175,12 +175,12 @@ class ExtremeValues:
                 return [(value, count) for value, count, _ in found]
         return []
 
-    def describe(self) -> str | None:
-        """Return a warning with the suspicious values and what to type, or None if there are none."""
+    def describe(self, offset: float = 0.0) -> str | None:
+        """Return a warning with the suspicious values plus `offset` and what to type, or None if there are none."""
         found = self.undeclared_missing()
         if not found:
             return None
-        values = [f"{value:.7g}" for value, _ in found]
+        values = [f"{value + offset:.7g}" for value, _ in found]
         counts = " and ".join(
             f"{count} of {self.count} values are {value}" for value, (_, count) in zip(values, found, strict=True)
         )

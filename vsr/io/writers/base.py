@@ -42,7 +42,7 @@ class Sink(ABC):
 
         Args:
             start: Number of the first frame; always equal to `done`.
-            frames: (t, C, H, W) float32 in physical units.
+            frames: (t, C, H, W) floats in physical units.
         """
 
     @abstractmethod

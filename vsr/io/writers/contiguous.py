@@ -19,10 +19,9 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
-from vsr.io.writers.template import ITEM, OutputTemplate
+from vsr.io.writers.template import OutputTemplate
 from vsr.system.files import sync_path
 
-FLOAT = np.dtype("<f4")
 BAND = 2**24  # bytes that are rewritten together where the values of a frame are strewn over the file
 RUN = 2**12  # bytes in one piece from which on it is written on its own
 METADATA = 2**20  # bytes that a file may need besides pixels and fields, on the safe side
@@ -133,7 +132,7 @@ class ContiguousSink(Sink):
         part = [wanted.get(letter, slice(0, sizes[letter])) for letter in self._order]
         pieces = [frames] if len(self._offsets) == 1 else [frames[:, i : i + 1] for i in range(len(self._offsets))]
         for offset, piece in zip(self._offsets, pieces, strict=True):
-            values = to_contiguous_order(piece, self._order)
+            values = to_contiguous_order(piece, self._order, self._template.dtype)
             _place(self._handle, offset, [sizes[letter] for letter in self._order], part, values)
 
     def flush(self) -> None:
@@ -179,19 +178,19 @@ class ContiguousSink(Sink):
             self._handle = None
 
 
-def to_contiguous_order(frames: np.ndarray, order: str) -> np.ndarray:
-    """Return frames (t, C, H, W) as little-endian float32 with the axes `order`; n gets length 1. Without c, C must be 1."""
+def to_contiguous_order(frames: np.ndarray, order: str, dtype: str) -> np.ndarray:
+    """Return frames (t, C, H, W) in the type `dtype` with the axes `order`; n gets length 1. Without c, C must be 1."""
     letters = [letter for letter in order if letter != "n"]
     values = frames if "c" in letters else frames[:, 0]
     have = "tcyx" if "c" in letters else "tyx"
     values = values.transpose([have.index(letter) for letter in letters])
     if "n" in order:
         values = np.expand_dims(values, order.index("n"))
-    return np.ascontiguousarray(values, dtype=FLOAT)
+    return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice], values: np.ndarray) -> None:
-    """Write values to a part of a contiguous float32 array in an open file.
+    """Write values to a part of a contiguous array of their type in an open file.
 
     Adjacent values are written as one piece. A long piece is written directly. For short pieces, the surrounding region of the
     file is read, changed and written back at once; the region has at most BAND bytes, or one index of the first axis if that is
@@ -207,7 +206,7 @@ def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice]
     Raises:
         OSError: The file cannot be read or written.
     """
-    stride = ITEM * math.prod(sizes[1:])
+    stride = values.itemsize * math.prod(sizes[1:])
     first = offset + part[0].start * stride
     whole = [p == slice(0, n) for p, n in zip(part, sizes, strict=True)]
     if all(whole[1:]):
@@ -219,7 +218,7 @@ def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice]
         step = BAND // stride
         for i in range(0, len(values), step):
             piece = values[i : i + step]
-            stretch = np.zeros((len(piece), *sizes[1:]), FLOAT)
+            stretch = np.zeros((len(piece), *sizes[1:]), values.dtype)
             _read(handle, stretch, first + i * stride)
             stretch[(slice(None), *part[1:])] = piece
             _write(handle, stretch, first + i * stride)
@@ -228,7 +227,7 @@ def _place(handle: int, offset: int, sizes: Sequence[int], part: Sequence[slice]
 def _run(whole: Sequence[bool], values: np.ndarray) -> int:
     """Return the number of bytes of `values` that lie together in the file."""
     last = max(i for i, complete in enumerate(whole) if not complete)
-    return ITEM * math.prod(values.shape[last:])
+    return values.itemsize * math.prod(values.shape[last:])
 
 
 def _write(handle: int, values: np.ndarray, at: int) -> None:

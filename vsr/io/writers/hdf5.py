@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 
 from vsr.io.readers.hdf5 import PLACEHOLDER, is_placeholder
-from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
+from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.template import OutputTemplate
 
 # A file that every HDF5 since 1.8 reads, and older MATLAB with it.
@@ -25,9 +25,9 @@ def hdf5_contiguous_properties() -> Any:
     return properties
 
 
-def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int]) -> h5py.Dataset:
-    """Create a contiguous float32 dataset without values, for `ContiguousSink` to fill."""
-    return group.create_dataset(name, tuple(shape), FLOAT, dcpl=hdf5_contiguous_properties(), track_times=False)
+def create_hdf5_dataset(group: h5py.Group, name: str, shape: Iterable[int], dtype: str) -> h5py.Dataset:
+    """Create a contiguous dataset without values, for `ContiguousSink` to fill."""
+    return group.create_dataset(name, tuple(shape), dtype, dcpl=hdf5_contiguous_properties(), track_times=False)
 
 
 def offsets_in_written_hdf5(path: Path, names: Iterable[str]) -> list[int]:
@@ -67,7 +67,7 @@ class HDF5Writer(ContiguousWriter):
                 if len(entry.dims) > 1:
                     _attach(file[entry.name], entry.dims, scales)
             for i, name in enumerate(template.names):
-                dataset = create_hdf5_dataset(file, name, template.array_shape)
+                dataset = create_hdf5_dataset(file, name, template.array_shape, template.dtype)
                 _set(dataset, template.attrs_of(i))
                 _attach(dataset, template.dims or (), scales)
         return offsets_in_written_hdf5(path, template.names)

@@ -39,8 +39,8 @@ class MatlabWriter(ContiguousWriter):
         """Write a file without pixels and return each array's byte offset. Dimensions are stored in reverse, as in MATLAB."""
         with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
             for name in template.names:
-                dataset = create_hdf5_dataset(file, name, template.array_shape[::-1])
-                dataset.attrs["MATLAB_class"] = np.bytes_("single")
+                dataset = create_hdf5_dataset(file, name, template.array_shape[::-1], template.dtype)
+                dataset.attrs["MATLAB_class"] = np.bytes_("single" if template.item == 4 else "double")
             for entry in template.fields:
                 # MATLAB computes in double, and its arrays have two dimensions at least: vectors are columns.
                 values = entry.values.astype(np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
+from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, offsets_in_written_hdf5
 from vsr.io.writers.template import OutputTemplate
 
@@ -44,7 +44,8 @@ class NetCDFWriter(ContiguousWriter):
                 values, fill = _storable(entry.values), attrs.pop("_FillValue", None)
                 _variable(file, entry.name, entry.dims, attrs, dtype=values.dtype, data=values, fillvalue=fill)
             for i, name in enumerate(template.names):
-                options = {"dtype": FLOAT, "fillvalue": np.float32(np.nan), "dcpl": hdf5_contiguous_properties()}
+                kind = np.dtype(template.dtype)
+                options = {"dtype": kind, "fillvalue": kind.type(np.nan), "dcpl": hdf5_contiguous_properties()}
                 _variable(file, name, template.dims or (), template.attrs_of(i), **options)
         return offsets_in_written_hdf5(path, template.names)
 

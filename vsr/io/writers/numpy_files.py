@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
+from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.template import OutputTemplate
 
 BLOCK = 2**22  # bytes copied at once
@@ -31,7 +31,7 @@ class NpyWriter(ContiguousWriter):
     def create(self, path: Path, template: OutputTemplate) -> list[int]:
         """Write a header for each array, leave room for its pixels behind it, and return the byte offsets of the pixels."""
         shape, fortran = template.array_shape, self.storage_order(template) != template.axes
-        header = {"descr": np.lib.format.dtype_to_descr(FLOAT), "fortran_order": fortran, "shape": shape}
+        header = {"descr": template.dtype, "fortran_order": fortran, "shape": shape}
         offsets: list[int] = []
         with path.open("wb") as file:
             for _ in template.names:

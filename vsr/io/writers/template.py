@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-ITEM = 4  # bytes of a float32
+
+def output_dtype(dtype: np.dtype | str, offset: float) -> str:
+    """Return the type of SR pixels: "<f8" for float64 LR, and for integers with an offset that float32 cannot hold, or "<f4".
+
+    Args:
+        dtype: Type of the LR pixels.
+        offset: Physical value that is 0 in the network's frames; see `vsr.data.file_movies.set_common_offset`.
+    """
+    dtype = np.dtype(dtype)
+    wide = dtype.itemsize > 4 if dtype.kind == "f" else bool(offset)
+    return "<f8" if wide else "<f4"
 
 
 @dataclass(frozen=True)
@@ -33,13 +43,14 @@ class AuxiliaryField:
 
 @dataclass(frozen=True)
 class OutputTemplate:
-    """Description of an SR file without its pixels, which are little-endian float32 in physical units, NaN where missing.
+    """Description of an SR file without its pixels, which are in physical units, little-endian, and NaN where missing.
 
     Attributes:
         format: Key of `vsr.io.formats.FORMATS`.
         names: Paths of the arrays within the file: one array, or one per channel, all of the same shape (.npy needs no name).
         axes: Meaning of each index of an array, e.g. "tyx", "yxt", "nctyx"; for .mat files in MATLAB's order.
         shape: (movies, channels, T, H, W) of the output.
+        dtype: Type of the pixels: "<f4" or "<f8".
         dims: Name of each axis, or None.
         attrs: Attributes of each array: units, long_name ...
         fields: Coordinates and other small arrays that are carried over.
@@ -54,6 +65,7 @@ class OutputTemplate:
     names: tuple[str, ...]
     axes: str
     shape: tuple[int, int, int, int, int]
+    dtype: str = "<f4"
     dims: tuple[str, ...] | None = None
     attrs: tuple[Mapping[str, Any], ...] = ()
     fields: tuple[AuxiliaryField, ...] = ()
@@ -79,9 +91,14 @@ class OutputTemplate:
         return self.shape[0] * self.shape[2]
 
     @property
+    def item(self) -> int:
+        """Return the bytes of a pixel of one channel."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
     def data_bytes(self) -> int:
         """Return the uncompressed size of all pixels, in bytes."""
-        return ITEM * math.prod(self.shape)
+        return self.item * math.prod(self.shape)
 
     @property
     def group_attrs(self) -> dict[str, dict[str, Any]]:
@@ -111,7 +128,7 @@ class OutputTemplate:
 
     def digest(self) -> str:
         """Return a checksum (16 hexadecimal digits) of everything except `history`, `left_out` and `notes`."""
-        parts = [self.format, self.names, self.axes, self.shape, self.dims, self.attrs, self.groups, self.storage]
+        parts = [self.format, self.names, self.axes, self.shape, self.dtype, self.dims, self.attrs, self.groups, self.storage]
         text = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode())
         for entry in self.fields:
             text.update(json.dumps([entry.name, entry.dims, entry.attrs], default=str, sort_keys=True).encode())

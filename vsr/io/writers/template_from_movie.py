@@ -14,17 +14,22 @@ from vsr.io.readers.base import Metadata
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name
 from vsr.io.writers.metadata import FinerGrid, carried_over_metadata, metadata_attributes
-from vsr.io.writers.template import OutputTemplate
+from vsr.io.writers.template import OutputTemplate, output_dtype
 
 
 def template_from_movie(
-    movie: ArrayMovie, scale: int, history: str = "", suffix: str | None = None, origin: float | None = None
+    movie: ArrayMovie,
+    scale: int,
+    history: str = "",
+    suffix: str | None = None,
+    origin: float | None = None,
+    offset: float = 0.0,
 ) -> OutputTemplate:
     """Describe the output file for a movie of an array file: each pixel of each frame becomes scale x scale pixels.
 
     Names, units, the order of axes, other attributes, and coordinates such as time stay. Coordinates of rows and columns are
-    refined (`refine_coordinates`). Values become unpacked float32. The template lists all other differences in `left_out` and
-    `notes`.
+    refined (`refine_coordinates`). Values become unpacked floats (`output_dtype`). All other differences are listed in `left_out`
+    and `notes`.
 
     Args:
         movie: The input.
@@ -32,6 +37,7 @@ def template_from_movie(
         history: A line for the attribute `history`. If it contains the time, two equal runs give different files.
         suffix: Suffix of the output; None for the suffix of the input.
         origin: Position of the first LR pixel in SR pixels; see `vsr.io.writers.coordinates.refine_coordinates`.
+        offset: As in `output_dtype`.
 
     Raises:
         UserError: The input cannot be read, or vsr writes no format with this suffix.
@@ -57,9 +63,11 @@ def template_from_movie(
         named = [DIMENSION_NAMES[letter] for letter in movie.axes]
         dims = tuple(f"{name}_dim" if name in names else name for name in named)
     listing = reader.listing()
-    kinds = {v.name: np.dtype(v.dtype).name for v in listing.variables if v.name in names}
-    others = {printable_name(name): kind for name, kind in kinds.items() if kind != "float32"}
-    notes = [f"{name} is {kind} in {path.name}, float32 in the output" for name, kind in others.items()]
+    kinds = {v.name: np.dtype(v.dtype) for v in listing.variables if v.name in names}
+    dtype = max(output_dtype(kind, offset) for kind in kinds.values())
+    shown = np.dtype(dtype).name
+    others = {printable_name(name): kind.name for name, kind in kinds.items() if kind.name != shown}
+    notes = [f"{name} is {kind} in {path.name}, {shown} in the output" for name, kind in others.items()]
     if converted or reader.superseded:
         lost = " without units, names of dimensions and other attributes" if metadata.attrs and not writer.has_attributes else ""
         notes.append(f"{reader.format} becomes {writer.title}{lost}")
@@ -75,6 +83,7 @@ def template_from_movie(
         names=tuple(valid[: len(names)]),
         axes=letters,
         shape=(n, c, t, y * scale, x * scale),
+        dtype=dtype,
         dims=dims,
         attrs=attrs,
         fields=tuple(replace(entry, name=name) for entry, name in zip(fields, valid[len(names) :], strict=True)),

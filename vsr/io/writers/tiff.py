@@ -1,11 +1,11 @@
-"""Writer of TIFF files with a float32 page per frame."""
+"""Writer of TIFF files with a page of floats per frame."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vsr.io.readers.tiff import SUFFIXES, _library
-from vsr.io.writers.contiguous import FLOAT, ContiguousWriter
+from vsr.io.writers.contiguous import ContiguousWriter
 from vsr.io.writers.template import OutputTemplate
 
 CLASSIC_BYTES = 2**32 - 2**25  # of pixels: larger files are BigTIFF
@@ -32,7 +32,6 @@ class TiffWriter(ContiguousWriter):
         axes = "".join(NAMES[letter] for letter in order)
         large = template.data_bytes > CLASSIC_BYTES
         with _library().TiffWriter(str(path), bigtiff=large, byteorder="<") as file:
-            offset, _ = file.write(
-                shape=shape, dtype=FLOAT, photometric="minisblack", metadata={"axes": axes}, returnoffset=True, contiguous=True
-            )
+            options = {"photometric": "minisblack", "metadata": {"axes": axes}, "returnoffset": True, "contiguous": True}
+            offset, _ = file.write(shape=shape, dtype=template.dtype, **options)
         return [int(offset)]

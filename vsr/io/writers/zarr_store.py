@@ -15,8 +15,8 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store
 from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
-from vsr.io.writers.contiguous import FLOAT, to_contiguous_order
-from vsr.io.writers.template import ITEM, OutputTemplate
+from vsr.io.writers.contiguous import to_contiguous_order
+from vsr.io.writers.template import OutputTemplate
 from vsr.system.files import sync_path
 
 CHUNK = 2**23  # bytes of frames that are compressed together
@@ -81,7 +81,7 @@ class ZarrSink(Sink):
             frame = self.done % length
             end = min(frame - frame % self._chunk["t"] + self._chunk["t"], length)
             part = frames[: end - frame]
-            self._pending.append(np.array(part, np.float32))  # the caller may use its memory again
+            self._pending.append(np.array(part, self._template.dtype))  # the caller may use its memory again
             self.done += len(part)
             frames = frames[len(part) :]
             if frame + len(part) == end:
@@ -96,7 +96,7 @@ class ZarrSink(Sink):
         pieces = [frames] if len(self._arrays) == 1 else [frames[:, i : i + 1] for i in range(len(self._arrays))]
         with writing_errors(self._journal.target, self._journal.done):
             for array, piece in zip(self._arrays, pieces, strict=True):
-                array[part] = to_contiguous_order(piece, self._template.axes)
+                array[part] = to_contiguous_order(piece, self._template.axes, self._template.dtype)
         self._unsynced.append((movie, first, first + len(frames)))
         self._stored += len(frames)
         self._pending = []
@@ -147,8 +147,8 @@ def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
     is cut into bands of rows.
     """
     sizes = template.sizes
-    frame = ITEM * math.prod(sizes.get(letter, 1) for letter in "cyx")
-    single = ITEM * sizes["y"] * sizes["x"]
+    frame = template.item * math.prod(sizes.get(letter, 1) for letter in "cyx")
+    single = template.item * sizes["y"] * sizes["x"]
     chunk = {"n": 1, "c": sizes.get("c", 1) if frame <= CHUNK else 1, "x": sizes["x"]}
     chunk["y"] = math.ceil(sizes["y"] / math.ceil(single / LARGE))
     chunk["t"] = min(sizes["t"], max(1, CHUNK // frame), template.storage.get("frames", sizes["t"]))
@@ -172,7 +172,7 @@ def _create(path: Path, template: OutputTemplate, chunk: Mapping[str, int]) -> N
         options = {"fill_value": np.nan, "chunks": tuple(chunk[letter] for letter in template.axes)}
         if "compressors" in template.storage:
             options["compressors"] = template.storage["compressors"]
-        _array(root, version, name, template.array_shape, FLOAT, template.dims, template.attrs_of(i), **options)
+        _array(root, version, name, template.array_shape, template.dtype, template.dims, template.attrs_of(i), **options)
     if version == 2 or template.storage.get("consolidated", True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # in version 3 only libraries other than this one and xarray do not know it

@@ -215,7 +215,7 @@ def check_same_resumed_run(path: Path, card: dict[str, Any], best: Path | None =
             f"{path}: was saved with {key}={before}, not {now}; type {key}={before} to continue, or resume=never "
             "hydra.run.dir=FOLDER to start another run"
         )
-    if saved["data"] != card["data"]:
+    if {"offset": 0.0, **saved["data"]} != card["data"]:  # older versions knew no offset
         raise UserError(
             f"{path}: the data have changed since (saved with {saved['data'].get('sha256', '')[:12]}, now "
             f"{card['data'].get('sha256', '')[:12]}); type resume=never hydra.run.dir=FOLDER to start another run"
