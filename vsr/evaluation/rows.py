@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsr.evaluation.bootstrap import Interval, Resampling
+from vsr.evaluation.intervals import Interval, SegmentIntervals
 from vsr.evaluation.scored import MethodScores, group_scores_by_split
 from vsr.metrics.definitions import DEFINITIONS
 
@@ -44,12 +44,12 @@ def build_rows(scored: Sequence[MethodScores]) -> list[Row]:
     names = row_score_names(scored)
     rows = []
     for methods in group_scores_by_split(scored).values():
-        draws = Resampling(next(iter(methods.values())).segment_of)
-        rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, draws) for one in methods.values()]
+        over = SegmentIntervals(next(iter(methods.values())).segment_of)
+        rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, over) for one in methods.values()]
     return rows
 
 
-def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores | None], draws: Resampling) -> Row:
+def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores | None], over: SegmentIntervals) -> Row:
     there = _has_scores(one)
     row: Row = {"split": one.split, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
     row["segments"] = len(np.unique(one.segment_of[there]))
@@ -57,7 +57,7 @@ def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores
     for name in names:
         row[name] = _number(one.mean(name))
         column = one.frames.get(name, one.segments.get(name))
-        intervals[name] = None if column is None else draws.mean(column)
+        intervals[name] = None if column is None else over.mean(column)
     for name, other in references.items():
         row[f"gain_{name}"] = row[f"skill_{name}"] = None
         if other is None:
@@ -66,11 +66,11 @@ def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores
         if "psnr" in one.frames.keys() & other.frames.keys():
             psnr = one.frames["psnr"] - other.frames["psnr"]
             row[f"gain_{name}"] = _number(np.nanmean(psnr)) if np.isfinite(psnr).any() else None
-            intervals[f"gain_{name}"] = None if own else draws.mean(psnr)
+            intervals[f"gain_{name}"] = None if own else over.mean(psnr)
         if "mse" in one.frames.keys() & other.frames.keys():
             mse, its = one.frames["mse"], other.frames["mse"]
             row[f"skill_{name}"] = _number(_skill(mse, its))
-            intervals[f"skill_{name}"] = None if own else draws.skill(mse, its)
+            intervals[f"skill_{name}"] = None if own else over.skill(mse, its)
     row["intervals"] = {name: list(found) for name, found in intervals.items() if found is not None and row[name] is not None}
     return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
 

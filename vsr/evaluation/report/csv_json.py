@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vsr.evaluation.bootstrap import LEVEL, MIN_SEGMENTS, RESAMPLES
+from vsr.evaluation.intervals import LEVEL, MIN_SEGMENTS
 from vsr.evaluation.rows import Row, row_score_names
 from vsr.evaluation.scored import MethodScores, group_scores_by_split
 from vsr.metrics.definitions import DEFINITIONS
@@ -55,7 +55,7 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
 
     Returns:
         A dictionary. "protocol" and "rows" are the arguments. "recipes" gives the CSV file, column and formula from which each
-        score, gain, skill and count of a row follows. "intervals" tells how the intervals were drawn. "definitions" defines the
+        score, gain, skill and count of a row follows. "intervals" tells how intervals were computed. "definitions" defines the
         scores. "curves" has the spectra of each method on each split.
     """
     names = row_score_names(scored)
@@ -65,8 +65,8 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
         "recipes": _recipes(rows, names),
         "intervals": {
             "level": LEVEL,
-            "how": f"segments drawn with replacement {RESAMPLES} times, percentiles of the mean over what was drawn; "
-            f"gains and skills pair both methods; none below {MIN_SEGMENTS} segments, too narrow with few",
+            "how": "Student's t over segments, corrected for skewness (Hall 1992); gains and skills pair both methods; none "
+            f"below {MIN_SEGMENTS} segments",
         },
         "definitions": {name: {key: getattr(DEFINITIONS[name], key) for key in DESCRIBED} for name in names},
         "curves": [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from vsr.evaluation.bootstrap import LEVEL
+from vsr.evaluation.intervals import LEVEL
 from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
@@ -22,7 +22,7 @@ _LATEX = {
     "[": "{[}",  # after the end of a row it would be an argument
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
-INTERVALS = f"in brackets: {LEVEL:.0%} interval, segments drawn with replacement"
+INTERVALS = f"in brackets: {LEVEL:.0%} interval over segments"
 
 
 def report_table_text(rows: Sequence[Row]) -> str:
