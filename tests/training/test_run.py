@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,19 @@ def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> No
     single = torch.cat([module(clip[:, :, t : t + 1]) for t in range(4)], dim=2)
     torch.testing.assert_close(together, single)
     assert together.shape == (1, 1, 4, 24, 24)
+
+
+def test_a_network_below_the_linear_filter_is_told_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        rows = train_here(tmp_path / "net", [*QUICK, "recipe.steps=1"])["rows"]
+        found = re.findall(r"linear    (\S+) is below the best linear filter \((.*?)\)", caplog.text)
+        psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
+        network = rows[-1]["method"]
+        expected = [f"{psnr[split, 'linear'] - psnr[split, network]:.2f} dB on {split}" for split in ("test", "unseen")]
+        assert found == [(network, ", ".join(expected))]
+        caplog.clear()
+        train_here(tmp_path / "linear", [*QUICK, "model=linear"])
+    assert "is below the best linear filter" not in caplog.text
 
 
 def test_a_movie_network_says_when_neighbouring_frames_do_not_help(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,7 +106,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json_file(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, neighbours))
+    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, rows, neighbours))
     return results
 
 
@@ -204,7 +204,13 @@ def _summary(cfg: DictConfig, data: SRDataModule, module: SRModule, report: Weig
     return "\n".join(lines)
 
 
-def _closing(cfg: DictConfig, history: list[dict[str, float]], folder: Path, neighbours: dict[str, float]) -> str:
+def _closing(
+    cfg: DictConfig,
+    history: list[dict[str, float]],
+    folder: Path,
+    rows: list[dict[str, Any]],
+    neighbours: dict[str, float],
+) -> str:
     """Describe the scores of the first and the last epoch and the files of the run in lines of text for the log."""
     lines = []
     for row in dict.fromkeys((0, len(history) - 1)):
@@ -221,6 +227,14 @@ def _closing(cfg: DictConfig, history: list[dict[str, float]], folder: Path, nei
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
+    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows if row["psnr"] is not None}
+    splits = [split for split, method in psnr if method == "linear" and (split, cfg.name) in psnr]
+    losses = {split: psnr[split, "linear"] - psnr[split, cfg.name] for split in splits}
+    if lost := ", ".join(f"{loss:.2f} dB on {split}" for split, loss in losses.items() if loss > 0):
+        lines.append(
+            f"linear    {cfg.name} is below the best linear filter ({lost}), which costs nothing to train: train longer "
+            f"(budget=30min), or type model=linear"
+        )
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     curves = f"; tensorboard --logdir {folder}" if "tensorboard" in (cfg.logger or {}) else ""

@@ -26,7 +26,7 @@ COLUMNS = (
     *(Column.of_score(name) for name in DEFINITIONS if name not in _FIRST),
     *COSTS,
 )
-_BRIEF = ("best", "psnr", "ssim", "over bicubic", "parameters", "train_seconds")
+_BRIEF = ("best", "psnr", "ssim", "over bicubic", "over linear", "parameters", "train_seconds")
 
 
 @dataclass(frozen=True)
