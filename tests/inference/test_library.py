@@ -101,6 +101,9 @@ def test_a_class_of_a_notebook_is_refused() -> None:
         ([1, "x,y"], "[1,'x,y']"),
         ((1, 2), "[1,2]"),
         ({"a": None}, "{a:null}"),
+        ("null", "'null'"),
+        (["12", "True", "1e-3"], "['12','True','1e-3']"),
+        ({"a b": "c:d"}, "{'a b':'c:d'}"),
     ],
 )
 def test_values_in_hydras_grammar(value: Any, text: str) -> None:

@@ -159,30 +159,12 @@ def _median(values: Sequence[float]) -> float:
 
 def inspect_argument(key: str, value: Any) -> str:
     """Return the argument key=value with the quotes that the shell and Hydra's grammar need."""
-    full = f"{key}={_hydra_value(value)}"
+    from vsr.config.overrides import override_text  # imports Hydra, which --help does not need
+
+    full = f"{key}={override_text(value)}"
     if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
         return full
     return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
-
-
-def _hydra_value(value: Any) -> str:
-    """Write a text, a number, a list or a mapping in Hydra's grammar."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_hydra(str(key))}:{_hydra_value(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, str):
-        return _hydra(value)
-    return f"[{','.join(map(_hydra_value, value))}]" if isinstance(value, Sequence) else f"{value}"
-
-
-def _hydra(value: str) -> str:
-    """Quote a text for Hydra's grammar, unless it is a plain word that Hydra takes for a text."""
-    if re.fullmatch(r"[A-Za-z_/.][\w./-]*", value, re.ASCII) and not re.fullmatch(
-        r"(null|true|false|inf|nan|[.\d][\d_.eE-]*)", value, re.I
-    ):
-        return value
-    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", value) + "'"
 
 
 def _suggested_command(data: str, choices: dict[str, Any], frames: Frames, found: Statistics) -> str:

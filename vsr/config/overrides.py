@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -112,12 +113,21 @@ def override_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{override_text(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_text, value))}]"
-    if isinstance(value, str) and not value.replace("_", "").isalnum():
-        return "'" + value.replace("'", "\\'") + "'"
-    return str(value)
+        return "{" + ",".join(f"{_override_word(str(key))}:{override_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        return _override_word(value)
+    return f"[{','.join(map(override_text, value))}]" if isinstance(value, Sequence) else str(value)
+
+
+def _override_word(text: str) -> str:
+    """Quote a text for Hydra's grammar, unless it is a plain word that Hydra takes for a text."""
+    if re.fullmatch(r"[A-Za-z_/.][\w./-]*", text, re.ASCII) and not re.fullmatch(
+        r"(null|true|false|inf|nan|[.\d][\d_.eE-]*)", text, re.I
+    ):
+        return text
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
 def value_as_typed(value: Any) -> str:
