@@ -59,6 +59,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
             "15x16 are not divisible by scale=2; type data.crop=true",
         ),
         ("train model=fsrcnn data=climate data.path=*.h5", "no file fits this pattern"),
+        ("evaluate checkpoint=any.ckpt data=climate data.path=a.npy", "the file does not say which index of 6x15x16 is time"),
         ("upscale checkpoint=any.ckpt input=a.npy", "type e.g. axes=tyx"),
         ("upscale checkpoint=any.ckpt input=a.npy axes=tyx output=b.npy", "b.npy: exists; type overwrite=true"),
         ("upscale checkpoint=any.ckpt input=a.npy axes=tyx output=c.xyz", "its ending names no format that is written"),

@@ -10,7 +10,10 @@ from vsr.commands.app import run_hydra_app
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:
-    """Score the networks of a checked config. torch is imported here, after that check."""
+    """Score the networks of a checked config. torch is imported here, after the check of the config and the files."""
+    from vsr.config.input_files import check_data_files
+
+    check_data_files(cfg)
     from vsr.evaluation.evaluate import evaluate
 
     evaluate(cfg, folder)

@@ -15,17 +15,20 @@ ARRAYS = "vsr.data.datamodules.climate.ClimateDataModule"  # the data module tha
 
 
 def check_data_files(cfg: DictConfig) -> None:
-    """Open the array files that a config of training names, and check their axes and sizes without reading values.
+    """Open the array files that a config names, and check their axes and sizes without reading values.
+
+    The scale is only known in training; without it, sizes are not checked.
 
     Raises:
         UserError: If a file cannot be opened, does not say which array or which axes form the movie, or has frames that the
             scale does not divide.
     """
-    data = OmegaConf.to_container(cfg.data, resolve=True)
+    data = None if cfg.data is None else OmegaConf.to_container(cfg.data, resolve=True)
+    scale = OmegaConf.select(cfg, "scale")
     if not isinstance(data, Mapping) or data.get("_target_") != ARRAYS or data.get("path") is None:
         return
     keys: dict[str, Any] = {key: data[key] for key in ("variable", "axes", "select", "missing", "max_bytes") if key in data}
     for movie in open_movies(data["path"], **{"variable": None, "axes": None, **keys}):
-        problem = frame_size_problem(movie.shape[3], movie.shape[4], int(cfg.scale), bool(data.get("crop", False)))
-        if problem is not None:
+        crop = bool(data.get("crop", False))
+        if scale and (problem := frame_size_problem(movie.shape[3], movie.shape[4], int(scale), crop)) is not None:
             raise UserError(f"{movie.name}: {problem}")
