@@ -144,7 +144,7 @@ def test_missing_values_stay_missing_beside_an_offset(tmp_path: Path) -> None:
     values = PRESSURE + waves()
     values[:, 3:6, 4:9] = np.nan
     np.save(tmp_path / "p.npy", values)
-    (movie,) = file_movies(str(tmp_path / "p.npy"), None, "tyx", None, None, 2**40)
+    (movie,) = file_movies(str(tmp_path / "p.npy"), None, "tyx", None, None, None, 2**40)
     offset = set_common_offset([movie])
     frames = movie.read(0, 16).numpy()[0]
     np.testing.assert_array_equal(np.isnan(frames), np.isnan(values))
@@ -159,6 +159,18 @@ def test_stored_integers_with_an_offset_are_upscaled_to_float64(runs: dict[str, 
     with h5py.File(tmp_path / "lr_x2.h5") as file:
         assert file["p"].dtype == np.float64
         assert np.unique(file["p"][...]).size > 1000
+
+
+def test_a_span_of_frames_leaves_out_the_spin_up(tmp_path: Path) -> None:
+    np.save(tmp_path / "h.npy", waves(30).astype(np.float32))
+    run = train_here(tmp_path / "run", [*QUICK, f"data.path={tmp_path}/h.npy", "data.frames=[10,26]"])
+    np.save(tmp_path / "part.npy", waves(30)[10:26].astype(np.float32))
+    other = train_here(tmp_path / "other", [*QUICK, f"data.path={tmp_path}/part.npy"])
+    timeless = [[{key: x for key, x in row.items() if key != "train_seconds"} for row in found["rows"]] for found in (run, other)]
+    assert timeless[0] == timeless[1]
+    assert run["protocol"]["data"]["frames"] == other["protocol"]["data"]["frames"]
+    with pytest.raises(UserError, match="the frames 10 to 39 are asked for, it has 30"):
+        train_here(tmp_path / "long", [*QUICK, f"data.path={tmp_path}/h.npy", "data.frames=[10,40]"])
 
 
 def test_inspect_shows_the_digits_that_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

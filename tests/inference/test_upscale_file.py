@@ -48,6 +48,22 @@ def labelled(path: Path) -> None:
     array.to_dataset().assign_attrs(title="a flow").to_netcdf(path, engine="h5netcdf")
 
 
+def test_some_frames_of_an_array_file_are_upscaled_with_their_times(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    labelled(tmp_path / "a.nc")
+    whole, part, first = (tmp_path / f"{name}.nc" for name in ("whole", "part", "first"))
+    typed = [f"checkpoint={checkpoints['fields']}", f"input={tmp_path}/a.nc", "guard=off"]
+    for output, frames in ((whole, "null"), (part, "[3,7]"), (first, "2")):
+        upscale_here([*typed, f"output={output}", f"frames={frames}"])
+    with xarray.open_dataset(whole) as every, xarray.open_dataset(part) as some, xarray.open_dataset(first) as two:
+        xarray.testing.assert_allclose(some.drop_attrs(), every.isel(time=slice(3, 7)).drop_attrs())
+        xarray.testing.assert_allclose(two.drop_attrs(), every.isel(time=slice(0, 2)).drop_attrs())
+        assert some.time.values.tolist() == [1.5, 2.0, 2.5, 3.0]
+    with pytest.raises(UserError, match=r"the frames 5 to 9 are asked for, it has 9; type frames=\[5,9\]"):
+        upscale_here([*typed, f"output={tmp_path}/b.nc", "frames=[5,10]"])
+    with pytest.raises(UserError, match=r"frames=\[7, 3\]: must be a number of frames, or \[START,STOP\]"):
+        upscale_here([*typed, f"output={tmp_path}/b.nc", "frames=[7,3]"])
+
+
 def test_a_netcdf_file_becomes_a_finer_one(script: Script, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     labelled(tmp_path / "a=b, c.nc")
     done = script("upscale", f"checkpoint={checkpoints['movie']}", "input=a=b, c.nc")

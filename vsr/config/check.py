@@ -81,7 +81,7 @@ SUPPLIED = {
 }
 
 GROUPS = ("model", "data", "degradation", "recipe", "init", "tune", "trainer")
-LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "frames": 1, "consistency_steps": 1}
+LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "consistency_steps": 1}
 LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
 MOST_SEED = 2**32 - 1  # of NumPy's generators
 MOST_WEIGHT = 1e9  # of a term of the loss
@@ -105,6 +105,8 @@ def check_config(cfg: DictConfig) -> None:
     _check_missing(plain.get("missing"))
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
         raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
+    check_frames(plain.get("frames"), "frames")
+    check_frames((plain.get("data") or {}).get("frames"), "data.frames")
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
@@ -317,6 +319,14 @@ def _source_advice(target: str) -> str:
     module, _, name = target.rpartition(".")
     path = find_plugin_source(module)
     return f" ({module} is no Python module)" if path is None else f" (class {name} is not in {path})"
+
+
+def check_frames(frames: Any, key: str) -> None:
+    """Raise UserError unless `frames` is null, a count, or the first frame and the end, as in [100,200]."""
+    span = frames if isinstance(frames, list) else [0, frames]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in span)
+    if frames is not None and not (whole and len(span) == 2 and 0 <= span[0] < span[1]):
+        raise UserError(f"{key}={frames}: must be a number of frames, or [START,STOP]; type {key}=100 or {key}=[100,200]")
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:

@@ -46,7 +46,8 @@ def with_former_targets(config: Any) -> Any:
     """
     data = config.get("data")
     if isinstance(data, dict):
-        config = config | {"data": {key: value for key, value in data.items() if key not in NEW_KEYS or value is not None}}
+        new = (*NEW_KEYS, "frames") if "axes" in data else NEW_KEYS  # data of movies had `frames` before
+        config = config | {"data": {key: value for key, value in data.items() if key not in new or value is not None}}
     return _renamed(config, FORMER, lambda logger: logger["tensorboard"] if logger.keys() == {"tensorboard"} else logger)
 
 

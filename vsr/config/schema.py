@@ -91,7 +91,7 @@ class UpscaleSchema:
     guard: str = "warn"
     tile: int | None = None
     memory: int = 512
-    frames: int | None = None
+    frames: Any = None
     crf: int | None = None
     audio: bool = True
 

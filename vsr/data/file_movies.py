@@ -13,6 +13,7 @@ import torch
 from vsr.errors import UserError
 from vsr.io.readers.joined import JoinedMovie, open_movies, time_runs
 from vsr.io.readers.open import ArrayMovie
+from vsr.io.readers.selection import frame_span
 from vsr.types import Movie
 
 COARSE = 1e-5  # of the range of values: a coarser float32 needs an offset
@@ -91,16 +92,19 @@ def file_movies(
     axes: str | None,
     select: Mapping[Any, Any] | None,
     missing: float | Sequence[float] | None,
+    frames: int | Sequence[int] | None,
     max_bytes: int,
 ) -> list[FileMovie]:
     """Return the movies of array files without reading their frames; a movie ends at a gap in time.
 
-    `open_movies` explains the arguments and errors. A warning names gaps and repeated times.
+    `open_movies` and, for `frames`, `frame_span` explain the arguments and errors. A warning names gaps and repeated times.
     """
     found: list[FileMovie] = []
     for array in open_movies(path, variable=variable, axes=axes, select=select, missing=missing, max_bytes=max_bytes):
         runs, notes = time_runs(array.times(), array.shape[2], str(array.time_attrs.get("units", "")))
         for note in notes:
             log.warning("%s: %s", array.name, note)
-        found += [FileMovie(array, which, *run) for which in range(array.shape[0]) for run in runs]
+        first, end = frame_span(frames, array.shape[2], array.name)
+        kept = [(max(start, first), min(stop, end)) for start, stop in runs if max(start, first) < min(stop, end)]
+        found += [FileMovie(array, which, *run) for which in range(array.shape[0]) for run in kept]
     return found

@@ -13,6 +13,7 @@ from vsr.io.formats import format_of_output, readable_suffixes
 from vsr.io.readers.joined import files_of_movie, natural_order
 from vsr.io.readers.open import ArrayMovie, open_movie, open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.selection import frame_span
 from vsr.io.readers.tiff import SUFFIXES as TIFF
 from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
@@ -117,7 +118,8 @@ def open_input_movie(settings: UpscaleSchema, path: Path) -> ArrayMovie:
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
     chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
     try:
-        return open_movie(path, variable=variable, **chosen)
+        movie = open_movie(path, variable=variable, **chosen)
+        return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
         raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
 

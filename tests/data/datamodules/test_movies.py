@@ -35,6 +35,15 @@ def test_y4m_luma_is_exact_and_upright(tmp_path: Path, size: tuple[int, int]) ->
     np.testing.assert_array_equal(read, luma)
 
 
+def test_a_span_of_frames_of_a_video(tmp_path: Path) -> None:
+    luma = moving_pattern(12)
+    clip = write_y4m(tmp_path / "a.y4m", luma)
+    (movie,) = MovieDataModule(path=str(clip), frames=[4, 9], cuts=False, **COMMON).movies()
+    np.testing.assert_array_equal(movie.read(0, 5)[0].numpy(), luma[4:9])
+    (movie,) = MovieDataModule(path=str(clip), frames=3, cuts=False, **COMMON).movies()
+    np.testing.assert_array_equal(movie.read(0, 3)[0].numpy(), luma[:3])
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt"), [("a.mkv", "ffv1", "gray"), ("a.mkv", "ffv1", "yuv420p"), ("a.avi", "ffv1", "yuv420p")]
 )

@@ -34,7 +34,7 @@ def write(path: Path, times: np.ndarray, values: np.ndarray | None = None, **att
 
 
 def movies(path: str | list[str], **options: Any) -> list[Any]:
-    given = {"variable": None, "axes": None, "select": None, "missing": None, "max_bytes": 2**40}
+    given = {"variable": None, "axes": None, "select": None, "missing": None, "frames": None, "max_bytes": 2**40}
     return file_movies(path, **{**given, **options})
 
 

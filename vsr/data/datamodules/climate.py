@@ -40,6 +40,7 @@ class ClimateDataModule(SRDataModule):
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
             of four or more movies, otherwise "time".
+        frames: Frames of each movie to use: the first N, or [START,STOP], which leaves out a spin-up; None for all.
         max_bytes: Largest size in bytes, as float32, that a file may declare.
         geostrophic: True if the file's field is the height of a fluid on a rotating plane, so that its vorticity is scored too.
         family: "tide" (hydraulic jumps in a tidal flow over hills), "bores" (collapsing columns of water), "turbulence"
@@ -70,6 +71,7 @@ class ClimateDataModule(SRDataModule):
         bounds: tuple[float, float] | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
+        frames: int | list[int] | None = None,
         max_bytes: int = 2**40,
         geostrophic: bool = False,
         family: Literal["tide", "bores", "turbulence", "strong_tide", "thin_bores"] = "tide",
@@ -93,7 +95,7 @@ class ClimateDataModule(SRDataModule):
             rule, self.symmetries = self.flows.flow.split, self.flows.flow.symmetries
             self.split = Split(by=rule, learn=learned, test=tested, val=val, gap=gap)
             return
-        self.read = file_movies(path, variable, axes, select, missing, max_bytes)
+        self.read = file_movies(path, variable, axes, select, missing, frames, max_bytes)
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
         self.symmetries = tuple(symmetries or ())
         self.geostrophic = geostrophic

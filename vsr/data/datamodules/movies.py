@@ -28,8 +28,8 @@ class MovieDataModule(SRDataModule):
     Args:
         path: Video (y4m, mp4, mkv, avi, mov, webm), folder of videos, folder of numbered frames, or folder of such folders;
             None for ten clips of a synthetic camera over the photographs of scikit-image.
-        frames: Number of frames from the start of each clip. None for all frames (of the camera: 20), which also checks that a
-            file is complete.
+        frames: Frames of each clip to use: the first N, or [START,STOP]. None for all frames (of the camera: 20), which also
+            checks that a file is complete.
         size: Side in pixels of a square from the middle of each frame; None for whole frames (of the camera: 96).
         by: "time" cuts each clip into train, val and test, "clip" gives whole clips (or scenes) to each part. None is "clip"
             for four or more clips, otherwise "time".
@@ -51,7 +51,7 @@ class MovieDataModule(SRDataModule):
         self,
         *,
         path: str | None = None,
-        frames: int | None = None,
+        frames: int | list[int] | None = None,
         size: int | None = None,
         by: Literal["time", "clip"] | None = None,
         learn: float = 0.7,
@@ -62,7 +62,9 @@ class MovieDataModule(SRDataModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.limit, self.size, self.cuts = frames, size, cuts
+        self.first: int = frames[0] if isinstance(frames, list) else 0
+        self.limit: int | None = frames[1] if isinstance(frames, list) else frames
+        self.size, self.cuts = size, cuts
         if path is None:
             self.clips: list[Path] = list_offline_photographs()[:CAMERA_CLIPS]
             self.name = "camera"
@@ -84,6 +86,7 @@ class MovieDataModule(SRDataModule):
                 found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
                 continue
             luma = torch.from_numpy(read_video_luma(clip, self.limit) if clip.is_file() else read_movie_frames(clip, self.limit))
+            luma = luma[self.first :]
             luma = luma if self.size is None else _centre_crop(luma, self.size, clip)
             edges = find_movie_scene_cuts(luma) if self.cuts else []
             if len(luma) < 2 or not edges:

@@ -5,6 +5,7 @@ The content of a file decides its format, not its name. Axes are never guessed: 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -56,7 +57,10 @@ class ArrayMovie:
         time_attrs: Attributes of the coordinate of time.
         meta: Format, variable, axes, units, dims and attrs of the file; plain values only.
         reader: Reader of the file.
+        first: Number in the file of the first frame.
     """
+
+    first = 0
 
     def __init__(
         self,
@@ -126,13 +130,21 @@ class ArrayMovie:
             values[:, first - start : last - start] = self._block(movie, first, last, offset, dtype)
         return values
 
+    def part(self, start: int, stop: int) -> ArrayMovie:
+        """Return a movie of the frames start..stop-1 alone."""
+        found = copy.copy(self)
+        found.first = self.first + start
+        found.shape = (*self.shape[:2], stop - start, *self.shape[3:])
+        return found
+
     def times(self) -> np.ndarray | None:
         """Return the time of each frame as the file has it, with the units in `time_attrs`, or None without times."""
-        return self.reader.coordinate(self._names[0], self.letters.index("t"))
+        times = self.reader.coordinate(self._names[0], self.letters.index("t"))
+        return None if times is None else times[self.first : self.first + self.shape[2]]
 
     def _block(self, movie: int, start: int, stop: int, offset: float, dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]
-        wanted = {"n": slice(at, at + 1), "t": slice(start, stop)}
+        wanted = {"n": slice(at, at + 1), "t": slice(self.first + start, self.first + stop)}
         single = {i: slice(p, p + 1) for i, p in self.positions.items() if isinstance(p, int)}
         part = tuple(single.get(i, wanted.get(letter, slice(None))) for i, letter in enumerate(self.letters))
         channels = []

@@ -122,3 +122,23 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return printable_name(value) if isinstance(value, str) else f"{float(value):.10g}"
+
+
+def frame_span(frames: int | Sequence[int] | None, length: int, where: str) -> tuple[int, int]:
+    """Return the first frame and the end (start, stop) of the frames to use.
+
+    Args:
+        frames: Number of frames from the first on, (start, stop), or None for all.
+        length: Number of frames of the movie.
+        where: Beginning of an error message.
+
+    Raises:
+        UserError: If the movie has not so many frames.
+    """
+    if frames is None:
+        return 0, length
+    start, stop = (0, frames) if isinstance(frames, int) else frames
+    if stop > length:
+        advice = f"type frames=[{min(start, length - 1)},{length}]"
+        raise UserError(f"{where}: the frames {start} to {stop - 1} are asked for, it has {length}; {advice}")
+    return start, stop

@@ -14,7 +14,7 @@ from vsr.io.readers.base import Metadata
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name
 from vsr.io.writers.metadata import FinerGrid, carried_over_metadata, metadata_attributes
-from vsr.io.writers.template import OutputTemplate, output_dtype
+from vsr.io.writers.template import AuxiliaryField, OutputTemplate, output_dtype
 
 
 def template_from_movie(
@@ -53,6 +53,8 @@ def template_from_movie(
     grid = FinerGrid(scale, origin)
     every = carried_over_metadata(reader, metadata, movie.letters, grid, converted, movie.positions)
     fields = [entry for entry in every if entry.values.dtype.kind in writer.field_kinds]
+    if metadata.dims:
+        fields = [_frames_of(entry, metadata.dims[movie.letters.index("t")], movie) for entry in fields]
     attrs = metadata_attributes(metadata, fields, grid)
     groups = {group: grid.attributes(found) for group, found in metadata.groups.items()}
     dims = metadata.dims and tuple(dim for dim, letter in zip(metadata.dims, movie.letters, strict=True) if letter)
@@ -93,6 +95,14 @@ def template_from_movie(
         left_out=tuple(name for name in (*(v.name for v in listing.variables), *listing.refused) if name not in kept),
         notes=tuple(notes),
     )
+
+
+def _frames_of(entry: AuxiliaryField, time: str, movie: ArrayMovie) -> AuxiliaryField:
+    """Return a field of the file with the frames of the movie alone, if it has the dimension `time`."""
+    if time not in entry.dims:
+        return entry
+    span = range(movie.first, movie.first + movie.shape[2])
+    return replace(entry, values=entry.values.take(span, axis=entry.dims.index(time)))
 
 
 def _portable(metadata: Metadata) -> Metadata:
