@@ -15,6 +15,7 @@ from hypothesis import settings
 from tests.fakes import moving_pattern, write_y4m
 from tests.processes import STARTED, end_processes
 from tests.warm import Warm
+from vsr.config import plugins
 from vsr.io.readers.isolated import parent as isolated
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes hand that on to those that they start; the tests of
@@ -70,6 +71,13 @@ def no_process_is_left() -> Iterator[None]:
     before = list(STARTED)
     yield
     end_processes(before)
+
+
+@pytest.fixture(autouse=True)
+def no_plugin_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close the plugins that a test opens in this process."""
+    for name, none in {"_opened": {}, "_typed": [], "_config_folders": {}}.items():
+        monkeypatch.setattr(plugins, name, none)
 
 
 @pytest.fixture
