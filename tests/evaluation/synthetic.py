@@ -36,8 +36,14 @@ def scored(split: str, *, methods: tuple[str, ...], segments: list[int], seed: i
         whole = {name: rng.uniform(0.2, 1.2, count) for name, one in DEFINITIONS.items() if one.per == "segment"}
         whole["flicker"][0] = np.nan
         curves = {
-            "spectrum": {"wavenumber": k, "hr": 1 / (0.01 + k**2), "sr": 1 / (0.02 + k**2), "coherence": 1 - k**2 * 2},
-            "temporal_spectrum": {"frequency": f, "hr": 1 / (0.1 + f), "sr": 1 / (0.2 + f)},
+            "spectrum": {
+                "wavenumber": k,
+                "hr": 1 / (0.01 + k**2),
+                "sr": 1 / (0.02 + k**2),
+                "floor": 1e-14 + 0 * k,
+                "coherence": 1 - k**2 * 2,
+            },
+            "temporal_spectrum": {"frequency": f, "hr": 1 / (0.1 + f), "sr": 1 / (0.2 + f), "floor": 1e-14 + 0 * f},
         }
         found.append(
             MethodScores(

@@ -165,6 +165,22 @@ def test_rounding_is_no_difference_where_a_smooth_truth_has_no_power() -> None:
     assert found["resolution"] == 2
 
 
+@pytest.mark.parametrize("noise", [1e-6, 1e-3])
+def test_noise_of_a_network_does_not_count_where_the_truth_has_no_power(noise: float) -> None:
+    y, x = np.mgrid[:64, :64] * 2 * np.pi / 64
+    waves = 0.5 + 0.1 * np.sin(y) * np.cos(2 * x) + 0.1 * np.cos(9 * x)
+    hr = torch.from_numpy(waves).float().expand(1, 1, 2, 64, 64)
+    sr = hr + noise * torch.from_numpy(np.random.default_rng(0).standard_normal(waves.shape)).float()
+    found = scored(sr, hr, data(periodic=True))
+    assert found.segments()["lsd"] < 0.1  # over the rings 2 and 9; the others would count 10 log10(1e-6 / 1.4e-14) = 79 dB
+    assert found.segments()["resolution"] == 2
+    assert np.isnan(found.segments()["lsd_high"])  # the truth has nothing from the LR Nyquist wavenumber on
+    curve = found.curves()["spectrum"]
+    lost = scored(torch.from_numpy(waves - 0.1 * np.cos(9 * x)).float().expand_as(hr), hr, data(periodic=True)).segments()
+    assert 64 / 9 <= lost["resolution"] < 64 / 8
+    np.testing.assert_allclose(curve["floor"], FLOOR * (HIGH - LOW) ** 2)
+
+
 def test_white_noise_has_its_variance_at_every_wavenumber() -> None:
     hr = movie(12, (64, 80), frames=20, sigma=0.0)
     for periodic in (True, False):

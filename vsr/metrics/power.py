@@ -1,7 +1,7 @@
 """Power spectra of prediction and truth per segment: common base of the spectra in space and in time.
 
 Power is a density: white noise of variance v has the power v at every wavenumber. Both spectra stand on a floor of MSE_FLOOR,
-so that no score depends on the rounding of float32 if the truth of a smooth field has no power.
+the rounding of float32. Where the truth has less power than that, as a smooth field at short waves, nothing is scored.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class PowerMetric(TableMetric):
         If frames differ in size, or segments in length, the wavenumbers (or frequencies) of the smallest are used.
 
         Returns:
-            Columns "position" (cycles per pixel or per frame), "sr" and "hr" (power in physical units) and "coherence"; None if
-            no segment has a spectrum.
+            Columns "position" (cycles per pixel or per frame), "sr" and "hr" (power in physical units), "floor" (that of
+            rounding) and "coherence"; None if no segment has a spectrum.
         """
         known = [power for power in self._segments() if power is not None and len(power)]
         if not known:
@@ -89,6 +89,7 @@ class PowerMetric(TableMetric):
             "position": sums[:, POSITION],
             "sr": sums[:, SR] * density,
             "hr": sums[:, HR] * density,
+            "floor": torch.full_like(density, MSE_FLOOR * self.range**2),
             "coherence": SpectrumPair(sums).coherence,
         }
 
@@ -114,10 +115,15 @@ class SpectrumPair:
         floor = MSE_FLOOR * sums[:, MODES]
         self.position, self.lr_nyquist = sums[:, POSITION], lr_nyquist
         self.sr, self.hr, self.cross = (sums[:, column] + floor for column in (SR, HR, CROSS))
+        self.measured = sums[:, HR] > floor  # the rest of the truth is rounding
 
     def log_distance(self, lowest: float = 0.0) -> float:
-        """Return the RMS of 10 log10 (predicted / true power) in dB over all wavenumbers >= `lowest`; NaN if there are none."""
-        high = self.position >= lowest - ROUNDING
+        """Return the RMS of 10 log10 (predicted / true power) in dB, over the wavenumbers where the truth has power.
+
+        Args:
+            lowest: The smallest wavenumber that counts. Without any, the result is NaN.
+        """
+        high = self.measured & (self.position >= lowest - ROUNDING)
         return float((10 * torch.log10(self.sr[high] / self.hr[high])).square().mean().sqrt())
 
     @cached_property
@@ -126,10 +132,13 @@ class SpectrumPair:
         return self.cross / (self.sr * self.hr).sqrt()
 
     def resolution(self) -> float:
-        """Return the wavelength in pixels down to which prediction and truth are coherent; NaN for values that are not finite."""
+        """Return the wavelength in pixels down to which prediction and truth are coherent, where the truth has power.
+
+        It is NaN for values that are not finite.
+        """
         if self.coherence.isnan().any():
             return float("nan")
-        below = (self.coherence < RESOLVED).nonzero().flatten().tolist()
+        below = ((self.coherence < RESOLVED) & self.measured).nonzero().flatten().tolist()
         if not below:
             return FINEST
         at = below[0]

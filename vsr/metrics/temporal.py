@@ -96,7 +96,11 @@ class TemporalSpectrum(PowerMetric):
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Return the mean "temporal_spectrum" of all segments: frequency (cycles per frame), sr and hr (physical power)."""
         mean = self.mean_power()
-        return {} if mean is None else {"temporal_spectrum": {"frequency": mean["position"], "sr": mean["sr"], "hr": mean["hr"]}}
+        return (
+            {}
+            if mean is None
+            else {"temporal_spectrum": {"frequency": mean["position"], **{key: mean[key] for key in ("sr", "hr", "floor")}}}
+        )
 
     def reset(self) -> None:
         super().reset()

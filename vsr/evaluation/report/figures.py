@@ -160,6 +160,9 @@ def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: st
 
     truth = next(iter(curves.values()))
     axis.plot(visible(truth[along]), visible(truth["hr"]), color="black", linewidth=2.2, label="HR")
+    low = np.asarray(truth["hr"])[np.asarray(truth["hr"]) > 0].min(initial=np.inf)
+    if low < truth["floor"][0]:
+        axis.axhspan(low, truth["floor"][0], color="0.92", zorder=0, label="rounding")
     for name, curve in curves.items():
         axis.plot(visible(curve[along]), visible(curve["sr"]), label=style_label(name), **styles[name])
     axis.set(xscale="log", yscale="log")
