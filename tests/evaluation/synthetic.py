@@ -40,10 +40,10 @@ def scored(split: str, *, methods: tuple[str, ...], segments: list[int], seed: i
                 "wavenumber": k,
                 "hr": 1 / (0.01 + k**2),
                 "sr": 1 / (0.02 + k**2),
-                "floor": 1e-14 + 0 * k,
+                "floor": np.full_like(k, 1e-14),
                 "coherence": 1 - k**2 * 2,
             },
-            "temporal_spectrum": {"frequency": f, "hr": 1 / (0.1 + f), "sr": 1 / (0.2 + f), "floor": 1e-14 + 0 * f},
+            "temporal_spectrum": {"frequency": f, "hr": 1 / (0.1 + f), "sr": 1 / (0.2 + f), "floor": np.full_like(f, 1e-14)},
         }
         found.append(
             MethodScores(

@@ -85,7 +85,7 @@ class SpectrumScores(PowerMetric):
                 self.append_segment(power, whole)
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Return the mean "spectrum" of all segments: wavenumber (cycles per HR pixel), physical power and its floor, coherence."""
+        """Return the mean "spectrum" of all segments: wavenumber (cycles per HR pixel), physical powers, floor, coherence."""
         mean = self.mean_power()
         return {} if mean is None else {"spectrum": {"wavenumber": mean.pop("position"), **mean}}
 
