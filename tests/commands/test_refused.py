@@ -67,7 +67,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 def test_a_refused_command_leaves_a_run_as_it_was(name: str, warm: Warm, runs: Path) -> None:
     run, script, arguments, said = REFUSED[name]
     before = state(runs / run)

@@ -115,7 +115,7 @@ def assert_same_scores(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 def test_two_processes_train_and_score_as_one_does(case: str, folder: Path) -> None:
     alone = train_here(folder / f"one-{case}", overrides(case, folder))
     together = json.loads((folder / f"two-{case}" / "results.json").read_text())

@@ -33,7 +33,7 @@ INTERIM = {"two_stage": PACKED, "joint": PACKED, "movie_then_frame": ["3D networ
 
 
 @pytest.mark.parametrize(("model", "scale"), at_scales(choices("model")))
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(5)
 def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale: int, tmp_path: Path) -> None:
     patch = [f"recipe.patch={24 // scale // 2}"]
     results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])

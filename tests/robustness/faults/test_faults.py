@@ -83,7 +83,7 @@ def marked(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in ROWS])
-@pytest.mark.sampled(14)
+@pytest.mark.sampled(8)
 def test_fault(name: str, bench: Bench) -> None:
     row = ROWS[name]
     command = row.make(bench)

@@ -141,7 +141,7 @@ def test_damaged_commands(player: Player, tmp_path: Path, script: str, examples:
     fair(ends, examples, 0.08)
 
 
-@few_or_many(10 * SHORT, WHOLE)
+@few_or_many(5 * SHORT, WHOLE)
 @pytest.mark.parametrize("script", PLAIN)
 @pytest.mark.sampled(1)
 def test_damaged_configs(player: Player, tmp_path: Path, script: str, examples: int) -> None:
