@@ -785,9 +785,9 @@ def test_zarr_codecs_that_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     edited(path, dtype="|O", fill_value="", compressor=pickled, filters=[{"id": "vlen-utf8"}])
     refused(path, "h is object", "h")
     assert not mark.exists()
-    with pytest.raises(TypeError):  # the attack works where nobody looks
+    with pytest.raises((TypeError, ValueError)) as caught:  # the attack works where nobody looks, not even zarr
         zarr.open_array(path, path="h", mode="r")[:]
-    assert mark.exists()
+    assert mark.exists() or "unpickling" in str(caught.value)
     nested = {"name": "sharding_indexed", "configuration": {"codecs": [{"name": "numcodecs.pickle"}]}}
     refused(edited(write_zarr(tmp_path / "v3.zarr", 3), codecs=[nested]), "is encoded by 'numcodecs.pickle'", "h")
 

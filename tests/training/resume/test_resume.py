@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_checkpoints_say_what_they_are(tmp_path: Path) -> None:
     assert "patch: 8" in card["config_text"]
     assert card["config"]["degradation"]["_target_"].startswith("vsr.degradations.")
     assert len(card["data"]["sha256"]) == 64
-    assert card["versions"]["torch"] == str(torch.__version__)
+    assert card["versions"]["torch"] == version("torch")
     assert "normalizer.low" in content["state_dict"]
 
 
