@@ -1,4 +1,4 @@
-"""Parser of MATLAB 5 files: headers of the variables, real numbers, and entries of cell arrays.
+"""Parser of MATLAB 5 files: headers of the variables and of the fields of structs, real numbers, and entries of cell arrays.
 
 SciPy is not used: its reader crashes the process on one damaged file in a few hundred. Each declared size is compared with the
 size of the file before a value is read, and no code in a file is run. Source: MathWorks, "MAT-file format", version 5.
@@ -29,6 +29,7 @@ TAG_BYTES = 8
 COMPLEX, LOGICAL = 0x0800, 0x0200
 HEADER_BYTES = 2**16  # within these the values of a matrix must begin
 BLOCK_BYTES = 1 << 20  # unpacked at once
+MAX_FIELDS = 2**12  # of one struct
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,26 @@ def list_matlab5_matrices(path: Path) -> Iterator[Matrix]:
             file.seek(offset + length)
 
 
+def list_matlab5_fields(path: Path, parent: Matrix) -> Iterator[Matrix]:
+    """Yield the header of every field of a single struct, named "s.u", without reading its values.
+
+    A field that is a single struct itself is followed by its own fields, "s.flow.u".
+
+    Raises:
+        DAMAGE: (ValueError, struct.error or zlib.error.) The file is damaged or cut short.
+    """
+    with path.open("rb") as file:
+        yield from _fields(_Unpacked(file, parent), parent, parent.start)
+
+
 def read_matlab5_numbers(path: Path, matrix: Matrix) -> np.ndarray:
     """Read the values of a matrix of real numbers, in the type and the index order of the file.
 
     Raises:
         DAMAGE: (ValueError, struct.error or zlib.error.) The file is damaged or cut short, or the matrix holds no real numbers.
     """
-    return _numbers(_content(path, matrix), matrix)
+    values = _numbers(_content(path, matrix), matrix)
+    return values if 2 * values.nbytes > matrix.size else values.copy()  # one field must not keep a whole struct in memory
 
 
 def read_matlab5_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray]:
@@ -113,6 +127,66 @@ def read_matlab5_entries(path: Path, matrix: Matrix) -> list[Matrix | np.ndarray
         entries.append(_entry(content[start : start + length], matrix.order))
         at = _aligned(start + length)
     return entries
+
+
+class _Unpacked:
+    """Unpacked bytes of a matrix, without its tag. They are read forwards: what precedes the last position is forgotten."""
+
+    def __init__(self, file: IO[bytes], matrix: Matrix) -> None:
+        self._file, self._offset = file, matrix.offset
+        self._unpacker = zlib.decompressobj() if matrix.compressed else None
+        self._bytes, self._start = bytearray(), -TAG_BYTES
+        file.seek(matrix.offset)
+
+    def take(self, at: int, count: int) -> bytes:
+        """Return `count` bytes from position `at` on, or fewer at the end."""
+        if self._unpacker is None:
+            self._file.seek(self._offset + at)
+            return self._file.read(count)
+        while self._start + len(self._bytes) < at + count and not self._unpacker.eof:
+            packed = self._unpacker.unconsumed_tail or self._file.read(BLOCK_BYTES)
+            if not packed:
+                break
+            gone = min(at - self._start, len(self._bytes))
+            del self._bytes[:gone]
+            self._start += gone
+            self._bytes += self._unpacker.decompress(packed, BLOCK_BYTES)
+        return bytes(self._bytes[at - self._start : at - self._start + count])
+
+
+def _fields(content: _Unpacked, parent: Matrix, at: int) -> Iterator[Matrix]:
+    """Yield the fields of a single struct, whose own part of the unpacked bytes begins at `at` with the names of the fields."""
+    kind, length, start = _parse_tag(content.take(at, TAG_BYTES), 0, parent.order)
+    if (kind, length) != (INT32, 4):
+        raise ValueError("a struct without a length of names")
+    width = struct.unpack(parent.order + "i", content.take(at + start, 4))[0]
+    at = _aligned(at + start + length)
+    kind, length, start = _parse_tag(content.take(at, TAG_BYTES), 0, parent.order)
+    if kind != INT8 or width < 1 or not 0 <= length <= MAX_FIELDS * width <= MAX_FIELDS * 64:
+        raise ValueError(f"a struct whose names of fields are {length} bytes of type {kind}")
+    names = content.take(at + start, length)
+    at = _aligned(at + start + length)
+    for i in range(0, length, width):
+        name = f"{parent.name}.{names[i : i + width].split(bytes(1))[0].decode('latin-1')}"
+        kind, size, start = _parse_tag(content.take(at, TAG_BYTES), 0, parent.order)
+        start += at
+        if kind != MATRIX or start + size > parent.size:
+            raise ValueError(f"a field of a struct of type {kind} and {size} bytes")
+        at = _aligned(start + size)
+        if not size:  # how MATLAB stores an empty field
+            yield Matrix(name, (0, 0), "float64", 0)
+            continue
+        header = _parse_header(content.take(start, min(size, HEADER_BYTES)), size, parent.order)
+        field = replace(parent, name=name, shape=header.shape, kind=header.kind, problem=header.problem, dtype=header.dtype)
+        first = start + header.start
+        if parent.compressed or not header.dtype:
+            yield replace(field, start=first)
+        else:
+            yield replace(
+                field, start=0, offset=parent.offset + first, size=np.dtype(header.dtype).itemsize * math.prod(header.shape)
+            )
+        if header.kind == "struct" and math.prod(header.shape) == 1:
+            yield from _fields(content, replace(field, size=start + size), first)
 
 
 def _entry(content: memoryview, order: str) -> Matrix | np.ndarray:

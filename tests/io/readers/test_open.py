@@ -457,7 +457,7 @@ def test_matlab_contents_that_are_no_movie(tmp_path: Path) -> None:
         "z": field() * 1j,
         "flag": field() > 3,
         "text": "word",
-        "fields": {"h": field()},
+        "fields": np.array([(field(),), (field(),)], [("h", object)]),
         "cells": cell,
         "sparse": scipy.sparse.eye(5).tocsc(),
         "nothing": np.zeros((0, 0)),
@@ -466,8 +466,8 @@ def test_matlab_contents_that_are_no_movie(tmp_path: Path) -> None:
         "z": "is complex",
         "flag": "is boolean",
         "text": "is a string",
-        "fields": "is a struct",
-        "cells": "is a cell",
+        "fields": r"is .*an array of structs; store a field of one element .*, e.g. h = fields\(1\).FIELD",
+        "cells": r"is a cell array, .* e.g. h = cells\{1\}",
         "sparse": "is a sparse",
         "nothing": "is empty",
     }
@@ -487,7 +487,7 @@ def test_matlab_73_contents_that_are_no_movie(tmp_path: Path) -> None:
         for name, kind in (("text", "char"), ("cells", "cell")):
             file.create_dataset(name, data=np.ones((2, 2, 2), np.uint16)).attrs["MATLAB_class"] = np.bytes_(kind)
         file.create_group("fields").attrs["MATLAB_class"] = np.bytes_("struct")
-        file["fields/h"] = field()
+        file["fields/h"] = np.full((2, 1), file["text"].ref, h5py.ref_dtype)
         file.create_group("sparse").attrs["MATLAB_sparse"] = np.uint64(5)
         file["z"] = field().astype(np.complex64)
         file["#refs#/a"] = field()
@@ -497,12 +497,76 @@ def test_matlab_73_contents_that_are_no_movie(tmp_path: Path) -> None:
         "flag": "is boolean",
         "text": "is a char array",
         "cells": "is a cell array",
-        "fields": "is a struct",
+        "fields": r"is .*an array of structs; store a field of one element .*, e.g. h = fields\(1\).FIELD",
         "sparse": "is a sparse",
         "z": "is (complex|struct)",
         "nothing": "is empty",
     }.items():
         refused(path, f"a.mat: {name} {word}", variable=name)
+
+
+def write_struct(path: Path, version: str) -> Path:
+    """A struct `s` with the fields note, dt, u (yxt) and flow, a struct with the field v; and a variable w."""
+    if version != "7.3":
+        s = {"note": "a word", "dt": 0.5, "u": YXT, "flow": {"v": YXT + 1, "cells": np.array([[1.0, "a"]], object)}}
+        savemat(path, {"w": np.ones((2, 3)), "s": s}, do_compression=version == "7")
+        return path
+    write_matlab73(path, "w", np.ones((2, 3)))
+    with h5py.File(path, "r+") as file:
+        file["#refs#/a"] = field()
+        for name, values, kind in (
+            ("s/note", np.array([[97]], np.uint16), "char"),
+            ("s/dt", np.array([[0.5]]), "double"),
+            ("s/u", YXT.T, "single"),
+            ("s/flow/v", YXT.T + 1, "single"),
+            ("s/flow/cells", np.full((2, 1), file["#refs#/a"].ref, h5py.ref_dtype), "cell"),
+        ):
+            file.create_dataset(name, data=values).attrs["MATLAB_class"] = np.bytes_(kind)
+        file["s"].attrs["MATLAB_class"] = file["s/flow"].attrs["MATLAB_class"] = np.bytes_("struct")
+    return path
+
+
+@pytest.mark.parametrize("version", ["5", "7", "7.3"])
+def test_fields_of_a_struct_are_variables(version: str, tmp_path: Path) -> None:
+    path = write_struct(tmp_path / "a.mat", version)
+    listing = open_listing(path)
+    found = {v.name: v.shape for v in listing.variables}
+    assert found == {"w": (2, 3), "s.dt": (1, 1), "s.u": (Y, X, T), "s.flow.v": (Y, X, T)}
+    assert listing.refused.keys() == {"s.note", "s.flow.cells"}
+    assert "s.flow.cells{1}" in listing.refused["s.flow.cells"]
+    for name, expected in (("s.u", field()), ("s/u", field()), ("s.flow.v", field() + 1), ("s/flow/v", field() + 1)):
+        movie = open_movie(path, variable=name, axes="yxt")
+        assert movie.meta["variable"] == name.replace("/", ".")
+        np.testing.assert_array_equal(movie.read(0, 1, 3)[0], expected[1:3])
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(movie)).read(0, 0, T)[0], expected)
+    refused(path, r"several arrays can be the movie: s.u \(5x6x7 float32\), s.flow.v")
+    refused(path, "s holds arrays and is none itself; type data.variable=s.u, or data.variable=s.flow.v", "s", "yxt")
+    refused(path, "s.flow holds arrays .* type data.variable=s.flow.v", "s/flow", "yxt")
+    refused(path, "s.note is a (string|char)", "s.note", "yxt")
+    refused(path, "s.flow.cells is a cell array", "s/flow/cells", "yxt")
+
+
+def test_structs_in_any_file_of_version_5(tmp_path: Path) -> None:
+    """Fields far behind each other, single fields, empty ones, long names, names alike, and a struct without fields."""
+    rng = np.random.default_rng(0)
+    noise, long = rng.random((400, 900)), "n" * 31
+    contents = {"a": {"far": noise, "h": YXT, long: np.zeros((0, 3)), "b": {"far": noise[:9]}}, "b": {"h": YXT * 2}, "c": {}}
+    for compressed in (False, True):
+        path = tmp_path / f"{compressed}.mat"
+        savemat(path, contents, do_compression=compressed)
+        listing = open_listing(path)
+        assert [v.name for v in listing.variables] == ["a.far", "a.h", "a.b.far", "b.h"]
+        assert listing.refused[f"a.{long}"].startswith("is empty")
+        assert listing.refused["c"].startswith("is a struct without fields")
+        reader = open_movie(path, variable="b.h", axes="yxt").reader
+        np.testing.assert_array_equal(reader.read("b.h", (slice(0, 2),)), 2 * YXT[:2])
+        np.testing.assert_array_equal(reader.read("a.h", (slice(1, 2),)), YXT[1:2])
+        np.testing.assert_array_equal(reader.read("a.b.far", ()), noise[:9])
+        np.testing.assert_array_equal(reader.read("a.far", ()), noise)
+        raw = path.read_bytes()
+        for cut in (200, 400, len(raw) // 2, len(raw) - 40):
+            (tmp_path / "cut.mat").write_bytes(raw[:cut])
+            refused(tmp_path / "cut.mat", "cannot be read", "b.h", "yxt")
 
 
 def test_hdf5_contents_that_are_no_movie(tmp_path: Path) -> None:

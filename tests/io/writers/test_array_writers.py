@@ -201,6 +201,21 @@ def test_names_that_matlab_does_not_take(tmp_path: Path) -> None:
     assert [entry.name for entry in template.fields] == ["x2_h2"]
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_fields_of_a_struct_are_flattened(compressed: bool, tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"s": {"u": stored("yxt"), "dt": 0.25, "v": stored("yxt", 1)}}, do_compression=compressed)
+    template = convert(tmp_path / "a.mat", tmp_path / "b.mat", "s.u", "yxt")
+    assert template.names == ("s_u",)
+    assert template.notes[-1] == "names that MATLAB 7.3 takes: s.u is s_u, s.dt is s_dt"
+    assert template.left_out == ("s.v",)
+    with h5py.File(tmp_path / "b.mat") as file:
+        assert (file["s_dt"][0, 0], file["s_u"].shape) == (0.25, (7, 10, 8))
+    for ending in (".nc", ".h5", ".npz"):
+        template = convert(tmp_path / "a.mat", tmp_path / f"b{ending}", ["s.u", "s.v"], "yxt")
+        assert template.names == ("s.u", "s.v")
+        assert plain_array(tmp_path / f"b{ending}", replace(template, names=("s.dt",))) == 0.25
+
+
 def test_frames_lie_together_where_the_format_allows(tmp_path: Path) -> None:
     for ending in (".npy", ".npz"):
         convert(write_input(tmp_path / f"a{ending}", stored("yxt")), tmp_path / f"b{ending}", axes="yxt")

@@ -121,8 +121,11 @@ def _(bench: Bench) -> list[str]:
 fault("06-cell-array", "a.mat: no numeric array of 3 or more dimensions (H is a cell array")(
     lambda bench: field(mat(bench, H=np.array([[flow(), 1]], dtype=object)))
 )
-fault("06-struct", "H is a struct, not an array; store its field as a variable of its own")(
+fault("06-struct", "H holds arrays and is none itself; type data.variable=H.a")(
     lambda bench: field(mat(bench, H={"a": flow()}), "data.variable=H")
+)
+fault("06-array-of-structs", "H is a struct without fields or an array of structs; store a field of one element")(
+    lambda bench: field(mat(bench, H=np.array([(flow(),), (1,)], [("a", object)])), "data.variable=H")
 )
 fault("06-sparse", "H is a sparse matrix; store it with full()")(
     lambda bench: field(mat(bench, H=csc_array(np.eye(30))), "data.variable=H")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +66,14 @@ def hdf5_outside_problem(dataset: h5py.Dataset) -> str | None:
     return None
 
 
-def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
+def walk_hdf5(
+    file: h5py.File, enter: Callable[[h5py.Group], bool] = lambda group: True
+) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
     """Walk over all objects of an HDF5 file that hard links reach; enter each group once.
 
     Args:
         file: An open file.
-        deep: True to descend into groups.
+        enter: Function that tells whether to descend into a group.
 
     Yields:
         (path inside the file, object, None), or (path, None, reason) for a link that is not followed.
@@ -96,7 +98,7 @@ def walk_hdf5(file: h5py.File, deep: bool = True) -> Iterator[tuple[str, h5py.Da
                 address = h5py.h5o.get_info(item.id).addr
                 if isinstance(item, h5py.Group) and address not in seen:
                     seen.add(address)
-                    if deep:
+                    if enter(item):
                         groups.append((name + "/", item))
                     yield name, item, None
                 elif isinstance(item, h5py.Dataset):

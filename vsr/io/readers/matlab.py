@@ -1,4 +1,7 @@
-"""Readers of MATLAB files: version 4, version 5 to 7.2, and version 7.3, which is HDF5 with reversed dimensions."""
+"""Readers of MATLAB files: version 4, version 5 to 7.2, and version 7.3, which is HDF5 with reversed dimensions.
+
+A field of a single struct is a variable, "s.u". Arrays of structs, cells and objects are named as refused.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from vsr.io.readers.base import (
 )
 from vsr.io.readers.hdf5 import HDF5Reader, hdf5_attributes, is_hdf5, walk_hdf5
 from vsr.io.readers.printable import printable_name, printable_shape
-from vsr.system.matlab5 import Matrix, list_matlab5_matrices, read_matlab5_numbers
+from vsr.system.matlab5 import Matrix, list_matlab5_fields, list_matlab5_matrices, read_matlab5_numbers
 
 if TYPE_CHECKING:
     import h5py
@@ -34,8 +37,9 @@ VERSION_5, VERSION_73 = (b"\x00\x01IM", b"\x01\x00MI"), (b"\x00\x02IM", b"\x02\x
 REFUSED = {
     "logical": "is boolean (logical), not real numbers; store it with single()",
     "sparse": "is a sparse matrix; store it with full()",
-    "struct": "is a struct, not an array; store its field as a variable of its own",
-    "cell": "is a cell array, not real numbers; store its contents as a variable of its own",
+    "struct": "is a struct without fields or an array of structs; store a field of one element as a variable of its own, "
+    "e.g. h = NAME(1).FIELD",
+    "cell": "is a cell array, not real numbers; store its contents as a variable of its own, e.g. h = NAME{1}",
     "char": "is a string (char), not real numbers",
     "complex": "is complex, not real numbers; store its real and imaginary part as two variables",
     "repeated": "occurs more than once in the file; save it again",
@@ -82,12 +86,12 @@ class MatlabReader(_Workspace):
         return cls(path, 4) if path.suffix.lower() == ".mat" and _is_version_4(head) else None
 
     def _entries(self) -> Iterator[tuple[str, Variable | str]]:
-        found = list(list_matlab5_matrices(self.path) if self.version == 5 else _list_version_4(self.path))
+        found = list(_list_version_5(self.path) if self.version == 5 else _list_version_4(self.path))
         names = [matrix.name for matrix in found]
         for matrix in found:
             kind = "repeated" if names.count(matrix.name) > 1 else matrix.kind
             if kind in REFUSED or not kind.startswith(("float", "int", "uint")):
-                yield matrix.name, REFUSED.get(kind, f"is of MATLAB's type {kind}, not real numbers")
+                yield matrix.name, _refusal(matrix.name, kind) or f"is of MATLAB's type {kind}, not real numbers"
             elif matrix.problem is not None:
                 yield matrix.name, f"{matrix.problem}; fetch or write the file again"
             elif (problem := reader_shape_problem(matrix.shape)) is not None:
@@ -114,8 +118,9 @@ class Matlab73Reader(_Workspace, HDF5Reader):
     format = "MATLAB 7.3"
 
     def _walk(self) -> Iterator[tuple[str, h5py.Dataset | h5py.Group | None, str | None]]:
-        # Only the workspace: what lies deeper are the parts of structs and cells.
-        return (entry for entry in walk_hdf5(self.handle, deep=False) if not entry[0].startswith("#"))
+        for name, item, problem in walk_hdf5(self.handle, _is_struct):  # in other groups lie the parts of cells and objects
+            if not name.startswith("#"):
+                yield name.replace("/", "."), item, problem
 
     def _problem(self, item: h5py.Dataset | h5py.Group | None) -> str | None:
         import h5py
@@ -127,21 +132,45 @@ class Matlab73Reader(_Workspace, HDF5Reader):
         if "MATLAB_sparse" in attrs:
             return REFUSED["sparse"]
         if isinstance(item, h5py.Group):
+            if kind == "struct":
+                return None if _is_struct(item) else _refusal(item.name.strip("/").replace("/", "."), kind)
             return f"is a {printable_name(str(kind) or 'group')}, not an array; store its field as a variable of its own"
-        if kind == "logical":
-            return REFUSED["logical"]
-        if kind in ("char", "cell", "struct", "function_handle", "table"):
+        if kind in ("logical", "cell"):
+            return _refusal(item.name.strip("/").replace("/", "."), kind)
+        if kind in ("char", "struct", "function_handle", "table"):
             return f"is a {kind} array, not real numbers"
         return "is empty" if "MATLAB_empty" in attrs else super()._problem(item)
 
     def _variable(self, name: str, item: h5py.Dataset) -> Variable:
         return Variable(name, item.shape[::-1], str(item.dtype), None, None)
 
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """Return the dataset of a variable, or of a field: "s.u" lies at "s/u"."""
+        return super()._dataset(name if self.handle.get(name, getlink=True) is not None else name.replace(".", "/"))
+
     def details(self, name: str) -> ArrayAttributes:
         return ArrayAttributes(super().details(name).attrs)
 
     def read(self, name: str, part: Part) -> np.ndarray:
         return super().read(name, part[::-1]).transpose()
+
+
+def _refusal(name: str, kind: str) -> str | None:
+    """Return the reason why a variable of a class of MATLAB cannot be a movie, with advice, or None for an unknown class."""
+    return REFUSED[kind].replace("NAME", printable_name(name)) if kind in REFUSED else None
+
+
+def _is_struct(group: h5py.Group) -> bool:
+    """Return True for a single struct with fields. The fields of an array of structs are references without a class."""
+    import h5py
+
+    if plain_attributes(hdf5_attributes(group)).get("MATLAB_class") != "struct":
+        return False
+    fields = [group[key] for key in group if isinstance(group.get(key, getlink=True), h5py.HardLink)]
+    return bool(fields) and not any(
+        isinstance(field, h5py.Dataset) and h5py.check_ref_dtype(field.dtype) and "MATLAB_class" not in field.attrs
+        for field in fields
+    )
 
 
 def _is_version_4(head: bytes) -> bool:
@@ -176,5 +205,16 @@ def _read_version_4(path: Path, name: str) -> np.ndarray:
         return loadmat(str(path), variable_names=[name], appendmat=False)[name]
 
 
+def _list_version_5(path: Path) -> Iterator[Matrix]:
+    """Yield the variables; in place of a single struct its fields, and so on for structs in it."""
+    for matrix in list_matlab5_matrices(path):
+        fields = list(list_matlab5_fields(path, matrix)) if _is_single_struct(matrix) else []
+        yield from [field for field in fields if not _is_single_struct(field)] or [matrix]
+
+
+def _is_single_struct(matrix: Matrix) -> bool:
+    return matrix.kind == "struct" and math.prod(matrix.shape) == 1
+
+
 def _read_version_5(path: Path, name: str) -> np.ndarray:
-    return read_matlab5_numbers(path, next(found for found in list_matlab5_matrices(path) if found.name == name))
+    return read_matlab5_numbers(path, next(found for found in _list_version_5(path) if found.name == name))

@@ -378,11 +378,19 @@ def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) ->
 
 
 def _find(reader: ArrayReader, listing: Listing, name: str) -> Variable:
-    for found in listing.variables:
-        if found.name == name.strip("/"):
-            return found
-    if (problem := listing.refused.get(name.strip("/"))) is not None:
-        raise UserError(f"{reader.path}: {printable_name(name)} {problem}")
+    for form in (lambda path: path, lambda path: path.replace("/", ".")):  # s/u and s.u are the same field of a struct
+        wanted = form(name.strip("/"))
+        for found in listing.variables:
+            if form(found.name) == wanted:
+                return found
+        for refused, problem in listing.refused.items():
+            if form(refused) == wanted:
+                raise UserError(f"{reader.path}: {printable_name(refused)} {problem}")
+    inside = [v for v in listing.variables if v.name.replace("/", ".").startswith(f"{wanted}.")]
+    if inside:
+        inside.sort(key=lambda v: len(v.shape) < 3)
+        choices = ", or ".join(f"data.variable={printable_name(v.name)}" for v in inside[:3])
+        raise UserError(f"{reader.path}: {printable_name(name)} holds arrays and is none itself; type {choices}")
     known = [printable_name(v.name) for v in listing.variables]
     hint = error_suggestion(printable_name(name), known) if known else "; it holds no numeric array"
     raise UserError(f"{reader.path}: data.variable={printable_name(name)}: there is no such array{hint}")

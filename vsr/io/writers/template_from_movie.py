@@ -78,7 +78,11 @@ def template_from_movie(
     if writer.single_array and len(names) > 1:
         names, letters = [path.stem], letters.replace("t", "tc")
         notes.append(f"a {writer.suffixes[0]} holds one array: the variables are its channels, axes={letters}")
-    valid = writer.valid_names([*names, *(entry.name for entry in fields)])
+    given = [*names, *(entry.name for entry in fields)]
+    valid = writer.valid_names(given)
+    renamed = [f"{printable_name(old)} is {new}" for old, new in zip(given, valid, strict=True) if old != new]
+    if renamed:
+        notes.append(f"names that {writer.title} takes: {', '.join(renamed)}")
     n, c, t, y, x = movie.shape
     return OutputTemplate(
         format=writer.name,
