@@ -279,6 +279,8 @@ def _inspect_file(
             print(f"and {len(files) - 1} more files, the last one {printable_name(str(files[-1]))}")
         for note in time_runs(movie.times(), movie.shape[2], str(movie.time_attrs.get("units", "")))[1]:
             print(f"note: {note}")
+        if movie.coordinates:
+            print(f"coordinates by their names: {', '.join(map(printable_name, movie.coordinates))}")
         choices |= {"variable": variable if len(movies) > 1 else movie.meta["variable"], "axes": movie.axes}
         choices |= {"select": select} if select else {}
         choices |= {"missing": missing[0] if len(missing) == 1 else missing} if missing else {}

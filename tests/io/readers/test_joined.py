@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import TINY_CLIMATE, train_here, upscale_here
+from tests.io.writers.test_coordinates import write_plain
 from vsr.commands.inspect import inspect_command
 from vsr.data.file_movies import file_movies
 from vsr.errors import UserError
@@ -181,3 +182,30 @@ def test_many_files_train_and_are_upscaled_one_by_one(months: Path, tmp_path: Pa
     assert (folder / "b_x2.nc").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="must be a folder for 3 inputs"):
         upscale_here([checkpoint, f"input={months}", f"output={tmp_path}/all.nc"])
+
+
+@pytest.mark.parametrize("ending", [".npz", ".mat", ".h5"])
+def test_times_beside_arrays_without_names_of_dimensions(
+    ending: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gap ends a movie, files come in the order of their times, and times that begin anew in each file are no error."""
+    gap = np.r_[0:10, 15:20] * 0.25
+    write_plain(tmp_path / f"gap{ending}", {"v": FIELD[:15], "t": gap})
+    caplog.set_level(logging.WARNING)
+    first, second = movies(str(tmp_path / f"gap{ending}"), variable="v", axes="tyx")
+    assert (first.shape[1], second.shape[1]) == (10, 5)
+    np.testing.assert_array_equal(second.read(0, 5)[0], FIELD[10:15])
+    assert "1 gaps in time, where about 5 frames are missing" in caplog.text
+    inspect_command([str(tmp_path / f"gap{ending}"), "--variable", "v", "--axes", "tyx"])
+    told = capsys.readouterr().out
+    assert "note: 1 gaps in time" in told
+    assert "coordinates by their names: t\n" in told
+    for name, start, stop, begin in (("b", 0, 10, 0), ("a", 10, 25, 10), ("anew", 10, 25, 0)):
+        write_plain(tmp_path / f"{name}{ending}", {"v": FIELD[start:stop], "t": np.arange(float(stop - start)) + begin})
+    both = [str(tmp_path / f"{name}{ending}") for name in ("b", "anew")]
+    [movie] = movies([str(tmp_path / f"a{ending}"), both[0]], variable="v", axes="tyx")
+    np.testing.assert_array_equal(movie.read(0, 25)[0], FIELD[:25])
+    caplog.clear()
+    [movie] = movies(both, variable="v", axes="tyx")
+    np.testing.assert_array_equal(movie.read(0, 25)[0], FIELD[:25])
+    assert "time repeats or goes back 1 times, first at frame 10" in caplog.text

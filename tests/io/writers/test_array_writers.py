@@ -167,7 +167,8 @@ def test_several_variables_stay_several_variables(tmp_path: Path) -> None:
     for ending in ENDINGS[1:]:
         template = convert(tmp_path / "a.npz", tmp_path / f"b{ending}", ["v", "u"], "tyx")
         assert template.names == ("v", "u")
-        assert template.left_out == ("time",)
+        assert template.left_out == ()
+        assert [entry.name for entry in template.fields] == ["dt", "time"]
         assert float(plain_array(tmp_path / f"b{ending}", replace(template, names=("dt",))).squeeze()) == 0.5
     template = convert(tmp_path / "a.npz", tmp_path / "b.npy", ["v", "u"], "tyx")
     assert template.axes == "tcyx"

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
-from scipy.io import netcdf_file
+from scipy.io import netcdf_file, savemat
 
 from tests.io.readers.test_open import REAL
 from tests.io.writers.test_array_writers import convert, stored
@@ -426,3 +426,128 @@ def test_netcdf_content_under_another_name_can_be_opened_again(tmp_path: Path) -
     with xarray.open_dataset(tmp_path / "b.h5", engine="h5netcdf") as after:
         assert after["h"].dims == ("time", "lat", "lon")
         np.testing.assert_array_equal(after["time_bnds"].shape, (T, 2))
+
+
+def write_plain(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """A file that names no dimensions."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".mat":
+        savemat(path, arrays)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, values in arrays.items():
+                file[name] = values
+    else:
+        zarr = pytest.importorskip("zarr")
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        for name, values in arrays.items():
+            group.create_array(name, data=values)
+    return path
+
+
+def read_plain(path: Path, name: str) -> np.ndarray:
+    if path.suffix in (".h5", ".mat"):
+        with h5py.File(path) as file:
+            return file[name][()].T if path.suffix == ".mat" else file[name][()]
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            return file[name]
+    return np.asarray(pytest.importorskip("zarr").open_group(path, mode="r")[name])
+
+
+X_FINE = np.array([-0.25, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25])  # of arange(5)
+Y_FINE = 10 + np.array([-0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5])  # of 10, 12, 14, 16
+
+
+@pytest.mark.parametrize("ending", [".npz", ".h5", ".mat", ".zarr"])
+def test_vectors_beside_the_movie_are_coordinates_by_their_names(ending: str, tmp_path: Path) -> None:
+    arrays = {"u": stored("tyx"), "t": np.arange(7) * 0.5, "x": np.arange(5), "y": 10 + 2.0 * np.arange(4)}
+    arrays |= {"z": np.arange(5.0), "lat": np.arange(3.0), "lon": np.array([357.0, 359, 1, 3, 5])}
+    source = write_plain(tmp_path / f"a{ending}", arrays)
+    movie = open_movie(source, variable=None, axes="tyx")
+    assert movie.coordinates == {"t": "t", "x": "x", "y": "y", "lon": "x"}
+    np.testing.assert_array_equal(movie.times(), np.arange(7) * 0.5)
+    template = (
+        convert(source, tmp_path / f"b{ending}", None, "tyx")
+        if ending == ".npz"
+        else convert(source, tmp_path / f"b{ending}", "u", "tyx")
+    )
+    assert sorted(template.left_out) == ["lat", "z"]
+    made = {name: read_plain(tmp_path / f"b{ending}", name).squeeze() for name in ("t", "x", "y", "lon")}
+    np.testing.assert_array_equal(made["t"], arrays["t"])
+    np.testing.assert_allclose(made["x"], X_FINE)
+    np.testing.assert_allclose(made["y"], Y_FINE)
+    np.testing.assert_allclose(made["lon"], [356.5, 357.5, 358.5, 359.5, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
+
+
+@pytest.mark.parametrize("axes", ["yxt", "xyt", "tyx"])
+def test_planes_of_meshgrid_are_coordinates(axes: str, tmp_path: Path) -> None:
+    order = "".join(letter for letter in axes if letter != "t")
+    planes = dict(zip("XY", np.meshgrid(np.arange(5.0), 10 + 2.0 * np.arange(4)), strict=True))
+    expected = dict(zip("XY", np.meshgrid(X_FINE, Y_FINE), strict=True))
+    if order == "xy":
+        planes, expected = ({name: plane.T for name, plane in found.items()} for found in (planes, expected))
+    for ending in (".mat", ".npz", ".h5"):
+        source = write_plain(
+            tmp_path / f"a{ending}", {"u": stored(axes), "time": np.arange(7.0), **planes, "nav_lat": planes["Y"]}
+        )
+        convert(source, tmp_path / f"b{ending}", "u", axes)
+        for name in "XY":
+            np.testing.assert_allclose(read_plain(tmp_path / f"b{ending}", name), expected[name])
+        template = convert(source, tmp_path / "b.nc", "u", axes)
+        assert template.left_out == ()
+        with pytest.importorskip("xarray").open_dataset(tmp_path / "b.nc", decode_times=False) as after:
+            assert after["X"].dims == tuple(order)
+            np.testing.assert_allclose(after["nav_lat"], expected["Y"])
+            np.testing.assert_array_equal(after["time"], np.arange(7.0))
+        (tmp_path / "b.nc").unlink()
+
+
+def test_rows_columns_and_fields_of_structs(tmp_path: Path) -> None:
+    s = {"u": stored("yxt"), "t": np.arange(7.0)[:, None], "x": np.arange(5.0)[None], "dt": 0.5, "grid": {"y": np.arange(4.0)}}
+    savemat(tmp_path / "a.mat", {"s": s, "y": 10 + 2.0 * np.arange(4)})
+    movie = open_movie(tmp_path / "a.mat", variable="s.u", axes="yxt")
+    assert movie.coordinates == {"s.t": "t", "s.x": "x", "y": "y"}
+    assert movie.times_by_name == "s.t"
+    template = convert(tmp_path / "a.mat", tmp_path / "b.mat", "s.u", "yxt")
+    assert template.left_out == ("s.grid.y",)
+    assert read_plain(tmp_path / "b.mat", "s_t").shape == (7, 1)
+    np.testing.assert_allclose(read_plain(tmp_path / "b.mat", "s_x"), X_FINE[None])
+    template = convert(tmp_path / "a.mat", tmp_path / "b.npz", "s.u", "yxt")
+    np.testing.assert_allclose(read_plain(tmp_path / "b.npz", "s.x"), X_FINE)
+    again = open_movie(tmp_path / "b.npz", variable="s.u", axes="yxt")
+    assert again.coordinates == {"s.t": "t", "s.x": "x", "y": "y"}
+
+
+def test_names_that_do_not_tell_are_left_out(tmp_path: Path) -> None:
+    square = np.random.default_rng(0).random((4, 4, 4)).astype(np.float32)
+    vectors = {name: np.arange(4.0) for name in ("a", "position", "x", "month", "time2")}
+    others = {"y": np.arange(5.0), "t": np.ones((2, 2)), "run/x": np.arange(4.0)}
+    write_plain(tmp_path / "a.h5", {"u": square, **vectors, **others})
+    movie = open_movie(tmp_path / "a.h5", variable="u", axes="tyx")
+    assert movie.coordinates == {"month": "t", "x": "x"}
+    assert movie.times() is None
+    template = convert(tmp_path / "a.h5", tmp_path / "b.h5", "u", "tyx")
+    assert sorted(template.left_out) == ["a", "position", "run/x", "t", "time2", "y"]
+    np.testing.assert_allclose(read_plain(tmp_path / "b.h5", "x"), X_FINE[:8])
+    write_plain(tmp_path / "b.npz", {"u": square, "t": np.arange(4), "time": np.arange(4.0)})
+    assert open_movie(tmp_path / "b.npz", variable=None, axes="tyx").times() is None  # two that tell of time
+    write_plain(tmp_path / "c.npz", {"u": stored("tyx"), "t": np.arange(7.0).reshape(1, 1, 7)})
+    np.testing.assert_array_equal(open_movie(tmp_path / "c.npz", variable=None, axes="tyx").times(), np.arange(7.0))
+
+
+def test_names_win_nothing_over_what_a_file_says_itself(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["u"], file["t"], file["seconds"] = stored("tyx"), np.arange(7.0) * 9, np.arange(7.0)
+        file["seconds"].make_scale("seconds")
+        file["u"].dims[0].attach_scale(file["seconds"])
+        file["t"].attrs["units"] = "days"
+    movie = open_movie(tmp_path / "a.h5", variable="u", axes="tyx")
+    np.testing.assert_array_equal(movie.times(), np.arange(7.0))
+    xarray = pytest.importorskip("xarray")
+    data = xarray.Dataset({"u": (("a", "b", "c"), stored("tyx")), "t": ("other", np.arange(7.0))})
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    movie = open_movie(tmp_path / "a.nc", variable="u", axes="tyx")
+    assert movie.times() is None
+    assert template_from_movie(movie, 2).left_out == ("t",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -29,6 +29,7 @@ NAMES = {
     "x": "x lon lons long longitude longitudes nlon rlon xc xg xh xq nx ni i west_east west_east_stag grid_longitude grid_xt "
     "xdim projection_x_coordinate col column columns xi_rho xi_u xi_v xi_psi",
 }
+PARTS_OF_DATES = {"date", "dates", "datetime", "day", "days", "hour", "month", "year"}  # their steps are not steps of time
 LEAD_TIMES = ("step", "lead_time", "lead", "forecast_period")  # time, if no other dimension is
 BY_NAME = {name: letter for letter, names in NAMES.items() for name in names.split()}
 STANDARD_NAMES = {name: BY_NAME[name] for name in BY_NAME if len(name) > 3}
@@ -185,6 +186,43 @@ def axis_meanings(name: str, attrs: Mapping[str, Any]) -> set[str]:
     if (letter := BY_NAME.get(name.lower().partition(":")[0])) is not None:
         found.add(letter)
     return found
+
+
+def coordinates_by_name(variables: Iterable[Variable], movie: Variable, letters: Sequence[str]) -> dict[str, str]:
+    """Find the coordinates of an array in a file that does not name dimensions, by their names and shapes.
+
+    Args:
+        variables: The arrays of the file.
+        movie: The array.
+        letters: Letter of each index of the array; "" where one position was selected.
+
+    Returns:
+        Name -> "t", "y" or "x" for a vector (also 1xN and Nx1) that is as long as the axis of which its name speaks, and "yx" or
+        "xy" for rows and columns as `meshgrid` makes them. They lie in the group or struct of the movie, or above it.
+    """
+    if movie.dims is not None:
+        return {}
+    size = {letter: n for letter, n in zip(letters, movie.shape, strict=True) if letter in ("t", "y", "x")}
+    plane = "".join(letter for letter in size if letter != "t")
+    home = re.split(r"[/.]", movie.name)[:-1]
+    found: dict[str, str] = {}
+    for variable in variables:
+        *group, base = re.split(r"[/.]", variable.name.lower())
+        letter = BY_NAME.get(base, "")
+        if variable.dims is not None or group != [part.lower() for part in home[: len(group)]] or variable.name == movie.name:
+            continue
+        if letter in size and [n for n in variable.shape if n > 1] == [size[letter]]:
+            found[variable.name] = letter
+        elif (letter in ("y", "x") or base in GEOGRAPHIC) and min(variable.shape, default=0) > 1:
+            for order in (plane[::-1], plane):  # of a square, the movie's own order
+                if variable.shape == tuple(size[axis] for axis in order):
+                    found[variable.name] = order
+    return found
+
+
+def may_be_times(name: str) -> bool:
+    """Return True unless the name of an array says that it holds dates as numbers, or parts of dates such as the month."""
+    return re.split(r"[/.]", name.lower())[-1] not in PARTS_OF_DATES
 
 
 def is_geographic(name: str, attrs: Mapping[str, Any]) -> bool:

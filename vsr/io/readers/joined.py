@@ -50,7 +50,7 @@ class JoinedMovie:
         movies, channels, _, height, width = first.shape
         self.shape = (movies, channels, self._ends[-1], height, width)
         self.name = f"{first.name} and {len(parts) - 1} more files"
-        self.axes, self.meta, self.time_attrs = first.axes, first.meta, first.time_attrs
+        self.axes, self.meta, self.time_attrs, self.coordinates = first.axes, first.meta, first.time_attrs, first.coordinates
         self._open: list[int] = []
 
     def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -185,6 +185,14 @@ def _joined(parts: list[ArrayMovie]) -> JoinedMovie:
     every = common_times(parts)
     if every is None:
         return JoinedMovie(parts, [0] * len(parts))
+    anew = len({times[0] for times in every}) < len(parts) or any((np.diff(times) <= 0).any() for times in every)
+    if anew and first.times_by_name is not None:  # such as the time since the start of each run; a note tells of it
+        return JoinedMovie(parts, [0] * len(parts))
+    return _in_order_of_time(parts, every)
+
+
+def _in_order_of_time(parts: Sequence[ArrayMovie], every: Sequence[np.ndarray]) -> JoinedMovie:
+    """Join movies with the times `every`; frames that two of them share are used once. Raises UserError for other overlaps."""
     for part, times in zip(parts, every, strict=True):
         if (np.diff(times) <= 0).any():
             at = int(np.flatnonzero(np.diff(times) <= 0)[0])

@@ -47,18 +47,18 @@ REFUSED = {
 
 
 class _Workspace(ArrayReader):
-    """Base class of the readers of MATLAB files. Besides the movie, an output keeps only variables that are single numbers."""
+    """Base class of the readers of MATLAB files. What stands beside the movie has no dimensions with names."""
 
     name = "matlab"
     suffixes = (".mat",)
     time_last = True
 
     def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
-        found = [v.name for v in self.listing().variables if v.name not in names and v.shape == (1, 1)]
-        return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
+        beside = [(v.name, () if v.shape == (1, 1) else v.shape) for v in self.listing().variables if v.name not in names]
+        return Metadata(neighbours=[AuxiliaryArray(name, ("",) * len(shape), shape, {}) for name, shape in beside])
 
     def read_stored(self, name: str) -> np.ndarray:
-        return self.read(name, (slice(None), slice(None))).reshape(())
+        return self.read(name, ())
 
 
 class MatlabReader(_Workspace):

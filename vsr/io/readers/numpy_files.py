@@ -130,9 +130,9 @@ class NpzReader(ArrayReader):
         return np.asarray(self.handle[name][part])
 
     def metadata(self, names: Sequence[str], axes: Sequence[str]) -> Metadata:
-        """Return the scalars of the file as neighbours of the movie; the file does not say what other arrays mean."""
-        found = [v.name for v in self.listing().variables if v.name not in names and not v.shape]
-        return Metadata(neighbours=[AuxiliaryArray(name, (), (), {}) for name in found])
+        """Return the other arrays of the file as neighbours of the movie; their dimensions have no names."""
+        beside = [v for v in self.listing().variables if v.name not in names]
+        return Metadata(neighbours=[AuxiliaryArray(v.name, ("",) * len(v.shape), v.shape, {}) for v in beside])
 
     def _member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         """Map or read a member of the zip, after another check: the file may have changed since it was listed."""

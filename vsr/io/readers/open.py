@@ -22,7 +22,7 @@ from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified, is_geographic
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
-from vsr.io.readers.packing import Packing, missing_mask
+from vsr.io.readers.packing import Packing, coordinate_values, missing_mask
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 from vsr.io.readers.selection import Positions, example_value, selected_positions
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
@@ -47,6 +47,7 @@ class ArrayMovie:
         details: Attributes of each array.
         positions: Number of an index -> its selected position, or a tuple of positions that are a movie each.
         missing: Physical values that mean "missing", besides those that the file declares.
+        coordinates: As `coordinates_by_name` returns them.
 
     Attributes:
         name: File and variables, for error messages and figures.
@@ -54,6 +55,8 @@ class ArrayMovie:
         axes: Meaning of each index of the array that was not selected away, e.g. "tyx".
         letters: Letter of each index of the file's array; "" for an index at which one position was selected.
         positions: As given.
+        coordinates: As given.
+        times_by_name: Name of the array that is the coordinate of time by its name; None if the file attaches one, or has none.
         time_attrs: Attributes of the coordinate of time.
         meta: Format, variable, axes, units, dims and attrs of the file; plain values only.
         reader: Reader of the file.
@@ -70,6 +73,7 @@ class ArrayMovie:
         details: Sequence[ArrayAttributes],
         positions: Mapping[int, Positions] | None = None,
         missing: Sequence[float] = (),
+        coordinates: Mapping[str, str] | None = None,
     ) -> None:
         first, names = variables[0], [variable.name for variable in variables]
         self.reader, self._names, self.axes, self.missing = reader, names, axes, tuple(missing)
@@ -91,9 +95,15 @@ class ArrayMovie:
             "dims": dims or None,
             "attrs": details[0].attrs,
         }
-        coordinates = details[0].coordinates
+        attached = details[0].coordinates
         at = self.letters.index("t")
-        self.time_attrs: Mapping[str, Any] = coordinates[at] if coordinates and at < len(coordinates) else {}
+        self.time_attrs: Mapping[str, Any] = attached[at] if attached and at < len(attached) else {}
+        self.coordinates = dict(coordinates or {})
+        named = [name for name, letter in self.coordinates.items() if letter == "t" and axis_rules.may_be_times(name)]
+        alone = len(named) == 1 and reader.coordinate(names[0], at) is None
+        self.times_by_name = named[0] if alone else None
+        if self.times_by_name is not None:
+            self.time_attrs = reader.details(self.times_by_name).attrs
         packing = Packing.from_attributes(details[0].attrs, np.dtype(first.dtype)).describe(details[0].attrs)
         if packing:
             self.meta["packing"] = packing
@@ -139,7 +149,11 @@ class ArrayMovie:
 
     def times(self) -> np.ndarray | None:
         """Return the time of each frame as the file has it, with the units in `time_attrs`, or None without times."""
-        times = self.reader.coordinate(self._names[0], self.letters.index("t"))
+        times: np.ndarray | None
+        if self.times_by_name is not None:
+            times = coordinate_values(self.reader.read_stored(self.times_by_name).ravel(), self.time_attrs)
+        else:
+            times = self.reader.coordinate(self._names[0], self.letters.index("t"))
         return None if times is None else times[self.first : self.first + self.shape[2]]
 
     def _block(self, movie: int, start: int, stop: int, offset: float, dtype: DTypeLike) -> np.ndarray:
@@ -267,7 +281,10 @@ def open_movie(
             f"{where}: axes {letters} have channels already; type one variable, data.variable={printable_name(first.name)}"
         )
     numbers = [] if missing is None else missing if isinstance(missing, Sequence) else [missing]
-    return ArrayMovie(reader, variables, letters, details, positions, numbers)
+    spread = iter(letters)
+    every = [next(spread) if i in kept else "" for i in range(len(first.shape))]
+    named = axis_rules.coordinates_by_name((v for v in listing.variables if v.name not in names), first, every)
+    return ArrayMovie(reader, variables, letters, details, positions, numbers, named)
 
 
 def _select_advice(variable: Variable, rank: int, coordinate: Callable[[int], np.ndarray | None]) -> str:
@@ -364,7 +381,7 @@ def _only(reader: ArrayReader, listing: Listing) -> str:
 
 
 def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
-    """Leave out arrays that are coordinates of others: longitudes, latitudes, and what an attribute `coordinates` names."""
+    """Leave out coordinates of others: longitudes, latitudes, 1x1xN times, and what an attribute `coordinates` names."""
     attrs = {v.name: reader.details(v.name).attrs for v in candidates[:MOST_EXAMINED]}
     words = {word for found in attrs.values() for word in str(found.get("coordinates", "")).split()}
     kept = [
@@ -372,6 +389,7 @@ def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) ->
         for v in candidates
         if v.name.rpartition("/")[2] not in words
         and not EDGES.search(v.name)
+        and not (sum(n > 1 for n in v.shape) < 2 and axis_rules.axis_meanings(re.split(r"[/.]", v.name)[-1], {}))
         and not is_geographic(v.name.rpartition("/")[2], attrs.get(v.name, {}))
     ]
     return kept or list(candidates)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vsr.io.readers.axes import is_geographic
+from vsr.io.readers.axes import DIMENSION_NAMES, is_geographic, may_be_times
 from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata
 from vsr.io.readers.packing import PACKING_KEYS, RANGE_KEYS, coordinate_values
 from vsr.io.readers.selection import Positions
@@ -169,11 +170,48 @@ def carried_over_metadata(
     return fields
 
 
+def attach_coordinates_by_name(
+    metadata: Metadata,
+    coordinates: Mapping[str, str],
+    names: Sequence[str],
+    axes: Sequence[str],
+    vectors: bool,
+) -> Metadata:
+    """Return the metadata with the arrays that are coordinates by their names as coordinates of named dimensions.
+
+    Args:
+        metadata: The metadata of a movie in a file that does not name its dimensions.
+        coordinates: As `vsr.io.readers.axes.coordinates_by_name` returns them.
+        names: The arrays of the movie.
+        axes: As in `carried_over_metadata`.
+        vectors: True to make 1xN and Nx1 arrays one-dimensional, for an output in another format than the input.
+    """
+    known = sorted(coordinates.items(), key=lambda item: may_be_times(item[0]))  # rather `time` than `month`
+    own = {letter: re.split(r"[/.]", name)[-1] for name, letter in known if len(letter) == 1}
+    vector = {name for name, letters in coordinates.items() if len(letters) == 1}
+    # A variable with the name of one of its dimensions would be taken for its coordinate.
+    others = {name.rpartition("/")[2] for name in (*names, *(entry.name for entry in metadata.neighbours)) if name not in vector}
+    found = [own.get(letter, DIMENSION_NAMES.get(letter, f"dim_{i}")) for i, letter in enumerate(axes)]
+    dims = metadata.dims or tuple(f"{name}_dim" if name in others else name for name in found)
+    name_of = dict(zip(axes, dims, strict=True))
+    neighbours = []
+    for entry in metadata.neighbours:
+        if entry.name in coordinates and not entry.coordinate and not any(entry.dims):
+            letters = iter(coordinates[entry.name])
+            of, shape = tuple(name_of[next(letters)] if n > 1 else "one" for n in entry.shape), entry.shape
+            if vectors:
+                of, shape = tuple(dim for dim in of if dim != "one"), tuple(n for n in shape if n > 1)
+            entry = replace(entry, dims=of, shape=shape, coordinate=True)
+        neighbours.append(entry)
+    return replace(metadata, dims=dims, neighbours=neighbours)
+
+
 class _Neighbour:
     """An array beside the movie, at the selected positions: an index at which one position was selected is gone."""
 
     def __init__(self, reader: ArrayReader, entry: AuxiliaryArray, selected: Mapping[str, int | list[int]]) -> None:
         self._reader, self._index = reader, tuple(selected.get(dim, slice(None)) for dim in entry.dims)
+        self._shape = entry.shape
         self.name, self.base, self.attrs = entry.name, entry.base, entry.attrs
         self.coordinate, self.text = entry.coordinate, entry.text
         kept = [i for i, at in enumerate(self._index) if not isinstance(at, int)]
@@ -181,7 +219,7 @@ class _Neighbour:
         self.dims, self.shape = tuple(entry.dims[i] for i in kept), tuple(sizes[i] for i in kept)
 
     def read(self) -> np.ndarray:
-        return np.asarray(self._reader.read_stored(self.name)[self._index])
+        return np.asarray(self._reader.read_stored(self.name).reshape(self._shape)[self._index])
 
 
 def _named(metadata: Metadata) -> set[str]:
@@ -218,7 +256,7 @@ def _finer(entry: _Neighbour, letters: Mapping[str, str], grid: FinerGrid, decod
     if values.dtype.kind not in "iuf":
         return None
     values = coordinate_values(values, entry.attrs)
-    values, beyond = refine_field(entry.name, entry.attrs, values, axes, grid.scale, grid.origin)
+    values, beyond = refine_field(entry.name.replace(".", "/"), entry.attrs, values, axes, grid.scale, grid.origin)
     if beyond:
         grid.beyond_poles[entry.base] = beyond
     gone = (*PACKING_KEYS, *RANGES, *STALE)

@@ -13,7 +13,7 @@ from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import Metadata
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name
-from vsr.io.writers.metadata import FinerGrid, carried_over_metadata, metadata_attributes
+from vsr.io.writers.metadata import FinerGrid, attach_coordinates_by_name, carried_over_metadata, metadata_attributes
 from vsr.io.writers.template import AuxiliaryField, OutputTemplate, output_dtype
 
 
@@ -47,7 +47,10 @@ def template_from_movie(
     writer = load_format_writer(format_of_output(path if suffix is None else Path(f"output{suffix}")))
     names = [known] if isinstance(known, str) else list(known)
     metadata = reader.metadata(names, movie.letters)
+    listing = reader.listing()
     converted = writer.name != reader.name
+    if movie.coordinates:
+        metadata = attach_coordinates_by_name(metadata, movie.coordinates, names, movie.letters, vectors=converted)
     if converted:
         metadata = _portable(metadata)
     grid = FinerGrid(scale, origin)
@@ -64,7 +67,6 @@ def template_from_movie(
         # A variable with the name of one of its dimensions would be taken for its coordinate.
         named = [DIMENSION_NAMES[letter] for letter in movie.axes]
         dims = tuple(f"{name}_dim" if name in names else name for name in named)
-    listing = reader.listing()
     kinds = {v.name: np.dtype(v.dtype) for v in listing.variables if v.name in names}
     dtype = max(output_dtype(kind, offset) for kind in kinds.values())
     shown = np.dtype(dtype).name
