@@ -75,10 +75,17 @@ def plain(ending: str) -> Callable[[Path], OutputTemplate]:
     )
 
 
+def unlimited(folder: Path) -> OutputTemplate:
+    climate().to_netcdf(folder / "a.nc", engine="h5netcdf", unlimited_dims=["time"])
+    template = template_from_movie(open_movie(folder / "a.nc", variable="h", axes=None), 4, "made finer")
+    assert template.unlimited == "t"
+    return template
+
+
 @pytest.mark.parametrize(
     ("ending", "make"),
-    [(".nc", netcdf), (".zarr", zarr_of(2)), (".zarr", zarr_of(3))],
-    ids=["nc", "zarr 2", "zarr 3"],
+    [(".nc", netcdf), (".nc", unlimited), (".zarr", zarr_of(2)), (".zarr", zarr_of(3))],
+    ids=["nc", "unlimited nc", "zarr 2", "zarr 3"],
 )
 @pytest.mark.sampled(1)
 def test_killed_at_random_and_continued_is_as_if_never_killed(
@@ -163,10 +170,11 @@ print("moments", moments)
 """
 
 
-@pytest.mark.parametrize("ending", [".npz", ".mat"])
+@pytest.mark.parametrize("ending", [".npz", ".mat", ".h5"])
 @pytest.mark.sampled(1)
 def test_killed_before_every_single_change_of_the_disk(ending: str, tmp_path: Path) -> None:
-    (tmp_path / "template.pickle").write_bytes(pickle.dumps(plain(ending)(tmp_path)))
+    template = replace(plain(ending)(tmp_path), unlimited="t" if ending == ".h5" else "")
+    (tmp_path / "template.pickle").write_bytes(pickle.dumps(template))
     command = [sys.executable, "-c", EVERY_MOMENT, str(tmp_path), ending]
     done = run_process(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]

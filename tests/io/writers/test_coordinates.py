@@ -272,8 +272,7 @@ def test_the_real_climate_movie(tmp_path: Path) -> None:
         pytest.skip("the real climate file is not beside the project")
     xarray = pytest.importorskip("xarray")
     template = convert(REAL, tmp_path / "b.nc")
-    grows = "time has a fixed length in the output; it was unlimited"
-    assert (template.left_out, template.notes) == ((), (grows,))
+    assert (template.left_out, template.notes, template.unlimited) == ((), (), "t")
     with (
         xarray.open_dataset(REAL, decode_times=False) as before,
         xarray.open_dataset(tmp_path / "b.nc", decode_times=False) as after,
@@ -393,9 +392,54 @@ def test_bounds_in_the_other_order_and_time_that_grows(tmp_path: Path) -> None:
     data["lat_bnds"] = data["lat_bnds"].transpose("bnds", "lat")
     data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", unlimited_dims=["time"])
     template = convert(tmp_path / "a.nc", tmp_path / "b.nc", "h")
-    assert "time has a fixed length in the output; it was unlimited" in template.notes
+    assert not any("unlimited" in note for note in template.notes)
     with xarray.open_dataset(tmp_path / "b.nc") as after:
+        assert after.encoding["unlimited_dims"] == {"time"}
+        assert after["h"].encoding["chunksizes"] == (1, 2 * Y, 2 * X)
         np.testing.assert_allclose(after["lat_bnds"], np.stack([39 + np.arange(2.0 * Y), 40 + np.arange(2.0 * Y)]))
+    template = convert(tmp_path / "a.nc", tmp_path / "b.npz", "h", "tyx")
+    assert "time has a fixed length in the output; it was unlimited" in template.notes
+
+
+@pytest.mark.parametrize("axes", ["tyx", "ntyx", "yxt", "ctyx", "xtcy"])
+@pytest.mark.parametrize("names", ["h", ["h", "g"]])
+def test_an_unlimited_dimension_stays_unlimited(axes: str, names: str | list[str], tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    if isinstance(names, list) and "c" in axes:
+        return
+    dims = [{"n": "member", "c": "channel", "t": "time"}.get(letter, letter) for letter in axes]
+    data = xarray.Dataset({name: (dims, stored(axes, i)) for i, name in enumerate(["h", "g"])}, {"time": np.arange(7.0)})
+    data["label"] = ("time", np.array([f"m{i}" for i in range(T)], dtype=object))
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf", unlimited_dims=["time"])
+    for ending in (".nc", ".h5"):
+        convert(tmp_path / "a.nc", tmp_path / f"b{ending}", names)
+        with xarray.open_dataset(tmp_path / f"b{ending}", engine="h5netcdf") as after:
+            # In HDF5 every vector is a scale, which xarray takes for a dimension.
+            assert after.encoding["unlimited_dims"] == {"time"} | ({"label"} if ending == ".h5" else set())
+            assert after["h"].dims == tuple(dims)
+            np.testing.assert_array_equal(after["time"], np.arange(7.0))
+            assert list(after["label"].values) == [f"m{i}" for i in range(T)]
+            before = stored(axes).repeat(2, axes.index("y")).repeat(2, axes.index("x"))
+            along = [-1 if letter == "x" else 1 for letter in axes]
+            np.testing.assert_array_equal(after["h"], before + np.arange(2 * X, dtype=np.float32).reshape(along))
+    with h5py.File(tmp_path / "b.nc", "r+") as file:  # and it does grow
+        file["h"].resize(9, axes.index("t"))
+        assert np.isnan(file["h"][()]).sum() == 2 * file["h"].size // 9
+
+
+def test_what_grows_in_plain_hdf5(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("u", data=stored("tyx"), maxshape=(None, Y, X))
+        file.create_dataset("t", data=np.arange(7.0), maxshape=(None,))
+    convert(tmp_path / "a.h5", tmp_path / "b.h5", "u", "tyx")
+    convert(tmp_path / "a.h5", tmp_path / "b.nc", "u", "tyx")
+    for name in ("b.h5", "b.nc"):
+        with h5py.File(tmp_path / name) as file:
+            assert (file["u"].maxshape, file["t"].maxshape) == ((None, 2 * Y, 2 * X), (None,))
+            assert file["u"].chunks == (1, 2 * Y, 2 * X)
+    template = convert(tmp_path / "a.h5", tmp_path / "b.mat", "u", "tyx")
+    assert template.notes[1] == "t has a fixed length in the output; it was unlimited"
 
 
 def test_scales_keep_their_names_and_domain_sizes_go(tmp_path: Path) -> None:

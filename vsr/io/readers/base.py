@@ -88,6 +88,7 @@ class Metadata:
             anywhere.
         storage: Options of the file format, for `OutputTemplate.storage`.
         notes: What an output cannot keep, in sentences for the user.
+        unlimited: Letters of the movie's axes that can grow.
     """
 
     dims: tuple[str, ...] | None = None
@@ -96,6 +97,7 @@ class Metadata:
     neighbours: Sequence[AuxiliaryArray] = ()
     storage: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unlimited: str = ""
 
 
 class ArrayReader(ABC):

@@ -174,7 +174,9 @@ class HDF5Reader(ArrayReader):
                 if problem is None and isinstance(item, h5py.Dataset) and name not in names
                 if (neighbour := _neighbour(name, item, attached.get(item.name))) is not None
             ]
-            return Metadata(dims, tuple(_portable(file[name]) for name in names), groups, neighbours)
+            attrs = tuple(_portable(file[name]) for name in names)
+            grows = "".join(letter for n, letter in zip(movie.maxshape, axes, strict=True) if n is None)
+            return Metadata(dims, attrs, groups, neighbours, unlimited=grows)
 
     def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
         with self._errors(name):

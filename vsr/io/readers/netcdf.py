@@ -132,9 +132,8 @@ class NetCDFReader(ArrayReader):
                             text = array.dtype.kind in "SUO"
                             attrs_of = portable_attributes(array.attrs)
                             neighbours.append(AuxiliaryArray(name, own, array.shape, attrs_of, text=text))
-        grows = [dim for dim in dims if dim in unlimited]
-        notes = tuple(f"{dim} has a fixed length in the output; it was unlimited" for dim in grows)
-        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, notes=notes)
+        grows = "".join(letter for dim, letter in zip(dims, axes, strict=True) if dim in unlimited)
+        return Metadata(dims if len(set(dims)) == len(dims) else None, attrs, groups, neighbours, unlimited=grows)
 
     def coordinate(self, name: str, dimension: int) -> np.ndarray | None:
         with self._errors(name):

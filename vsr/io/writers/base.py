@@ -85,6 +85,7 @@ class ArrayWriter(ABC):
             cannot hold such arrays.
         single_array: True if a file holds one array only, so that several variables become its channels.
         folder: True if an output is a folder.
+        growing: True if the axes of an output can be unlimited; False where `OutputTemplate.unlimited` must be empty.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ArrayWriter(ABC):
     field_kinds: str = "iuf"
     single_array: bool = False
     folder: bool = False
+    growing: bool = False
 
     @abstractmethod
     def sink(self, journal: OutputProgress, template: OutputTemplate) -> Sink:

@@ -25,6 +25,7 @@ from vsr.system.files import sync_path
 BAND = 2**24  # bytes that are rewritten together where the values of a frame are strewn over the file
 RUN = 2**12  # bytes in one piece from which on it is written on its own
 METADATA = 2**20  # bytes that a file may need besides pixels and fields, on the safe side
+INDEX = 128  # bytes of the index of a chunk, on the safe side
 
 
 class ContiguousWriter(ArrayWriter):
@@ -38,7 +39,11 @@ class ContiguousWriter(ArrayWriter):
 
     @abstractmethod
     def create(self, path: Path, template: OutputTemplate) -> list[int]:
-        """Write the file without its pixels and return the byte offset of each array."""
+        """Write the file without its pixels and return the byte offset of each array; [] if `frame_offsets` tells the offsets."""
+
+    def frame_offsets(self, path: Path, template: OutputTemplate) -> list[int]:
+        """Return the byte offset of each frame, array after array; for files of `growing` formats in which frames are chunks."""
+        raise TypeError(f"{type(self).__name__} does not write chunks")
 
     def storage_order(self, template: OutputTemplate) -> str:
         """Return the letters of an array's axes in the order of storage; the last axis varies fastest."""
@@ -55,8 +60,9 @@ class ContiguousWriter(ArrayWriter):
 class ContiguousSink(Sink):
     """Sink that writes pixels into .npy, .npz, HDF5, NetCDF-4 and MATLAB 7.3 files.
 
+    Where an axis can grow, each frame of an array is a chunk. Otherwise arrays are contiguous.
     If time comes before rows and columns in the order of storage, frames lie together in the file, and writing is as fast as
-    the disk. Otherwise (HDF5 and NetCDF with axes such as "yxt") each block of frames touches the whole file.
+    the disk. If not (HDF5 and NetCDF with axes such as "yxt") each block of frames touches the whole file.
     """
 
     def __init__(self, journal: OutputProgress, template: OutputTemplate, writer: ContiguousWriter) -> None:
@@ -78,6 +84,8 @@ class ContiguousSink(Sink):
                 journal.start_over()
             if not journal.resumed:
                 self._create()
+            self._offsets: list[int] = journal.state["offsets"]
+            self._chunks = [] if self._offsets else writer.frame_offsets(journal.partial, template)
             with writing_errors(journal.target):
                 self._handle = os.open(journal.partial, os.O_RDWR | os.O_CLOEXEC)
         except BaseException:
@@ -87,7 +95,6 @@ class ContiguousSink(Sink):
             self.close()
             raise
         self.done: int = journal.done
-        self._offsets: list[int] = journal.state["offsets"]
 
     def _intact(self) -> bool:
         partial, state = self._journal.partial, self._journal.state
@@ -97,10 +104,15 @@ class ContiguousSink(Sink):
         partial, target = self._journal.partial, self._journal.target
         fields = sum(entry.values.nbytes for entry in self._template.fields)
         copies = 2 if self._writer.packs else 1
+        metadata = METADATA
+        reserved = 2 * fields + METADATA
+        if self._template.unlimited:  # the library writes all chunks once
+            metadata += INDEX * self._template.frames * len(self._template.names)
+            reserved += self._template.data_bytes
         with writing_errors(target):
-            _check_room(partial, copies * (self._template.data_bytes + 2 * fields) + METADATA, 2 * fields + METADATA)
+            _check_room(partial, copies * (self._template.data_bytes + 2 * fields) + metadata, reserved)
             offsets = [int(offset) for offset in self._writer.create(partial, self._template)]
-            end = max(offsets) + self._template.data_bytes // len(offsets)
+            end = max(offsets) + self._template.data_bytes // len(offsets) if offsets else 0
             with partial.open("r+b") as file:
                 size = max(end, partial.stat().st_size)
                 _reserve(file.fileno(), size)
@@ -130,10 +142,15 @@ class ContiguousSink(Sink):
         sizes = self._template.sizes
         wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
         part = [wanted.get(letter, slice(0, sizes[letter])) for letter in self._order]
-        pieces = [frames] if len(self._offsets) == 1 else [frames[:, i : i + 1] for i in range(len(self._offsets))]
-        for offset, piece in zip(self._offsets, pieces, strict=True):
-            values = to_contiguous_order(piece, self._order, self._template.dtype)
-            _place(self._handle, offset, [sizes[letter] for letter in self._order], part, values)
+        arrays = len(self._template.names)
+        for i, piece in enumerate([frames] if arrays == 1 else [frames[:, i : i + 1] for i in range(arrays)]):
+            if self._offsets:
+                values = to_contiguous_order(piece, self._order, self._template.dtype)
+                _place(self._handle, self._offsets[i], [sizes[letter] for letter in self._order], part, values)
+                continue
+            at = i * self._template.frames + movie * self._template.shape[2] + first
+            for k, offset in enumerate(self._chunks[at : at + len(piece)]):
+                _write(self._handle, to_contiguous_order(piece[k : k + 1], self._order, self._template.dtype), offset)
 
     def flush(self) -> None:
         if self._handle is not None and self.done > self._journal.done:

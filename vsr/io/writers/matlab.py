@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from vsr.io.writers.contiguous import ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, offsets_in_written_hdf5
+from vsr.io.writers.hdf5 import EARLY, create_hdf5_dataset, hdf5_pixel_options, offsets_in_written_hdf5
 from vsr.io.writers.template import OutputTemplate
 
 HEADER = 512  # bytes before the HDF5 file
@@ -39,7 +39,9 @@ class MatlabWriter(ContiguousWriter):
         """Write a file without pixels and return each array's byte offset. Dimensions are stored in reverse, as in MATLAB."""
         with h5py.File(path, "w", userblock_size=HEADER, **EARLY) as file:
             for name in template.names:
-                dataset = create_hdf5_dataset(file, name, template.array_shape[::-1], template.dtype)
+                dataset = create_hdf5_dataset(
+                    file, name, template.array_shape[::-1], template.dtype, **hdf5_pixel_options(template)
+                )
                 dataset.attrs["MATLAB_class"] = np.bytes_("single" if template.item == 4 else "double")
             for entry in template.fields:
                 # MATLAB computes in double, and its arrays have two dimensions at least: vectors are columns.
@@ -49,7 +51,7 @@ class MatlabWriter(ContiguousWriter):
                 dataset.attrs["MATLAB_class"] = np.bytes_("double")
         with path.open("r+b") as raw:
             raw.write(TEXT.ljust(116) + bytes(8) + b"\x00\x02IM")
-        return offsets_in_written_hdf5(path, template.names)
+        return offsets_in_written_hdf5(path, template)
 
 
 def _identifier(name: str, taken: set[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.writers.contiguous import ContiguousWriter
-from vsr.io.writers.hdf5 import EARLY, hdf5_contiguous_properties, offsets_in_written_hdf5
+from vsr.io.writers.hdf5 import EARLY, frame_offsets_in_hdf5, hdf5_pixel_options, offsets_in_written_hdf5
 from vsr.io.writers.template import OutputTemplate
 
 
@@ -25,29 +25,36 @@ class NetCDFWriter(ContiguousWriter):
     suffixes = (".nc", ".nc4", ".cdf")
     title = "NetCDF-4"
     field_kinds = "iufOSU"
+    growing = True
 
     def needs_dims(self, origin: str) -> bool:
         return True
 
     def create(self, path: Path, template: OutputTemplate) -> list[int]:
-        """Write a file without pixels and return each array's byte offset. Dimensions cannot grow: that needs chunks."""
+        """Write a file without pixels and return each array's byte offset, or [] if a dimension can grow."""
         h5netcdf = _library("h5netcdf")
         if template.dims is None:
             template = replace(template, dims=tuple(DIMENSION_NAMES[letter] for letter in template.axes))
         with h5netcdf.File(path, "w", **EARLY) as file:
-            for group, attrs in template.group_attrs.items():
-                _group(file, group).attrs.update(attrs)
+            for path_of_group, attrs in template.group_attrs.items():
+                _group(file, path_of_group).attrs.update(attrs)
             for dim, size in template.dim_sizes().items():
-                _group(file, _home(dim, template)).dimensions[dim] = size
+                group = _group(file, _home(dim, template))
+                group.dimensions[dim] = None if dim in template.unlimited_dims else size
+                if dim in template.unlimited_dims:
+                    group.resize_dimension(dim, size)
             for entry in template.fields:
                 attrs = dict(entry.attrs)
                 values, fill = _storable(entry.values), attrs.pop("_FillValue", None)
                 _variable(file, entry.name, entry.dims, attrs, dtype=values.dtype, data=values, fillvalue=fill)
             for i, name in enumerate(template.names):
                 kind = np.dtype(template.dtype)
-                options = {"dtype": kind, "fillvalue": kind.type(np.nan), "dcpl": hdf5_contiguous_properties()}
+                options = {"dtype": kind, "fillvalue": kind.type(np.nan), **hdf5_pixel_options(template)}
                 _variable(file, name, template.dims or (), template.attrs_of(i), **options)
-        return offsets_in_written_hdf5(path, template.names)
+        return offsets_in_written_hdf5(path, template)
+
+    def frame_offsets(self, path: Path, template: OutputTemplate) -> list[int]:
+        return frame_offsets_in_hdf5(path, template)
 
 
 def _variable(file: Any, path: str, dims: tuple[str, ...], attrs: Mapping[str, Any], **options: Any) -> None:

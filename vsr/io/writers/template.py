@@ -59,6 +59,7 @@ class OutputTemplate:
         storage: Options of the format (Zarr: version, compressors, consolidated).
         left_out: Names of the arrays of the input that the output does not have.
         notes: Further differences from the input, in sentences for the user.
+        unlimited: Letters of the axes that can grow.
     """
 
     format: str
@@ -74,6 +75,12 @@ class OutputTemplate:
     storage: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unlimited: str = ""
+
+    @property
+    def unlimited_dims(self) -> set[str]:
+        """Return the names of the dimensions that can grow."""
+        return {dim for dim, letter in zip(self.dims or (), self.axes, strict=bool(self.dims)) if letter in self.unlimited}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -129,6 +136,7 @@ class OutputTemplate:
     def digest(self) -> str:
         """Return a checksum (16 hexadecimal digits) of everything except `history`, `left_out` and `notes`."""
         parts = [self.format, self.names, self.axes, self.shape, self.dtype, self.dims, self.attrs, self.groups, self.storage]
+        parts.append(self.unlimited)
         text = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode())
         for entry in self.fields:
             text.update(json.dumps([entry.name, entry.dims, entry.attrs], default=str, sort_keys=True).encode())

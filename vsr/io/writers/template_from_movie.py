@@ -10,7 +10,7 @@ import numpy as np
 from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.attributes import portable_attributes
 from vsr.io.readers.axes import DIMENSION_NAMES
-from vsr.io.readers.base import Metadata
+from vsr.io.readers.base import MAX_CHUNK, Metadata
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name
 from vsr.io.writers.metadata import FinerGrid, attach_coordinates_by_name, carried_over_metadata, metadata_attributes
@@ -76,6 +76,13 @@ def template_from_movie(
         lost = " without units, names of dimensions and other attributes" if metadata.attrs and not writer.has_attributes else ""
         notes.append(f"{reader.format} becomes {writer.title}{lost}")
     notes += [*metadata.notes, *grid.notes()]
+    frame_bytes = np.dtype(dtype).itemsize * movie.shape[1] * movie.shape[3] * movie.shape[4] * scale**2
+    unlimited = metadata.unlimited if writer.growing and frame_bytes <= MAX_CHUNK else ""
+    fixed = [
+        name for name, letter in zip(metadata.dims or movie.letters, movie.letters, strict=True) if letter in metadata.unlimited
+    ]
+    if not unlimited and writer.name != "zarr":  # arrays of Zarr can always grow
+        notes += [f"{name} has a fixed length in the output; it was unlimited" for name in fixed]
     kept, letters = {*names, *(entry.name for entry in fields)}, movie.axes
     if writer.single_array and len(names) > 1:
         names, letters = [path.stem], letters.replace("t", "tc")
@@ -100,6 +107,7 @@ def template_from_movie(
         storage={} if converted else metadata.storage,
         left_out=tuple(name for name in (*(v.name for v in listing.variables), *listing.refused) if name not in kept),
         notes=tuple(notes),
+        unlimited=unlimited,
     )
 
 
