@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from scipy.io import savemat
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
 from tests.processes import run_process
@@ -223,3 +225,36 @@ def test_the_shell_agrees(tmp_path: Path) -> None:
         assert OverridesParser.create().parse_override(done.stdout).value() == text
     assert inspect_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
     assert inspect_argument("data.path", "run/h.nc") == "data.path=run/h.nc"
+
+
+def test_a_movie_that_hides_in_a_struct_or_a_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A field of a struct is found; for elements of struct arrays, cells, records and planes the message says what to type."""
+    movie = np.random.default_rng(0).random((6, 5, 7))
+    cell = np.empty((1, 2), object)
+    cell[0] = [movie, 1.0]
+    contents: dict[str, tuple[dict[str, Any], str]] = {
+        "array": ({"s": np.array([(movie,), (movie,)], [("u", object)])}, "of its own, e.g. h = s(1).FIELD"),
+        "cell": (
+            {"x": np.ones(5), "c": cell},
+            "(c is a cell array, not real numbers; store its contents as a variable of its own, ",
+        ),
+        "planes": (
+            {"s": {f"u{i}": movie[..., i] for i in range(7)}},
+            "if the 7 arrays of 6x5 in s are frames, stack them in order",
+        ),
+    }
+    for name, (content, told) in contents.items():
+        savemat(tmp_path / f"{name}.mat", content)
+        assert told in failed(capsys, tmp_path / f"{name}.mat")
+    savemat(tmp_path / "a.mat", {"x": np.arange(5.0), "s": {"flow": {"u": movie}}})
+    out = said(capsys, tmp_path / "a.mat")
+    assert "  s.flow.u  6x5x7  float64" in out
+    assert "s.flow.u: the file does not say which index of 6x5x7 is time; type e.g. data.axes=yxt" in out
+    assert "data.variable=s.flow.u data.axes=yxt" in said(capsys, tmp_path / "a.mat", "--axes", "yxt")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(4):
+            file[f"run/frames/{i}"] = movie[i]
+        file["records"] = np.zeros((2, 3, 4), [("u", "f4"), ("v", "f4")])
+    told = failed(capsys, tmp_path / "a.h5")
+    assert "records is struct, not real numbers; save one of its fields (u, v) as an array of its own" in told
+    assert "if the 4 arrays of 5x7 in run/frames are frames, stack them in order" in told

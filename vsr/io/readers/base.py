@@ -254,7 +254,9 @@ def reader_dtype_problem(dtype: np.dtype) -> str | None:
     kinds = {"c": "complex", "b": "boolean", "O": "object", "V": "struct", "S": "string", "U": "string", "T": "string"}
     if dtype.kind in "iuf":
         return None
-    return f"is {kinds.get(dtype.kind, f'of type {dtype}')}, not real numbers"
+    fields = ", ".join(map(printable_name, (dtype.names or ())[:8]))
+    advice = f"; save one of its fields ({fields}) as an array of its own" if fields else ""
+    return f"is {kinds.get(dtype.kind, f'of type {dtype}')}, not real numbers{advice}"
 
 
 def reader_shape_problem(shape: Sequence[int]) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -374,10 +375,24 @@ def _only(reader: ArrayReader, listing: Listing) -> str:
         found = ", ".join(f"{printable_name(v.name)} ({printable_shape(v.shape)} {v.dtype})" for v in candidates[:20])
         more = f" and {len(candidates) - 20} more" if len(candidates) > 20 else ""
         raise Unspecified(f"{reader.path}: several arrays can be the movie: {found}{more}; type data.variable=NAME")
-    others = [f"{printable_name(v.name)} is {printable_shape(v.shape)}" for v in listing.variables]
-    others += [f"{printable_name(name)} {problem}" for name, problem in listing.refused.items()]
+    others = [f"{printable_name(name)} {problem}" for name, problem in listing.refused.items()]
+    others += [f"{printable_name(v.name)} is {printable_shape(v.shape)}" for v in listing.variables]
     found = "; ".join(others[:8]) or "nothing else either"
-    raise UserError(f"{reader.path}: no numeric array of 3 or more dimensions ({found}); give another file")
+    raise UserError(f"{reader.path}: no numeric array of 3 or more dimensions ({found}); {_advice_on_planes(listing)}")
+
+
+def _advice_on_planes(listing: Listing) -> str:
+    """Return advice for a file without a movie: three or more equal planes of a group or struct may be the frames of one."""
+    planes = [v for v in listing.variables if len(v.shape) == 2 and min(v.shape) > 1]
+    places = Counter((re.sub(r"[/.]?[^/.]*$", "", v.name), v.shape) for v in planes)
+    for (group, shape), count in places.most_common(1):
+        if count > 2:
+            where = f" in {printable_name(group)}" if group else ""
+            return (
+                f"if the {count} arrays of {printable_shape(shape)}{where} are frames, stack them in order and give the result: "
+                f"numpy.save('movie.npy', numpy.stack(frames))"
+            )
+    return "store the movie as one array of real numbers, or give another file"
 
 
 def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
