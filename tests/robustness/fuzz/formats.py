@@ -119,6 +119,13 @@ def mat5_compressed(path: Path) -> Format:
 
 
 @known
+def mat5_struct(path: Path) -> Format:
+    savemat(path / "a.mat", {"s": {"note": "a word", "flow": {"H": FRAMES.transpose(1, 2, 0)}}}, do_compression=True)
+    packed = mat5_packed((path / "a.mat").read_bytes())
+    return array_file(path / "a.mat", packed, packed, hot=((116, 160),), axes="yxt")
+
+
+@known
 def mat73(path: Path) -> Format:
     write_matlab73(path / "a.mat", "H", FRAMES.transpose(1, 2, 0))
     raw = (path / "a.mat").read_bytes()
