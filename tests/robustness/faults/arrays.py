@@ -154,7 +154,7 @@ def _(bench: Bench) -> list[str]:
     return field(bench.path / "a.npz", "data.variable=h")
 
 
-fault("06-pickle-under-an-array-name", "a.npy: not a format that is read")(
+fault("06-pickle-under-an-array-name", "a.npy: a pickle, which could run code, which is not read")(
     lambda bench: field(write(bench, "a.npy", pickle.dumps(Mark(bench.mark))))
 )
 

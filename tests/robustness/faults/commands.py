@@ -17,7 +17,7 @@ from vsr.training.resume.checkpoints import read_checkpoint
 typed("21-typo", "recipe.rat: unknown key; did you mean 'rate'?", arguments=["recipe.rat=1"])
 typed("21-unknown-group", "modle: unknown key; did you mean 'model'?", arguments=["modle=fsrcnn"])
 typed("21-unknown-choice", "model=fsrcn: no such config; did you mean 'fsrcnn'?", arguments=["model=fsrcn"])
-typed("21-wrong-type", "scale: Value 'two'", arguments=["scale=two"])
+typed("21-wrong-type", "scale=two: must be a whole number", arguments=["scale=two"])
 typed("21-wrong-type-in-a-group", "recipe.batch=many: must be int", arguments=["recipe.batch=many"])
 typed("21-out-of-range", "recipe.batch=-1: must be positive", arguments=["recipe.batch=-1"])
 typed("21-infinite-rate", "recipe.rate=inf: must be positive and finite", arguments=["recipe.rate=inf"])

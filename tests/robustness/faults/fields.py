@@ -21,9 +21,10 @@ fault("10-infinity", "hold NaN or infinite values, the first is frame 3")(lambda
 fault("10-nan-everywhere", "holds no finite value")(
     lambda bench: npy(bench, np.full((12, 24, 32), np.nan, np.float32), "data.mask=true")
 )
-fault("10-a-double-beyond-float32", "hold NaN or infinite values, the first is frame 3")(
-    lambda bench: npy(bench, np.where(np.isnan(with_value(np.nan)), 1e300, flow().astype(np.float64)))
-)
+fault(
+    "10-a-double-beyond-float32",
+    "beyond the range of float32 (3.4e+38), in which networks compute; give other units, or type data.missing=1e+300",
+)(lambda bench: npy(bench, np.where(np.isnan(with_value(np.nan)), 1e300, flow().astype(np.float64))))
 
 
 @fault("10-minus-zero-and-denormals", "fsrcnn", status=0)
