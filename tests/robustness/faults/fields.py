@@ -23,7 +23,7 @@ fault("10-nan-everywhere", "holds no finite value")(
 )
 fault(
     "10-a-double-beyond-float32",
-    "beyond the range of float32 (3.4e+38), in which networks compute; give other units, or type data.missing=1e+300",
+    "beyond the range of float32 (3.4e+38), in which networks compute",
 )(lambda bench: npy(bench, np.where(np.isnan(with_value(np.nan)), 1e300, flow().astype(np.float64))))
 
 
