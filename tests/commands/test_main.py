@@ -36,6 +36,14 @@ from vsr.version import __version__
         ("train epochs", "error: epochs: has no value; type epochs=VALUE"),
         ("train --config-dir nowhere", "error: --config-dir nowhere: no such folder"),
         ("train +trainer.max_epochs=3", "error: trainer.max_epochs: is decided by vsr; type epochs=N"),
+        ("train model=tiny", "error: model=tiny: no such config; known: bicubic, "),
+        ("train recipe.epochs=3", "error: recipe.epochs: unknown key; type epochs=VALUE"),
+        ("train model.width=8", "error: model.width: unknown key; model="),
+        ("train data.family=bore", "error: data.family=bore: must be one of tide, bores, turbulence, strong_tide, thin_bores"),
+        (
+            "train recipe.loss=huber",
+            "error: recipe.loss=huber: must be one of mse, l1, charbonnier, not str 'huber'; a class of your",
+        ),
         ("train +trainer.nosuch=1", "error: trainer.nosuch: unknown key"),
     ],
 )

@@ -302,7 +302,12 @@ def _check_target(where: str, node: dict[str, Any], supplied: dict[str, str]) ->
         if key not in known:
             raise UserError(f"{where}.{key}: unknown{error_suggestion(str(key), set(known) - set(supplied))}")
         if not (isinstance(value, dict) and "_target_" in value) and not known[key].accepts(value):
-            raise UserError(f"{where}.{key}={value}: must be {known[key].text}, not {type(value).__name__} {value!r}")
+            words = known[key].text.removeprefix("one of ").split(", ") if isinstance(value, str) else []
+            near = error_suggestion(value, words) if words else ""
+            advice = near if "did you mean" in near else ""
+            if (where, key) == ("recipe", "loss"):
+                advice += "; a class of your own needs plugins=[PACKAGE]"
+            raise UserError(f"{where}.{key}={value}: must be {known[key].text}, not {type(value).__name__} {value!r}{advice}")
     missing = [name for name, parameter in known.items() if parameter.required and name not in node and name not in supplied]
     if missing and not where.startswith("callbacks"):
         raise UserError(f"{where}.{missing[0]}: needed by {target}; type {where}.{missing[0]}=VALUE")

@@ -57,7 +57,9 @@ def missing_choice_message() -> str | None:
 def _no_config(group: str, choice: str) -> str:
     if group == "data" and (Path(choice).suffix or Path(choice).exists()):
         return f"data={choice}: no such config; for a file type data=climate data.path={choice}"
-    return f"{group}={choice}: no such config{error_suggestion(choice, choices_with_plugins(group))}"
+    suggestion = error_suggestion(choice, choices_with_plugins(group))
+    own = ", and those of a package with plugins=[PACKAGE]" if suggestion.startswith("; known") else ""
+    return f"{group}={choice}: no such config{suggestion}{own}"
 
 
 def _known_keys(full: str, conf: Path, script: str) -> str:
@@ -67,6 +69,12 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
         known = {f.name for f in fields(SCHEMAS[script])}
         right = SYNONYMS.get(key, "")
         return f"; did you mean '{right}'?" if right.partition(".")[0] in known else error_suggestion(key, known)
+    top = {f.name for f in fields(SCHEMAS[script])}
+    if key in top:
+        return f"; type {key}=VALUE"
     files = [file for folder in folders_with_plugins() for file in (folder / group).glob("*.yaml")]
+    owners = sorted(file.stem for file in files if re.search(rf"^\s*{re.escape(key)}:", file.read_text(encoding="utf-8"), re.M))
+    if owners:
+        return f"; {group}={', '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
     known = {name for file in files for name in re.findall(r"^\s*(\w+):", file.read_text(encoding="utf-8"), re.M)}
-    return error_suggestion(key, known - {"_target_", "defaults"} - {f.name for f in fields(SCHEMAS[script])})
+    return error_suggestion(key, known - {"_target_", "defaults"} - top)

@@ -53,6 +53,8 @@ def run_record_folder(value: str) -> Path:
     if run.name in ("first", "second") and (run.parent / RECORD).exists():
         raise UserError(f"resume={value}: is one stage of a run; type resume={run.parent}")
     if not (run / RECORD).exists():
+        if runs := sorted((found.parent for found in path.glob(f"*/{RECORD}")), key=lambda each: each.stat().st_mtime):
+            raise UserError(f"resume={value}: is a folder of runs; type resume={runs[-1]} for the newest")
         said = "is no checkpoint in the folder of a run" if path.is_file() else "holds no run"
         raise UserError(f"resume={value}: {said}, there is nothing to resume; init=checkpoint weights=FILE brings weights only")
     if (run / RESULTS).exists():

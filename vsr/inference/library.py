@@ -110,7 +110,10 @@ def fit(
     open_announced_plugins()
     config = Composer(CONF.parent / "train.py", CONF).config([f"plugins=[{','.join(opened)}]", *lines, *overrides])
     place.mkdir(parents=True, exist_ok=True)
-    results = train(OmegaConf.create(config | {"resume": "auto" if resume else "never"}), place)
+    try:
+        results = train(OmegaConf.create(config | {"resume": "auto" if resume else "never"}), place)
+    except UserError as error:  # the key of the command line is an argument here
+        raise UserError(str(error).replace("hydra.run.dir=FOLDER", "folder=FOLDER")) from error
     return Fitted(place, results, opened)
 
 

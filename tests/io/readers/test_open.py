@@ -939,7 +939,7 @@ def test_missing_extras_are_named(module: str, name: str, extra: str, tmp_path: 
 
 
 def test_paths_that_are_no_file(tmp_path: Path) -> None:
-    refused(tmp_path / "none.h5", "no such file; type data.path=FILE")
+    refused(tmp_path / "none.h5", "no such file; check the name")
     (tmp_path / "a.txt").write_text("a")
     refused(tmp_path / "a.txt", r"text \(a ...\), not arrays")
     refused(tmp_path, "a folder without Zarr metadata")

@@ -114,9 +114,11 @@ def test_without_an_unfinished_run_auto_starts_and_a_name_is_refused(tmp_path: P
         train_here(tmp_path / "run", [*QUICK, "epochs=2", "resume=auto"])
     with pytest.raises(UserError, match="holds a run already"):
         train_here(tmp_path / "run", [*QUICK, "epochs=1"])
+    (tmp_path / "empty").mkdir()
     for path, said in [
+        (tmp_path, rf"is a folder of runs; type resume={tmp_path}/run"),
         (tmp_path / "run", "the run is finished, there is nothing to resume"),
-        (tmp_path, "holds no run, there is nothing to resume"),
+        (tmp_path / "empty", "holds no run, there is nothing to resume"),
         (tmp_path / "missing", "there is no such folder or checkpoint"),
         (tmp_path / "run" / "results.json", "is no checkpoint in the folder of a run"),
     ]:

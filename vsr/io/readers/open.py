@@ -305,7 +305,7 @@ def open_reader(path: Path) -> ArrayReader:
     if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
         raise UserError(f"{path}: an address is not read; download it and give the local file")
     if not path.exists():
-        raise UserError(f"{path}: no such file; type data.path=FILE")
+        raise UserError(f"{path}: no such file; check the name")
     if not path.is_dir() and not path.is_file():
         raise UserError(f"{path}: not a file or folder; type data.path=FILE")
     try:
