@@ -33,7 +33,7 @@ class VideoFacts:
     """Properties of a video, from its first frame and its container.
 
     Attributes:
-        height, width: Size of the stored frames in pixels, before any rotation.
+        height, width: Size of the stored frames in pixels, before a player turns them.
         kind: Type of the planes: "yuv", "gray" (luma only) or "rgb".
         bits: Depth of the planes in bits per value.
         chroma: Luma pixels per chroma sample (y, x).
@@ -43,7 +43,8 @@ class VideoFacts:
         matrix, primaries, transfer: Numbers in ITU-T H.273 of the colour matrix, primaries and transfer function; 2 if the file
             does not declare them.
         aspect: Width of a pixel over its height, or None if undeclared.
-        rotation: Degrees counter-clockwise by which a player turns the frames.
+        display: Matrix a, b, u, c, d, v, x, y, w (ISO/IEC 14496-12, fixed point) by which a player turns, mirrors or shifts the
+            frames, or None.
         interlaced: True if frames consist of two fields.
         rate: Average number of frames per second.
         variable: True if the container declares a variable frame rate.
@@ -64,7 +65,7 @@ class VideoFacts:
     primaries: int
     transfer: int
     aspect: Fraction | None
-    rotation: int
+    display: tuple[int, ...] | None
     interlaced: bool
     rate: Fraction
     variable: bool
@@ -251,7 +252,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
         aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or None,
-        rotation=int(frame.rotation),
+        display=_display(frame),
         interlaced=bool(frame.interlaced_frame),
         rate=rate,
         variable=bool(base) and abs(base / rate - 1) > Fraction(1, 1000),
@@ -260,6 +261,11 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         end=end,
         beside=tuple(beside),
     )
+
+
+def _display(frame: Any) -> tuple[int, ...] | None:
+    found = [data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    return tuple(np.frombuffer(found[0], np.int32).tolist()) if found else None
 
 
 def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: int) -> tuple[int | None, float | None]:

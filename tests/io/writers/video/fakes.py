@@ -61,6 +61,7 @@ def write(
     colours: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     rotation: int = 0,
+    display: Sequence[int] | None = None,
     audio: str | None = None,
     options: dict[str, str] | None = None,
     subtitles: bool = False,
@@ -79,6 +80,8 @@ def write(
             context.sample_aspect_ratio = aspect
         if rotation:
             stream.set_display_rotation(rotation)
+        if display:
+            stream.set_display_matrix(display)
         sound: Any = out.add_stream(audio, rate=48000) if audio else None
         if sound:
             sound.metadata["language"] = "eng"

@@ -88,6 +88,39 @@ def test_rate_times_colours_and_shape_are_the_input_s(name: str, tmp_path: Path)
     assert packets(tmp_path / name, "audio") == packets(source, "audio")
 
 
+ONE = 2**16  # 1 in a display matrix
+
+
+def display(path: Path) -> list[int]:
+    """The matrix by which a player turns and mirrors the frames."""
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0))
+        return next((np.frombuffer(data, np.int32).tolist() for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), [])
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
+@pytest.mark.parametrize("turn", [(-ONE, 0, 0, ONE), (ONE, 0, 0, -ONE), (0, ONE, ONE, 0), (0, ONE, -ONE, 0), (-ONE, 0, 0, -ONE)])
+def test_mirrors_and_turns_are_shown_like_the_input(name: str, turn: tuple[int, int, int, int], tmp_path: Path) -> None:
+    a, b, c, d = turn
+    matrix = [a, b, 0, c, d, 0, 16 * ONE, 0, 2**30]
+    source = write(tmp_path / "in.mp4", noise("yuv420p", 16, 16, 2), "yuv420p", "libx264", display=matrix)
+    assert display(source) == matrix
+    assert enlarge(source, tmp_path / name) == []
+    shift = 0 if name == "out.mkv" else 32 * ONE  # Matroska has no shift; players place the picture themselves
+    assert display(tmp_path / name) == [a, b, 0, c, d, 0, shift, 0, 2**30]
+
+
+@pytest.mark.parametrize("skew", [(ONE, ONE // 2, 0, ONE), (ONE, 0, 0, 2 * ONE), (2 * ONE, 0, 0, 2 * ONE)])
+def test_a_display_matrix_that_matroska_cannot_hold_is_announced(skew: tuple[int, int, int, int], tmp_path: Path) -> None:
+    a, b, c, d = skew
+    matrix = [a, b, 0, c, d, 0, 0, 0, 2**30]
+    source = write(tmp_path / "in.mp4", noise("yuv420p", 16, 16, 2), "yuv420p", "libx264", display=matrix)
+    (note,) = enlarge(source, tmp_path / "out.mkv")
+    assert "type output=out.mp4 to keep it" in note
+    assert enlarge(source, tmp_path / "out.mp4") == []
+    assert display(tmp_path / "out.mp4") == matrix
+
+
 @pytest.mark.parametrize(("audio", "name"), [("pcm_s16le", "out.mkv"), ("aac", "out.mp4"), ("flac", "out.mkv")])
 def test_audio_packets_are_the_same_bytes_at_the_same_times(audio: str, name: str, tmp_path: Path) -> None:
     source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 30), "yuv420p", audio=audio)

@@ -16,6 +16,8 @@ from vsr.errors import UserError
 from vsr.io.readers.video_stream import VideoStream
 
 HEIGHT, WIDTH = 22, 35
+ONE = 2**16  # 1 in a display matrix
+TURNED = (0, -ONE, 0, ONE, 0, 0, 0, 64 * ONE, 2**30)  # a quarter counter-clockwise, and back into view
 
 
 @pytest.mark.parametrize(
@@ -57,13 +59,13 @@ def test_facts_are_those_of_the_file(tmp_path: Path) -> None:
         rate=Fraction(30000, 1001),
         colours=(2, 9, 9, 16),
         aspect=Fraction(8, 9),
-        rotation=90,
+        display=TURNED,
         audio="aac",
     )
     facts = VideoStream(path).facts
     assert (facts.height, facts.width, facts.kind, facts.bits, facts.chroma) == (48, 64, "yuv", 8, (2, 2))
     assert (facts.full, facts.matrix, facts.primaries, facts.transfer) == (True, 9, 9, 16)
-    assert (facts.aspect, facts.rotation, facts.interlaced) == (Fraction(8, 9), 90, False)
+    assert (facts.aspect, facts.display, facts.interlaced) == (Fraction(8, 9), TURNED, False)
     assert (facts.rate, facts.variable, facts.frames) == (Fraction(30000, 1001), False, 6)
     assert facts.beside == (("audio", "aac"),)
 

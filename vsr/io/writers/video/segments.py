@@ -29,7 +29,7 @@ class Encoding:
     Attributes:
         suffix: .mkv (FFV1, lossless), .mp4 or .mov (H.264).
         height, width, layout: Size in pixels and colour storage of SR frames.
-        rate, tick, aspect, rotation: Frames per second, unit of times, pixel shape and rotation, as in `VideoFacts`.
+        rate, tick, aspect, display: Frames per second, unit of times, pixel shape and display matrix, as in `VideoFacts`.
         crf, preset: Quality and preset of x264.
     """
 
@@ -40,7 +40,7 @@ class Encoding:
     rate: Fraction
     tick: Fraction
     aspect: Fraction | None
-    rotation: int
+    display: tuple[int, ...] | None
     crf: int
     preset: str
 
@@ -71,8 +71,8 @@ class Encoding:
         context.color_primaries, context.color_trc = self.layout.primaries, self.layout.transfer
         if self.aspect:
             context.sample_aspect_ratio = self.aspect
-        if self.rotation:
-            stream.set_display_rotation(self.rotation)
+        if self.display:
+            stream.set_display_matrix(self.display)
         if self.lossless:
             context.options = dict(_ffv1(self.width, self.height, self.pixels))
             context.thread_count = min(16, os.cpu_count() or 1)
@@ -119,6 +119,20 @@ def _ffv1(width: int, height: int, pixels: str) -> dict[str, str]:
             context.open()
             return options
     return {"level": "1", "g": "1"}
+
+
+def scaled_display(matrix: tuple[int, ...], scale: int) -> tuple[int, ...]:
+    """Return a display matrix (`VideoFacts.display`) for frames that are `scale` times as large: its shift grows alike."""
+    shift = [value * scale for value in matrix[6:8]]
+    if any(abs(value) >= 2**31 for value in shift):  # players place the picture themselves
+        shift = [0, 0]
+    return *matrix[:6], *shift, matrix[8]
+
+
+def turns_only(matrix: tuple[int, ...]) -> bool:
+    """Return True if a display matrix (`VideoFacts.display`) turns and mirrors, but does not stretch or skew the frames."""
+    a, b, u, c, d, v, *_ = matrix
+    return u == v == 0 and ((a, b) in ((d, -c), (-d, c))) and abs(np.hypot(a, b) / 2**16 - 1) < 0.01
 
 
 class Segments:

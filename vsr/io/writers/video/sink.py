@@ -17,7 +17,7 @@ from vsr.io.writers.base import OutputProgress, Sink, writing_errors
 from vsr.io.writers.video.layout import BT709, Layout
 from vsr.io.writers.video.mux import Companions, mux_video
 from vsr.io.writers.video.planes import Colours
-from vsr.io.writers.video.segments import Encoding, Segments, segment_errors_as_os
+from vsr.io.writers.video.segments import Encoding, Segments, scaled_display, segment_errors_as_os, turns_only
 from vsr.io.writers.video.source import Beside
 from vsr.system.files import sync_path
 
@@ -73,6 +73,11 @@ class VideoSink(Sink):
         self.encoding = _encoding(path, source.facts, colours, crf, preset)
         self.companions = Companions(source.path, self.encoding, path, audio=audio)
         self.notes = self.companions.notes
+        if self.encoding.suffix == ".mkv" and self.encoding.display and not turns_only(self.encoding.display):
+            self.notes.append(
+                f"{path}: .mkv holds only turns and mirrors, not the display matrix of {source.path}, so players show the stored "
+                f"frames; type output={path.stem}.mp4 to keep it"
+            )
         encoded = {
             "encoder": [self.encoding.codec, *av.library_versions["libavcodec"]],
             "pixels": self.encoding.pixels,
@@ -167,4 +172,5 @@ def _encoding(path: Path, facts: VideoFacts, colours: Colours, crf: int, preset:
         raise UserError(f"preset={preset}{error_suggestion(preset, PRESETS)}")
     if suffix != ".mkv" and (height % 2 or width % 2):
         raise UserError(f"{path}: H.264 in 4:2:0 needs even sizes, SR is {height}x{width}; type output={path.stem}.mkv")
-    return Encoding(suffix, height, width, colours.target, facts.rate, facts.tick, facts.aspect, facts.rotation, crf, preset)
+    display = scaled_display(facts.display, colours.scale) if facts.display else None
+    return Encoding(suffix, height, width, colours.target, facts.rate, facts.tick, facts.aspect, display, crf, preset)
