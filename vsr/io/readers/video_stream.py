@@ -47,7 +47,7 @@ class VideoFacts:
             frames, or None.
         interlaced: True if frames consist of two fields.
         rate: Average number of frames per second.
-        variable: True if the container declares a variable frame rate.
+        variable: True if the container declares a variable frame rate, or shows the first frame longer than the rate says.
         tick: Unit of the frame times in seconds.
         frames: Number of frames that the container declares, or None.
         end: End of the video in seconds, if the container declares an end but no number of frames; otherwise None.
@@ -88,11 +88,13 @@ class VideoFrame:
         number: Index of the frame, from 0.
         pts: Time of the frame in ticks (units of `VideoFacts.tick`).
         planes: (y,), (y, u, v) or (r, g, b); uint8 or uint16 codes of `VideoFacts.bits` bits.
+        duration: Time in ticks for which the container shows the frame; 0 if undeclared.
     """
 
     number: int
     pts: int
     planes: tuple[np.ndarray, ...]
+    duration: int
 
 
 class VideoStream:
@@ -131,7 +133,8 @@ class VideoStream:
                 because frame numbers counted from a keyframe could be wrong.
         """
         number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
-        facts, pts = self.facts, known[1] if known else 0
+        facts, until = self.facts, 0
+        step = round(1 / (facts.rate * facts.tick))
         size = facts.height, facts.width
         for pts, frame in decoded if self.frames is None else islice(decoded, max(0, self.frames - number)):
             if (frame.height, frame.width) != size or _layout(frame, self.path)[:2] != (facts.kind, facts.bits):
@@ -140,12 +143,12 @@ class VideoStream:
                     f"{size[0]}x{size[1]}; type {self.key}={number} to use what comes before it"
                 )
             if number >= start:
-                yield VideoFrame(number, pts, _planes(frame, facts.kind, facts.bits))
-            number += 1
+                yield VideoFrame(number, pts, _planes(frame, facts.kind, facts.bits), frame.duration)
+            number, until = number + 1, pts + (frame.duration or step)
         if self.frames is not None and number >= self.frames:
             return
         # Ends are rounded to the container's unit: one frame of tolerance.
-        early = facts.end is not None and float(pts * facts.tick + 2 / facts.rate) + 0.002 < facts.end
+        early = facts.end is not None and float(until * facts.tick + 1 / facts.rate) + 0.002 < facts.end
         if early or number < (facts.frames or 0):
             wanted = f"{number} of {facts.frames} frames" if facts.frames else f"{number} frames"
             raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
@@ -167,8 +170,7 @@ class VideoStream:
         times, keys = self.times()
         number = {time: n for n, time in enumerate(times)}
         agreed = len(number) == len(times) and number.get(known[1]) == known[0]
-        if agreed and start >= len(times):
-            return len(times), iter(())
+        start = min(start, len(times) - 1)  # the last frame says where the video ends
         before = [key for key in keys if agreed and key <= times[start]]
         # The last keyframe but one, since frames after a keyframe may refer to frames before it (open GOP).
         if len(before) > 2:
@@ -255,7 +257,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         display=_display(frame),
         interlaced=bool(frame.interlaced_frame),
         rate=rate,
-        variable=bool(base) and abs(base / rate - 1) > Fraction(1, 1000),
+        variable=(bool(base) and abs(base / rate - 1) > Fraction(1, 1000)) or frame.duration > 1.5 / (rate * stream.time_base),
         tick=stream.time_base,
         frames=frames,
         end=end,

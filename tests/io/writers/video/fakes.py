@@ -60,13 +60,13 @@ def write(
     times: Sequence[int] | None = None,
     colours: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
-    rotation: int = 0,
     display: Sequence[int] | None = None,
+    durations: Sequence[int] | None = None,
     audio: str | None = None,
     options: dict[str, str] | None = None,
     subtitles: bool = False,
 ) -> Path:
-    """A video with frames at `times` (in ticks), perhaps a sine wave beside it, English, and a title."""
+    """A video with frames at `times` for `durations` (in ticks), perhaps a sine wave beside it, English, and a title."""
     with av.open(str(path), "w") as out:
         out.metadata["title"] = "ducks"
         stream: Any = out.add_stream(codec, rate=rate)
@@ -78,21 +78,22 @@ def write(
             context.color_range, context.colorspace, context.color_primaries, context.color_trc = colours
         if aspect:
             context.sample_aspect_ratio = aspect
-        if rotation:
-            stream.set_display_rotation(rotation)
-        if display:
-            stream.set_display_matrix(display)
+        stream.set_display_matrix(display)
         sound: Any = out.add_stream(audio, rate=48000) if audio else None
         if sound:
             sound.metadata["language"] = "eng"
         if subtitles:
             text = out.add_stream("subrip")
             text.codec_context.subtitle_header = b""
+        packets: list[Any] = []
         for number, planes in enumerate(frames):
             frame = av_frame(planes, pixels)
             frame.pts, frame.time_base = times[number] if times else number, context.time_base
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode())
+            packets += stream.encode(frame)
+        for packet in packets + stream.encode():
+            if durations:
+                packet.duration = durations[(times or range(len(frames))).index(packet.pts)]
+            out.mux(packet)
         if sound:
             _sine(out, sound, seconds=float(len(frames) / rate))
         if subtitles:

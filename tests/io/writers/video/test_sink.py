@@ -17,6 +17,7 @@ from vsr.errors import UserError
 from vsr.io.writers.open import open_writer_pair
 
 HEIGHT, WIDTH = 21, 35  # odd: chroma is rounded up
+ONE = 2**16  # 1 in a display matrix
 
 
 def keys(distance: np.ndarray) -> np.ndarray:
@@ -69,7 +70,7 @@ def test_rate_times_colours_and_shape_are_the_input_s(name: str, tmp_path: Path)
         rate=Fraction(30000, 1001),
         colours=(2, 9, 9, 16),
         aspect=Fraction(8, 9),
-        rotation=90,
+        display=(0, -ONE, 0, ONE, 0, 0, 0, 0, 2**30),
         audio="aac",
     )
     enlarge(source, tmp_path / name, comment="made by fsrcnn")
@@ -86,9 +87,6 @@ def test_rate_times_colours_and_shape_are_the_input_s(name: str, tmp_path: Path)
             # Matroska counts milliseconds, and its first packet, which is of audio, stands at 0.
             assert abs(new.time - old.time) < (0.03 if name == "out.mkv" else 1e-9)
     assert packets(tmp_path / name, "audio") == packets(source, "audio")
-
-
-ONE = 2**16  # 1 in a display matrix
 
 
 def display(path: Path) -> list[int]:
@@ -144,6 +142,24 @@ def test_a_variable_frame_rate_stays_as_it_is(name: str, tmp_path: Path) -> None
     source = write(tmp_path / "in.mkv", frames, "yuv420p", tick=Fraction(1, 1000), times=times)
     enlarge(source, tmp_path / name, block=64)
     assert [round(time * 1000) for time, _ in decoded(tmp_path / name)] == times
+
+
+@pytest.mark.parametrize("form", ["in.mkv", "in.mp4"])
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
+@pytest.mark.parametrize("shown", [[500, 200, 3000], [40, 40, 40, 40, 1000], [2000]])
+def test_slides_are_shown_as_long_as_in_the_input(form: str, name: str, shown: list[int], tmp_path: Path) -> None:
+    times = [sum(shown[:n]) for n in range(len(shown))]
+    frames = noise("yuv420p", 16, 16, len(shown), low=0.4, high=0.6)
+    codec, tick = "ffv1" if form == "in.mkv" else "libx264", Fraction(1, 1000)
+    options = {"bf": "0"} if codec == "libx264" else None
+    source = write(tmp_path / form, frames, "yuv420p", codec, tick=tick, times=times, durations=shown, options=options)
+    enlarge(source, tmp_path / name)
+    enlarge(tmp_path / name, tmp_path / f"again_{name}")
+    for path in (source, tmp_path / name, tmp_path / f"again_{name}"):
+        with av.open(str(path)) as file:
+            found = [(round(frame.time * 1000), round(frame.duration * frame.time_base * 1000)) for frame in file.decode(video=0)]
+            assert found == list(zip(times, shown, strict=True))
+            assert file.duration == 1000 * sum(shown)
 
 
 def test_h264_is_close_and_reorders_frames_across_no_piece(tmp_path: Path) -> None:

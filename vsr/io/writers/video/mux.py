@@ -97,7 +97,7 @@ def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | No
     return None
 
 
-def mux_video(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
+def mux_video(pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, cut: bool) -> int:
     """Write the whole video file and return the number of frames that are found in the file.
 
     Args:
@@ -105,16 +105,17 @@ def mux_video(pieces: list[Path], companions: Companions, output: Path, comment:
         companions: The streams to copy from the input.
         output: The file to write.
         comment: Text of the tag `comment`; "" for none.
-        stop: Time in ticks from which on nothing is copied from the input; None for no end.
+        end: Time in ticks until which the last frame is shown.
+        cut: Copy nothing from the input from `end` on.
 
     Raises:
         OSError: The disk refuses the file.
         UserError: A file cannot be parsed (see `vsr.io.readers.isolated.parent.run_isolated`).
     """
-    return run_isolated(companions.path, _joined, pieces, companions, output, comment, stop)
+    return run_isolated(companions.path, _joined, pieces, companions, output, comment, end, cut)
 
 
-def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, stop: int | None) -> int:
+def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, cut: bool) -> int:
     import av
 
     encoding = companions.encoding
@@ -129,9 +130,9 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
                 streams = {n: _added(out, source.streams[n]) for n in companions.kept}
                 out.set_chapters(source.chapters())
                 out.start_encoding()
-                pictures = _pictures(pieces, video, encoding)
-                later = max(0, -next(_pictures(pieces[:1], video, encoding)).pts)
-                others = _others(source, streams, None if stop is None else stop * encoding.tick)
+                pictures = _pictures(pieces, video, encoding, end)
+                later = max(0, -next(_pictures(pieces[:1], video, encoding, end)).pts)
+                others = _others(source, streams, end * encoding.tick if cut else None)
                 for packet in heapq.merge(pictures, others, key=_time):
                     if later:
                         shift = round(later * encoding.tick / packet.time_base)
@@ -153,26 +154,30 @@ def _time(packet: Any) -> Fraction:
     return Fraction(packet.dts * packet.time_base)
 
 
-def _pictures(pieces: list[Path], video: Any, encoding: Encoding) -> Iterator[Any]:
-    """Yield the packets of the video with the times of their frames.
+def _pictures(pieces: list[Path], video: Any, encoding: Encoding, end: int) -> Iterator[Any]:
+    """Yield the packets of the video with the times of their frames, each shown until the next one, the last one until `end`.
 
     Decoding times are the presentation times in order, moved back by the encoder's reordering delay, so that every frame is
     decoded before it is shown.
     """
     ahead = video.codec_context.reorder_depth
     step = max(1, round(1 / (encoding.rate * encoding.tick)))
-    before: list[int] | None = None
-    for piece in pieces:
-        times: list[int] = sorted(_ticks(packet, encoding) for packet in segment_packets(piece))
-        if before is None:
-            before = [times[0] - n * step for n in range(ahead, 0, -1)]
+    following = _times(pieces[0], encoding)
+    before = [following[0] - n * step for n in range(ahead, 0, -1)]
+    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+        times, following = following, [end] if after is None else _times(after, encoding)
+        until = dict(zip(times, [*times[1:], following[0]], strict=True))
         queue = before + times
         before = queue[len(times) :]
         for packet, dts in zip(segment_packets(piece), queue, strict=False):
             packet.pts = _ticks(packet, encoding)
-            packet.dts, packet.duration, packet.time_base = dts, step, encoding.tick
+            packet.dts, packet.duration, packet.time_base = dts, until[packet.pts] - packet.pts, encoding.tick
             packet.stream = video
             yield packet
+
+
+def _times(piece: Path, encoding: Encoding) -> list[int]:
+    return sorted(_ticks(packet, encoding) for packet in segment_packets(piece))
 
 
 def _ticks(packet: Any, encoding: Encoding) -> int:

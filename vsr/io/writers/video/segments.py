@@ -30,6 +30,7 @@ class Encoding:
         suffix: .mkv (FFV1, lossless), .mp4 or .mov (H.264).
         height, width, layout: Size in pixels and colour storage of SR frames.
         rate, tick, aspect, display: Frames per second, unit of times, pixel shape and display matrix, as in `VideoFacts`.
+        variable: True to store the frames of H.264 in the order shown, since only then .mp4 keeps how long each is shown.
         crf, preset: Quality and preset of x264.
     """
 
@@ -41,6 +42,7 @@ class Encoding:
     tick: Fraction
     aspect: Fraction | None
     display: tuple[int, ...] | None
+    variable: bool
     crf: int
     preset: str
 
@@ -80,6 +82,8 @@ class Encoding:
             # What x264 decides must not differ between a run and its continuation: neither by the number of its threads nor by
             # its macroblock tree, which (in the x264 of PyAV 18) reads memory that nobody wrote.
             context.options = {"crf": str(self.crf), "preset": self.preset, "mbtree": "0"}
+            if self.variable:
+                context.options |= {"bf": "0"}
             context.thread_count = 8
         return stream
 

@@ -98,7 +98,7 @@ class VideoSink(Sink):
         self.beside.begin(self.done)
         size = self.encoding.height * self.encoding.width * 3 * (1 if self.encoding.layout.bits == 8 else 2)
         self.piece = min(LONGEST_PIECE, max(SHORTEST_PIECE, PIECE_BYTES // size))
-        self._last = 0
+        self._last, self._end = 0, 0
 
     def write(self, start: int, frames: np.ndarray) -> None:
         """Append SR frames (t, C, H, W) in codes 0..255; `start`, the number of the first frame, must equal `done`."""
@@ -106,7 +106,8 @@ class VideoSink(Sink):
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with self._guarded():
             for sr in frames:
-                self._last, beside = self.beside.take(self.done)
+                self._last, duration, beside = self.beside.take(self.done)
+                self._end = self._last + (duration or round(1 / (self.encoding.rate * self.encoding.tick)))
                 self.segments.add(self.colours.join(sr, beside), self._last)
                 self.done += 1
                 if self.segments.open == self.piece:
@@ -124,10 +125,8 @@ class VideoSink(Sink):
             if not self.done:
                 raise ValueError("no frame was written")
             whole = self.journal.partial / f"whole{self.encoding.suffix}"
-            stop = None
-            if self.source.frames is not None:
-                stop = self.journal.state["last"] + round(1 / (self.encoding.rate * self.encoding.tick))
-            count = mux_video(self.segments.paths(), self.companions, whole, self.comment, stop)
+            cut = self.source.frames is not None
+            count = mux_video(self.segments.paths(), self.companions, whole, self.comment, self.journal.state["end"], cut)
             if count != self.done:
                 raise ValueError(f"{whole}: {count} of {self.done} frames arrived")
             sync_path(whole)
@@ -147,7 +146,7 @@ class VideoSink(Sink):
     def _complete(self) -> None:
         if self.segments.open:
             self.segments.complete()
-            self.journal.record(self.done, pieces=self.segments.count, last=self._last)
+            self.journal.record(self.done, pieces=self.segments.count, last=self._last, end=self._end)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -173,4 +172,5 @@ def _encoding(path: Path, facts: VideoFacts, colours: Colours, crf: int, preset:
     if suffix != ".mkv" and (height % 2 or width % 2):
         raise UserError(f"{path}: H.264 in 4:2:0 needs even sizes, SR is {height}x{width}; type output={path.stem}.mkv")
     display = scaled_display(facts.display, colours.scale) if facts.display else None
-    return Encoding(suffix, height, width, colours.target, facts.rate, facts.tick, facts.aspect, display, crf, preset)
+    timing = facts.rate, facts.tick, facts.aspect, display, facts.variable
+    return Encoding(suffix, height, width, colours.target, *timing, crf, preset)

@@ -120,7 +120,7 @@ class VideoSource(Source):
         first = start
         for frame in self.stream.read(start, self.known):
             lr, beside = self.colours.split([self.stream.facts.codes(plane) for plane in frame.planes])
-            self.beside.put(frame.number, (frame.pts, beside))
+            self.beside.put(frame.number, (frame.pts, frame.duration, beside))
             block.append(lr)
             if len(block) == size:
                 yield first, np.stack(block)
