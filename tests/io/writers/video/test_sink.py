@@ -283,6 +283,32 @@ def test_only_the_first_frames_and_their_audio(tmp_path: Path) -> None:
     assert sum(map(len, sound)) / (48000 * 4) == pytest.approx(1.0, abs=0.05)  # 16 bits, two channels
 
 
+@pytest.mark.parametrize(("audio", "cut"), [("libmp3lame", 0.7), ("aac", 0.3), ("aac", 1.2)])
+def test_sound_that_an_edit_list_cuts_away_does_not_come_back(audio: str, cut: float, tmp_path: Path) -> None:
+    frames = noise("yuv420p", 16, 16, 50, low=0.4, high=0.6)
+    whole = write(tmp_path / "whole.mkv", frames, "yuv420p", "libx264", audio=audio, options={"g": "50", "bf": "0"})
+    source = tmp_path / "in.mp4"
+    with av.open(str(whole)) as file, av.open(str(source), "w") as out:
+        streams = [out.add_stream_from_template(stream, opaque=True) for stream in file.streams]
+        for packet in file.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                packet.pts, packet.dts = (at - round(cut / packet.time_base) for at in (packet.pts, packet.dts))
+                out.mux(packet)
+    shown = len(decoded(source))
+    assert shown < 50
+    for name in ("out.mkv", "out.mp4"):
+        enlarge(source, tmp_path / name)
+        assert len(decoded(tmp_path / name)) == shown
+        with av.open(str(tmp_path / name)) as file:
+            first = next(packet for packet in file.demux(audio=0) if packet.size and not packet.is_discard)
+            ahead = float(decoded(tmp_path / name)[0][0] - first.pts * first.time_base)
+            assert -0.001 < ahead < 0.055  # at most two packets, the first of which only serves to decode the second
+            assert abs(file.duration / 1e6 - (2 - cut)) < 0.1
+        sound = packets(tmp_path / name, "audio")
+        assert sound == packets(source, "audio")[-len(sound) :]
+
+
 def test_reading_and_writing_in_threads_of_their_own(tmp_path: Path) -> None:
     frames = noise("yuv420p", 16, 24, 60)
     source = write(tmp_path / "in.mkv", frames, "yuv420p")

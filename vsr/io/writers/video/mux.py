@@ -132,7 +132,7 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
                 out.start_encoding()
                 pictures = _pictures(pieces, video, encoding, end)
                 later = max(0, -next(_pictures(pieces[:1], video, encoding, end)).pts)
-                others = _others(source, streams, end * encoding.tick if cut else None)
+                others = _others(source, streams, end * encoding.tick if cut else None, hide=muxer != "matroska")
                 for packet in heapq.merge(pictures, others, key=_time):
                     if later:
                         shift = round(later * encoding.tick / packet.time_base)
@@ -184,14 +184,25 @@ def _ticks(packet: Any, encoding: Encoding) -> int:
     return int(packet.pts * packet.time_base / encoding.tick) - SHIFT
 
 
-def _others(source: Any, streams: dict[int, Any], stop: Fraction | None) -> Iterator[Any]:
-    """Yield the packets of the copied streams, unchanged, up to the time `stop` in seconds."""
+def _others(source: Any, streams: dict[int, Any], stop: Fraction | None, *, hide: bool) -> Iterator[Any]:
+    """Yield the packets of the copied streams, unchanged, up to the time `stop` in seconds.
+
+    If the output cannot `hide` packets that an edit list cuts away, only the last one before the start remains, because decoders
+    of audio need it for the next one.
+    """
     wanted = [source.streams[n] for n in streams if source.streams[n].type != "attachment"]
+    hidden: dict[int, Any] = {}
     for packet in source.demux(wanted) if wanted else ():
         if not packet.size or packet.pts is None:
             continue
         if packet.dts is None:
             packet.dts = packet.pts
         if stop is None or packet.pts * packet.time_base < stop:
-            packet.stream = streams[packet.stream_index]
+            index = packet.stream_index
+            packet.stream = streams[index]
+            if packet.is_discard and not hide:
+                hidden[index] = packet
+                continue
+            if index in hidden:
+                yield hidden.pop(index)
             yield packet
