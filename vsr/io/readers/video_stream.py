@@ -236,6 +236,11 @@ def _rate(stream: Any) -> Fraction:
 
 def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
     kind, bits, chroma = _layout(frame, path)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if tags.get("alpha_mode") == "1" and stream.codec_context.name in ("vp8", "vp9", "libvpx", "libvpx-vp9"):
+        # WebM keeps the transparency beside the frames, where the decoder ignores it.
+        advice = "convert the video to yuv420p, for example: ffmpeg -pix_fmt yuv420p NAME.mp4"
+        raise UserError(f"{path}: {stream.codec_context.name} carries transparency, which would be lost; {advice}")
     said = frame.color_range or stream.codec_context.color_range
     name, rate, base = stream.codec_context.name, _rate(stream), stream.base_rate
     beside = [(s.type, s.codec_context.name) for s in container.streams if s.type in ("audio", "subtitle") and s.codec_context]
