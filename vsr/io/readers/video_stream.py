@@ -46,6 +46,7 @@ class VideoFacts:
         display: Matrix a, b, u, c, d, v, x, y, w (ISO/IEC 14496-12, fixed point) by which a player turns, mirrors or shifts the
             frames, or None.
         interlaced: True if frames consist of two fields.
+        hdr10: True if the frames name the display that they were mastered on, or their content light levels.
         rate: Average number of frames per second.
         variable: True if the container declares a variable frame rate, or shows the first frame longer than the rate says.
         tick: Unit of the frame times in seconds.
@@ -67,6 +68,7 @@ class VideoFacts:
     aspect: Fraction | None
     display: tuple[int, ...] | None
     interlaced: bool
+    hdr10: bool
     rate: Fraction
     variable: bool
     tick: Fraction
@@ -217,7 +219,7 @@ class VideoStream:
         try:
             options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
             with av.open(str(self.path), options=options, metadata_errors="replace") as container:  # titles need not be UTF-8
-                streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+                streams = moving_pictures(container)
                 if not streams or streams[0].codec_context is None:  # unknown codec
                     raise UserError(f"{self.path}: holds no video stream; not a video, or cut short")
                 if streams[0].width * streams[0].height > self.limit:
@@ -228,6 +230,13 @@ class VideoStream:
             raise UserError(f"{self.path}: cannot be opened ({error.strerror}); check its permissions") from error
         except av.FFmpegError as error:
             raise UserError(f"{self.path}: not a readable video, or cut short ({error.strerror})") from error
+
+
+def moving_pictures(container: Any) -> list[Any]:
+    """Return the video streams of a container that are no cover pictures; the first one is the video."""
+    import av
+
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
 def _rate(stream: Any) -> Fraction:
@@ -261,6 +270,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or None,
         display=_display(frame),
         interlaced=bool(frame.interlaced_frame),
+        hdr10=any(data.type.name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL") for data in frame.side_data),
         rate=rate,
         variable=(bool(base) and abs(base / rate - 1) > Fraction(1, 1000)) or frame.duration > 1.5 / (rate * stream.time_base),
         tick=stream.time_base,

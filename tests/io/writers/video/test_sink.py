@@ -240,6 +240,50 @@ def test_subtitles_go_where_the_container_holds_them(tmp_path: Path) -> None:
     assert notes == ["subtitle 1 (srt) is left out: .mp4 cannot hold it"]
 
 
+def test_streams_that_are_not_copied_are_announced(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "in.mp4"), "w") as container:
+        streams = [container.add_stream(codec, rate=25) for codec in ("libx264", "libx264", "png")]
+        for stream, pixels in zip(streams, ("yuv420p", "yuv420p", "rgb24"), strict=True):
+            stream.height, stream.width, stream.pix_fmt = 48, 64, pixels
+        streams[2].disposition = av.stream.Disposition.attached_pic
+        for stream, count in zip(streams, (4, 4, 1), strict=True):
+            for number in range(count):
+                image = np.full((48, 64, 3), 60 + number, np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=stream.pix_fmt)
+                frame.pts = number
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    only = "only audio, subtitles and, in .mkv, attachments are copied"
+    second, cover = enlarge(tmp_path / "in.mp4", tmp_path / "out.mkv")
+    assert second == f"video 1 (h264) of {tmp_path}/in.mp4 is left out: {only}"
+    assert cover == f"the cover picture of {tmp_path}/in.mp4 is left out: {only}"
+
+
+def test_lost_hdr10_data_are_announced(tmp_path: Path) -> None:
+    import av
+
+    if "libx265" not in av.codec.codecs_available:
+        pytest.skip("no encoder that writes HDR10")
+    with av.open(str(tmp_path / "in.mp4"), "w") as container:
+        stream = container.add_stream("libx265", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p10le"
+        display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+        stream.codec_context.options = {
+            "x265-params": f"log-level=none:hdr10=1:repeat-headers=1:master-display={display}:max-cll=1000,400"
+        }
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 60 + number, np.uint8), "rgb24").reformat(
+                format="yuv420p10le"
+            )
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    notes = enlarge(tmp_path / "in.mp4", tmp_path / "out.mkv")
+    assert notes == [f"{tmp_path}/in.mp4: the mastering display and the content light levels of HDR10 are left out"]
+
+
 def test_chapters_and_fonts_go_along(tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.mkv", noise("yuv420p", 16, 16, 10), "yuv420p", audio="pcm_s16le")
     source = tmp_path / "in.mkv"

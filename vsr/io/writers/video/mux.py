@@ -12,6 +12,7 @@ from typing import Any
 
 from vsr.errors import UserError
 from vsr.io.readers.isolated.parent import run_isolated
+from vsr.io.readers.video_stream import moving_pictures
 from vsr.io.writers.video.aspect import write_matroska_aspect
 from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, segment_errors_as_os, segment_packets
 
@@ -60,12 +61,17 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
     with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
         if (why := _refused(container, [], encoding)) is not None:
             raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
+        video = moving_pictures(container)[0]
         for stream in container.streams:
             if stream.type == "audio" and not audio:
                 continue
-            if stream.type not in ("audio", "subtitle") and not (stream.type == "attachment" and encoding.suffix == ".mkv"):
-                continue
             codec = stream.codec_context.name if stream.codec_context else stream.name
+            if stream.type not in ("audio", "subtitle") and not (stream.type == "attachment" and encoding.suffix == ".mkv"):
+                if stream.type != "video" or video.index != stream.index:
+                    cover = stream.type == "video" and stream.disposition & av.stream.Disposition.attached_pic
+                    what = "the cover picture" if cover else f"{stream.type} {stream.index} ({codec})"
+                    notes.append(f"{what} of {path} is left out: only audio, subtitles and, in .mkv, attachments are copied")
+                continue
             why = _refused(container, [stream], encoding)
             if why is None:
                 kept.append(stream.index)

@@ -78,6 +78,8 @@ class VideoSink(Sink):
                 f"{path}: .mkv holds only turns and mirrors, not the display matrix of {source.path}, so players show the stored "
                 f"frames; type output={path.stem}.mp4 to keep it"
             )
+        if source.facts.hdr10:
+            self.notes.append(f"{source.path}: the mastering display and the content light levels of HDR10 are left out")
         encoded = {
             "encoder": [self.encoding.codec, *av.library_versions["libavcodec"]],
             "pixels": self.encoding.pixels,
