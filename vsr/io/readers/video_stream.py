@@ -23,9 +23,10 @@ FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,ob
 FULL_RANGE = 2  # number of the colour range in H.273 and ffmpeg; 1 is limited, 0 unspecified
 UNSPECIFIED = 2  # number of an undeclared matrix, primaries or transfer in H.273
 
-_YUV = re.compile(r"yuvj?(420|422|444)p(?:(9|10|12|14|16)le)?")
+_YUV = re.compile(r"yuvj?(411|420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
-_SUBSAMPLED = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
+_SUBSAMPLED = {"411": (1, 4), "420": (2, 2), "422": (1, 2), "444": (1, 1)}
+_PACKED = {"yuyv422": (0, 1, 3), "yvyu422": (0, 3, 1), "uyvy422": (1, 0, 2)}  # place of the first y, u and v in a row
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class VideoStream:
     """Video whose frames are read from the start or from any frame on. Each iteration opens the file again.
 
     Args:
-        path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, nv12 or RGB.
+        path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, yuv411p,
+            nv12, nv21, yuyv422, yvyu422, uyvy422 or RGB.
         frames: Number of frames to use from the start, without a check that the rest is complete; None for all frames.
         limit: Largest number of pixels per frame.
         key: Config key of `frames`, named in error messages.
@@ -308,10 +310,12 @@ def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: 
 def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int, tuple[int, int]]:
     """Return the kind of planes, bits, and luma pixels per chroma sample (y, x); raise UserError for other pixel formats."""
     name = frame.format.name
-    if yuv := _YUV.fullmatch(name):
+    if (yuv := _YUV.fullmatch(name)) and not (yuv[1] == "411" and frame.width % 4):  # FFV1 would lose the last chroma column
         return "yuv", int(yuv[2] or 8), _SUBSAMPLED[yuv[1]]
     if name in ("nv12", "nv21"):
         return "yuv", 8, (2, 2)
+    if name in _PACKED:
+        return "yuv", 8, (1, 2)
     if gray := _GRAY.fullmatch(name):
         return "gray", int(gray[1] or 8), (1, 1)
     if name == "pal8":
@@ -332,6 +336,10 @@ def _planes(frame: Any, kind: str, bits: int) -> tuple[np.ndarray, ...]:
     if frame.format.name in ("nv12", "nv21"):
         pair = [rows[1][:, n : frame.width + frame.width % 2 : 2] for n in (0, 1)]
         planes = [rows[0][:, : frame.width], *(pair if frame.format.name == "nv12" else pair[::-1])]
+    elif frame.format.name in _PACKED:
+        y, u, v = _PACKED[frame.format.name]
+        half = -(-frame.width // 2)
+        planes = [rows[0][:, y::2][:, : frame.width], rows[0][:, u::4][:, :half], rows[0][:, v::4][:, :half]]
     else:
         planes = [row[:, : plane.width] for row, plane in zip(rows, frame.planes, strict=True)]
     # Copies: the decoder uses its memory again.

@@ -42,6 +42,9 @@ def av_frame(planes: Planes, pixels: str) -> av.VideoFrame:
         stored = [np.stack([planes[2], planes[1], planes[0], 0 * planes[0]], -1).reshape(height, -1)]
     elif pixels == "nv12":
         stored = [planes[0], np.stack(planes[1:], -1).reshape(planes[1].shape[0], -1)]
+    elif pixels in ("yuyv422", "uyvy422", "yvyu422"):
+        places = {"y": iter((planes[0][:, ::2], planes[0][:, 1::2])), "u": iter(planes[1:2]), "v": iter(planes[2:3])}
+        stored = [np.stack([next(places[letter]) for letter in pixels[:4]], -1).reshape(height, -1)]
     else:
         stored = [planes[1], planes[2], planes[0]] if pixels.startswith("gbr") else planes
     for plane, values in zip(frame.planes, stored, strict=True):

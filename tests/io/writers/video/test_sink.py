@@ -39,16 +39,17 @@ def enlarged_chroma(plane: np.ndarray, shape: tuple[int, ...], scale: int, chrom
     return out
 
 
-@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le", "gray", "gray10le"])
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le", "gray", "gray10le", "yuv411p"])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_lossless_luma_is_the_network_s_and_chroma_is_bicubic(pixels: str, scale: int, tmp_path: Path) -> None:
-    frames = noise(pixels, HEIGHT, WIDTH, 5)
+    width = WIDTH // 4 * 4 if pixels == "yuv411p" else WIDTH
+    frames = noise(pixels, HEIGHT, width, 5)
     source = write(tmp_path / "in.mkv", frames, pixels)
     enlarge(source, tmp_path / "out.mkv", scale=scale, block=2)
     top = 1023 if "10" in pixels else 255
     result = decoded(tmp_path / "out.mkv")
     assert len(result) == 5
-    chroma = {"0": (2, 2), "2": (1, 2), "4": (1, 1)}.get(pixels[5:6], (1, 1))
+    chroma = {"1": (1, 4), "0": (2, 2), "2": (1, 2), "4": (1, 1)}.get(pixels[5:6], (1, 1))
     for (_, planes), lr in zip(result, frames, strict=True):
         np.testing.assert_array_equal(planes[0], nearest(lr[0], scale))
         for got, small in zip(planes[1:], lr[1:], strict=True):
@@ -57,7 +58,7 @@ def test_lossless_luma_is_the_network_s_and_chroma_is_bicubic(pixels: str, scale
     with av.open(str(tmp_path / "out.mkv")) as file:
         stream = file.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", pixels)
-        assert (stream.height, stream.width) == (HEIGHT * scale, WIDTH * scale)
+        assert (stream.height, stream.width) == (HEIGHT * scale, width * scale)
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])

@@ -32,13 +32,17 @@ TURNED = (0, -ONE, 0, ONE, 0, 0, 0, 64 * ONE, 2**30)  # a quarter counter-clockw
         ("gray", "ffv1", "a.mkv"),
         ("gray16le", "ffv1", "a.mkv"),
         ("nv12", "rawvideo", "a.nut"),
+        ("yuyv422", "rawvideo", "a.nut"),
+        ("uyvy422", "rawvideo", "a.nut"),
+        ("yvyu422", "rawvideo", "a.nut"),
+        ("yuv411p", "ffv1", "a.mkv"),
         ("bgr0", "ffv1", "a.mkv"),
         ("gbrp10le", "ffv1", "a.mkv"),
     ],
 )
 def test_planes_are_exact(pixels: str, codec: str, name: str, tmp_path: Path) -> None:
-    planar = {"nv12": "yuv420p", "bgr0": "gbrp"}.get(pixels, pixels)
-    frames = noise(planar, HEIGHT, WIDTH, 3)
+    planar = {"nv12": "yuv420p", "bgr0": "gbrp"}.get(pixels, "yuv422p" if pixels.endswith("422") else pixels)
+    frames = noise(planar, HEIGHT, WIDTH - WIDTH % {"yuv411p": 4, "yuv422p": 2}.get(planar, 1), 3)
     stream = VideoStream(write(tmp_path / name, frames, pixels, codec))
     read = list(stream)
     assert [frame.number for frame in read] == [0, 1, 2]

@@ -60,7 +60,7 @@ class Encoding:
         layout, deep = self.layout, f"{self.layout.bits}le" if self.layout.bits > 8 else ""
         if layout.kind == "rgb":
             return f"gbrp{deep}" if deep else "bgr0"
-        subsampled = {(2, 2): "420", (1, 2): "422", (1, 1): "444"}[layout.chroma]
+        subsampled = {(1, 4): "411", (2, 2): "420", (1, 2): "422", (1, 1): "444"}[layout.chroma]
         return f"gray{deep}" if layout.kind == "gray" else f"yuv{subsampled}p{deep}"
 
     def stream(self, container: Any) -> Any:
