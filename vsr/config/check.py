@@ -105,8 +105,10 @@ def check_config(cfg: DictConfig) -> None:
     _check_missing(plain.get("missing"))
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
         raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
-    check_frames(plain.get("frames"), "frames")
-    check_frames((plain.get("data") or {}).get("frames"), "data.frames")
+    _check_frames(plain.get("frames"), "frames")
+    data = plain.get("data") or {}
+    if not is_plugin_target(str(data.get("_target_"))):
+        _check_frames(data.get("frames"), "data.frames")
     _check_groups({str(key): node for key, node in plain.items()})
     # The config in a checkpoint has no `resume`; the overrides of this command line are not its own.
     check_duration(plain.get("budget"), overridden_keys() if "resume" in plain else set())
@@ -326,7 +328,7 @@ def _source_advice(target: str) -> str:
     return f" ({module} is no Python module)" if path is None else f" (class {name} is not in {path})"
 
 
-def check_frames(frames: Any, key: str) -> None:
+def _check_frames(frames: Any, key: str) -> None:
     """Raise UserError unless `frames` is null, a count, or the first frame and the end, as in [100,200]."""
     span = frames if isinstance(frames, list) else [0, frames]
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in span)

@@ -68,7 +68,7 @@ def _ratio_interval(above: np.ndarray, below: np.ndarray) -> Interval | None:
     variance = np.mean(deviations**2)
     if not variance > 0:
         return ratio, ratio
-    skewness = float(np.mean(deviations**3) / variance**1.5)
+    skewness = float(np.mean((deviations / np.sqrt(variance)) ** 3))
     error = np.sqrt(variance / (count - 1))
     ends = (stdtrit(count - 1, share) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     least, most = (_without_skewness(float(end), skewness, count) for end in ends)

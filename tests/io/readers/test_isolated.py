@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +23,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes import ROOT, moving_pattern, write_y4m
-from tests.processes import deadline, start_process
+from tests.processes import start_process
 from vsr.errors import UserError
 from vsr.io.readers.base import ArrayReader, Variable
 from vsr.io.readers.hdf5 import HDF5Reader
@@ -241,15 +242,25 @@ def test_videos_come_through_the_child(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
-def test_a_parser_that_crashes_is_one_line_and_the_next_file_is_read(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_parser_that_crashes_is_one_line_and_the_next_file_is_read(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_h5(tmp_path / "a.h5", (40, 512, 512))
     movie = open_movie(path, variable=None, axes="tyx")
     expected = movie.read(0, 0, 1)
     (parser,) = children(os.getpid())
-    os.kill(parser, signal.SIGSTOP)  # so that the signal finds it with a request before it
-    threading.Timer(deadline(0.5), lambda: [os.kill(parser, number), os.kill(parser, signal.SIGCONT)]).start()
+    send = isolated.Child._send
+
+    def send_and_crash(child: isolated.Child, request: Any) -> None:
+        os.kill(parser, signal.SIGSTOP)  # so that the signal finds it with a request before it
+        send(child, request)
+        os.kill(parser, number)
+        os.kill(parser, signal.SIGCONT)
+
+    monkeypatch.setattr(isolated.Child, "_send", send_and_crash)
     with pytest.raises(UserError) as caught:
         movie.read(0, 0, 40)
+    monkeypatch.undo()
     said = "its parser was killed, as when memory runs out" if number == signal.SIGKILL else f"its parser crashed ({number.name})"
     assert str(caught.value).startswith(f"{path}: {said}")
     assert "\n" not in str(caught.value)
@@ -313,6 +324,7 @@ def test_inspecting_a_file_whose_parser_crashes_ends_with_one_line_and_status_1(
 READING = """
 import re, sys, threading, time
 from pathlib import Path
+from typing import Any
 from vsr.io.readers.open import open_listing
 from vsr.io.readers.isolated.parent import run_isolated
 open_listing(Path(sys.argv[1]))
