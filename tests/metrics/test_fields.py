@@ -120,10 +120,8 @@ def test_mass_is_for_fields() -> None:
 
 
 def test_quantiles_of_frames_beyond_what_torch_sorts() -> None:
-    count = 4097 * 4097  # torch.quantile refuses more than 2^24 values
+    count = 4097 * 4097  # torch.quantile of torch 2.13 refuses more than 2^24 values
     hr = torch.linspace(0, 1, count).reshape(1, 1, 4097, 4097)
-    with pytest.raises(RuntimeError, match="too large"):
-        torch.quantile(hr.flatten(), 0.5)
     found = FramePair(hr.square(), hr).quantile_errors
     expected = [at**2 - at for at in QUANTILES.values()]
     np.testing.assert_allclose([float(found[name]) for name in QUANTILES], expected, atol=1e-6)
