@@ -107,4 +107,6 @@ def file_movies(
         first, end = frame_span(frames, array.shape[2], array.name)
         kept = [(max(start, first), min(stop, end)) for start, stop in runs if max(start, first) < min(stop, end)]
         found += [FileMovie(array, which, *run) for which in range(array.shape[0]) for run in kept]
+    if not found:  # `frames` lies in a gap in time
+        raise UserError(f"data.frames={frames}: no two of these frames follow each other in time; type other frames")
     return found

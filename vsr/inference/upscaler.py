@@ -94,8 +94,8 @@ class Upscaler:
 
         Returns:
             SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
-            float64 for float64 input, otherwise float32. A DataArray keeps its attributes, and its coordinates along rows and
-            columns are refined.
+            float64 for float64 input, and for integers if there is an `offset`; otherwise float32. A DataArray keeps its
+            attributes, and its coordinates along rows and columns are refined.
 
         Raises:
             UserError: If the type or the shape is not listed here, or if values are so large that the network overflows.

@@ -40,6 +40,8 @@ def test_a_span_of_frames_of_a_video(tmp_path: Path) -> None:
     clip = write_y4m(tmp_path / "a.y4m", luma)
     (movie,) = MovieDataModule(path=str(clip), frames=[4, 9], cuts=False, **COMMON).movies()
     np.testing.assert_array_equal(movie.read(0, 5)[0].numpy(), luma[4:9])
+    with pytest.raises(UserError, match="a.y4m: has 12 frames, data.frames begins with 12"):
+        MovieDataModule(path=str(clip), frames=[12, 20], **COMMON).movies()
     (movie,) = MovieDataModule(path=str(clip), frames=3, cuts=False, **COMMON).movies()
     np.testing.assert_array_equal(movie.read(0, 3)[0].numpy(), luma[:3])
 

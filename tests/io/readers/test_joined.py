@@ -102,6 +102,12 @@ def test_a_movie_ends_at_a_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture,
     assert [movie.shape[1] for movie in movies(str(tmp_path / "monthly"))] == [7]
 
 
+def test_frames_that_are_alone_between_gaps_make_no_movie(tmp_path: Path) -> None:
+    write(tmp_path / "a.nc", np.r_[0:5, 9, 14:20])
+    with pytest.raises(UserError, match=r"data.frames=\[5, 6\]: no two of these frames follow each other in time"):
+        movies(str(tmp_path / "a.nc"), frames=[5, 6])
+
+
 def test_dates_as_numbers_have_no_gaps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dates = np.array([20200129.0, 20200130, 20200131, 20200201, 20200202])
     with caplog.at_level(logging.WARNING):

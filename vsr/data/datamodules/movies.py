@@ -83,9 +83,12 @@ class MovieDataModule(SRDataModule):
                 rng = np.random.default_rng((7, number))
                 picture = read_picture(clip, "luma").values[0]
                 movie = camera_movie(picture, size=self.size or CAMERA_SIZE, frames=self.limit or CAMERA_FRAMES, rng=rng)
+                movie = movie[self.first :]
                 found.append(Movie(torch.from_numpy(movie).unsqueeze(0), f"camera over {clip.name}"))
                 continue
             luma = torch.from_numpy(read_video_luma(clip, self.limit) if clip.is_file() else read_movie_frames(clip, self.limit))
+            if self.first >= len(luma):
+                raise UserError(f"{clip}: has {len(luma)} frames, data.frames begins with {self.first}; type a smaller number")
             luma = luma[self.first :]
             luma = luma if self.size is None else _centre_crop(luma, self.size, clip)
             edges = find_movie_scene_cuts(luma) if self.cuts else []

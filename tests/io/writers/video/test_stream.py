@@ -178,18 +178,23 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
-@pytest.mark.parametrize("form", ["a.webm", "a.mkv"])
-def test_transparency_beside_the_frames_is_refused(codec: str, form: str, tmp_path: Path) -> None:
-    plain = write(tmp_path / f"plain_{form}", noise("yuv420p", 16, 16, 2), "yuv420p", codec)
-    clear = tmp_path / form
-    with av.open(str(plain)) as file, av.open(str(clear), "w") as out:
+def tag_transparency(plain: Path, tagged: Path) -> None:
+    """Copy a video and tag it as one with transparency beside its frames."""
+    with av.open(str(plain)) as file, av.open(str(tagged), "w") as out:
         stream = out.add_stream_from_template(file.streams.video[0])
         stream.metadata["alpha_mode"] = "1"
         for packet in file.demux():
             if packet.size:
                 packet.stream = stream
                 out.mux(packet)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+@pytest.mark.parametrize("form", ["a.webm", "a.mkv"])
+def test_transparency_beside_the_frames_is_refused(codec: str, form: str, tmp_path: Path) -> None:
+    plain = write(tmp_path / f"plain_{form}", noise("yuv420p", 16, 16, 2), "yuv420p", codec)
+    clear = tmp_path / form
+    tag_transparency(plain, clear)
     assert len(list(VideoStream(plain))) == 2
     with pytest.raises(
         UserError, match=r"vp[89] carries transparency, which would be lost; .* ffmpeg -pix_fmt yuv420p NAME\.mp4"
@@ -199,13 +204,7 @@ def test_transparency_beside_the_frames_is_refused(codec: str, form: str, tmp_pa
 
 def test_a_stale_tag_of_transparency_refuses_no_other_codec(tmp_path: Path) -> None:
     plain, tagged = write(tmp_path / "a.mkv", noise("yuv420p", 16, 16, 2), "yuv420p"), tmp_path / "b.mkv"
-    with av.open(str(plain)) as file, av.open(str(tagged), "w") as out:
-        stream = out.add_stream_from_template(file.streams.video[0])
-        stream.metadata["alpha_mode"] = "1"
-        for packet in file.demux():
-            if packet.size:
-                packet.stream = stream
-                out.mux(packet)
+    tag_transparency(plain, tagged)
     assert VideoStream(tagged).facts.bits == 8
 
 
