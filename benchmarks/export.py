@@ -34,8 +34,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     trained = read_trained(options.checkpoint)
     channels = trained.channels
-    low, high = trained.bounds
-    lr = low + (high - low) * torch.rand(1, channels, options.height, options.width)
+    lr = trained.module().normalizer.inverse(torch.rand(1, channels, options.height, options.width))
 
     def engine(**chosen: int | bool) -> Callable[[], object]:
         made = Engine(trained.module(), UpscaleOptions(device="cpu", **chosen), channels=channels)  # type: ignore[arg-type]

@@ -23,6 +23,15 @@ LossName = Literal["mse", "l1", "charbonnier"]
 TrainingFrames = Sequence[tuple[Tensor, Tensor, Tensor | None]]
 
 
+# Physical values (low, high) that are 0 and 1 in the unit interval: for all channels, or such a pair for each channel.
+ValueRange = tuple[float, float]
+ValueBounds = ValueRange | tuple[ValueRange, ...]
+# The same beside frames: two numbers, or two tensors (C, 1, 1).
+FrameBounds = tuple[float | Tensor, float | Tensor]
+# The physical value that is 0 in frames, for all channels or for each.
+Offset = float | tuple[float, ...]
+
+
 class Movie:
     """HR frames of one movie in physical units, with metadata, in memory.
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from vsr.data.checks import check_copied_frames, scan_frames_for_checks, warn_near_duplicates
@@ -21,13 +24,14 @@ from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
-from vsr.errors import UserError
+from vsr.errors import UserError, error_suggestion
 from vsr.geometry import Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
-from vsr.io.readers.printable import printable_value
+from vsr.io.readers.printable import printable_name, printable_value
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
+from vsr.models.normalize import frame_bounds
 from vsr.recipe import Recipe
-from vsr.types import Movie, TrainingFrames
+from vsr.types import FrameBounds, Movie, Offset, TrainingFrames, ValueBounds, ValueRange
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +63,10 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     # Subclasses set these.
     name: str
-    bounds: tuple[float, float] | None  # physical values that become 0 and 1; None for the range of the training frames
+    bounds: ValueBounds | None  # physical values that become 0 and 1; None for the range of the training frames
     split: Split
+    variables: tuple[str, ...] = ()  # that are the channels, each with bounds of its own; () for channels with bounds in common
+    declared: Mapping[str, ValueRange] = MappingProxyType({})  # bounds of some of `variables`; see declare_bounds()
     symmetries: tuple[str, ...] = ALL_SYMMETRIES  # of SYMMETRIES in loaders.py, those that leave the data's law unchanged
     min_frames = 2  # per movie
     test_split_name = "test"  # name of the test part of `split`
@@ -70,7 +76,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
-    offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
+    offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     # configure_loaders() sets these.
     context, margin, trim, length = 0, 0, 0, 1
 
@@ -103,11 +109,41 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Return further test splits: for each name, a list of movies of which all frames are tested."""
         return {}
 
+    def declare_bounds(self, given: Sequence[float] | Mapping[str, Sequence[float]] | None) -> None:
+        """Set `bounds` from what the user gives; call this after `variables` is set.
+
+        Args:
+            given: (low, high), for each variable if there are several; or variable -> (low, high), for some of several
+                variables. Those that are not given have the range of their training frames.
+
+        Raises:
+            UserError: If there is no such variable.
+        """
+        self.bounds, self.declared = None, {}
+        if isinstance(given, Mapping):
+            for name in given:
+                if name not in self.variables:
+                    known = error_suggestion(str(name), self.variables) if self.variables else "; type data.bounds=[LOW,HIGH]"
+                    raise UserError(f"{self.name}: data.bounds={{{printable_name(str(name))}: ...}}: no such variable{known}")
+            self.declared = {name: (float(low), float(high)) for name, (low, high) in given.items()}
+        elif given is not None:
+            low, high = map(float, given)
+            self.bounds, self.declared = (low, high), dict.fromkeys(self.variables, (low, high))
+        if self.variables and len(self.declared) == len(self.variables):
+            self.bounds = tuple(self.declared[name] for name in self.variables)
+
+    def complete_bounds(self, found: ValueBounds) -> None:
+        """Set the bounds that are not declared to `found`: those of the training frames, or of a network."""
+        if self.bounds is None:
+            each = [found if np.ndim(found) == 1 else found[i] for i in range(len(self.variables))]
+            own = tuple(self.declared.get(name, one) for name, one in zip(self.variables, each, strict=True))
+            self.bounds = own or found  # type: ignore[assignment]
+
     @property
-    def frame_bounds(self) -> tuple[float, float]:
+    def frame_bounds(self) -> FrameBounds:
         """Values of the frames that become 0 and 1: `bounds` minus `offset`. Known after setup."""
         assert self.bounds is not None
-        return self.bounds[0] - self.offset, self.bounds[1] - self.offset
+        return frame_bounds(self.bounds, self.offset)
 
     @property
     def channels(self) -> int:
@@ -140,13 +176,15 @@ class SRDataModule(L.LightningDataModule, ABC):
             "frames": {name: len(frame_set) for name, frame_set in sets.items()},
             "size": list(sets["train"].smallest_size()),
             "channels": sets["train"].channels,
-            "bounds": list(self.bounds or ()),
-            "offset": self.offset,
+            "bounds": np.array(self.bounds).tolist(),
+            "offset": np.array(self.offset).tolist(),
             "units": tested[0].meta.get("units") if tested else None,
             # Whether the test fields continue at the opposite border.
             "periodic": bool(tested) and all(movie.meta.get("periodic") is True for movie in tested),
             "sha256": digest,
         }
+        if self.variables:
+            self.card["variables"] = list(self.variables)
         self.sets = sets
 
     def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
@@ -167,45 +205,57 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Check all values, take missing `bounds` from the training frames, and return the SHA-256 of all values."""
         digest = hashlib.sha256()
         learned: set[bytes] = set()
-        extremes = ExtremeValues() if self.physical else None
+        extremes = [ExtremeValues() for _ in self.variables or ("",)] if self.physical else []
         for name, parts in splits.items():
-            low, high, hashes = scan_frames_for_checks(parts, digest, self.mask, extremes)
+            ranges, hashes = scan_frames_for_checks(parts, digest, self.mask, extremes)
             if name == "train":
                 learned = set(hashes)
-                low, high = low + self.offset, high + self.offset
-                if low == high:
-                    raise UserError(f"{parts[0][0].name}: every value is {low:.10g}; a constant field cannot be learned from")
-                self._check_bounds(low, high)
-                self.bounds = self.bounds or (low, high)
+                self._measure_bounds(parts[0][0].name, ranges)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
                 if not check_copied_frames(label, parts[0][0].name, hashes, learned) and not self.physical:
                     warn_near_duplicates(label, splits["train"], parts, self.frame_bounds)
-        if extremes is not None and (warning := extremes.describe(self.offset)) is not None:
-            log.warning("%s: %s", self.name, warning)
+        for where, found, offset in zip(self._places(), extremes, np.broadcast_to(self.offset, len(extremes)), strict=False):
+            if (warning := found.describe(float(offset))) is not None:
+                log.warning("%s: %s", where, warning)
         return digest.hexdigest()
 
-    def _check_bounds(self, low: float, high: float) -> None:
-        """Raise UserError if declared bounds do not suit training frames with values from `low` to `high`."""
-        if self.bounds is None or not self.physical or not self.for_training:
-            return
-        least, most = self.bounds
-        if not most > least:
-            raise UserError(f"{self.name}: data.bounds=[{least:g},{most:g}]: must be two values, the smaller first")
-        first, last = printable_value(low, high - low), printable_value(high, high - low)
-        filled = (min(high, most) - max(low, least)) / (most - least)
-        if filled < LEAST_FILLED:
-            share = f"fill {100 * max(filled, 0):.2g} % of it" if filled > 0 else "lie outside of it"
-            raise UserError(
-                f"{self.name}: data.bounds=[{least:g},{most:g}]: the training frames, {first} to {last}, {share}, so "
-                f"that no score tells a good network from a bad one; type data.bounds=[{first},{last}], or leave the key out"
-            )
-        outside = max(least - low, high - most) / (most - least)
-        if outside > MOST_OUTSIDE:
-            log.warning(
-                "%s: training frames of %s to %s leave data.bounds=[%g,%g]; scores count in units of these bounds",
-                *(self.name, first, last, least, most),
-            )
+    def _places(self) -> list[str]:
+        """Return the beginning of messages on each range of values: the name of the data, and of the variable if several."""
+        return [f"{self.name}: {printable_name(name)}" for name in self.variables] or [self.name]
+
+    def _measure_bounds(self, movie: str, ranges: list[ValueRange]) -> None:
+        """Check the value range of each channel of the training frames, and take missing `bounds` from them."""
+        if not self.variables:
+            self._warn_of_small_channels(ranges)
+            ranges = [(min(low for low, _ in ranges), max(high for _, high in ranges))]
+        own = []
+        declared: list[Any] = [self.declared.get(name) for name in self.variables] or [self.bounds]
+        for (low, high), offset, bounds, variable, where in zip(
+            *(ranges, np.broadcast_to(self.offset, len(ranges)).tolist(), declared, self.variables or ("",), self._places()),
+            strict=True,
+        ):
+            low, high = low + offset, high + offset
+            if low > high:
+                raise UserError(f"{movie}: {printable_name(variable)} has no finite value in the training frames; leave it out")
+            if low == high:
+                of = f" of {printable_name(variable)}" if variable else ""
+                raise UserError(f"{movie}: every value{of} is {low:.10g}; a constant field cannot be learned from")
+            if bounds is not None and self.physical and self.for_training:
+                _check_bounds(where, f"{{{printable_name(variable)}: %s}}" if variable else "%s", bounds, low, high)
+            own.append((low, high))
+        self.complete_bounds(tuple(own) if self.variables else own[0])
+
+    def _warn_of_small_channels(self, ranges: list[ValueRange]) -> None:
+        """Warn of channels of one array whose values hardly differ, in the range that all channels have in common."""
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        for channel, (least, most) in enumerate(ranges):
+            if self.physical and 0 < most - least < LEAST_FILLED * (high - low):
+                log.warning(
+                    "%s: channel %d, %.4g to %.4g, hardly counts in the range of all channels, %.4g to %.4g; save quantities of "
+                    "different size as arrays of their own (.npz, HDF5, NetCDF), and type data.variable=[A,B]",
+                    *(self.name, channel, *(value + float(np.max(self.offset)) for value in (least, most, low, high))),
+                )
 
     def training_frames(self) -> TrainingFrames:
         """Return whole training frames for closed-form fits, thinned out evenly to about PREPARE_PIXELS HR pixels."""
@@ -314,7 +364,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         return frames.to(device)
 
     def _check_shape(self, movie: Movie) -> None:
-        _, length, height, width = movie.shape
+        channels, length, height, width = movie.shape
+        if len(self.variables) not in (0, channels):
+            names = ",".join(map(printable_name, self.variables))
+            raise UserError(f"{movie.name}: has {channels} channel(s), not one for each of {names}; type data.variable=[{names}]")
         if length < self.min_frames:
             raise UserError(f"{movie.name}: one frame is not a movie; give a file with at least {self.min_frames} frames")
         if (problem := frame_size_problem(height, width, self.scale, self.crop)) is not None:
@@ -377,3 +430,33 @@ def _concatenate(pairs: list[LrHrPair]) -> MemoryFrames:
         torch.cat([pair.lr for pair in pairs]), torch.cat([pair.hr for pair in pairs]), torch.cat(masks) if masks else None
     )
     return MemoryFrames(joined, tuple(zip([0, *ends[:-1]], ends, strict=True)))
+
+
+def _check_bounds(where: str, form: str, bounds: ValueRange, low: float, high: float) -> None:
+    """Check declared bounds against training frames with values from `low` to `high`.
+
+    Args:
+        where: Beginning of a message.
+        form: What is typed for data.bounds, with %s for a pair of values.
+        bounds: The declared bounds.
+        low: The smallest value of the training frames.
+        high: The largest value of the training frames.
+
+    Raises:
+        UserError: If the frames fill less than LEAST_FILLED of the bounds.
+    """
+    least, most = bounds
+    typed = f"data.bounds={form % f'[{least:g},{most:g}]'}"
+    if not most > least:
+        raise UserError(f"{where}: {typed}: must be two values, the smaller first")
+    first, last = printable_value(low, high - low), printable_value(high, high - low)
+    filled = (min(high, most) - max(low, least)) / (most - least)
+    if filled < LEAST_FILLED:
+        share = f"fill {100 * max(filled, 0):.2g} % of it" if filled > 0 else "lie outside of it"
+        raise UserError(
+            f"{where}: {typed}: the training frames, {first} to {last}, {share}, so that no score tells a good network from a "
+            f"bad one; type data.bounds={form % f'[{first},{last}]'}, or leave the key out"
+        )
+    outside = max(least - low, high - most) / (most - least)
+    if outside > MOST_OUTSIDE:
+        log.warning("%s: training frames of %s to %s leave %s; scores count in units of these bounds", where, first, last, typed)

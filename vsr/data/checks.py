@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from vsr.data.splits import Segment
 from vsr.errors import UserError
 from vsr.io.readers.packing import ExtremeValues
-from vsr.types import Movie
+from vsr.types import FrameBounds, Movie, ValueRange
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: se
 
 
 def warn_near_duplicates(
-    split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: tuple[float, float]
+    split: str, train: list[tuple[Movie, Segment]], tested: list[tuple[Movie, Segment]], bounds: FrameBounds
 ) -> None:
     """Warn of test frames that look like training frames, such as re-encoded, resized or brightened copies.
 
@@ -88,7 +88,7 @@ def warn_near_duplicates(
         )
 
 
-def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float]) -> tuple[list[str], Tensor]:
+def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: FrameBounds) -> tuple[list[str], Tensor]:
     """Return the names of the frames that are not flat, and their thumbnails (N, P) with mean 0 and norm 1."""
     step = max(1, -(-sum(part.stop - part.start for _, part in parts) // MAX_THUMBNAILS))
     names, found = [], []
@@ -103,23 +103,24 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: tuple[float, float])
 
 
 def scan_frames_for_checks(
-    parts: list[tuple[Movie, Segment]], digest: Any, masked: bool, extremes: ExtremeValues | None = None
-) -> tuple[float, float, list[bytes]]:
-    """Read a split once, in chunks, and return its value range and the hashes of its frames.
+    parts: list[tuple[Movie, Segment]], digest: Any, masked: bool, extremes: Sequence[ExtremeValues] = ()
+) -> tuple[list[ValueRange], list[bytes]]:
+    """Read a split once, in chunks, and return its value ranges and the hashes of its frames.
 
     Args:
         parts: Movies and segments of the split.
         digest: Object of hashlib that is updated with all values.
         masked: If true, NaN and infinite values are accepted.
-        extremes: Object that collects the extreme values; None to collect none.
+        extremes: Objects that collect the extreme values: one for all channels, one per channel, or none.
 
     Returns:
-        The smallest finite value, the largest finite value, and one hash per frame.
+        The smallest and the largest finite value of each channel (inf, -inf without one), and one hash per frame.
 
     Raises:
         UserError: If there are NaN or infinite values and `masked` is false, or if there is no finite value at all.
     """
-    low, high = float("inf"), float("-inf")
+    channels = parts[0][0].shape[0]
+    low, high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
     seen: list[bytes] = []
     for movie, part in parts:
         bad, first_bad = 0, None
@@ -132,19 +133,18 @@ def scan_frames_for_checks(
             if not whole.all():
                 bad += int((~whole).sum())
                 first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
-                frames = frames[finite]
-            if extremes is not None:
-                extremes.add(frames.numpy())
-            if frames.numel():
-                low, high = min(low, float(frames.min())), max(high, float(frames.max()))
+            for one, values in zip(extremes, frames if len(extremes) > 1 else [frames], strict=bool(extremes)):
+                one.add(values.numpy())
+            low = torch.minimum(low, torch.where(finite, frames, torch.inf).amin((1, 2, 3)))
+            high = torch.maximum(high, torch.where(finite, frames, -torch.inf).amax((1, 2, 3)))
         if bad and not masked:
             raise UserError(
                 f"{movie.name}: {bad} of the frames {part.start} to {part.stop - 1} hold NaN or infinite values, the "
                 f"first is frame {first_bad}; fill them, or type data.mask=true to leave them out of loss and scores"
             )
-    if low > high:
+    if not (low <= high).any():
         raise UserError(f"{parts[0][0].name}: holds no finite value")
-    return low, high, seen
+    return list(zip(low.tolist(), high.tolist(), strict=True)), seen
 
 
 def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from vsr.errors import UserError
 from vsr.io.readers.joined import JoinedMovie, open_movies, time_runs
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.selection import frame_span
-from vsr.types import Movie
+from vsr.types import Movie, Offset
 
 COARSE = 1e-5  # of the range of values: a coarser float32 needs an offset
 SMALLEST_RANGE = 1e-34  # of values in float32: below, their differences have less than six digits
@@ -29,11 +29,12 @@ class FileMovie(Movie):
     Reading raises UserError for a damaged file.
 
     Attributes:
-        offset: Value that is taken off every physical value before it becomes float32; set by `set_common_offset`.
+        offset: Value that is taken off every physical value before it becomes float32, or one per variable; set by
+            `set_common_offset`.
     """
 
     lazy = True
-    offset = 0.0
+    offset: Offset = 0.0
 
     def __init__(self, array: ArrayMovie | JoinedMovie, which: int, start: int, stop: int) -> None:
         self.array, self.which, self.start, self.meta = array, which, start, array.meta
@@ -50,29 +51,43 @@ class FileMovie(Movie):
         return torch.from_numpy(np.require(values, requirements="W"))
 
 
-def set_common_offset(movies: Sequence[FileMovie]) -> float:
+def variables_of(movies: Sequence[FileMovie]) -> tuple[str, ...]:
+    """Return the names of the variables that are the channels of the movies; empty for movies of one variable."""
+    names = movies[0].meta["variable"]
+    return () if isinstance(names, str) else tuple(names)
+
+
+def set_common_offset(movies: Sequence[FileMovie]) -> Offset:
     """Choose one offset for all movies such that float32 can hold their differences, set it in each movie and return it.
 
     Float32 holds a pressure of 101325 Pa to 0.008 Pa. Where that is coarse against the range of the values, a round value near
     their middle is taken off while they are float64. For most data the offset is 0.
 
+    Returns:
+        The offset; one per variable where several variables need different ones.
+
     Raises:
         UserError: If the range of the values is too small for float32.
     """
-    low, high = np.inf, -np.inf
+    names = variables_of(movies)
+    low, high = np.full(max(1, len(names)), np.inf), np.full(max(1, len(names)), -np.inf)
     for movie in [movies[i] for i in np.unique(np.linspace(0, len(movies) - 1, SAMPLED_MOVIES).astype(int))]:
         for frame in np.unique(np.linspace(0, movie.shape[1] - 1, SAMPLED_FRAMES).astype(int)).tolist():
             at = movie.start + frame
             values = movie.array.read(movie.which, at, at + 1, dtype=np.float64)
-            values = values[np.isfinite(values)]
-            if values.size:
-                low, high = min(low, float(values.min())), max(high, float(values.max()))
-    offset = offset_for_range(low, high)
-    if 0 < high - low < SMALLEST_RANGE:
-        raise UserError(
-            f"{movies[0].name}: values from {low:.3g} to {high:.3g} differ by {high - low:.1g}, less than float32 can tell, in "
-            f"which networks compute; give other units"
-        )
+            for i, own in enumerate(values if names else [values]):
+                finite = own[np.isfinite(own)]
+                if finite.size:
+                    low[i], high[i] = min(low[i], finite.min()), max(high[i], finite.max())
+    for i, (least, most) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        if 0 < most - least < SMALLEST_RANGE:
+            of = f" of {names[i]}" if names else ""
+            raise UserError(
+                f"{movies[0].name}: values{of} from {least:.3g} to {most:.3g} differ by {most - least:.1g}, less than float32 "
+                f"can tell, in which networks compute; give other units"
+            )
+    each = tuple(offset_for_range(*pair) for pair in zip(low.tolist(), high.tolist(), strict=True))
+    offset: Offset = each[0] if len(set(each)) == 1 else each
     for movie in movies:
         movie.offset = offset
     return offset

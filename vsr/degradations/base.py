@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.errors import UserError
-from vsr.types import HRFrames, LRFrames
+from vsr.types import FrameBounds, HRFrames, LRFrames
 
 # HR or LR frames: steps that keep the size may come before or after the step that changes the size.
 Frames = Float[Tensor, "N C rows columns"]
-Bounds = tuple[float, float]
+Bounds = FrameBounds
 
 
 @runtime_checkable
@@ -29,7 +29,8 @@ class Degradation(Protocol):
         Args:
             hr: HR frames.
             scale: HR pixels per LR pixel along each axis.
-            bounds: Physical values that correspond to 0 and 1 in the unit interval.
+            bounds: Physical values that correspond to 0 and 1 in the unit interval: two numbers, or two tensors (C, 1, 1) for
+                channels with ranges of their own.
             first: Number of the first frame in its movie; noise depends on this number.
         """
         ...

@@ -126,7 +126,15 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModule:
     """Build the data module and check that its channels fit every network and its frames fit the evaluation window."""
-    data = build_data(config, *(each.trained.bounds for each in checkpoints))
+    several = [each.trained for each in checkpoints if each.trained.variables]
+    data = build_data(config, *(each.trained.bounds for each in checkpoints), variables=several[0].variables if several else ())
+    for trained in several:
+        if data.variables != trained.variables:
+            wanted = ",".join(trained.variables)
+            raise UserError(
+                f"{data.name}: has the variables {', '.join(data.variables)}, {trained.path} was trained on {wanted}; type "
+                f"data.variable=[{wanted}]"
+            )
     for trained in (each.trained for each in checkpoints):
         if data.channels != trained.channels:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
@@ -197,7 +205,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataPr
     return {
         split: DataProperties(
             scale=data.scale,
-            bounds=data.frame_bounds,
+            bounds=(0.0, 1.0) if data.variables else data.frame_bounds,  # type: ignore[arg-type]
             window=resolved_window(config),
             periodic=data.card["periodic"],
             movie=max(b - a for a, b in data.sets[split].segments) > 1,

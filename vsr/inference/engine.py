@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -139,21 +140,27 @@ class Engine:
             lr: LR frames (n + 2 * context, C, h, w) in physical units.
 
         Returns:
-            "rms" and "max" of the differences in physical units; "psnr" in dB, with the data range of training.
+            "rms" and "max" of the differences in physical units, or as parts of the data range for several variables; "psnr" in
+            dB, with the data range of training.
         """
         fast, exact = self(lr), self(lr, exact=True)
+        normalizer, spread = self.module.normalizer, 1.0
+        if normalizer.low.ndim:
+            fast, exact = (normalizer(sr.to(self.device)) for sr in (fast, exact))
+        else:
+            spread = float(normalizer.high) - float(normalizer.low)
         difference = (fast - exact)[torch.isfinite(exact)]
-        low, high = self.module.normalizer.bounds
         rms = float(difference.square().mean().sqrt())
-        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr_from_mse((rms / (high - low)) ** 2))}
+        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr_from_mse((rms / spread) ** 2))}
 
     def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
-        low, high = self.module.normalizer.bounds
+        bounds = np.reshape(self.module.normalizer.bounds, (-1, 2))
+        trained = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in bounds)
+        given = ", ".join(f"{float(x.min()):.4g} to {float(x.max()):.4g}" for x in (lr.unbind(1) if len(bounds) > 1 else [lr]))
         reduced = not exact and self.options.precision != "fp32"
         return (
-            f"frame {frame}: the network makes infinite values or NaN of values from {float(lr.min()):.4g} to "
-            f"{float(lr.max()):.4g}, it was trained on {low:.4g} to {high:.4g}; give values in the same units, NaN where "
-            f"there is none{', or type precision=fp32' if reduced else ''}"
+            f"frame {frame}: the network makes infinite values or NaN of values from {given}, it was trained on {trained}; give "
+            f"values in the same units, NaN where there is none{', or type precision=fp32' if reduced else ''}"
         )
 
     def _apply_ensemble(self, network: nn.Module, unit: Tensor) -> Tensor:

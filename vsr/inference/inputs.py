@@ -11,8 +11,9 @@ from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.io.formats import format_of_output, readable_suffixes
 from vsr.io.readers.joined import files_of_movie, natural_order
-from vsr.io.readers.open import ArrayMovie, open_movie, open_reader
+from vsr.io.readers.open import ArrayMovie, Unspecified, open_listing, open_movie, open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.printable import printable_name
 from vsr.io.readers.selection import frame_span
 from vsr.io.readers.tiff import SUFFIXES as TIFF
 from vsr.io.readers.tiff import tiff_holds_values
@@ -109,19 +110,48 @@ def _is_one(given: str | Sequence[str]) -> bool:
     return path.exists() and (not path.is_dir() or upscale_inputs(given) == [path])
 
 
-def open_input_movie(settings: UpscaleSchema, path: Path) -> ArrayMovie:
+def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str] = ()) -> ArrayMovie:
     """Open the movie in an array file; messages name the keys of upscale.yaml.
 
+    Args:
+        settings: The settings of upscale.yaml.
+        path: The file.
+        trained: The variables that the network was trained on, if there are several: they are read by name, in this order.
+
     Raises:
-        UserError: If the file, the variable, the selection or the axes cannot be used.
+        UserError: If the file, the variable, the selection or the axes cannot be used, or if the variables are others than
+            those of the network.
     """
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
+    if trained and (variable is None or isinstance(variable, list)):
+        variable = _variables_of_network(path, variable, trained)
     chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
     try:
         movie = open_movie(path, variable=variable, **chosen)
         return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
         raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
+
+
+def _variables_of_network(path: Path, given: list[str] | None, trained: Sequence[str]) -> list[str] | None:
+    """Return the variables to read from a file, in the order of the network; None for a file of one array, its channels.
+
+    Raises:
+        UserError: If `given` or the file has other variables than the network.
+    """
+    if given is not None:
+        others, where = [name for name in given if name not in trained], f"variable=[{','.join(map(printable_name, given))}]"
+        missing = [name for name in trained if name not in given]
+    else:
+        held = [found.name for found in open_listing(path).variables]
+        if len(held) == 1:
+            return None
+        others, where, missing = [], str(path), [name for name in trained if name not in held]
+    if others or missing or (given is not None and len(given) != len(trained)):
+        wanted = ", ".join(map(printable_name, trained))
+        lacks = f"has no {' and '.join(map(printable_name, missing))}" if missing else "names something else"
+        raise UserError(f"{where}: {lacks}, and the network was trained on {wanted}; give a file with variables of these names")
+    return list(trained)
 
 
 def check_upscale_files(settings: UpscaleSchema) -> None:
@@ -139,4 +169,6 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
             format_of_output(output)
     for path in inputs[:1]:
         if not is_movie_of_pixels(path):
-            open_input_movie(settings, path)
+            arrays = [] if settings.variable is not None else [v for v in open_listing(path).variables if len(v.shape) > 2]
+            with suppress(*([Unspecified] if len(arrays) > 1 else [])):  # the network may name its variables
+                open_input_movie(settings, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ from vsr.io.writers.coordinates import refine_field
 
 
 def upscale_labelled(
-    movie: Any, scale: int, channels: int, upscale: Callable[[np.ndarray], np.ndarray], origin: float | None = None
+    movie: Any,
+    scale: int,
+    channels: int,
+    upscale: Callable[[np.ndarray], np.ndarray],
+    origin: float | None = None,
+    variables: Sequence[str] = (),
 ) -> Any:
     """Upscale an xarray.DataArray, or the only movie of an xarray.Dataset, along rows and columns.
 
@@ -25,21 +30,33 @@ def upscale_labelled(
         channels: Number of channels of the network.
         upscale: Function (T, channels, h, w) -> (T, channels, h * scale, w * scale).
         origin: Position of the first LR pixel in SR pixels; see `refine_coordinates`.
+        variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
+            from a DataArray whose channels have names, by name.
 
     Returns:
         A DataArray with the same dimensions and attributes, or a Dataset with it. Coordinates along rows or columns are
         refined by `vsr.io.writers.coordinates.refine_field`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
-        UserError: If the dimensions of rows, columns or channels cannot be found, or the number of channels does not fit.
+        UserError: If the dimensions of rows, columns or channels cannot be found, or the number or names of the channels do
+            not fit.
     """
     import xarray
 
+    if isinstance(movie, xarray.Dataset) and variables and len(movie.data_vars) > 1:
+        return _upscale_variables(movie, scale, upscale, origin, variables)
     if isinstance(movie, xarray.Dataset):
         name = _movie_of(movie)
-        finer = upscale_labelled(movie[name], scale, channels, upscale, origin)
+        finer = upscale_labelled(movie[name], scale, channels, upscale, origin, variables)
         return finer.to_dataset(name=name).assign_attrs(movie.attrs)
     letters = _dimensions_of(movie, channels)
+    if variables and letters["c"] and (names := movie.coords.get(letters["c"][0])) is not None and names.dtype.kind in "UOT":
+        given = [str(name) for name in names.values]
+        _check_names(given, variables)
+        if given != list(variables):
+            finer = movie.sel({letters["c"][0]: list(variables)})
+            finer = upscale_labelled(finer, scale, channels, upscale, origin, variables)
+            return finer.sel({letters["c"][0]: given})
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
     ordered = movie.transpose(*others, *own)
@@ -56,6 +73,31 @@ def upscale_labelled(
         sr.reshape(*lead, height * scale, width * scale), coords, ordered.dims, name=movie.name, attrs=movie.attrs
     )
     return result.transpose(*movie.dims)
+
+
+def _upscale_variables(
+    dataset: Any, scale: int, upscale: Callable[[np.ndarray], np.ndarray], origin: float | None, variables: Sequence[str]
+) -> Any:
+    """Upscale the variables of a Dataset together, as the channels of a network; other arrays are left out."""
+    _check_names([name for name in map(str, dataset.data_vars) if name in variables], variables)
+    first = dataset[variables[0]]
+    for name in variables:
+        if (dims := dataset[name].dims) != first.dims:
+            raise UserError(f"{name} has the dimensions {dims}, {variables[0]} has {first.dims}; variables must be alike")
+    stacked = dataset[list(variables)].to_array("channel")
+    finer = upscale_labelled(stacked, scale, len(variables), upscale, origin, variables).to_dataset("channel")
+    for name in variables:
+        finer[name].attrs = dict(dataset[name].attrs)
+    return finer.assign_attrs(dataset.attrs)
+
+
+def _check_names(given: Sequence[str], variables: Sequence[str]) -> None:
+    """Raise UserError if the names of channels are not those of a network's variables."""
+    if sorted(given) != sorted(variables):
+        raise UserError(
+            f"variables {', '.join(given) or 'of other names'}: this network was trained on {', '.join(variables)}; rename them, "
+            f'as in movie.rename(temperature="{variables[0]}")'
+        )
 
 
 def _movie_of(dataset: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.writers.video.source import Source as VideoBlocks
+from vsr.types import Offset
 
 READ_BYTES = 1 << 25  # of LR frames that are read from an array file at once
 
@@ -21,14 +22,14 @@ class Source(Protocol):
         channels: Number of channels of a frame.
         height: Height of a frame in pixels.
         width: Width of a frame in pixels.
-        offset: Physical value of 0 in the frames.
+        offset: Physical value of 0 in the frames, or one per channel.
     """
 
     lengths: list[int | None]
     channels: int
     height: int
     width: int
-    offset: float
+    offset: Offset
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
         """Yield the frames (C, h, w) of a movie from frame `start` to the end, float32, in physical units minus `offset`."""
@@ -42,7 +43,7 @@ class Source(Protocol):
 class ArraySource:
     """Reader of the LR movies in an array file; `offset` is taken off every value before it becomes float32."""
 
-    def __init__(self, array: ArrayMovie, offset: float = 0.0) -> None:
+    def __init__(self, array: ArrayMovie, offset: Offset = 0.0) -> None:
         movies, self.channels, length, self.height, self.width = array.shape
         self.array, self.offset = array, offset
         self.lengths: list[int | None] = [length] * movies
@@ -60,7 +61,7 @@ class ArraySource:
 class VideoSource:
     """Reader of a video or a folder of pictures as one LR movie, with code values 0..255."""
 
-    offset = 0.0
+    offset: Offset = 0.0
 
     def __init__(self, blocks: VideoBlocks) -> None:
         self.blocks = blocks

@@ -16,6 +16,7 @@ from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.inference.engine import Engine, NonFiniteOutput
 from vsr.inference.sources import Source
 from vsr.io.writers.base import Sink
+from vsr.types import Offset
 
 QUEUE_BLOCKS = 2  # blocks that wait between two threads
 FLUSH_SECONDS = 5.0  # at most so much work is lost when the process is killed (and the block in progress)
@@ -149,13 +150,13 @@ def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop
             incoming.put_nowait(None)
 
 
-def _write(sink: Sink, offset: float, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
+def _write(sink: Sink, offset: Offset, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
     """Write the blocks of `outgoing`, plus `offset`, until None comes; append an error to `failed`."""
     torch.set_num_threads(1)
     flushed = time.monotonic()
     try:
         while (frames := outgoing.get()) is not None:
-            sink.write(sink.done, frames.astype(np.float64) + offset if offset else frames)
+            sink.write(sink.done, frames.astype(np.float64) + np.reshape(offset, (-1, 1, 1)) if offset else frames)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 sink.flush()
                 flushed = time.monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +23,7 @@ from vsr.system.checksums import file_sha256
 from vsr.training.build import build_from_node, build_module, build_network
 from vsr.training.modules.base import SRModule
 from vsr.training.resume.checkpoints import read_checkpoint
+from vsr.types import Offset, ValueBounds
 
 # Keys of the config of a run that say nothing about the network: its initial weights (the file may be gone) and how it was run.
 DROPPED = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf32", "channels_last", "deterministic")
@@ -61,15 +62,20 @@ class Trained:
         return int(self.facts["channels"])
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """The physical values that the normalizer maps to 0 and 1."""
-        low, high = self.facts["bounds"]
-        return float(low), float(high)
+    def variables(self) -> tuple[str, ...]:
+        """The variables that are the channels, in their order; empty for one variable."""
+        return tuple(self.facts.get("variables", ()))
 
     @property
-    def offset(self) -> float:
+    def bounds(self) -> ValueBounds:
+        """The physical values that the normalizer maps to 0 and 1; a pair for each of several variables."""
+        return tuple(tuple(x) if isinstance(x, list) else x for x in self.facts["bounds"])
+
+    @property
+    def offset(self) -> Offset:
         """The physical value that is 0 in the frames which the network takes and gives; see `SRDataModule.offset`."""
-        return float(self.facts.get("offset", 0.0))
+        offset = self.facts.get("offset", 0.0)
+        return tuple(offset) if isinstance(offset, list) else offset
 
     def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
         """Build the LightningModule of the training with the trained weights.
@@ -157,14 +163,18 @@ def _config_of(card: dict[str, Any]) -> DictConfig:
 def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
     """Return the facts about the training data in a checkpoint's metadata, with channels and bounds as numbers."""
     facts = dict(card["data"])
-    low, high = facts["bounds"]
-    offset = float(facts.get("offset", 0.0))
-    facts |= {"channels": int(facts["channels"]), "bounds": [float(low), float(high)], "offset": offset}
-    if not math.isfinite(offset):
-        raise ValueError(f"offset={offset}")
-    if facts["channels"] < 1:
-        raise ValueError(f"channels={facts['channels']}")
-    return facts
+    channels = int(facts["channels"])
+    if channels < 1:
+        raise ValueError(f"channels={channels}")
+    bounds, offset = (np.array(x, np.float64) for x in (facts["bounds"], facts.get("offset", 0.0)))
+    variables = facts.get("variables", [])
+    if bounds.shape not in ((2,), (channels, 2)) or not (np.diff(bounds) > 0).all():
+        raise ValueError(f"bounds={facts['bounds']}")
+    if offset.shape not in ((), (channels,)) or not np.isfinite(offset).all():
+        raise ValueError(f"offset={facts['offset']}")
+    if not isinstance(variables, list) or len(variables) not in (0, channels) or not all(isinstance(x, str) for x in variables):
+        raise ValueError(f"variables={variables}")
+    return facts | {"channels": channels, "bounds": bounds.tolist(), "offset": offset.tolist()}
 
 
 def _check_state(path: Path, state: Any) -> None:

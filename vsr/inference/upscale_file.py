@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
@@ -19,7 +20,7 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
-from vsr.io.readers.printable import printable_value
+from vsr.io.readers.printable import printable_name, printable_value
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_movie import template_from_movie
@@ -121,7 +122,7 @@ def _open_input_and_output(
             **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
         )
         return VideoSource(blocks), sink, blocks.notes
-    movie = open_input_movie(settings, given)
+    movie = open_input_movie(settings, given, upscaler.variables)
     if movie.shape[1] != upscaler.channels:
         advice = f"variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
         if "c" in movie.axes and upscaler.channels == 1:
@@ -136,6 +137,9 @@ def _open_input_and_output(
         movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin, offset=upscaler.offset
     )
     notes = list(template.notes)
+    if upscaler.variables and isinstance(movie.meta["variable"], str):
+        order = ", ".join(map(printable_name, upscaler.variables))
+        notes.append(f"the channels of {movie.name} have no names; they are taken as {order}, in this order")
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     sink = open_array_sink(target, template, identity=identity, overwrite=settings.overwrite)
@@ -166,15 +170,19 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
     if options.approximate:
         error = upscaler.engine.rounding_error(lr)
         compiled = ", compiled" if options.compile else ""
-        scores = f"RMSE {error['rms']:.3g}, largest difference {error['max']:.3g}, PSNR {error['psnr']:.1f} dB"
+        part = " of the range of each variable" if upscaler.variables else ""
+        scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s against fp32 on the first frames: %s", options.precision, compiled, scores)
-    low, high = upscaler.bounds
-    finite = lr[lr.isfinite()]
-    if not finite.numel():
-        return
-    least, largest = float(finite.min()) + upscaler.offset, float(finite.max()) + upscaler.offset
-    excess = max(low - least, largest - high)
-    if excess > OUTSIDE * (high - low) and math.isfinite(excess):
-        shown = [printable_value(value, high - low) for value in (least, largest, low, high)]
-        values = f"values from {shown[0]} to {shown[1]}, the network was trained on {shown[2]} to {shown[3]}"
-        log.warning("warning   %s: what it makes of the rest is a guess; check the units of the input", values)
+    bounds = np.reshape(upscaler.bounds, (-1, 2)).tolist()
+    offsets = np.broadcast_to(upscaler.offset, len(bounds)).tolist()
+    of = [f" of {printable_name(name)}" for name in upscaler.variables] or [""] * len(bounds)
+    for values, (low, high), offset, name in zip(lr.unbind(1) if len(bounds) > 1 else [lr], bounds, offsets, of, strict=True):
+        finite = values[values.isfinite()]
+        if not finite.numel():
+            continue
+        least, largest = float(finite.min()) + offset, float(finite.max()) + offset
+        excess = max(low - least, largest - high)
+        if excess > OUTSIDE * (high - low) and math.isfinite(excess):
+            shown = [printable_value(value, high - low) for value in (least, largest, low, high)]
+            text = f"values{name} from {shown[0]} to {shown[1]}, the network was trained on {shown[2]} to {shown[3]}"
+            log.warning("warning   %s: what it makes of the rest is a guess; check the units of the input", text)

@@ -39,8 +39,10 @@ class Upscaler:
     Attributes:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
         origin: Position of the first LR pixel along y and x, in SR pixels from the first SR pixel.
-        bounds: The physical values that the normalizer maps to 0 and 1.
-        offset: The physical value that is 0 in the frames of `engine`; `upscale` takes and gives physical values.
+        variables: Names of the variables that are the channels, in their order; empty for one variable.
+        bounds: The physical values that the normalizer maps to 0 and 1; a pair for each of several variables.
+        offset: The physical value that is 0 in the frames of `engine`, or one for each variable; `upscale` takes and gives
+            physical values.
 
     Raises:
         UserError: If weights are not finite, or if the options contradict each other or the network.
@@ -64,7 +66,7 @@ class Upscaler:
                 raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
-        self.offset = trained.offset
+        self.variables, self.offset = trained.variables, trained.offset
         self.origin = float(self.degradation.origin(self.scale))
         centred = is_centred(self.degradation, self.scale)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
@@ -88,9 +90,9 @@ class Upscaler:
         Args:
             movie: LR frames in physical units, the units of the training data. A NumPy array or a torch tensor has any real
                 dtype and the shape (H, W), (T, H, W) or (T, C, H, W) for a network with one channel, and (C, H, W) or (T, C, H,
-                W) for a network with C channels. In an xarray.DataArray, rows, columns and time are found by the names or CF
-                attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further dimension is a movie of its
-                own. An xarray.Dataset must hold one such array.
+                W) for a network with C channels, in the order of `variables`. In an xarray.DataArray, rows, columns and time
+                are found by the names or CF attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further
+                dimension is a movie of its own. An xarray.Dataset must hold one such array, or the several `variables`.
 
         Returns:
             SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
@@ -107,7 +109,7 @@ class Upscaler:
         if isinstance(movie, np.ndarray):
             return self._upscale_array(movie)  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
-            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.origin)
+            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.origin, self.variables)
         raise UserError(
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
         )
@@ -121,7 +123,7 @@ class Upscaler:
         Returns:
             The score; `score.unfamiliar` is True if the linear filter is to be preferred. None if the score cannot be measured.
         """
-        frames = self._as_frames(self._without_offset(np.asarray(movie)))
+        frames = self._as_frames(np.asarray(movie))
         return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
@@ -139,19 +141,19 @@ class Upscaler:
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
     def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
-        sr = self._upscale_frames(self._as_frames(self._without_offset(movie))).numpy()
+        sr = self._upscale_frames(self._as_frames(movie)).numpy()
         dtype = output_dtype(movie.dtype, self.offset)
-        sr = (sr.astype(np.float64) + self.offset if self.offset else sr).astype(dtype, copy=False)
+        sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
-    def _without_offset(self, movie: np.ndarray) -> Tensor:
-        """Take the offset off physical values of any real dtype, in float64, and return them as float32."""
+    def _without_offset(self, frames: np.ndarray) -> Tensor:
+        """Take the offset off frames (T, C, h, w) of any real dtype, in float64, and return them as float32."""
         try:
             with np.errstate(over="raise"):
-                values = movie.astype(np.float64) - self.offset if self.offset else movie
+                values = frames.astype(np.float64) - np.reshape(self.offset, (-1, 1, 1)) if self.offset else frames
                 return torch.from_numpy(np.array(values, np.float32, order="C"))
         except FloatingPointError:
-            largest = f"{np.abs(movie[np.isfinite(movie)]).max():.3g}"
+            largest = f"{np.abs(frames[np.isfinite(frames)]).max():.3g}"
             raise UserError(
                 f"values up to {largest} are beyond the range of float32; give other units, or NaN where missing"
             ) from None
@@ -162,8 +164,8 @@ class Upscaler:
         starts = range(0, length, block)
         return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first_frame=a) for a in starts])
 
-    def _as_frames(self, movie: Tensor) -> Tensor:
-        """Reshape a movie to (T, C, h, w). Raises UserError for a shape that does not fit the network."""
+    def _as_frames(self, movie: np.ndarray) -> Tensor:
+        """Reshape a movie to (T, C, h, w), without the offset. Raises UserError for a shape that does not fit the network."""
         expected = "(H, W), (T, H, W)" if self.channels == 1 else f"({self.channels}, H, W)"
         if self.channels == 1 and movie.ndim in (2, 3):
             frames = movie.reshape(-1, 1, *movie.shape[-2:])
@@ -174,9 +176,9 @@ class Upscaler:
                 f"a movie of shape {tuple(movie.shape)}: this network has {self.channels} channel(s) and takes {expected} or "
                 f"(T, {self.channels}, H, W)"
             )
-        if not frames.numel():
+        if not frames.size:
             raise UserError(f"a movie of shape {tuple(movie.shape)} holds no pixel")
-        return frames
+        return self._without_offset(frames)
 
 
 def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: Any) -> Upscaler:

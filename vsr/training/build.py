@@ -25,7 +25,7 @@ from vsr.models.base import Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
-from vsr.models.normalize import Normalizer
+from vsr.models.normalize import Normalizer, frame_bounds
 from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
 from vsr.training.finetune import Tune
@@ -33,6 +33,7 @@ from vsr.training.modules.base import SRModule
 from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR
 from vsr.training.modules.movie import MovieSR
+from vsr.types import ValueBounds
 from vsr.version import __version__
 
 MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
@@ -100,12 +101,13 @@ def _check_plugin_class(path: str, target: str) -> None:
         raise UserError(f"{path}._target_={target}: must be {needed}")
 
 
-def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
+def build_data(cfg: DictConfig, *bounds: ValueBounds, variables: tuple[str, ...] = ()) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
     Args:
         cfg: The checked config.
         bounds: Physical range (low, high) of each network to be scored, for data that declare no bounds. Empty in training.
+        variables: The variables that the networks to be scored were trained on, for channels without names.
 
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
@@ -119,7 +121,9 @@ def build_data(cfg: DictConfig, *bounds: tuple[float, float]) -> SRDataModule:
             f"{data.name}: declares no bounds, and the networks work in {several}: PSNR would have several ranges; "
             f"type data.bounds=[LOW,HIGH]"
         )
-    data.bounds = data.bounds or (bounds[0] if bounds else None)
+    data.variables = data.variables or variables
+    if bounds:
+        data.complete_bounds(bounds[0])
     data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
     return data
@@ -151,7 +155,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         _check_temporal(network, recipe)
     return _module_of(network)(
         network,
-        normalizer=Normalizer(*(bound - facts.get("offset", 0.0) for bound in facts["bounds"])),
+        normalizer=Normalizer(*frame_bounds(facts["bounds"], facts.get("offset", 0.0))),
         recipe=recipe,
         window=resolved_window(cfg),
         quantize=cfg.protocol == "classical",

@@ -11,7 +11,7 @@ import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
-from vsr.data.file_movies import file_movies, set_common_offset
+from vsr.data.file_movies import file_movies, set_common_offset, variables_of
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import Split
 from vsr.errors import UserError
@@ -36,7 +36,8 @@ class ClimateDataModule(SRDataModule):
         select: Dimension -> value, for an array with more dimensions than a movie: {"level": 500} takes the level 500, {"level":
             {"index": 0}} the first level, {"member": "all"} every member as a movie of its own.
         missing: Physical value, or values, that mean "missing", besides those that the file declares; they become NaN.
-        bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10).
+        bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10). Several
+            variables have a range each, {"t": (230, 310)} gives some of them.
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
             of four or more movies, otherwise "time".
@@ -68,7 +69,7 @@ class ClimateDataModule(SRDataModule):
         axes: str | None = None,
         select: dict[Any, Any] | None = None,
         missing: float | list[float] | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         frames: int | list[int] | None = None,
@@ -99,7 +100,8 @@ class ClimateDataModule(SRDataModule):
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
         self.symmetries = tuple(symmetries or ())
         self.geostrophic = geostrophic
-        self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        self.variables = variables_of(self.read)
+        self.declare_bounds(bounds)
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)

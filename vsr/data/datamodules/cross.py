@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from vsr.data.base import SRDataModule
 from vsr.data.splits import Segment
@@ -34,6 +36,12 @@ class CrossDataModule(SRDataModule):
         self.name = f"{train.name} to {test.name}"
         self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
+        self.variables, self.declared = train.variables, train.declared
+        if train.variables != test.variables and train.variables and test.variables:
+            raise UserError(
+                f"{self.name}: {', '.join(train.variables)} to learn from, {', '.join(test.variables)} to test on; give both "
+                f"sources one data.variable"
+            )
 
     def movies(self) -> list[Movie]:
         """Return the movies of `train`."""
@@ -57,17 +65,18 @@ class CrossDataModule(SRDataModule):
 
     def _mapped(self, movie: Movie, part: Segment) -> Movie:
         if self.bounds is None or self.test.bounds is None:
-            return PartOfMovie(movie, part, 1.0, self.test.offset - self.offset)
-        (low, high), (test_low, test_high) = self.frame_bounds, self.test.frame_bounds
+            return PartOfMovie(movie, part, 1.0, np.subtract(self.test.offset, self.offset))
+        (low, high), (test_low, test_high) = (map(np.asarray, each.frame_bounds) for each in (self, self.test))
         gain = (high - low) / (test_high - test_low)
         return PartOfMovie(movie, part, gain, low - gain * test_low)
 
 
 class PartOfMovie(Movie):
-    """Consecutive frames of a movie whose values are mapped to gain * value + offset."""
+    """Consecutive frames of a movie whose values are mapped to gain * value + offset, numbers or one per channel."""
 
-    def __init__(self, movie: Movie, part: Segment, gain: float, offset: float) -> None:
-        self.movie, self.part, self.gain, self.offset = movie, part, gain, offset
+    def __init__(self, movie: Movie, part: Segment, gain: ArrayLike, offset: ArrayLike) -> None:
+        self.movie, self.part = movie, part
+        self.gain, self.offset = (torch.from_numpy(np.reshape(x, (-1, 1, 1, 1)).astype(np.float64)) for x in (gain, offset))
         self.name, self.meta, self.lazy = movie.name, movie.meta, movie.lazy
         channels, _, height, width = movie.shape
         self.shape = (channels, len(part), height, width)
@@ -75,4 +84,5 @@ class PartOfMovie(Movie):
     def read(self, start: int, stop: int) -> torch.Tensor:
         """Read frames start..stop-1, counted from the first frame of the part."""
         frames = self.movie.read(start + self.part.start, stop + self.part.start)
-        return frames if (self.gain, self.offset) == (1.0, 0.0) else frames * self.gain + self.offset
+        mapped = bool((self.gain != 1).any() or (self.offset != 0).any())
+        return (frames * self.gain.float() + self.offset.float()) if mapped else frames

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,7 +74,7 @@ def export_checkpoint(
     except OSError as error:
         detail = error.strerror or error
         raise UserError(f"{output}: cannot be written ({detail}); type output=PATH in a folder of yours") from error
-    units = f" {facts['units']}" if facts["units"] not in ("", "1") else ""
+    units = f" {facts['units']}" if facts["units"] not in ("", "1") and "variables" not in facts else ""
     largest = f"differs by {difference:.1e}{units} at most, {share:.1e} of the output's spread" if difference else "the same"
     return ExportReport(output, facts, difference, _summarize(output, format_, exported, axes, facts, largest))
 
@@ -103,22 +104,23 @@ def _compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: 
         if given.shape != expected.shape:
             shapes = f"gives {tuple(given.shape)} at {at}, the network {tuple(expected.shape)}"
             raise UserError(f"{output}: not written, as it {shapes}; try another format")
-        spread, largest = float(expected.std()), float(expected.abs().max())
-        value = float((given - expected).abs().max())
-        share = value / spread if value else 0.0
-        # In this form NaN does not pass.
-        if not value <= TOLERANCE * spread + ROUNDINGS * torch.finfo(torch.float32).eps * largest:
-            raise UserError(
-                f"{output}: not written, as it differs from the network by {share:.1e} of the output's spread at {at} "
-                f"(allowed: {TOLERANCE:.0e}); try another format"
-            )
-        differences.append((value, share))
+        pairs = zip(given.unbind(1), expected.unbind(1), strict=True) if module.normalizer.low.ndim else [(given, expected)]
+        for found, true in pairs:
+            spread, largest = float(true.std()), float(true.abs().max())
+            value = float((found - true).abs().max())
+            share = value / spread if value else 0.0
+            # In this form NaN does not pass.
+            if not value <= TOLERANCE * spread + ROUNDINGS * torch.finfo(torch.float32).eps * largest:
+                raise UserError(
+                    f"{output}: not written, as it differs from the network by {share:.1e} of the output's spread at {at} "
+                    f"(allowed: {TOLERANCE:.0e}); try another format"
+                )
+            differences.append((value, share))
     return max(differences, key=lambda difference: difference[1])
 
 
 def _noise(size: Size, module: SRModule) -> Tensor:
-    low, high = module.normalizer.bounds
-    return low + (high - low) * torch.rand(size, generator=torch.Generator().manual_seed(0))
+    return module.normalizer.inverse(torch.rand(size, generator=torch.Generator().manual_seed(0)))
 
 
 def _summarize(
@@ -135,8 +137,11 @@ def _summarize(
     else:
         rows["input"] = f"{INPUT} {axes.input_text}"
         rows["output"] = f"{OUTPUT} {axes.output_text}; float32, physical units, like the input"
-        if (offset := json.loads(facts["offset"])) != 0:
-            rows["offset"] = f"{offset:.17g}: take it off the input and add it to the output, in float64"
+        if np.any(offset := json.loads(facts["offset"])):
+            text = ", ".join(f"{value:.17g}" for value in np.atleast_1d(offset))
+            rows["offset"] = f"{text}: take it off the input and add it to the output, in float64"
+        if "variables" in facts:
+            rows["channels"] = ", ".join(json.loads(facts["variables"]))
     rows["compared"] = f"with the network at {trials}: {compared}"
     return [str(output), *(f"  {key:<9} {text}" for key, text in rows.items())]
 

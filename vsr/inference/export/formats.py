@@ -20,7 +20,7 @@ from vsr.errors import UserError
 from vsr.inference.export import Format
 from vsr.inference.export.function import INPUT, OUTPUT, ExportableNetwork, InputAxes
 from vsr.inference.trained import Trained
-from vsr.models.normalize import Normalizer
+from vsr.models.normalize import Normalizer, frame_bounds
 from vsr.training.modules.base import SRModule
 
 OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here; every runtime knows it
@@ -127,7 +127,7 @@ def export_safetensors(task: ExportTask) -> ExportedFile:
     for parameter in network.parameters():
         parameter.detach().zero_()
     network.load_state_dict(load(content))
-    normalizer = Normalizer(*(bound - json.loads(task.facts["offset"]) for bound in json.loads(task.facts["bounds"])))
+    normalizer = Normalizer(*frame_bounds(json.loads(task.facts["bounds"]), json.loads(task.facts["offset"])))
 
     def run(lr: Tensor) -> Tensor:
         return normalizer.inverse(network(normalizer(lr)))

@@ -113,7 +113,8 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
     `margin` (t, y, x) counts the frames and HR pixels per side that the network removes. `window` (t, y, x) counts the frames
     and HR pixels per side that scores leave out. An output pixel depends on `context` frames and `reach` LR pixels per side.
     `bounds` are the physical values that were 0 and 1 in training. Users take `offset` off LR values and
-    add it to SR values, in float64.
+    add it to SR values, in float64. For several variables, `variables` names the channels, and `bounds` and `units` have a value
+    for each.
     """
     network, facts = module.network, trained.facts
     known = {
@@ -122,7 +123,7 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "kind": network.kind,
         "scale": network.geometry.scale[1],
         "channels": trained.channels,
-        "units": str(facts.get("units") or ""),
+        "units": facts["units"] if isinstance(facts.get("units"), list) else str(facts.get("units") or ""),
         "bounds": list(trained.bounds),
         "offset": trained.offset,
         "margin": list(network.geometry.margin),
@@ -134,4 +135,6 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "data": str(facts.get("name") or ""),
         "checkpoint": trained.sha256,
     }
+    if trained.variables:
+        known["variables"] = list(trained.variables)
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in known.items()}

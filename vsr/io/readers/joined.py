@@ -53,7 +53,9 @@ class JoinedMovie:
         self.axes, self.meta, self.time_attrs, self.coordinates = first.axes, first.meta, first.time_attrs, first.coordinates
         self._open: list[int] = []
 
-    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
+    def read(
+        self, movie: int, start: int, stop: int, offset: float | Sequence[float] = 0.0, dtype: DTypeLike = np.float32
+    ) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`; see `ArrayMovie.read`."""
         pieces = []
         at = start

@@ -109,7 +109,9 @@ class ArrayMovie:
         if packing:
             self.meta["packing"] = packing
 
-    def read(self, movie: int, start: int, stop: int, offset: float = 0.0, dtype: DTypeLike = np.float32) -> np.ndarray:
+    def read(
+        self, movie: int, start: int, stop: int, offset: float | Sequence[float] = 0.0, dtype: DTypeLike = np.float32
+    ) -> np.ndarray:
         """Read the frames start..stop-1 of the movie with index `movie`.
 
         From .npy, uncompressed .npz, HDF5, MATLAB 7.3 and NetCDF, only these frames are read; from Zarr, the chunks that hold
@@ -119,7 +121,8 @@ class ArrayMovie:
             movie: Number of the movie.
             start: Number of the first frame.
             stop: Number after the last frame.
-            offset: Value that is taken off every physical value, in float64, before the values become `dtype`.
+            offset: Value that is taken off every physical value, in float64, before the values become `dtype`; or such a value
+                for each channel.
             dtype: Type of the returned values.
 
         Returns:
@@ -157,19 +160,22 @@ class ArrayMovie:
             times = self.reader.coordinate(self._names[0], self.letters.index("t"))
         return None if times is None else times[self.first : self.first + self.shape[2]]
 
-    def _block(self, movie: int, start: int, stop: int, offset: float, dtype: DTypeLike) -> np.ndarray:
+    def _block(self, movie: int, start: int, stop: int, offset: float | Sequence[float], dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]
         wanted = {"n": slice(at, at + 1), "t": slice(self.first + start, self.first + stop)}
         single = {i: slice(p, p + 1) for i, p in self.positions.items() if isinstance(p, int)}
         part = tuple(single.get(i, wanted.get(letter, slice(None))) for i, letter in enumerate(self.letters))
+        if "c" in self.axes and np.ndim(offset):
+            whole = self._block(movie, start, stop, 0.0, np.float64)
+            return (whole - np.reshape(offset, (-1, 1, 1, 1))).astype(dtype)
         channels = []
-        for name in self._names:
+        for name, less in zip(self._names, np.broadcast_to(offset, len(self._names)), strict=True):
             values = self.reader.read(name, part)
             if self.missing and (gone := missing_mask(values, self.missing)).any():
                 values = values.astype(values.dtype if values.dtype.kind == "f" else np.float64)
                 values[gone] = np.nan
-            if offset:
-                values = values.astype(np.float64) - offset
+            if less:
+                values = values.astype(np.float64) - less
             try:
                 channels.append(axis_rules.arrange_axes(values.squeeze(tuple(single)), self.axes, dtype)[0])
             except FloatingPointError:

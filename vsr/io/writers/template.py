@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 
-def output_dtype(dtype: np.dtype | str, offset: float) -> str:
+def output_dtype(dtype: np.dtype | str, offset: float | Sequence[float]) -> str:
     """Return the type of SR pixels: "<f8" for float64 LR, and for integers with an offset that float32 cannot hold, or "<f4".
 
     Args:
         dtype: Type of the LR pixels.
-        offset: Physical value that is 0 in the network's frames; see `vsr.data.file_movies.set_common_offset`.
+        offset: Physical value that is 0 in the network's frames, or one per channel; see
+            `vsr.data.file_movies.set_common_offset`.
     """
     dtype = np.dtype(dtype)
-    wide = dtype.itemsize > 4 if dtype.kind == "f" else bool(offset)
+    wide = dtype.itemsize > 4 if dtype.kind == "f" else bool(np.any(offset))
     return "<f8" if wide else "<f4"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def template_from_movie(
     history: str = "",
     suffix: str | None = None,
     origin: float | None = None,
-    offset: float = 0.0,
+    offset: float | Sequence[float] = 0.0,
 ) -> OutputTemplate:
     """Describe the output file for a movie of an array file: each pixel of each frame becomes scale x scale pixels.
 
