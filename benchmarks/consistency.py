@@ -104,9 +104,9 @@ def measured(trained: Trained) -> dict[str, Any]:
 
 def scored(scorer: Any, data: Any, module: SRModule, facts: DataProperties) -> dict[str, np.ndarray]:
     """Score each frame of the last test split."""
-    module.collections = {split: MetricCollection(facts) for split in data.test_splits}
+    module.collections = {split: [MetricCollection(facts)] for split in data.test_splits}
     scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
-    frames: dict[str, np.ndarray] = module.collections[data.test_splits[-1]].frames()
+    frames: dict[str, np.ndarray] = module.collections[data.test_splits[-1]][0].frames()
     module.collections = {}
     return frames
 

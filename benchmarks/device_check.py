@@ -166,7 +166,7 @@ def measure(variant: Variant, steps: int, lr: Tensor) -> Found:
     trainer.fit(module, datamodule=data)
     to_scoring_arithmetic(module.network)
     build_scoring_trainer(cfg).test(module, dataloaders=data.test_dataloader(), verbose=False)
-    psnr = float(module.scored["test"]["psnr"].mean())
+    psnr = float(module.scored["test"][0]["psnr"].mean())
     frames, difference = measure_upscaling(variant, module, lr, hardware_placement(cfg.trainer))
     images = (steps - WARM) * cfg.recipe.batch / clock.seconds
     return Found(images, frames, psnr, difference, peak_memory(variant.accelerator))

@@ -82,9 +82,9 @@ def train_here(folder: Path, overrides: list[str], figure: bool = False) -> dict
 
 def assert_same_scores(evaluated: list[dict[str, Any]], trained: list[dict[str, Any]]) -> None:
     """Check that evaluation, which has more rows and columns, found the scores of training, up to the order of a sum."""
-    found = {(row["split"], row["method"]): row for row in evaluated}
+    found = {(row["split"], row.get("variable"), row["method"]): row for row in evaluated}
     for row in trained:
-        own = found[row["split"], row["method"]]
+        own = found[row["split"], row.get("variable"), row["method"]]
         for key, value in row.items():
             assert own.get(key) == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), (row["method"], key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,23 @@ import pytest
 import torch
 
 import vsr
-from tests.fakes import compose_config, evaluate_here, train_here, upscale_here
+from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
 from vsr.config.check import check_config
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.climate import ClimateDataModule
+from vsr.data.datamodules.cross import CrossDataModule
 from vsr.degradations.chain import Chain
 from vsr.degradations.noise import GaussianNoise
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
+from vsr.evaluation.compare.runs import read_compared_run
+from vsr.evaluation.compare.table import build_comparison_table, comparison_table_csv, comparison_table_markdown
 from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.io.readers.open import open_movie
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
+from vsr.training.report import training_report_table
 
 QUICK = ["model=fsrcnn_s", "epochs=1", "recipe.steps=3", "recipe.patch=8"]
 
@@ -145,19 +151,85 @@ def test_noise_is_a_share_of_the_range_of_each_variable(tmp_path: Path) -> None:
         assert float(difference[:, channel].std()) == pytest.approx(0.1 * (high - low), rel=0.1)
 
 
-def test_scores_count_every_variable_in_its_own_range(runs: dict[str, Path], tmp_path: Path) -> None:
-    rows = json.loads((runs["tq"].parent.parent / "results.json").read_text())["rows"]
-    both = next(row["mse"] for row in rows if row["method"] == "bicubic")
-    alone = []
-    for name in ("t", "q"):
-        path = write(tmp_path / f"{name}.h5", {name: fields()[name]})
-        found = train_here(
-            tmp_path / name, ["model=bicubic", "data=climate", f"data.path={path}", "data.axes=tyx", "recipe.patch=8"]
-        )
-        alone.append(next(row["mse"] for row in found["rows"] if row["method"] == "bicubic"))
-    assert both == pytest.approx(np.mean(alone), rel=1e-5)
-    found = evaluate_here(tmp_path / "evaluated", [f"checkpoint={runs['tq']}"])["rows"]
-    assert next(row["mse"] for row in found if row["method"] == "bicubic" and row.get("variable") in (None, "all")) == both
+def rows_of(found: list[dict[str, Any]], method: str = "bicubic") -> dict[str, dict[str, Any]]:
+    return {row["variable"]: row for row in found if row["method"] == method}
+
+
+def test_a_variable_has_the_scores_that_it_has_alone(runs: dict[str, Path], tmp_path: Path) -> None:
+    trained = json.loads((runs["tq"].parent.parent / "results.json").read_text())["rows"]
+    evaluated = evaluate_here(tmp_path / "evaluated", [f"checkpoint={runs['tq']}"])["rows"]
+    assert_same_scores(evaluated, trained)
+    own = rows_of(evaluated)
+    assert {name: row["unit"] for name, row in own.items()} == {"t": "K", "q": "kg/kg", "all variables": ""}
+    path = write(tmp_path / "q.npz", {"q": fields()["q"]})
+    alone = train_here(tmp_path / "q", [*QUICK, "model=bicubic", "data=climate", f"data.path={path}", "data.axes=tyx"])
+    [single] = [row for row in alone["rows"] if row["method"] == "bicubic"]
+    assert "variable" not in single
+    for key in ("mae", "mse", "psnr", "ssim", "change_error", "flicker"):
+        assert own["q"][key] == pytest.approx(single[key], rel=1e-6), key
+
+
+def test_scores_of_each_variable_are_those_of_plain_numpy(runs: dict[str, Path], tmp_path: Path) -> None:
+    rows = evaluate_here(tmp_path, [f"checkpoint={runs['pq']}"])["rows"]
+    network = vsr.load(runs["pq"], device="cpu")
+    hr = np.stack([fields()[name][11:] for name in "pq"], axis=1)  # the last 5 of 16 frames are the test
+    offset, (height, width) = np.reshape(network.offset, (-1, 1, 1)), hr.shape[-2:]
+    lr = resize_bicubic_down(torch.from_numpy((hr - offset).astype(np.float32)), 2).numpy().astype(np.float64) + offset
+    cut = (..., *(slice(n, size - n) for n, size in zip(network.module.window[1:], (height, width), strict=True)))
+    low, high = np.moveaxis(np.array(network.bounds), 1, 0)[..., None, None]
+    error = ((network.upscale(lr) - hr) / (high - low))[cut]
+    mse = (error**2).mean((2, 3))
+    own = rows_of(rows, "fsrcnn_s")
+    for channel, name in enumerate("pq"):
+        assert own[name]["psnr"] == pytest.approx(-10 * np.log10(mse[:, channel]).mean(), abs=1e-2)
+        rmse = np.sqrt(mse[:, channel]).mean() * (high - low)[channel, 0, 0]
+        assert own[name]["rmse"] == pytest.approx(rmse, rel=1e-3)
+    overall = own["all variables"]
+    assert overall["mse"] == pytest.approx(mse.mean(), rel=1e-3)
+    assert overall["psnr"] == pytest.approx(-10 * np.log10(mse.mean(1)).mean(), abs=1e-2)
+    assert overall["skill_bicubic"] == pytest.approx(1 - overall["mse"] / rows_of(rows)["all variables"]["mse"], rel=1e-6)
+    assert overall["rmse"] is None
+
+
+def test_the_best_epoch_is_that_of_all_variables_together(runs: dict[str, Path]) -> None:
+    results = json.loads((runs["tq"].parent.parent / "results.json").read_text())
+    content = torch.load(runs["tq"], weights_only=True)
+    assert max(row["val/psnr"] for row in results["history"]) > 15
+    network = vsr.load(runs["tq"], device="cpu")
+    data = data_of(runs["tq"].parents[2] / "tq.h5")
+    clip = data.sets["val"].clip(0, len(data.sets["val"]))
+    with torch.no_grad():
+        sr, truth = network.module.predict_clip(clip), network.module.normalizer(clip.hr)
+    _, y, x = network.module.window
+    mse = (sr - truth)[..., y : truth.shape[-2] - y, x : truth.shape[-1] - x].square().mean((0, 1, 3, 4))
+    best = next(row for row in results["history"] if row["epoch"] == content["epoch"] + 1)
+    assert best["val/mse"] == pytest.approx(float(mse.mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize("report", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_tables_and_files_have_a_block_for_each_variable(runs: dict[str, Path], tmp_path: Path, report: bool) -> None:
+    evaluate_here(tmp_path, [f"checkpoint={runs['tq']}", f"report={report}"])
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    [row] = [row for row in json.loads((tmp_path / "results.json").read_text())["rows"] if row["method"] == "linear"][1:2]
+    assert row["variable"] == "q"
+    own = [float(line["psnr"]) for line in lines if (line["variable"], line["method"]) == ("q", "linear")]
+    assert np.mean(own) == pytest.approx(row["psnr"], rel=1e-12)
+    for name in ("table.md", "table.tex", *(["report.html"] if report else [])):
+        text = (tmp_path / name).read_text()
+        assert all(part in text for part in ("test: t (K)", "test: q (kg/kg)", "test: all variables"))
+    if report:
+        figures = {path.name for path in (tmp_path / "figures").iterdir()}
+        assert {"frame-test-t-K.png", "frame-test-q-kg-kg.png", "spectra-test-q-kg-kg.png"} <= figures
+    run = read_compared_run(runs["tq"].parent.parent)
+    table = build_comparison_table([run])
+    assert table.splits == ("test: t (K)", "test: q (kg/kg)", "test: all variables")
+    assert "Split test: q (kg/kg):" in comparison_table_markdown(table)
+    compared = list(csv.DictReader(comparison_table_csv([run]).splitlines()))
+    assert [line["variable"] for line in compared] == ["t", "q", "all variables"]
+    printed = training_report_table(run.results["rows"])
+    assert printed.count("\n---") == 3
+    assert "test: q (kg/kg)" in printed
 
 
 def test_an_old_checkpoint_keeps_the_one_range_of_all_its_variables(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -174,7 +246,7 @@ def test_an_old_checkpoint_keeps_the_one_range_of_all_its_variables(runs: dict[s
         expected = plain(lr / 310) * 310
     assert torch.equal(network.upscale(lr), expected)
     rows = evaluate_here(tmp_path / "old", [f"checkpoint={tmp_path}/old.ckpt"])["rows"]
-    assert {row["psnr"] for row in rows if row["method"] == "bicubic"}
+    assert rows_of(rows)["q"]["psnr"] > 80  # in the range of the temperature
     assert Normalizer(0.0, 310.0).state_dict()["low"].shape == ()
 
 
@@ -260,6 +332,62 @@ def test_labelled_arrays_are_taken_by_name(runs: dict[str, Path]) -> None:
         network.upscale(dataset.rename(t="temperature"))
     with pytest.raises(UserError, match="variables q, h: this network was trained on t, q"):
         network.upscale(dataset.to_array("channel").assign_coords(channel=["q", "h"]))
+
+
+def test_values_of_another_source_are_mapped_for_each_variable(tmp_path: Path) -> None:
+    """The other source has the same fields in degrees and in g/kg; its bounds say so."""
+    values = fields()
+    one = write(tmp_path / "a.npz", values)
+    other = write(tmp_path / "b.npz", {"t": values["t"] - 273.15, "q": 1000 * values["q"]})
+    common: dict[str, Any] = {"scale": 2, "degradation": Bicubic(), "recipe": Recipe(patch=8)}
+    sources = [
+        ClimateDataModule(path=str(path), variable=names, axes="tyx", bounds=bounds, **common)
+        for path, names, bounds in (
+            (one, ["t", "q"], {"t": (250, 310), "q": (0, 0.02)}),
+            (other, ["t", "q"], {"t": (250 - 273.15, 310 - 273.15), "q": (0, 20)}),
+            (other, ["q", "t"], None),
+        )
+    ]
+    data = CrossDataModule(train=sources[0], test=sources[1], **common)
+    data.setup()
+    tests = {name: next(data.sets[name].pairs()).hr for name in ("own", "test")}
+    np.testing.assert_allclose(tests["test"][:, 0], tests["own"][:, 0], atol=1e-3)
+    np.testing.assert_allclose(tests["test"][:, 1], tests["own"][:, 1], atol=1e-7)
+    with pytest.raises(UserError, match="t, q to learn from, q, t to test on; give both sources one data.variable"):
+        CrossDataModule(train=sources[0], test=sources[2], **common)
+
+
+def with_gaps(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return t and q where q alone has a gap, a block of columns."""
+    q = values["q"].copy()
+    q[..., :8] = np.nan
+    return {"t": values["t"], "q": q}
+
+
+def test_a_gap_of_one_variable_does_not_count_for_any_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "a.npz", with_gaps(fields()))
+    with pytest.raises(UserError, match="hold NaN or infinite values"):
+        data_of(path)
+    data = data_of(path, mask=True)
+    pair = next(data.sets["train"].pairs())
+    assert pair.mask is not None
+    np.testing.assert_array_equal(pair.mask[0, 0], np.isfinite(with_gaps(fields())["q"][0]))
+    np.testing.assert_allclose(pair.hr[0, 0], fields()["t"][0], rtol=1e-6)  # what t has stays an input
+    assert f"t: {100 * 8 / 28:.3g} % of its values do not count, as another variable has a gap there" in caplog.text
+    assert data.card["bounds"][1][0] == pytest.approx(np.nanmin(with_gaps(fields())["q"][:9]), rel=1e-6)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_upscaled_values_are_missing_where_their_own_variable_is(runs: dict[str, Path], whole: bool) -> None:
+    lr = {name: array[:4, ::2, ::2].copy() for name, array in with_gaps(fields()).items()}
+    if whole:
+        lr["q"][2] = np.nan
+    sr = vsr.load(runs["tq"]).upscale(np.stack([lr["t"], lr["q"]], axis=1))
+    gap = np.zeros((4, 24, 28), bool)
+    gap[..., :8] = True
+    gap[2] |= whole
+    np.testing.assert_array_equal(np.isnan(sr[:, 1]), gap)
+    np.testing.assert_array_equal(np.isnan(sr[:, 0]), np.broadcast_to([[[False]], [[False]], [[whole]], [[False]]], gap.shape))
 
 
 @pytest.mark.parametrize("format_", [pytest.param("onnx", marks=pytest.mark.long), "torchscript"])

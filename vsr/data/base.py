@@ -207,9 +207,14 @@ class SRDataModule(L.LightningDataModule, ABC):
         learned: set[bytes] = set()
         extremes = [ExtremeValues() for _ in self.variables or ("",)] if self.physical else []
         for name, parts in splits.items():
-            ranges, hashes = scan_frames_for_checks(parts, digest, self.mask, extremes)
+            ranges, hashes, lost = scan_frames_for_checks(parts, digest, self.mask, extremes)
             if name == "train":
                 learned = set(hashes)
+                for where, share in zip(self._places(), lost, strict=False):
+                    if share and self.variables:
+                        log.warning(
+                            "%s: %.3g %% of its values do not count, as another variable has a gap there", where, 100 * share
+                        )
                 self._measure_bounds(parts[0][0].name, ranges)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
@@ -405,7 +410,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         hr = movie.read(start, stop)[..., :height, :width].transpose(0, 1).contiguous()
         mask = None
         if self.mask:
-            hr, mask = fill_masked_pixels(hr)
+            hr, known = fill_masked_pixels(hr)
+            mask = known.amin(1, keepdim=True)
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
         return LrHrPair(self.degradation(hr, self.scale, bounds=self.frame_bounds, first=first), hr, mask)

@@ -104,7 +104,7 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: FrameBounds) -> tupl
 
 def scan_frames_for_checks(
     parts: list[tuple[Movie, Segment]], digest: Any, masked: bool, extremes: Sequence[ExtremeValues] = ()
-) -> tuple[list[ValueRange], list[bytes]]:
+) -> tuple[list[ValueRange], list[bytes], list[float]]:
     """Read a split once, in chunks, and return its value ranges and the hashes of its frames.
 
     Args:
@@ -114,7 +114,8 @@ def scan_frames_for_checks(
         extremes: Objects that collect the extreme values: one for all channels, one per channel, or none.
 
     Returns:
-        The smallest and the largest finite value of each channel (inf, -inf without one), and one hash per frame.
+        The smallest and the largest finite value of each channel (inf, -inf without one), one hash per frame, and the share of
+        the finite values of each channel at pixels where another channel is not finite.
 
     Raises:
         UserError: If there are NaN or infinite values and `masked` is false, or if there is no finite value at all.
@@ -122,6 +123,7 @@ def scan_frames_for_checks(
     channels = parts[0][0].shape[0]
     low, high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
     seen: list[bytes] = []
+    count = alone = torch.zeros(channels)
     for movie, part in parts:
         bad, first_bad = 0, None
         for start, stop in _chunks(movie, part, CHUNK_BYTES):
@@ -133,6 +135,8 @@ def scan_frames_for_checks(
             if not whole.all():
                 bad += int((~whole).sum())
                 first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
+                alone = alone + (finite & ~finite.all(0)).sum((1, 2, 3))
+            count = count + finite.sum((1, 2, 3))
             for one, values in zip(extremes, frames if len(extremes) > 1 else [frames], strict=bool(extremes)):
                 one.add(values.numpy())
             low = torch.minimum(low, torch.where(finite, frames, torch.inf).amin((1, 2, 3)))
@@ -144,7 +148,7 @@ def scan_frames_for_checks(
             )
     if not (low <= high).any():
         raise UserError(f"{parts[0][0].name}: holds no finite value")
-    return list(zip(low.tolist(), high.tolist(), strict=True)), seen
+    return list(zip(low.tolist(), high.tolist(), strict=True)), seen, (alone / count.clamp_min(1)).tolist()
 
 
 def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:

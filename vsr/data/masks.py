@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor
 
 from vsr.types import HRFrames
 
 
-def fill_masked_pixels(hr: HRFrames) -> tuple[Tensor, Tensor]:
-    """Fill NaN and infinite values with the nearest finite pixel of the same frame.
+def fill_masked_pixels(hr: HRFrames) -> tuple[HRFrames, HRFrames]:
+    """Fill NaN and infinite values with the nearest finite pixel of the same channel of the same frame.
 
     The degradation sees whole frames, and nearest values leave no artificial cliff at a coast.
 
@@ -18,21 +19,21 @@ def fill_masked_pixels(hr: HRFrames) -> tuple[Tensor, Tensor]:
         hr: HR frames, (N, C, H, W).
 
     Returns:
-        The filled frames, and a mask (N, 1, H, W) that is 1 where all channels were finite. A frame without finite pixels
+        The filled frames, and a mask (N, C, H, W) that is 1 where a value was finite. A channel of a frame without finite pixels
         becomes zero.
     """
-    mask = torch.isfinite(hr).all(dim=1, keepdim=True)
-    filled = hr.clone()
-    nearest = None
-    for n in range(len(hr)):
-        if mask[n].all():
+    finite = torch.isfinite(hr)
+    filled = hr.clone(memory_format=torch.contiguous_format)
+    of: Any = None
+    nearest: Any = None
+    for frame, mask in zip(filled.flatten(0, 1), finite.flatten(0, 1), strict=True):
+        if mask.all():
             continue
-        if not mask[n].any():
-            filled[n] = 0
+        if not mask.any():
+            frame.zero_()
             continue
-        if nearest is None or not torch.equal(mask[n], mask[n - 1]):  # coasts stay where they are
-            nearest = torch.from_numpy(
-                distance_transform_edt(~mask[n, 0].numpy(), return_distances=False, return_indices=True)
-            ).long()
-        filled[n] = filled[n][:, nearest[0], nearest[1]]
-    return filled, mask.to(hr.dtype)
+        if of is None or not torch.equal(mask, of):  # coasts stay where they are
+            of = mask
+            nearest = torch.from_numpy(distance_transform_edt(~mask.numpy(), return_distances=False, return_indices=True)).long()
+        frame.copy_(frame[nearest[0], nearest[1]])
+    return filled, finite.to(hr.dtype)

@@ -7,10 +7,11 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,6 +29,7 @@ from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition
+from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
@@ -180,12 +182,13 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
         scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)])
         for candidate in candidates:
             module = candidate.module
-            module.collections = {split: MetricCollection(known) for split, known in properties.items()}
+            module.collections = {split: [MetricCollection(each) for each in known] for split, known in properties.items()}
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
-            for split, metrics in module.collections.items():
-                found.append(
+            for split, each in module.collections.items():
+                own = [
                     MethodScores(
                         split=split,
+                        keys=keys,
                         method=candidate.method,
                         frames=metrics.frames(),
                         segments=metrics.segments(),
@@ -195,24 +198,35 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
                         train_seconds=candidate.train_seconds,
                         baseline=candidate.baseline,
                     )
-                )
+                    for keys, metrics in zip(variable_keys(data.card), each, strict=True)
+                ]
+                if len(own) > 1:
+                    together = scores_over_variables([one.frames for one in own])
+                    keys = {"variable": ALL_VARIABLES, "unit": ""}
+                    own.append(replace(own[0], keys=keys, frames=together, segments={}, curves={}))
+                found += own
             module.collections = {}
-    return sorted(found, key=lambda row: data.test_splits.index(row.split))
+    parts = list(dict.fromkeys(one.part for one in found))
+    return sorted(found, key=lambda one: (data.test_splits.index(one.split), parts.index(one.part)))
 
 
-def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, DataProperties]:
-    """Return, for each test split, the properties of the data that decide which scores apply."""
+def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[DataProperties]]:
+    """Return, for each test split, the properties of the data that decide which scores apply, for each variable."""
+    low, high = (np.ravel(bound).tolist() for bound in data.frame_bounds)
     return {
-        split: DataProperties(
-            scale=data.scale,
-            bounds=(0.0, 1.0) if data.variables else data.frame_bounds,  # type: ignore[arg-type]
-            window=resolved_window(config),
-            periodic=data.card["periodic"],
-            movie=max(b - a for a, b in data.sets[split].segments) > 1,
-            field=data.physical,
-            geostrophic=data.geostrophic,
-            degrade=degradation_for_consistency(data.degradation, data.scale),
-        )
+        split: [
+            DataProperties(
+                scale=data.scale,
+                bounds=bounds,
+                window=resolved_window(config),
+                periodic=data.card["periodic"],
+                movie=max(b - a for a, b in data.sets[split].segments) > 1,
+                field=data.physical,
+                geostrophic=data.geostrophic and not data.variables,
+                degrade=degradation_for_consistency(data.degradation, data.scale),
+            )
+            for bounds in zip(low, high, strict=True)
+        ]
         for split in data.test_splits
     }
 
@@ -233,7 +247,7 @@ def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoin
 
 @torch.no_grad()
 def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[SampleFrames]:
-    """Yield, for each test split, a few frames from its middle, super-resolved by every method."""
+    """Yield, for each test split and variable, a few frames from its middle, super-resolved by every method."""
     context = max(candidate.module.network.context for candidate in candidates)
     normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
     for split in data.test_splits:
@@ -249,14 +263,18 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
         lr = normalizer(clip.lr)[0, :, context : context + stop - start].transpose(0, 1)
-        yield SampleFrames(
-            split=split,
-            first=start,
-            lr=lr.numpy(),
-            hr=truth[0].transpose(0, 1).numpy(),
-            methods=made,
-            window=(window[0], window[1]),
-        )
+        several = variable_keys(data.card)
+        for i, keys in enumerate(several):
+            own = slice(i, i + 1) if len(several) > 1 else slice(None)
+            yield SampleFrames(
+                split=split,
+                keys=keys,
+                first=start,
+                lr=lr[:, own].numpy(),
+                hr=truth[0].transpose(0, 1)[:, own].numpy(),
+                methods={name: frames[:, own] for name, frames in made.items()},
+                window=(window[0], window[1]),
+            )
 
 
 def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:

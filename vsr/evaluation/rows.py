@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsr.evaluation.intervals import Interval, SegmentIntervals
-from vsr.evaluation.scored import MethodScores, group_scores_by_split
+from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
 
 REFERENCES = ("bicubic", "linear")
@@ -29,21 +29,22 @@ def row_score_names(scored: Sequence[MethodScores]) -> list[str]:
 
 
 def build_rows(scored: Sequence[MethodScores]) -> list[Row]:
-    """Build one row of the results table per split and method.
+    """Build one row of the results table per split and method, and per variable if there are several.
 
     Returns:
         Rows of plain numbers, grouped by split; a missing value is None. The keys of a row are "split", "method" and
-        "baseline"; "frames" and "segments", the numbers of frames and segments that have a score; the name of every score, with
-        its mean; `gain_X`, the mean PSNR minus that of the reference X (bicubic or linear) in dB; `skill_X`, 1 - MSE / MSE of
-        X; "parameters"; "train_seconds"; and "intervals", the 95% interval [low, high] of each key with enough segments. Gains
-        and skills use the frames for which both methods have a value.
+        "baseline"; with several variables, "variable" and "unit"; "frames" and "segments", the numbers of frames and segments
+        that have a score; the name of every score, with its mean; `gain_X`, the mean PSNR minus that of the reference X
+        (bicubic or linear) in dB; `skill_X`, 1 - MSE / MSE of X; "parameters"; "train_seconds"; and "intervals", the 95%
+        interval [low, high] of each key with enough segments. Gains and skills use the frames for which both methods have a
+        value.
 
     Raises:
-        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_scores_by_split`).
+        ValueError: If a score has no definition, or if the methods of a split cannot be compared (see `group_scores_by_part`).
     """
     names = row_score_names(scored)
     rows = []
-    for methods in group_scores_by_split(scored).values():
+    for methods in group_scores_by_part(scored).values():
         over = SegmentIntervals(next(iter(methods.values())).segment_of)
         rows += [_row(one, names, {name: methods.get(name) for name in REFERENCES}, over) for one in methods.values()]
     return rows
@@ -51,7 +52,7 @@ def build_rows(scored: Sequence[MethodScores]) -> list[Row]:
 
 def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores | None], over: SegmentIntervals) -> Row:
     there = _has_scores(one)
-    row: Row = {"split": one.split, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
+    row: Row = {"split": one.split, **one.keys, "method": one.method, "baseline": one.baseline, "frames": int(there.sum())}
     row["segments"] = len(np.unique(one.segment_of[there]))
     intervals: dict[str, Interval | None] = {}
     for name in names:

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vsr.metrics.variables import table_part
+
 Column = np.ndarray  # float64, one value per frame, per segment or per point of a curve; NaN without a value
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodScores:
-    """The scores of one method on one split. Names of scores are the keys of `vsr.metrics.definitions.DEFINITIONS`.
+    """The scores of one method on one split, of one variable if there are several.
+
+    Names of scores are the keys of `vsr.metrics.definitions.DEFINITIONS`.
 
     Attributes:
         split: Name of the split.
@@ -25,6 +29,7 @@ class MethodScores:
         parameters: Number of learned or fitted parameters.
         train_seconds: Seconds of training; 0 without training.
         baseline: True for a method to compare with, False for a network under evaluation.
+        keys: "variable" and "unit" of one of several variables, or of all together; see `vsr.metrics.variables`.
     """
 
     split: str
@@ -36,6 +41,12 @@ class MethodScores:
     parameters: int = 0
     train_seconds: float = 0.0
     baseline: bool = False
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def part(self) -> str:
+        """The name of the part of a table that these scores belong to."""
+        return table_part({"split": self.split, **self.keys})
 
     def mean(self, score: str) -> float:
         """Return the mean of a score over the frames (or segments) that have a value; NaN if none has a value."""
@@ -54,6 +65,7 @@ class SampleFrames:
         hr: True HR frames (T, C, H, W).
         methods: Method -> predicted frames (T, C, H, W); a border that the network does not predict is filled from `hr`.
         window: (y, x) HR pixels per side that do not count in the scores.
+        keys: "variable" and "unit" of one of several variables.
     """
 
     split: str
@@ -62,21 +74,27 @@ class SampleFrames:
     hr: np.ndarray
     methods: dict[str, np.ndarray]
     window: tuple[int, int]
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def part(self) -> str:
+        """The name of the part of a table that these frames belong to."""
+        return table_part({"split": self.split, **self.keys})
 
 
-def group_scores_by_split(scored: Sequence[MethodScores]) -> dict[str, dict[str, MethodScores]]:
-    """Group scores as split -> method -> scores, in the order of their first appearance.
+def group_scores_by_part(scored: Sequence[MethodScores]) -> dict[str, dict[str, MethodScores]]:
+    """Group scores as part of the table (split, and variable if several) -> method -> scores, as they first appear.
 
     Raises:
-        ValueError: If a method comes twice in a split, or if the methods of a split were not scored on the same frames.
+        ValueError: If a method comes twice in a part, or if the methods of a part were not scored on the same frames.
     """
     found: dict[str, dict[str, MethodScores]] = {}
     for one in scored:
-        methods = found.setdefault(one.split, {})
+        methods = found.setdefault(one.part, {})
         if one.method in methods:
-            raise ValueError(f"split {one.split}: {one.method} comes twice")
+            raise ValueError(f"split {one.part}: {one.method} comes twice")
         other = next(iter(methods.values()), one)
         if not np.array_equal(one.segment_of, other.segment_of):
-            raise ValueError(f"split {one.split}: {one.method} and {other.method} were not scored on the same frames")
+            raise ValueError(f"split {one.part}: {one.method} and {other.method} were not scored on the same frames")
         methods[one.method] = one
     return found

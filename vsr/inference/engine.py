@@ -101,7 +101,7 @@ class Engine:
 
     @torch.inference_mode()
     def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:
-        """Upscale a block of frames; pixels that are not finite (land, gaps) become blocks of NaN.
+        """Upscale a block of frames; values that are not finite (land, gaps) become blocks of NaN in their channel.
 
         Args:
             lr: LR frames (n + 2 * context, C, h, w) in physical units: n frames and `context` frames on each side.
@@ -129,7 +129,9 @@ class Engine:
             frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
             raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
-            inner = mask[self.context : len(mask) - self.context]
+            # A channel that a frame lacks as a whole is no input for the others.
+            known = mask * mask.flatten(2).any(2).all(1)[:, None, None, None]
+            inner = known[self.context : len(known) - self.context]
             out = out.masked_fill(F.interpolate(inner, scale_factor=self.scale, mode="nearest") == 0, math.nan)
         return out
 

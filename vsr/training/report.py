@@ -11,6 +11,7 @@ from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.metrics.motion import MOTION_SCORES
+from vsr.metrics.variables import table_part, variable_keys
 from vsr.system.files import writing_file
 from vsr.training.modules.base import SRModule
 
@@ -21,19 +22,19 @@ def training_report_table(rows: list[dict[str, Any]]) -> str:
         *("split", "method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear"),
         *("change err", "flicker", "parameters", "train s"),
     )
-    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
+    psnr = {(table_part(row), row["method"]): row["psnr"] for row in rows}
     body = []
     for row in rows:
-        split = row["split"]
+        split = table_part(row)
         gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
         scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
         cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
-        moves = ["-" if row[score] is None else f"{row[score]:.4f}" for score in MOTION_SCORES]
+        moves = ["-" if row.get(score) is None else f"{row[score]:.4f}" for score in MOTION_SCORES]
         body.append([split, row["method"], *scores, *gains, *moves, *cost])
     widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
     lines: list[str] = []
-    for line in (header, *body):
-        if lines and line[0] != lines[-1].split()[0]:
+    for before, line in zip((header, header, *body), (header, *body), strict=False):
+        if line[0] != before[0]:
             lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
         cells = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
         lines.append("  ".join(cells))
@@ -44,7 +45,8 @@ def training_report_table(rows: list[dict[str, Any]]) -> str:
 def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
     """Draw the middle frame of a split as LR, bicubic, linear, network and HR, above the errors of bicubic, linear and network.
 
-    All frames share one grey scale, all errors one colour scale. Raises WriteError with the path if it cannot be written.
+    Of several channels the first is drawn. All frames share one grey scale, all errors one colour scale. Raises WriteError with
+    the path if it cannot be written.
     """
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 
@@ -81,6 +83,8 @@ def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name:
             axis.axis("off")
     bar = figure.colorbar(drawn, cax=axes[1, 4].inset_axes((0.0, 0.05, 0.06, 0.9)))
     bar.set_label("error (1 = the data range)")
-    figure.suptitle(f"x{frames.scale}, frame {at} of the split '{module.test_splits[-1]}'")
+    variable = variable_keys(module.card.get("data", {}))[0].get("variable")
+    of = f" of {variable}" if variable else ""
+    figure.suptitle(f"x{frames.scale}, frame {at}{of} of the split '{module.test_splits[-1]}'")
     with writing_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

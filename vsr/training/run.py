@@ -13,6 +13,7 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
 
 from vsr.config.command_log import write_command_log
 from vsr.config.overrides import with_overrides
@@ -21,6 +22,7 @@ from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.variables import ALL_VARIABLES, is_overall, scores_over_variables, table_part, variable_keys
 from vsr.models.cost import count_parameters
 from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
 from vsr.system.files import write_json_file
@@ -120,7 +122,8 @@ def score_run(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[
         card: Training times: "seconds" and, for a network trained in stages, "stage_seconds" by stage name.
 
     Returns:
-        One row per test split and method; within a split the baselines come first and the network last.
+        One row per test split and method, and per variable if the data have several, followed by a row of all variables
+        together; the baselines come first and the network last.
     """
     rows: list[dict[str, Any]] = []
     set_arithmetic(tf32=False)
@@ -128,15 +131,23 @@ def score_run(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[
     interim = build_interim_modules(module)
     for method, candidate in {**build_baseline_modules(module, data.channels), **interim, cfg.name: module}.items():
         scorer.test(candidate, dataloaders=data.test_dataloader(), verbose=False)
-        for split, scored in candidate.scored.items():
-            row: dict[str, Any] = {"split": split, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
-            means = {name: float(values.nanmean()) for name, values in scored.items()}
-            row |= {name: None if math.isnan(mean) else mean for name, mean in means.items()}
-            row["parameters"] = count_parameters(candidate.network)
-            seconds = card.get("seconds", 0.0) if candidate is module else 0.0
-            row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
-            rows.append(row)
-    return sorted(rows, key=lambda row: data.test_splits.index(row["split"]))
+        for split, each in candidate.scored.items():
+            for keys, scored in _scores_by_variable(data, each):
+                row: dict[str, Any] = {"split": split, **keys, "method": method, "frames": int((~scored["mae"].isnan()).sum())}
+                means = {name: float(values.nanmean()) for name, values in scored.items()}
+                row |= {name: None if math.isnan(mean) else mean for name, mean in means.items()}
+                row["parameters"] = count_parameters(candidate.network)
+                seconds = card.get("seconds", 0.0) if candidate is module else 0.0
+                row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
+                rows.append(row)
+    parts = list(dict.fromkeys(map(table_part, rows)))
+    return sorted(rows, key=lambda row: (data.test_splits.index(row["split"]), parts.index(table_part(row))))
+
+
+def _scores_by_variable(data: SRDataModule, each: list[dict[str, Tensor]]) -> list[tuple[dict[str, str], dict[str, Tensor]]]:
+    """Return the row keys and scores of each variable, and of all together if there are several."""
+    found = list(zip(variable_keys(data.card), each, strict=True))
+    return found if len(each) == 1 else [*found, ({"variable": ALL_VARIABLES, "unit": ""}, scores_over_variables(each))]
 
 
 def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -156,8 +167,9 @@ def _neighbour_gains(cfg: DictConfig, data: SRDataModule, module: SRModule, rows
     if candidate is None:
         return {}
     build_scoring_trainer(cfg).test(candidate, dataloaders=data.test_dataloader(), verbose=False)
-    own = {row["split"]: row["psnr"] for row in rows if row["method"] == cfg.name}
-    return {split: own[split] - float(scored["psnr"].nanmean()) for split, scored in candidate.scored.items()}
+    own = {row["split"]: row["psnr"] for row in rows if row["method"] == cfg.name and is_overall(row)}
+    repeated = {split: _scores_by_variable(data, each)[-1][1]["psnr"] for split, each in candidate.scored.items()}
+    return {split: own[split] - float(psnr.nanmean()) for split, psnr in repeated.items()}
 
 
 def run_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[str, Any]:
@@ -227,7 +239,7 @@ def _closing(
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
-    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows if row["psnr"] is not None}
+    psnr = {(table_part(row), row["method"]): row["psnr"] for row in rows if row["psnr"] is not None}
     splits = [split for split, method in psnr if method == "linear" and (split, cfg.name) in psnr]
     losses = {split: psnr[split, "linear"] - psnr[split, cfg.name] for split in splits}
     if lost := ", ".join(f"{loss:.2f} dB on {split}" for split, loss in losses.items() if loss > 0):
@@ -250,7 +262,9 @@ def _log_run(
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe) | {"loss": cfg.recipe.loss if isinstance(cfg.recipe.loss, str) else cfg.recipe.loss._target_}
     swept |= {key: value for key, value in _override_values(cfg).items() if key.removeprefix("recipe.") not in swept}
-    scores = {f"{row['split']}/{score}": row[score] for row in rows if row["method"] == cfg.name for score in HEADLINE_SCORES}
+    own = [row for row in rows if row["method"] == cfg.name]
+    places = [row["split"] if is_overall(row) else f"{row['split']}/{row['variable']}" for row in own]
+    scores = {f"{place}/{score}": row[score] for place, row in zip(places, own, strict=True) for score in HEADLINE_SCORES}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("init", weights_report_markdown(report))

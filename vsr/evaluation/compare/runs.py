@@ -17,6 +17,7 @@ from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.config.old_targets import with_current_targets
 from vsr.config.overrides import value_as_typed
 from vsr.errors import UserError
+from vsr.metrics.variables import table_part
 
 # Keys of the protocol that must agree between the rows of one table.
 COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol", "psnr", "ssim")
@@ -71,10 +72,10 @@ class Run:
         ]
         return (max if monitor_is_maximised(monitor) else min)(found) if found else None
 
-    def row(self, split: str, method: str | None = None) -> dict[str, Any] | None:
-        """Return the results row of a method on a split, by default of the trained network; None without such a row."""
+    def row(self, part: str, method: str | None = None) -> dict[str, Any] | None:
+        """Return the results row of a method in a part of the table, by default of the trained network; None without one."""
         wanted = method or self.results["config"]["name"]
-        return next((row for row in self.results["rows"] if row["split"] == split and row["method"] == wanted), None)
+        return next((row for row in self.results["rows"] if table_part(row) == part and row["method"] == wanted), None)
 
     def value(self, key: str) -> str:
         """Return the value of a config key, or the choice of a config group, as typed on the command line; "-" without one."""

@@ -13,6 +13,7 @@ from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
 from vsr.evaluation.report.escape import escape_name
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.variables import table_part
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
@@ -97,7 +98,7 @@ def comparison_score(run: Run, split: str, monitor: str, key: str, method: str |
 
     Args:
         run: The run.
-        split: Name of the test split.
+        split: Name of the test split, with the variable if there are several; see `table_part`.
         monitor: Score whose best value the column "best" shows.
         key: Column: "best"; "over X", the PSNR minus the PSNR of the method X in dB; or a key of the row in results.json.
         method: Baseline whose number is returned, such as "bicubic"; None for the trained network.
@@ -124,7 +125,7 @@ def build_comparison_table(runs: Sequence[Run]) -> ComparisonTable:
     for run in runs:
         groups.setdefault(tuple(run.value(key) for key in keys), []).append(run)
     entries = [TableLine(values, tuple(group)) for values, group in groups.items()]
-    splits = tuple(dict.fromkeys(row["split"] for run in runs for row in run.results["rows"]))
+    splits = tuple(dict.fromkeys(table_part(row) for run in runs for row in run.results["rows"]))
 
     def rank(entry: TableLine) -> tuple[bool, float]:
         found = entry.scores(splits[0], monitor, "best")
@@ -180,7 +181,7 @@ def comparison_table_csv(runs: Sequence[Run]) -> str:
         start = [run.label, str(run.folder), run.state, run.error, *(run.value(key) for key in keys), run.value(SEED)]
         if run.state != "ok":
             lines.append(start)
-        for split in dict.fromkeys(row["split"] for row in run.results.get("rows", [])):
-            row = run.row(split) or {}
+        for part, split in {table_part(row): row["split"] for row in run.results.get("rows", [])}.items():
+            row = run.row(part) or {}
             lines.append([*start, split, *(row.get(name) for name in names), run.monitor, run.best(run.monitor)])
     return format_csv(["run", "folder", "state", "error", *keys, SEED, "split", *names, "monitor", "best"], lines)

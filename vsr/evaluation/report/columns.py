@@ -8,6 +8,7 @@ from typing import Literal
 
 from vsr.evaluation.rows import Row
 from vsr.metrics.definitions import DEFINITIONS, HEADLINE_SCORES, UNIT_INTERVAL
+from vsr.metrics.variables import table_part
 
 UNITS = {UNIT_INTERVAL: "1 = the data range", "data": "in the data's unit"}
 
@@ -90,8 +91,8 @@ class Column:
     def best(self, rows: Sequence[Row]) -> list[bool]:
         """Return True for each row whose printed number equals the best of its split; all False in a split of equal numbers."""
         found = [False] * len(rows)
-        for split in {row["split"] for row in rows}:
-            at = [i for i, row in enumerate(rows) if row["split"] == split]
+        for part in set(map(table_part, rows)):
+            at = [i for i, row in enumerate(rows) if table_part(row) == part]
             values = [rows[i][self.key] for i in at]
             for i, best in zip(at, self.best_of(values, [self.show(value) for value in values]), strict=True):
                 found[i] = best
@@ -145,7 +146,7 @@ def column_blocks(rows: Sequence[Row]) -> list[ColumnBlock]:
     found = []
     for title in order:
         columns = tuple(column for column in groups[title] if any(row.get(column.key) is not None for row in rows))
-        there = {row["split"] for row in rows if any(row[column.key] is not None for column in columns)}
+        there = {table_part(row) for row in rows if any(row[column.key] is not None for column in columns)}
         if columns:
-            found.append(ColumnBlock(title=title, columns=columns, rows=[row for row in rows if row["split"] in there]))
+            found.append(ColumnBlock(title=title, columns=columns, rows=[row for row in rows if table_part(row) in there]))
     return found

@@ -12,13 +12,13 @@ import numpy as np
 
 from vsr.evaluation.intervals import LEVEL, MIN_SEGMENTS
 from vsr.evaluation.rows import Row, row_score_names
-from vsr.evaluation.scored import MethodScores, group_scores_by_split
+from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
 
 DESCRIBED = ("label", "unit", "better", "group", "text", "source", "per")  # fields of a `Definition`
-ROWS = "of the rows with this split and method"
+ROWS = "of the rows with this split and method (and variable, if there are several)"
 HOW = {
     "mean": f"nanmean {ROWS}",
     "gain": f"nanmean of (column - the reference's column), {ROWS}, frame by frame",
@@ -31,23 +31,48 @@ HOW = {
 def frames_csv(scored: Sequence[MethodScores]) -> str:
     """Format frames.csv: a line per method and frame, with split, segment and scores in full precision; "" for no value."""
     names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "frame"]
+    several = _variable_head(scored)
     lines = (
-        [one.split, one.method, int(segment), frame, *(_cell(one.frames, name, frame) for name in names)]
+        [
+            one.split,
+            *_variable_cell(one, several),
+            one.method,
+            int(segment),
+            frame,
+            *(_cell(one.frames, name, frame) for name in names),
+        ]
         for one in scored
         for frame, segment in enumerate(one.segment_of)
     )
-    return format_csv(["split", "method", "segment", "frame", *names], lines)
+    return format_csv(["split", *several, "method", "segment", "frame", *names], lines)
 
 
 def segments_csv(scored: Sequence[MethodScores]) -> str:
     """Format segments.csv: a line per method and segment, with split, number of frames and scores; "" for no value."""
     names = [name for name in row_score_names(scored) if DEFINITIONS[name].per == "segment"]
+    several = _variable_head(scored)
     lines = (
-        [one.split, one.method, int(segment), int(count), *(_cell(one.segments, name, at) for name in names)]
+        [
+            one.split,
+            *_variable_cell(one, several),
+            one.method,
+            int(segment),
+            int(count),
+            *(_cell(one.segments, name, at) for name in names),
+        ]
         for one in scored
         for at, (segment, count) in enumerate(zip(*np.unique(one.segment_of, return_counts=True), strict=True))
     )
-    return format_csv(["split", "method", "segment", "frames", *names], lines)
+    return format_csv(["split", *several, "method", "segment", "frames", *names], lines)
+
+
+def _variable_head(scored: Sequence[MethodScores]) -> list[str]:
+    """Return the heading of the column of variables; [] for data of one variable."""
+    return ["variable"] if any(one.keys for one in scored) else []
+
+
+def _variable_cell(one: MethodScores, head: Sequence[str]) -> list[str]:
+    return [one.keys.get(name, "") for name in head]
 
 
 def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
@@ -70,8 +95,8 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
         },
         "definitions": {name: {key: getattr(DEFINITIONS[name], key) for key in DESCRIBED} for name in names},
         "curves": [
-            {"split": one.split, "method": one.method, "curve": curve, "columns": to_jsonable(columns)}
-            for methods in group_scores_by_split(scored).values()
+            {"split": one.split, **one.keys, "method": one.method, "curve": curve, "columns": to_jsonable(columns)}
+            for methods in group_scores_by_part(scored).values()
             for one in methods.values()
             for curve, columns in one.curves.items()
         ],

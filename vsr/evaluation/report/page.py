@@ -22,6 +22,7 @@ from vsr.evaluation.report.html import (
 )
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
+from vsr.metrics.variables import table_part
 
 EMBEDDED = 3_600_000  # bytes of figures and movies in the page; in base64 they take a third more
 _OPEN = 14  # facts that a card shows at once
@@ -45,7 +46,7 @@ def report_page(
 ) -> str:
     """Build the HTML of report.html; `protocol` has the data and settings of the scores, `notes` say why movies are missing."""
     found = column_blocks(rows)
-    names = list(dict.fromkeys(row["split"] for row in rows))
+    names = list(dict.fromkeys(map(table_part, rows)))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
     lead = f"{_list(methods) or 'Baselines'} on {_list(names)}, every row on the same frames and pixels."
     sections = [
@@ -74,8 +75,8 @@ def _table(block: ColumnBlock) -> str:
     heads = [html_table_head("method", title="sort by name")]
     heads += [html_table_head(c.heading(), high_first=c.better == "high", title=c.explained()) for c in block.columns]
     groups: dict[str, list[str]] = {}
-    for split in dict.fromkeys(row["split"] for row in rows):
-        at = [i for i, row in enumerate(rows) if row["split"] == split]
+    for split in dict.fromkeys(map(table_part, rows)):
+        at = [i for i, row in enumerate(rows) if table_part(row) == split]
         frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
         size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
         groups[f"{split}: {size}"] = [

@@ -9,6 +9,7 @@ from vsr.evaluation.intervals import LEVEL
 from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
+from vsr.metrics.variables import table_part
 
 WIDTH = 150
 _NAME = 36  # characters of a name in the terminal
@@ -31,12 +32,14 @@ def report_table_text(rows: Sequence[Row]) -> str:
     for number, block in enumerate(column_blocks(rows)):
         own = block.rows
         cells = {column: [column.label, *(_with_interval(column, row) for row in own)] for column in block.columns}
-        names = [[key, *(escape_name(row[key], _NAME) for row in own)] for key in ("split", "method")]
+        parts_of = [table_part(row) for row in own]
+        names = [["split", *(escape_name(part, _NAME) for part in parts_of)]]
+        names.append(["method", *(escape_name(row["method"], _NAME) for row in own)])
         left = [_justified(cell, str.ljust) for cell in names]
         room = WIDTH - sum(len(cell[0]) + 2 for cell in left)
         for chunk in _chunks([_justified(cell, str.rjust) for cell in cells.values()], room):
             lines = ["  ".join(line) for line in zip(*left, *chunk, strict=True)]
-            starts = {i + 1 for i, row in enumerate(own) if not i or row["split"] != own[i - 1]["split"]}
+            starts = {i + 1 for i, part in enumerate(parts_of) if not i or part != parts_of[i - 1]}
             ruled = [f"{'-' * len(lines[0])}\n{line}" if i in starts else line for i, line in enumerate(lines)]
             parts.append("\n".join([*([block.title] if number else []), *ruled]))
     if any("psnr" in row["intervals"] for row in rows):
@@ -76,7 +79,7 @@ def report_table_latex(rows: Sequence[Row]) -> str:
         lines = [f"% {block.title}", rf"\begin{{tabular}}{{@{{}}ll{'r' * len(block.columns)}@{{}}}}", r"\toprule"]
         lines += [" & ".join(heads) + r" \\", r"\midrule"]
         for i, line in enumerate(grid):
-            if i and block.rows[i]["split"] != block.rows[i - 1]["split"]:
+            if i and table_part(block.rows[i]) != table_part(block.rows[i - 1]):
                 lines.append(r"\midrule")
             lines.append(" & ".join(line) + r" \\")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
@@ -94,7 +97,7 @@ def _grid(block: ColumnBlock, name: Callable[[str], str], cell: Callable[[str, b
     """Return the cells of each row in a block: split, method, and each number as `cell(number, is best)`."""
     best = {column: column.best(block.rows) for column in block.columns}
     return [
-        [name(row["split"]), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]
+        [name(table_part(row)), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]
         for i, row in enumerate(block.rows)
     ]
 

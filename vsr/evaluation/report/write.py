@@ -18,7 +18,7 @@ from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import report_table_latex, report_table_markdown
 from vsr.evaluation.rows import Row, build_rows
-from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_split
+from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def _draw(scored: Sequence[MethodScores], samples: Sequence[SampleFrames], field
         file = f"figures/{named(f'{kind}-{split}')}.png"
         shown.append(Shown(split, file, "image/png", style_png(figure), f"{alt} of {escape_name(split)}", caption))
 
-    for split, methods in group_scores_by_split(scored).items():
-        own = [sample for sample in samples if sample.split == split]
+    for split, methods in group_scores_by_part(scored).items():
+        own = [sample for sample in samples if sample.part == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
             add(split, "frame", panels_figure(sample, field=field), "a frame", f"A frame of {escape_name(split)}: {PANELS}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -81,12 +82,16 @@ class SRModule(L.LightningModule):
         self.val_splits, self.test_splits = val_splits, test_splits
         self.tune, self.consistency = tune or Tune(), consistency
         self.tuning = Tuning(Tune(), network)  # at work during a fit
-        self.scores = nn.ModuleDict({_key(name): HeadlineScores() for name in (*val_splits, *test_splits)})
-        self.sequences = nn.ModuleDict({_key(name): MotionScores() for name in test_splits})
+        # Tests score each variable in its own range, validation all of them together.
+        each = range(normalizer.low.numel())
+        self.scores = nn.ModuleDict({_key(name): nn.ModuleList([HeadlineScores()]) for name in val_splits})
+        self.scores.update({_key(name): nn.ModuleList([HeadlineScores() for _ in each]) for name in test_splits})
+        self.sequences = nn.ModuleDict({_key(name): nn.ModuleList([MotionScores() for _ in each]) for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
-        self.scored: dict[str, dict[str, Tensor]] = {}  # split -> scores of the last test, by name
-        self.collections: dict[str, MetricCollection] = {}  # split -> all metrics of a detailed test
+        # Split -> scores of the last test, by name, of each variable.
+        self.scored: dict[str, list[dict[str, Tensor]]] = {}
+        self.collections: dict[str, list[MetricCollection]] = {}  # split -> all metrics of a detailed test, of each variable
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
         self._steps = 0  # of the fit
@@ -236,11 +241,19 @@ class SRModule(L.LightningModule):
             )
         if split in self.collections:
             lr = self.normalizer(crop(batch.lr, (batch.context, 0, 0)))
-            self.collections[split].update(sr, truth, mask, lr=lr, follows=batch.follows)
+            for metrics, p, y, x in _by_variable(self.collections[split], sr, truth, lr):
+                metrics.update(p, y, mask, lr=x, follows=batch.follows)
             return
-        self.scores[_key(split)].update(sr, truth, mask)  # type: ignore[operator]
+        for metrics, p, y in _by_variable(self._metrics(self.scores, split), sr, truth):
+            metrics.update(p, y, mask)
         if _key(split) in self.sequences:
-            self.sequences[_key(split)].update(sr, truth, mask, batch.follows)  # type: ignore[operator]
+            for metrics, p, y in _by_variable(self._metrics(self.sequences, split), sr, truth):
+                metrics.update(p, y, mask, batch.follows)
+
+    @staticmethod
+    def _metrics(group: nn.ModuleDict, split: str) -> list[Any]:
+        """Return the metrics of each variable on a split."""
+        return list(group[_key(split)])  # type: ignore[call-overload]
 
     def on_validation_epoch_start(self) -> None:
         # After the callbacks' hook of this name, which puts the averaged weights in place.
@@ -256,9 +269,10 @@ class SRModule(L.LightningModule):
             self.log("train/loss", float(self._loss_sum) / max(1, steps), sync_dist=True)
             self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         for split in self.val_splits:
-            means = self.scores[_key(split)].compute()  # type: ignore[operator]
+            scores = self._metrics(self.scores, split)[0]
+            means = scores.compute()
             self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)
-            self.scores[_key(split)].reset()  # type: ignore[operator]
+            scores.reset()
         self._evaluated = (self.network,)
 
     def on_test_start(self) -> None:
@@ -271,12 +285,13 @@ class SRModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         for split in (name for name in self.test_splits if name not in self.collections):
-            frames, sequences = self.scores[_key(split)], self.sequences[_key(split)]
-            with frames.sync_context():  # type: ignore[operator]
-                columns = {name: column.cpu().double() for name, column in frames.per_frame().items()}  # type: ignore[operator]
-            self.scored[split] = columns | sequences.compute()  # type: ignore[operator]
-            frames.reset()  # type: ignore[operator]
-            sequences.reset()  # type: ignore[operator]
+            self.scored[split] = []
+            for frames, sequences in zip(*(self._metrics(group, split) for group in (self.scores, self.sequences)), strict=True):
+                with frames.sync_context():
+                    columns = {name: column.cpu().double() for name, column in frames.per_frame().items()}
+                self.scored[split].append(columns | sequences.compute())
+                frames.reset()
+                sequences.reset()
 
     def on_test_end(self) -> None:
         self._evaluated = (self.network,)
@@ -296,6 +311,15 @@ class SRModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._loss_sum = checkpoint["vsr_progress"]["loss_sum"]
         self._spent = checkpoint["vsr_progress"]["spent"]
+
+
+def _by_variable(metrics: Any, *clips: Tensor) -> Iterator[Any]:
+    """Yield each of several metrics with the clips of its variable; a single metric with the clips of all channels."""
+    if len(metrics) == 1:
+        yield metrics[0], *clips
+        return
+    for i, one in enumerate(metrics):
+        yield one, *(each[:, i : i + 1] for each in clips)
 
 
 def _key(split: str) -> str:
