@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Triple = tuple[int, int, int]
+MOST_SCALE_OF_PAIRS = 16  # of files of LR and HR; degradations make LR at 2, 3 or 4
+# Position of LR pixel 0 in HR pixels from HR pixel 0; "node" where both grids share their first and their last point.
+Origin = float | Literal["node"]
+Alignment = tuple[Origin, Origin]  # along y and along x
+
+
+def lr_position(size: int, scale: int, origin: Origin) -> list[float]:
+    """Return where HR pixels lie along one axis, as numbers of LR pixels.
+
+    Args:
+        size: Number of LR pixels along the axis.
+        scale: HR pixels per LR pixel.
+        origin: A number: LR pixel i lies at HR pixel origin + i * scale, so (scale - 1) / 2 is the middle of its block. "node":
+            LR pixel i lies at HR pixel i * (size * scale - 1) / (size - 1).
+    """
+    if origin == "node":
+        return [j * (size - 1) / (size * scale - 1) for j in range(size * scale)]
+    return [(j - origin) / scale for j in range(size * scale)]
+
+
+def is_cell(alignment: Alignment, scale: int) -> bool:
+    """Return True if each LR pixel lies in the middle of its block of HR pixels, as networks take it to be."""
+    return alignment == ((scale - 1) / 2, (scale - 1) / 2)
 
 
 @dataclass(frozen=True)

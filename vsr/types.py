@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 # Capital H and W are HR sizes, small letters LR sizes; the same letter is the same size within one call.
-LRFrames = Float[Tensor, "N C h w"]
+LRFrames = Float[Tensor, "N c h w"]  # c > C where networks see planes beside the variables
 HRFrames = Float[Tensor, "N C H W"]
-LRClips = Float[Tensor, "B C T h w"]
+LRClips = Float[Tensor, "B c T h w"]
 HRClips = Float[Tensor, "B C F H W"]  # F <= T: movie networks return fewer frames than they take
 
 

@@ -471,7 +471,7 @@ def test_configs_give_what_the_command_line_says(choice: str, overrides: list[st
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("choice", choices("degradation"))
+@pytest.mark.parametrize("choice", [name for name in choices("degradation") if name != "pairs"])  # LR of pairs comes from files
 @pytest.mark.sampled(8)
 def test_every_config_degrades(choice: str, scale: int) -> None:
     degradation = configured(choice)

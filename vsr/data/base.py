@@ -76,6 +76,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
+    lead_length: float | None = None  # time since the start of a trajectory that is 1 in planes of time; None for that of training
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     # configure_loaders() sets these.
     context, margin, trim, length = 0, 0, 0, 1

@@ -1,6 +1,8 @@
-"""Degradations that downscale: bicubic, area averages, subsampling."""
+"""Degradations that downscale: bicubic, area averages, subsampling; and the word for LR that no degradation made."""
 
 from __future__ import annotations
+
+from typing import NoReturn
 
 import torch.nn.functional as F
 
@@ -83,3 +85,23 @@ class Subsample:
     def origin(self, scale: int) -> float:
         """Return the phase, because the first LR pixel is HR pixel number `phase`."""
         return float(self.phase)
+
+
+class Paired:
+    """Stand-in for a degradation where LR frames come from files, such as those of a coarse simulation beside a fine one.
+
+    LR is then no function of HR, so that there is no consistency with LR and no frame that is one scale coarser.
+    """
+
+    name = "pairs"
+    temporal = True  # an LR frame depends on all earlier LR frames
+
+    def __call__(self, hr: HRFrames, scale: int, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> NoReturn:
+        """Raise UserError, because LR frames come from files."""
+        raise UserError(
+            "degradation=pairs: LR frames come from files, data.lr= of data=pairs; type degradation=bicubic to make them from HR"
+        )
+
+    def origin(self, scale: int) -> float:
+        """Return (scale - 1) / 2; data=pairs knows where LR pixels lie and passes it on itself."""
+        return (scale - 1) / 2

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.masks import fill_masked_pixels
+from vsr.degradations.resize import skip_planes
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
-from vsr.models.base import apply_network_to_clip
+from vsr.models.base import LRLayout, apply_network_to_clip
 from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,6 +73,12 @@ class Engine:
         self.ends: Ends = options.ends or "replicate"
         self.module = module.to(device).eval()
         network = module.network
+        self.layout = module.layout or LRLayout(channels)
+        if not self.layout.plain and (options.ensemble or options.periodic != "none"):
+            raise UserError(
+                f"{'ensemble=true' if options.ensemble else f'periodic={options.periodic}'}: this network knows where a pixel "
+                f"lies in its frame, so that neither flips nor opposite borders mean the same; leave it out"
+            )
         self.kind, self.context, self.margin = network.kind, network.context, network.geometry.margin
         self.scale, self.reach = network.geometry.scale[1], network.reach
         self.border: tuple[int, int] = tuple(
@@ -104,7 +111,8 @@ class Engine:
         """Upscale a block of frames; values that are not finite (land, gaps) become blocks of NaN in their channel.
 
         Args:
-            lr: LR frames (n + 2 * context, C, h, w) in physical units: n frames and `context` frames on each side.
+            lr: LR frames (n + 2 * context, C, h, w) in physical units: n frames and `context` frames on each side; planes of
+                time and position come after the variables (`vsr.models.base.add_input_planes`).
             exact: True to compute in single precision and without torch.compile, whatever the options say.
             consistent: True to apply the consistency of the module; False for the output of the network itself.
             first_frame: Number in the movie of the first of the n frames, for error messages.
@@ -116,7 +124,10 @@ class Engine:
             NonFiniteOutput: If the network turns finite values into NaN or infinity.
         """
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
-        unit = self.module.normalizer(filled.to(self.device))
+        unit = self.module.unit_lr(filled.to(self.device))
+        if self.layout.alignment is not None:
+            skip = skip_planes(unit[:, : self.layout.channels], self.scale, self.layout.alignment)
+            unit = torch.cat([unit, skip], 1)
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             sr = self._apply_ensemble(network, unit) if self.options.ensemble else self._apply_tiled(network, unit)
@@ -156,7 +167,7 @@ class Engine:
         return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr_from_mse((rms / spread) ** 2))}
 
     def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
-        bounds = np.reshape(self.module.normalizer.bounds, (-1, 2))
+        lr, bounds = lr[:, : self.layout.channels], np.reshape(self.module.normalizer.bounds, (-1, 2))
         trained = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in bounds)
         given = ", ".join(f"{float(x.min()):.4g} to {float(x.max()):.4g}" for x in (lr.unbind(1) if len(bounds) > 1 else [lr]))
         reduced = not exact and self.options.precision != "fp32"
@@ -182,7 +193,7 @@ class Engine:
         if len(tiles) == 1:
             return self._apply_to_tile(network, unit, tiles[0])
         s = self.scale
-        out = unit.new_empty(len(unit) - 2 * self.context, unit.shape[1], height * s, width * s)
+        out = unit.new_empty(len(unit) - 2 * self.context, self.layout.channels, height * s, width * s)
         for tile in tiles:
             (a, b), (c, d) = tile.y, tile.x
             out[..., a * s : b * s, c * s : d * s] = self._apply_to_tile(network, unit, tile)
@@ -224,11 +235,13 @@ class Engine:
 
     def _choose_tile_area(self) -> int:
         """Return the number of LR pixels, over all frames of a block, whose intermediate results fit into `options.memory`."""
+        if self.module.network.whole_frames:
+            return 1 << 40
         if self.options.tile is not None:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
-        probe = torch.zeros(1, self.channels, frames, size, size, device=self.device)
+        probe = torch.zeros(1, self.layout.total(self.scale), frames, size, size, device=self.device)
         held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":

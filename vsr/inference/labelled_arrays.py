@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
+from vsr.geometry import Alignment
 from vsr.io.readers.axes import axis_meanings, is_geographic
 from vsr.io.writers.coordinates import refine_field
 
@@ -17,7 +18,7 @@ def upscale_labelled(
     scale: int,
     channels: int,
     upscale: Callable[[np.ndarray], np.ndarray],
-    origin: float | None = None,
+    alignment: Alignment,
     variables: Sequence[str] = (),
 ) -> Any:
     """Upscale an xarray.DataArray, or the only movie of an xarray.Dataset, along rows and columns.
@@ -29,7 +30,7 @@ def upscale_labelled(
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
         upscale: Function (T, channels, h, w) -> (T, channels, h * scale, w * scale).
-        origin: Position of the first LR pixel in SR pixels; see `refine_coordinates`.
+        alignment: Place of the LR pixels on the SR grid along y and x.
         variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
             from a DataArray whose channels have names, by name.
 
@@ -44,10 +45,10 @@ def upscale_labelled(
     import xarray
 
     if isinstance(movie, xarray.Dataset) and variables and len(movie.data_vars) > 1:
-        return _upscale_variables(movie, scale, upscale, origin, variables)
+        return _upscale_variables(movie, scale, upscale, alignment, variables)
     if isinstance(movie, xarray.Dataset):
         name = _movie_of(movie)
-        finer = upscale_labelled(movie[name], scale, channels, upscale, origin, variables)
+        finer = upscale_labelled(movie[name], scale, channels, upscale, alignment, variables)
         return finer.to_dataset(name=name).assign_attrs(movie.attrs)
     letters = _dimensions_of(movie, channels)
     if variables and letters["c"] and (names := movie.coords.get(letters["c"][0])) is not None and names.dtype.kind in "UOT":
@@ -55,7 +56,7 @@ def upscale_labelled(
         _check_names(given, variables)
         if given != list(variables):
             finer = movie.sel({letters["c"][0]: list(variables)})
-            finer = upscale_labelled(finer, scale, channels, upscale, origin, variables)
+            finer = upscale_labelled(finer, scale, channels, upscale, alignment, variables)
             return finer.sel({letters["c"][0]: given})
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
@@ -67,7 +68,7 @@ def upscale_labelled(
     frames = values.shape[len(others)] if letters["t"] else 1
     sr = np.stack([upscale(each) for each in values.reshape(-1, frames, channels, height, width)])
     coords = {
-        name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, origin)) is not None
+        name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
     result = xarray.DataArray(
         sr.reshape(*lead, height * scale, width * scale), coords, ordered.dims, name=movie.name, attrs=movie.attrs
@@ -76,7 +77,7 @@ def upscale_labelled(
 
 
 def _upscale_variables(
-    dataset: Any, scale: int, upscale: Callable[[np.ndarray], np.ndarray], origin: float | None, variables: Sequence[str]
+    dataset: Any, scale: int, upscale: Callable[[np.ndarray], np.ndarray], alignment: Alignment, variables: Sequence[str]
 ) -> Any:
     """Upscale the variables of a Dataset together, as the channels of a network; other arrays are left out."""
     _check_names([name for name in map(str, dataset.data_vars) if name in variables], variables)
@@ -85,7 +86,7 @@ def _upscale_variables(
         if (dims := dataset[name].dims) != first.dims:
             raise UserError(f"{name} has the dimensions {dims}, {variables[0]} has {first.dims}; variables must be alike")
     stacked = dataset[list(variables)].to_array("channel")
-    finer = upscale_labelled(stacked, scale, len(variables), upscale, origin, variables).to_dataset("channel")
+    finer = upscale_labelled(stacked, scale, len(variables), upscale, alignment, variables).to_dataset("channel")
     for name in variables:
         finer[name].attrs = dict(dataset[name].attrs)
     return finer.assign_attrs(dataset.attrs)
@@ -127,7 +128,7 @@ def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
     return letters
 
 
-def _refine(coord: Any, spatial: list[Any], scale: int, origin: float | None) -> Any:
+def _refine(coord: Any, spatial: list[Any], scale: int, alignment: Alignment) -> Any:
     """Return a coordinate of the upscaled movie as xarray.Variable; None if the coordinate cannot be refined."""
     import xarray
 
@@ -137,5 +138,6 @@ def _refine(coord: Any, spatial: list[Any], scale: int, origin: float | None) ->
     if coord.dtype.kind not in "iuf" or any(coord.sizes[dim] < 2 for dim in own):
         return None
     axes = [coord.dims.index(dim) for dim in own]
-    values, _ = refine_field(str(coord.name), coord.attrs, coord.values, axes, scale, origin)
+    origins = [alignment[spatial.index(dim)] for dim in own]
+    values, _ = refine_field(str(coord.name), coord.attrs, coord.values, axes, scale, origins)
     return xarray.Variable(coord.dims, values, coord.attrs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -41,9 +41,18 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """Reader of the LR movies in an array file; `offset` is taken off every value before it becomes float32."""
+    """Reader of the LR movies in an array file.
 
-    def __init__(self, array: ArrayMovie, offset: Offset = 0.0) -> None:
+    Args:
+        array: The movies.
+        offset: Value that is taken off every value before it becomes float32.
+        add_planes: Function of frames (n, C, h, w) and the number of the first of them that adds planes to them.
+    """
+
+    def __init__(
+        self, array: ArrayMovie, offset: Offset = 0.0, add_planes: Callable[[np.ndarray, int], np.ndarray] | None = None
+    ) -> None:
+        self.add_planes = add_planes
         movies, self.channels, length, self.height, self.width = array.shape
         self.array, self.offset = array, offset
         self.lengths: list[int | None] = [length] * movies
@@ -52,7 +61,8 @@ class ArraySource:
         length = self.array.shape[2]
         count = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
         for first in range(start, length, count):
-            yield from np.moveaxis(self.array.read(movie, first, min(first + count, length), self.offset), 1, 0)
+            frames = np.moveaxis(self.array.read(movie, first, min(first + count, length), self.offset), 1, 0)
+            yield from frames if self.add_planes is None else self.add_planes(frames, first)
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
         return self.frames(movie, 0)

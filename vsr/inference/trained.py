@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vsr.config.check import check_config, find_checkpoint
 from vsr.errors import UserError
+from vsr.models.base import LRLayout
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.weights.files import weight_file_tensor_problem
 from vsr.system.checksums import file_sha256
@@ -77,6 +78,11 @@ class Trained:
         offset = self.facts.get("offset", 0.0)
         return tuple(offset) if isinstance(offset, list) else offset
 
+    @property
+    def layout(self) -> LRLayout:
+        """The channels of the LR frames of training."""
+        return LRLayout.from_facts(self.facts)
+
     def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
         """Build the LightningModule of the training with the trained weights.
 
@@ -108,9 +114,8 @@ class Trained:
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
         with torch.device("meta"):
-            network = build_network(
-                "model", config.model, build_from_node("recipe", config.recipe), scale=config.scale, channels=self.channels
-            )
+            recipe = build_from_node("recipe", config.recipe)
+            network = build_network("model", config.model, recipe, scale=config.scale, channels=self.channels, layout=self.layout)
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
             raise _other_tensors(self.path, f"{named} numbers, and the file holds {held}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
@@ -20,6 +22,8 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
+from vsr.io.readers.open import ArrayMovie
+from vsr.io.readers.paired import lead_times
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
@@ -133,17 +137,50 @@ def _open_input_and_output(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type {advice}"
         )
+    add_planes = _planes_of_pairs(movie, upscaler)
     template = template_from_movie(
-        movie, upscaler.scale, history, suffix=target.suffix, origin=upscaler.origin, offset=upscaler.offset
+        movie, upscaler.scale, history, suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
     )
     notes = list(template.notes)
     if upscaler.variables and isinstance(movie.meta["variable"], str):
         order = ", ".join(map(printable_name, upscaler.variables))
         notes.append(f"the channels of {movie.name} have no names; they are taken as {order}, in this order")
+    if upscaler.trained.facts.get("pairs") and settings.guard != "off":
+        notes.append("it is not measured whether this movie is like the training pairs: their LR is no degraded HR")
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     sink = open_array_sink(target, template, identity=identity, overwrite=settings.overwrite)
-    return ArraySource(movie, upscaler.offset), sink, notes
+    return ArraySource(movie, upscaler.offset, add_planes), sink, notes
+
+
+def _planes_of_pairs(movie: ArrayMovie, upscaler: Upscaler) -> Callable[[np.ndarray, int], np.ndarray] | None:
+    """Return a function that adds the planes that the network sees to frames of a movie; None if it sees none.
+
+    Raises:
+        UserError: If the movie runs in another direction, or counts time in another unit, than the training pairs.
+    """
+    pairs, path = upscaler.trained.facts.get("pairs"), upscaler.trained.path
+    if not pairs:
+        return None
+    for letter, up in zip("yx", pairs["runs_up"], strict=True):
+        values = movie.coordinate(letter)
+        if up is not None and values is not None and len(values) > 1 and bool(values[-1] > values[0]) != up:
+            raise UserError(
+                f"{movie.name}: {letter} {'falls' if up else 'grows'} from the first pixel to the last, in the training pairs of "
+                f"{path} it {'grows' if up else 'falls'}; turn the file around along {letter}"
+            )
+    inputs = upscaler.trained.layout.inputs
+    if not inputs:
+        return None
+    lead, unit = lead_times(movie)
+    if "time" in inputs and unit != pairs["time"]["unit"]:
+        raise UserError(
+            f"{movie.name}: counts time in {unit}, {path} was trained with data.inputs=[time] in {pairs['time']['unit']}; give a "
+            f"file with times in {pairs['time']['unit']}"
+        )
+    return lambda frames, first: upscaler.add_planes(
+        torch.from_numpy(np.array(frames, np.float32)), lead[first : first + len(frames)]
+    ).numpy()
 
 
 def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
-from vsr.degradations.base import is_centred
 from vsr.errors import UserError
+from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
 from vsr.inference.options import UpscaleOptions
@@ -24,6 +24,7 @@ from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribut
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.io.writers.template import output_dtype
+from vsr.models.base import add_input_planes
 from vsr.training.build import build_baseline_modules, build_from_node
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
@@ -38,7 +39,7 @@ class Upscaler:
 
     Attributes:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
-        origin: Position of the first LR pixel along y and x, in SR pixels from the first SR pixel.
+        alignment: Place of the LR pixels on the SR grid along y and x; see `vsr.geometry.lr_position`.
         variables: Names of the variables that are the channels, in their order; empty for one variable.
         bounds: The physical values that the normalizer maps to 0 and 1; a pair for each of several variables.
         offset: The physical value that is 0 in the frames of `engine`, or one for each variable; `upscale` takes and gives
@@ -67,8 +68,9 @@ class Upscaler:
         self.module = trained.module(self.config)
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
         self.variables, self.offset = trained.variables, trained.offset
-        self.origin = float(self.degradation.origin(self.scale))
-        centred = is_centred(self.degradation, self.scale)
+        origin = float(self.degradation.origin(self.scale))
+        self.alignment: Alignment = trained.layout.alignment or (origin, origin)
+        centred = is_cell(self.alignment, self.scale)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
 
     @property
@@ -92,7 +94,9 @@ class Upscaler:
                 dtype and the shape (H, W), (T, H, W) or (T, C, H, W) for a network with one channel, and (C, H, W) or (T, C, H,
                 W) for a network with C channels, in the order of `variables`. In an xarray.DataArray, rows, columns and time
                 are found by the names or CF attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further
-                dimension is a movie of its own. An xarray.Dataset must hold one such array, or the several `variables`.
+                dimension is a movie of its own. An xarray.Dataset must hold one such array, or the several `variables`. A network
+                with data.inputs=[time] takes the first frame as the first of its trajectory, and frames as far apart as in
+                training.
 
         Returns:
             SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
@@ -109,7 +113,7 @@ class Upscaler:
         if isinstance(movie, np.ndarray):
             return self._upscale_array(movie)  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
-            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.origin, self.variables)
+            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.alignment, self.variables)
         raise UserError(
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
         )
@@ -140,8 +144,22 @@ class Upscaler:
         clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
+    def add_planes(self, frames: Tensor, lead: np.ndarray) -> Tensor:
+        """Add the planes that the network sees beside variables.
+
+        Args:
+            frames: LR frames (T, C, h, w).
+            lead: Time of each frame since the first frame of its trajectory, (T,), in the unit of training.
+        """
+        inputs = self.trained.layout.inputs
+        if not inputs:
+            return frames
+        return add_input_planes(frames, inputs, torch.from_numpy(lead / self.trained.facts["pairs"]["time"]["length"]))
+
     def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
-        sr = self._upscale_frames(self._as_frames(movie)).numpy()
+        frames = self._as_frames(movie)
+        step = (self.trained.facts.get("pairs") or {"time": {"step": 1.0}})["time"]["step"]
+        sr = self._upscale_frames(self.add_planes(frames, step * np.arange(len(frames)))).numpy()
         dtype = output_dtype(movie.dtype, self.offset)
         sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])

@@ -3,13 +3,89 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
+import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vsr.geometry import Geometry
+from vsr.geometry import Alignment, Geometry
 from vsr.types import TrainingFrames
+
+INPUT_PLANES = {"time": 1, "position": 2}  # planes of each word of data.inputs: lead time 0..1; y and x from -1 to 1
+
+
+@dataclass(frozen=True)
+class LRLayout:
+    """Channels of LR frames: the variables, then planes that only networks see, then planes of the bicubic frame.
+
+    The planes of the bicubic frame are there if LR pixels do not lie in the middle of their blocks. The bicubic frame is then
+    made from whole frames, because a patch does not tell where it lies.
+
+    Attributes:
+        channels: Number of variables.
+        inputs: Words of INPUT_PLANES, for planes in this order.
+        alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
+    """
+
+    channels: int
+    inputs: tuple[str, ...] = ()
+    alignment: Alignment | None = None
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> LRLayout:
+        """Return the layout of the LR frames of a data module, from its description (`card`)."""
+        pairs = facts.get("pairs") or {}
+        y, x = pairs.get("alignment") or (None, None)
+        alignment = None if y is None or x is None else (y, x)
+        return cls(int(facts["channels"]), tuple(pairs.get("inputs", ())), alignment)
+
+    @property
+    def seen(self) -> int:
+        """Number of channels that a network sees: variables and planes, without the bicubic frame."""
+        return self.channels + sum(INPUT_PLANES[word] for word in self.inputs)
+
+    @property
+    def plain(self) -> bool:
+        """True if LR frames have the channels of HR frames and nothing else."""
+        return self.seen == self.channels and self.alignment is None
+
+    def total(self, scale: int) -> int:
+        """Return the number of all channels of LR frames."""
+        return self.seen + (0 if self.alignment is None else self.channels * scale**2)
+
+
+def add_input_planes(lr: Tensor, inputs: tuple[str, ...], lead: Tensor) -> Tensor:
+    """Put planes of time and position behind the channels of whole LR frames.
+
+    Args:
+        lr: Whole frames (N, C, h, w).
+        inputs: Words of INPUT_PLANES.
+        lead: Lead time of each frame, (N,): 0 at the first frame of its trajectory, 1 at the last of training.
+
+    Returns:
+        Frames (N, C + planes, h, w); rows and columns count from -1 to 1.
+    """
+    n, _, h, w = lr.shape
+    parts = [lr]
+    for word in inputs:
+        if word == "time":
+            parts.append(lead.to(lr).view(n, 1, 1, 1).expand(n, 1, h, w))
+        else:
+            parts.append(torch.linspace(-1, 1, h).to(lr).view(1, 1, h, 1).expand(n, 1, h, w))
+            parts.append(torch.linspace(-1, 1, w).to(lr).view(1, 1, 1, w).expand(n, 1, h, w))
+    return torch.cat(parts, 1)
+
+
+def unpack_skip(lr: Tensor, seen: int, scale: int) -> Tensor:
+    """Return the bicubic frames in LR frames (N, C, h, w) or clips (B, C, T, h, w), whose planes come after `seen` others."""
+    planes = lr[:, seen:]
+    if lr.ndim == 4:
+        return F.pixel_shuffle(planes, scale)
+    return F.pixel_shuffle(planes.transpose(1, 2), scale).transpose(1, 2)
 
 
 class Network(nn.Module):
@@ -24,6 +100,8 @@ class Network(nn.Module):
         reach: Largest distance, in LR pixels along an axis, at which an input pixel still changes an output pixel. A test
             measures it.
         context: Largest distance in frames at which an LR frame still changes an output frame; at least `geometry.margin[0]`.
+        whole_frames: True if an output pixel depends on where it lies in its frame, so that frames are not cut into tiles.
+        takes_skip: True if the network takes the planes of the bicubic frame (`LRLayout`) as input, too.
         residual: True if `forward` adds the upscaled input to the output of the layers. A wrapper that adds the input itself
             sets this to False in the network that it wraps.
     """
@@ -33,6 +111,8 @@ class Network(nn.Module):
     reach: int
     context: int = 0
     residual: bool = False
+    whole_frames: bool = False
+    takes_skip: bool = False
 
     @property
     def error_unit(self) -> Tensor | float:

@@ -26,17 +26,18 @@ class EDSR(Network):
         blocks: Number of residual blocks, 1 or more.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
+        inputs: Number of channels of each LR frame; None for `channels`.
 
     Raises:
         UserError: If width or blocks is below 1.
     """
 
-    def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1) -> None:
+    def __init__(self, *, width: int = 32, blocks: int = 8, scale: int, channels: int = 1, inputs: int | None = None) -> None:
         super().__init__()
         check_block_sizes(width=(width, 32), blocks=(blocks, 8))
         self.geometry = Geometry.frame(scale)
         self.reach = 1 + 2 * blocks + 1 + _upsampler_reach(scale)
-        self.head = nn.Conv2d(channels, width, 3, padding=1)
+        self.head = nn.Conv2d(inputs or channels, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.join = nn.Conv2d(width, width, 3, padding=1)
         self.enlarge = _pixel_shuffle_upsampler(width, scale)

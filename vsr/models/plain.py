@@ -27,6 +27,7 @@ class Plain(Network):
         slope: Initial slope of the PReLU.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
+        inputs: Number of channels of each LR frame; None for `channels`.
 
     Raises:
         UserError: If width or depth is below 1.
@@ -41,15 +42,16 @@ class Plain(Network):
         slope: float = 0.25,
         scale: int,
         channels: int = 1,
+        inputs: int | None = None,
     ) -> None:
         super().__init__()
         check_block_sizes(width=(width, 16), depth=(depth, 3))
         self.geometry = Geometry.frame(scale)
         self.reach = depth + 2
         layers: list[nn.Module] = []
-        for inputs in (channels, *[width] * depth):
+        for before in (inputs or channels, *[width] * depth):
             behind = nn.SiLU() if act == "silu" else build_activation(act, width, slope)
-            layers += [nn.Conv2d(inputs, width, 3, padding=1), behind]
+            layers += [nn.Conv2d(before, width, 3, padding=1), behind]
         self.body = nn.Sequential(*layers, nn.Conv2d(width, channels * scale**2, 3, padding=1), nn.PixelShuffle(scale))
         init_block_he_normal_(self)
 

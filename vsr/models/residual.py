@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up, resize_clips_bicubic_up
 from vsr.geometry import crop
-from vsr.models.base import Network
+from vsr.models.base import LRLayout, Network, unpack_skip
 from vsr.types import TrainingFrames
 
 
@@ -21,16 +21,18 @@ class StandardizedResidual(Network):
 
     Args:
         network: Any network. If it adds the upscaled input to its own output, the wrapper switches that off.
+        layout: Channels of the LR frames; None if they are the channels of HR frames and nothing else. Planes of time and
+            position are not standardised.
     """
 
     mean: Tensor
     std: Tensor
     rms: Tensor
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, layout: LRLayout | None = None) -> None:
         super().__init__()
         network.residual = False  # `forward` of this wrapper adds the upscaled input
-        self.network = network
+        self.network, self.layout = network, None if layout is None or layout.plain else layout
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
@@ -44,24 +46,42 @@ class StandardizedResidual(Network):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map LR frames (N, C, h, w) to HR frames (N, C, H, W), or clips (B, C, T, h, w) to clips (B, C, T', H', W')."""
-        return torch.addcmul(self._upscaled(lr), self.network((lr - self.mean) / self.std), self.rms)
+        return torch.addcmul(self._upscaled(lr), self.network(self._standardised(lr)), self.rms)
+
+    def _standardised(self, lr: Tensor) -> Tensor:
+        """Return what the network sees of LR frames (N, C, h, w) or clips (B, C, T, h, w)."""
+        if self.layout is None:
+            return (lr - self.mean) / self.std
+        channels, seen = self.layout.channels, self.layout.seen
+        parts = [(lr[:, :channels] - self.mean) / self.std, lr[:, channels:seen]]
+        if self.network.takes_skip:
+            parts.append((lr[:, seen:] - self.mean) / self.std)
+        return torch.cat(parts, 1)
 
     def _upscaled(self, lr: Tensor) -> Tensor:
         if self.kind == "frame":
-            return resize_bicubic_up(lr, self.scale)
+            return self._bicubic(lr)
         lost, y, x = self.geometry.margin
-        return crop(resize_clips_bicubic_up(crop(lr, (lost, 0, 0)), self.scale), (0, y, x))
+        return crop(self._bicubic(crop(lr, (lost, 0, 0))), (0, y, x))
+
+    def _bicubic(self, lr: Tensor) -> Tensor:
+        """Return the bicubic frames of LR frames (N, C, h, w) or clips (B, C, T, h, w)."""
+        if self.layout is not None and self.layout.alignment is not None:
+            return unpack_skip(lr, self.layout.seen, self.scale)
+        lr = lr if self.layout is None else lr[:, : self.layout.channels]
+        return (resize_bicubic_up if lr.ndim == 4 else resize_clips_bicubic_up)(lr, self.scale)
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
         """Measure mean, std and rms on whole training frames, then prepare the network; rms ignores masked pixels."""
-        count = sum(lr.numel() for lr, _, _ in frames)
-        mean = sum(lr.double().sum() for lr, _, _ in frames) / count
-        variance = sum((lr.double() - mean).square().sum() for lr, _, _ in frames) / max(1, count - 1)
+        variables = [lr if self.layout is None else lr[:, : self.layout.channels] for lr, _, _ in frames]
+        count = sum(lr.numel() for lr in variables)
+        mean = sum(lr.double().sum() for lr in variables) / count
+        variance = sum((lr.double() - mean).square().sum() for lr in variables) / max(1, count - 1)
         errors, weights = 0.0, 0.0
         for lr, hr, mask in frames:
             for i in range(0, len(lr), 16):
-                squares = (hr[i : i + 16] - resize_bicubic_up(lr[i : i + 16], self.scale)).square()
+                squares = (hr[i : i + 16] - self._bicubic(lr[i : i + 16])).square()
                 weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
                 errors += float((squares * weight).sum(dtype=torch.float64))
                 weights += float(weight.sum(dtype=torch.float64))
@@ -70,7 +90,7 @@ class StandardizedResidual(Network):
         self.mean.fill_(float(mean))
         self.std.fill_(max(float(variance) ** 0.5, tiny))
         self.rms.fill_(max((errors / max(weights, 1.0)) ** 0.5, tiny))
-        self.network.prepare([((lr - self.mean) / self.std, hr, mask) for lr, hr, mask in frames])
+        self.network.prepare([(self._standardised(lr), hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""

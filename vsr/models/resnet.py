@@ -25,17 +25,18 @@ class ResNet(Network):
         blocks: Number of residual blocks, 1 or more.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
+        inputs: Number of channels of each LR frame; None for `channels`.
 
     Raises:
         UserError: If width or blocks is below 1.
     """
 
-    def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
+    def __init__(self, *, width: int = 32, blocks: int = 6, scale: int, channels: int = 1, inputs: int | None = None) -> None:
         super().__init__()
         check_block_sizes(width=(width, 32), blocks=(blocks, 6))
         self.geometry = Geometry.frame(scale)
         self.reach = resnet_reach(blocks)
-        self.layers = ResNetLayers(channels, width, blocks, channels, scale)
+        self.layers = ResNetLayers(inputs or channels, width, blocks, channels, scale)
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w)."""

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsr.degradations.resize import CUBIC_RADIUS, resize_clips_bicubic_up
-from vsr.geometry import Geometry, crop
-from vsr.models.base import Network
+from vsr.geometry import Alignment, Geometry, crop
+from vsr.models.base import Network, unpack_skip
 from vsr.models.blocks import Activation, build_activation, check_block_sizes, init_block_he_normal_
 from vsr.types import HRClips, LRClips
 
@@ -37,6 +37,8 @@ class SRNet3D(Network):
             ends of each window. False evaluates the whole clip once, with 2.6 times less work per frame.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
+        inputs: Number of channels of each LR frame; None for `channels`.
+        alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
     """
 
     kind = "movie"
@@ -50,14 +52,17 @@ class SRNet3D(Network):
         windows: bool = False,
         scale: int,
         channels: int = 1,
+        inputs: int | None = None,
+        alignment: Alignment | None = None,
     ) -> None:
         super().__init__()
-        self.scale, self.windows = scale, windows
+        self.scale, self.windows, self.channels, self.inputs = scale, windows, channels, inputs or channels
+        self.takes_skip = alignment is not None
         self.geometry = Geometry((1, scale, scale), (REACH, 2, 2))
         self.context = REACH if windows else REACH + 5
         self.reach = -(-9 // scale) + (CUBIC_RADIUS if scale > 1 else 0)  # 2 + 1 + 1 + 1 + 1 + 1 + 2 HR pixels
         self.body = nn.Sequential(
-            nn.Conv3d(channels, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
+            nn.Conv3d(self.inputs, 32, (3, 5, 5), padding=(1, 2, 2)),  # feature extraction
             build_activation(act, 32, slope),
             nn.Conv3d(32, 8, (3, 1, 1), padding=(1, 0, 0)),  # shrinking
             build_activation(act, 8, slope),
@@ -79,7 +84,11 @@ class SRNet3D(Network):
 
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - 4, H - 4, W - 4) of LR clips (B, C, T, h, w)."""
-        hr = resize_clips_bicubic_up(lr, self.scale)
+        if self.takes_skip:
+            planes = resize_clips_bicubic_up(lr[:, self.channels : self.inputs], self.scale)
+            hr = torch.cat([unpack_skip(lr, self.inputs, self.scale), planes], 1)
+        else:
+            hr = resize_clips_bicubic_up(lr, self.scale)
         return srnet3d_windows(self.body, hr) if self.windows else self.body(hr)
 
 

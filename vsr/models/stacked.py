@@ -22,6 +22,7 @@ class Stacked(Network):
         blocks: Number of residual blocks, 1 or more.
         scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
+        inputs: Number of channels of each LR frame; None for `channels`.
 
     Raises:
         UserError: If the number of frames is even or below 1, or width or blocks is below 1.
@@ -29,7 +30,9 @@ class Stacked(Network):
 
     kind = "movie"
 
-    def __init__(self, *, frames: int = 5, width: int = 32, blocks: int = 6, scale: int, channels: int = 1) -> None:
+    def __init__(
+        self, *, frames: int = 5, width: int = 32, blocks: int = 6, scale: int, channels: int = 1, inputs: int | None = None
+    ) -> None:
         super().__init__()
         check_block_sizes(width=(width, 32), blocks=(blocks, 6))
         if frames < 1 or frames % 2 == 0:
@@ -37,7 +40,7 @@ class Stacked(Network):
         self.frames, self.context = frames, frames // 2
         self.geometry = Geometry((1, scale, scale), (self.context, 0, 0))
         self.reach = resnet_reach(blocks)
-        self.layers = ResNetLayers(frames * channels, width, blocks, channels, scale)
+        self.layers = ResNetLayers(frames * (inputs or channels), width, blocks, channels, scale)
 
     def forward(self, lr: LRClips) -> HRClips:
         """Return the HR clips (B, C, T - frames + 1, H, W) of LR clips (B, C, T, h, w)."""

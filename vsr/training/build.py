@@ -16,12 +16,13 @@ from torch import nn
 
 from vsr.config.plugins import is_plugin_target
 from vsr.config.resolved import resolved_window
+from vsr.config.signatures import signature_parameters
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError
 from vsr.metrics.definitions import Definition
-from vsr.models.base import Network, RepeatedFrame
+from vsr.models.base import LRLayout, Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
@@ -101,13 +102,16 @@ def _check_plugin_class(path: str, target: str) -> None:
         raise UserError(f"{path}._target_={target}: must be {needed}")
 
 
-def build_data(cfg: DictConfig, *bounds: ValueBounds, variables: tuple[str, ...] = ()) -> SRDataModule:
+def build_data(
+    cfg: DictConfig, *bounds: ValueBounds, variables: tuple[str, ...] = (), lead_length: float | None = None
+) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
     Args:
         cfg: The checked config.
         bounds: Physical range (low, high) of each network to be scored, for data that declare no bounds. Empty in training.
         variables: The variables that the networks to be scored were trained on, for channels without names.
+        lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
 
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
@@ -124,6 +128,7 @@ def build_data(cfg: DictConfig, *bounds: ValueBounds, variables: tuple[str, ...]
     data.variables = data.variables or variables
     if bounds:
         data.complete_bounds(bounds[0])
+    data.lead_length = lead_length
     data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
     return data
@@ -149,8 +154,8 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         UserError: If the network, recipe and data do not go together.
     """
     recipe: Recipe = build_from_node("recipe", cfg.recipe)
-    channels = facts["channels"]
-    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels)
+    channels, layout = facts["channels"], LRLayout.from_facts(facts)
+    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout)
     if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
         _check_temporal(network, recipe)
     return _module_of(network)(
@@ -161,15 +166,18 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         quantize=cfg.protocol == "classical",
         test_splits=test_splits,
         tune=build_from_node("tune", cfg.tune) if cfg.get("tune") else Tune(),
-        reference=Linear(scale=cfg.scale, channels=channels),
+        reference=Linear(scale=cfg.scale, channels=channels, alignment=layout.alignment),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
         consistency=build_consistency(
             cfg.consistency, build_from_node("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps
         ),
+        layout=layout,
     )
 
 
-def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int) -> Network:
+def build_network(
+    key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int, layout: LRLayout | None = None
+) -> Network:
     """Build a network from its config; for a Cascade, first build its two networks.
 
     The second network of a Cascade has scale 1, because it works on the HR frames of the first network.
@@ -180,6 +188,10 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         recipe: The recipe, which decides whether the network predicts a standardised residual.
         scale: HR pixels per LR pixel.
         channels: Channels of each frame.
+        layout: Channels of the LR frames; None if they are those of HR frames.
+
+    Raises:
+        UserError: If the network does not take LR frames with these channels.
     """
     parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
@@ -187,12 +199,30 @@ def build_network(key: str, node: DictConfig, recipe: Recipe, *, scale: int, cha
         name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
         for name, child in parts.items()
     }
-    network: Network = build_from_node(key, own, **built, scale=scale, channels=channels)
+    layout = layout or LRLayout(channels)
+    network: Network = build_from_node(key, own, **built, scale=scale, channels=channels, **_layout_arguments(key, node, layout))
     if missing := [name for name in ("kind", "geometry", "reach") if not hasattr(network, name)]:
         raise UserError(f"{key}: {node._target_} has no attribute '{missing[0]}'; see docs/guides/adding-a-model.md")
-    if recipe.over != "none" and not parts and any(p.requires_grad for p in network.parameters()):
-        network = StandardizedResidual(network)
+    if not parts and any(p.requires_grad for p in network.parameters()):
+        if recipe.over != "none":
+            network = StandardizedResidual(network, layout)
+        elif not layout.plain:
+            raise UserError(
+                "recipe.residual=none: LR frames of these pairs have more channels than HR frames; type recipe.residual=bicubic"
+            )
     return network
+
+
+def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str, Any]:
+    """Return the arguments that tell a network of LR frames with more channels than HR frames. Raises UserError."""
+    if layout.plain:
+        return {}
+    known, name = signature_parameters(str(node._target_)) or {}, str(node._target_).rpartition(".")[2]
+    if "first" in node or (layout.seen > layout.channels and not {"inputs", "alignment"} & set(known)):
+        why = f"data.inputs=[{','.join(layout.inputs)}]" if layout.inputs else "pairs that share end points or are staggered"
+        raise UserError(f"{key}: {name} does not take {why}; type model=resnet, or model=stacked for movies")
+    arguments = {"inputs": layout.seen, "alignment": layout.alignment}
+    return {word: value for word, value in arguments.items() if word in known}
 
 
 def _check_temporal(network: Network, recipe: Recipe) -> None:
@@ -264,6 +294,7 @@ def _like(module: SRModule, network: Network, **more: Any) -> SRModule:
         window=module.window,
         quantize=module.quantize,
         test_splits=module.test_splits,
+        layout=module.layout,
         **more,
     )
 
@@ -272,7 +303,7 @@ def build_baseline_modules(module: SRModule, channels: int) -> dict[str, SRModul
     """Build the baseline modules of every table of scores, by name: nearest, bilinear, bicubic and the linear filter."""
     scale = module.network.geometry.scale[1]
     networks: dict[str, Network] = {
-        name: Interpolation(method=name, scale=scale, channels=channels)  # type: ignore[arg-type]
+        name: Interpolation(method=name, scale=scale, channels=channels, alignment=module.alignment)  # type: ignore[arg-type]
         for name in BASELINES
     }
     assert module.reference is not None

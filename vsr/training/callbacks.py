@@ -15,10 +15,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
-from vsr.degradations.resize import resize_clips_bicubic_up
 from vsr.geometry import crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.models.base import apply_network_to_clip
+from vsr.models.interpolation import Interpolation
 from vsr.system.ranks import compute_on_first_rank
 from vsr.training.modules.base import SRModule
 from vsr.types import Clip
@@ -230,7 +231,8 @@ def _panel(module: SRModule, clip: Clip) -> Tensor:
         clip: One clip in physical units; its first channel and middle frame are drawn, inside the network's margin.
     """
     scale = module.network.geometry.scale[1]
-    lr, truth = module.normalizer(clip.lr), module.normalizer(clip.hr)
+    lr, truth = module.unit_lr(clip.lr), module.normalizer(clip.hr)
+    bicubic = Interpolation(method="bicubic", scale=scale, channels=truth.shape[1], alignment=module.alignment)
     lr = lr[:, :, clip.context : lr.shape[2] - clip.context]
     sr = module.predict_clip(clip)
     lost = (0, *module.network.geometry.margin[1:])
@@ -240,7 +242,12 @@ def _panel(module: SRModule, clip: Clip) -> Tensor:
 
     low, high = middle(truth).min(), middle(truth).max()
     nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
-    frames = [middle(nearest), middle(resize_clips_bicubic_up(lr, scale)), sr[:, :1, sr.shape[2] // 2], middle(truth)]
+    frames = [
+        middle(nearest),
+        middle(apply_network_to_clip(bicubic, bicubic.kind, lr)),
+        sr[:, :1, sr.shape[2] // 2],
+        middle(truth),
+    ]
     shown = [(frame - low) / (high - low) for frame in frames]
     shown.append((frames[2] - frames[3]).abs() * 10 / (high - low))
     return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from vsr.data.frames import Ends, FrameSet
-from vsr.degradations.resize import resize_bicubic_up
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.metrics.motion import MOTION_SCORES
 from vsr.metrics.variables import table_part, variable_keys
+from vsr.models.interpolation import Interpolation
 from vsr.system.files import writing_file
 from vsr.training.modules.base import SRModule
 
@@ -52,11 +52,12 @@ def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name:
 
     at = len(frames) // 2
     clip = frames.clip(at, at + 1, module.network.context, ends).first(module.device)
-    unit_lr, truth = module.normalizer(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
+    unit_lr, truth = module.unit_lr(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
     assert module.reference is not None
+    bicubic = Interpolation(method="bicubic", scale=frames.scale, channels=frames.channels, alignment=module.alignment)
     _, lost_y, lost_x = module.network.geometry.margin
     made = {
-        "bicubic": resize_bicubic_up(unit_lr, frames.scale)[0, 0],
+        "bicubic": bicubic(unit_lr)[0, 0],
         "linear": module.reference(unit_lr)[0, 0],
         # The border that the network does not give is shown without error.
         name: truth.clone(),

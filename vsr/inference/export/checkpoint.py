@@ -64,6 +64,11 @@ def export_checkpoint(
             f"{checkpoint}: makes its frames agree with LR by consistency={trained.config.consistency}, which format={format_} "
             f"has no place for; type consistency=none to write the network alone"
         )
+    if not trained.layout.plain:
+        raise UserError(
+            f"{checkpoint}: sees planes of time and position, or pairs that are no cells, which a function of LR frames alone "
+            f"cannot make; use vsr upscale or vsr.load"
+        )
     module = trained.module()
     axes, facts = InputAxes.of(module, trained.channels), describe_exported_function(trained, module)
     exported = EXPORTERS[format_](ExportTask(trained, module, axes, facts))

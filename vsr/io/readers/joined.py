@@ -77,6 +77,14 @@ class JoinedMovie:
             return None
         return np.concatenate([times[skip:] for times, skip in zip(every, self._skipped, strict=True)])
 
+    def coordinate(self, letter: str) -> np.ndarray | None:
+        """Return the coordinate of an axis of the first file; see `ArrayMovie.coordinate`."""
+        return self.parts[0].coordinate(letter)
+
+    def coordinate_units(self, letter: str) -> str:
+        """Return the units of a coordinate of the first file; see `ArrayMovie.coordinate_units`."""
+        return self.parts[0].coordinate_units(letter)
+
     def _part(self, number: int) -> ArrayMovie:
         if number in self._open:
             self._open.remove(number)
@@ -136,6 +144,7 @@ def open_movies(
     select: Mapping[Any, Any] | None = None,
     missing: float | Sequence[float] | None = None,
     max_bytes: int = 2**40,
+    apart: bool = False,
 ) -> list[ArrayMovie | JoinedMovie]:
     """Open the movies of one file or of many, which are joined in the order of time.
 
@@ -146,6 +155,7 @@ def open_movies(
         select: As in `open_movie`.
         missing: As in `open_movie`.
         max_bytes: As in `open_movie`, for all files together.
+        apart: True to keep files apart that do not continue each other in time, as runs of a simulation; each is a movie then.
 
     Raises:
         UserError: If a file cannot be used, or the files do not fit together.
@@ -166,7 +176,7 @@ def open_movies(
             if len(files) > OPEN_FILES:
                 part.reader.close()
             parts.append(part)
-        found.append(parts[0] if len(parts) == 1 else _joined(parts))
+        found += parts if len(parts) == 1 or (apart and _are_apart(parts)) else [_joined(parts)]
     total = sum(4 * int(np.prod(movie.shape, dtype=object)) for movie in found)
     if total > max_bytes:
         raise UserError(f"{files[0]} and {len(files) - 1} more files: larger than data.max_bytes={max_bytes}; type {total}")
@@ -191,6 +201,16 @@ def _joined(parts: list[ArrayMovie]) -> JoinedMovie:
     if anew and first.times_by_name is not None:  # such as the time since the start of each run; a note tells of it
         return JoinedMovie(parts, [0] * len(parts))
     return _in_order_of_time(parts, every)
+
+
+def _are_apart(parts: Sequence[ArrayMovie]) -> bool:
+    """Return True if files have no times, if two begin at the same time, or if there is a gap behind each of them."""
+    every = common_times(parts)
+    if every is None or len({float(times[0]) for times in every}) < len(parts):
+        return True
+    ordered = sorted(every, key=lambda times: float(times[0]))
+    usual = float(np.median(np.concatenate([np.diff(times) for times in every]))) if max(map(len, every)) > 1 else np.inf
+    return all(after[0] - before[-1] > GAP * usual for before, after in pairwise(ordered))
 
 
 def _in_order_of_time(parts: Sequence[ArrayMovie], every: Sequence[np.ndarray]) -> JoinedMovie:

@@ -160,6 +160,24 @@ class ArrayMovie:
             times = self.reader.coordinate(self._names[0], self.letters.index("t"))
         return None if times is None else times[self.first : self.first + self.shape[2]]
 
+    def coordinate(self, letter: str) -> np.ndarray | None:
+        """Return the one-dimensional coordinate of the axis "n", "y" or "x" as the file has it, or None without one."""
+        at = self.letters.index(letter)
+        named = [name for name, axes in self.coordinates.items() if axes == letter]
+        values = self.reader.coordinate(self._names[0], at)
+        if values is None and len(named) == 1:
+            attrs = self.reader.details(named[0]).attrs
+            values = coordinate_values(self.reader.read_stored(named[0]).ravel(), attrs)
+        if values is None or values.ndim != 1:
+            return None
+        chosen = self.positions.get(at)
+        return values[list(chosen)] if isinstance(chosen, tuple) else values
+
+    def coordinate_units(self, letter: str) -> str:
+        """Return the units of the coordinate of the axis "y" or "x", or "" if the file does not say them."""
+        attached, at = self.reader.details(self._names[0]).coordinates, self.letters.index(letter)
+        return str(attached[at].get("units", "")) if attached and at < len(attached) else ""
+
     def _block(self, movie: int, start: int, stop: int, offset: float | Sequence[float], dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]
         wanted = {"n": slice(at, at + 1), "t": slice(self.first + start, self.first + stop)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vsr.geometry import Origin, lr_position
 from vsr.io.readers.axes import GEOGRAPHIC
 
 POLE = 90.0  # degrees
@@ -16,14 +17,14 @@ NORTH = ("degrees_north", "degree_north", "degrees_n", "degree_n")
 
 
 def refine_coordinates(
-    values: np.ndarray, scale: int, axis: int = 0, period: float | None = None, origin: float | None = None
+    values: np.ndarray, scale: int, axis: int = 0, period: float | None = None, origin: Origin | None = None
 ) -> np.ndarray:
     """Compute the coordinates of pixel centres on a grid that is `scale` times finer along one axis.
 
-    Pixel j of the finer grid lies at index (j - origin) / scale of the coarse grid. Between two coarse centres, coordinates are
-    interpolated linearly. Before the first and after the last centre, they are extrapolated with the slope at that end. So
-    uniform grids stay uniform, and stretched grids stay monotonic. Coordinates with several dimensions (curvilinear grids) are
-    refined along one axis after the other, which is bilinear.
+    `vsr.geometry.lr_position` says where pixels of the finer grid lie in the coarse grid. Between two coarse centres,
+    coordinates are interpolated linearly. Before the first and after the last centre, they are extrapolated with the slope at
+    that end. So uniform grids stay uniform, and stretched grids stay monotonic. Coordinates with several dimensions
+    (curvilinear grids) are refined along one axis after the other, which is bilinear.
 
     Args:
         values: Numbers of any shape; integers become float64, floats keep their precision.
@@ -31,8 +32,9 @@ def refine_coordinates(
         axis: The axis to refine.
         period: Period of an angle, 360 for degrees. Where an angle jumps by more than half a period, e.g. from 359 to 1, it is
             interpolated the short way round, also beside missing values. None for other coordinates.
-        origin: Position of the first coarse pixel, in fine pixels from the first fine pixel; None for (scale - 1) / 2, where
-            each coarse pixel lies in the middle of its block (see `vsr.degradations.base.Degradation.origin`).
+        origin: Position of the first coarse pixel, in fine pixels from the first fine pixel; "node" for shared end points; None
+            for (scale - 1) / 2, where each coarse pixel lies in the middle of its block (see
+            `vsr.degradations.base.Degradation.origin`).
 
     Raises:
         ValueError: The axis has fewer than two pixels.
@@ -47,7 +49,7 @@ def refine_coordinates(
         with np.errstate(invalid="ignore"):
             jumps = bool((np.abs(steps) > period / 2).any())
             steps = np.where(np.abs(steps) > period / 2, (steps + period / 2) % period - period / 2, steps)
-    position = (np.arange(length * scale) - ((scale - 1) / 2 if origin is None else origin)) / scale
+    position = np.asarray(lr_position(length, scale, (scale - 1) / 2 if origin is None else origin))
     left = np.clip(np.floor(position).astype(int), 0, length - 2)
     fine = coarse[..., left] + (position - left) * steps[..., left]
     # A value beyond the last centre is measured from that centre: behind a jump, the step before it ends elsewhere.
@@ -65,7 +67,7 @@ def refine_field(
     values: np.ndarray,
     axes: Sequence[int],
     scale: int,
-    origin: float | None = None,
+    origins: Sequence[Origin | None] | None = None,
 ) -> tuple[np.ndarray, int]:
     """Refine the coordinate `name` along the axes that count rows or columns; latitudes stay between the poles.
 
@@ -75,14 +77,14 @@ def refine_field(
         values: Values of the coordinate, not packed.
         axes: Axes to refine.
         scale: Pixels of the finer grid per pixel of the coarse grid.
-        origin: As in `refine_coordinates`.
+        origins: `origin` of `refine_coordinates` for each of the axes; None for the middle of blocks.
 
     Returns:
         The refined values, and the number of latitudes that would lie beyond a pole.
     """
     period = coordinate_period(attrs, name)
     inside = is_latitude(attrs, name) and bool(np.nanmax(np.abs(values), initial=0) <= POLE)
-    for axis in axes:
+    for axis, origin in zip(axes, origins or [None] * len(axes), strict=True):
         values = refine_coordinates(values, scale, axis, period, origin)
     if not inside or not (beyond := int((np.abs(values) > POLE).sum())):
         return values, 0

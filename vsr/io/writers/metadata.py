@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vsr.geometry import Alignment, is_cell
 from vsr.io.readers.axes import DIMENSION_NAMES, is_geographic, may_be_times
 from vsr.io.readers.base import ArrayReader, AuxiliaryArray, Metadata
 from vsr.io.readers.packing import PACKING_KEYS, RANGE_KEYS, coordinate_values
@@ -44,11 +45,11 @@ class FinerGrid:
 
     Args:
         scale: Output pixels per input pixel, along rows and along columns.
-        origin: Position of the first input pixel, in output pixels; see `refine_coordinates`. None for the middle of its block.
+        alignment: Place of the input pixels on the output grid along y and x; None for the middle of their blocks.
     """
 
-    def __init__(self, scale: int, origin: float | None = None) -> None:
-        self.scale, self.origin = scale, origin
+    def __init__(self, scale: int, alignment: Alignment | None = None) -> None:
+        self.scale, self.alignment = scale, alignment
         self.beyond_poles: dict[str, int] = {}
         self._scaled: list[str] = []
         self._dropped: list[str] = []
@@ -56,7 +57,7 @@ class FinerGrid:
     @property
     def centred(self) -> bool:
         """Return True if each input pixel lies in the middle of its block of output pixels."""
-        return self.origin is None or self.origin == (self.scale - 1) / 2
+        return self.alignment is None or is_cell(self.alignment, self.scale)
 
     def attributes(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Return attributes of a file, group or variable with sizes and spacings of the finer grid."""
@@ -77,7 +78,7 @@ class FinerGrid:
         """Return the value of an attribute on the finer grid: the same object if it stays, None if it has to go."""
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if key in SPACINGS:
-            return value / self.scale if number else None
+            return value / self.scale if number and "node" not in (self.alignment or ()) else None
         if key in STAGGERED_SIZES:
             return type(value)((int(value) - 1) * self.scale + 1) if number else None
         if key == "GEOTRANSFORM":
@@ -256,7 +257,8 @@ def _finer(entry: _Neighbour, letters: Mapping[str, str], grid: FinerGrid, decod
     if values.dtype.kind not in "iuf":
         return None
     values = coordinate_values(values, entry.attrs)
-    values, beyond = refine_field(entry.name.replace(".", "/"), entry.attrs, values, axes, grid.scale, grid.origin)
+    origins = [None if grid.alignment is None else grid.alignment["yx".index(letters[entry.dims[axis]])] for axis in axes]
+    values, beyond = refine_field(entry.name.replace(".", "/"), entry.attrs, values, axes, grid.scale, origins)
     if beyond:
         grid.beyond_poles[entry.base] = beyond
     gone = (*PACKING_KEYS, *RANGES, *STALE)

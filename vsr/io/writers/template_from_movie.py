@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vsr.geometry import Alignment
 from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.attributes import portable_attributes
 from vsr.io.readers.axes import DIMENSION_NAMES
@@ -23,7 +24,7 @@ def template_from_movie(
     scale: int,
     history: str = "",
     suffix: str | None = None,
-    origin: float | None = None,
+    alignment: Alignment | None = None,
     offset: float | Sequence[float] = 0.0,
 ) -> OutputTemplate:
     """Describe the output file for a movie of an array file: each pixel of each frame becomes scale x scale pixels.
@@ -37,7 +38,7 @@ def template_from_movie(
         scale: SR pixels per LR pixel, along rows and along columns.
         history: A line for the attribute `history`. If it contains the time, two equal runs give different files.
         suffix: Suffix of the output; None for the suffix of the input.
-        origin: Position of the first LR pixel in SR pixels; see `vsr.io.writers.coordinates.refine_coordinates`.
+        alignment: Place of the LR pixels on the SR grid along y and x; None for the middle of their blocks.
         offset: As in `output_dtype`.
 
     Raises:
@@ -54,7 +55,7 @@ def template_from_movie(
         metadata = attach_coordinates_by_name(metadata, movie.coordinates, names, movie.letters, vectors=converted)
     if converted:
         metadata = _portable(metadata)
-    grid = FinerGrid(scale, origin)
+    grid = FinerGrid(scale, alignment)
     every = carried_over_metadata(reader, metadata, movie.letters, grid, converted, movie.positions)
     fields = [entry for entry in every if entry.values.dtype.kind in writer.field_kinds]
     if metadata.dims:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from vsr.degradations.consistency import Consistency, apply_consistency
 from vsr.errors import UserError
-from vsr.geometry import Triple, crop
+from vsr.geometry import Alignment, Triple, crop
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
-from vsr.models.base import Network, apply_network_to_clip
+from vsr.models.base import LRLayout, Network, apply_network_to_clip
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
@@ -47,6 +47,7 @@ class SRModule(L.LightningModule):
         card: Description of the module for the checkpoint, in plain values: config, data, scale, ...
         consistency: Makes whole frames agree with their LR frames before they are scored or written; None for no correction.
             The training step does not use it, because a patch has only some of the HR pixels that its LR pixels depend on.
+        layout: Channels of the LR frames; None if they are the channels of HR frames and nothing else.
 
     Raises:
         UserError: If the network loses more of the border than the window cuts.
@@ -68,6 +69,7 @@ class SRModule(L.LightningModule):
         reference: Network | None = None,
         card: dict[str, Any] | None = None,
         consistency: Consistency | None = None,
+        layout: LRLayout | None = None,
     ) -> None:
         super().__init__()
         # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
@@ -80,7 +82,7 @@ class SRModule(L.LightningModule):
         self.network, self.normalizer, self.reference = network, normalizer, reference
         self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
         self.val_splits, self.test_splits = val_splits, test_splits
-        self.tune, self.consistency = tune or Tune(), consistency
+        self.tune, self.consistency, self.layout = tune or Tune(), consistency, layout
         self.tuning = Tuning(Tune(), network)  # at work during a fit
         # Tests score each variable in its own range, validation all of them together.
         each = range(normalizer.low.numel())
@@ -103,9 +105,21 @@ class SRModule(L.LightningModule):
         """Apply `network` to LR clips (B, C, T, h, w) in the unit interval, and return SR clips (B, C, T', H', W')."""
         return apply_network_to_clip(network, self.kind, lr)
 
+    @property
+    def alignment(self) -> Alignment | None:
+        """Return the place of the LR pixels on the HR grid; None for the middle of their blocks."""
+        return None if self.layout is None else self.layout.alignment
+
+    def unit_lr(self, lr: Tensor) -> Tensor:
+        """Map the variables of LR frames or clips to the unit interval; further channels are in units of their own."""
+        if self.layout is None or self.layout.plain:
+            return self.normalizer(lr)
+        channels = self.layout.channels
+        return torch.cat([self.normalizer(lr[:, :channels]), lr[:, channels:]], 1)
+
     def forward(self, lr: LRClips) -> HRClips:
         """Map LR clips (B, C, T, h, w) to SR clips, both in physical units; a movie network can return fewer frames."""
-        return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.normalizer(lr)))
+        return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.unit_lr(lr)))
 
     def predict_clip(self, batch: Clip) -> HRClips:
         """Return SR clips in the unit interval, one SR frame per HR frame of the batch, after consistency correction."""
@@ -114,7 +128,7 @@ class SRModule(L.LightningModule):
     def network_clip(self, batch: Clip) -> HRClips:
         """Return SR clips in the unit interval, one SR frame per HR frame of the batch, without consistency correction."""
         context, lost = self.network.context, self.network.geometry.margin[0]
-        seen = crop(self.normalizer(batch.lr), (batch.context - context, 0, 0))
+        seen = crop(self.unit_lr(batch.lr), (batch.context - context, 0, 0))
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
 
     def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
@@ -125,7 +139,7 @@ class SRModule(L.LightningModule):
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Normalise whole frames from physical units to the unit interval."""
-        return [(self.normalizer(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
+        return [(self.unit_lr(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
 
     def prepare(self, frames: TrainingFrames) -> None:
         """Compute the statistics and closed-form filters of the networks from whole training frames in physical units."""
@@ -148,7 +162,7 @@ class SRModule(L.LightningModule):
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Compute the loss of a batch over all pixels inside the network's margin. Raises UserError if the loss is not finite."""
         self._part = batch.share
-        loss = self.loss(self.normalizer(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
+        loss = self.loss(self.unit_lr(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
             raise UserError(
@@ -240,7 +254,7 @@ class SRModule(L.LightningModule):
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
         if split in self.collections:
-            lr = self.normalizer(crop(batch.lr, (batch.context, 0, 0)))
+            lr = self.unit_lr(crop(batch.lr, (batch.context, 0, 0)))
             for metrics, p, y, x in _by_variable(self.collections[split], sr, truth, lr):
                 metrics.update(p, y, mask, lr=x, follows=batch.follows)
             return
