@@ -18,6 +18,7 @@ from vsr.config.overrides import overridden_keys
 from vsr.config.plugins import find_plugin_source, is_plugin_target
 from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
+from vsr.geometry import MOST_SCALE_OF_PAIRS
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -76,7 +77,7 @@ FOREIGN = (
 )
 # Arguments that build.py supplies so that they agree with the rest of the config, and the key to set instead.
 SUPPLIED = {
-    "model": {"scale": "scale", "channels": "the data's channels"},
+    "model": {"scale": "scale", "channels": "the data's channels", "inputs": "data.inputs", "alignment": "data.align"},
     "data": {"scale": "scale", "degradation": "degradation", "recipe": "recipe", "draw_seed": "seed"},
 }
 
@@ -101,7 +102,8 @@ def check_config(cfg: DictConfig) -> None:
             raise UserError(f"{key}: needed; type {key}=VALUE") from error
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
-    _check_values(plain)
+    paired = str((plain.get("degradation") or {}).get("_target_")) == "vsr.degradations.scaling.Paired"
+    _check_values(plain, MOST_SCALE_OF_PAIRS if paired else SCALES[-1])
     _check_missing(plain.get("missing"))
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
         raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
@@ -127,10 +129,11 @@ def check_config(cfg: DictConfig) -> None:
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 
 
-def _check_values(plain: dict[Any, Any]) -> None:
+def _check_values(plain: dict[Any, Any], most_scale: int) -> None:
     """Check the top-level values scale, monitor, seed and window, and the top-level counts."""
-    if "scale" in plain and plain["scale"] not in SCALES:
-        raise UserError(f"scale={plain['scale']}: networks here enlarge by 2, 3 or 4; type scale=2")
+    if "scale" in plain and not SCALES[0] <= plain["scale"] <= most_scale:
+        known = "2, 3 or 4" if most_scale == SCALES[-1] else f"2 to {most_scale}"
+        raise UserError(f"scale={plain['scale']}: networks here enlarge by {known}; type scale=2")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
         raise UserError(f"monitor={plain['monitor']}{error_suggestion(plain['monitor'], MONITORS)}")
     for key, least in LEAST.items():
@@ -215,8 +218,11 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
     """Check that the input files exist."""
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
+    named += [("data.lr", data.get("lr")), ("data.hr", data.get("hr"))]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
-        if key in ("data.path", "input") and (isinstance(value, list) or any(letter in str(value) for letter in "*?[")):
+        if key in ("data.path", "data.lr", "data.hr", "input") and (
+            isinstance(value, list) or any(letter in str(value) for letter in "*?[")
+        ):
             continue  # many files: the reader has the better message
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")

@@ -24,6 +24,7 @@ from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
+from vsr.degradations.scaling import Paired
 from vsr.errors import UserError, error_suggestion
 from vsr.geometry import Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
@@ -76,7 +77,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
-    lead_length: float | None = None  # time since the start of a trajectory that is 1 in planes of time; None for that of training
+    lead_length: float | None = None  # time that is 1 in planes of time; None for the longest training trajectory
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     # configure_loaders() sets these.
     context, margin, trim, length = 0, 0, 0, 1
@@ -385,7 +386,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         ends = torch.tensor([len(part) for _, part in parts]).cumsum(0).tolist()
         segments = tuple(zip([0, *ends[:-1]], ends, strict=True))
         if size > self.memory * 2**20 and all(movie.lazy for movie, _ in parts):
-            if self.degradation.temporal:
+            if self.degradation.temporal and not isinstance(self.degradation, Paired):
                 raise UserError(
                     f"{self.name}: degradation {self.degradation.name} needs whole clips in memory, {size >> 20} MiB; "
                     f"type data.memory={(size >> 20) + 1}, or data.learn and data.test for fewer frames"

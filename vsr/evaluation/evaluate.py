@@ -129,7 +129,9 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModule:
     """Build the data module and check that its channels fit every network and its frames fit the evaluation window."""
     several = [each.trained for each in checkpoints if each.trained.variables]
-    data = build_data(config, *(each.trained.bounds for each in checkpoints), variables=several[0].variables if several else ())
+    variables, pairs = several[0].variables if several else (), [each.trained.facts.get("pairs") or {} for each in checkpoints]
+    length = pairs[0].get("time", {}).get("length")
+    data = build_data(config, *(each.trained.bounds for each in checkpoints), variables=variables, lead_length=length)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -137,6 +139,14 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
                 f"{data.name}: has the variables {', '.join(data.variables)}, {trained.path} was trained on {wanted}; type "
                 f"data.variable=[{wanted}]"
             )
+    own = data.card.get("pairs") or {}
+    for trained, known in zip((each.trained for each in checkpoints), pairs, strict=True):
+        for key, word in (("inputs", "data.inputs"), ("alignment", "data.align"), ("time", "the unit or the span of time")):
+            if (known.get(key) or None) != (own.get(key) or None) and (key != "time" or "time" in known.get("inputs", ())):
+                raise UserError(
+                    f"{data.name}: has {word}={own.get(key)}, {trained.path} was trained with {known.get(key)}; give data like "
+                    f"those of its training"
+                )
     for trained in (each.trained for each in checkpoints):
         if data.channels != trained.channels:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
@@ -262,7 +272,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
             picture = truth.clone()  # stands in for the border that the network does not give
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
-        lr = normalizer(clip.lr)[0, :, context : context + stop - start].transpose(0, 1)
+        lr = normalizer(clip.lr[:, : data.channels])[0, :, context : context + stop - start].transpose(0, 1)
         several = variable_keys(data.card)
         for i, keys in enumerate(several):
             own = slice(i, i + 1) if len(several) > 1 else slice(None)

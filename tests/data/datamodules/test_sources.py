@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,6 +31,11 @@ def test_every_source_trains_offline_and_scores_the_same_when_read_back(data: st
         for i in range(6):
             Image.fromarray(moving_pattern(1, 40 + i, 44, i)[0]).save(tmp_path / f"{i}.png")
         SMALL["images"] = [f"data.path={tmp_path}"]
+    if data == "pairs":  # tests/data/datamodules/test_pairs.py has more
+        frames = np.stack([moving_pattern(4, 24, 28, seed) for seed in range(3)]).astype(np.float32)
+        np.save(tmp_path / "hr.npy", frames)
+        np.save(tmp_path / "lr.npy", frames[..., ::2, ::2] + 1)
+        SMALL["pairs"] = [f"data.lr={tmp_path}/lr.npy", f"data.hr={tmp_path}/hr.npy", "data.axes=ntyx", "data.align=cell"]
     overrides = [f"data={data}", *SMALL.get(data, []), "recipe.patch=8", "recipe.steps=3", "model=fsrcnn_s"]
     results = train_here(tmp_path / "run", overrides)
     assert results["rows"]

@@ -1,0 +1,333 @@
+"""Pairs of a coarse and a fine simulation: matching, alignment, planes of time and position, training, scores, upscaling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
+from vsr.config.check import check_config
+from vsr.data.datamodules.pairs import PairsDataModule
+from vsr.errors import UserError
+from vsr.training.build import build_baseline_modules, build_data, build_module
+
+SIZE, FRAMES = 16, 6  # LR pixels per side; frames per trajectory
+QUICK = ["data=pairs", "scale=2", "epochs=1", "recipe.steps=2", "recipe.patch=8", "window=[0,2,2]"]
+# Coordinates of n LR pixels and of scale * n HR pixels of the same unit length.
+GRIDS = {
+    "cell": (lambda n: (np.arange(n) + 0.5) / n, lambda n, s: (np.arange(n * s) + 0.5) / (n * s)),
+    "node": (lambda n: np.linspace(0, 1, n), lambda n, s: np.linspace(0, 1, n * s)),
+    "staggered": (lambda n: np.arange(n) / n, lambda n, s: (np.arange(n * s) + 0.5) / (n * s)),
+}
+
+
+def waves(y: np.ndarray, x: np.ndarray, which: int, t: np.ndarray) -> np.ndarray:
+    """Return smooth fields (T, H, W) that a coarse and a fine grid see alike."""
+    t, y, x = t[:, None, None], y[None, :, None], x[None, None, :]
+    return np.sin(5 * y + which + 0.4 * t) + np.cos(4 * x - 0.3 * t) + 0.2 * t * y
+
+
+def ramp(y: np.ndarray, x: np.ndarray, which: int, t: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(
+        (2 * y[:, None] - 3 * x + 0.1 * which)[None] + 0.01 * t[:, None, None], (len(t), len(y), len(x))
+    ).copy()
+
+
+def write_pair(
+    folder: Path,
+    *,
+    kind: str = "node",
+    field: Any = waves,
+    scale: int = 2,
+    count: int = 4,
+    down: str = "",
+    coordinates: bool = True,
+    names: tuple[str, ...] = ("h",),
+    gain: float = 1.0,
+) -> list[str]:
+    """Write lr.nc and hr.nc and return the overrides that name them; `down` lists grids ("lr", "hr") with falling rows."""
+    for side in ("lr", "hr"):
+        n, s = SIZE, scale
+        axis = GRIDS[kind][0](n) if side == "lr" else GRIDS[kind][1](n, s)
+        rows = axis[::-1] if side in down else axis
+        t = np.arange(FRAMES, dtype=float)
+        values = np.stack([field(rows, axis, which, t) for which in range(count)])
+        values = values * (gain if side == "lr" else 1.0)
+        data = {name: (("run", "time", "y", "x"), (values + i).astype(np.float32)) for i, name in enumerate(names)}
+        coords: dict[str, Any] = {"run": 100 + np.arange(count), "time": ("time", 3600 * t + 50.0, {"units": "s"})}
+        if coordinates:
+            coords |= {"y": ("y", rows, {"units": "m"}), "x": ("x", axis, {"units": "m"})}
+        xarray.Dataset(data, coords).to_netcdf(folder / f"{side}.new")
+        (folder / f"{side}.new").replace(folder / f"{side}.nc")
+    return [f"data.lr={folder}/lr.nc", f"data.hr={folder}/hr.nc", f"scale={scale}"]
+
+
+def rewrite(path: Path, change: Any) -> None:
+    with xarray.open_dataset(path, decode_times=False) as dataset:
+        change(dataset.load()).to_netcdf(path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)  # the reader may hold the old file open
+
+
+def built(overrides: list[str]) -> tuple[PairsDataModule, Any, Any]:
+    cfg = compose_config("train", [*QUICK, "model=resnet", "trainer.accelerator=cpu", *overrides])
+    check_config(cfg)
+    data = build_data(cfg)
+    assert isinstance(data, PairsDataModule)
+    return data, build_module(cfg, data.card, data.test_splits), cfg
+
+
+@pytest.mark.parametrize("down", ["", "lr", "hr", "lr hr"])
+@pytest.mark.parametrize("kind", GRIDS)
+@pytest.mark.sampled(6)
+def test_ramps_are_interpolated_exactly_where_the_grids_lie(kind: str, down: str, tmp_path: Path) -> None:
+    scale = 2 if down else 4
+    data, module, _ = built(write_pair(tmp_path, kind=kind, field=ramp, scale=scale, down=down))
+    middle = (scale - 1) / 2
+    origin = {"cell": middle, "node": "node", "staggered": -0.5}[kind]
+    if kind == "staggered" and "lr" in down:  # counted from the other side
+        origin = scale - 0.5
+    assert data.grid.alignment[1] == (-0.5 if kind == "staggered" else origin)
+    assert data.grid.alignment[0] == origin
+    assert data.grid.reversed == (("y",) if down in ("lr", "hr") else ())
+    module.prepare(data.training_frames())
+    torch.nn.init.zeros_(module.network.network.layers.out[0].weight)  # what is left is the skip
+    torch.nn.init.zeros_(module.network.network.layers.out[0].bias)
+    clip = data.sets["test"].clip(0, 3, 0, "replicate")
+    truth = module.normalizer(clip.hr)
+    inner = (..., slice(3 * scale, -3 * scale), slice(3 * scale, -3 * scale))
+    methods = {**build_baseline_modules(module, 1), "skip": module}
+    errors = {name: float((one.predict_clip(clip) - truth)[inner].abs().max()) for name, one in methods.items()}
+    step = float((truth[..., 1:, 1:] - truth[..., :-1, :-1]).abs().max() + (truth[..., 1:] - truth[..., :-1]).abs().max())
+    assert errors.pop("nearest") <= scale * step
+    assert max(errors.values()) < 1e-5, errors
+
+
+def test_patches_see_their_own_place_and_time(tmp_path: Path) -> None:
+    data, _, cfg = built([*write_pair(tmp_path, field=ramp), "data.inputs=[position,time]"])
+    train = data.sets["train"]
+    data.configure_loaders(data.recipe, context=0, margin=0, trim=0)
+    clip = next(iter(data.train_dataloader()))
+    assert clip.lr.shape[1:3] == (1 + 3 + 4, 1)
+    field, time, y, x, skip = clip.lr[:, 0, 0], clip.lr[:, 1, 0], clip.lr[:, 2, 0], clip.lr[:, 3, 0], clip.lr[:, 4:, 0]
+    which = clip.position // FRAMES
+    frame = clip.position % FRAMES
+    assert torch.equal(time, (frame / (FRAMES - 1)).float()[:, None, None].expand_as(time))
+    expected = 2 * (y + 1) / 2 - 3 * (x + 1) / 2 + (0.1 * which + 0.01 * frame)[:, None, None]
+    torch.testing.assert_close(field, expected.float(), atol=1e-5, rtol=0)
+    low, high = data.frame_bounds
+    upscaled = torch.nn.functional.pixel_shuffle(skip, 2) * (high - low) + low
+    torch.testing.assert_close(upscaled, clip.hr[:, 0], atol=1e-5, rtol=0)
+    assert len(train) == 2 * FRAMES
+    assert cfg.degradation._target_ == "vsr.degradations.scaling.Paired"
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("stacked", ["model.width=8", "model.blocks=1"]),
+        ("resnet", ["model.width=8", "model.blocks=1"]),
+        ("plain", ["model.width=8"]),
+        ("edsr", ["model.width=8", "model.blocks=1"]),
+        ("srnet3d", []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["node", "cell"])
+@pytest.mark.sampled(5)
+def test_networks_train_on_pairs_and_evaluate_repeats_their_scores(
+    model: str, more: list[str], kind: str, tmp_path: Path
+) -> None:
+    files = write_pair(tmp_path, kind=kind, gain=0.9)
+    results = train_here(tmp_path / "run", [*QUICK, *files, f"model={model}", *more, "data.inputs=[time,position]"])
+    rows = {row["method"]: row for row in results["rows"]}
+    assert list(rows) == ["nearest", "bilinear", "bicubic", "linear", model]
+    assert rows["linear"]["mse"] < 0.1 * rows["bicubic"]["mse"] < 0.1 * rows["nearest"]["mse"]
+    assert results["protocol"]["degradation"] == "pairs"
+    found = evaluate_here(tmp_path / "scores", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])["rows"]
+    assert_same_scores(found, results["rows"])
+    assert "consistency" not in found[0]
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_upscale_writes_the_fine_grid_and_the_scores_of_evaluation(kind: str, tmp_path: Path) -> None:
+    files = write_pair(tmp_path, kind=kind)
+    train_here(
+        tmp_path / "run",
+        [*QUICK, *files, "model=stacked", "model.width=8", "model.blocks=1", "data.inputs=[time,position]", "window=[0,0,0]"],
+    )
+    row = json.loads((tmp_path / "run" / "results.json").read_text())["rows"][-1]
+    output = upscale_here(
+        [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "tile=8"]
+    )
+    with (
+        xarray.open_dataset(output, decode_times=False) as made,
+        xarray.open_dataset(tmp_path / "hr.nc", decode_times=False) as hr,
+    ):
+        np.testing.assert_allclose(made.y, hr.y, atol=1e-9)
+        np.testing.assert_allclose(made.x, hr.x, atol=1e-9)
+        assert list(made.run) == [100, 101, 102, 103]
+        assert dict(made.h.sizes) == dict(hr.h.sizes)
+        span = float(hr.h[:3].max() - hr.h[:3].min())
+        low, high = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=True)["vsr"]["data"]["bounds"]
+        error = float(((made.h[3].values - hr.h[3].values) ** 2).mean()) / (high - low) ** 2
+    assert error == pytest.approx(row["mse"], rel=1e-3)
+    assert high - low <= span + 1e-5
+
+
+def test_trajectories_are_matched_by_name(tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(run=[2, 0, 3, 1]))
+    data, *_ = built(files)
+    assert [movie.fine.which for movie in data.read] == [2, 0, 3, 1]
+    clip = data.sets["test"].clip(0, 1, 0, "replicate")
+    assert float((clip.hr[0, 0, 0, ::31, ::31] - clip.lr[0, 0, 0, ::15, ::15]).abs().max()) < 1e-5  # shared corners
+
+
+@pytest.mark.parametrize("layout", ["folder", "list", "npy"])
+def test_a_file_for_each_trajectory(layout: str, tmp_path: Path) -> None:
+    write_pair(tmp_path, count=3)
+    more = []
+    for side in ("lr", "hr"):
+        (tmp_path / side).mkdir()
+        with xarray.open_dataset(tmp_path / f"{side}.nc", decode_times=False) as dataset:
+            for i in range(3):
+                if layout == "npy":
+                    np.save(tmp_path / side / f"run{i}.npy", dataset.h[i].values)
+                else:
+                    dataset.isel(run=i, drop=True).to_netcdf(tmp_path / side / f"run{i}.nc")
+        paths = sorted(str(file) for file in (tmp_path / side).iterdir())
+        more.append(f"data.{side}=[{','.join(paths)}]" if layout == "list" else f"data.{side}={tmp_path}/{side}")
+    if layout == "npy":
+        with pytest.raises(UserError, match="type data.align=cell"):
+            built([*more, "data.axes=tyx"])
+        more += ["data.axes=tyx", "data.align=node"]
+    data, *_ = built(more)
+    assert data.grid.alignment == ("node", "node")
+    assert {name: len(found) for name, found in data.sets.items()} == {"train": FRAMES, "val": FRAMES, "test": FRAMES}
+    (tmp_path / "hr" / f"run1.{'npy' if layout == 'npy' else 'nc'}").rename(tmp_path / "hr" / "other.nc")
+    if layout == "folder":
+        with pytest.raises(UserError, match=r"data.hr: lacks trajectory run1"):
+            built(more)
+
+
+def test_one_trajectory_is_divided_in_time_and_two_are_refused(tmp_path: Path) -> None:
+    data, *_ = built([*write_pair(tmp_path, count=1), "data.learn=4", "data.test=2"])
+    assert {name: len(found) for name, found in data.sets.items()} == {"train": 3, "val": 1, "test": 2}
+    with pytest.raises(UserError, match="two trajectories cannot be divided"):
+        built(write_pair(tmp_path, count=2))
+
+
+def test_spans_gaps_and_memory_keep_frames_and_times_together(tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    late = 3600 * np.array([0, 1, 2, 30, 31, 32.0])  # no clip crosses the gap
+    for side in ("lr", "hr"):
+        rewrite(tmp_path / f"{side}.nc", lambda found: found.assign_coords(time=("time", late, {"units": "s"})))
+    held, *_ = built([*files, "data.inputs=[time]", "data.frames=[1,6]"])
+    read, *_ = built([*files, "data.inputs=[time]", "data.frames=[1,6]", "data.memory=0.001"])
+    assert held.sets["test"].segments == read.sets["test"].segments == ((0, 2), (2, 5))
+    for one, other in zip(held.sets["test"].pairs(), read.sets["test"].pairs(), strict=False):
+        assert torch.equal(one.lr[: len(other)], other.lr)
+        assert torch.equal(one.hr[: len(other)], other.hr)
+    times = next(iter(held.sets["test"].pairs())).lr[:, 1, 0, 0]
+    torch.testing.assert_close(times, torch.from_numpy(late[1:] / late[-1]).float())
+    assert type(read.sets["test"]).__name__ == "LazyFrames"
+    assert held.card["sha256"] == read.card["sha256"]
+
+
+def nan_at(side: str) -> Any:
+    def change(folder: Path) -> None:
+        def put(dataset: xarray.Dataset) -> xarray.Dataset:
+            dataset.h[1, 3, 2, 2] = np.nan
+            return dataset
+
+        rewrite(folder / f"{side}.nc", put)
+
+    return change
+
+
+def of(side: str, change: Any) -> Any:
+    return lambda folder: rewrite(folder / f"{side}.nc", change)
+
+
+def calendar(name: str, units: str = "days since 2000-01-01") -> dict[str, Any]:
+    return {"time": ("time", np.arange(float(FRAMES)), {"units": units, "calendar": name})}
+
+
+def with_calendars(folder: Path) -> None:
+    rewrite(folder / "lr.nc", lambda lr: lr.assign_coords(calendar("noleap")))
+    rewrite(folder / "hr.nc", lambda hr: hr.assign_coords(calendar("gregorian")))
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        (None, ["scale=4"], r"scale=4: data.hr is 2 times as large as data.lr; type scale=2$"),
+        (None, ["degradation=bicubic"], r"degradation=bicubic: .*type degradation=pairs$"),
+        (None, ["data.align=cell"], r"data.align=cell: the coordinate y of .*lr.nc:h\[100\] says node; leave data.align out$"),
+        (None, ["consistency=projection"], r"consistency=projection: .*type consistency=none$"),
+        (None, ["recipe.residual=none"], r"recipe.residual=none: .*type recipe.residual=bicubic$"),
+        (None, ["model=fsrcnn", "data.inputs=[time]"], r"model: FSRCNN does not take data.inputs=\[time\]; type model=resnet"),
+        (None, ["+data.mask=true"], r"data.mask=true: data=pairs takes whole frames"),
+        (of("lr", lambda d: d.isel(run=[0, 1, 2])), [], r"data.lr: lacks trajectory 103, which data.hr has"),
+        (
+            of("hr", lambda d: d.assign_coords(run=[0, 1, 2, 3]).isel(run=[0, 1, 2])),
+            [],
+            r"data.lr has 4 trajectories, data.hr has 3",
+        ),
+        (
+            of("lr", lambda d: d.assign_coords(time=d.time + 9.0)),
+            [],
+            r"frame 0 is of time 59.0, that of .* of 50.0; give frames of",
+        ),
+        (of("lr", lambda d: d.isel(time=slice(5))), [], r"has 5 frames, .* has 6; give frames of the same times$"),
+        (of("lr", lambda d: d.rename(h="depth")), [], r"holds depth, .*holds h; type data.variable=NAME that both have$"),
+        (of("lr", lambda d: d.assign(h=d.h.assign_attrs(units="km"))), [], None),
+        (
+            of("lr", lambda d: d.assign_coords(y=("y", 2 * d.y.values, {"units": "m"}))),
+            [],
+            r"y from 0 to 2 at 16 pixels is no grid",
+        ),
+        (of("lr", lambda d: d.assign_coords(x=("x", d.x.values, {"units": "km"}))), [], r"has x in km, .* in m; give both"),
+        (of("hr", lambda d: d.drop_vars("x")), [], r"hr.nc:h\[100\]: has no coordinate of x .*type data.align=cell"),
+        (of("hr", lambda d: d.isel(y=slice(31))), [], r"data.hr: must be a whole number of times as large"),
+        (
+            of("hr", lambda d: d.isel(y=slice(8), x=slice(8))),
+            [],
+            r"data.lr: is finer than data.hr .*exchange data.lr and data.hr$",
+        ),
+        (of("lr", lambda d: d.isel(y=[0, 15], x=[0, 15])), ["scale=16"], None),
+        (of("lr", lambda d: d.isel(y=[0], x=[0])), [], r"data.hr: is 32 times as large as data.lr .*must be 2 to 16 times$"),
+        (nan_at("lr"), [], r"lr.nc:h\[101\]: frame 3 holds NaN .*fill them in both$"),
+        (nan_at("hr"), [], r"hr.nc:h\[101\]: frame 3 holds NaN .*fill them in both$"),
+        (with_calendars, [], r"has the calendar noleap, .* gregorian; give both in one calendar$"),
+    ],
+)
+def test_what_does_not_match_is_refused_in_one_line(change: Any, more: list[str], message: str | None, tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    if change is not None:
+        change(tmp_path)
+    if message is None:  # units of one side alone, and the largest scale, are right
+        built([*files, *more, "recipe.patch=2", "window=[0,0,0]"])
+        return
+    with pytest.raises(UserError, match=message) as caught:
+        built([*files, *more])
+    assert "\n" not in str(caught.value)
+
+
+def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    train_here(tmp_path / "run", [*QUICK, *files, "model=plain", "model.width=4", "data.inputs=[time]"])
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    with pytest.raises(UserError, match=r"data.inputs=.*trained with \['time'\]"):
+        evaluate_here(tmp_path / "scores", [checkpoint, "data=pairs", *files[:2]])
+    rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(y=slice(None, None, -1)))
+    with pytest.raises(UserError, match=r"y falls from the first pixel to the last.*turn the file around along y$"):
+        upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])
+    rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(y=slice(None, None, -1)).drop_vars("time"))
+    with pytest.raises(UserError, match=r"counts time in frames, .* data.inputs=\[time\] in s; give a file with times in s$"):
+        upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])

@@ -1,0 +1,263 @@
+"""Data module of pairs of files: movies on a coarse grid (LR), such as of a coarse simulation, and on a fine grid (HR)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.data.base import SRDataModule
+from vsr.data.file_movies import FileMovie, set_common_offset, variables_of
+from vsr.data.frames import LrHrPair
+from vsr.data.splits import Segment, Split
+from vsr.degradations.resize import skip_planes
+from vsr.degradations.scaling import Paired
+from vsr.errors import UserError
+from vsr.geometry import is_cell
+from vsr.io.readers.paired import (
+    Grid,
+    Trajectory,
+    frame_runs,
+    grid_of_pairs,
+    lead_times,
+    match_trajectories,
+    open_trajectories,
+)
+from vsr.io.readers.selection import frame_span
+from vsr.models.base import INPUT_PLANES, add_input_planes
+from vsr.types import Movie
+
+log = logging.getLogger(__name__)
+
+TESTED = 0.2  # share of the trajectories
+
+
+class PairsDataModule(SRDataModule):
+    """Trajectories of two sets of array files: LR as it is given, HR as the frames to learn.
+
+    Trajectories belong together by their names, which are the values along the axis of trajectories or the names of files, or
+    else in the order of the files. Their frames must be of the same times.
+
+    Args:
+        lr: Array file of LR; a folder, a pattern such as "*.nc" or a list of files. Files that follow each other in time are
+            joined; files that begin at the same time are a trajectory each.
+        hr: Array files of HR, in the same form.
+        variable: Name of a variable in both, or several names that become channels with a range each.
+        axes: Meaning of the axes of the arrays in both, as in `ClimateDataModule`.
+        select: Positions along further dimensions in both, as in `ClimateDataModule`.
+        missing: As in `ClimateDataModule`; frames with missing values are refused.
+        align: Where LR pixels lie if the files have no coordinates of rows and columns: "cell" (in the middle of their blocks)
+            or "node" (both grids share their end points).
+        inputs: Further planes that the network sees: "time" (since the first frame of the trajectory, 1 at the last frame of
+            training) and "position" (y and x from -1 to 1).
+        bounds: Physical values that become 0 and 1, or such values for some of several variables by name; None for the range of
+            the HR training frames.
+        frames: Frames of each trajectory to use: the first N, or [START,STOP].
+        learn: Number of frames to learn from, or a share below 1; None for all trajectories that are not tested on.
+        test: Number of frames to test on, or a share below 1; None for a fifth of the trajectories.
+        val: Share of the learning frames that is held out for validation.
+        gap: Number of frames left out between the parts of a single trajectory, which is divided in time.
+        max_bytes: Largest size in bytes, as float32, that files may declare.
+        shared: Arguments of `SRDataModule`.
+
+    Raises:
+        UserError: If a file cannot be read, or if LR and HR do not belong together.
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: str | list[str],
+        hr: str | list[str],
+        variable: str | list[str] | None = None,
+        axes: str | None = None,
+        select: dict[Any, Any] | None = None,
+        missing: float | list[float] | None = None,
+        align: Literal["cell", "node"] | None = None,
+        inputs: list[Literal["time", "position"]] | None = None,
+        bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
+        frames: int | list[int] | None = None,
+        learn: float | None = None,
+        test: float | None = None,
+        val: float = 0.2,
+        gap: int = 0,
+        max_bytes: int = 2**40,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        if not isinstance(self.degradation, Paired):
+            raise UserError(
+                f"degradation={self.degradation.name}: LR frames of data=pairs come from files; type degradation=pairs"
+            )
+        if self.mask or self.crop:
+            raise UserError(
+                f"data.{'mask' if self.mask else 'crop'}=true: data=pairs takes whole frames without gaps; prepare both files so"
+            )
+        options = {"variable": variable, "axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
+        coarse, fine = open_trajectories(lr, **options), open_trajectories(hr, **options)
+        pairs = match_trajectories(coarse, fine)
+        self.grid = _common_grid(pairs, align)
+        if self.grid.scale != self.scale:
+            raise UserError(
+                f"scale={self.scale}: data.hr is {self.grid.scale} times as large as data.lr; type scale={self.grid.scale}"
+            )
+        self.read = [PairedMovie(*pair, self.grid, frames) for pair in pairs]
+        self.lead_unit = self.read[0].lead_unit
+        self.inputs = tuple(word for word in INPUT_PLANES if word in (inputs or ()))
+        self.name = f"{_short_name(lr)} to {_short_name(hr)}"
+        self.variables = variables_of([movie.fine for movie in self.read])
+        self.declare_bounds(bounds)
+        self.symmetries = ()
+        self.split = self._split(learn, test, val, gap)
+
+    def _split(self, learn: float | None, test: float | None, val: float, gap: int) -> Split:
+        lengths = [movie.shape[1] for movie in self.read]
+        if len(lengths) == 1:
+            return Split(by="time", learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
+        if len(lengths) == 2:
+            raise UserError(
+                f"{self.name}: two trajectories cannot be divided into train, val and test; give three or more, or one"
+            )
+        tested = max(1, round(TESTED * len(lengths)))
+        test = float(sum(lengths[-tested:])) if test is None else test
+        share = round(test * sum(lengths)) if test < 1 else test
+        return Split(by="trajectory", learn=sum(lengths) - share if learn is None else learn, test=test, val=val)
+
+    def movies(self) -> list[Movie]:
+        """Return the movies of HR, each with its LR frames."""
+        self.offset = set_common_offset([movie.fine for movie in self.read])
+        for movie in self.read:
+            movie.coarse.offset = self.offset
+        return [*self.read]
+
+    def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
+        splits = super()._cut_splits()
+        trained = [(movie, part) for movie, part in splits["train"] if isinstance(movie, PairedMovie)]
+        if self.lead_length is None:
+            self.lead_length = max(float(movie.lead[part.stop - 1]) for movie, part in trained) or 1.0
+        return {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
+
+    def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
+        digest = hashlib.sha256(super()._check_values(splits).encode())
+        for parts in splits.values():
+            for movie, part in parts:
+                for start in range(part.start, part.stop, 64):
+                    digest.update(_lr_of(movie, start, min(start + 64, part.stop)).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
+        assert isinstance(movie, PairedMovie)
+        hr = movie.read(start, stop).transpose(0, 1).contiguous()
+        lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
+        low, high = self.frame_bounds
+        lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
+        seen = add_input_planes(lr, self.inputs, lead)
+        if not is_cell(self.grid.alignment, self.scale):
+            seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.grid.alignment)], 1)
+        return LrHrPair(seen, hr)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, check and split the movies; later calls do nothing. Raises UserError as `SRDataModule.setup` does."""
+        if self.sets:
+            return
+        super().setup(stage)
+        first = self.read[0]
+        centred = is_cell(self.grid.alignment, self.scale)
+        self.card["pairs"] = {
+            "alignment": None if centred else list(self.grid.alignment),
+            "inputs": list(self.inputs),
+            "time": {"length": self.lead_length, "unit": self.lead_unit, "step": first.lead_step},
+            "runs_up": first.runs_up,
+        }
+        log.info(
+            "pairs     %d trajectories, LR %s, HR %s; %s\nnote      LR is no function of HR: no consistency with LR is "
+            "scored, and nothing is measured one scale coarser",
+            *(len(self.read), *("x".join(map(str, size)) for size in (first.coarse.shape[2:], first.shape[2:]))),
+            self.grid.describe(),
+        )
+
+
+class PairedMovie(Movie):
+    """HR frames of a trajectory, with the LR frames of the same times; both stay in their files.
+
+    Reading raises UserError for values that are not finite.
+
+    Attributes:
+        coarse: The LR frames.
+        fine: The HR frames as the file has them.
+        lead: Time of each frame since the first frame of the trajectory in its file, (T,).
+        lead_unit: Unit of `lead`.
+        lead_step: Median time between frames.
+        runs: Runs (start, stop) of frames without a gap in time.
+        runs_up: For each of y and x, True if the coordinate of LR grows; None without one.
+    """
+
+    lazy = True
+
+    def __init__(self, lr: Trajectory, hr: Trajectory, grid: Grid, frames: int | list[int] | None) -> None:
+        first, end = frame_span(frames, hr.array.shape[2], hr.name)
+        self.coarse, self.fine = (FileMovie(one.array, one.which, first, end) for one in (lr, hr))
+        self.coarse.name, self.fine.name = lr.name, hr.name
+        self.name, self.meta, self.shape = hr.name, self.fine.meta, self.fine.shape
+        self.turned = [{"y": -2, "x": -1}[letter] for letter in grid.reversed]
+        lead, self.lead_unit = lead_times(hr.array)
+        self.lead = lead[first:end]
+        self.lead_step = float(np.median(np.diff(lead))) if len(lead) > 1 else 1.0
+        self.runs = [(max(a, first) - first, min(b, end) - first) for a, b in frame_runs(hr.array) if max(a, first) < min(b, end)]
+        known = (lr.array.coordinate(letter) for letter in "yx")
+        self.runs_up = [None if values is None or len(values) < 2 else bool(values[-1] > values[0]) for values in known]
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Read HR frames start..stop-1, (C, t, H, W), in physical units minus the offset, in the direction of LR."""
+        frames = _finite(self.fine, start, stop)
+        return frames.flip(self.turned) if self.turned else frames
+
+    def read_lr(self, start: int, stop: int) -> Tensor:
+        """Read LR frames start..stop-1, (C, t, h, w), in physical units minus the offset."""
+        return _finite(self.coarse, start, stop)
+
+
+def _finite(movie: FileMovie, start: int, stop: int) -> Tensor:
+    """Read frames. Raises UserError for values that are not finite."""
+    frames = movie.read(start, stop)
+    whole = torch.isfinite(frames).all(dim=3).all(dim=2).all(dim=0)
+    if not whole.all():
+        at = movie.start + start + int((~whole).nonzero()[0])
+        raise UserError(
+            f"{movie.name}: frame {at} holds NaN or infinite values; data=pairs needs values everywhere, fill them in both"
+        )
+    return frames
+
+
+def _lr_of(movie: Movie, start: int, stop: int) -> Tensor:
+    assert isinstance(movie, PairedMovie)
+    return movie.read_lr(start, stop)
+
+
+def _runs(movie: Movie, part: Segment) -> list[Segment]:
+    """Divide a segment at gaps in time."""
+    assert isinstance(movie, PairedMovie)
+    cut = [(max(a, part.start), min(b, part.stop)) for a, b in movie.runs]
+    return [Segment(part.movie, a, b) for a, b in cut if a < b]
+
+
+def _common_grid(pairs: Sequence[tuple[Trajectory, Trajectory]], align: Literal["cell", "node"] | None) -> Grid:
+    """Return the relation of the grids, which all pairs share. Raises UserError if they do not."""
+    grids = {(id(lr.array), id(hr.array)): ((lr, hr), grid_of_pairs(lr, hr, align)) for lr, hr in pairs}
+    (_, first), *others = grids.values()
+    for (lr, _), grid in others:
+        if grid != first:
+            raise UserError(
+                f"{lr.name}: {grid.describe()}, and {pairs[0][0].name}: {first.describe()}; give files of one pair of grids"
+            )
+    return first
+
+
+def _short_name(path: str | Sequence[str]) -> str:
+    return Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
