@@ -210,7 +210,7 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
         part = " of the range of each variable" if upscaler.variables else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s against fp32 on the first frames: %s", options.precision, compiled, scores)
-    bounds = np.reshape(upscaler.bounds, (-1, 2)).tolist()
+    lr, bounds = lr[:, : upscaler.channels], np.reshape(upscaler.bounds, (-1, 2)).tolist()  # without planes of time and position
     offsets = np.broadcast_to(upscaler.offset, len(bounds)).tolist()
     of = [f" of {printable_name(name)}" for name in upscaler.variables] or [""] * len(bounds)
     for values, (low, high), offset, name in zip(lr.unbind(1) if len(bounds) > 1 else [lr], bounds, offsets, of, strict=True):
