@@ -130,7 +130,7 @@ def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str]
         movie = open_movie(path, variable=variable, **chosen)
         return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
-        raise UserError(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
+        raise type(error)(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
 
 
 def _variables_of_network(path: Path, given: list[str] | None, trained: Sequence[str]) -> list[str] | None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from omegaconf import OmegaConf
 
 from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
 from vsr.config.check import check_config
 from vsr.data.datamodules.pairs import PairsDataModule
 from vsr.errors import UserError
+from vsr.inference.inputs import check_upscale_files
 from vsr.training.build import build_baseline_modules, build_data, build_module
 
 SIZE, FRAMES = 16, 6  # LR pixels per side; frames per trajectory
@@ -163,9 +165,9 @@ def test_upscale_writes_the_fine_grid_and_the_scores_of_evaluation(kind: str, na
         [*QUICK, *files, "model=stacked", "model.width=8", "model.blocks=1", "data.inputs=[time,position]", "window=[0,0,0]"],
     )
     row = json.loads((tmp_path / "run" / "results.json").read_text())["rows"][-1]
-    output = upscale_here(
-        [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "tile=8"]
-    )
+    typed = [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc", "tile=8"]
+    check_upscale_files(OmegaConf.to_object(compose_config("upscale", typed)))  # before torch is imported
+    output = upscale_here(typed)
     with (
         xarray.open_dataset(output, decode_times=False) as made,
         xarray.open_dataset(tmp_path / "hr.nc", decode_times=False) as hr,
