@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.masks import fill_masked_pixels
-from vsr.degradations.resize import skip_planes
+from vsr.degradations.resize import resize_aligned, skip_planes
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
@@ -140,10 +140,15 @@ class Engine:
             frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
             raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
+            mask = mask[:, : self.layout.channels]
             # A channel that a frame lacks as a whole is no input for the others.
             known = mask * mask.flatten(2).any(2).all(1)[:, None, None, None]
             inner = known[self.context : len(known) - self.context]
-            out = out.masked_fill(F.interpolate(inner, scale_factor=self.scale, mode="nearest") == 0, math.nan)
+            if self.layout.alignment is None:
+                covered = F.interpolate(inner, scale_factor=self.scale, mode="nearest")
+            else:
+                covered = resize_aligned(inner, self.scale, self.layout.alignment, "nearest")
+            out = out.masked_fill(covered == 0, math.nan)
         return out
 
     def rounding_error(self, lr: Tensor) -> dict[str, float]:
