@@ -67,22 +67,26 @@ PAGES = (
         "`data=climate` without `data.path` runs the shallow-water solver of vsr (`vsr/data/simulation/`) once and caches the "
         "result. `data.family` chooses the flow. Depths are stored in (-10, 10) by a fixed affine map per family and mapped to "
         "(0, 1) by (x + 10) / 20. The cached file also holds `u`, `v` and the bed. Frames are 72x72 (`data.size`) and take every "
-        "third cell (`data.sampling`) of a 216x216 grid. There are 120 frames for training (a fifth of them for validation), 50 "
-        "test frames (`test`), and 50 frames of trajectories with other seeds (`unseen`).\n\nThe last two columns show "
+        "third cell (`data.sampling`) of a 216x216 grid. There are 23 trajectories of 10 frames, 12 for training, 3 for "
+        "validation and 8 for testing. Each trajectory has hills, columns or eddies of its own and lies wholly in one split. The "
+        "test trajectories do not depend on `data.learn`.\n\nThis is version 2 of the data, `tide-2` and so on. Version 1 had "
+        "two long trajectories, cut in time, and a second test split `unseen` of two more; its tides were all in the same phase. "
+        "Its figures are not comparable with these, and vsr does not generate it any more.\n\nThe last two columns show "
         "`model=fsrcnn` with the default recipe and one seed, and its gain over the best linear filter. Differences below about "
         "0.3 dB are not significant.",
         (
             Section(
                 "tide",
                 "A tidal current flows over random hills, near the critical speed, and its direction turns once per 3 time "
-                "units. Hydraulic jumps form, move and vanish. The flow is statistically steady. There are two trajectories, "
-                "split in time. **The default**, because a linear filter cannot restore sharp moving fronts.",
+                "units. Hydraulic jumps form, move and vanish. The flow is statistically steady. The trajectories of each split "
+                "begin at phases over the whole cycle. **The default**, because a linear filter cannot restore sharp moving "
+                "fronts.",
                 ("data=climate", "data.family=tide"),
             ),
             Section(
                 "bores",
-                "Three columns of water fall, and their bores collide. Nothing drives the flow, so it is restarted often: 17 "
-                "trajectories of 10 frames, each of them wholly in one split. The bores are fast and sharp.",
+                "Three columns of water fall, and their bores collide. Nothing drives the flow, so it is restarted often. "
+                "The bores are fast and sharp.",
                 ("data=climate", "data.family=bores"),
             ),
             Section(
@@ -108,7 +112,7 @@ PAGES = (
         "`data=spectral` generates data from other equations: forced two-dimensional Navier-Stokes turbulence with a passive "
         "scalar, computed by a pseudo-spectral method. It serves for training before a test on climate data "
         "(`data=cross data@data.train=spectral data@data.test=climate`). The data are generated once and cached, "
-        "like climate data.",
+        "like climate data, and split in the same way.",
         (
             Section(
                 "scalar", "The passive scalar that the flow stirs: ramps and cliffs.", ("data=spectral", "data.field=scalar")
@@ -120,8 +124,8 @@ PAGES = (
         "phantom",
         "Phantoms: moving Shepp-Logan heads",
         "`data=phantom` renders the Shepp-Logan phantom while its ellipses move, turn and breathe smoothly. Rendering is "
-        "antialiased, so that motion by a fraction of a pixel changes the frames as in a real movie. `unseen` is another "
-        "phantom, not another part of the same movie.",
+        "antialiased, so that motion by a fraction of a pixel changes the frames as in a real movie. There are 23 "
+        "movies of 10 frames; each has another head and another motion, and lies wholly in one split.",
         (
             Section("modified", "The contrasts of Toft (1996).", ("data=phantom", "data.variant=modified")),
             Section("original", "The contrasts of Shepp and Logan (1974).", ("data=phantom", "data.variant=original")),

@@ -2,7 +2,7 @@
 
     python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png
 
-Frames of an unseen tide are degraded, written as NetCDF, upscaled by upscale.py, and drawn beside the original frame.
+Test frames of the tide are degraded, written as NetCDF, upscaled by upscale.py, and drawn beside the original frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     checkpoint, target = sys.argv[1:]
     data = ClimateDataModule(scale=2, degradation=Bicubic(), recipe=Recipe())
     data.setup()
-    pair = data.sets["unseen"].read(0, 25)
+    pair = data.sets["test"].read(0, 25)
     height, width = pair.lr.shape[-2:]
     side = {name: (np.arange(n) + 0.5) / n for name, n in (("y", height), ("x", width))}
     lr = xarray.DataArray(pair.lr[:, 0].numpy(), {"time": np.arange(25.0), **side}, ["time", "y", "x"], name="h")

@@ -23,7 +23,7 @@ from vsr.system.provenance import source_commit
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results"
-SPLIT = "unseen"
+SPLIT = "test"
 FRAME = ("model=plain_24", "recipe=default", "precision=bf16", "channels_last=true")
 MOVIE = ("model=stacked", "recipe=default", "recipe.frames=7", "precision=bf16", "channels_last=true")
 BASE = "mse"

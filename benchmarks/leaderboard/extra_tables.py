@@ -34,8 +34,8 @@ def families_table(board: Leaderboard) -> str:
             found |= dict.fromkeys(gains)
             lines.append((model, trained, budget, gains))
     remark = (
-        "The networks of the presets, trained on one family with the longest budget that was run, and scored on the frames "
-        "`unseen` of each test family. Values are PSNR over the linear filter of the training family. Bold: below this filter. "
+        "The networks of the presets, trained on one family with the longest budget that was run, and scored on the last "
+        "test split of each test family. Values are PSNR over the linear filter of the training family. Bold: below this filter. "
         "After an arrow: the value with `guard=linear`, which uses the linear filter where an "
         "[out-of-distribution test](../guides/out-of-distribution.md) on the LR frames rejects the network."
     )
@@ -98,7 +98,7 @@ def _gains(board: Leaderboard, trained: str, budget: str, model: str) -> dict[st
     gains[trained] = [Gain(value, seed.get("familiar", {}).get(split)) for value, seed in zip(own, seeds, strict=True)]
     for seed in seeds:
         for family, scores in seed["elsewhere"].items():
-            one = scores.get("unseen", scores.get("test"))
+            one = list(scores.values())[-1]
             gains.setdefault(family, []).append(Gain(one["network"] - one["linear"], one.get("familiar")))
     return gains
 
@@ -117,7 +117,7 @@ def neighbours_table(board: Leaderboard) -> str:
                 rows.append([data, budget, *shown_both, format_gain([gains[best[1]] - gains[best[0]]])])
     remark = (
         "The best network that sees neighbouring frames against the best network for single frames, at the same budget: PSNR "
-        "over linear on `unseen` (or `test`). Bold: neighbouring frames lose. [Movie pipelines](pipelines.md) has the same for "
+        "over linear on the last test split. Bold: neighbouring frames lose. [Movie pipelines](pipelines.md) has the same for "
         "the report's networks."
     )
     if not rows:

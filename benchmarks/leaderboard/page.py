@@ -10,7 +10,7 @@ from benchmarks.leaderboard.extra_tables import families_table, neighbours_table
 from benchmarks.leaderboard.results import NONE, Leaderboard, format_gain, format_mean, format_number, format_speed
 
 ABOUT = {
-    "tide": "Tidal flow over hills, with hydraulic jumps. `test` holds later frames, `unseen` holds frames over other hills.",
+    "tide": "Tidal flow over hills, with hydraulic jumps.",
     "bores": "Columns of water fall and their bores collide: sharp and fast fronts.",
     "more_bores": "Bores with five times as many training frames (`data.learn=600`): the gain from more data.",
     "turbulence": "The control: rotating eddies in geostrophic balance, smooth, so that a linear filter gives most of the gain.",
@@ -90,7 +90,7 @@ def overview(board: Leaderboard) -> str:
         found, linear = board.baseline(name, "bicubic", split), board.baseline(name, "linear", split)
         bicubic.append(format_gain([] if found is None or linear is None else [found - linear]))
     rows.insert(0, ["`bicubic`", "", format_speed(board.cost("bicubic", "frames_per_second")), *bicubic])
-    remark = "Scores are of the split `unseen`, or of `test` where `unseen` does not exist. Bold: below linear."
+    remark = "Scores are of the last test split. Bold: below linear."
     return f"{remark}\n\n{table(header, rows)}"
 
 

@@ -140,13 +140,15 @@ def similarity(facts: ReportResults) -> tuple[str, str]:
     rows = [[f"Table {run.removeprefix('table')}", *(f"{value:+.2f}" for value in gains)] for run, gains in found]
     fitted = [run for run, gains in found if gains[-1] < gains[0] - EQUAL]
     text = (
-        "The table shows gains over bicubic on later frames of the training trajectories (`test`) and on other trajectories "
-        "(`unseen`). "
-        + ("No network gains less on `unseen`" if not fitted else f"{len(fitted)} of {len(found)} networks gain less on `unseen`")
+        "The table shows gains over bicubic on the test splits, the one most like the training data first. "
+        + ("No network gains less on the last" if not fitted else f"{len(fitted)} of {len(found)} networks gain less on the last")
         + ": the networks learn the fronts and waves of the equations, not the scenes."
     )
     if len(splits) < 2:
-        return "Does a similar test set flatter?", "These data have one trajectory only; nothing can be said."
+        return (
+            "Does a similar test set flatter?",
+            "All test frames are of trajectories of their own, so that these data cannot tell.",
+        )
     return "Does a similar test set flatter?", f"{text}\n\n{table(['', *(f'over bicubic, {split}' for split in splits)], rows)}"
 
 

@@ -9,7 +9,7 @@ from benchmarks.reproduction.claims import all_claims
 from benchmarks.reproduction.report_values import CHAINS, INPUT, TRAINED
 from benchmarks.reproduction.tables import TITLES, ReportResults, chained, summary, trained
 
-STANDS_IN = "climate-"  # prefix of the generated data, which replace the report's file
+STANDS_IN = ("climate-tide", "tide-")  # how names begin of the generated data, which replace the report's file
 
 
 def render(content: dict[str, Any]) -> str:
@@ -66,7 +66,7 @@ def _remarks(facts: ReportResults, name: str) -> list[str]:
         )
     elif facts.runs[name if name in facts.runs else "table6"]["data"].startswith(STANDS_IN):
         found.append(
-            "The report's file is not public; generated climate data replace it, 96 + 24 frames of 72x72 pixels. "
+            "The report's file is not public; generated climate data of 72x72 pixels replace it. "
             "`python -m benchmarks.reproduction data.path=H_Field_NI5.mat` makes the tables from the original."
         )
     if name == "table2":

@@ -42,7 +42,7 @@ class ReportResults:
         return list(self.runs[run]["seeds"][0]["rows"])
 
     def farthest(self, run: str) -> str:
-        """Return the test split least similar to the training data: `unseen` where it exists."""
+        """Return the test split least similar to the training data, the last one."""
         return self.splits(run)[-1]
 
     def epochs(self, run: str) -> str:

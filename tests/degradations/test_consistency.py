@@ -53,7 +53,7 @@ def best(run: Path) -> Path:
     return run / "checkpoints" / "best.ckpt"
 
 
-def of(rows: list[dict[str, Any]], method: str, split: str = "unseen") -> dict[str, Any]:
+def of(rows: list[dict[str, Any]], method: str, split: str = "test") -> dict[str, Any]:
     [row] = [row for row in rows if (row["method"], row["split"]) == (method, split)]
     return row
 

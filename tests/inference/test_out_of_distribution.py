@@ -205,11 +205,11 @@ def test_looking_ahead_changes_nothing_that_comes(kind: str, tmp_path: Path) -> 
 
 def test_evaluation_tells_by_split(runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     strict = expecting(runs, "plain", 1e-6, tmp_path / "strict.ckpt")
-    elsewhere = ["report=false", "data=phantom", "data.size=48", "data.learn=10", "data.test=4"]
+    elsewhere = ["report=false", "data=phantom", "data.size=48", "data.frames=5", "data.learn=10", "data.test=5"]
     with caplog.at_level(logging.WARNING):
         found: dict[str, Any] = evaluate_here(tmp_path / "e", [f"checkpoint={strict}", *elsewhere])
     told = found["protocol"]["checkpoints"][0]["familiar"]
-    assert set(told) == {"test", "unseen"}
+    assert set(told) == {"test"}
     for split, score in told.items():
         assert score["strange"]
         assert score["coarser"] < 0

@@ -214,6 +214,26 @@ def test_linear_filter_recovers_a_linear_law_and_beats_bicubic() -> None:
     assert ours < 0.5 * (resize_bicubic_up(lr, 2) - hr).square().mean()
 
 
+@pytest.mark.parametrize(("taps", "size"), [(7, 9), (13, 13), (17, 17)])
+def test_validation_chooses_the_size_of_the_linear_filter(taps: int, size: int) -> None:
+    torch.manual_seed(0)
+    law = Linear(size=taps, scale=2)
+    torch.nn.init.normal_(law.weight, std=1 / taps)
+    lr = torch.randn(12, 1, 30, 24)
+    hr = law(lr) + 0.01 * torch.randn(12, 1, 60, 48)
+    mask = torch.ones_like(hr)
+    mask[:, :, :8] = 0
+    network = Linear(scale=2)
+    tried = network.prepare_best_size([(lr[:8], hr[:8], None)], [(lr[8:], torch.where(mask[8:] == 1, hr[8:], 5.0), mask[8:])])
+    assert (network.size, network.reach) == (size, size // 2)
+    assert list(tried) == [k for k in (9, 13, 17) if k <= size + 4]  # one more than the best is tried
+    error = (network(lr[8:]) - hr[8:])[:, :, 8:].square().mean((1, 2, 3))
+    assert tried[size] == pytest.approx(float(-10 * error.log10().mean()), abs=1e-3)
+    again = Linear(scale=2)
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again(lr), network(lr))
+
+
 def test_masked_pixels_do_not_enter_fits() -> None:
     torch.manual_seed(0)
     hr = torch.rand(6, 1, 16, 16, dtype=torch.float64)

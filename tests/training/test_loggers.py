@@ -25,8 +25,8 @@ def test_several_loggers_get_the_history_and_the_test_scores(tmp_path: Path) -> 
     rows = _rows(tmp_path / "metrics.csv")
     logged = [float(row["val/psnr"]) for row in rows if row["val/psnr"]]
     assert logged == pytest.approx([epoch["val/psnr"] for epoch in results["history"]], rel=1e-6)
-    network = next(row for row in results["rows"] if row["method"] == "fsrcnn_s" and row["split"] == "unseen")
-    assert float(rows[-1]["unseen/psnr"]) == pytest.approx(network["psnr"])
+    network = next(row for row in results["rows"] if row["method"] == "fsrcnn_s")
+    assert float(rows[-1]["test/psnr"]) == pytest.approx(network["psnr"])
     assert "network: fsrcnn_s" in (tmp_path / "hparams.yaml").read_text()
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
@@ -93,5 +93,5 @@ def test_mlflow_works_without_a_server_and_continues_with_a_resumed_run(tmp_path
     client = mlflow.MlflowClient(uri)
     [found] = client.search_runs([client.get_experiment_by_name("vsr").experiment_id])
     assert found.info.run_id == (tmp_path / "run" / "mlflow_run.txt").read_text().strip()
-    assert "unseen/psnr" in found.data.metrics
+    assert "test/psnr" in found.data.metrics
     assert found.data.params["network"] == "fsrcnn_s"

@@ -39,7 +39,7 @@ def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale
     results = train_here(tmp_path / "run", [*QUICK, *patch, *small(model), f"scale={scale}", *SMALLER.get(model, [])])
     rows = results["rows"]
     methods = list(dict.fromkeys([*BASELINES, *INTERIM.get(model, []), model]))  # a baseline that is run takes its row's place
-    assert [(row["split"], row["method"]) for row in rows] == [(split, m) for split in ("test", "unseen") for m in methods]
+    assert [(row["split"], row["method"]) for row in rows] == [("test", m) for m in methods]
     assert all(math.isfinite(row[score]) for row in rows for score in ("mae", "mse", "psnr", "ssim"))
     again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])
     assert_same_scores(again["rows"], rows)
@@ -99,7 +99,7 @@ def test_the_dashboard_is_there(tmp_path: Path) -> None:
     train_here(tmp_path, [*QUICK, "epochs=3", "callbacks.panels.every=2"])
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
     tags = events.Tags()
-    assert {"train/psnr", "val/psnr", "train/loss", "train/rate", "test/psnr", "unseen/ssim"} <= set(tags["scalars"])
+    assert {"train/psnr", "val/psnr", "train/loss", "train/rate", "test/psnr", "test/ssim"} <= set(tags["scalars"])
     assert events.Scalars("val/psnr")[0].step == 0  # before training
     assert len(events.Scalars("val/psnr")) == 4
     [panel] = tags["images"]
@@ -114,9 +114,9 @@ def test_the_table_is_the_mean_over_the_frames_of_the_window(tmp_path: Path) -> 
     data = build_data(cfg)
     from vsr.degradations.resize import resize_bicubic_up
 
-    found = data.sets["unseen"]
+    found = data.sets["test"]
     error = ((resize_bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[:, 0, 3:-3, 5:-5].double().numpy()
-    row = next(r for r in results["rows"] if r["split"] == "unseen" and r["method"] == "bicubic")
+    row = next(r for r in results["rows"] if r["method"] == "bicubic")
     assert row["frames"] == 10
     assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10((error**2).mean((1, 2)))), abs=1e-4)
     assert row["mae"] == pytest.approx(abs(error).mean(), rel=1e-5)
@@ -244,8 +244,7 @@ def test_a_network_below_the_linear_filter_is_told_so(tmp_path: Path, caplog: py
         found = re.findall(r"linear    (\S+) is below the best linear filter \((.*?)\)", caplog.text)
         psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
         network = rows[-1]["method"]
-        expected = [f"{psnr[split, 'linear'] - psnr[split, network]:.2f} dB on {split}" for split in ("test", "unseen")]
-        assert found == [(network, ", ".join(expected))]
+        assert found == [(network, f"{psnr['test', 'linear'] - psnr['test', network]:.2f} dB on test")]
         caplog.clear()
         train_here(tmp_path / "linear", [*QUICK, "model=linear"])
     assert "is below the best linear filter" not in caplog.text

@@ -266,10 +266,17 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def training_frames(self) -> TrainingFrames:
         """Return whole training frames for closed-form fits, thinned out evenly to about PREPARE_PIXELS HR pixels."""
-        train = self.sets["train"]
-        height, width = train.smallest_size()
-        step = max(1, -(-len(train) * height * width // PREPARE_PIXELS))
-        return [(pair.lr, pair.hr, pair.mask) for pair in train.pairs(step)]
+        return self._whole_frames("train", PREPARE_PIXELS)
+
+    def validation_frames(self) -> TrainingFrames:
+        """Return whole validation frames, thinned out evenly to about VALIDATION_PIXELS HR pixels."""
+        return self._whole_frames("val", VALIDATION_PIXELS)
+
+    def _whole_frames(self, split: str, pixels: int) -> TrainingFrames:
+        frames = self.sets[split]
+        height, width = frames.smallest_size()
+        step = max(1, -(-len(frames) * height * width // pixels))
+        return [(pair.lr, pair.hr, pair.mask) for pair in frames.pairs(step)]
 
     def configure_loaders(self, recipe: Recipe, *, context: int, margin: int, trim: int) -> None:
         """Set the lengths of the clips that the loaders give to a network; call this before the loaders are built.

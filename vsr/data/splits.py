@@ -7,6 +7,29 @@ from typing import Literal
 
 from vsr.errors import UserError
 
+TRAJECTORY = 10  # frames of a generated trajectory, unless data.frames says otherwise
+
+
+def count_trajectories(learn: float, test: float, frames: int) -> tuple[int, int]:
+    """Return the numbers of generated trajectories to learn from and to test on.
+
+    Args:
+        learn: Number of frames to learn from, training and validation together.
+        test: Number of frames to test on.
+        frames: Number of frames of each trajectory.
+
+    Raises:
+        UserError: If the numbers of frames are no multiples of `frames`, or fewer than two trajectories are left to learn from.
+    """
+    if frames < 1:
+        raise UserError(f"data.frames={frames}: must be 1 or more; type data.frames={TRAJECTORY}")
+    if learn % frames or test % frames or learn < 2 * frames or test < frames:
+        raise UserError(
+            f"data.learn={learn:g}, data.test={test:g}: data come in trajectories of {frames} frames, each of them wholly in one "
+            f"split; type multiples of {frames}, data.learn={2 * frames} or more"
+        )
+    return int(learn) // frames, int(test) // frames
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -105,7 +105,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     checkpoints = read_evaluated_checkpoints(cfg)
     config = checkpoints[0].config
     check_config(config)
-    data = _build_data(config, checkpoints)
+    data = _build_data(config, checkpoints, typed=cfg.data is not None)
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     prepare_fit_loaders(data, max((network.module for network in networks), key=lambda module: module.network.context))
     candidates = _baselines(networks, checkpoints, data)
@@ -126,8 +126,11 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "protocol": protocol}
 
 
-def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModule:
-    """Build the data module and check that its channels fit every network and its frames fit the evaluation window."""
+def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) -> SRDataModule:
+    """Build the data module and check that its channels fit every network and its frames fit the evaluation window.
+
+    Data that are not typed must be those of the training: older versions of vsr generated others.
+    """
     several = [each.trained for each in checkpoints if each.trained.variables]
     variables, pairs = several[0].variables if several else (), [each.trained.facts.get("pairs") or {} for each in checkpoints]
     length = pairs[0].get("time", {}).get("length")
@@ -148,6 +151,11 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint]) -> SRDataModu
                     f"those of its training"
                 )
     for trained in (each.trained for each in checkpoints):
+        if not typed and (name := trained.facts.get("name", data.name)) != data.name:
+            raise UserError(
+                f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "
+                f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
+            )
         if data.channels != trained.channels:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
     data.check_window(resolved_window(config))

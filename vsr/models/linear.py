@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,10 @@ from vsr.errors import UserError
 from vsr.geometry import Alignment, Geometry
 from vsr.models.base import Network, unpack_skip
 from vsr.types import HRFrames, LRFrames, TrainingFrames
+
+LARGER_SIZES = (13, 17)  # LR pixels per side
+LEAST_GAIN = 0.05  # dB of validation PSNR that a larger filter must gain
+CHOICE_PIXELS = 1 << 20  # LR pixels that larger filters are fitted to; 17x17 taps have 290 unknowns
 
 
 class Linear(Network):
@@ -36,14 +42,62 @@ class Linear(Network):
         self.alignment = alignment
         if size < 1 or size % 2 == 0:
             raise UserError(f"model.size={size}: must be odd, a pixel stands in the middle; type model.size=9")
-        self.size, self.scale, self.channels = size, scale, channels
+        self.scale, self.channels = scale, channels
         self.geometry = Geometry.frame(scale)
-        self.reach = size // 2
-        weight = torch.zeros(scale * scale, 1, size, size)
-        weight[:, :, size // 2, size // 2] = float(alignment is None)
         # Parameters, so that they are counted and saved; gradients never train them.
-        self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(scale * scale), requires_grad=False)
+        self._resize(size)
+
+    def _resize(self, size: int) -> None:
+        """Give the filters another side; they become nearest-neighbour interpolation, or the skip of an alignment alone."""
+        self.size, self.reach = size, size // 2
+        weight = torch.zeros(self.scale * self.scale, 1, size, size, device=self.bias.device)
+        weight[:, :, size // 2, size // 2] = float(self.alignment is None)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        # The size is chosen on data (`prepare_best_size`), so that only the saved weights know it.
+        saved = state_dict.get(f"{prefix}weight")
+        if saved is not None and saved.shape[:2] == self.weight.shape[:2] and saved.shape[-1] % 2:
+            self._resize(saved.shape[-1])
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+    def prepare_best_size(self, training: TrainingFrames, validation: TrainingFrames) -> dict[int, float]:
+        """Fit the filters as `prepare` does, and again with larger sides as long as this is better on the validation frames.
+
+        Args:
+            training: Whole frames to fit to, in the unit interval.
+            validation: Whole frames that decide, in the unit interval.
+
+        Returns:
+            Side K -> validation PSNR in dB of every size that was tried, masked pixels left out. The network has the best
+            size: a larger one must gain more than LEAST_GAIN dB.
+        """
+        self.prepare(training)
+        tried = {self.size: self._psnr(validation)}
+        step = max(1, sum(lr[:, 0].numel() for lr, _, _ in training) // CHOICE_PIXELS)
+        thinned = [(lr[::step], hr[::step], None if mask is None else mask[::step]) for lr, hr, mask in training]
+        for size in LARGER_SIZES:
+            if size <= self.size:
+                continue
+            larger = Linear(size=size, scale=self.scale, channels=self.channels, alignment=self.alignment).to(self.weight)
+            larger.prepare(thinned)
+            tried[size] = larger._psnr(validation)
+            if not tried[size] > tried[self.size] + LEAST_GAIN:
+                break
+            self._resize(size)
+            self.load_state_dict(larger.state_dict())
+        return tried
+
+    @torch.no_grad()
+    def _psnr(self, frames: TrainingFrames) -> float:
+        """Return the mean PSNR over frames in the unit interval."""
+        found = []
+        for lr, hr, mask in frames:
+            real = torch.ones_like(hr) if mask is None else mask.expand_as(hr)
+            error = ((self(lr) - hr) * real).square().sum((1, 2, 3)) / real.sum((1, 2, 3)).clamp_min(1)
+            found.append(-10 * error.double().clamp_min(1e-30).log10())
+        return float(torch.cat(found).mean())
 
     def forward(self, lr: LRFrames) -> HRFrames:
         """Return the HR frames (N, C, H, W) of LR frames (N, C, h, w); the border is mirrored."""

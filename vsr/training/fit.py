@@ -123,7 +123,10 @@ def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor
         masks: Tensor name -> mask of the tensor's shape, 1 where a value was loaded; None if no weights were loaded.
     """
     prepare_fit_loaders(data, module)
-    module.prepare(data.training_frames())
+    tried = module.prepare(data.training_frames(), data.validation_frames())
+    if tried and module.reference is not None and current_rank() == 0 and (size := module.reference.size) != min(tried):
+        found = ", ".join(f"{side}x{side} {psnr:.2f} dB" for side, psnr in tried.items())
+        log.info("linear    the best linear filter has %dx%d taps; on validation: %s", size, size, found)
     module.tuning = Tuning(module.tune, module.network, masks)
 
 

@@ -15,6 +15,7 @@ from vsr.degradations import Bicubic
 from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.recipe import Recipe
+from vsr.types import Movie
 
 
 def climate(folder: Path, **options: object) -> ClimateDataModule:
@@ -27,15 +28,29 @@ def test_frames_are_the_solvers_depth_on_a_fixed_affine_map(tmp_path: Path) -> N
     data = climate(tmp_path)
     data.setup()
     low, high = FAMILIES["tide"].range
-    run = simulate_family(SimulationJob("tide", (0, 0, 0), 72, 3, 15))
-    expected = -10 + 20 * (run.h - low) / (high - low)
-    # 15 frames of each of 2 trajectories: 8 train, 2 val, 5 test
-    np.testing.assert_allclose(data.sets["train"].pair.hr[:8, 0].numpy(), expected[:8], atol=1e-5)
-    np.testing.assert_allclose(data.sets["test"].pair.hr[:5, 0].numpy(), expected[10:], atol=1e-5)
-    assert {name: len(found) for name, found in data.sets.items()} == {"train": 16, "val": 4, "test": 10, "unseen": 10}
-    assert data.sets["train"].segments == ((0, 8), (8, 16))
+    for split, seed in (("train", (0, 0, 0)), ("val", (0, 0, 1)), ("test", (0, 1, 0))):
+        run = simulate_family(SimulationJob("tide", seed, 72, 3, 10))
+        expected = -10 + 20 * (run.h - low) / (high - low)
+        np.testing.assert_allclose(data.sets[split].pair.hr[:, 0].numpy(), expected, atol=1e-5)
     assert data.bounds == (-10, 10)
-    assert data.test_splits == ("test", "unseen")
+    assert data.test_splits == ("test",)
+    assert data.card["name"] == "tide-2"
+
+
+def test_each_trajectory_is_wholly_in_one_split_and_eight_are_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClimateDataModule, "movies", lambda self: [Movie(torch.zeros(1, 10, 72, 72), "") for _ in range(23)])
+    data = ClimateDataModule(scale=2, degradation=Bicubic(), recipe=Recipe())
+    parts = data.split.cut([movie.shape[1] for movie in data.movies()], "")
+    assert {name: [part.movie for part in found] for name, found in parts.items()} == {
+        "train": [*range(12)],
+        "val": [*range(12, 15)],
+        "test": [*range(15, 23)],
+    }
+    assert all((part.start, part.stop) == (0, 10) for found in parts.values() for part in found)
+    more = ClimateDataModule(learn=600, scale=2, degradation=Bicubic(), recipe=Recipe())
+    jobs = [{k: v for k, v in one.flows.jobs.items() if k.startswith("test")} for one in (data, more) if one.flows]
+    assert len(jobs[0]) == 8
+    assert jobs[0] == jobs[1]
 
 
 def test_lr_is_the_degraded_whole_frame(tmp_path: Path) -> None:
@@ -71,11 +86,11 @@ def test_cache_is_used_keyed_by_parameters_and_repaired(tmp_path: Path, caplog: 
     assert len(list(tmp_path.iterdir())) == 2
     assert other.card["sha256"] != first.card["sha256"]
     with h5py.File(file, "r") as content:
-        group = content["unseen/001"]
+        group = content["learn/001"]
         assert {name: group[name].shape for name in group} == {
-            "h": (5, 24, 24),
-            "u": (5, 24, 24),
-            "v": (5, 24, 24),
+            "h": (10, 24, 24),
+            "u": (10, 24, 24),
+            "v": (10, 24, 24),
             "bed": (24, 24),
         }
         assert group["h"].dtype == np.float32
@@ -103,9 +118,10 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path, monkeypatch: p
     [
         ({"size": 8}, "frames need 16 px"),
         ({"family": "bores", "learn": 25}, "trajectories of 10 frames"),
-        ({"learn": 21}, "multiples of 2"),
-        ({"learn": 0}, "multiples of 2"),
-        ({"test": 0.3}, "multiples of 2"),
+        ({"learn": 10}, "type multiples of 10, data.learn=20 or more"),
+        ({"frames": 7}, "type multiples of 7, data.learn=14 or more"),
+        ({"test": 0.3}, "data.test=0.3: data come in trajectories"),
+        ({"frames": [2, 5]}, "data.frames=[2, 5]: is for a file"),
         ({"recipe": Recipe(patch=16)}, "recipe.patch=16 LR pixels is larger than the LR frames (12x12 at scale=2)"),
         ({"scale": 5}, "24x24 are not divisible by scale=5; type data.crop=true to cut them to 20x20"),
     ],

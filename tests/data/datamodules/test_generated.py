@@ -11,7 +11,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from tests.fakes import compose_config
 from vsr.config.check import check_config
@@ -24,7 +23,7 @@ from vsr.degradations import Bicubic
 from vsr.errors import UserError
 from vsr.recipe import Recipe
 
-COMMON: dict = {"scale": 2, "degradation": Bicubic(), "recipe": Recipe(patch=8), "learn": 10, "test": 4}
+COMMON: dict = {"scale": 2, "degradation": Bicubic(), "recipe": Recipe(patch=8), "frames": 4, "learn": 8, "test": 4}
 
 
 def phantom(**options: object) -> PhantomDataModule:
@@ -35,18 +34,15 @@ def spectral(folder: Path, **options: object) -> SpectralDataModule:
     return SpectralDataModule(**({"size": 24, "sampling": 2, "cache": str(folder)} | COMMON | options))
 
 
-def test_phantom_is_cut_in_time_and_unseen_is_another_head() -> None:
+def test_each_phantom_movie_is_another_head() -> None:
     data = phantom(variant="original", seed=5)
     data.setup()
-    assert {name: len(found) for name, found in data.sets.items()} == {"train": 8, "val": 2, "test": 4, "unseen": 4}
-    assert data.test_splits == ("test", "unseen")
     assert data.bounds == (0, 2)
-    movie = render_phantom_movie(variant="original", size=24, frames=14, seed=(5, 0))
-    other = render_phantom_movie(variant="original", size=24, frames=4, seed=(5, 1))
-    [main], [unseen] = data.movies(), data.extra_test_splits()["unseen"]
-    np.testing.assert_array_equal(main.read(0, 14)[0], movie)
-    np.testing.assert_array_equal(unseen.read(0, 4)[0], other)
-    assert np.abs(other - movie[:4]).max() > 0.5
+    made = {}
+    for split, seed in (("train", (5, 0, 0)), ("val", (5, 0, 1)), ("test", (5, 1, 0))):
+        made[split] = render_phantom_movie(variant="original", size=24, frames=4, seed=seed)
+        np.testing.assert_array_equal(data.sets[split].pair.hr[:, 0], made[split])
+    assert np.abs(made["test"] - made["train"]).max() > 0.5
     again, another = phantom(variant="original", seed=5), phantom(variant="original", seed=6)
     again.setup()
     another.setup()
@@ -55,7 +51,7 @@ def test_phantom_is_cut_in_time_and_unseen_is_another_head() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_default_sizes_are_divisible_by_every_scale(scale: int, tmp_path: Path) -> None:
-    data = phantom(size=120, learn=3, test=2, scale=scale)
+    data = phantom(size=120, frames=2, learn=4, test=2, scale=scale)
     data.setup()
     assert data.card["size"] == [120, 120]
     assert 72 % scale == 0  # of SpectralDataModule
@@ -64,13 +60,8 @@ def test_default_sizes_are_divisible_by_every_scale(scale: int, tmp_path: Path) 
 def test_spectral_is_the_solvers_field_cached_keyed_and_repaired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = spectral(tmp_path)
     data.setup()
-    assert {name: len(found) for name, found in data.sets.items()} == {"train": 8, "val": 2, "test": 4, "unseen": 4}
-    first, second = data.movies()
-    np.testing.assert_array_equal(second.read(0, 7)[0], simulate_turbulence((0, 0, 1), 48, 2, 7, field="scalar"))
-    np.testing.assert_array_equal(
-        data.extra_test_splits()["unseen"][0].read(0, 2)[0], simulate_turbulence((0, 1, 0), 48, 2, 2, field="scalar")
-    )
-    assert not torch.equal(first.read(0, 7), second.read(0, 7))
+    for split, seed in (("train", (0, 0, 0)), ("val", (0, 0, 1)), ("test", (0, 1, 0))):
+        np.testing.assert_array_equal(data.sets[split].pair.hr[:, 0], simulate_turbulence(seed, 48, 2, 4, field="scalar"))
     [file] = tmp_path.iterdir()
     stamp = file.stat().st_mtime_ns
     again = spectral(tmp_path)
@@ -98,7 +89,8 @@ def test_symmetries_are_those_of_the_law(tmp_path: Path) -> None:
         ({"motion": 0.2}, "data.motion=0.2: must lie between 0 and 0.05; type data.motion=0.05"),
         ({"variety": -1.0}, "data.variety=-1.0: must lie between 0 and 1"),
         ({"size": 8}, "data.size=8: must be 16 or more"),
-        ({"test": 1}, "data.test=1: must be 2 or more"),
+        ({"test": 1}, "data.learn=8, data.test=1: data come in trajectories of 4 frames"),
+        ({"frames": 0}, "data.frames=0: must be 1 or more; type data.frames=10"),
         ({"size": 25}, "25x25 are not divisible by scale=2; type data.crop=true"),
     ],
 )
@@ -112,7 +104,7 @@ def test_phantoms_that_cannot_be_made_are_refused(options: dict, message: str) -
     ("options", "message"),
     [
         ({"size": 16, "sampling": 1}, "the solver 48 cells per side; type data.size=72 data.sampling=3"),
-        ({"learn": 11}, "data.learn=11, data.test=4: both must be positive and even"),
+        ({"learn": 11}, "data.learn=11, data.test=4: data come in trajectories of 4 frames"),
         ({"seed": -1}, "data.seed=-1: must be 0 or more"),
     ],
 )

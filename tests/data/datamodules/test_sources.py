@@ -13,8 +13,8 @@ from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, evaluate_here
 # What makes a source small; one that is not listed runs as it is.
 SMALL: dict[str, list[str]] = {
     "climate": TINY_CLIMATE[1:],
-    "phantom": ["data.size=24", "data.learn=12", "data.test=4"],
-    "spectral": ["data.size=24", "data.learn=8", "data.test=4"],
+    "phantom": ["data.size=24", "data.frames=6", "data.learn=12", "data.test=6"],
+    "spectral": ["data.size=24", "data.frames=4", "data.learn=8", "data.test=4"],
     "movies": ["data.frames=3"],
     "cross": [
         text.replace("data.", f"data.{part}.")

@@ -47,6 +47,22 @@ def test_tide_is_statistically_steady() -> None:
     assert np.corrcoef(first, last)[0, 1] < 0.95
 
 
+def test_tides_begin_at_phases_over_the_whole_cycle() -> None:
+    """The depth-averaged momentum of each trajectory points along the forcing at its own phase, relaxed with a lag."""
+    phases = []
+    for k in range(8):
+        run = simulate_family(SimulationJob("tide", (0, 1, k), 48, 3, 1))
+        momentum = [float((run.h[0] * speed).mean()) for speed in (run.u[0], run.v[0])]
+        assert np.hypot(*momentum) == pytest.approx(1.2, rel=0.2)
+        phases.append(np.arctan2(*momentum[::-1]) / (2 * np.pi) % 1)
+    gaps = np.diff([*sorted(phases), min(phases) + 1])
+    assert gaps.min() > 0.05
+    assert gaps.max() < 0.25
+    other = simulate_family(SimulationJob("tide", (1, 1, 0), 48, 3, 1))
+    first = np.arctan2((other.h * other.v).mean(), (other.h * other.u).mean()) / (2 * np.pi) % 1
+    assert abs(first - phases[0]) > 0.01  # another seed, another first phase
+
+
 def test_turbulence_keeps_its_energy() -> None:
     run = simulate_family(SimulationJob("turbulence", (0, 0, 0), 96, 3, 20))
     kinetic = (run.u**2 + run.v**2).mean(axis=(1, 2))

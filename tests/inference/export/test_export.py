@@ -141,7 +141,7 @@ def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path)
 def test_a_run_starts_from_safetensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors")
     path = export_checkpoint(saved(tmp_path / "best.ckpt", "fsrcnn_s"), "safetensors").path
-    data = ["data=phantom", "data.size=36", "data.learn=10", "data.test=4"]
+    data = ["data=phantom", "data.size=36", "data.frames=5", "data.learn=10", "data.test=5"]
     result = train_here(tmp_path / "run", ["model=fsrcnn_s", "epochs=0", "init=checkpoint", f"init.path={path}", *data])
     assert {row["status"] for row in result["init"]} == {"loaded"}
     main(["weights", str(path)])

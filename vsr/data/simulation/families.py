@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -17,30 +16,27 @@ from vsr.data.simulation.shallow_water import ShallowWater
 
 @dataclass(frozen=True)
 class Family:
-    """Initial state, sampling in time and split of a family of flows. The domain side and gravity are 1.
+    """Initial state and sampling in time of a family of flows. The domain side and gravity are 1.
 
     Attributes:
-        start: Function that returns the flow at t = 0, given a seeded generator and the number of cells per side.
+        start: Function that returns the flow at t = 0, given a seeded generator, the number of cells per side, and for a forced
+            flow the keyword `phase` (0 to 1), the part of the forcing's cycle at t = 0.
         spin_up: Time of the first frame.
         interval: Time between frames.
         courant: Time step in units of the cell size (waves travel at up to 3).
         range: Depths that are stored as -10 and 10, equal for every seed.
-        movies: Number of trajectories in the default data set, which has 170 frames like the data of the reproduced report.
-        frames: Number of frames per trajectory in that data set.
-        split: "time" cuts each trajectory, "trajectory" gives whole trajectories to each part.
+        cyclic: Whether the flow is forced in cycles; each trajectory then begins at another phase.
         symmetries: Symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is not a
             solution, because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single
             frames is within the noise.)
     """
 
-    start: Callable[[np.random.Generator, int], ShallowWater]
+    start: Callable[..., ShallowWater]
     spin_up: float
     interval: float
     courant: float
     range: tuple[float, float]
-    movies: int
-    frames: int
-    split: Literal["time", "trajectory"]
+    cyclic: bool = False
     symmetries: tuple[str, ...] = ("flip_y", "flip_x", "transpose")
 
 
@@ -78,10 +74,10 @@ def draw_family_field(rng: np.random.Generator, cells: int, wavenumber: float, w
     return (field - field.mean()) / field.std()
 
 
-def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) -> ShallowWater:
+def tide_family(rng: np.random.Generator, cells: int, *, phase: float = 0.0, momentum: float = 1.2) -> ShallowWater:
     """Return a statistically steady tidal flow over random hills, near the critical speed, with passing hydraulic jumps.
 
-    The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units.
+    The mean momentum is relaxed towards a vector of length `momentum` that turns once per 3 time units, from `phase` turns on.
     """
     hills = 0.15 * draw_family_field(rng, cells, wavenumber=4, width=0.4)
     bed = np.minimum(hills - hills.min(), 0.9)
@@ -89,10 +85,11 @@ def tide_family(rng: np.random.Generator, cells: int, *, momentum: float = 1.2) 
 
     def pull(flow: ShallowWater) -> tuple[float, float]:
         h, hu, hv = (float(a.mean(dtype=np.float64)) for a in flow.state)
-        angle = 2 * np.pi * flow.time / 3
+        angle = 2 * np.pi * (flow.time / 3 + phase)
         return 6 * (momentum * np.cos(angle) - hu) / h, 6 * (momentum * np.sin(angle) - hv) / h
 
-    return ShallowWater(h, np.full_like(h, 0.9), np.zeros_like(h), bed=bed, body_force=pull)
+    u, v = (np.full_like(h, 0.9 * component(2 * np.pi * phase)) for component in (np.cos, np.sin))
+    return ShallowWater(h, u, v, bed=bed, body_force=pull)
 
 
 def bores_family(rng: np.random.Generator, cells: int, *, shallow: float = 0.6) -> ShallowWater:
@@ -144,9 +141,9 @@ class LinearlyForcedFlow(ShallowWater):
 
 
 # Other regimes of the same equations, for testing: supercritical flow, and a depth ratio of 8 instead of 3.3.
-def strong_tide_family(rng: np.random.Generator, cells: int) -> ShallowWater:
+def strong_tide_family(rng: np.random.Generator, cells: int, *, phase: float = 0.0) -> ShallowWater:
     """Return the flow of `tide_family`, driven beyond the critical speed."""
-    return tide_family(rng, cells, momentum=1.8)
+    return tide_family(rng, cells, phase=phase, momentum=1.8)
 
 
 def thin_bores_family(rng: np.random.Generator, cells: int) -> ShallowWater:
@@ -155,12 +152,13 @@ def thin_bores_family(rng: np.random.Generator, cells: int) -> ShallowWater:
 
 
 TURNS = ("half_turn", "quarter_turn")
+GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many there are
 FAMILIES: dict[str, Family] = {
-    "tide": Family(tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
-    "bores": Family(bores_family, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
-    "strong_tide": Family(strong_tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), movies=2, frames=85, split="time"),
-    "thin_bores": Family(thin_bores_family, 0.05, 0.01, 0.15, (0.0, 3.0), movies=17, frames=10, split="trajectory"),
-    "turbulence": Family(turbulence_family, 0.5, 0.015, 0.2, (0.5, 1.5), movies=2, frames=85, split="time", symmetries=TURNS),
+    "tide": Family(tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), cyclic=True),
+    "bores": Family(bores_family, 0.05, 0.01, 0.15, (0.0, 3.0)),
+    "strong_tide": Family(strong_tide_family, 0.6, 0.025, 0.15, (0.0, 3.0), cyclic=True),
+    "thin_bores": Family(thin_bores_family, 0.05, 0.01, 0.15, (0.0, 3.0)),
+    "turbulence": Family(turbulence_family, 0.5, 0.015, 0.2, (0.5, 1.5), symmetries=TURNS),
 }
 
 
@@ -180,7 +178,7 @@ class SimulationJob:
 
     Attributes:
         family: Name in FAMILIES.
-        seed: Integers that form the seed.
+        seed: Integers that form the seed; the last one is the number of the trajectory in its part of the data.
         cells: Number of grid cells per side.
         sampling: Step in cells; every sampling-th cell is kept.
         frames: Number of frames.
@@ -204,7 +202,7 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
         FloatingPointError: If the flow blows up.
     """
     family = FAMILIES[job.family]
-    flow = family.start(np.random.default_rng(job.seed), job.cells)
+    flow = family.start(np.random.default_rng(job.seed), job.cells, **_phase(job.seed) if family.cyclic else {})
     pick = slice(job.sampling // 2, None, job.sampling)
     frames = []
     for k in range(job.frames):
@@ -214,3 +212,9 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
             tick()
     h, u, v = np.stack(frames, axis=1)
     return Trajectory(h, u, v, flow.bed[pick, pick].astype(np.float32))
+
+
+def _phase(seed: tuple[int, ...]) -> dict[str, float]:
+    """Return the phase of a trajectory: random for the first of a part, spread evenly over the cycle for all of them."""
+    *part, number = seed
+    return {"phase": (np.random.default_rng(part).uniform() + number * GOLDEN) % 1}

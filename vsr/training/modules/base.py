@@ -17,6 +17,7 @@ from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network, apply_network_to_clip
+from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
@@ -66,7 +67,7 @@ class SRModule(L.LightningModule):
         val_splits: tuple[str, ...] = ("train", "val"),
         test_splits: tuple[str, ...] = ("test",),
         tune: Tune | None = None,
-        reference: Network | None = None,
+        reference: Linear | None = None,
         card: dict[str, Any] | None = None,
         consistency: Consistency | None = None,
         layout: LRLayout | None = None,
@@ -141,12 +142,23 @@ class SRModule(L.LightningModule):
         """Normalise whole frames from physical units to the unit interval."""
         return [(self.unit_lr(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
 
-    def prepare(self, frames: TrainingFrames) -> None:
-        """Compute the statistics and closed-form filters of the networks from whole training frames in physical units."""
+    def prepare(self, frames: TrainingFrames, validation: TrainingFrames = ()) -> dict[int, float]:
+        """Compute the statistics and closed-form filters of the networks from whole frames in physical units.
+
+        Args:
+            frames: Training frames.
+            validation: Validation frames, which choose the size of the linear filter; without any, it stays as it is.
+
+        Returns:
+            Validation PSNR in dB of the linear filter by its size; empty without validation frames.
+        """
         unit = self.in_unit_interval(frames)
-        for network in (self.network, self.reference):
-            if network is not None:
-                network.prepare(unit)
+        self.network.prepare(unit)
+        if self.reference is not None and validation:
+            return self.reference.prepare_best_size(unit, self.in_unit_interval(validation))
+        if self.reference is not None:
+            self.reference.prepare(unit)
+        return {}
 
     @property
     def trainable(self) -> bool:
