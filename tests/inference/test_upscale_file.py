@@ -146,6 +146,9 @@ def test_a_video_keeps_its_colours_and_a_picture_its_kind(checkpoints: dict[str,
     expected = vsr.load(checkpoints["luma"]).upscale(luma).clip(0, 255).round()
     assert np.abs(np.stack(frames)[:, :64].astype(np.float32) - expected).max() <= 1
     assert (np.stack(frames)[:, 64:] == 128).all()
+    upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/film.mkv", f"output={tmp_path}/b.mkv", "frames=[2,5]"])
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert np.array_equal([frame.to_ndarray() for frame in container.decode(video=0)], frames[2:5])
 
     Image.fromarray(moving_pattern(1)[0]).save(tmp_path / "p.png")
     upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/p.png", f"output={tmp_path}/sharper.png"])

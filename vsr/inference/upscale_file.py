@@ -106,8 +106,6 @@ def _open_input_and_output(
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
     identity = _identity(settings, given, upscaler)
     if is_movie_of_pixels(given):
-        if isinstance(settings.frames, list):
-            raise UserError(f"frames={settings.frames}: a video or folder is upscaled from its first frame; type frames=N")
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(

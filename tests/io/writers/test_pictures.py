@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,12 @@ def test_a_folder_keeps_its_names_and_order(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
         sink.finish()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f10.png", "f11.png", "f2.tif", "f9.png"]
+    for frames, names in ((1, ["f2.tif"]), ([1, 3], ["f10.png", "f9.png"]), ([3, 4], ["f11.png"])):
+        enlarge(tmp_path / "in", tmp_path / "some", frames=frames, overwrite=True)
+        assert sorted(path.name for path in (tmp_path / "some").iterdir()) == names
+        shutil.rmtree(tmp_path / "some")
+    with pytest.raises(UserError, match=r"in: the frames 2 to 5 are asked for, it has 4; type frames=\[2,4\]"):
+        enlarge(tmp_path / "in", tmp_path / "some", frames=[2, 6])
     for name, picture in pictures.items():
         written = tmp_path / "out" / (name if name.endswith(("png", "tif")) else f"{name[:-4]}.png")
         difference = np.asarray(Image.open(written)).astype(int) - nearest(np.asarray(picture), 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +16,7 @@ import numpy as np
 from vsr.errors import UserError
 from vsr.io.readers.base import import_reader_library
 from vsr.io.readers.heartbeat import send_heartbeat
+from vsr.io.readers.selection import frame_span
 
 MAX_PIXELS = 2**28
 # ffmpeg recognises formats by content. Playlists and concatenation lists are left out, since they make ffmpeg open other files.
@@ -88,7 +89,7 @@ class VideoFrame:
     """Decoded frame of a video.
 
     Attributes:
-        number: Index of the frame, from 0.
+        number: Index of the frame, from 0 for the first frame to use.
         pts: Time of the frame in ticks (units of `VideoFacts.tick`).
         planes: (y,), (y, u, v) or (r, g, b); uint8 or uint16 codes of `VideoFacts.bits` bits.
         duration: Time in ticks for which the container shows the frame; 0 if undeclared.
@@ -106,7 +107,8 @@ class VideoStream:
     Args:
         path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, yuv411p,
             nv12, nv21, yuyv422, yvyu422, uyvy422 or RGB.
-        frames: Number of frames to use from the start, without a check that the rest is complete; None for all frames.
+        frames: Number of frames to use from the start, or (start, stop), without a check that the rest is complete; None for all
+            frames. Fewer frames than in (start, stop) are an error.
         limit: Largest number of pixels per frame.
         key: Config key of `frames`, named in error messages.
 
@@ -114,8 +116,12 @@ class VideoStream:
         UserError: If the file is not a video, is cut short, changes its frame size or has an unknown pixel format.
     """
 
-    def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
+    def __init__(
+        self, path: Path, *, frames: int | Sequence[int] | None = None, limit: int = MAX_PIXELS, key: str = "frames"
+    ) -> None:
         self.path, self.frames, self.limit, self.key = Path(path), frames, limit, key
+        span: Sequence[int | None] = frames if isinstance(frames, Sequence) else (0, frames)
+        self.first, self.stop = span[0] or 0, span[1]
         if not self.path.is_file():
             raise UserError(f"{path}: no such file; type input=PATH of a video")
         with self._opened() as (container, stream):
@@ -131,31 +137,39 @@ class VideoStream:
         """Yield the frames from number `start` on, with the same values as in a full read.
 
         Args:
-            start: Number of the first frame, from 0.
+            start: Number of the first frame, counted from the first frame to use.
             known: Number and time in ticks of a frame that was read before, or None. If the times in the container agree with
                 this frame, decoding starts at a keyframe shortly before `start`. Otherwise decoding starts at the first frame,
                 because frame numbers counted from a keyframe could be wrong.
         """
-        number, decoded = self._seek_to(start, known) if start and known else (0, self._decoded())
+        first = self.first + start
+        near = (self.first + known[0], known[1]) if start and known else None
+        number, decoded = self._seek_to(first, near) if near else (0, self._decoded())
         facts, until = self.facts, 0
         step = round(1 / (facts.rate * facts.tick))
         size = facts.height, facts.width
-        for pts, frame in decoded if self.frames is None else islice(decoded, max(0, self.frames - number)):
+        for pts, frame in decoded if self.stop is None else islice(decoded, max(0, self.stop - number)):
             if (frame.height, frame.width) != size or _layout(frame, self.path)[:2] != (facts.kind, facts.bits):
                 raise UserError(
                     f"{self.path}: frame {number} is {frame.height}x{frame.width} {frame.format.name}, the first is "
-                    f"{size[0]}x{size[1]}; type {self.key}={number} to use what comes before it"
+                    f"{size[0]}x{size[1]}; {self._advice(number, 'what comes before it')}"
                 )
-            if number >= start:
-                yield VideoFrame(number, pts, _planes(frame, facts.kind, facts.bits), frame.duration)
+            if number >= first:
+                yield VideoFrame(number - self.first, pts, _planes(frame, facts.kind, facts.bits), frame.duration)
             number, until = number + 1, pts + (frame.duration or step)
-        if self.frames is not None and number >= self.frames:
+        if self.stop is not None and number >= self.stop:
             return
         # Ends are rounded to the container's unit: one frame of tolerance.
         early = facts.end is not None and float(until * facts.tick + 1 / facts.rate) + 0.002 < facts.end
         if early or number < (facts.frames or 0):
             wanted = f"{number} of {facts.frames} frames" if facts.frames else f"{number} frames"
-            raise UserError(f"{self.path}: cut short, {wanted} can be decoded; type {self.key}={number} to use these")
+            raise UserError(f"{self.path}: cut short, {wanted} can be decoded; {self._advice(number)}")
+        if isinstance(self.frames, Sequence):
+            frame_span(self.frames, number, str(self.path))
+
+    def _advice(self, stop: int, what: str = "these") -> str:
+        span = stop if not self.first else f"[{min(self.first, stop - 1)},{stop}]"
+        return f"type {self.key}={span} to use {what}"
 
     def times(self) -> tuple[list[int], list[int]]:
         """Return the sorted times (in ticks) of all frames, and those of the keyframes, read without decoding."""
@@ -212,7 +226,7 @@ class VideoStream:
                 if number == begin:
                     raise
                 why = f"damaged or cut short after {number} frames ({error.strerror})"
-                raise UserError(f"{self.path}: {why}; type {self.key}={number} to use these") from error
+                raise UserError(f"{self.path}: {why}; {self._advice(number)}") from error
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +10,7 @@ from vsr.errors import UserError
 from vsr.io.formats import format_of_output, load_format_writer
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
+from vsr.io.readers.selection import frame_span
 from vsr.io.writers.base import OutputProgress, Sink
 from vsr.io.writers.template import OutputTemplate
 
@@ -53,7 +54,7 @@ def open_writer_pair(
     channels: Literal["luma", "rgb"],
     identity: Mapping[str, Any],
     overwrite: bool = False,
-    frames: int | None = None,
+    frames: int | Sequence[int] | None = None,
     crf: int = 16,
     preset: str = "medium",
     audio: bool = True,
@@ -73,7 +74,7 @@ def open_writer_pair(
         channels: Input of the network; with "luma", colour is enlarged by bicubic interpolation.
         identity: Everything that the frames depend on; name, size and date of the input are added.
         overwrite: Replace an existing output (`OutputProgress`).
-        frames: Number of frames to use from the beginning; None for all.
+        frames: Number of frames to use from the beginning, or (start, stop); None for all.
         crf: Quality of H.264 (`VideoSink`).
         preset: Preset of the encoder x264 (`VideoSink`).
         audio: Keep the audio.
@@ -101,6 +102,8 @@ def open_writer_pair(
             f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264); type output={output.stem}.mkv"
         )
     stream, beside = IsolatedVideo(input, frames=frames), Beside()
+    if isinstance(frames, Sequence):
+        frame_span(frames, stream.length, str(input))
     layout = video_layout(stream.facts)
     target = _target(output, layout)
     colours = Colours(layout, target, channels, scale)

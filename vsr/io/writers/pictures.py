@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import torch
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
+from vsr.io.readers.selection import frame_span
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
 from vsr.io.writers.video.source import Beside, Source
 from vsr.system.files import sync_path
@@ -226,7 +227,7 @@ def open_picture_pair(
     channels: Literal["luma", "rgb"],
     identity: Mapping[str, Any],
     overwrite: bool = False,
-    frames: int | None = None,
+    frames: int | Sequence[int] | None = None,
 ) -> tuple[PictureSource, PictureSink]:
     """Open source and sink as `open_writer_pair` does. In a folder, TIFF files keep their names; others get the suffix .png."""
     folder = input.is_dir()
@@ -236,7 +237,8 @@ def open_picture_pair(
         raise UserError(f"{output}: a picture is written to .png or .tif, without loss; type output={output.stem}.png")
     if folder and output.suffix.lower() in (*LOSSLESS, ".mkv", ".mp4", ".mov"):
         raise UserError(f"{output}: the pictures of a folder are written to a folder; type output={output.stem}")
-    files = list_pictures(input)[:frames] if folder else [input]
+    files = list_pictures(input) if folder else [input]
+    files = files[slice(*frame_span(frames, len(files), str(input)))] if isinstance(frames, Sequence) else files[:frames]
     source = PictureSource(files, channels, Beside())
     listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     about = [str(input), hashlib.sha256(repr(listing).encode()).hexdigest()]

@@ -319,13 +319,68 @@ def test_interlaced_video_is_announced(tmp_path: Path) -> None:
     assert any("interlaced" in note for note in enlarge(source, tmp_path / "out.mkv"))
 
 
-def test_only_the_first_frames_and_their_audio(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 50), "yuv420p", audio="pcm_s16le")
-    enlarge(source, tmp_path / "out.mkv", frames=25)
-    assert len(decoded(tmp_path / "out.mkv")) == 25
-    sound = packets(tmp_path / "out.mkv", "audio")
-    assert sound == packets(source, "audio")[: len(sound)]
-    assert sum(map(len, sound)) / (48000 * 4) == pytest.approx(1.0, abs=0.05)  # 16 bits, two channels
+@pytest.mark.parametrize(
+    ("form", "audio", "name", "frames"),
+    [
+        (".mkv", "pcm_s16le", "out.mkv", 25),
+        (".mkv", "pcm_s16le", "out.mkv", [20, 35]),
+        (".mp4", "aac", "out.mp4", [1, 30]),
+        (".mp4", "libmp3lame", "out.mkv", [30, 50]),
+    ],
+)
+def test_a_span_of_frames_keeps_their_sound_and_begins_at_the_first(
+    form: str, audio: str, name: str, frames: int | list[int], tmp_path: Path
+) -> None:
+    first, stop = frames if isinstance(frames, list) else (0, frames)
+    pictures, codec = noise("yuv420p", 16, 16, 50, low=0.4, high=0.6), "ffv1" if form == ".mkv" else "libx264"
+    source = write(tmp_path / f"in{form}", pictures, "yuv420p", codec, audio=audio, options={"g": "8"})
+    enlarge(source, tmp_path / name, frames=frames, crf=1)
+    got, expected = decoded(tmp_path / name), decoded(source)[first:stop]
+    assert len(got) == len(expected)
+    for (at, planes), (before, lr) in zip(got, expected, strict=True):
+        assert abs(at - got[0][0] - (before - expected[0][0])) <= 0.001
+        assert abs(planes[0].astype(int) - nearest(lr[0], 2)).max() <= (0 if name == "out.mkv" else 3)
+    sound, every = packets(tmp_path / name, "audio"), packets(source, "audio")
+    begin = max(n for n in range(len(every)) if every[n : n + len(sound)] == sound)
+    with av.open(str(source)) as before, av.open(str(tmp_path / name)) as after:
+        times = [float(packet.pts * packet.time_base) for packet in before.demux(audio=0) if packet.size]
+        first_sound = next(float(p.pts * p.time_base) for p in after.demux(audio=0) if p.size)
+        assert after.duration / 1e6 == pytest.approx((stop - first) / 25, abs=0.06)
+    assert times[begin] - first / 25 == pytest.approx(first_sound - float(got[0][0]), abs=0.003)  # in step, as before
+    assert 0 <= float(got[0][0]) < 0.06
+    assert begin == 0 or times[begin + 2] > first / 25 - 0.001
+    assert len(every) == begin + len(sound) or times[begin + len(sound)] >= stop / 25 - 0.001
+
+
+def test_subtitles_and_chapters_of_a_span_of_frames(tmp_path: Path) -> None:
+    plain = write(tmp_path / "plain.mkv", noise("yuv420p", 16, 16, 50), "yuv420p", subtitles=True)  # 0 and 40 ms, for 30 ms
+    with av.open(str(plain)) as given, av.open(str(tmp_path / "in.mkv"), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in given.streams]
+        parts = [(0, 900), (900, 1500), (1500, 2000)]
+        tick = Fraction(1, 1000)
+        out.set_chapters([{"id": n, "start": a, "end": b, "time_base": tick, "metadata": {}} for n, (a, b) in enumerate(parts)])
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                if packet.stream_index == 1:  # shown from 0 to 0.5 s, and from 0.8 to 1.3 s
+                    packet.pts = packet.dts = packet.pts * 20
+                    packet.duration = 500
+                out.mux(packet)
+    enlarge(tmp_path / "in.mkv", tmp_path / "out.mkv", frames=[25, 40])  # 1.0 to 1.6 s
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        chapters = [tuple(float(chapter[key] * chapter["time_base"]) for key in ("start", "end")) for chapter in file.chapters()]
+        shown = [(bytes(p), p.pts, p.duration) for p in file.demux(subtitles=0) if p.size]
+    assert chapters == [(0, 0.5), (0.5, 0.6)]
+    assert shown == [(b"word 1", 0, 300)]
+
+
+@pytest.mark.parametrize("form", [".mp4", ".mkv", ".ts"])
+def test_a_span_of_frames_that_a_video_does_not_have_is_refused(form: str, tmp_path: Path) -> None:
+    source = write(tmp_path / f"in{form}", noise("yuv420p", 16, 16, 12, low=0.4, high=0.6), "yuv420p", "libx264")
+    for frames, advice in (([5, 13], r"type frames=\[5,12\]"), ([20, 30], r"type frames=\[11,12\]")):
+        with pytest.raises(UserError, match=rf"the frames {frames[0]} to {frames[1] - 1} are asked for, it has 12; {advice}"):
+            enlarge(source, tmp_path / "out.mkv", frames=frames)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
 @pytest.mark.parametrize(("audio", "cut"), [("libmp3lame", 0.7), ("aac", 0.3), ("aac", 1.2)])

@@ -108,6 +108,13 @@ def test_reading_from_any_frame_gives_the_same_frames(tmp_path: Path, monkeypatc
                 assert all(np.array_equal(a, b) for a, b in zip(got.planes, expected.planes, strict=True))
     # Only where a time that is known agrees, and the frame is far enough inside, is the beginning skipped.
     assert [seek for seek in starts if seek is not None] == [whole[n].pts for n in (16, 32, 48, 48)]
+    span = VideoStream(path, frames=[20, 50])
+    for start, known in ((0, None), (11, (10, whole[30].pts)), (25, None), (30, (29, whole[49].pts))):
+        part = list(span.read(start, known))
+        assert [(f.number + 20, f.pts) for f in part] == [(f.number, f.pts) for f in whole[20 + start : 50]]
+        assert all(np.array_equal(f.planes[0], whole[f.number + 20].planes[0]) for f in part)
+    with pytest.raises(UserError, match=r"the frames 50 to 69 are asked for, it has 60; type frames=\[50,60\]"):
+        list(VideoStream(path, frames=[50, 70]))
 
 
 def cut(path: Path, share: float) -> Path:
@@ -129,6 +136,8 @@ def test_a_file_that_is_cut_short_is_refused_and_its_beginning_can_be_used(tmp_p
         readable = int(str(caught.value).partition("type frames=")[2].split()[0])
         assert 5 <= readable <= 11
         assert len(list(VideoStream(path, frames=readable))) == readable
+        with pytest.raises(UserError, match=rf"cut short.* type frames=\[2,{readable}\] to use these"):
+            list(VideoStream(path, frames=[2, 15]))
 
 
 def test_audio_that_lasts_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:

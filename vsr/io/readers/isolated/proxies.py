@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,9 @@ class IsolatedReader(ArrayReader):
 class IsolatedVideo:
     """Proxy of a `VideoStream` in the child process: equal arguments, frames and errors, plus the errors of `run_isolated`."""
 
-    def __init__(self, path: Path, *, frames: int | None = None, limit: int = MAX_PIXELS, key: str = "frames") -> None:
+    def __init__(
+        self, path: Path, *, frames: int | Sequence[int] | None = None, limit: int = MAX_PIXELS, key: str = "frames"
+    ) -> None:
         self.path, self.frames = Path(path), frames
         try:  # this process may have fewer rights than the child
             self.path.open("rb").close()
@@ -64,6 +66,11 @@ class IsolatedVideo:
             pass  # the reader has a better message
         self._remote = ChildObject(self.path, partial(VideoStream, self.path, frames=frames, limit=limit, key=key))
         self.facts: VideoFacts = self._remote.call("facts")
+
+    @cached_property
+    def length(self) -> int:
+        """Return the number of frames in the file: as the container declares, or counted if it declares none."""
+        return self.facts.frames or len(self.times()[0])
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return self.read()

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | No
     return None
 
 
-def mux_video(pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, cut: bool) -> int:
+def mux_video(
+    pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, *, late: bool, early: bool
+) -> int:
     """Write the whole video file and return the number of frames that are found in the file.
 
     Args:
@@ -112,16 +115,17 @@ def mux_video(pieces: list[Path], companions: Companions, output: Path, comment:
         output: The file to write.
         comment: Text of the tag `comment`; "" for none.
         end: Time in ticks until which the last frame is shown.
-        cut: Copy nothing from the input from `end` on.
+        late: Copy nothing from the input that ends before the first frame, and let the output begin at that frame.
+        early: Copy nothing from the input from `end` on.
 
     Raises:
         OSError: The disk refuses the file.
         UserError: A file cannot be parsed (see `vsr.io.readers.isolated.parent.run_isolated`).
     """
-    return run_isolated(companions.path, _joined, pieces, companions, output, comment, end, cut)
+    return run_isolated(companions.path, _joined, pieces, companions, output, comment, end, late, early)
 
 
-def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, cut: bool) -> int:
+def _joined(pieces: list[Path], companions: Companions, output: Path, comment: str, end: int, late: bool, early: bool) -> int:
     import av
 
     encoding = companions.encoding
@@ -134,15 +138,16 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
                 out.metadata.update(tags | ({"comment": comment} if comment else {}))
                 video = encoding.stream(out)
                 streams = {n: _added(out, source.streams[n]) for n in companions.kept}
-                out.set_chapters(source.chapters())
+                first = _times(pieces[0], encoding)[0]
+                shift = (-first if late else max(0, -first)) * encoding.tick
+                span = first * encoding.tick if late else None, end * encoding.tick if early else None
+                out.set_chapters(_chapters(source, *span, shift))
                 out.start_encoding()
                 pictures = _pictures(pieces, video, encoding, end)
-                later = max(0, -next(_pictures(pieces[:1], video, encoding, end)).pts)
-                others = _others(source, streams, end * encoding.tick if cut else None, hide=muxer != "matroska")
+                others = _others(source, streams, *span, hide=muxer != "matroska")
                 for packet in heapq.merge(pictures, others, key=_time):
-                    if later:
-                        shift = round(later * encoding.tick / packet.time_base)
-                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    ticks = round(shift / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
                     out.mux_one(packet)
         if encoding.aspect and muxer == "matroska":
             write_matroska_aspect(output, encoding.height, encoding.width, encoding.aspect)
@@ -190,11 +195,23 @@ def _ticks(packet: Any, encoding: Encoding) -> int:
     return int(packet.pts * packet.time_base / encoding.tick) - SHIFT
 
 
-def _others(source: Any, streams: dict[int, Any], stop: Fraction | None, *, hide: bool) -> Iterator[Any]:
-    """Yield the packets of the copied streams, unchanged, up to the time `stop` in seconds.
+def _chapters(source: Any, start: Fraction | None, stop: Fraction | None, shift: Fraction) -> list[Any]:
+    """Return the chapters between the times `start` and `stop` in seconds, moved by `shift` seconds."""
+    kept = []
+    for chapter in source.chapters():
+        tick = chapter["time_base"]
+        begin, end = chapter["start"] * tick, chapter["end"] * tick
+        begin, end = begin if start is None else max(begin, start), end if stop is None else min(end, stop)
+        if begin < end:
+            kept.append({**chapter, "start": round((begin + shift) / tick), "end": round((end + shift) / tick)})
+    return kept
 
-    If the output cannot `hide` packets that an edit list cuts away, only the last one before the start remains, because decoders
-    of audio need it for the next one.
+
+def _others(source: Any, streams: dict[int, Any], start: Fraction | None, stop: Fraction | None, *, hide: bool) -> Iterator[Any]:
+    """Yield the packets of the copied streams between the times `start` and `stop` in seconds. Subtitles begin at `start`.
+
+    Of the sound before `start`, and of the sound that an edit list cuts away if the output cannot `hide` it, only the last packet
+    remains, because decoders need it for the next one.
     """
     wanted = [source.streams[n] for n in streams if source.streams[n].type != "attachment"]
     hidden: dict[int, Any] = {}
@@ -204,9 +221,15 @@ def _others(source: Any, streams: dict[int, Any], stop: Fraction | None, *, hide
         if packet.dts is None:
             packet.dts = packet.pts
         if stop is None or packet.pts * packet.time_base < stop:
-            index = packet.stream_index
+            index, kind = packet.stream_index, packet.stream.type
             packet.stream = streams[index]
-            if packet.is_discard and not hide:
+            missed = 0 if start is None else ceil(start / packet.time_base) - packet.pts
+            over = missed > 0 and (packet.duration or 0) <= missed
+            if missed > 0 and kind == "subtitle":
+                if over:
+                    continue
+                packet.pts, packet.dts, packet.duration = packet.pts + missed, packet.pts + missed, packet.duration - missed
+            elif over or (packet.is_discard and not hide):
                 hidden[index] = packet
                 continue
             if index in hidden:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,8 +127,10 @@ class VideoSink(Sink):
             if not self.done:
                 raise ValueError("no frame was written")
             whole = self.journal.partial / f"whole{self.encoding.suffix}"
-            cut = self.source.frames is not None
-            count = mux_video(self.segments.paths(), self.companions, whole, self.comment, self.journal.state["end"], cut)
+            span = self.source.frames
+            late, early = isinstance(span, Sequence) and span[0] > 0, span is not None
+            end = self.journal.state["end"]
+            count = mux_video(self.segments.paths(), self.companions, whole, self.comment, end, late=late, early=early)
             if count != self.done:
                 raise ValueError(f"{whole}: {count} of {self.done} frames arrived")
             sync_path(whole)

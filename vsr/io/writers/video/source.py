@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vsr.io.readers.isolated.proxies import IsolatedVideo
+from vsr.io.readers.selection import frame_span
 from vsr.io.writers.video.planes import Colours
 
 
@@ -108,12 +108,14 @@ class VideoSource(Source):
                 f"better deinterlace it first, for example: ffmpeg -vf bwdif"
             )
 
-    @cached_property
+    @property
     def length(self) -> int:
-        """Return the number of frames to read: as the container declares, or counted in the whole file if it declares none."""
-        stream = self.stream
-        count = stream.facts.frames or len(stream.times()[0])
-        return count if stream.frames is None else min(count, stream.frames)
+        """Return the number of frames to read."""
+        frames = self.stream.frames
+        if isinstance(frames, int):
+            return min(self.stream.length, frames)
+        start, stop = frame_span(frames, self.stream.length, str(self.stream.path))
+        return stop - start
 
     def blocks(self, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
         block: list[np.ndarray] = []
