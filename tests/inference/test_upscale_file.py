@@ -149,6 +149,14 @@ def test_a_video_keeps_its_colours_and_a_picture_its_kind(checkpoints: dict[str,
     upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/film.mkv", f"output={tmp_path}/b.mkv", "frames=[2,5]"])
     with av.open(str(tmp_path / "b.mkv")) as container:
         assert np.array_equal([frame.to_ndarray() for frame in container.decode(video=0)], frames[2:5])
+    typed = [f"checkpoint={checkpoints['luma']}", "guard=off"]
+    upscale_here([*typed, f"input={tmp_path}/film.mkv", f"output={tmp_path}/frames/", "frames=[2,5]"])
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["000002.png", "000003.png", "000004.png"]
+    upscale_here([*typed, f"input={tmp_path}/frames/", f"output={tmp_path}/c.mkv", "fps=30000/1001"])
+    with av.open(str(tmp_path / "c.mkv")) as container:
+        assert [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)] == [(128, 192, 3)] * 3
+    with pytest.raises(UserError, match=r"fps=fast: must be the frames per second, up to 1000; type fps=25"):
+        upscale_here([*typed, f"input={tmp_path}/frames/", f"output={tmp_path}/d.mkv", "fps=fast"])
 
     Image.fromarray(moving_pattern(1)[0]).save(tmp_path / "p.png")
     upscale_here([f"checkpoint={checkpoints['luma']}", f"input={tmp_path}/p.png", f"output={tmp_path}/sharper.png"])

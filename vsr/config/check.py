@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ def check_config(cfg: DictConfig) -> None:
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
         raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
     _check_frames(plain.get("frames"), "frames")
+    _check_fps(plain.get("fps"))
     data = plain.get("data") or {}
     if not is_plugin_target(str(data.get("_target_"))):
         _check_frames(data.get("frames"), "data.frames")
@@ -340,6 +342,16 @@ def _check_frames(frames: Any, key: str) -> None:
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in span)
     if frames is not None and not (whole and len(span) == 2 and 0 <= span[0] < span[1]):
         raise UserError(f"{key}={frames}: must be a number of frames, or [START,STOP]; type {key}=100 or {key}=[100,200]")
+
+
+def _check_fps(fps: Any) -> None:
+    """Raise UserError unless `fps` is null, or a number or fraction up to 1000."""
+    try:
+        right = fps is None or (not isinstance(fps, bool) and 0 < Fraction(str(fps)) <= 1000)
+    except (ValueError, ZeroDivisionError):
+        right = False
+    if not right:
+        raise UserError(f"fps={fps}: must be the frames per second, up to 1000; type fps=25 or fps=30000/1001")
 
 
 def _check_recipe(recipe: dict[str, Any]) -> None:

@@ -92,6 +92,7 @@ class UpscaleSchema:
     tile: int | None = None
     memory: int = 512
     frames: Any = None
+    fps: Any = None
     crf: int | None = None
     audio: bool = True
 

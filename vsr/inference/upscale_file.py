@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,7 +94,8 @@ def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
         "version": __version__,
         **{
-            name: getattr(settings, name) for name in ("variable", "axes", "select", "missing", "frames", "crf", "audio", "guard")
+            name: getattr(settings, name)
+            for name in ("variable", "axes", "select", "missing", "frames", "fps", "crf", "audio", "guard")
         },
         **{name: value for name, value in asdict(upscaler.options).items() if name not in UNIMPORTANT},
     }
@@ -121,9 +123,12 @@ def _open_input_and_output(
             frames=settings.frames,
             audio=settings.audio,
             comment=history,
+            fps=None if settings.fps is None else Fraction(str(settings.fps)),
             **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
         )
         return VideoSource(blocks), sink, blocks.notes
+    if settings.fps is not None:
+        raise UserError(f"fps={settings.fps}: is for a folder of pictures that becomes a video, not for {given}; leave it out")
     movie = open_input_movie(settings, given, upscaler.variables)
     if movie.shape[1] != upscaler.channels:
         advice = f"variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -12,10 +14,11 @@ import torch
 from PIL import Image
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
-from tests.io.writers.video.fakes import enlarge, nearest
+from tests.io.writers.video.fakes import decoded, enlarge, nearest, noise, write
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
-from vsr.io.readers.pictures import read_picture
+from vsr.io.readers.pictures import read_picture, read_picture_facts
+from vsr.io.writers.open import open_writer_pair
 from vsr.io.writers.pictures import PictureSink, open_picture_pair
 
 HEIGHT, WIDTH = 12, 17
@@ -134,6 +137,80 @@ def test_a_folder_keeps_its_names_and_order(tmp_path: Path) -> None:
         assert abs(difference).max() <= (3 if name.endswith("jpg") else 0)
 
 
+@pytest.mark.parametrize(("channels", "deep"), [("rgb", False), ("luma", False), ("rgb", True), ("grey", False), ("grey", True)])
+def test_a_video_becomes_numbered_pictures_and_a_video_again(channels: str, deep: bool, tmp_path: Path) -> None:
+    pixels = {"grey": "gray", "rgb": "gbrp" if deep else "bgr0", "luma": "yuv444p"}[channels] + "16le" * deep
+    frames = noise("gbrp" if pixels == "bgr0" else pixels, HEIGHT, WIDTH, 5, low=0.4, high=0.6)
+    source = write(tmp_path / "in.mkv", frames, pixels, audio="pcm_s16le", colours=(2, 1, 1, 1) if channels == "luma" else None)
+    network = "luma" if channels == "grey" else channels
+    notes = enlarge(source, tmp_path / "frames", channels=network, frames=[2, 5])
+    (note,) = [note for note in notes if "pictures hold no times, sound" in note]
+    assert note.endswith("; fps=25 makes a video of the pictures again")
+    files = sorted((tmp_path / "frames").iterdir())
+    assert [file.name for file in files] == ["000002.png", "000003.png", "000004.png"]
+    assert [read_picture_facts(file).deep for file in files] == [deep] * 3
+    for file, planes in zip(files, frames[2:], strict=True):
+        got = read_picture(file, "luma" if channels == "grey" else "rgb").values * (257 if deep else 1)
+        if channels == "luma":  # full range, BT.709
+            y, u, v = planes[0].astype(float), *(bicubic(plane.astype(float)) - 128 for plane in planes[1:])
+            y = nearest(y, 2)
+            expected = np.stack([y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u])
+            assert abs(got - expected).max() < 0.6
+        else:
+            np.testing.assert_allclose(got, np.stack([nearest(plane, 2) for plane in planes]), atol=0.01)
+    notes = enlarge(tmp_path / "frames", tmp_path / "again.mkv", channels=network, fps=Fraction(30000, 1001))
+    assert notes == []
+    with av.open(str(tmp_path / "again.mkv")) as file:
+        assert file.streams.video[0].average_rate == Fraction(30000, 1001)
+        assert (file.streams.video[0].width, len(file.streams)) == (4 * WIDTH, 1)
+    again = decoded(tmp_path / "again.mkv")
+    assert [round(float(at) * 30000 / 1001, 1) for at, _ in again] == [0, 1, 2]
+    for (_, planes), file in zip(again, files, strict=True):
+        got = read_picture(file, "luma" if channels == "grey" else "rgb").values * (257 if deep else 1)
+        if channels != "luma":
+            np.testing.assert_array_equal(planes, nearest(np.rint(got), 2))
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_what_a_video_of_pictures_keeps_and_loses_is_said(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise
+    for number in range(3):
+        picture = Image.fromarray(smooth(4, number)[..., : 4 if number == 1 else 3])
+        picture.save(tmp_path / "in" / f"{number}.png", exif=exif.tobytes(), icc_profile=b"profile" * 40)
+    notes = enlarge(tmp_path / "in", tmp_path / name, fps=Fraction(10), frames=[1, 3])
+    assert [note.split(" of the pictures")[0].split(": the ")[1] for note in notes] == ["transparency", "colour profile"]
+    enlarge(tmp_path / name, tmp_path / "frames", scale=2)  # turned upright
+    assert [Image.open(file).size for file in sorted((tmp_path / "frames").iterdir())] == [(4 * HEIGHT, 4 * WIDTH)] * 2
+    got = np.asarray(Image.open(tmp_path / "frames" / "000000.png")).astype(float)[2::4, 2::4]
+    assert abs(np.rot90(got) - smooth(4, 1)[..., :3]).max() < 30
+    assert abs(np.rot90(got) - smooth(4, 1)[..., :3]).mean() < 5
+    exif[274] = 3
+    Image.fromarray(smooth(3)).save(tmp_path / "in" / "3.png", exif=exif.tobytes())
+    with pytest.raises(UserError, match=r"3\.png: EXIF turns it unlike 0\.png"):
+        enlarge(tmp_path / "in", tmp_path / "b.mkv", fps=Fraction(10))
+
+
+def test_numbered_pictures_of_a_video_go_on_after_a_stop(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", noise("yuv420p", HEIGHT, WIDTH, 6), "yuv420p")
+    options: dict[str, object] = {"scale": 2, "channels": "luma", "identity": {"network": "nearest"}}
+    lr, sink = open_writer_pair(source, tmp_path / "out", **options)  # type: ignore[arg-type]
+    start, block = next(lr.blocks(4))
+    sink.write(start, nearest(block, 2))
+    sink.close()
+    with pytest.raises(UserError, match="another frames"):
+        enlarge(source, tmp_path / "out", frames=5)
+    enlarge(source, tmp_path / "out")
+    enlarge(source, tmp_path / "whole")
+    assert [file.name for file in sorted((tmp_path / "out").iterdir())] == [f"00000{n}.png" for n in range(6)]
+    for file in (tmp_path / "out").iterdir():
+        assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
+    (tmp_path / "whole" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"whole: holds other files, notes\.txt for example"):
+        enlarge(source, tmp_path / "whole", overwrite=True)
+
+
 def test_orientation_and_profile_go_along(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # to be turned by a viewer
@@ -199,7 +276,10 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path) -> None:
         ("sizes", "out", {}, r"2\.png: is 5x5, 1\.png is 12x17; put pictures of each size"),
         ("twice", "out", {}, r"two pictures would become 1\.png"),
         ("in", "full", {"overwrite": True}, r"full: holds other files, thesis\.tex for example"),
-        ("in", "out.mkv", {}, r"written to a folder; type output=out"),
+        ("in", "out.png", {}, r"written to a folder, or to \.mkv, \.mp4; type output=out"),
+        ("in", "out.mkv", {}, r"fps=null: must be given .* type fps=25, or output=out for pictures"),
+        ("in", "out", {"fps": Fraction(25)}, r"fps=25: must be given .* leave fps out"),
+        ("in/1.png", "out.png", {"fps": Fraction(25)}, r"fps=25: must be given .* leave fps out"),
         ("in", "full/thesis.tex", {}, r"exists|is not a folder"),
         ("in/1.png", "out.jpg", {}, r"written to \.png or \.tif"),
         ("in/1.png", "in/1.png", {"overwrite": True}, r"is the input"),

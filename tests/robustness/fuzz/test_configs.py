@@ -38,7 +38,7 @@ PLAIN = {
     "evaluate": ("checkpoint=a.npy data=climate data.path=a.npy data.axes=tyx window=[0,0,0] protocol=float strategy=cpu"),
     "upscale": (
         "checkpoint=a.npy input=a.npy output=b.npy axes=tyx device=cpu tile=8 memory=64 periodic=none "
-        "ends=replicate frames=3 crf=10 precision=fp32 ensemble=false max_bytes=1000000 consistency_steps=3"
+        "ends=replicate frames=3 fps=25 crf=10 precision=fp32 ensemble=false max_bytes=1000000 consistency_steps=3"
     ),
 }
 # A user's own config, as a delta that is chosen by its name.

@@ -182,11 +182,15 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn stored pixels (H, W, C) upright, by the value of the tag Orientation."""
+    turn = _TURNS.get(orientation)
+    return values if turn is None else np.ascontiguousarray(turn(values))
+
+
 def _turned(values: np.ndarray, image: Any) -> np.ndarray:
     """Turn pixels (H, W, C) as the tag Orientation of a TIFF file says; Pillow does so itself for 8 bits."""
-    tags = getattr(image, "tag_v2", {})
-    turn = _TURNS.get(tags.get(274, 1))
-    return values if turn is None else np.ascontiguousarray(turn(values))
+    return upright(values, getattr(image, "tag_v2", {}).get(274, 1))
 
 
 def _decode_deep(path: Path, pixel_format: Literal["rgb48le", "rgba64le"]) -> np.ndarray:

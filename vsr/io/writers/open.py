@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,8 +60,11 @@ def open_writer_pair(
     preset: str = "medium",
     audio: bool = True,
     comment: str = "",
+    fps: Fraction | None = None,
 ) -> tuple[Source, Sink]:
     """Open the source of LR frames and the sink of SR frames for a video, a folder of pictures, or one picture.
+
+    A video may become a folder of pictures, and a folder of pictures a video.
 
     The source yields LR blocks (t, C, h, w). The sink takes SR blocks (t, C, h * scale, w * scale) from frame `sink.done` on.
     Both are in codes 0..255. Chroma, transparency and times do not pass through the network: the source hands them directly to
@@ -69,7 +73,7 @@ def open_writer_pair(
 
     Args:
         input: Path of the video, picture or folder.
-        output: Path of the result; its suffix decides how the result is stored (`VideoSink`, `PictureSink`).
+        output: Path of the result; its suffix decides how the result is stored (`VideoSink`, `FrameSink`, `PictureSink`).
         scale: SR pixels per LR pixel along each axis.
         channels: Input of the network; with "luma", colour is enlarged by bicubic interpolation.
         identity: Everything that the frames depend on; name, size and date of the input are added.
@@ -79,49 +83,66 @@ def open_writer_pair(
         preset: Preset of the encoder x264 (`VideoSink`).
         audio: Keep the audio.
         comment: Text of the tag `comment` of a video.
+        fps: Frames per second of a folder of pictures that becomes a video; None for all other inputs and outputs.
 
     Raises:
         UserError: The input cannot be read, or the output cannot be written or cannot hold the result.
     """
     # These modules import torch, which array files do not need.
-    from vsr.io.writers.pictures import open_picture_pair
+    from vsr.io.writers.pictures import FrameSink, PictureStream, open_picture_pair, picture_identity, pictures_of_span
     from vsr.io.writers.video.layout import video_layout
     from vsr.io.writers.video.mux import MUXERS
     from vsr.io.writers.video.planes import Colours
-    from vsr.io.writers.video.sink import VideoSink, _target
+    from vsr.io.writers.video.sink import VideoSink, target_layout
     from vsr.io.writers.video.source import Beside, VideoSource
 
     if input.exists() and output.exists() and input.samefile(output):
         raise UserError(f"{output}: is the input; type another output=PATH")
-    if input.is_dir() or input.suffix.lower() in PICTURES:
+    pictures, video = input.is_dir() or input.suffix.lower() in PICTURES, output.suffix.lower() in MUXERS
+    joined = input.is_dir() and video
+    if joined != (fps is not None):
+        advice = f"type fps=25, or output={output.stem} for pictures" if joined else f"{input} has its own times; leave fps out"
+        raise UserError(f"fps={fps or 'null'}: must be given for a folder of pictures that becomes a video, only there; {advice}")
+    if pictures and not joined:
         return open_picture_pair(
             input, output, scale=scale, channels=channels, identity=identity, overwrite=overwrite, frames=frames
         )
-    if output.suffix.lower() not in MUXERS:
+    if not video and output.suffix and not output.is_dir():
         raise UserError(
-            f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264); type output={output.stem}.mkv"
+            f"{output}: a video is written to .mkv (FFV1, lossless), .mp4 or .mov (H.264), or to PNG files in a folder; "
+            f"type output={output.stem}.mkv or output={output.stem}"
         )
-    stream, beside = IsolatedVideo(input, frames=frames), Beside()
-    if isinstance(frames, Sequence):
-        frame_span(frames, stream.length, str(input))
-    layout = video_layout(stream.facts)
-    target = _target(output, layout)
+    stream: IsolatedVideo | PictureStream
+    about: list[Any]
+    if fps is not None:
+        files = pictures_of_span(input, frames)
+        stream, about = PictureStream(input, files, fps), picture_identity(input, files)
+    else:
+        stream, about = IsolatedVideo(input, frames=frames), [str(input), input.stat().st_size, input.stat().st_mtime_ns]
+        if isinstance(frames, Sequence):
+            frame_span(frames, stream.length, str(input))
+    layout, beside = video_layout(stream.facts), Beside()
+    target = target_layout(output, layout)
     colours = Colours(layout, target, channels, scale)
-    about = input.stat()
-    sink = VideoSink(
-        output,
-        stream,
-        colours,
-        beside,
-        identity={**identity, "input": [str(input), about.st_size, about.st_mtime_ns], "frames": frames},
-        overwrite=overwrite,
-        crf=crf,
-        preset=preset,
-        audio=audio,
-        comment=comment,
-    )
+    whole = {**identity, "input": about, "frames": frames, "fps": fps and str(fps)}
+    sink: VideoSink | FrameSink
+    if not video:
+        sink = FrameSink(output, stream, colours, beside, identity=whole, overwrite=overwrite)
+    else:
+        sink = VideoSink(
+            output,
+            stream,
+            colours,
+            beside,
+            identity=whole,
+            overwrite=overwrite,
+            crf=crf,
+            preset=preset,
+            audio=audio,
+            comment=comment,
+        )
     source = VideoSource(stream, colours, beside, sink.known)
-    source.notes += sink.notes
+    source.notes += [*stream.notes, *sink.notes]
     if target.bits < layout.bits:
         source.notes.append(f"{output}: {layout.bits} bits become {target.bits}; type output={output.stem}.mkv to keep them")
     return source, sink

@@ -1,10 +1,12 @@
-"""Source and sink for upscaling pictures: folders of numbered frames, or one picture, with colour and transparency."""
+"""Sources and sinks of pictures: folders of numbered frames, or one picture, with colour and transparency."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +17,12 @@ import torch
 
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
-from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts
+from vsr.io.readers.isolated.proxies import IsolatedVideo
+from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, read_picture_alpha, read_picture_facts, upright
 from vsr.io.readers.selection import frame_span
+from vsr.io.readers.video_stream import UNSPECIFIED, VideoFacts, VideoFrame
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
+from vsr.io.writers.video.planes import Colours
 from vsr.io.writers.video.source import Beside, Source
 from vsr.system.files import sync_path
 
@@ -26,6 +31,11 @@ LOSSLESS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 ZEROS = np.array([16.0, 128.0, 128.0])
 GREY = np.array([0.299, 0.587, 0.114])
+# Signs of a, b, c, d in a display matrix (`VideoFacts.display`), and the value of the tag Orientation that turns pictures alike.
+TURNS: dict[tuple[int, ...], int] = {
+    **{(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4},
+    **{(0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8},
+}
 
 
 class PictureSource(Source):
@@ -42,16 +52,9 @@ class PictureSource(Source):
 
     def __init__(self, files: list[Path], channels: Literal["luma", "rgb"], beside: Beside) -> None:
         self.files, self.beside = files, beside
-        self.facts = [read_picture_facts(file) for file in files]
-        first = self.facts[0]
-        for file, facts in zip(files, self.facts, strict=True):
-            if (facts.height, facts.width) != (first.height, first.width):
-                raise UserError(
-                    f"{file}: is {facts.height}x{facts.width}, {files[0].name} is {first.height}x{first.width}; "
-                    f"put pictures of each size into a folder of their own"
-                )
+        self.facts = _facts_of_one_size(files)
         self.channels = 3 if channels == "rgb" else 1
-        self.height, self.width = first.height, first.width
+        self.height, self.width = self.facts[0].height, self.facts[0].width
         self.notes = []
 
     @property
@@ -84,40 +87,122 @@ class PictureSource(Source):
         return values.astype(np.float32), beside
 
 
-class PictureSink(Sink):
-    """Sink that writes SR frames as PNG or TIFF with the depth of the input: one file per frame in a folder, or one picture.
+def _facts_of_one_size(files: list[Path]) -> list[PictureFacts]:
+    """Read the headers of pictures; raise UserError if the pictures differ in size."""
+    found = [read_picture_facts(file) for file in files]
+    first = found[0]
+    for file, facts in zip(files, found, strict=True):
+        if (facts.height, facts.width) != (first.height, first.width):
+            raise UserError(
+                f"{file}: is {facts.height}x{facts.width}, {files[0].name} is {first.height}x{first.width}; "
+                f"put pictures of each size into a folder of their own"
+            )
+    return found
+
+
+class PictureStream:
+    """Pictures of one size as a video, with the interface of `IsolatedVideo` that `VideoSource` and `VideoSink` need.
+
+    Args:
+        folder: The folder of the pictures.
+        files: The pictures, in order.
+        rate: Frames per second.
+
+    Raises:
+        UserError: The pictures differ in size or in the turn that EXIF asks for, or `read_picture_facts` refuses one.
+    """
+
+    frames = None
+
+    def __init__(self, folder: Path, files: list[Path], rate: Fraction) -> None:
+        self.path, self.files, self.length = folder, files, len(files)
+        found = _facts_of_one_size(files)
+        turns = [_orientation(facts) for facts in found]
+        if len(set(turns)) > 1:
+            other = next(file for file, turn in zip(files, turns, strict=True) if turn != turns[0])
+            raise UserError(f"{other}: EXIF turns it unlike {files[0].name}; turn the pictures before they become a video")
+        turn = next((matrix for matrix, orientation in TURNS.items() if orientation == turns[0] != 1), None)
+        self.facts = VideoFacts(
+            height=found[0].height,
+            width=found[0].width,
+            kind="gray" if all(facts.grey for facts in found) else "rgb",
+            bits=16 if any(facts.deep for facts in found) else 8,
+            chroma=(1, 1),
+            centred=False,
+            full=True,
+            matrix=UNSPECIFIED,
+            primaries=UNSPECIFIED,
+            transfer=UNSPECIFIED,
+            aspect=None,
+            display=None if turn is None else (turn[0] << 16, turn[1] << 16, 0, turn[2] << 16, turn[3] << 16, 0, 0, 0, 1 << 30),
+            interlaced=False,
+            hdr10=False,
+            rate=rate,
+            variable=False,
+            tick=1 / rate,
+            frames=len(files),
+            end=None,
+            beside=(),
+        )
+        alpha, profile = any(facts.alpha for facts in found), any("icc_profile" in facts.tags for facts in found)
+        lost = ["transparency"] * alpha + ["colour profile"] * profile
+        self.notes = [f"{folder}: the {what} of the pictures is left out, as videos have none" for what in lost]
+
+    def read(self, start: int = 0, known: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
+        """Yield the pictures from number `start` on; `known` is not needed."""
+        top, kind = (65535, np.uint16) if self.facts.bits == 16 else (255, np.uint8)
+        for number, file in enumerate(self.files[start:], start):
+            values = read_picture(file, "luma" if self.facts.kind == "gray" else "rgb").values
+            yield VideoFrame(number, number, tuple(np.rint(values * (top / 255)).astype(kind)), 1)
+
+
+def _orientation(facts: PictureFacts) -> int:
+    """Return the value of the EXIF tag Orientation: 1 for a picture that is shown as it is stored."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif.load(facts.tags.get("exif", b""))
+    return exif.get(274, 1)
+
+
+class StillSink(Sink):
+    """Base of the sinks that write a file per SR frame into a folder, or one picture.
 
     A folder is called `.NAME.part` until all its pictures are written. `done` counts the pictures that are safely on disk.
 
     Args:
         path: The folder or file to write.
-        source: The source of the frames.
-        scale: SR pixels per LR pixel along each axis.
+        beside: Store of the data that bypass the network.
         identity: Everything that the frames depend on (`OutputProgress`).
         overwrite: Replace an existing output (`OutputProgress`); a folder that holds other files is never replaced.
         folder: True if the result is a folder.
 
     Raises:
-        UserError: The output cannot be written, the folder holds other files, or two pictures would get one name.
+        UserError: The output cannot be written, or the folder holds other files.
     """
 
-    def __init__(
-        self, path: Path, source: PictureSource, scale: int, *, identity: Mapping[str, Any], overwrite: bool, folder: bool
-    ) -> None:
-        self.path, self.source, self.scale, self.folder = path, source, scale, folder
-        names = [file.stem + (file.suffix if file.suffix.lower() in LOSSLESS else ".png") for file in source.files]
-        self.names = names if folder else [path.name]
-        if len(set(self.names)) < len(self.names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{source.files[0].parent}: two pictures would become {twice}; rename one of them")
-        if folder and path.is_dir() and (others := {p.name for p in path.iterdir()} - set(self.names)):
+    def __init__(self, path: Path, beside: Beside, *, identity: Mapping[str, Any], overwrite: bool, folder: bool) -> None:
+        self.path, self.beside, self.folder = path, beside, folder
+        if folder and path.is_dir() and (others := [p.name for p in path.iterdir() if not self._writes(p.name)]):
             raise UserError(f"{path}: holds other files, {min(others)} for example; type output=PATH of a folder of its own")
         self.journal = OutputProgress(path, identity, overwrite=overwrite, folder=folder)
         self.done = self.journal.done
         if folder:
             with writing_errors(path):
                 self.journal.partial.mkdir(exist_ok=True)
-        source.beside.begin(self.done)
+        beside.begin(self.done)
+
+    @abstractmethod
+    def _writes(self, name: str) -> bool:
+        """Return True if an output has a file of this name."""
+
+    @abstractmethod
+    def _name(self, number: int) -> str:
+        """Return the name of the file of a frame."""
+
+    @abstractmethod
+    def _encoded(self, sr: np.ndarray, beside: Any) -> bytes:
+        """Return the file of SR frame `done` (C, H, W) in codes 0..255."""
 
     def write(self, start: int, frames: np.ndarray) -> None:
         """Write SR frames (t, C, H, W) in codes 0..255 and sync them to disk; `start` must equal `done`."""
@@ -125,10 +210,8 @@ class PictureSink(Sink):
             raise ValueError(f"frame {start} cannot follow {self.done - 1}")
         with writing_errors(self.path, self.journal.done):
             for sr in frames:
-                facts, beside = self.source.facts[self.done], self.source.beside.take(self.done)
-                pixels = self._pixels(sr.astype(np.float64), beside, facts)
-                file = self.journal.partial / self.names[self.done] if self.folder else self.journal.partial
-                file.write_bytes(_encode_picture(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts))
+                file = self.journal.partial / self._name(self.done) if self.folder else self.journal.partial
+                file.write_bytes(self._encoded(sr, self.beside.take(self.done)))
                 sync_path(file)
                 self.done += 1
             if self.folder:
@@ -139,8 +222,6 @@ class PictureSink(Sink):
         """Do nothing, as `write` has already synced the frames."""
 
     def finish(self) -> None:
-        if self.done != len(self.names):
-            raise ValueError(f"{self.done} of {len(self.names)} pictures were written")
         self.journal.finish()
 
     def close(self) -> None:
@@ -149,6 +230,100 @@ class PictureSink(Sink):
     def discard(self) -> None:
         self.close()
         self.journal.start_over()
+
+
+class FrameSink(StillSink):
+    """Sink that writes the SR frames of a video as PNG files, 8 or 16 bits deep and turned upright, into a folder.
+
+    The files are called 000000.png and so on, by the number of the frame in the input.
+
+    Args:
+        path: The folder to write.
+        source: The video that the frames come from.
+        colours: Conversion that joins SR and the kept chroma to grey or R'G'B' planes.
+        beside: Store of the frame data that do not pass through the network.
+        identity: Everything that the frames depend on (`OutputProgress`).
+        overwrite: Replace an existing output (`StillSink`).
+    """
+
+    known = None
+
+    def __init__(
+        self,
+        path: Path,
+        source: IsolatedVideo | PictureStream,
+        colours: Colours,
+        beside: Beside,
+        *,
+        identity: Mapping[str, Any],
+        overwrite: bool,
+    ) -> None:
+        facts, self.colours = source.facts, colours
+        self.first = source.frames[0] if isinstance(source.frames, Sequence) else 0
+        deep, grey = colours.target.bits > 8, colours.target.kind == "gray"
+        self.facts = PictureFacts(facts.height, facts.width, deep, grey, False, {})
+        signs = tuple(int(np.sign(facts.display[n])) for n in (0, 1, 3, 4)) if facts.display else ()
+        self.turn = TURNS.get(signs, 1)
+        rate = facts.rate.limit_denominator(1001)
+        self.notes = [
+            f"{path}: pictures hold no times, sound, shape of pixels and meaning of colours; type output={path.name}.mkv to keep "
+            f"these; fps={rate} makes a video of the pictures again"
+        ]
+        super().__init__(path, beside, identity=identity, overwrite=overwrite, folder=True)
+
+    def _writes(self, name: str) -> bool:
+        return re.fullmatch(r"\d{6,}\.png", name) is not None
+
+    def _name(self, number: int) -> str:
+        return f"{self.first + number:06}.png"
+
+    def _encoded(self, sr: np.ndarray, beside: Any) -> bytes:
+        codes = np.stack(self.colours.join(sr, beside[2]), -1)
+        top = 65535 if self.facts.deep else 255
+        return _encode_picture(upright(codes, self.turn) * (255 / top), "png", self.facts)
+
+
+class PictureSink(StillSink):
+    """Sink that writes the SR frames of pictures as PNG or TIFF with the depth of the input.
+
+    Args:
+        path: The folder or file to write.
+        source: The source of the frames.
+        scale: SR pixels per LR pixel along each axis.
+        identity: Everything that the frames depend on (`OutputProgress`).
+        overwrite: Replace an existing output (`StillSink`).
+        folder: True if the result is a folder.
+
+    Raises:
+        UserError: Two pictures would get one name, or `StillSink` refuses the output.
+    """
+
+    def __init__(
+        self, path: Path, source: PictureSource, scale: int, *, identity: Mapping[str, Any], overwrite: bool, folder: bool
+    ) -> None:
+        self.source, self.scale = source, scale
+        names = [file.stem + (file.suffix if file.suffix.lower() in LOSSLESS else ".png") for file in source.files]
+        self.names = names if folder else [path.name]
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{source.files[0].parent}: two pictures would become {twice}; rename one of them")
+        super().__init__(path, source.beside, identity=identity, overwrite=overwrite, folder=folder)
+
+    def _writes(self, name: str) -> bool:
+        return name in self.names
+
+    def _name(self, number: int) -> str:
+        return self.names[number]
+
+    def _encoded(self, sr: np.ndarray, beside: Any) -> bytes:
+        facts = self.source.facts[self.done]
+        pixels = self._pixels(sr.astype(np.float64), beside, facts)
+        return _encode_picture(pixels, LOSSLESS[Path(self.names[self.done]).suffix.lower()], facts)
+
+    def finish(self) -> None:
+        if self.done != len(self.names):
+            raise ValueError(f"{self.done} of {len(self.names)} pictures were written")
+        super().finish()
 
     def _pixels(self, sr: np.ndarray, beside: np.ndarray | None, facts: PictureFacts) -> np.ndarray:
         """Return a picture (H, W, channels) in codes 0..255 from an SR frame: grey or R'G'B', then transparency."""
@@ -235,12 +410,22 @@ def open_picture_pair(
         raise UserError(f"{input}: no such file or folder; type input=PATH")
     if not folder and output.suffix.lower() not in LOSSLESS:
         raise UserError(f"{output}: a picture is written to .png or .tif, without loss; type output={output.stem}.png")
-    if folder and output.suffix.lower() in (*LOSSLESS, ".mkv", ".mp4", ".mov"):
-        raise UserError(f"{output}: the pictures of a folder are written to a folder; type output={output.stem}")
-    files = list_pictures(input) if folder else [input]
-    files = files[slice(*frame_span(frames, len(files), str(input)))] if isinstance(frames, Sequence) else files[:frames]
+    if folder and output.suffix.lower() in LOSSLESS:
+        raise UserError(f"{output}: pictures of a folder are written to a folder, or to .mkv, .mp4; type output={output.stem}")
+    files = pictures_of_span(input, frames)
     source = PictureSource(files, channels, Beside())
-    listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    about = [str(input), hashlib.sha256(repr(listing).encode()).hexdigest()]
-    sink = PictureSink(output, source, scale, identity={**identity, "input": about}, overwrite=overwrite, folder=folder)
+    whole = {**identity, "input": picture_identity(input, files)}
+    sink = PictureSink(output, source, scale, identity=whole, overwrite=overwrite, folder=folder)
     return source, sink
+
+
+def pictures_of_span(input: Path, frames: int | Sequence[int] | None) -> list[Path]:
+    """List the pictures of a folder from (start, stop) or the first ones; a file is a list of one. Raises UserError."""
+    files = list_pictures(input) if input.is_dir() else [input]
+    return files[slice(*frame_span(frames, len(files), str(input)))] if isinstance(frames, Sequence) else files[:frames]
+
+
+def picture_identity(input: Path, files: list[Path]) -> list[str]:
+    """Return what identifies the pictures of an input: its path and a hash of their names, sizes and dates."""
+    listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return [str(input), hashlib.sha256(repr(listing).encode()).hexdigest()]

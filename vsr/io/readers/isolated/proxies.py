@@ -58,6 +58,7 @@ class IsolatedVideo:
         self, path: Path, *, frames: int | Sequence[int] | None = None, limit: int = MAX_PIXELS, key: str = "frames"
     ) -> None:
         self.path, self.frames = Path(path), frames
+        self.notes: list[str] = []
         try:  # this process may have fewer rights than the child
             self.path.open("rb").close()
         except PermissionError as error:

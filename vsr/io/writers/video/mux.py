@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -59,9 +59,11 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
 
     kept: list[int] = []
     notes: list[str] = []
+    if (why := _refused([], encoding)) is not None:
+        raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
+    if path.is_dir():  # pictures
+        return kept, notes
     with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-        if (why := _refused(container, [], encoding)) is not None:
-            raise UserError(f"{output}: cannot hold {encoding.pixels} at {encoding.height}x{encoding.width} ({why})")
         video = moving_pictures(container)[0]
         for stream in container.streams:
             if stream.type == "audio" and not audio:
@@ -73,7 +75,7 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
                     what = "the cover picture" if cover else f"{stream.type} {stream.index} ({codec})"
                     notes.append(f"{what} of {path} is left out: only audio, subtitles and, in .mkv, attachments are copied")
                 continue
-            why = _refused(container, [stream], encoding)
+            why = _refused([stream], encoding)
             if why is None:
                 kept.append(stream.index)
             elif stream.type == "audio":
@@ -86,7 +88,7 @@ def _chosen(path: Path, encoding: Encoding, output: Path, audio: bool) -> tuple[
     return kept, notes
 
 
-def _refused(container: Any, streams: list[Any], encoding: Encoding) -> str | None:
+def _refused(streams: list[Any], encoding: Encoding) -> str | None:
     """Return the reason why a file cannot hold the video and these streams; None if it can."""
     import av
 
@@ -130,18 +132,18 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
 
     encoding = companions.encoding
     with segment_errors_as_os():
-        options = {"protocol_whitelist": "file"}
-        with output.open("wb") as file, av.open(str(companions.path), options=options, metadata_errors="replace") as source:
+        with output.open("wb") as file, _input(companions.path) as source:
             muxer = MUXERS[encoding.suffix]
             with av.open(file, "w", format=muxer, buffer_size=BUFFER) as out:
-                tags = {key: value for key, value in source.metadata.items() if key.lower() not in OWN_TAGS}
+                said = source.metadata if source else {}
+                tags = {key: value for key, value in said.items() if key.lower() not in OWN_TAGS}
                 out.metadata.update(tags | ({"comment": comment} if comment else {}))
                 video = encoding.stream(out)
                 streams = {n: _added(out, source.streams[n]) for n in companions.kept}
                 first = _times(pieces[0], encoding)[0]
                 shift = (-first if late else max(0, -first)) * encoding.tick
                 span = first * encoding.tick if late else None, end * encoding.tick if early else None
-                out.set_chapters(_chapters(source, *span, shift))
+                out.set_chapters(_chapters(source.chapters() if source else [], *span, shift))
                 out.start_encoding()
                 pictures = _pictures(pieces, video, encoding, end)
                 others = _others(source, streams, *span, hide=muxer != "matroska")
@@ -152,6 +154,18 @@ def _joined(pieces: list[Path], companions: Companions, output: Path, comment: s
         if encoding.aspect and muxer == "matroska":
             write_matroska_aspect(output, encoding.height, encoding.width, encoding.aspect)
         return sum(1 for _ in segment_packets(output))
+
+
+@contextmanager
+def _input(path: Path) -> Iterator[Any]:
+    """Open the input of a video; yield None for a folder of pictures, which holds no other streams."""
+    import av
+
+    if path.is_dir():
+        yield None
+        return
+    with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        yield container
 
 
 def _added(out: Any, stream: Any) -> Any:
@@ -195,10 +209,10 @@ def _ticks(packet: Any, encoding: Encoding) -> int:
     return int(packet.pts * packet.time_base / encoding.tick) - SHIFT
 
 
-def _chapters(source: Any, start: Fraction | None, stop: Fraction | None, shift: Fraction) -> list[Any]:
+def _chapters(found: list[Any], start: Fraction | None, stop: Fraction | None, shift: Fraction) -> list[Any]:
     """Return the chapters between the times `start` and `stop` in seconds, moved by `shift` seconds."""
     kept = []
-    for chapter in source.chapters():
+    for chapter in found:
         tick = chapter["time_base"]
         begin, end = chapter["start"] * tick, chapter["end"] * tick
         begin, end = begin if start is None else max(begin, start), end if stop is None else min(end, stop)

@@ -143,7 +143,7 @@ class Colours:
         source, target = self.source, self.target
         values, size = torch.from_numpy(np.ascontiguousarray(sr, np.float32)), (sr.shape[1], sr.shape[2])
         chroma = None if beside is None else torch.from_numpy(beside)
-        if self.channels == "luma" and source.kind != "rgb":
+        if self.channels == "luma" and source.kind != "rgb" and target.kind != "rgb":
             if (source.bits, source.full) == (target.bits, target.full):
                 luma = target.rounded(values[0] * ((2**target.bits - 1) / 255))
             else:
@@ -157,7 +157,8 @@ class Colours:
             return [luma, *(target.codes(plane, n) for n, plane in enumerate(chroma, 1))]
         rgb = values / 255
         if chroma is not None:
-            rgb = planes_to_rgb(values[0] / 255, resample_chroma_planes(chroma, source, Layout("rgb"), size, self.scale), source)
+            chroma = resample_chroma_planes(chroma, source, Layout("rgb"), size, self.scale)
+            rgb = planes_to_rgb(source.signal(values[0], 0), chroma, source)
         if target.kind == "rgb":
             return [target.codes(plane, n) for n, plane in enumerate(rgb)]
         y, chroma = planes_from_rgb(rgb, target)

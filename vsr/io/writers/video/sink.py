@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.video_stream import VideoFacts
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
 from vsr.io.writers.video.layout import BT709, Layout
-from vsr.io.writers.video.mux import Companions, mux_video
+from vsr.io.writers.video.mux import MUXERS, Companions, mux_video
 from vsr.io.writers.video.planes import Colours
 from vsr.io.writers.video.segments import Encoding, Segments, scaled_display, segment_errors_as_os, turns_only
 from vsr.io.writers.video.source import Beside
 from vsr.system.files import sync_path
+
+if TYPE_CHECKING:
+    from vsr.io.writers.pictures import PictureStream
 
 PIECE_BYTES = 2**28
 SHORTEST_PIECE, LONGEST_PIECE = 64, 256
@@ -56,7 +59,7 @@ class VideoSink(Sink):
     def __init__(
         self,
         path: Path,
-        source: IsolatedVideo,
+        source: IsolatedVideo | PictureStream,
         colours: Colours,
         beside: Beside,
         *,
@@ -158,8 +161,10 @@ class VideoSink(Sink):
             yield
 
 
-def _target(path: Path, source: Layout) -> Layout:
-    """Return the layout of SR frames: the layout of the input for .mkv, 4:2:0 with 8 bits for H.264."""
+def target_layout(path: Path, source: Layout) -> Layout:
+    """Return the layout of SR frames: that of the input for .mkv, 4:2:0 with 8 bits for H.264, and that of PNG for a folder."""
+    if path.suffix.lower() not in MUXERS:
+        return Layout("gray" if source.kind == "gray" else "rgb", 16 if source.bits > 8 else 8, full=True)
     if path.suffix.lower() == ".mkv":
         return replace(source, centred=False)
     if source.kind == "rgb":

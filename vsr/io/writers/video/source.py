@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.selection import frame_span
 from vsr.io.writers.video.planes import Colours
+
+if TYPE_CHECKING:
+    from vsr.io.writers.pictures import PictureStream
 
 
 class Beside:
@@ -90,13 +93,15 @@ class VideoSource(Source):
     """Source that reads the frames of a video.
 
     Args:
-        stream: The video.
+        stream: The video, or pictures as a video.
         colours: Conversion that splits frames into the part for the network and the rest.
         beside: Store that passes the rest to the sink.
         known: Number and time of a frame that an earlier run has read (see `IsolatedVideo.read`); None for a new run.
     """
 
-    def __init__(self, stream: IsolatedVideo, colours: Colours, beside: Beside, known: tuple[int, int] | None) -> None:
+    def __init__(
+        self, stream: IsolatedVideo | PictureStream, colours: Colours, beside: Beside, known: tuple[int, int] | None
+    ) -> None:
         self.stream, self.colours, self.beside, self.known = stream, colours, beside, known
         facts = stream.facts
         self.channels = 3 if colours.channels == "rgb" else 1
