@@ -27,6 +27,10 @@ UNSPECIFIED = 2  # number of an undeclared matrix, primaries or transfer in H.27
 _YUV = re.compile(r"yuvj?(411|420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
 _SUBSAMPLED = {"411": (1, 4), "420": (2, 2), "422": (1, 2), "444": (1, 1)}
+_SITINGS = {
+    **{"left": (0.5, 0.0), "center": (0.5, 0.5), "topleft": (0.0, 0.0), "top": (0.0, 0.5)},
+    **{"bottomleft": (1.0, 0.0), "bottom": (1.0, 0.5)},
+}
 _PACKED = {"yuyv422": (0, 1, 3), "yvyu422": (0, 3, 1), "uyvy422": (1, 0, 2)}  # place of the first y, u and v in a row
 
 
@@ -39,8 +43,8 @@ class VideoFacts:
         kind: Type of the planes: "yuv", "gray" (luma only) or "rgb".
         bits: Depth of the planes in bits per value.
         chroma: Luma pixels per chroma sample (y, x).
-        centred: True if a chroma sample lies, along x, in the middle of its luma pixels (JPEG, MPEG-1); False if it lies at the
-            leftmost one (other codecs).
+        siting: Place (y, x) of a chroma sample among its luma pixels: 0 at the first, 0.5 in the middle, 1 at the last. If the
+            file does not declare it, (0.5, 0.5) for JPEG and MPEG-1 and (0.5, 0) for other codecs.
         full: True if codes use the full range 0..255; False if luma uses only 16..235 (both on the 8-bit scale).
         matrix, primaries, transfer: Numbers in ITU-T H.273 of the colour matrix, primaries and transfer function; 2 if the file
             does not declare them.
@@ -62,7 +66,7 @@ class VideoFacts:
     kind: Literal["yuv", "gray", "rgb"]
     bits: int
     chroma: tuple[int, int]
-    centred: bool
+    siting: tuple[float, float]
     full: bool
     matrix: int
     primaries: int
@@ -278,7 +282,7 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         kind=kind,
         bits=bits,
         chroma=chroma,
-        centred=jpeg,
+        siting=_siting(container, stream) or (0.5, 0.5 if jpeg else 0.0),
         full=said == FULL_RANGE or frame.format.name.startswith("yuvj") or (kind != "yuv" and not said),
         matrix=int(frame.colorspace),
         primaries=int(frame.color_primaries),
@@ -294,6 +298,22 @@ def _facts(path: Path, container: Any, stream: Any, frame: Any) -> VideoFacts:
         end=end,
         beside=tuple(beside),
     )
+
+
+def _siting(container: Any, stream: Any) -> tuple[float, float] | None:
+    """Return the declared place of chroma samples (`VideoFacts.siting`), or None."""
+    import av
+
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)  # PyAV has no attribute for it, and at lower levels ffmpeg's text leaves it out
+    av.logging.set_libav_level(av.logging.VERBOSE)
+    try:
+        text = container.dumps_format()
+    finally:
+        av.logging.set_libav_level(av.logging.INFO)
+        av.logging.set_level(before)
+    said = re.search(rf"Stream #0:{stream.index}\b.*? yuvj?\d+p\w*\([^)]*?\b({'|'.join(_SITINGS)})\)", text)
+    return _SITINGS[said[1]] if said else None
 
 
 def _display(frame: Any) -> tuple[int, ...] | None:

@@ -22,6 +22,7 @@ from vsr.io.readers.pictures import PictureFacts, list_pictures, read_picture, r
 from vsr.io.readers.selection import frame_span
 from vsr.io.readers.video_stream import UNSPECIFIED, VideoFacts, VideoFrame
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
+from vsr.io.writers.video.layout import LEFT
 from vsr.io.writers.video.planes import Colours
 from vsr.io.writers.video.source import Beside, Source
 from vsr.system.files import sync_path
@@ -128,7 +129,7 @@ class PictureStream:
             kind="gray" if all(facts.grey for facts in found) else "rgb",
             bits=16 if any(facts.deep for facts in found) else 8,
             chroma=(1, 1),
-            centred=False,
+            siting=LEFT,
             full=True,
             matrix=UNSPECIFIED,
             primaries=UNSPECIFIED,

@@ -13,6 +13,7 @@ from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
 from vsr.io.writers.video.planes import Colours, Layout, planes_from_rgb, planes_to_rgb, resample_chroma_planes, resample_planes
 
 SUBSAMPLED = st.sampled_from([(2, 2), (1, 2), (1, 1)])
+PLACES = st.sampled_from([0.0, 0.5, 1.0])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -29,17 +30,17 @@ def places(layout: Layout, height: int, width: int) -> tuple[np.ndarray, np.ndar
     """Rows and columns of chroma samples in units of luma pixels from the top left corner of the frame."""
     rows, columns = layout.plane_size(height, width, 1)
     y, x = layout.chroma
-    middle = x / 2 if layout.centred else 0.5
-    return (np.arange(rows) * y + y / 2)[:, None], np.arange(columns) * x + middle
+    down, right = layout.siting
+    return (np.arange(rows) * y + 0.5 + down * (y - 1))[:, None], np.arange(columns) * x + 0.5 + right * (x - 1)
 
 
 @settings(max_examples=40, deadline=None)
-@given(old=SUBSAMPLED, new=SUBSAMPLED, centred=st.booleans(), scale=st.sampled_from([2, 3, 4]), odd=st.integers(0, 1))
+@given(old=SUBSAMPLED, new=SUBSAMPLED, siting=st.tuples(PLACES, PLACES), scale=st.sampled_from([2, 3, 4]), odd=st.integers(0, 1))
 def test_a_ramp_of_colour_stays_where_it_is(
-    old: tuple[int, int], new: tuple[int, int], centred: bool, scale: int, odd: int
+    old: tuple[int, int], new: tuple[int, int], siting: tuple[float, float], scale: int, odd: int
 ) -> None:
     height, width = 24 + odd, 32 + odd
-    source, target = Layout("yuv", chroma=old, centred=centred), Layout("yuv", chroma=new)
+    source, target = Layout("yuv", chroma=old, siting=siting), Layout("yuv", chroma=new)
     rows, columns = places(source, height, width)
     ramp = torch.from_numpy(3.0 * rows - 2.0 * columns)
     got = resample_chroma_planes(ramp, source, target, (height * scale, width * scale), scale).numpy()

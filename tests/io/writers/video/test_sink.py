@@ -14,6 +14,7 @@ import pytest
 
 from tests.io.writers.video.fakes import Planes, decoded, enlarge, flat, nearest, noise, packets, write
 from vsr.errors import UserError
+from vsr.io.readers.video_stream import VideoStream
 from vsr.io.writers.open import open_writer_pair
 
 HEIGHT, WIDTH = 21, 35  # odd: chroma is rounded up
@@ -232,6 +233,23 @@ def test_colours_of_yuv_video_stay_through_an_rgb_network(colours: tuple[int, in
         assert [(int(plane.min()), int(plane.max())) for plane in planes] == [(code, code) for code in codes]
 
 
+@pytest.mark.parametrize(("form", "name"), [(".mp4", "out.mkv"), (".mkv", "out.mp4"), (".mov", "out.mov")])
+def test_the_date_of_a_recording_stays(form: str, name: str, tmp_path: Path) -> None:
+    plain = write(tmp_path / f"plain{form}", noise("yuv420p", 16, 16, 3), "yuv420p", "libx264")
+    with av.open(str(plain)) as given, av.open(str(tmp_path / f"in{form}"), "w") as out:
+        out.metadata["creation_time"] = "2020-02-03T04:05:06.000000Z"
+        stream = out.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    assert enlarge(tmp_path / f"in{form}", tmp_path / name) == []
+    enlarge(plain, tmp_path / f"none_{name}")
+    with av.open(str(tmp_path / name)) as file, av.open(str(tmp_path / f"none_{name}")) as none:
+        assert file.metadata["creation_time"] == "2020-02-03T04:05:06.000000Z"
+        assert "creation_time" not in none.metadata
+
+
 def test_subtitles_go_where_the_container_holds_them(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mkv", noise("yuv420p", 16, 16, 10), "yuv420p", subtitles=True)
     assert packets(source, "subtitles") == [b"word 0", b"word 1"]
@@ -303,6 +321,29 @@ def test_chapters_and_fonts_go_along(tmp_path: Path) -> None:
         assert (font.name, font.mimetype, font.data) == ("a.ttf", "font/ttf", b"letters")
         assert [chapter["metadata"]["title"] for chapter in file.chapters()] == ["first"]
     assert packets(tmp_path / "out.mkv", "audio") == packets(plain, "audio")
+
+
+@pytest.mark.parametrize(("place", "codec", "name"), [("topleft", "libx264", "a.mp4"), ("center", "ffv1", "a.mkv")])
+@pytest.mark.parametrize("output", ["out.mkv", "out.mp4"])
+def test_chroma_that_does_not_lie_at_the_left_stays_where_it_is(
+    place: str, codec: str, name: str, output: str, tmp_path: Path
+) -> None:
+    y, x = np.mgrid[:32, :32]
+    down, right = {"topleft": (0, 0), "center": (0.5, 0.5)}[place]
+    u = (60 + 2 * y + 3 * x).astype(np.uint8)  # a ramp over chroma samples
+    planes = [np.full((64, 64), 120, np.uint8), u, np.full((32, 32), 128, np.uint8)]
+    options = {"chroma_sample_location": place} | ({"crf": "1"} if codec == "libx264" else {})
+    source = write(tmp_path / name, [planes] * 3, "yuv420p", codec, options=options)
+    enlarge(source, tmp_path / output, crf=1)
+    # A ramp by the place of the samples in luma pixels: 2 / 2 per row, 3 / 2 per column.
+    y, x = np.mgrid[:64, :64]
+    rows, columns = (2 * y + 1.0) / 2 - (0.5 + down), (2 * x + 0.5) / 2 - (0.5 + right)
+    expected = 60 + rows + 1.5 * columns
+    got = decoded(tmp_path / output)[0][1][1].astype(float)
+    assert abs(got - expected)[8:-8, 8:-8].max() <= (0.51 if output == "out.mkv" and codec == "ffv1" else 1.6)
+    assert abs((got - expected)[8:-8, 8:-8].mean()) < 0.2
+    assert VideoStream(source).facts.siting == (down, right)
+    assert VideoStream(tmp_path / output).facts.siting == (0.5, 0)
 
 
 def test_grey_video_to_mp4_has_no_colour(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 BT709, BT601_625, BT601_525 = 1, 5, 6
 
+LEFT = (0.5, 0.0)  # siting of H.264, FFV1 and most other codecs
+
 Kind = Literal["yuv", "gray", "rgb"]
 
 
@@ -27,7 +29,7 @@ class Layout:
         kind: Type of the planes.
         bits: Depth of the planes.
         chroma: Luma pixels per chroma sample (y, x).
-        centred: Position in x of a chroma sample: True in the middle of its luma pixels, False at the left one.
+        siting: Place (y, x) of a chroma sample among its luma pixels: 0 at the first, 0.5 in the middle, 1 at the last.
         full: True if codes use the full range; False if luma lies in 16..235 (of 255).
         matrix, primaries, transfer: Numbers of ITU-T H.273, 2 where undeclared.
     """
@@ -35,7 +37,7 @@ class Layout:
     kind: Kind
     bits: int = 8
     chroma: tuple[int, int] = (1, 1)
-    centred: bool = False
+    siting: tuple[float, float] = LEFT
     full: bool = False
     matrix: int = UNSPECIFIED
     primaries: int = UNSPECIFIED
@@ -86,4 +88,4 @@ def video_layout(facts: VideoFacts) -> Layout:
         assumed = BT709 if facts.width >= 1280 or facts.height > 576 else BT601_625 if facts.height == 576 else BT601_525
         matrix = assumed if facts.matrix == UNSPECIFIED else facts.matrix
         primaries = assumed if primaries == UNSPECIFIED else primaries
-    return Layout(facts.kind, facts.bits, facts.chroma, facts.centred, facts.full, matrix, primaries, facts.transfer)
+    return Layout(facts.kind, facts.bits, facts.chroma, facts.siting, facts.full, matrix, primaries, facts.transfer)

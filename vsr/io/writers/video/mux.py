@@ -19,7 +19,7 @@ from vsr.io.writers.video.segments import BUFFER, SHIFT, Encoding, segment_error
 
 MUXERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # Tags that a container writes for itself, or that tell of the input's streams.
-OWN_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration", "comment")
+OWN_TAGS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration", "comment")
 STREAM_TAGS = ("language", "title", "filename", "mimetype")
 
 

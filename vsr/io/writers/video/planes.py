@@ -59,12 +59,9 @@ def resample_chroma_planes(planes: Tensor, source: Layout, target: Layout, size:
     rows, columns = target.plane_size(*size, 1)
     for dim, count, axis in ((-2, rows, 0), (-1, columns, 1)):
         old, new = source.chroma[axis], target.chroma[axis]
-        # Where the first sample lies, in luma pixels from the border: in the middle of those it is for, or at the first one.
-        middle_old, middle_new = (
-            old / 2 if axis == 0 or source.centred else 0.5,
-            new / 2 if axis == 0 or target.centred else 0.5,
-        )
-        planes = resample_planes(planes, dim, count, new / (scale * old), (middle_new / scale - middle_old) / old)
+        # Where the first sample lies, in luma pixels from the border.
+        first_old, first_new = 0.5 + (old - 1) * source.siting[axis], 0.5 + (new - 1) * target.siting[axis]
+        planes = resample_planes(planes, dim, count, new / (scale * old), (first_new / scale - first_old) / old)
     return planes
 
 

@@ -85,6 +85,8 @@ class Encoding:
             if self.variable:
                 context.options |= {"bf": "0"}
             context.thread_count = 8
+        if self.layout.chroma != (1, 1):
+            context.options |= {"chroma_sample_location": "left"}
         return stream
 
     def frame(self, planes: Sequence[np.ndarray], pts: int) -> Any:

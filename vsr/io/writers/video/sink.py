@@ -14,7 +14,7 @@ from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.isolated.proxies import IsolatedVideo
 from vsr.io.readers.video_stream import VideoFacts
 from vsr.io.writers.base import OutputProgress, Sink, writing_errors
-from vsr.io.writers.video.layout import BT709, Layout
+from vsr.io.writers.video.layout import BT709, LEFT, Layout
 from vsr.io.writers.video.mux import MUXERS, Companions, mux_video
 from vsr.io.writers.video.planes import Colours
 from vsr.io.writers.video.segments import Encoding, Segments, scaled_display, segment_errors_as_os, turns_only
@@ -166,10 +166,10 @@ def target_layout(path: Path, source: Layout) -> Layout:
     if path.suffix.lower() not in MUXERS:
         return Layout("gray" if source.kind == "gray" else "rgb", 16 if source.bits > 8 else 8, full=True)
     if path.suffix.lower() == ".mkv":
-        return replace(source, centred=False)
+        return replace(source, siting=LEFT)
     if source.kind == "rgb":
         return Layout("yuv", chroma=(2, 2), matrix=BT709)
-    return replace(source, kind="yuv", bits=8, chroma=(2, 2), centred=False)
+    return replace(source, kind="yuv", bits=8, chroma=(2, 2), siting=LEFT)
 
 
 def _encoding(path: Path, facts: VideoFacts, colours: Colours, crf: int, preset: str) -> Encoding:
