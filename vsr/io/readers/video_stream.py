@@ -24,9 +24,9 @@ FORMATS = "yuv4mpegpipe,mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,ob
 FULL_RANGE = 2  # number of the colour range in H.273 and ffmpeg; 1 is limited, 0 unspecified
 UNSPECIFIED = 2  # number of an undeclared matrix, primaries or transfer in H.273
 
-_YUV = re.compile(r"yuvj?(411|420|422|444)p(?:(9|10|12|14|16)le)?")
+_YUV = re.compile(r"yuvj?(410|411|420|422|444)p(?:(9|10|12|14|16)le)?")
 _GRAY = re.compile(r"gray(?:(9|10|12|14|16)le)?")
-_SUBSAMPLED = {"411": (1, 4), "420": (2, 2), "422": (1, 2), "444": (1, 1)}
+_SUBSAMPLED = {"410": (4, 4), "411": (1, 4), "420": (2, 2), "422": (1, 2), "444": (1, 1)}
 _SITINGS = {
     **{"left": (0.5, 0.0), "center": (0.5, 0.5), "topleft": (0.0, 0.0), "top": (0.0, 0.5)},
     **{"bottomleft": (1.0, 0.0), "bottom": (1.0, 0.5)},
@@ -109,7 +109,7 @@ class VideoStream:
     """Video whose frames are read from the start or from any frame on. Each iteration opens the file again.
 
     Args:
-        path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, yuv411p,
+        path: A file in a container of FORMATS. Its pixel format is yuv420p, 422p, 444p or grey of 8 to 16 bits, yuv410p, yuv411p,
             nv12, nv21, yuyv422, yvyu422, uyvy422 or RGB.
         frames: Number of frames to use from the start, or (start, stop), without a check that the rest is complete; None for all
             frames. Fewer frames than in (start, stop) are an error.
@@ -344,7 +344,7 @@ def _declared_length(path: Path, container: Any, stream: Any, frame: Any, bits: 
 def _layout(frame: Any, path: Path) -> tuple[Literal["yuv", "gray", "rgb"], int, tuple[int, int]]:
     """Return the kind of planes, bits, and luma pixels per chroma sample (y, x); raise UserError for other pixel formats."""
     name = frame.format.name
-    if (yuv := _YUV.fullmatch(name)) and not (yuv[1] == "411" and frame.width % 4):  # FFV1 would lose the last chroma column
+    if yuv := _YUV.fullmatch(name):
         return "yuv", int(yuv[2] or 8), _SUBSAMPLED[yuv[1]]
     if name in ("nv12", "nv21"):
         return "yuv", 8, (2, 2)

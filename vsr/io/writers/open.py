@@ -122,7 +122,7 @@ def open_writer_pair(
         if isinstance(frames, Sequence):
             frame_span(frames, stream.length, str(input))
     layout, beside = video_layout(stream.facts), Beside()
-    target = target_layout(output, layout)
+    target = target_layout(output, layout, stream.facts.width * scale)
     colours = Colours(layout, target, channels, scale)
     whole = {**identity, "input": about, "frames": frames, "fps": fps and str(fps)}
     sink: VideoSink | FrameSink

@@ -508,6 +508,27 @@ def test_what_cannot_be_written_is_said_before_any_work(tmp_path: Path, monkeypa
     assert {path.name for path in tmp_path.iterdir()} == {"in.mkv", "flac.mkv", "odd.mkv", "there.mkv"}
 
 
+@pytest.mark.parametrize(
+    ("pixels", "height", "width", "stored"),
+    [("yuv411p", 12, 35, "yuv422p"), ("yuv410p", 14, 35, "yuv420p"), ("yuv410p", 16, 32, "yuv420p")],
+)
+def test_coarse_chroma_that_ffv1_cannot_store_becomes_finer(
+    pixels: str, height: int, width: int, stored: str, tmp_path: Path
+) -> None:
+    rows, columns = 4 if pixels == "yuv410p" else 1, 4
+    frames = noise(pixels, height, width, 2)
+    ramp = np.tile(np.arange(-(-width // columns)) * 8 + 90, (-(-height // rows), 1)).astype(np.uint8)
+    for planes in frames:
+        planes[1] = ramp
+    enlarge(write(tmp_path / "in.nut", frames, pixels, "rawvideo"), tmp_path / "out.mkv")
+    for (_, planes), lr in zip(decoded(tmp_path / "out.mkv"), frames, strict=True):
+        np.testing.assert_array_equal(planes[0], nearest(lr[0], 2))
+        places = (2 * np.arange(planes[1].shape[1]) + 0.5) / 2  # in LR luma pixels; 8 codes in 4 of them, from the first one on
+        assert abs(planes[1] - (90 + 2 * (places - 0.5)))[:, 10:-10].max() < 0.51
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        assert file.streams.video[0].codec_context.pix_fmt == stored
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 3), (5, 7), (33, 101)])
 def test_odd_sizes_that_ffv1_cannot_cut_evenly(height: int, width: int, tmp_path: Path) -> None:
     frames = noise("yuv420p", height, width, 2)

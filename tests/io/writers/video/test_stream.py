@@ -36,13 +36,16 @@ TURNED = (0, -ONE, 0, ONE, 0, 0, 0, 64 * ONE, 2**30)  # a quarter counter-clockw
         ("uyvy422", "rawvideo", "a.nut"),
         ("yvyu422", "rawvideo", "a.nut"),
         ("yuv411p", "ffv1", "a.mkv"),
+        ("yuv411p", "rawvideo", "odd.nut"),
+        ("yuv410p", "rawvideo", "odd.nut"),
         ("bgr0", "ffv1", "a.mkv"),
         ("gbrp10le", "ffv1", "a.mkv"),
     ],
 )
 def test_planes_are_exact(pixels: str, codec: str, name: str, tmp_path: Path) -> None:
     planar = {"nv12": "yuv420p", "bgr0": "gbrp"}.get(pixels, "yuv422p" if pixels.endswith("422") else pixels)
-    frames = noise(planar, HEIGHT, WIDTH - WIDTH % {"yuv411p": 4, "yuv422p": 2}.get(planar, 1), 3)
+    every = {"yuv411p": 4, "yuv422p": 2}.get(planar, 1) if name != "odd.nut" else 1
+    frames = noise(planar, HEIGHT, WIDTH - WIDTH % every, 3)
     stream = VideoStream(write(tmp_path / name, frames, pixels, codec))
     read = list(stream)
     assert [frame.number for frame in read] == [0, 1, 2]

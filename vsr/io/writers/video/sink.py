@@ -161,12 +161,17 @@ class VideoSink(Sink):
             yield
 
 
-def target_layout(path: Path, source: Layout) -> Layout:
-    """Return the layout of SR frames: that of the input for .mkv, 4:2:0 with 8 bits for H.264, and that of PNG for a folder."""
+def target_layout(path: Path, source: Layout, width: int) -> Layout:
+    """Return the layout of SR frames: that of the input for .mkv, 4:2:0 with 8 bits for H.264, and that of PNG for a folder.
+
+    Chroma that FFV1 cannot store, 4:1:0 and 4:1:1 of a `width` (of SR) that 4 does not divide, gets twice the samples.
+    """
     if path.suffix.lower() not in MUXERS:
         return Layout("gray" if source.kind == "gray" else "rgb", 16 if source.bits > 8 else 8, full=True)
     if path.suffix.lower() == ".mkv":
-        return replace(source, siting=LEFT)
+        rows, columns = source.chroma
+        odd = rows == 4 or (columns == 4 and width % 4)
+        return replace(source, siting=LEFT, chroma=(min(rows, 2), 2) if odd else source.chroma)
     if source.kind == "rgb":
         return Layout("yuv", chroma=(2, 2), matrix=BT709)
     return replace(source, kind="yuv", bits=8, chroma=(2, 2), siting=LEFT)
