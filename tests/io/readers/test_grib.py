@@ -21,10 +21,11 @@ FIELD = 280 + np.random.default_rng(0).standard_normal((T, Y, X))
 def message(name: str, level: int | None, day: int, values: np.ndarray) -> bytes:
     eccodes = pytest.importorskip("eccodes")
     handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib2" if level is None else "regular_ll_pl_grib2")
+    rows, columns = values.shape
     grid: dict[str, Any] = {
-        **{"Ni": X, "Nj": Y, "iDirectionIncrementInDegrees": 1.0, "jDirectionIncrementInDegrees": 1.0},
-        **{"latitudeOfFirstGridPointInDegrees": 60.0, "latitudeOfLastGridPointInDegrees": 61.0 - Y},
-        **{"longitudeOfFirstGridPointInDegrees": 0.0, "longitudeOfLastGridPointInDegrees": X - 1.0},
+        **{"Ni": columns, "Nj": rows, "iDirectionIncrementInDegrees": 1.0, "jDirectionIncrementInDegrees": 1.0},
+        **{"latitudeOfFirstGridPointInDegrees": 60.0, "latitudeOfLastGridPointInDegrees": 61.0 - rows},
+        **{"longitudeOfFirstGridPointInDegrees": 0.0, "longitudeOfLastGridPointInDegrees": columns - 1.0},
         **{"dataDate": 20200101 + day, "dataTime": 0, "shortName": name, "bitsPerValue": 24},
         **({} if level is None else {"level": level}),
         **{"bitmapPresent": 1, "missingValue": 9999.0},
@@ -109,11 +110,29 @@ def test_without_cfgrib_the_extra_is_named(tmp_path: Path, without: Any) -> None
         open_movie(tmp_path / "a.grib", variable=None, axes=None)
 
 
+def test_what_stands_between_messages_is_no_damage(one: Path) -> None:
+    content, length = one.read_bytes(), len(one.read_bytes()) // T
+    expected = open_movie(one, variable=None, axes="tyx").read(0, 0, T)
+    parts = [content[n * length : (n + 1) * length] for n in range(T)]
+    for filler in (b"\x01\r\r\n123\r\r\nHTXX01 EDZW 010000\r\r\n", bytes(526), b"\r\r\n\x03"):
+        one.write_bytes(filler.join(parts) + b"\0\0")
+        np.testing.assert_array_equal(open_movie(one, variable=None, axes="tyx").read(0, 0, T), expected)
+
+
 def test_damaged_files_are_one_line(one: Path) -> None:
     content = one.read_bytes()
     for cut in (len(content) - 3, len(content) // 2 + 30, 40, 8):
         one.write_bytes(content[:cut])
         with pytest.raises(UserError, match="one.grib: cut short"):
+            open_movie(one, variable=None, axes="tyx")
+    length = len(content) // T
+    for damaged in (
+        content[: 2 * length - 30] + content[2 * length :],  # the end of the second message is missing
+        content[:length] + b"gRIB" + content[length + 4 :],
+        content[:length] + content[length + 10 :],
+    ):
+        one.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"one.grib: damaged after byte {length}; fetch the file again"):
             open_movie(one, variable=None, axes="tyx")
     one.write_bytes(content[:60] + bytes(40) + content[100:])
     with pytest.raises(UserError, match="one.grib"):

@@ -10,12 +10,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 import tifffile
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
 from tests.fakes import moving_pattern, write_video, write_y4m
+from tests.io.readers.test_grib import message
 from tests.io.readers.test_open import write_matlab73
 from tests.robustness.fuzz.edits import Spans, around, edited, ends, mat5_packed, png_chunks, trees, zipped
 
@@ -173,6 +175,14 @@ def netcdf3(path: Path) -> Format:
 def netcdf4(path: Path) -> Format:
     dataset().to_netcdf(path / "a.nc", engine="h5netcdf")
     return array_file(path / "a.nc", hot=around((path / "a.nc").read_bytes(), FRAMES.tobytes()), axes="")
+
+
+@known
+def grib(path: Path) -> Format:
+    pytest.importorskip("cfgrib")
+    raw = b"".join(message("2t", None, day, 280 + values / 255) for day, values in enumerate(FRAMES))
+    (path / "a.grib").write_bytes(raw)
+    return array_file(path / "a.grib", hot=((0, 200), (len(raw) // 8, len(raw) // 8 + 200)), axes="")
 
 
 def zarr_folder(path: Path, version: int) -> Format:

@@ -14,6 +14,7 @@ from vsr.io.readers.base import ArrayReader, Metadata
 from vsr.io.readers.netcdf import NetCDFReader
 
 MESSAGE, END = b"GRIB", b"7777"
+PADDING = b"\0\r\n\x03 "
 SEARCHED = 512  # bytes in which the first message begins: a bulletin header may stand before it
 # Attributes on the meaning of the field; the other GRIB_ attributes describe the coarse grid and its packing.
 KEPT = ("GRIB_shortName", "GRIB_name", "GRIB_paramId", "GRIB_cfName", "GRIB_typeOfLevel", "GRIB_stepType", "GRIB_dataType")
@@ -43,12 +44,10 @@ class GribReader(NetCDFReader):
             base.import_reader_library(module, "reading GRIB", "grib")
         import cfgrib
 
-        with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - SEARCHED))
-            if not file.read().rstrip(b"\0\r\n\x03 ").endswith(END):  # cfgrib would leave out the last message
-                raise UserError(f"{self.path}: cut short within a message; fetch the file again")
+        self._check_messages()
+        options = {"indexpath": "", "errors": "raise"}  # by default cfgrib leaves out damaged messages
         with self._errors(), warnings.catch_warnings(action="ignore"):
-            found = cfgrib.open_datasets(str(self.path), backend_kwargs={"indexpath": ""}, decode_times=False)
+            found = cfgrib.open_datasets(str(self.path), backend_kwargs=options, decode_times=False)
         if len(found) == 1:
             return {"": found[0]}
         groups: dict[str, Any] = {}
@@ -58,6 +57,27 @@ class GribReader(NetCDFReader):
             number = sum(name.partition(":")[0] == kind for name in groups)
             groups[f"{kind}:{number + 1}" if number else kind] = dataset
         return groups
+
+    def _check_messages(self) -> None:
+        """Raise UserError unless whole messages follow each other: cfgrib would leave out damaged ones without a word."""
+        size, at = self.path.stat().st_size, 0
+        with self.path.open("rb") as file:
+            while at < size:
+                file.seek(at)
+                head = file.read(SEARCHED + 16)
+                if padding := len(head) - len(head.lstrip(PADDING)):
+                    at += padding
+                    continue
+                start = head.find(MESSAGE)
+                second = head[start + 7 : start + 8] == b"\x02"
+                length = int.from_bytes(head[start + 8 : start + 16] if second else head[start + 4 : start + 7], "big")
+                if not second and length >= 1 << 23:  # a message of GRIB 1 too large for its header, which only eccodes measures
+                    return
+                file.seek(min(max(at, at + start + length - len(END)), size))
+                if start < 0 or END in head[:start] or file.read(len(END)) != END:
+                    what = "cut short" if start >= 0 and at + start + max(length, 16) > size else "damaged"
+                    raise UserError(f"{self.path}: {what} after byte {at}; fetch the file again")
+                at += start + length
 
     def _open_group(self, group: str) -> Any:
         return self.handle[group].copy()  # closing a copy leaves the file open
