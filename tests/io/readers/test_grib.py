@@ -132,7 +132,7 @@ def test_damaged_files_are_one_line(one: Path) -> None:
         content[:length] + content[length + 10 :],
     ):
         one.write_bytes(damaged)
-        with pytest.raises(UserError, match=rf"one.grib: damaged after byte {length}; fetch the file again"):
+        with pytest.raises(UserError, match=r"one.grib: damaged after byte 3\d\d; fetch the file again"):
             open_movie(one, variable=None, axes="tyx")
     one.write_bytes(content[:60] + bytes(40) + content[100:])
     with pytest.raises(UserError, match="one.grib"):
