@@ -444,6 +444,7 @@ def test_what_keeps_the_size_is_no_degradation_by_itself(step: SameSizeStep) -> 
 )
 def test_names(degradation: Degradation | SameSizeStep, name: str) -> None:
     assert degradation.name == name
+    assert degradation.temporal == name.startswith("h264")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up
+from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up, resize_clips_bicubic_up
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
@@ -60,6 +60,12 @@ def test_constants_and_sizes_are_kept(scale: int, h: int, w: int, level: float) 
     assert up.shape == (1, 2, h * scale, w * scale)
     torch.testing.assert_close(up, torch.full_like(up, level), atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(resize_bicubic_down(up, scale), x, atol=1e-9, rtol=1e-9)
+
+
+def test_clips_are_enlarged_frame_by_frame() -> None:
+    clips = torch.from_numpy(np.random.default_rng(0).random((2, 3, 4, 5, 6)))
+    for clip, found in zip(clips, resize_clips_bicubic_up(clips, 2), strict=True):
+        torch.testing.assert_close(found.transpose(0, 1), resize_bicubic_up(clip.transpose(0, 1), 2))
 
 
 def test_a_scale_that_does_not_divide_is_refused() -> None:

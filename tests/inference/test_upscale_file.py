@@ -82,6 +82,18 @@ def test_a_netcdf_file_becomes_a_finer_one(script: Script, checkpoints: dict[str
         np.testing.assert_allclose(expected.lon, found.lon)
 
 
+def test_coordinates_are_those_of_the_pixels_that_subsampling_kept(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """LR pixel (i, j) is SR pixel (2i, 2j), in files and in memory."""
+    labelled(tmp_path / "a.nc")
+    made = upscale_here([f"checkpoint={checkpoints['shifted']}", f"input={tmp_path}/a.nc"])
+    upscaler = vsr.load(checkpoints["shifted"])
+    with xarray.open_dataset(made) as found, xarray.open_dataset(tmp_path / "a.nc") as given:
+        for finer in (found, upscaler.upscale(given), upscaler.upscale(given.h)):
+            for name, step in (("lat", 6.0), ("lon", 5.0)):
+                np.testing.assert_allclose(finer[name][::2], given[name])
+                np.testing.assert_allclose(finer[name][1::2], given[name] + step / 2)
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".h5", ".zarr"])
 def test_every_kind_of_array_file(checkpoints: dict[str, Path], tmp_path: Path, suffix: str) -> None:
     import h5py

@@ -28,10 +28,10 @@ def reference_ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(ssim.mean())
 
 
-@pytest.fixture
-def pair() -> tuple[np.ndarray, np.ndarray]:
+@pytest.fixture(params=[1, 3])
+def pair(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    truth = rng.random((5, 1, 24, 31))
+    truth = rng.random((5, request.param, 24, 31))
     noise = rng.standard_normal(truth.shape) * np.array([0.01, 0.1, 0.3, 0.001, 0.05])[:, None, None, None]
     return truth + noise, truth  # leaves 0..1: nothing may be clamped
 
@@ -44,7 +44,7 @@ def test_each_score_is_its_formula(pair: tuple[np.ndarray, np.ndarray]) -> None:
     mse = (error**2).mean((1, 2, 3))
     np.testing.assert_allclose(scores[:, 1], mse, rtol=1e-5)
     np.testing.assert_allclose(scores[:, 2], -10 * np.log10(mse), atol=1e-4)
-    expected = [reference_ssim(a[0], b[0]) for a, b in zip(sr, hr, strict=True)]
+    expected = [np.mean([reference_ssim(*channel) for channel in zip(a, b, strict=True)]) for a, b in zip(sr, hr, strict=True)]
     np.testing.assert_allclose(scores[:, 3], expected, atol=2e-5)
 
 
@@ -82,19 +82,22 @@ def test_reduced_precision_of_the_caller_does_not_reach_the_scores(pair: tuple[n
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = psnr_ssim_of_frames(sr, hr)
     torch.testing.assert_close(inside, psnr_ssim_of_frames(sr, hr), rtol=0, atol=0)
+    coarse = sr.bfloat16(), hr.bfloat16()
+    expected = psnr_ssim_of_frames(*(x.float() for x in coarse))
+    torch.testing.assert_close(psnr_ssim_of_frames(*coarse), expected, rtol=0, atol=0)
 
 
 def test_masked_pixels_do_not_count(pair: tuple[np.ndarray, np.ndarray]) -> None:
     sr, hr = (torch.from_numpy(x).float() for x in pair)
-    mask = torch.ones_like(hr)
+    mask = torch.ones_like(hr[:, :1])
     mask[:, :, :, 20:] = 0
     spoilt = sr.clone()
     spoilt[:, :, :, 20:] += 5
     masked = psnr_ssim_of_frames(spoilt, hr, mask)
     inside = psnr_ssim_of_frames(sr[..., :20], hr[..., :20])
     torch.testing.assert_close(masked, inside)  # SSIM: the windows that hold no gap
-    torch.testing.assert_close(psnr_ssim_of_frames(sr, hr, torch.ones_like(hr)), psnr_ssim_of_frames(sr, hr))
-    assert psnr_ssim_of_frames(sr, hr, torch.zeros_like(hr)).isnan().all()
+    torch.testing.assert_close(psnr_ssim_of_frames(sr, hr, torch.ones_like(mask)), psnr_ssim_of_frames(sr, hr))
+    assert psnr_ssim_of_frames(sr, hr, torch.zeros_like(mask)).isnan().all()
 
 
 def test_crop_cuts_each_side() -> None:

@@ -210,6 +210,10 @@ def test_masked_pixels_leave_no_spectrum() -> None:
     assert not metrics.curves()
     metrics.reset()
     metrics.update(sr, hr, mask)
+    metrics.update(sr, hr, torch.ones_like(mask), follows=True)
+    assert "lsd" not in metrics.segments()  # a gap in one part of a segment is one in the segment
+    metrics.reset()
+    metrics.update(sr, hr, mask)
     assert np.isnan(metrics.frames()["band_mid"]).tolist() == [False, True, False]
     assert "lsd" not in metrics.segments()
     metrics.update(sr, hr, torch.ones_like(mask))

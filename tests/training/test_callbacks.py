@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import lightning as L
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vsr.training.callbacks import EMA
+from vsr.degradations.resize import resize_bicubic_up
+from vsr.geometry import Geometry, crop
+from vsr.models.base import Network
+from vsr.models.normalize import Normalizer
+from vsr.recipe import Recipe
+from vsr.training.callbacks import EMA, LRConsistency, ScoreLog, StopAtTarget, TimeLimit, _panel
+from vsr.training.modules.frame import FrameSR
+from vsr.types import Clip
 
 
 class Countdown(L.LightningModule):
@@ -40,3 +53,108 @@ def test_the_average_of_the_weights_is_the_recursion_written_out(decay: float, s
         average = kept * average + (1 - kept) * -(n + 1)
     assert float(module.weight.detach()) == pytest.approx(average, rel=1e-5)
     assert float(module.count) == -steps  # buffers are not averaged
+
+
+class Enlarged(Network):
+    """Bicubic interpolation that loses rows and columns on each side."""
+
+    def __init__(self, lost: tuple[int, int]) -> None:
+        super().__init__()
+        self.geometry, self.reach = Geometry((1, 2, 2), (0, *lost)), 2
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return crop(resize_bicubic_up(lr, 2), (0, *self.geometry.margin[1:]))
+
+
+def module_with_clips(lost: tuple[int, int], seed: int, frames: int = 6) -> tuple[FrameSR, Clip]:
+    """A module whose unit interval is -1 to 3, and a clip of 14x16 LR pixels."""
+    hr = 4 * torch.rand(1, 1, frames, 28, 32, generator=torch.Generator().manual_seed(seed)) - 1
+    lr = hr.unflatten(-1, (16, 2)).unflatten(-3, (14, 2)).mean((-1, -3))
+    module = FrameSR(Enlarged(lost), normalizer=Normalizer(-1.0, 3.0), recipe=Recipe(), window=(0, 8, 8))
+    return module, Clip(lr, hr, torch.zeros(1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(("lost", "border"), [((0, 0), (2, 2)), ((5, 0), (3, 2)), ((1, 7), (2, 4))])
+def test_lr_consistency_is_of_the_first_frames_of_validation(lost: tuple[int, int], border: tuple[int, int]) -> None:
+    logged: list[float] = []
+    callback = LRConsistency(lambda hr: nn.functional.avg_pool2d(hr, 2), 2, lost)
+    expected = []
+    for epoch in range(2):
+        for number in range(4):
+            module, batch = module_with_clips(lost, 10 * epoch + number)
+            module.log = lambda name, value: logged.append(value)  # type: ignore[method-assign, assignment]
+            for place in (0, 1):  # the frames of training do not count
+                callback.on_validation_batch_end(SimpleNamespace(), module, None, batch, number, place)  # type: ignore[arg-type]
+            x = batch.lr[0, 0].double().numpy()
+            again = resize_bicubic_up(batch.lr[0].transpose(0, 1).double(), 2)[:, 0].numpy().reshape(6, 14, 2, 16, 2).mean((2, 4))
+            x, again = (each[:, border[0] : -border[0], border[1] : -border[1]] for each in (x, again))
+            spread = (x - x.mean((1, 2), keepdims=True)) ** 2
+            expected.append(np.sqrt(((again - x) ** 2).mean((1, 2)) / spread.mean((1, 2))))
+        callback.on_validation_epoch_end(SimpleNamespace(), module)  # type: ignore[arg-type]
+        # 18 frames in three batches are 16 at least.
+        assert logged[-1] == module.card["consistency"] == pytest.approx(np.mean(expected[-4:-1]), rel=1e-5)
+    assert len(logged) == 2
+
+
+def test_lr_consistency_leaves_out_frames_with_gaps() -> None:
+    callback = LRConsistency(lambda hr: nn.functional.avg_pool2d(hr, 2), 2, (0, 0))
+    module, batch = module_with_clips((0, 0), 0)
+    module.log = lambda name, value: None  # type: ignore[method-assign, assignment]
+    found = []
+    for gap in ((5, 20), (1, 20), (20, 29)):  # rows and columns; the border of 4 HR pixels does not count
+        mask = torch.ones_like(batch.hr)
+        mask[:, :, 2:, gap[0], gap[1]] = 0
+        callback.on_validation_batch_end(SimpleNamespace(), module, None, batch._replace(mask=mask), 0, 1)  # type: ignore[arg-type]
+        callback.on_validation_epoch_end(SimpleNamespace(), module)  # type: ignore[arg-type]
+        found.append(module.card.pop("consistency"))
+    assert found[1] == found[2] != found[0]
+    callback.on_validation_batch_end(SimpleNamespace(), module, None, batch._replace(mask=0 * mask), 0, 1)  # type: ignore[arg-type]
+    callback.on_validation_epoch_end(SimpleNamespace(), module)  # type: ignore[arg-type]
+    assert not module.card  # no value is no value, not NaN
+
+
+@pytest.mark.parametrize(
+    ("limits", "course"),
+    [((3, None), [False, False, True]), ((None, 30.0), [False, True, True]), ((2, 36.0), [False, True, True])],
+)
+def test_the_first_stage_ends_at_its_epoch_or_its_psnr(limits: tuple[int | None, float | None], course: list[bool]) -> None:
+    for epoch, (psnr, ended) in enumerate(zip((29.9, 30.0, 31.0), course, strict=True)):
+        trainer = SimpleNamespace(callback_metrics={"val/psnr": torch.tensor(psnr)}, current_epoch=epoch, should_stop=False)
+        StopAtTarget(*limits).on_train_epoch_end(trainer, Countdown())  # type: ignore[arg-type]
+        assert trainer.should_stop == ended
+
+
+@pytest.mark.parametrize(
+    ("processes", "step", "seconds", "ended"),
+    [(1, 7, 8.0, False), (1, 7, 8.1, True), (2, 19, 9.0, False), (2, 20, 9.0, True), (2, 40, 7.0, False)],
+)
+def test_a_fit_ends_after_its_time(processes: int, step: int, seconds: float, ended: bool) -> None:
+    module, _ = module_with_clips((0, 0), 0)
+    module.trained_seconds = lambda: seconds  # type: ignore[method-assign]
+    trainer = SimpleNamespace(should_stop=False, world_size=processes, global_step=step, current_epoch=0, max_epochs=9)
+    TimeLimit(8.0).on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+    assert trainer.should_stop == ended
+
+
+def test_the_scores_of_each_epoch_are_a_line(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(dirpath=tmp_path / "run" / "checkpoints")
+    for epoch in range(2):
+        scores = {"val/psnr": torch.tensor(30.5 + epoch), "loss": torch.tensor(1.0)}
+        for first in (True, False):  # one process writes
+            trainer = SimpleNamespace(
+                checkpoint_callbacks=[saver], is_global_zero=first, callback_metrics=scores, current_epoch=epoch
+            )
+            ScoreLog().on_train_epoch_end(trainer, Countdown())  # type: ignore[arg-type]
+    lines = (tmp_path / "run" / "scores.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"epoch": 1, "val/psnr": 30.5}, {"epoch": 2, "val/psnr": 31.5}]
+
+
+def test_a_panel_shows_the_middle_frame_of_each_kind() -> None:
+    module, batch = module_with_clips((1, 3), 0)
+    lr, hr = (((x + 1) / 4)[0, 0, 3].double() for x in (batch.lr, batch.hr))
+    bicubic = resize_bicubic_up(lr[None, None], 2)[0, 0]
+    lr, bicubic, hr = (x[1:-1, 3:-3].numpy() for x in (lr.repeat_interleave(2, 0).repeat_interleave(2, 1), bicubic, hr))
+    low, high = hr.min(), hr.max()
+    parts = [*((x - low) / (high - low) for x in (lr, bicubic, bicubic, hr)), 10 * abs(bicubic - hr) / (high - low)]
+    expected = np.concatenate(parts, 1).clip(0, 1)
+    np.testing.assert_allclose(_panel(module, batch).numpy(), expected[None], atol=1e-5)

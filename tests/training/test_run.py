@@ -226,6 +226,27 @@ def test_a_network_that_loses_more_than_the_window_is_refused() -> None:
         FrameSR(network, normalizer=Normalizer(0.0, 1.0), recipe=Recipe(), window=(0, 4, 4))
 
 
+def test_gaps_inside_the_window_do_not_count() -> None:
+    from vsr.degradations.resize import resize_bicubic_up
+    from vsr.models.interpolation import Interpolation
+    from vsr.models.normalize import Normalizer
+    from vsr.recipe import Recipe
+    from vsr.training.modules.frame import FrameSR
+    from vsr.types import Clip
+
+    draw = np.random.default_rng(0)
+    lr, hr = (torch.from_numpy(draw.random((2, 1, 1, *size), dtype=np.float32)) for size in ((12, 16), (24, 32)))
+    mask = torch.ones_like(hr)
+    mask[1, ..., 4:7, 6:9] = 0
+    module = FrameSR(
+        Interpolation(method="bicubic", scale=2), normalizer=Normalizer(-1.0, 3.0), recipe=Recipe(), window=(0, 3, 5)
+    )
+    module.score(Clip(lr, hr, torch.arange(2), mask), "test")
+    error = (resize_bicubic_up(lr[:, :, 0], 2) - hr[:, :, 0]).numpy() / 4
+    expected = np.average(abs(error)[:, 0, 3:-3, 5:-5], axis=(1, 2), weights=mask[:, 0, 0, 3:-3, 5:-5].numpy())
+    np.testing.assert_allclose(module.scores["split_test"].per_frame()["mae"], expected, rtol=1e-5)  # type: ignore[operator, union-attr]
+
+
 def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> None:
     cfg = compose_config("train", QUICK)
     OmegaConf.set_struct(cfg, False)

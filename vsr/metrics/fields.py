@@ -33,12 +33,11 @@ class FieldScores(FrameMetric):
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips in the unit interval. Raises ValueError for frames smaller than the 11x11 window of SSIM."""
-        with torch.autocast(sr.device.type, enabled=False):
-            p, y = metric_frames(sr).float(), metric_frames(hr).float()
-            weight = None if mask is None else metric_frames(mask).float()
-            pair = FramePair(p, y, weight, self.range)
-            columns = [function(pair).double() for function in self.functions.values()]
-            self.append_frames(torch.cat([psnr_ssim_of_frames(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
+        p, y = metric_frames(sr), metric_frames(hr)
+        weight = None if mask is None else metric_frames(mask)
+        pair = FramePair(p, y, weight, self.range)
+        columns = [function(pair).double() for function in self.functions.values()]
+        self.append_frames(torch.cat([psnr_ssim_of_frames(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
 
     def per_frame(self) -> dict[str, Tensor]:
         columns = super().per_frame()

@@ -126,10 +126,10 @@ def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
     window = torch.hann_window(count, periodic=False, dtype=torch.float64, device=frames.device)
     centred = frames.double() - frames.double().mean(2, keepdim=True)
     sr, hr = torch.fft.rfft(centred * window[:, None], dim=2)[:, :, 1:]
-    cross = sr.real * hr.real + sr.imag * hr.imag
-    powers = [x.mean((0, 2)) / window.square().sum() for x in (power_of_spectrum(sr), power_of_spectrum(hr), cross)]
+    powers = [power_of_spectrum(x).mean((0, 2)) / window.square().sum() for x in (sr, hr)]
     position = torch.arange(1, count // 2 + 1, dtype=torch.float64, device=frames.device) / count
-    return torch.stack([position, torch.ones_like(powers[0]), *powers], dim=1)
+    no_cross = torch.zeros_like(position)  # no score in time asks for the coherence
+    return torch.stack([position, torch.ones_like(position), *powers, no_cross], dim=1)
 
 
 def _add_power(one: PowerSums, other: PowerSums) -> PowerSums:
