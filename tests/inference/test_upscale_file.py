@@ -16,6 +16,7 @@ from tests.commands.test_app import Script, refused
 from tests.fakes import ROOT, TINY_CLIMATE, moving_pattern, train_here, upscale_here, write_video, write_y4m
 from tests.processes import run_process
 from vsr.errors import UserError
+from vsr.inference.labelled_arrays import upscale_labelled
 
 xarray = pytest.importorskip("xarray")
 
@@ -142,6 +143,82 @@ def test_numpy_torch_and_xarray_give_the_same(checkpoints: dict[str, Path]) -> N
         upscaler.upscale([1.0])  # type: ignore[type-var]
     with pytest.raises(UserError, match="no such option"):
         vsr.load(checkpoints["fields"], ensembel=True)
+
+
+def enlarged(clip: np.ndarray) -> np.ndarray:
+    return clip.repeat(2, -1).repeat(2, -2)
+
+
+@pytest.mark.parametrize("origin", [None, 0.0])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channels: int, origin: float | None) -> None:
+    sizes = {"x": 5, "member": 2, "y": 4, "channel": channels, "time": 3}
+    values = np.random.default_rng(0).random(tuple(sizes.values()))
+    coords = {
+        "x": 10.0 * np.arange(5),
+        "y": ("y", [1, 3, 5, 7], {"units": "km"}),
+        "time": [0, 5, 7],
+        "member": ["a", "b"],
+        "place": (("x", "y"), np.add.outer(np.arange(5.0), 100 * np.arange(4.0))),
+        "letter": ("x", list("abcde")),
+        "height": 2.0,
+    }
+    array = xarray.DataArray(values, coords, tuple(sizes), name="h", attrs={"units": "m"})
+    if channels == 1:
+        array = array.isel(channel=0)
+    shapes = set()
+
+    def upscale(clip: np.ndarray) -> np.ndarray:
+        shapes.add(clip.shape)
+        return enlarged(clip)
+
+    found = upscale_labelled(array, 2, channels, upscale, origin)
+    assert shapes == {(3, channels, 4, 5)}
+    assert (found.dims, found.name, found.attrs) == (array.dims, "h", {"units": "m"})
+    assert set(found.coords) == set(coords) - {"letter"}
+    np.testing.assert_array_equal(found, array.values.repeat(2, 0).repeat(2, 2))
+    x, y = ((np.arange(2 * n) - (0.5 if origin is None else origin)) / 2 for n in (5, 4))
+    np.testing.assert_allclose(found.x, 10 * x)
+    np.testing.assert_allclose(found.y, 1 + 2 * y)
+    np.testing.assert_allclose(found.place.transpose("x", "y"), np.add.outer(x, 100 * y), atol=1e-12)
+    assert found.y.attrs == {"units": "km"}
+    for name in ("time", "member", "height"):
+        xarray.testing.assert_equal(found[name].variable, array[name].variable)
+    others = {
+        "count": ("time", [1.0, 2.0, 3.0]),
+        "nav_lat": (("y", "x"), np.ones((4, 5))),
+        "text": (("y", "x"), np.full((4, 5), "a")),
+    }
+    data = array.to_dataset().assign(others).assign_attrs(title="a flow")
+    made = upscale_labelled(data, 2, channels, upscale, origin)
+    assert (list(made.data_vars), made.attrs) == (["h"], {"title": "a flow"})
+    xarray.testing.assert_identical(made.h, found)
+    one = upscale_labelled(array.isel(y=slice(1)), 2, channels, upscale, origin)
+    assert set(one.coords) == {"x", "time", "member", "height"}  # one pixel alone has no spacing
+
+
+@pytest.mark.parametrize(
+    ("dims", "channels", "said"),
+    [
+        ("tyab", 1, "which of them counts columns is not clear; type movie.rename"),
+        ("tabx", 1, "which of them counts rows is not clear"),
+        ("tyx", 3, "none is called channel, and this network has 3"),
+        ("tcyx", 3, "2 channels in dimension channel, this network has 3"),
+    ],
+)
+def test_labelled_arrays_that_do_not_fit_are_refused(dims: str, channels: int, said: str) -> None:
+    names = [{"t": "time", "c": "channel"}.get(letter, letter) for letter in dims]
+    array = xarray.DataArray(np.zeros((2,) * len(dims)), dims=names)
+    with pytest.raises(UserError, match=said):
+        upscale_labelled(array, 2, channels, enlarged)
+    if channels == 1:
+        return
+    for data, more in (
+        ({"a": array, "b": array}, r"2 movies \(its arrays: a, b\); type network.upscale\(dataset\['a'\]\)"),
+        ({}, "0 movies"),
+    ):
+        with pytest.raises(UserError, match=more):
+            upscale_labelled(xarray.Dataset(data), 2, channels, enlarged)
 
 
 def test_a_video_keeps_its_colours_and_a_picture_its_kind(checkpoints: dict[str, Path], tmp_path: Path) -> None:
