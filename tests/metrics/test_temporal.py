@@ -145,6 +145,7 @@ def test_short_segments_have_what_their_length_allows() -> None:
     assert missing["flicker"] == [True, True, False, False, False]
     assert missing["temporal_lsd"] == [True, True, True, True, False]
     assert missing["lsd"] == [False] * 5
+    np.testing.assert_allclose(metrics.curves()["temporal_spectrum"]["frequency"], np.arange(1, 5) / 8)
     assert metrics.segment_of().tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, *[4] * 8]
 
 

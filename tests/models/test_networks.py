@@ -11,12 +11,14 @@ import torch
 from tests.fakes import at_scales, choices, compose_config, small
 from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up
 from vsr.errors import UserError
+from vsr.geometry import Geometry
 from vsr.models.base import Network
 from vsr.models.cost import count_parameters
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
+from vsr.models.srnet3d import SRNet3D
 from vsr.models.stacked import Stacked
 from vsr.recipe import Recipe
 from vsr.training.build import build_network
@@ -254,18 +256,37 @@ def test_masked_pixels_do_not_enter_fits() -> None:
 
 def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> None:
     torch.manual_seed(0)
-    hr = torch.rand(40, 1, 16, 16, dtype=torch.float64) * 0.1 + 0.7
+    hr = torch.rand(40, 2, 16, 16, dtype=torch.float64) * 0.1 + 0.7
     lr = resize_bicubic_down(hr, 2)
-    wrapped = StandardizedResidual(FSRCNN(scale=2)).double()
-    wrapped.prepare([(lr[:7], hr[:7], None), (lr[7:], hr[7:], None)])
+    mask = torch.ones_like(hr[:, :1])
+    mask[20:, :, 3:, 5:9] = 0
+    wrapped = StandardizedResidual(FSRCNN(scale=2, channels=2)).double()
+    wrapped.prepare([(lr[:7], hr[:7], None), (lr[7:], hr[7:], mask[7:])])
     assert wrapped.mean.item() == pytest.approx(lr.mean().item())
     assert wrapped.std.item() == pytest.approx(lr.std().item())
-    assert wrapped.rms.item() == pytest.approx((hr - resize_bicubic_up(lr, 2)).square().mean().sqrt().item())
+    squares = (hr - resize_bicubic_up(lr, 2)).square().mean(1)
+    assert wrapped.rms.item() == pytest.approx(np.average(squares, weights=mask[:, 0]) ** 0.5)
     assert wrapped.error_unit is wrapped.rms
+    added = wrapped.network((lr - lr.mean()) / lr.std()) * wrapped.rms
+    torch.testing.assert_close(wrapped(lr), resize_bicubic_up(lr, 2) + added, rtol=0, atol=1e-6)
     with torch.no_grad():
         for parameter in wrapped.parameters():
             parameter.zero_()
     torch.testing.assert_close(wrapped(lr), resize_bicubic_up(lr, 2))
+    assert (wrapped.reach, StandardizedResidual(SRCNN(kernels=(1, 1, 1), scale=2)).reach) == (
+        FSRCNN(scale=2, channels=2).reach,
+        2,
+    )
+    assert StandardizedResidual(SRCNN(kernels=(1, 1, 1), scale=1)).reach == 0  # nothing is enlarged
+
+
+def test_standardized_residual_of_a_movie_adds_the_middle_of_its_frames() -> None:
+    wrapped = StandardizedResidual(SRNet3D(scale=2)).double()
+    wrapped.geometry = Geometry((1, 2, 2), (2, 1, 3))
+    lr = torch.rand(2, 1, 7, 8, 9, dtype=torch.float64)
+    wrapped.network.forward = lambda lr: lr.new_zeros(2, 1, 3, 14, 12)  # type: ignore[method-assign]
+    expected = torch.stack([resize_bicubic_up(clip.transpose(0, 1), 2).transpose(0, 1) for clip in lr])
+    torch.testing.assert_close(wrapped(lr), expected[:, :, 2:-2, 1:-1, 3:-3])
 
 
 @pytest.mark.parametrize(("said", "wrapped"), [(True, True), ("bicubic", True), (False, False), ("none", False)])

@@ -84,7 +84,7 @@ class TemporalSpectrum(PowerMetric):
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         rows, columns = (_spread_indices(n, hr.device) for n in hr.shape[-2:])
-        clips = torch.stack([x[..., rows[:, None], columns].flatten(-2).float() for x in (sr, hr)])
+        clips = torch.stack([x[..., rows[:, None], columns].flatten(-2) for x in (sr, hr)])
         measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for i, whole in enumerate(measured):
             if follows and self._frames is not None:
