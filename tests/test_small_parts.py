@@ -34,8 +34,8 @@ def test_normalizer_travels_in_the_state_dict_and_refuses_nonsense() -> None:
     other = Normalizer(0.0, 1.0)
     other.load_state_dict(state)
     assert other.bounds == (-10, 10)
-    other.set(0.0, 255.0)
-    assert other(torch.tensor(255.0)) == 1
+    other.set(5.0, 255.0)
+    assert (other(torch.tensor(130.0)), other.bounds) == (0.5, (5, 255))
     for bounds in [(1.0, 1.0), (2.0, 1.0), (float("nan"), 1.0)]:
         with pytest.raises(ValueError, match="ascending"):
             Normalizer(*bounds)

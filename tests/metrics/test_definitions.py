@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.fakes import ROOT
-from vsr.metrics.definitions import DEFINITIONS, HEADLINE_SCORES
+from vsr.metrics.definitions import DEFINITIONS, HEADLINE_SCORES, QUANTILES
 from vsr.metrics.motion import MOTION_SCORES
 
 
@@ -23,3 +23,8 @@ def test_the_page_explains_every_score_under_what_it_is_of() -> None:
 
 def test_the_scores_of_training_are_defined() -> None:
     assert {*HEADLINE_SCORES, *MOTION_SCORES} <= set(DEFINITIONS)
+
+
+def test_the_names_of_quantiles_say_their_level_in_per_mille() -> None:
+    assert {name: int(name[1:]) / 1000 for name in QUANTILES} == QUANTILES
+    assert [DEFINITIONS[name].label for name in QUANTILES] == ["q 0.1%", "q 1%", "q 99%", "q 99.9%"]

@@ -103,9 +103,10 @@ def test_a_frame_without_any_real_pixel_has_no_score_and_does_not_count() -> Non
         assert means[name].item() == pytest.approx(np.nanmean(found[name])), name
 
 
-def test_a_constant_truth_has_no_score_that_is_relative_to_it() -> None:
+@pytest.mark.parametrize("rounding", [0.0, float(np.spacing(np.float32(0.3)))])
+def test_a_constant_truth_has_no_score_that_is_relative_to_it(rounding: float) -> None:
     sr, _ = pair()
-    found = scored(sr, np.full_like(sr, 0.3))
+    found = scored(sr, np.where(sr > np.median(sr), sr.dtype.type(0.3), sr.dtype.type(0.3 + rounding)))
     for name in ("vrmse", "sharpness", "mass", *QUANTILES):
         assert np.isnan(found[name]).all(), name
     for name in ("rmse", "max_error", "gradient_rmse", "psnr"):

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import correlate1d
 
 from vsr.geometry import crop
-from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.definitions import HEADLINE_SCORES, psnr_from_mse
 from vsr.metrics.psnr_ssim import HeadlineScores, psnr_ssim_of_frames
 
 
@@ -70,6 +70,7 @@ def test_equal_frames_do_not_poison_the_mean() -> None:
     psnr = psnr_ssim_of_frames(other, x)[:, 2]
     assert psnr[0] == pytest.approx(138.47, abs=0.01)
     assert psnr[1] == pytest.approx(20, abs=0.01)
+    np.testing.assert_allclose(psnr_from_mse(np.array([0.0, 0.01])), psnr, atol=0.01)
 
 
 def test_frames_below_the_ssim_window_are_refused() -> None:

@@ -283,6 +283,7 @@ def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> Non
 def test_standardized_residual_of_a_movie_adds_the_middle_of_its_frames() -> None:
     wrapped = StandardizedResidual(SRNet3D(scale=2)).double()
     wrapped.geometry = Geometry((1, 2, 2), (2, 1, 3))
+    assert (wrapped.mean, wrapped.std, wrapped.rms) == (0, 1, 1)  # until it is prepared
     lr = torch.rand(2, 1, 7, 8, 9, dtype=torch.float64)
     wrapped.network.forward = lambda lr: lr.new_zeros(2, 1, 3, 14, 12)  # type: ignore[method-assign]
     expected = torch.stack([resize_bicubic_up(clip.transpose(0, 1), 2).transpose(0, 1) for clip in lr])

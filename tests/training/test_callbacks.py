@@ -97,11 +97,11 @@ def test_lr_consistency_is_of_the_first_frames_of_validation(lost: tuple[int, in
 
 
 def test_lr_consistency_leaves_out_frames_with_gaps() -> None:
-    callback = LRConsistency(lambda hr: nn.functional.avg_pool2d(hr, 2), 2, (0, 0))
-    module, batch = module_with_clips((0, 0), 0)
+    callback = LRConsistency(lambda hr: nn.functional.avg_pool2d(hr, 2), 2, (5, 0))
+    module, batch = module_with_clips((5, 0), 0)
     module.log = lambda name, value: None  # type: ignore[method-assign, assignment]
     found = []
-    for gap in ((5, 20), (1, 20), (20, 29)):  # rows and columns; the border of 4 HR pixels does not count
+    for gap in ((5, 20), (4, 20), (20, 3)):  # row and column; 5 rows and 4 columns per side do not count
         mask = torch.ones_like(batch.hr)
         mask[:, :, 2:, gap[0], gap[1]] = 0
         callback.on_validation_batch_end(SimpleNamespace(), module, None, batch._replace(mask=mask), 0, 1)  # type: ignore[arg-type]
