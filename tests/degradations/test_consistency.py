@@ -19,7 +19,13 @@ from tests.test_docs import kept, tables
 from vsr.config.check import check_config
 from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
-from vsr.degradations.consistency import BackProjection, Projection, build_consistency, consistency_axis_matrix
+from vsr.degradations.consistency import (
+    BackProjection,
+    Projection,
+    apply_consistency,
+    build_consistency,
+    consistency_axis_matrix,
+)
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
 from vsr.errors import UserError
@@ -109,6 +115,25 @@ def test_the_matrix_of_a_large_frame_is_made_of_a_small_ones() -> None:
         matrix = consistency_axis_matrix(partial(degradation, scale=2), 402, -1, 2)
         assert matrix.shape == (201, 402)
         torch.testing.assert_close(matrix @ drawn[0, 0, 0], degradation(row, 2)[0, 0, 0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("margin", [(0, 0), (2, 3), (0, 3)])
+def test_a_lost_border_is_filled_for_the_correction(margin: tuple[int, int]) -> None:
+    (y, x), generator = margin, torch.Generator().manual_seed(0)
+    lr = torch.rand(2, 1, 3, 6, 7, generator=generator)
+    sr = torch.rand(2, 1, 3, 12 - 2 * y, 14 - 2 * x, generator=generator)
+    seen = []
+
+    def correct(frames: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+        seen.append((frames, low))
+        return frames + 1
+
+    torch.testing.assert_close(apply_consistency(correct, sr, lr, margin), sr + 1)
+    [(frames, low)] = seen
+    assert torch.equal(low, torch.cat([clip.transpose(0, 1) for clip in lr]))
+    expected = resize_bicubic_up(low, 2)
+    expected[..., y : 12 - y, x : 14 - x] = torch.cat([clip.transpose(0, 1) for clip in sr])
+    assert torch.equal(frames, expected)
 
 
 @pytest.mark.parametrize("kind", ["projection", "backprojection"])

@@ -153,6 +153,13 @@ def test_noise_belongs_to_the_frame_and_the_seed() -> None:
     assert torch.equal(frames(10), hr), "the argument is left as it is"
 
 
+def test_noise_stays_what_it_was_in_earlier_versions() -> None:
+    hr = torch.zeros(2, 1, 4, 5)
+    drawn = torch.stack([torch.from_numpy(np.random.default_rng((3, k)).standard_normal((1, 4, 5), np.float32)) for k in (7, 8)])
+    torch.testing.assert_close(GaussianNoise(0.5, seed=3).apply(hr, first=7), 0.5 * drawn)
+    torch.testing.assert_close(GaussianNoise(0.5, seed=3).apply(hr, bounds=(-1.0, 3.0), first=7), 2 * drawn)
+
+
 def test_no_noise_is_the_identity() -> None:
     assert torch.equal(GaussianNoise(0.0).apply(frames()), frames())
 

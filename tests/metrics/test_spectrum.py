@@ -209,9 +209,13 @@ def test_masked_pixels_leave_no_spectrum() -> None:
     assert not names & {*metrics.compute()}
     assert not metrics.curves()
     metrics.reset()
-    metrics.update(sr, hr, mask)
-    metrics.update(sr, hr, torch.ones_like(mask), follows=True)
-    assert "lsd" not in metrics.segments()  # a gap in one part of a segment is one in the segment
+    other = movie(3), movie(4)
+    metrics.update(*other)
+    for first in (mask, None):  # a gap in one part of a segment is one in the segment
+        metrics.update(sr, hr, first)
+        metrics.update(sr, hr, follows=True)
+    alone = [float(scored(*clips).segments()["lsd"][0]) for clips in (other, (sr, hr))]
+    np.testing.assert_allclose(metrics.segments()["lsd"], [alone[0], np.nan, alone[1]])
     metrics.reset()
     metrics.update(sr, hr, mask)
     assert np.isnan(metrics.frames()["band_mid"]).tolist() == [False, True, False]
