@@ -25,6 +25,7 @@ from vsr.degradations.consistency import (
     apply_consistency,
     build_consistency,
     consistency_axis_matrix,
+    degradation_for_consistency,
 )
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Area, Bicubic, Subsample
@@ -115,6 +116,23 @@ def test_the_matrix_of_a_large_frame_is_made_of_a_small_ones() -> None:
         matrix = consistency_axis_matrix(partial(degradation, scale=2), 402, -1, 2)
         assert matrix.shape == (201, 402)
         torch.testing.assert_close(matrix @ drawn[0, 0, 0], degradation(row, 2)[0, 0, 0], rtol=0, atol=1e-9)
+
+
+def test_only_separable_degradations_are_projected() -> None:
+    class Diagonal(Area):
+        """Linear, but no product of a matrix per axis."""
+
+        def __call__(self, hr: torch.Tensor, scale: int, **_: Any) -> torch.Tensor:
+            return (super().__call__(hr, scale) + hr[..., ::scale, ::scale]) / 2
+
+    for degradation in LINEAR:
+        assert isinstance(build_consistency("projection", degradation, 3, 1), Projection)
+        assert degradation_for_consistency(degradation, 3) is not None
+    assert isinstance(build_consistency("backprojection", Diagonal(), 2, 1), BackProjection)
+    with pytest.raises(UserError, match="type consistency=backprojection"):
+        build_consistency("projection", Diagonal(), 2, 1)
+    assert degradation_for_consistency(Diagonal(), 2) is None
+    assert build_consistency("none", Diagonal(), 2, 1) is None
 
 
 @pytest.mark.parametrize("margin", [(0, 0), (2, 3), (0, 3)])

@@ -392,6 +392,9 @@ def test_a_chain_is_its_steps_in_order() -> None:
     degraded = chain(blur=GaussianBlur(1.0), noise=noise, down=Area(), jpeg=jpeg)(hr, 2, bounds=bounds, first=9)
     blurred = noise.apply(GaussianBlur(1.0).apply(hr), bounds=bounds, first=9)
     assert torch.equal(degraded, jpeg.apply(Area()(blurred, 2), bounds=bounds))
+    assert torch.equal(chain(noise=noise, down=Area())(hr, 2), Area()(noise.apply(hr, first=0), 2))
+    assert chain(h264=H264(), down=Area()).temporal
+    assert not chain(down=Area(), jpeg=jpeg).temporal
 
 
 def test_a_chain_is_a_degradation() -> None:

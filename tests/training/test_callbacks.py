@@ -157,4 +157,8 @@ def test_a_panel_shows_the_middle_frame_of_each_kind() -> None:
     low, high = hr.min(), hr.max()
     parts = [*((x - low) / (high - low) for x in (lr, bicubic, bicubic, hr)), 10 * abs(bicubic - hr) / (high - low)]
     expected = np.concatenate(parts, 1).clip(0, 1)
-    np.testing.assert_allclose(_panel(module, batch).numpy(), expected[None], atol=1e-5)
+    colours = batch._replace(
+        **{name: torch.cat([getattr(batch, name), torch.zeros_like(getattr(batch, name))], 1) for name in ("lr", "hr")}
+    )
+    for clip in (batch, colours):  # the first channel
+        np.testing.assert_allclose(_panel(module, clip).numpy(), expected[None], atol=1e-5)
