@@ -193,6 +193,11 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
     made = upscale_labelled(data, 2, channels, upscale, origin)
     assert (list(made.data_vars), made.attrs) == (["h"], {"title": "a flow"})
     xarray.testing.assert_identical(made.h, found)
+    still = upscale_labelled(array.isel(time=1), 2, channels, upscale, origin)
+    assert shapes == {(3, channels, 4, 5), (1, channels, 4, 5)}
+    xarray.testing.assert_identical(still, found.isel(time=1))
+    named = array.rename(x="a").assign_coords(a=("a", coords["x"], {"axis": "X"}))
+    np.testing.assert_array_equal(upscale_labelled(named, 2, channels, upscale, origin).a, found.x)
     one = upscale_labelled(array.isel(y=slice(1)), 2, channels, upscale, origin)
     assert set(one.coords) == {"x", "time", "member", "height"}  # one pixel alone has no spacing
 
@@ -202,7 +207,7 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
     [
         ("tyab", 1, "which of them counts columns is not clear; type movie.rename"),
         ("tabx", 1, "which of them counts rows is not clear"),
-        ("tyx", 3, "none is called channel, and this network has 3"),
+        ("tyx", 2, "none is called channel, and this network has 2"),
         ("tcyx", 3, "2 channels in dimension channel, this network has 3"),
     ],
 )

@@ -211,11 +211,11 @@ def test_masked_pixels_leave_no_spectrum() -> None:
     metrics.reset()
     other = movie(3), movie(4)
     metrics.update(*other)
-    for first in (mask, None):  # a gap in one part of a segment is one in the segment
+    for first, second in ((None, None), (mask, None), (None, mask)):  # a gap in one part of a segment is one in the segment
         metrics.update(sr, hr, first)
-        metrics.update(sr, hr, follows=True)
+        metrics.update(sr, hr, second, follows=True)
     alone = [float(scored(*clips).segments()["lsd"][0]) for clips in (other, (sr, hr))]
-    np.testing.assert_allclose(metrics.segments()["lsd"], [alone[0], np.nan, alone[1]])
+    np.testing.assert_allclose(metrics.segments()["lsd"], [*alone, np.nan, np.nan])
     metrics.reset()
     metrics.update(sr, hr, mask)
     assert np.isnan(metrics.frames()["band_mid"]).tolist() == [False, True, False]

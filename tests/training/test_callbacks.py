@@ -67,11 +67,11 @@ class Enlarged(Network):
 
 
 def module_with_clips(lost: tuple[int, int], seed: int) -> tuple[FrameSR, Clip]:
-    """A module whose unit interval is -1 to 3, and a clip of 8 frames of 14x16 LR pixels with an LR frame before and after."""
-    hr = 4 * torch.rand(1, 1, 10, 28, 32, generator=torch.Generator().manual_seed(seed)) - 1
+    """A module whose unit interval is -1 to 3, and a clip of 8 frames of 14x16 LR pixels with two LR frames before and after."""
+    hr = 4 * torch.rand(1, 1, 12, 28, 32, generator=torch.Generator().manual_seed(seed)) - 1
     lr = hr.unflatten(-1, (16, 2)).unflatten(-3, (14, 2)).mean((-1, -3))
     module = FrameSR(Enlarged(lost), normalizer=Normalizer(-1.0, 3.0), recipe=Recipe(), window=(0, 8, 8))
-    return module, Clip(lr, hr[:, :, 1:-1], torch.zeros(1, dtype=torch.int64))
+    return module, Clip(lr, hr[:, :, 2:-2], torch.zeros(1, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(("lost", "border"), [((0, 0), (2, 2)), ((5, 0), (3, 2)), ((1, 7), (2, 4))])
@@ -85,8 +85,8 @@ def test_lr_consistency_is_of_the_first_frames_of_validation(lost: tuple[int, in
             module.log = lambda name, value: logged.append(value)  # type: ignore[method-assign, assignment]
             for place in (0, 1):  # the frames of training do not count
                 callback.on_validation_batch_end(SimpleNamespace(), module, None, batch, number, place)  # type: ignore[arg-type]
-            x = batch.lr[0, 0, 1:-1].double().numpy()
-            again = resize_bicubic_up(batch.lr[0, 0, 1:-1, None].double(), 2)[:, 0].numpy().reshape(8, 14, 2, 16, 2).mean((2, 4))
+            x = batch.lr[0, 0, 2:-2].double().numpy()
+            again = resize_bicubic_up(batch.lr[0, 0, 2:-2, None].double(), 2)[:, 0].numpy().reshape(8, 14, 2, 16, 2).mean((2, 4))
             x, again = (each[:, border[0] : -border[0], border[1] : -border[1]] for each in (x, again))
             spread = (x - x.mean((1, 2), keepdims=True)) ** 2
             expected.append(np.sqrt(((again - x) ** 2).mean((1, 2)) / spread.mean((1, 2))))
@@ -151,7 +151,7 @@ def test_the_scores_of_each_epoch_are_a_line(tmp_path: Path) -> None:
 
 def test_a_panel_shows_the_middle_frame_of_each_kind() -> None:
     module, batch = module_with_clips((1, 3), 0)
-    lr, hr = (((x + 1) / 4)[0, 0, 4].double() for x in (batch.lr[:, :, 1:-1], batch.hr))
+    lr, hr = (((x + 1) / 4)[0, 0, 4].double() for x in (batch.lr[:, :, 2:-2], batch.hr))
     bicubic = resize_bicubic_up(lr[None, None], 2)[0, 0]
     lr, bicubic, hr = (x[1:-1, 3:-3].numpy() for x in (lr.repeat_interleave(2, 0).repeat_interleave(2, 1), bicubic, hr))
     low, high = hr.min(), hr.max()
