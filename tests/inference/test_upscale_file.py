@@ -197,7 +197,8 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
     assert shapes == {(3, channels, 4, 5), (1, channels, 4, 5)}
     xarray.testing.assert_identical(still, found.isel(time=1))
     named = array.rename(x="a").assign_coords(a=("a", coords["x"], {"axis": "X"}))
-    np.testing.assert_array_equal(upscale_labelled(named, 2, channels, upscale, origin).a, found.x)
+    for each in (named, named.to_dataset()):
+        np.testing.assert_array_equal(upscale_labelled(each, 2, channels, upscale, origin).a, found.x)
     one = upscale_labelled(array.isel(y=slice(1)), 2, channels, upscale, origin)
     assert set(one.coords) == {"x", "time", "member", "height"}  # one pixel alone has no spacing
 
