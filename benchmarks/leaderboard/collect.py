@@ -79,9 +79,12 @@ def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def short(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """Select the scores that the page shows."""
-    return {name: rounded(row.get(name)) for name in SCORES}
+def short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the scores that the page shows, and the interval of the gain over linear over the trajectories of the split."""
+    found: dict[str, Any] = {name: rounded(row.get(name)) for name in (*SCORES, "segments")}
+    if (interval := row.get("intervals", {}).get("gain_linear")) is not None:
+        found["gain_interval"] = [rounded(end) for end in interval]
+    return found
 
 
 def rounded(value: float | None) -> float | None:

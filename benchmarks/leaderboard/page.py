@@ -52,7 +52,8 @@ def _opening(board: Leaderboard) -> str:
         f"`{board.content['command']}`.\n\n"
         "All rows of a table share frames, pixels, scale (x2) and degradation (bicubic); evaluate.py scores them in single "
         f"precision. Training uses `precision={precision}`. Gains are over the best linear filter, fitted to the same training "
-        f"frames. Frames per second: upscaling from {costs['frame']}x{costs['frame']} to "
+        "frames; in brackets: their 95% interval over the test trajectories, paired frame by frame; after ±: half of the range "
+        f"over seeds. Frames per second: from {costs['frame']}x{costs['frame']} to "
         f"{2 * (costs['frame'] or 0)}x{2 * (costs['frame'] or 0)} pixels in single precision with {costs['threads']} threads; "
         "the networks take turns in one process, and the table shows medians. `mult./px` counts the multiplications (each with "
         "one addition) per output pixel of the folded network. `-`: not run. [Scores](../reference/metrics.md) has the "
@@ -140,7 +141,7 @@ def section(board: Leaderboard, data: str, budget: str) -> str:
         seconds = [seed["train_seconds"] for seed in board.seeds(data, budget, model)]
         cells = [f"`{model}`", board.presets(budget, model), *_costs(board, model), format_mean(seconds, ".0f")]
         cells += [format_mean(board.scores(data, budget, model, split, "psnr")) for split in splits]
-        cells.append(format_gain(board.over_linear(data, budget, model, last)))
+        cells.append(board.gain(data, budget, model, last))
         cells += [format_mean(board.scores(data, budget, model, last, name), form) for name, (_, form) in SCORES.items()]
         rows.append(cells)
     told = [f"All columns after PSNR show the split `{last}`."] if len(splits) > 1 else []

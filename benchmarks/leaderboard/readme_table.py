@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.common.markdown import replace_block, table
-from benchmarks.leaderboard.results import Leaderboard, format_gain, format_number, format_speed
+from benchmarks.leaderboard.results import NONE, Leaderboard, format_number, format_speed
 
 BEGIN = "<!-- written by make leaderboard from docs/results/leaderboard.json -->"
 DATA = "tide"
@@ -23,11 +23,21 @@ def render_table(content: dict[str, Any]) -> str:
     for model in board.models:
         if not any(board.seeds(DATA, budget, model) for budget in budgets):
             continue
-        gains = [format_gain(board.over_linear(DATA, b, model, splits[-1]) if splits else []) for b in budgets]
+        gains = [board.gain(DATA, b, model, splits[-1]) if splits else NONE for b in budgets]
         marks = ", ".join(filter(None, (board.presets(budget, model) for budget in board.budgets)))
         cost = [format_number(board.cost(model, "parameters")), format_speed(board.cost(model, "frames_per_second"))]
         rows.append([f"`{model}`", marks, *cost, *gains])
-    return table(header, rows)
+    return f"{_caption(board, splits[-1])}\n\n{table(header, rows)}" if splits else table(header, rows)
+
+
+def _caption(board: Leaderboard, split: str) -> str:
+    """Describe the data, trajectories, seeds and intervals of the table."""
+    data = board.content["protocols"][DATA]["data"]
+    movies = board.baseline(DATA, "linear", split, "segments")
+    frames = f"{data['frames'][split]} frames{f' of {movies:.0f} trajectories' if movies else ''} of the split `{split}`"
+    seeds = max(len(board.seeds(DATA, budget, model)) for budget in board.budgets for model in board.models)
+    brackets = "; in brackets, the 95% interval over the trajectories" if movies else ""
+    return f"Data `{data['name']}` at x2, {frames}; up to {seeds} seed{'s' * (seeds > 1)}{brackets}."
 
 
 def update_readme(readme: str, content: dict[str, Any]) -> str:

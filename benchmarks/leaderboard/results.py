@@ -46,13 +46,21 @@ class Leaderboard:
 
     def baseline(self, data: str, method: str, split: str, score: str = "psnr") -> float | None:
         """Return a score of bicubic or linear."""
-        value: float | None = self.content["baselines"][data][split][method][score]
+        value: float | None = self.content["baselines"][data][split][method].get(score)
         return value
 
     def over_linear(self, data: str, budget: str, model: str, split: str) -> list[float]:
         """Return the gain in PSNR over the linear filter, one number per seed."""
         linear = self.baseline(data, "linear", split)
         return [value - linear for value in self.scores(data, budget, model, split, "psnr") if linear is not None]
+
+    def gain(self, data: str, budget: str, model: str, split: str) -> str:
+        """Format the gain over the linear filter: the mean over seeds and, in brackets, the mean of their intervals."""
+        ends = [seed["rows"][split].get("gain_interval") for seed in self.seeds(data, budget, model)]
+        text = format_gain(self.over_linear(data, budget, model, split))
+        if not ends or None in ends:
+            return text
+        return f"{text} [{mean([low for low, _ in ends]):.1f}, {mean([high for _, high in ends]):.1f}]"
 
     def cost(self, model: str, what: str) -> float | None:
         """Return parameters, multiply_adds or frames_per_second."""

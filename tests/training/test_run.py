@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from tests.fakes import TINY_CLIMATE, assert_same_scores, at_scales, choices, compose_config, evaluate_here, small, train_here
 from vsr.errors import UserError
+from vsr.metrics.intervals import SegmentIntervals
 from vsr.models.base import RepeatedFrame
 from vsr.models.stacked import Stacked
 from vsr.training.build import build_data, build_module
@@ -120,6 +121,31 @@ def test_the_table_is_the_mean_over_the_frames_of_the_window(tmp_path: Path) -> 
     assert row["frames"] == 10
     assert row["psnr"] == pytest.approx(np.mean(-10 * np.log10((error**2).mean((1, 2)))), abs=1e-4)
     assert row["mae"] == pytest.approx(abs(error).mean(), rel=1e-5)
+
+
+def test_intervals_are_over_the_test_trajectories(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    typed = [*QUICK, "data.family=bores", "data.test=40", "model=bicubic", "window=[1,4,4]"]
+    with caplog.at_level(logging.INFO):
+        rows = {row["method"]: row for row in train_here(tmp_path, typed)["rows"]}
+    found = build_data(compose_config("train", typed)).sets["test"]
+    inner = torch.arange(40).reshape(4, 10)[:, 1:-1].flatten()  # the window leaves out the first and last frame of each
+    from vsr.degradations.resize import resize_bicubic_up
+
+    error = ((resize_bicubic_up(found.pair.lr, 2) - found.pair.hr) / 20)[inner, 0, 4:-4, 4:-4].double().square().mean((1, 2))
+    means = (-10 * error.log10()).reshape(4, 8).mean(1).numpy()
+    assert (rows["bicubic"]["frames"], rows["bicubic"]["segments"]) == (32, 4)
+    low, high = rows["bicubic"]["intervals"]["psnr"]
+    expected = SegmentIntervals(np.arange(4)).mean(means)
+    assert expected is not None
+    assert (low, high) == pytest.approx(expected, abs=1e-4)
+    assert set(rows["nearest"]["intervals"]) == {"psnr", "gain_bicubic", "gain_linear"}
+    assert set(rows["linear"]["intervals"]) == {"psnr", "gain_bicubic"}
+    gain = rows["nearest"]["intervals"]["gain_linear"]
+    assert gain[0] < rows["nearest"]["psnr"] - rows["linear"]["psnr"] < gain[1]
+    assert gain[1] - gain[0] < high - low  # paired
+    table = caplog.text
+    assert "--- test, 32 frames of 4 movies ---" in table
+    assert f"[{gain[0]:+.1f}, {gain[1]:+.1f}]" in table
 
 
 def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vsr.evaluation.intervals import Interval, SegmentIntervals
 from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.intervals import REFERENCES, Interval, SegmentIntervals
 
-REFERENCES = ("bicubic", "linear")
 Row = dict[str, Any]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -22,6 +23,7 @@ from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.intervals import REFERENCES, SegmentIntervals
 from vsr.metrics.variables import ALL_VARIABLES, is_overall, scores_over_variables, table_part, variable_keys
 from vsr.models.cost import count_parameters
 from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
@@ -123,9 +125,12 @@ def score_run(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[
 
     Returns:
         One row per test split and method, and per variable if the data have several, followed by a row of all variables
-        together; the baselines come first and the network last.
+        together; the baselines come first and the network last. "segments" is the number of trajectories, clips or pictures
+        with a score, and "intervals" has the 95% intervals over them: of the PSNR, and of the gains over bicubic and linear,
+        paired frame by frame.
     """
     rows: list[dict[str, Any]] = []
+    psnr: dict[tuple[str, str], np.ndarray] = {}
     set_arithmetic(tf32=False)
     scorer = build_scoring_trainer(cfg)
     interim = build_interim_modules(module)
@@ -140,8 +145,21 @@ def score_run(cfg: DictConfig, data: SRDataModule, module: SRModule, card: dict[
                 seconds = card.get("seconds", 0.0) if candidate is module else 0.0
                 row["train_seconds"] = card.get("stage_seconds", {}).get("first", 0.0) if method in interim else seconds
                 rows.append(row)
+                psnr[table_part(row), method] = scored["psnr"].numpy()
+    for row in rows:
+        segment_of, own = _segment_of(data, row["split"]), psnr[table_part(row), row["method"]]
+        row["segments"] = len(np.unique(segment_of[np.isfinite(own)]))
+        over = SegmentIntervals(segment_of)
+        found = {f"gain_{base}": over.mean(own - psnr[table_part(row), base]) for base in REFERENCES if base != row["method"]}
+        row["intervals"] = {key: list(one) for key, one in {"psnr": over.mean(own), **found}.items() if one is not None}
     parts = list(dict.fromkeys(map(table_part, rows)))
     return sorted(rows, key=lambda row: (data.test_splits.index(row["split"]), parts.index(table_part(row))))
+
+
+def _segment_of(data: SRDataModule, split: str) -> np.ndarray:
+    """Return the number of the segment of each scored frame of a split."""
+    lengths = [max(0, stop - start - 2 * data.trim) for start, stop in data.sets[split].segments]
+    return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def _scores_by_variable(data: SRDataModule, each: list[dict[str, Tensor]]) -> list[tuple[dict[str, str], dict[str, Tensor]]]:

@@ -62,7 +62,9 @@ def content() -> dict[str, Any]:
             "networks": {"plain": {**cost, "frames_per_second": 120.4}, "edsr": {**cost, "frames_per_second": 4.56}},
         },
         "rates": {},
-        "protocols": {"tide": {"data": {"name": "climate-tide", "size": [72, 72], "frames": {"train": 96, "test": 50}}}},
+        "protocols": {
+            "tide": {"data": {"name": "climate-tide", "size": [72, 72], "frames": {"train": 96, "test": 50, "unseen": 60}}}
+        },
         "baselines": {"tide": base},
         "runs": {"tide": runs},
     }
@@ -179,9 +181,19 @@ def test_nothing_run_is_a_page_too(content: dict[str, Any]) -> None:
 
 
 def test_the_readme_has_a_row_per_network_that_was_run(content: dict[str, Any]) -> None:
-    lines = render_table(content).splitlines()
+    caption, _, *lines = render_table(content).splitlines()
+    assert caption == "Data `climate-tide` at x2, 60 frames of the split `unseen`; up to 2 seeds."
     assert len(lines) == 2 + 2
     assert "| `plain` | fast | 7,700 | 120 | +2.00 | - |" in lines
+    content["baselines"]["tide"]["unseen"]["linear"]["segments"] = 6
+    for seed, ends in zip(content["runs"]["tide"]["1min"]["plain"]["seeds"], ([1.5, 2.5], [1.7, 2.9]), strict=True):
+        seed["rows"]["unseen"]["gain_interval"] = ends
+    caption, _, *lines = render_table(content).splitlines()
+    assert caption.endswith(
+        "60 frames of 6 trajectories of the split `unseen`; up to 2 seeds; in brackets, the 95% interval over the trajectories."
+    )
+    assert "| `plain` | fast | 7,700 | 120 | +2.00 [1.6, 2.7] | - |" in lines
+    assert "| +2.00 [1.6, 2.7] |" in render(content)
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:

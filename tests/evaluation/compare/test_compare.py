@@ -88,6 +88,24 @@ def test_runs_that_differ_in_their_seed_are_one_line_with_their_spread(
     assert found == {"0": "30.0", "1": "30.5", "2": "31.0"}
 
 
+def test_a_gain_has_its_spread_over_seeds_and_its_interval_over_movies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, psnr in enumerate((30.0, 31.0)):
+        folder = write(tmp_path / "runs" / f"s{seed}", seed=seed, psnr=psnr)
+        results = json.loads((folder / "results.json").read_text())
+        for row in results["rows"]:
+            row["intervals"] = {} if row["method"] == "bicubic" else {"gain_bicubic": [1.5 + seed, 2.75 + seed]}
+        (folder / "results.json").write_text(json.dumps(results))
+    write(tmp_path / "runs" / "other", psnr=29.0, recipe__rate=1e-2)  # of a version without intervals
+    compare_command([str(tmp_path / "runs"), "--output", str(tmp_path / "out")])
+    text = capsys.readouterr().out
+    assert "2.50 ± 0.50 [2.00, 3.25]" in text
+    assert "± half of the range over seeds; in brackets: 95% interval over the movies" in text
+    [page] = (tmp_path / "out").glob("*.html")
+    assert "2.50 ± 0.50 [2.00, 3.25]" in page.read_text()
+
+
 @pytest.mark.parametrize("typed", [True, False])
 def test_what_sets_runs_apart_is_found(tmp_path: Path, typed: bool) -> None:
     folders = [

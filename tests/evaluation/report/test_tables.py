@@ -32,10 +32,11 @@ def test_the_terminal_table_says_what_the_rows_say() -> None:
         cells = re.split(r"\s{2,}", line)
         low, high = row["intervals"].get("psnr", (None, None))
         interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+        gained = "".join(f" [{least:+.2f}, {most:+.2f}]" for least, most in filter(None, [row["intervals"].get("gain_linear")]))
         assert cells[2:6] == [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}{interval}", f"{row['ssim']:.4f}"]
         assert cells[6:] == [
             f"{row['gain_bicubic']:+.2f}",
-            f"{row['gain_linear']:+.2f}",
+            f"{row['gain_linear']:+.2f}{gained}",
             str(row["parameters"]),
             f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-",
         ]

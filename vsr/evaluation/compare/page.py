@@ -8,7 +8,7 @@ from vsr.config.monitor import monitor_is_maximised
 from vsr.config.overrides import value_as_typed
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
-from vsr.evaluation.compare.table import SPREAD, ComparisonTable, comparison_score, table_mean_and_spread
+from vsr.evaluation.compare.table import INTERVAL, SPREAD, ComparisonTable, comparison_score
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.html import (
     html_document,
@@ -98,8 +98,8 @@ def _table(one: ComparisonTable) -> str:
             row = html_table_row(entry.name, [*cells, *(column[i] for column in numbers)], baseline=entry.method is not None)
             groups[split].append(row)
     return (
-        f'{html_sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}. " if several else ""}'
-        "Tinted: best of the split. A click on a heading sorts within each split; the best "
+        f'{html_sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}; " if several else ""}'
+        f"{INTERVAL}. Tinted: best of the split. A click on a heading sorts within each split; the best "
         f"{html_one_line(one.monitor)} comes first.</p>"
     )
 
@@ -110,8 +110,8 @@ def _cells(one: ComparisonTable, split: str, column: Column) -> list[str]:
     means = [sum(values) / len(values) if values else None for values in scores]
     best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
     return [
-        html_number_cell(mean, table_mean_and_spread(values, column.digits), best=tinted)
-        for mean, values, tinted in zip(means, scores, best, strict=True)
+        html_number_cell(mean, entry.shown(split, one.monitor, column), best=tinted)
+        for entry, mean, tinted in zip(one.lines, means, best, strict=True)
     ]
 
 

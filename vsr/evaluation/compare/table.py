@@ -13,10 +13,12 @@ from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
 from vsr.evaluation.report.escape import escape_name
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
+INTERVAL = f"in brackets: {LEVEL:.0%} interval over the movies of the split, the mean of those of the seeds"
 
 
 _FIRST = ("psnr", "ssim", "mae", "mse")
@@ -53,6 +55,17 @@ class TableLine:
         """Return one number per run that has a number in the column `key`; see `comparison_score`."""
         found = [comparison_score(run, split, monitor, key, self.method) for run in self.runs]
         return [value for value in found if value is not None]
+
+    def shown(self, split: str, monitor: str, column: Column) -> str:
+        """Format the mean and spread over runs in a column; after a gain stands its interval over the movies of the split."""
+        text = table_mean_and_spread(self.scores(split, monitor, column.key), column.digits)
+        rows = [run.row(split, self.method) or {} for run in self.runs]
+        key = column.key.replace("over ", "gain_")
+        found = [row.get("intervals", {}).get(key) for row in rows] if key != column.key else [None]
+        if None in found:
+            return text
+        low, high = (sum(ends) / len(found) for ends in zip(*found, strict=True))
+        return f"{text} [{low:.{column.digits}f}, {high:.{column.digits}f}]"
 
 
 @dataclass(frozen=True)
@@ -160,13 +173,16 @@ def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> s
         for entry in one.lines:
             cells = [entry.name, *(entry.values or [""] * len(one.keys))]
             cells += [str(len(entry.runs)) if entry.method is None else ""] if several else []
-            lines.append(cells + [table_mean_and_spread(entry.scores(split, one.monitor, c.key), c.digits) for c in columns])
+            lines.append(cells + [entry.shown(split, one.monitor, column) for column in columns])
         lines = [[escape_name(cell).replace("|", "\\|") for cell in line] for line in lines]
         widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         texts = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
         parts.append("\n".join([f"Split {split}:", "", texts[0], rule, *texts[1:]]))
-    return "\n\n".join(parts)
+    told = [f"± {SPREAD}"] if several else []
+    if any("[" in part for part in parts):
+        told.append(INTERVAL)
+    return "\n\n".join([*parts, *([f"{'; '.join(told)}."] if told else [])])
 
 
 def comparison_table_csv(runs: Sequence[Run]) -> str:
@@ -174,7 +190,9 @@ def comparison_table_csv(runs: Sequence[Run]) -> str:
     ended = [run for run in runs if run.state == "ok"]
     keys = keys_distinguishing_runs(runs)
     names = list(
-        dict.fromkeys(key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method"))
+        dict.fromkeys(
+            key for run in ended for row in run.results["rows"] for key in row if key not in ("split", "method", "intervals")
+        )
     )
     lines: list[list[Any]] = []
     for run in runs:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vsr.evaluation.intervals import LEVEL, MIN_SEGMENTS
 from vsr.evaluation.rows import Row, row_score_names
 from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.intervals import LEVEL, MIN_SEGMENTS
 
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from vsr.evaluation.intervals import LEVEL
 from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
+from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part
 
 WIDTH = 150
@@ -87,9 +87,9 @@ def report_table_latex(rows: Sequence[Row]) -> str:
 
 
 def _with_interval(column: Column, row: Row) -> str:
-    """Format the number of a row in a column; a PSNR is followed by its confidence interval."""
+    """Format the number of a row in a column; a PSNR and a gain over linear are followed by their confidence intervals."""
     shown = column.show(row[column.key])
-    interval = column.interval(row) if column.key == "psnr" else ""
+    interval = column.interval(row) if column.key in ("psnr", "gain_linear") else ""
     return f"{shown} {interval}".rstrip()
 
 

@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 
 LEVEL = 0.95
 MIN_SEGMENTS = 4  # fewer do not show how segments differ
+REFERENCES = ("bicubic", "linear")  # methods that the others are compared with, frame by frame
 
 Interval = tuple[float, float]
 

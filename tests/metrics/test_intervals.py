@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsr.evaluation.intervals import SegmentIntervals
+from vsr.metrics.intervals import SegmentIntervals
 
 
 def correlated(rng: np.random.Generator, lengths: np.ndarray, mean: float = 30.0) -> tuple[np.ndarray, np.ndarray]:
