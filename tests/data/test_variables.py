@@ -15,10 +15,12 @@ import torch
 import vsr
 from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
 from vsr.config.check import check_config
+from vsr.config.schema import UpscaleSchema
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.datamodules.cross import CrossDataModule
 from vsr.degradations.chain import Chain
+from vsr.degradations.compression import JPEG
 from vsr.degradations.noise import GaussianNoise
 from vsr.degradations.resize import resize_bicubic_down
 from vsr.degradations.scaling import Bicubic
@@ -26,6 +28,7 @@ from vsr.errors import UserError
 from vsr.evaluation.compare.runs import read_compared_run
 from vsr.evaluation.compare.table import build_comparison_table, comparison_table_csv, comparison_table_markdown
 from vsr.inference.export.checkpoint import export_checkpoint
+from vsr.inference.inputs import check_upscale_files
 from vsr.io.readers.open import open_movie
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -151,6 +154,21 @@ def test_noise_is_a_share_of_the_range_of_each_variable(tmp_path: Path) -> None:
         assert float(difference[:, channel].std()) == pytest.approx(0.1 * (high - low), rel=0.1)
 
 
+def test_codes_of_jpeg_span_the_range_of_each_variable(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    path = write(tmp_path / "a.npz", fields())
+    names = ("t", "q", "p")
+    clean, coded = (
+        data_of(path, names, degradation=Chain(steps={"down": Bicubic(), **jpeg})) for jpeg in ({}, {"jpeg": JPEG(95)})
+    )
+    before, after = (next(data.sets["train"].pairs()).lr for data in (clean, coded))
+    offsets = np.broadcast_to(clean.card["offset"], 3)
+    for channel, (low, high) in enumerate(np.subtract(clean.card["bounds"], offsets[:, None])):
+        codes = (after[:, channel].numpy() - low) / (high - low) * 255
+        np.testing.assert_allclose(codes, codes.round(), atol=1e-2)
+        assert float((after - before)[:, channel].square().mean().sqrt()) < 0.02 * (high - low)
+
+
 def rows_of(found: list[dict[str, Any]], method: str = "bicubic") -> dict[str, dict[str, Any]]:
     return {row["variable"]: row for row in found if row["method"] == method}
 
@@ -259,6 +277,7 @@ def swapped(folder: Path, ending: str, names: str = "qt") -> Path:
 @pytest.mark.sampled(1)
 def test_upscale_takes_the_variables_by_name(runs: dict[str, Path], tmp_path: Path, ending: str) -> None:
     lr = swapped(tmp_path, ending)
+    check_upscale_files(UpscaleSchema(checkpoint=str(runs["tq"]), input=str(lr), axes="tyx"))  # before the network is read
     expected = vsr.load(runs["tq"]).upscale(np.stack([fields()[name][:4, ::2, ::2] for name in "tq"], axis=1))
     for number, typed in enumerate(([], ["variable=[q,t]"], ["variable=[t,q]"])):
         given = [f"checkpoint={runs['tq']}", f"input={lr}", "axes=tyx", "guard=off", *typed]

@@ -22,7 +22,8 @@ class Codec(SameSizeStep):
     """Base class of steps that encode and decode frames with an 8-bit codec.
 
     Codes 0 and 255 stand for the two physical values in `bounds`. Values are rounded to codes, and values outside the bounds
-    are clipped. A call raises UserError if the codec does not support the number of channels.
+    are clipped. Variables that have bounds of their own are coded one by one. A call raises UserError if the codec does not
+    support the number of channels.
     """
 
     channels: tuple[int, ...]
@@ -32,15 +33,17 @@ class Codec(SameSizeStep):
         """Encode codes, uint8 (N, C, rows, columns), and return the decoded codes in the same shape and type."""
 
     def apply(self, frames: Frames, *, bounds: Bounds = (0.0, 1.0), first: int = 0) -> Frames:
-        if frames.shape[1] not in self.channels:
+        low, high = bounds
+        variables = isinstance(low, torch.Tensor)  # with a range each, which are no colours: each is coded by itself
+        if frames.shape[1] not in self.channels and not variables:
             known = " or ".join(map(str, self.channels))
             raise UserError(
                 f"degradation={self.name}: the data have {frames.shape[1]} channels, this codec takes {known}; "
                 f"type degradation=bicubic or another one without a codec"
             )
-        low, high = bounds
         codes = ((frames - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
-        decoded = torch.from_numpy(self.roundtrip(codes.cpu().numpy())).to(frames)
+        parts = [self.roundtrip(part.numpy()) for part in codes.cpu().split(1 if variables else len(codes[0]), dim=1)]
+        decoded = torch.from_numpy(np.concatenate(parts, axis=1)).to(frames)
         return decoded * ((high - low) / 255) + low
 
 

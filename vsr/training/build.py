@@ -121,9 +121,10 @@ def build_data(
     data = _data_module("data", cfg.data, scale=cfg.scale, degradation=degradation, recipe=recipe, draw_seed=cfg.seed)
     if data.bounds is None and len(set(bounds)) > 1:
         several = " and ".join(map(str, dict.fromkeys(bounds)))
+        typed = f"{{{', '.join(f'{name}: [LOW,HIGH]' for name in data.variables)}}}" if data.variables else "[LOW,HIGH]"
         raise UserError(
             f"{data.name}: declares no bounds, and the networks work in {several}: PSNR would have several ranges; "
-            f"type data.bounds=[LOW,HIGH]"
+            f"type data.bounds={typed}"
         )
     data.variables = data.variables or variables
     if bounds:

@@ -18,7 +18,7 @@ from vsr.metrics.intervals import LEVEL, MIN_SEGMENTS
 FRAMES, SEGMENTS = "frames.csv", "segments.csv"
 
 DESCRIBED = ("label", "unit", "better", "group", "text", "source", "per")  # fields of a `Definition`
-ROWS = "of the rows with this split and method (and variable, if there are several)"
+ROWS = "of the rows with this split and method"
 HOW = {
     "mean": f"nanmean {ROWS}",
     "gain": f"nanmean of (column - the reference's column), {ROWS}, frame by frame",
@@ -126,6 +126,9 @@ def _recipes(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, s
         kind, _, reference = key.partition("_")
         if kind in ("gain", "skill"):
             found[key] = {"file": FRAMES, "column": "psnr" if kind == "gain" else "mse", "how": HOW[kind], "reference": reference}
+    if any("variable" in row for row in rows):
+        for recipe in found.values():
+            recipe["how"] = recipe["how"].replace(ROWS, ROWS.replace("split", "split, variable"))
     return found
 
 
