@@ -118,6 +118,31 @@ def test_latitudes_stay_between_the_poles(scale: int, rows: list[float], sign: i
     assert np.abs(other).max() > 90
 
 
+@pytest.mark.parametrize(
+    ("name", "attrs", "first"),
+    [
+        ("lat", {}, 90),
+        ("a", {"standard_name": "latitude"}, 90),
+        ("a", {"units": "degrees_north"}, 90),
+        ("lat", {"units": "m"}, 92.5),
+        ("a", {"standard_name": "height"}, 92.5),
+    ],
+)
+def test_a_grid_may_end_at_one_pole(name: str, attrs: dict[str, str], first: float) -> None:
+    fine, beyond = refine_field(name, attrs, np.linspace(90, 0, 10), [0], 2)
+    np.testing.assert_allclose(fine[[0, 1, 2, -1]], [first, 87.5, 82.5, -2.5])
+    assert beyond == (first == 90)
+    far, beyond = refine_field("lat", {}, np.array([0.0, 100.0, 200.0]), [0], 2)  # no latitudes
+    np.testing.assert_allclose(far, [-25, 25, 75, 125, 175, 225])
+    assert beyond == 0
+
+
+@pytest.mark.parametrize("step", [150.0, 180.0])
+def test_half_a_period_is_no_jump(step: float) -> None:
+    fine = refine_coordinates(step * np.arange(3), 2, period=360)
+    np.testing.assert_allclose(fine, step * np.array([-0.25, 0.25, 0.75, 1.25, 1.75, 2.25]))
+
+
 def test_bounds_divide_cells() -> None:
     bounds = np.array([[0.0, 1.0], [1.0, 3.0], [3.0, 7.0]])
     centres = refine_coordinates(bounds.mean(1), 2)
