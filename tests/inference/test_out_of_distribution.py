@@ -205,7 +205,7 @@ def test_looking_ahead_changes_nothing_that_comes(kind: str, tmp_path: Path) -> 
 
 def test_evaluation_tells_by_split(runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     strict = expecting(runs, "plain", 1e-6, tmp_path / "strict.ckpt")
-    elsewhere = ["report=false", "data=phantom", "data.size=48", "data.frames=5", "data.learn=10", "data.test=5"]
+    elsewhere = ["report=false", "data=climate", "data.family=turbulence", "data.size=48", "data.learn=20", "data.test=10"]
     with caplog.at_level(logging.WARNING):
         found: dict[str, Any] = evaluate_here(tmp_path / "e", [f"checkpoint={strict}", *elsewhere])
     told = found["protocol"]["checkpoints"][0]["familiar"]

@@ -149,9 +149,9 @@ def enlarged(clip: np.ndarray) -> np.ndarray:
     return clip.repeat(2, -1).repeat(2, -2)
 
 
-@pytest.mark.parametrize("origin", [None, 0.0])
+@pytest.mark.parametrize("origin", [0.5, 0.0])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channels: int, origin: float | None) -> None:
+def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channels: int, origin: float) -> None:
     sizes = {"x": 5, "member": 2, "y": 4, "channel": channels, "time": 3}
     values = np.random.default_rng(0).random(tuple(sizes.values()))
     coords = {
@@ -172,12 +172,12 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
         shapes.add(clip.shape)
         return enlarged(clip)
 
-    found = upscale_labelled(array, 2, channels, upscale, origin)
+    found = upscale_labelled(array, 2, channels, upscale, (origin, origin))
     assert shapes == {(3, channels, 4, 5)}
     assert (found.dims, found.name, found.attrs) == (array.dims, "h", {"units": "m"})
     assert set(found.coords) == set(coords) - {"letter"}
     np.testing.assert_array_equal(found, array.values.repeat(2, 0).repeat(2, 2))
-    x, y = ((np.arange(2 * n) - (0.5 if origin is None else origin)) / 2 for n in (5, 4))
+    x, y = ((np.arange(2 * n) - origin) / 2 for n in (5, 4))
     np.testing.assert_allclose(found.x, 10 * x)
     np.testing.assert_allclose(found.y, 1 + 2 * y)
     np.testing.assert_allclose(found.place.transpose("x", "y"), np.add.outer(x, 100 * y), atol=1e-12)
@@ -190,16 +190,16 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
         "text": (("y", "x"), np.full((4, 5), "a")),
     }
     data = array.to_dataset().assign(others).assign_attrs(title="a flow")
-    made = upscale_labelled(data, 2, channels, upscale, origin)
+    made = upscale_labelled(data, 2, channels, upscale, (origin, origin))
     assert (list(made.data_vars), made.attrs) == (["h"], {"title": "a flow"})
     xarray.testing.assert_identical(made.h, found)
-    still = upscale_labelled(array.isel(time=1), 2, channels, upscale, origin)
+    still = upscale_labelled(array.isel(time=1), 2, channels, upscale, (origin, origin))
     assert shapes == {(3, channels, 4, 5), (1, channels, 4, 5)}
     xarray.testing.assert_identical(still, found.isel(time=1))
     named = array.rename(x="a").assign_coords(a=("a", coords["x"], {"axis": "X"}))
     for each in (named, named.to_dataset()):
-        np.testing.assert_array_equal(upscale_labelled(each, 2, channels, upscale, origin).a, found.x)
-    one = upscale_labelled(array.isel(y=slice(1)), 2, channels, upscale, origin)
+        np.testing.assert_array_equal(upscale_labelled(each, 2, channels, upscale, (origin, origin)).a, found.x)
+    one = upscale_labelled(array.isel(y=slice(1)), 2, channels, upscale, (origin, origin))
     assert set(one.coords) == {"x", "time", "member", "height"}  # one pixel alone has no spacing
 
 
@@ -216,7 +216,7 @@ def test_labelled_arrays_that_do_not_fit_are_refused(dims: str, channels: int, s
     names = [{"t": "time", "c": "channel"}.get(letter, letter) for letter in dims]
     array = xarray.DataArray(np.zeros((2,) * len(dims)), dims=names)
     with pytest.raises(UserError, match=said):
-        upscale_labelled(array, 2, channels, enlarged)
+        upscale_labelled(array, 2, channels, enlarged, (0.5, 0.5))
     if channels == 1:
         return
     for data, more in (
@@ -224,7 +224,7 @@ def test_labelled_arrays_that_do_not_fit_are_refused(dims: str, channels: int, s
         ({}, "0 movies"),
     ):
         with pytest.raises(UserError, match=more):
-            upscale_labelled(xarray.Dataset(data), 2, channels, enlarged)
+            upscale_labelled(xarray.Dataset(data), 2, channels, enlarged, (0.5, 0.5))
 
 
 def test_a_video_keeps_its_colours_and_a_picture_its_kind(checkpoints: dict[str, Path], tmp_path: Path) -> None:

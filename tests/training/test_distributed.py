@@ -266,7 +266,7 @@ def test_the_script_starts_its_processes_and_writes_once(script: Script, tmp_pat
     done = script("train", *COMMAND, *TWO, "hydra.run.dir=two")
     assert done.returncode == 0, done.stderr
     assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
-    assert done.stdout.count("split   method") == 1
+    assert done.stdout.count("over bicubic") == 1
     assert done.stdout.count("results   two/results.json") == 1
     names = sorted({path.name.split(".")[0] for path in (tmp_path / "two").iterdir()} - {"", "train"})
     assert names == sorted({path.name.split(".")[0] for path in (tmp_path / "one").iterdir()} - {""})
@@ -305,7 +305,7 @@ def test_the_slurm_script_runs_on_two_nodes(tmp_path: Path) -> None:
     ]
     told = [process.communicate(timeout=deadline(280)) for process in nodes]
     assert [process.returncode for process in nodes] == [0, 0], told
-    assert sum(out.count("split   method") for out, _ in told) == 1
+    assert sum(out.count("over bicubic") for out, _ in told) == 1
     alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"], figure=True)
     assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
 

@@ -270,7 +270,7 @@ def test_gaps_inside_the_window_do_not_count() -> None:
     module.score(Clip(lr, hr, torch.arange(2), mask), "test")
     error = (resize_bicubic_up(lr[:, :, 0], 2) - hr[:, :, 0]).numpy() / 4
     expected = np.average(abs(error)[:, 0, 3:-3, 5:-5], axis=(1, 2), weights=mask[:, 0, 0, 3:-3, 5:-5].numpy())
-    np.testing.assert_allclose(module.scores["split_test"].per_frame()["mae"], expected, rtol=1e-5)  # type: ignore[operator, union-attr]
+    np.testing.assert_allclose(module.scores["split_test"][0].per_frame()["mae"], expected, rtol=1e-5)  # type: ignore[index, operator, union-attr]
 
 
 def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> None:

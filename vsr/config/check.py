@@ -103,7 +103,8 @@ def check_config(cfg: DictConfig) -> None:
             raise UserError(f"{key}: needed; type {key}=VALUE") from error
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
-    paired = str((plain.get("degradation") or {}).get("_target_")) == "vsr.degradations.scaling.Paired"
+    degradation = plain.get("degradation")
+    paired = isinstance(degradation, dict) and degradation.get("_target_") == "vsr.degradations.scaling.Paired"
     _check_values(plain, MOST_SCALE_OF_PAIRS if paired else SCALES[-1])
     _check_missing(plain.get("missing"))
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
