@@ -79,7 +79,7 @@ def process(rank: int, folder: str) -> None:
     policies = thread_policies()
     from vsr.training.run import run_training
 
-    for case in CASES:
+    for case in json.loads(Path(folder, "cases.json").read_text()):
         cfg = compose_config("train", [*overrides(case, Path(folder)), *TWO])
         check_config(cfg)
         told = run_training(cfg, Path(folder) / f"two-{case}")
@@ -90,10 +90,12 @@ def process(rank: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """Runs of two processes: two-CASE."""
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Runs of two processes: two-CASE, for the cases that this session tests."""
     folder = tmp_path_factory.mktemp("distributed")
     land(folder / "land.npy")
+    tested = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
+    (folder / "cases.json").write_text(json.dumps([case for case in CASES if case in tested] or ["stored"]))
     run_ranks(process, str(folder))
     return folder
 

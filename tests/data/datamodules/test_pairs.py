@@ -87,7 +87,7 @@ def built(overrides: list[str]) -> tuple[PairsDataModule, Any, Any]:
 
 @pytest.mark.parametrize("down", ["", "lr", "hr", "lr hr"])
 @pytest.mark.parametrize("kind", GRIDS)
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 def test_ramps_are_interpolated_exactly_where_the_grids_lie(kind: str, down: str, tmp_path: Path) -> None:
     scale = 2 if down else 4
     data, module, _ = built(write_pair(tmp_path, kind=kind, field=ramp, scale=scale, down=down))
