@@ -32,11 +32,9 @@ def training_report_table(rows: list[dict[str, Any]]) -> str:
             gains[1] += " [{:+.1f}, {:+.1f}]".format(*interval)
         scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
         cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
-        count = (
-            f"{row['frames']} frames of {row['segments']} movies"
-            if row["segments"] < row["frames"]
-            else f"{row['frames']} frames"
-        )
+        count, movies = f"{row['frames']} frames", row["segments"]
+        if movies < row["frames"]:
+            count += f" of {movies} movie{'s' * (movies > 1)}"
         body.append((f"{split}, {count}", [row["method"], *scores, *gains, *cost]))
     widths = [max(len(line[i]) for line in (header, *(cells for _, cells in body))) for i in range(len(header))]
 

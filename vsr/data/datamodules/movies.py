@@ -109,7 +109,10 @@ def _list_clips(path: Path) -> list[Path]:
     """
     if path.is_file():
         if path.suffix.lower() not in VIDEOS:
-            raise UserError(f"{path}: not one of {', '.join(VIDEOS)}")
+            raise UserError(
+                f"{path}: not one of {', '.join(VIDEOS)}; for an array file or a TIFF of several pages type data=climate "
+                f"data.path={path}"
+            )
         return [path]
     inside = sorted((p for p in path.iterdir() if not p.name.startswith(".")), key=natural_picture_order)
     videos = [p for p in inside if p.is_file() and p.suffix.lower() in VIDEOS]
