@@ -291,6 +291,7 @@ def test_a_network_below_the_linear_filter_is_told_so(tmp_path: Path, caplog: py
         found = re.findall(r"linear    (\S+) is below the best linear filter \((.*?)\)", caplog.text)
         psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
         network = rows[-1]["method"]
+        assert "type model=linear model.size=9" in caplog.text
         assert found == [(network, f"{psnr['test', 'linear'] - psnr['test', network]:.2f} dB on test")]
         caplog.clear()
         train_here(tmp_path / "linear", [*QUICK, "model=linear"])

@@ -110,7 +110,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json_file(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, rows, neighbours))
+    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, rows, neighbours, module))
     return results
 
 
@@ -240,6 +240,7 @@ def _closing(
     folder: Path,
     rows: list[dict[str, Any]],
     neighbours: dict[str, float],
+    module: SRModule,
 ) -> str:
     """Describe the scores of the first and the last epoch and the files of the run in lines of text for the log."""
     lines = []
@@ -260,10 +261,11 @@ def _closing(
     psnr = {(table_part(row), row["method"]): row["psnr"] for row in rows if row["psnr"] is not None}
     splits = [split for split, method in psnr if method == "linear" and (split, cfg.name) in psnr]
     losses = {split: psnr[split, "linear"] - psnr[split, cfg.name] for split in splits}
-    if lost := ", ".join(f"{loss:.2f} dB on {split}" for split, loss in losses.items() if loss > 0):
+    lost = ", ".join(f"{loss:.2f} dB on {split}" for split, loss in losses.items() if loss > 0)
+    if lost and module.reference is not None:
         lines.append(
             f"linear    {cfg.name} is below the best linear filter ({lost}), which costs nothing to train: train longer "
-            f"(budget=30min), or type model=linear"
+            f"(budget=30min), or type model=linear model.size={module.reference.size}"
         )
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
