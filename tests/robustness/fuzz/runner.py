@@ -23,8 +23,8 @@ from typing import IO, Any
 from tests.fakes import ROOT
 from tests.processes import deadline, die_with_parent, end_process, start_process
 
-LIMIT = 20.0  # seconds after which an example hangs
-ANSWER = 4.0  # seconds that a parser has: damaged references keep HDF5 going round for ever
+LIMIT = 40.0  # seconds after which an example hangs
+ANSWER = 15.0  # seconds that a parser has, with its imports: damaged references keep HDF5 going round for ever
 ROOM = 2 << 30  # bytes of address space that one may take beyond what the imports have
 OLD = 100  # examples that one process plays
 
