@@ -258,8 +258,8 @@ def _check_init(init: Any, key: str) -> None:
     for part in ("first", "second"):
         _check_init(init.get(part), f"{key}.{part}")
     if "path" not in init:
-        if init.get("scale") not in (None, *SCALES):  # of the weights that come with the package
-            raise UserError(f"{key}.scale={init['scale']}: weights are for x2, x3 or x4; type {key}.scale=2")
+        if init.get("scale") not in (None, 2, 3):  # of the weights that come with the package
+            raise UserError(f"{key}.scale={init['scale']}: weights are for x2 or x3; type {key}.scale=2")
         return
     if (value := init["path"]) is None:
         raise UserError(f"{key}.path: needed; type {key}.path=FILE, or weights=FILE, which a sweep over starts takes")

@@ -60,7 +60,7 @@ def _read_header(path: Path) -> PretrainedFile:
 
 
 class Pretrained:
-    """Initializer that loads weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, x3 and x4.
+    """Initializer that loads weights of the package: srcnn, fsrcnn, fsrcnn_s and fsrcnn_56 at x2, and fsrcnn_56 at x3.
 
     The layers of the network, not its name, select the file. The first and the last layer are adapted to the data (see
     `_adapt_to_statistics`). The adapted network computes the function that the file's Markdown page describes, exactly if its
