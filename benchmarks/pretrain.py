@@ -2,9 +2,9 @@
 
     python benchmarks/pretrain.py [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
 
-For each network and scale of `WEIGHTS`, or of the options, the script runs `vsr train experiment=pretrained model=M scale=S` (seed 0) and packs the weights
-of the best epoch into vsr/models/weights/pretrained_files/. A finished run is not repeated. The same machine gives the same
-weights; another machine gives similar weights.
+For each network and scale of `WEIGHTS`, or of the options, the script runs `vsr train experiment=pretrained model=M scale=S`
+(seed 0) and packs the weights of the best epoch into vsr/models/weights/pretrained_files/. A finished run is not repeated. The
+same machine gives the same weights; another machine gives similar weights.
 """
 
 from __future__ import annotations
