@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.leaderboard.command_line import Options, help_text, parse_options
 from vsr.errors import UserError
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def displayed_command(arguments: Sequence[str]) -> str:
     """Return the command to show on the page: without options that change no number, paths replaced by FILE."""
-    shown = [each for each in arguments if each.partition("=")[0] not in ("out", "page", "jobs", "rates", "speed", "render")]
+    hidden = ("out", "page", "jobs", "rates", "speed", "render", "continue")
+    shown = [each for each in arguments if each.partition("=")[0] not in hidden]
     masked = [re.sub(r"(\.(?:test_)?path)=.*", r"\1=FILE", each) for each in shown]
     return shlex.join(["python", "-m", "benchmarks.leaderboard", *masked])
 
@@ -43,7 +45,9 @@ def make(options: Options, command: str) -> None:
     from benchmarks.leaderboard.inference_speed import costs
     from benchmarks.leaderboard.train_runs import LeaderboardRuns
 
-    runs = LeaderboardRuns(options)
+    page = options.page or PAGE
+    earlier = read_earlier(page.with_suffix(".json")) if options.go_on else {}
+    runs = LeaderboardRuns(options, earlier)
     failed: list[str] = []
 
     def attempt(step: Callable[[], object]) -> None:
@@ -58,11 +62,24 @@ def make(options: Options, command: str) -> None:
         attempt(lambda: runs.score(print))
     collected = runs.collect()
     networks = runs.models_to_time(collected)
-    measured = costs(networks, options.out / "speed.json", options.frame, options.speed, print) if networks else {}
-    write_outputs(runs.facts(collected, measured, command), options.page or PAGE)
+    speeds = options.out / "speed.json"
+    measured = costs(networks, speeds, options.frame, options.speed, print, earlier.get("costs")) if networks else {}
+    write_outputs(runs.facts(collected, measured, command), page)
+    failed += collected.dropped
     failed += [f"{cell.name}: {why}" for cell, why in runs.rates.refused.items() if runs.choice.chosen(cell)]
     if failed:
         raise UserError("; ".join(failed))
+
+
+def read_earlier(path: Path) -> dict[str, Any]:
+    """Read leaderboard.json of earlier sittings; empty without a file. Raises UserError for a file that cannot be read."""
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); type continue=false to run everything here") from error
+    return found
 
 
 def write_outputs(content: dict[str, object], page: Path) -> None:

@@ -11,6 +11,7 @@ from vsr.errors import UserError
 from vsr.training.budget.plan import BudgetPlan
 
 SCORES = ("psnr", "ssim", "lsd", "change_error", "flicker", "consistency")
+SAME_PSNR = 1e-3  # dB
 SAME = ("data", "degradation", "scale", "window", "ends", "range", "protocol")  # must be equal in all rows of a table
 
 
@@ -22,6 +23,7 @@ class CollectedResults:
         self.baselines: dict[str, Any] = {}
         self.protocols: dict[str, Any] = {}
         self.made: dict[str, Any] = {}
+        self.dropped: list[str] = []
 
     def add(self, cell: Cell, seed: int, test: Test, plan: BudgetPlan) -> None:
         """Add the scores of a run on its own data. Raises UserError for files that cannot be read or compared."""
@@ -39,6 +41,9 @@ class CollectedResults:
         own = [row for row in scored["rows"] if not row["baseline"]]
         one = {
             "seed": seed,
+            "of": test.placed.folder.name,
+            "commit": self.made["commit"],
+            "cpu": self.made["cpu"],
             "train_seconds": round(own[-1]["train_seconds"], 1),
             "rows": {},
             "familiar": familiar(scored),
@@ -59,6 +64,32 @@ class CollectedResults:
                 name = "linear" if row["baseline"] else "network"
                 scores.setdefault(row["split"], {"familiar": familiar(scored).get(row["split"])})[name] = rounded(row["psnr"])
 
+    def add_confirmation(self, cell: Cell, seed: int, test: Test) -> None:
+        """Add, for a run that was added before, the scores on trajectories that no choice has seen."""
+        found = self.runs[cell.data][cell.budget][cell.model]["seeds"]
+        one = next(each for each in found if each["seed"] == seed)
+        rows = [row for row in test.results()["rows"] if row["split"] == "test"]
+        linear = next(row["psnr"] for row in rows if row["method"] == "linear")
+        one["confirmed"] = {**short(next(row for row in rows if not row["baseline"])), "linear": rounded(linear)}
+
+    def add_earlier(self, cell: Cell, one: dict[str, Any], earlier: Mapping[str, Any]) -> None:
+        """Add the result of an earlier sitting; its data must have the protocol and bicubic's PSNR of the runs added before."""
+        protocol, baselines = earlier["protocols"][cell.data], earlier["baselines"][cell.data]
+        here = self.baselines.setdefault(cell.data, baselines)
+        same = shown_protocol(self.protocols.setdefault(cell.data, protocol)) == protocol
+        # Not the checksum: another kind of CPU generates the same data with other rounding errors.
+        if not same or any(
+            abs(here[split]["bicubic"]["psnr"] - baselines[split]["bicubic"]["psnr"]) > SAME_PSNR for split in here
+        ):
+            self.dropped.append(f"{cell.name}: the result in leaderboard.json is of other data; type continue=false to repeat it")
+            return
+        run = earlier["runs"][cell.data][cell.budget][cell.model]
+        found = self.runs.setdefault(cell.data, {}).setdefault(cell.budget, {}).setdefault(cell.model, {})
+        found.setdefault("command", run["command"])
+        found.setdefault("plan", run["plan"])
+        found["seeds"] = sorted([*found.get("seeds", []), one], key=lambda each: int(each["seed"]))
+        self.made = self.made or dict(earlier["made"])
+
     def _agree(self, data: str, protocol: dict[str, Any], test: Test) -> None:
         found = {key: protocol[key] for key in SAME}
         first = self.protocols.setdefault(data, found)
@@ -68,6 +99,11 @@ class CollectedResults:
                 f"{test.placed.folder}: not comparable with the others on {data}, {', '.join(different)} differ; "
                 "remove the folder to run it again"
             )
+
+
+def shown_protocol(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce the description of the data to name, size and frames."""
+    return {**protocol, "data": {key: protocol["data"][key] for key in ("name", "size", "frames")}}
 
 
 def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,7 +145,7 @@ def facts(
     Args:
         collected: scores of all runs.
         costs: result of `benchmarks.leaderboard.inference_speed.costs`.
-        rates: measured training speeds, by data and network.
+        rates: measured training speeds and the digests of their configs, by data and network.
         budgets: name and seconds; None where a plan was given.
         models: labels of the rows.
         seeds: seeds per run.
@@ -117,13 +153,6 @@ def facts(
         precision: training precision.
         command: command to show on the page.
     """
-    data = {
-        name: {**protocol, "data": {key: protocol["data"][key] for key in ("name", "size", "frames")}}
-        for name, protocol in collected.protocols.items()
-    }
-    networks = {
-        label: {key: value for key, value in found.items() if key != "of"} for label, found in costs.get("networks", {}).items()
-    }
     return {
         "made": collected.made,
         "command": command,
@@ -134,9 +163,9 @@ def facts(
         "models": list(models),
         "data": {name: list(source.models) if source.models is not None else None for name, source in DATA.items()},
         "presets": {name: preset._asdict() for name, preset in presets().items()},
-        "costs": {**{key: costs.get(key) for key in ("frame", "threads")}, "networks": networks},
+        "costs": {**{key: costs.get(key) for key in ("frame", "threads")}, "networks": costs.get("networks", {})},
         "rates": dict(rates),
-        "protocols": data,
+        "protocols": {name: shown_protocol(protocol) for name, protocol in collected.protocols.items()},
         "baselines": collected.baselines,
         "runs": collected.runs,
     }

@@ -14,7 +14,7 @@ from vsr.training.budget.plan import BudgetPlan
 
 KEYS = (
     *("models", "data", "budgets", "only", "seeds", "jobs", "out", "page"),
-    *("precision", "rates", "speed", "frame", "families", "render"),
+    *("precision", "rates", "speed", "frame", "families", "render", "continue"),
 )
 HELP = """\
 Compare the networks at equal training budgets: python -m benchmarks.leaderboard [KEY=VALUE ...]
@@ -30,13 +30,15 @@ Keys, lists as [a,b]:
   frame: 256          # LR pixels per side for the frames per second
   families: true      # test the networks of the presets on the other families of climate data, too
   render: false       # true: write the page from existing runs and run nothing
+  continue: true      # runs and speeds in leaderboard.json beside the page are not repeated; false: run everything here
   precision: null     # training precision; null: bf16 where the CPU computes in it, else 32
   out: runs/leaderboard  # folder of the runs and of rates.json
   page: null          # null: docs/results/leaderboard.md; with leaderboard.json, and figures in ../images
   {groups}.KEY: ...  # a key of these data: movies.path=FOLDER images.path=T91
   GROUP.KEY: ...      # a key of train.py for all runs: recipe.rate=2e-3 trainer.accelerator=cpu
 
-A run that exists with the same config is not repeated; an interrupted run continues. The page shows a dash for a missing run."""
+A run that exists with the same config is not repeated, so that the runs can be split over several sittings and machines; an
+interrupted run continues. The page shows a dash for a missing run."""
 
 
 def help_text() -> str:
@@ -63,6 +65,7 @@ class Options:
     speed: bool = False
     families: bool = True
     render: bool = False
+    go_on: bool = True
     plan: BudgetPlan | None = None  # for tests: plan=EPOCHSxSTEPS replaces the budgets
 
 
@@ -107,8 +110,8 @@ def _take(options: Options, key: str, value: str) -> None:
         options.precision = value
     elif key in ("rates", "speed"):
         setattr(options, key, _one_of(key, value, {"again": True, "null": False}))
-    elif key in ("families", "render"):
-        setattr(options, key, _one_of(key, value, {"true": True, "false": False}))
+    elif key in ("families", "render", "continue"):
+        setattr(options, "go_on" if key == "continue" else key, _one_of(key, value, {"true": True, "false": False}))
     elif key == "plan":
         options.plan = _plan(value)
     else:

@@ -33,6 +33,9 @@ FAMILIES = ("tide", "bores", "turbulence")  # of the climate data, for training 
 REGIMES = ("strong_tide", "thin_bores")  # for testing only: another forcing, another depth ratio
 PHOTOGRAPHS = ("fsrcnn", "edsr", "resnet")
 MORE = ("plain", "resnet", "stacked")  # the presets' networks, on more training frames
+SCALES = (3, 4)  # besides x2
+SCALED = ("plain", "fsrcnn", "resnet", "stacked")  # the default network and those of the presets, at further scales
+CONFIRMATION = ("data.seed=1000", "data.test=240")  # trajectories that no choice of network, recipe or budget has seen
 
 
 class Preset(NamedTuple):
@@ -61,17 +64,26 @@ class Source:
         overrides: overrides of train.py that choose the data.
         rate: name of the measured training speed; sources with frames of one size share it.
         models: networks with a row; None means all.
+        budgets: budgets with a run; None means all.
     """
 
     group: str
     overrides: tuple[str, ...]
     rate: str
     models: tuple[str, ...] | None = None
+    budgets: tuple[str, ...] | None = None
 
 
 DATA = {
     **{family: Source("climate", ("data=climate", f"data.family={family}"), "climate") for family in FAMILIES},
     "more_bores": Source("climate", ("data=climate", "data.family=bores", "data.learn=600"), "climate", MORE),
+    **{
+        f"{family}_x{scale}": Source(
+            "climate", ("data=climate", f"data.family={family}", f"scale={scale}"), f"climate_x{scale}", SCALED, ("5min",)
+        )
+        for scale in SCALES
+        for family in reversed(FAMILIES)  # the control first: there the linear filter is the hardest to beat
+    },
     "phantom": Source("phantom", ("data=phantom",), "phantom"),
     "movie": Source("movies", ("data=movies",), "movies"),
     "photographs": Source("images", ("data=images", "protocol=classical"), "photographs", PHOTOGRAPHS),
@@ -120,6 +132,8 @@ class Selection:
         """Yield every cell of the page, short budgets first, so that an interrupted leaderboard has complete tables."""
         for budget in self.budgets:
             for name, source in DATA.items():
+                if budget in BUDGETS and source.budgets is not None and budget not in source.budgets:
+                    continue
                 for model in self.models:
                     if source.models is None or model in source.models:
                         yield Cell(name, budget, model)

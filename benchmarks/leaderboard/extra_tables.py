@@ -1,4 +1,4 @@
-"""Further tables of the leaderboard: transfer between families, gain from neighbouring frames, and photographs."""
+"""Further tables of the leaderboard: scales, new trajectories, transfer between families, neighbouring frames, photographs."""
 
 from __future__ import annotations
 
@@ -103,6 +103,47 @@ def _gains(board: Leaderboard, trained: str, budget: str, model: str) -> dict[st
     return gains
 
 
+def scales_table(board: Leaderboard) -> str:
+    """Render the gain over linear at x3 and x4: a row per network, a column per family, scale and budget."""
+    columns = [(data, b) for data in board.data for b in board.budgets if board.scaled(data) and board.runs[data].get(b)]
+    remark = (
+        "The default network and those of the presets at x3 and x4, on the families above. Values are PSNR over the linear "
+        "filter on the test split, with the 95% interval over trajectories. Bold: below linear."
+    )
+    if not columns:
+        return f"{remark} Not run yet."
+    rows = []
+    for model in board.models:
+        cells = [board.gain(data, b, model, board.splits(data)[-1]) for data, b in columns]
+        if set(cells) != {NONE}:
+            rows.append([f"`{model}`", *cells])
+    return f"{remark}\n\n{table(['', *(f'{data}, {b}' for data, b in columns)], rows)}"
+
+
+def confirmation_table(board: Leaderboard) -> str:
+    """Render the gain of each preset on the test split of its design data and on trajectories that no choice has seen."""
+    rows = []
+    for name, preset in board.content["presets"].items():
+        for data in board.data:
+            seeds = [s for s in board.seeds(data, preset["budget"], preset["model"]) if "confirmed" in s]
+            if seeds:
+                new = [seed["confirmed"] for seed in seeds]
+                text = format_gain([one["psnr"] - one["linear"] for one in new])
+                ends = [one["gain_interval"] for one in new if one.get("gain_interval")]
+                if ends:
+                    text += f" [{mean([low for low, _ in ends]):.1f}, {mean([high for _, high in ends]):.1f}]"
+                design = board.gain(data, preset["budget"], preset["model"], board.splits(data)[-1])
+                rows.append([f"`{name}`", f"`{preset['model']}`, {preset['budget']}", data, design, text])
+    remark = (
+        "Networks, recipes and budgets were chosen on the data with `data.seed=0`, the design data of all other tables. Here the "
+        "networks of the presets are scored once more, on 24 trajectories with `data.seed=1000`, which no choice has seen. "
+        "Values are PSNR over the linear filter, with the 95% interval over trajectories."
+    )
+    if not rows:
+        return f"{remark} Not run yet."
+    return f"{remark}\n\n{table(['preset', 'network', 'data', 'design data', 'new trajectories'], rows)}"
+
+
 def neighbours_table(board: Leaderboard) -> str:
     """Render the best movie network against the best single-frame network at equal budgets."""
     rows = []
@@ -111,7 +152,7 @@ def neighbours_table(board: Leaderboard) -> str:
             split = board.splits(data)[-1] if board.splits(data) else ""
             gains = {m: mean(board.over_linear(data, budget, m, split)) for m in board.rows(data) if board.seeds(data, budget, m)}
             several, single = ({m: gain for m, gain in gains.items() if (m in MOVIES) is wanted} for wanted in (True, False))
-            if several and single:
+            if several and single and not board.scaled(data):
                 best = [max(found, key=lambda m: gains[m]) for found in (single, several)]
                 shown_both = [f"`{m}` {gains[m]:+.2f}" for m in best]
                 rows.append([data, budget, *shown_both, format_gain([gains[best[1]] - gains[best[0]]])])

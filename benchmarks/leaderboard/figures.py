@@ -88,7 +88,7 @@ def _panels(board: Leaderboard) -> tuple[Figure, list[Axes]]:
 
 
 def _shown(board: Leaderboard) -> list[str]:
-    return [data for data in board.data if board.splits(data)]
+    return [data for data in board.data if board.splits(data) and not board.scaled(data)]
 
 
 def _last(board: Leaderboard, data: str) -> int:

@@ -26,9 +26,14 @@ WORK = {"h": 64, "w": 64, "t": 16}  # LR pixels and frames for counting the mult
 
 
 def costs(
-    models: Mapping[str, Sequence[str]], path: Path, side: int, again: bool, report_progress: Callable[[str], None]
+    models: Mapping[str, Sequence[str]],
+    path: Path,
+    side: int,
+    again: bool,
+    report_progress: Callable[[str], None],
+    earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measure the cost of each network, or read it from the file `path`.
+    """Measure the cost of each network, or take it from the file `path` or from an earlier leaderboard.json.
 
     Speeds that were measured at different times are not comparable: if one is missing in the file, all are measured again.
 
@@ -38,18 +43,21 @@ def costs(
         side: LR pixels per side of a frame.
         again: ignore the file.
         report_progress: receives messages.
+        earlier: costs of an earlier leaderboard.json.
 
     Returns:
         "frame" (LR pixels per side), "threads", and "networks": label -> parameters, multiply_adds (per HR pixel and frame),
         frames_per_second (median).
     """
-    if path.is_file() and not again:
+    found: dict[str, Any] = dict(earlier or {})
+    if path.is_file():
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if found["frame"] == side and all(found["networks"][label]["of"] == list(typed) for label, typed in models.items()):
-                return found
-        except (OSError, ValueError, KeyError, TypeError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             report_progress(f"{path}: measured again")
+    known = {label: cost.get("of") for label, cost in found.get("networks", {}).items()}
+    if not again and found.get("frame") == side and all(known.get(label) == list(typed) for label, typed in models.items()):
+        return found
     report_progress(f"measuring the speed of {len(models)} networks, side by side")
     torch.set_num_threads(usable_cores())
     modules = {label: _module(typed) for label, typed in models.items()}

@@ -6,7 +6,13 @@ from typing import Any
 
 from benchmarks.common.markdown import table
 from benchmarks.leaderboard.dropped_ideas import dropped_ideas_table
-from benchmarks.leaderboard.extra_tables import families_table, neighbours_table, photographs_table
+from benchmarks.leaderboard.extra_tables import (
+    confirmation_table,
+    families_table,
+    neighbours_table,
+    photographs_table,
+    scales_table,
+)
 from benchmarks.leaderboard.results import NONE, Leaderboard, format_gain, format_mean, format_number, format_speed
 
 ABOUT = {
@@ -31,6 +37,8 @@ def render(content: dict[str, Any]) -> str:
         parts += [section(board, data, budget) for budget in run]
         if left := [budget for budget in board.budgets if budget not in run]:
             parts.append(f"Not run yet: {', '.join(left)}.")
+    parts += ["## At x3 and x4", scales_table(board)]
+    parts += ["## Trajectories that no choice has seen", confirmation_table(board)]
     parts += ["## Trained on one family, tested on another", families_table(board)]
     parts += ["## Gain from neighbouring frames", neighbours_table(board)]
     parts += ["## Photographs", photographs_table(board)]
@@ -47,13 +55,14 @@ def _opening(board: Leaderboard) -> str:
     precision = board.content["precision"]
     return (
         "This page compares all networks at equal training budgets, in minutes of one core. `make leaderboard` writes it from "
-        f"[leaderboard.json](leaderboard.json). It shows {count} runs, {seeds} seed{'s' * (seeds > 1)} each, on {made['cpu']}, "
-        f"{made['cores']} cores, torch {made['torch']}, commit {made['commit']}. The command was "
+        f"[leaderboard.json](leaderboard.json). It shows {count} runs, up to {seeds} seed{'s' * (seeds > 1)} each, on "
+        f"{' and '.join(board.different('cpu'))}, {made['cores']} cores, torch {made['torch']}, commit "
+        f"{' and '.join(board.different('commit'))}. The last command was "
         f"`{board.content['command']}`.\n\n"
-        "All rows of a table share frames, pixels, scale (x2) and degradation (bicubic); evaluate.py scores them in single "
-        f"precision. Training uses `precision={precision}`. Gains are over the best linear filter, fitted to the same training "
-        "frames; in brackets: their 95% interval over the test trajectories, paired frame by frame; after ±: half of the range "
-        f"over seeds. Frames per second: from {costs['frame']}x{costs['frame']} to "
+        "All rows of a table share frames, pixels, scale (x2 if not said otherwise) and degradation (bicubic); evaluate.py "
+        f"scores them in single precision. Training uses `precision={precision}`. Gains are over the best linear filter, fitted "
+        "to the same training frames; in brackets: their 95% interval over the test trajectories, paired frame by frame; after "
+        f"±: half of the range over seeds. Frames per second: from {costs['frame']}x{costs['frame']} to "
         f"{2 * (costs['frame'] or 0)}x{2 * (costs['frame'] or 0)} pixels in single precision with {costs['threads']} threads; "
         "the networks take turns in one process, and the table shows medians. `mult./px` counts the multiplications (each with "
         "one addition) per output pixel of the folded network. `-`: not run. [Scores](../reference/metrics.md) has the "

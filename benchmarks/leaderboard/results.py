@@ -62,6 +62,15 @@ class Leaderboard:
             return text
         return f"{text} [{mean([low for low, _ in ends]):.1f}, {mean([high for _, high in ends]):.1f}]"
 
+    def scaled(self, data: str) -> bool:
+        """Tell whether the runs on these data are at another scale than x2."""
+        return bool(self.content["protocols"].get(data, {}).get("scale", 2) != 2)
+
+    def different(self, fact: str) -> list[str]:
+        """Return the different values of a fact of the runs, such as `cpu` or `commit`; that of the page if no run says it."""
+        seeds = [seed for d in self.data for b in self.budgets for m in self.rows(d) for seed in self.seeds(d, b, m)]
+        return list(dict.fromkeys(seed[fact] for seed in seeds if fact in seed)) or [self.content["made"][fact]]
+
     def cost(self, model: str, what: str) -> float | None:
         """Return parameters, multiply_adds or frames_per_second."""
         value: float | None = self.content["costs"]["networks"].get(model, {}).get(what)

@@ -12,7 +12,7 @@ from benchmarks.common.runs import ROOT, SeededRun, read_results
 from vsr.errors import UserError
 from vsr.system.jobs import Job, run_jobs
 
-OWN = "own"
+OWN, CONFIRMED = "own", "confirmed"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Test:
 
     Attributes:
         placed: the run.
-        where: OWN for the data of the training, else the name of the family.
+        where: OWN for the data of the training, CONFIRMED for new trajectories of them, else the name of the family.
         overrides: overrides of evaluate.py that choose the data.
     """
 

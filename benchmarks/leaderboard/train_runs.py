@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from benchmarks.common.runs import Run, SeededRun, plan_runs, run_missing
 from benchmarks.leaderboard.collect import CollectedResults, facts
 from benchmarks.leaderboard.command_line import Options
-from benchmarks.leaderboard.experiments import BASELINES, BUDGETS, DATA, FAMILIES, MODELS, REGIMES, Cell, Selection, presets
-from benchmarks.leaderboard.score_runs import OWN, Test, score
+from benchmarks.leaderboard.experiments import (
+    BASELINES,
+    BUDGETS,
+    CONFIRMATION,
+    DATA,
+    FAMILIES,
+    MODELS,
+    REGIMES,
+    Cell,
+    Preset,
+    Selection,
+    presets,
+)
+from benchmarks.leaderboard.score_runs import CONFIRMED, OWN, Test, score
 from benchmarks.leaderboard.training_speed import ONE_CORE, TrainingSpeeds
 from vsr.commands.fetch import fetched_overrides
 from vsr.config.duration import parse_duration
@@ -20,10 +32,15 @@ Heard = Callable[[str], None]
 
 
 class LeaderboardRuns:
-    """All runs of the leaderboard: planned, trained, scored and collected."""
+    """All runs of the leaderboard: planned, trained, scored and collected.
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    Args:
+        options: the options of the command line.
+        earlier: content of the leaderboard.json of earlier sittings, whose runs are not repeated; empty for none.
+    """
+
+    def __init__(self, options: Options, earlier: Mapping[str, Any] | None = None) -> None:
+        self.options, self.earlier = options, earlier or {}
         typed = dict(options.typed)
         if not any(each.startswith("data.path=") for each in typed.get("movies", ())):
             typed["movies"] = (*fetched_overrides(), *typed.get("movies", ()))
@@ -40,7 +57,7 @@ class LeaderboardRuns:
             every=tuple(options.every),
         )
         self.preset_models = {preset.model for preset in presets().values()}
-        self.rates = TrainingSpeeds(self.choice, options.out, options.plan, again=options.rates)
+        self.rates = TrainingSpeeds(self.choice, options.out, options.plan, options.rates, self.earlier.get("rates"))
 
     def _placed(self, chosen: bool) -> Iterator[tuple[Cell, BudgetPlan, int, SeededRun]]:
         """Yield every run with a known plan, or only the chosen ones."""
@@ -52,7 +69,13 @@ class LeaderboardRuns:
 
     def train(self, report_progress: Heard) -> None:
         """Train the chosen runs that are missing. Raises UserError that names failed runs."""
-        run_missing([placed for *_, placed in self._placed(chosen=True)], self.options.jobs, report_progress, ONE_CORE)
+        placed = [placed for cell, _, _, placed in self._placed(chosen=True) if self._earlier(cell, placed) is None]
+        run_missing(placed, self.options.jobs, report_progress, ONE_CORE)
+
+    def _earlier(self, cell: Cell, placed: SeededRun) -> dict[str, Any] | None:
+        """Return the result of this run in an earlier leaderboard.json; None for a run that exists here or nowhere."""
+        seeds = self.earlier.get("runs", {}).get(cell.data, {}).get(cell.budget, {}).get(cell.model, {}).get("seeds", [])
+        return None if placed.done else next((seed for seed in seeds if seed.get("of") == placed.folder.name), None)
 
     def score(self, report_progress: Heard) -> None:
         """Run evaluate.py on the chosen runs. Raises UserError that names failed evaluations."""
@@ -64,6 +87,7 @@ class LeaderboardRuns:
         for cell, placed in done:
             if self.options.families and longest[cell.data, cell.model] == cell.budget:
                 tests += self._other_families(cell, placed)
+            tests += self._confirmation(cell, placed)
         trainer = [override for override in self.options.every if override.startswith("trainer.")]
         score(tests, self.options.jobs, trainer, report_progress)
 
@@ -74,16 +98,28 @@ class LeaderboardRuns:
                 if family != cell.data:
                     yield Test(placed, family, self.choice.test_family(family))
 
+    def _confirmation(self, cell: Cell, placed: SeededRun) -> Iterator[Test]:
+        """Yield the test of a preset's run on trajectories that no choice has seen."""
+        if cell.data in FAMILIES and Preset(cell.model, cell.budget) in presets().values():
+            yield Test(placed, CONFIRMED, (*self.choice.test_family(cell.data), *CONFIRMATION))
+
     def collect(self) -> CollectedResults:
         """Collect the scores of all finished runs, chosen or not. Raises UserError for runs that are not comparable."""
         found = CollectedResults()
-        for cell, plan, seed, placed in self._placed(chosen=False):
+        known = list(self._placed(chosen=False))
+        for cell, plan, seed, placed in known:
             own = Test(placed, OWN)
             if placed.done and own.done:
                 found.add(cell, seed, own, plan)
                 for test in self._other_families(cell, placed):
                     if test.done:
                         found.add_other_family(cell, seed, test)
+                for test in self._confirmation(cell, placed):
+                    if test.done:
+                        found.add_confirmation(cell, seed, test)
+        for cell, *_, placed in known:
+            if (seed_result := self._earlier(cell, placed)) is not None:
+                found.add_earlier(cell, seed_result, self.earlier)
         return found
 
     def models_to_time(self, collected: CollectedResults) -> dict[str, tuple[str, ...]]:
@@ -98,7 +134,7 @@ class LeaderboardRuns:
         return facts(
             collected,
             costs,
-            self.rates.seconds(),
+            self.rates.measured(),
             budgets=[(name, seconds(name) if seconds else None) for name in self.choice.budgets],
             models=list(self.choice.models),
             seeds=self.options.seeds,

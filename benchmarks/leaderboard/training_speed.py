@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,20 @@ class TrainingSpeeds:
         out: folder of rates.json.
         given: a plan for all runs instead of budgets.
         again: ignore a file that cannot be read.
+        earlier: speeds of an earlier leaderboard.json; those in the file of `out` go before them.
 
     Raises:
         UserError: the file cannot be read and `again` is False.
     """
 
-    def __init__(self, choice: Selection, out: Path, given: BudgetPlan | None = None, again: bool = False) -> None:
+    def __init__(
+        self,
+        choice: Selection,
+        out: Path,
+        given: BudgetPlan | None = None,
+        again: bool = False,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
         self.choice, self.out, self.given = choice, out, given
         self.path = out / FILE
         self.known: dict[str, dict[str, Any]] = {}
@@ -45,13 +53,13 @@ class TrainingSpeeds:
         self._places: dict[str, tuple[Run, str]] = {}
         if given is None:
             self._places = dict(self._keys())
-            if self.path.is_file():
-                try:
-                    found = json.loads(self.path.read_text(encoding="utf-8"))
-                    self.known = {key: {**value, "rate": StepRate(value["step"], value["epoch"])} for key, value in found.items()}
-                except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                    if not again:
-                        raise UserError(f"{self.path}: cannot be read ({error}); type rates=again to measure anew") from error
+            try:
+                here = json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+                found = {**(earlier or {}), **here}
+                self.known = {key: {**value, "rate": StepRate(value["step"], value["epoch"])} for key, value in found.items()}
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                if not again:
+                    raise UserError(f"{self.path}: cannot be read ({error}); type rates=again to measure anew") from error
 
     def _keys(self) -> Iterator[tuple[str, tuple[Run, str]]]:
         """Yield, for each speed, the run that is measured and the digest of its config."""
@@ -83,10 +91,12 @@ class TrainingSpeeds:
     def _known(self, key: str) -> bool:
         return self.known.get(key, {}).get("of") == self.digest(key)
 
-    def seconds(self) -> dict[str, dict[str, float]]:
-        """Return the measured seconds per step and per epoch, by data and network."""
-        keys = [key for key in self._places if self._known(key)]
-        return {key: {name: float(f"{self.known[key][name]:.4g}") for name in ("step", "epoch")} for key in keys}
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """Return the measured seconds per step and per epoch and the digest of their config, by data and network."""
+        return {key: self._without_rate(key) for key in self._places if self._known(key)}
+
+    def _without_rate(self, key: str) -> dict[str, Any]:
+        return {name: value for name, value in self.known[key].items() if name != "rate"}
 
     def measure(self, again: bool, report_progress: Callable[[str], None]) -> None:
         """Measure the missing speeds of the chosen runs, or all of them again; save each one at once.
@@ -108,9 +118,8 @@ class TrainingSpeeds:
                 continue
             rate = read_rate(outcome.job.log)
             self.known[key] = {"of": self.digest(key), "step": rate.step, "epoch": rate.epoch, "rate": rate}
-            kept = {name: {k: v for k, v in value.items() if k != "rate"} for name, value in self.known.items()}
             self.out.mkdir(parents=True, exist_ok=True)
-            write_json_file(self.path, kept)
+            write_json_file(self.path, {name: self._without_rate(name) for name in self.known})
         if failed:
             raise UserError("; ".join(failed))
 

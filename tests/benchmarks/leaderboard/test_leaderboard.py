@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.leaderboard import train_runs
 from benchmarks.leaderboard import training_speed as measuring
 from benchmarks.leaderboard.command_line import parse_options
 from benchmarks.leaderboard.experiments import DATA, MODELS, Cell, presets
@@ -138,8 +140,8 @@ def test_a_run_that_fails_does_not_keep_the_page_from_being_written(tmp_path: Pa
     assert page.read_text() == render(json.loads(page.with_suffix(".json").read_text()))
 
 
-def planned(out: Path, *more: str) -> LeaderboardRuns:
-    return LeaderboardRuns(parse_options([*TINY, f"out={out}", "precision=32", *more]))
+def planned(out: Path, *more: str, earlier: dict[str, Any] | None = None) -> LeaderboardRuns:
+    return LeaderboardRuns(parse_options([*TINY, f"out={out}", "precision=32", *more]), earlier)
 
 
 def known(path: Path, found: LeaderboardRuns, rates: dict[str, StepRate]) -> None:
@@ -169,6 +171,39 @@ def test_runs_are_as_long_as_the_speeds_and_the_budget_say(tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"rates.json: cannot be read .*type rates=again"):
         planned(tmp_path)
     assert planned(tmp_path, "rates=again").rates.plan(cells[0]) is None
+
+
+@pytest.mark.long
+def test_runs_of_an_earlier_sitting_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With speeds and results in leaderboard.json, nothing that stands there runs again on another machine."""
+    options = ("models=[plain,fsrcnn]", "data=tide", "only=1min")
+    digests = planned(tmp_path, *options).rates.digest
+    rates = {key: {"of": digests(key), "step": 0.0123456789, "epoch": 0.5} for key in ("climate-plain", "climate-fsrcnn")}
+    placed = {cell.model: each for cell, *_, each in planned(tmp_path, *options, earlier={"rates": rates})._placed(chosen=True)}
+    assert set(placed) == {"plain", "fsrcnn"}
+    row = {"psnr": 31.0, "gain_interval": [0.5, 1.5]}
+    one = {"seed": 0, "of": placed["plain"].folder.name, "cpu": "another CPU", "rows": {"test": row}}
+    protocol = {"data": {"name": "tide-2", "size": [72, 72], "frames": {"test": 80}}, "scale": 2}
+    earlier = {
+        "rates": rates,
+        "made": {"cpu": "another CPU"},
+        "protocols": {"tide": protocol},
+        "baselines": {"tide": {"test": {"bicubic": {"psnr": 29.0}, "linear": {"psnr": 30.0}}}},
+        "runs": {"tide": {"1min": {"plain": {"command": "c", "plan": [4, 10], "seeds": [one]}}}},
+    }
+    again = planned(tmp_path, *options, earlier=earlier)
+    ran: list[str] = []
+    monkeypatch.setattr(train_runs, "run_missing", lambda placed, *_: ran.extend(each.run.name for each in placed))
+    again.train(print)
+    assert ran == ["tide-1min-fsrcnn"]
+    found = again.collect()
+    assert found.runs["tide"]["1min"]["plain"]["seeds"] == [one]
+    content = again.facts(found, {}, "python -m benchmarks.leaderboard")
+    assert (content["rates"], content["protocols"]) == (rates, {"tide": protocol})
+
+    found.baselines["tide"] = {"test": {"bicubic": {"psnr": 29.01}}}
+    found.add_earlier(Cell("tide", "1min", "plain"), one, earlier)
+    assert found.dropped == ["tide-1min-plain: the result in leaderboard.json is of other data; type continue=false to repeat it"]
 
 
 @pytest.mark.long
