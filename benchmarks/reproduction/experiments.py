@@ -31,6 +31,7 @@ def report_runs(climate: Sequence[str], movies: Sequence[str], precision: str, e
     runs = [
         on_climate("table2", "experiment=table2"),
         on_climate("table3", "experiment=table3"),
+        on_climate("table3_clips", "experiment=table3", "model.windows=false"),
         on_climate("table1", "experiment=table1"),
         on_climate("table6", "experiment=table6", *first, "init.first.path=<table2>"),
         on_climate("table5", "experiment=table5", *first, "init.first.path=<table1>"),

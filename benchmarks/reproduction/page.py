@@ -36,14 +36,15 @@ def _opening(facts: ReportResults) -> str:
         f"[report.json](report.json). {count} runs took {seconds / 60:.0f} minutes of processes in all (half of that with two at "
         f"a time) on {made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, commit {made['commit']}. Values are "
         f"means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of the data range, at x2 with bicubic "
-        "degradation; 4 pixels per side are cut. All rows of a table share frames and pixels."
+        "degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except for the rows of the report."
     )
 
 
 def _above(facts: ReportResults) -> str:
     return (
-        "PSNR is in dB, on the validation frames at the last epoch; for Tables 7 and 8 on test frames. The report's gain is over "
-        "the input of its network as the report states it. Our gain is over bicubic, or over the output of the first network."
+        "Gains in PSNR are in dB, on the validation frames at the last epoch; for Tables 7 and 8 on test frames. The report's "
+        "frames are not ours, so that its PSNR says nothing about ours: only gains over the own input are compared, where the "
+        "report states one. `level`: the gains differ by no more than half of the range over our seeds."
     )
 
 

@@ -148,7 +148,7 @@ def test_neighbouring_frames_against_the_best_single_one(content: dict[str, Any]
 
 def test_movie_networks_are_known_as_such() -> None:
     def kind(model: str) -> str:
-        cfg = compose_config("train", [f"model={model}"])
+        cfg = compose_config("train", list(MODELS[model]))
         return build_network("model", cfg.model, build_from_node("recipe", cfg.recipe), scale=2, channels=1).kind
 
     assert [model for model in MODELS if kind(model) == "movie"] == list(MOVIES)
