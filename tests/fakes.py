@@ -26,6 +26,7 @@ SMALL = {
     "edsr_baseline": ["width=8", "blocks=4"],
     "resnet": ["width=6", "blocks=2"],
     "stacked": ["width=6", "blocks=2"],
+    "unet": ["width=6"],
 }
 TINY_RUN = ["epochs=1", "trainer.accelerator=cpu"]
 

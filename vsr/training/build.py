@@ -221,7 +221,7 @@ def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str,
     known, name = signature_parameters(str(node._target_)) or {}, str(node._target_).rpartition(".")[2]
     if "first" in node or (layout.seen > layout.channels and not {"inputs", "alignment"} & set(known)):
         why = f"data.inputs=[{','.join(layout.inputs)}]" if layout.inputs else "pairs that share end points or are staggered"
-        raise UserError(f"{key}: {name} does not take {why}; type model=resnet, or model=stacked for movies")
+        raise UserError(f"{key}: {name} does not take {why}; type model=unet, or model=resnet for single frames")
     arguments = {"inputs": layout.seen, "alignment": layout.alignment}
     return {word: value for word, value in arguments.items() if word in known}
 

@@ -136,6 +136,7 @@ def test_patches_see_their_own_place_and_time(tmp_path: Path) -> None:
         ("stacked", ["model.width=8", "model.blocks=1"]),
         ("resnet", ["model.width=8", "model.blocks=1"]),
         ("plain", ["model.width=8"]),
+        ("unet", ["model.width=4"]),
         ("edsr", ["model.width=8", "model.blocks=1"]),
         ("srnet3d", []),
     ],
@@ -285,7 +286,7 @@ def with_calendars(folder: Path) -> None:
         (None, ["data.align=cell"], r"data.align=cell: the coordinate y of .*lr.nc:h\[100\] says node; leave data.align out$"),
         (None, ["consistency=projection"], r"consistency=projection: .*type consistency=none$"),
         (None, ["recipe.residual=none"], r"recipe.residual=none: .*type recipe.residual=bicubic$"),
-        (None, ["model=fsrcnn", "data.inputs=[time]"], r"model: FSRCNN does not take data.inputs=\[time\]; type model=resnet"),
+        (None, ["model=fsrcnn", "data.inputs=[time]"], r"model: FSRCNN does not take data.inputs=\[time\]; type model=unet"),
         (None, ["+data.mask=true"], r"data.mask=true: data=pairs takes whole frames"),
         (of("lr", lambda d: d.isel(run=[0, 1, 2])), [], r"data.lr: lacks trajectory 103, which data.hr has"),
         (
