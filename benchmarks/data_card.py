@@ -1,15 +1,12 @@
 """Write docs/reference/data/: a card for each data source, with pictures and measured difficulty.
 
-    vsr train -m data.family=tide,bores,turbulence scale=2,3,4 hydra.sweep.dir=runs/card
-    python benchmarks/data_card.py runs/card
+    python benchmarks/data_card.py
 
-The first command trains the networks of the fsrcnn columns of climate.md; without an argument these columns are left out. All
-other figures are measured by this script, on the data that `vsr train data=...` uses.
+All figures are measured by this script, on the data that `vsr train data=...` uses. docs/results/leaderboard.md has networks.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import warnings
@@ -71,9 +68,8 @@ PAGES = (
         "validation and 8 for testing. Each trajectory has hills, columns or eddies of its own and lies wholly in one split. The "
         "test trajectories do not depend on `data.learn`.\n\nThis is version 2 of the data, `tide-2` and so on. Version 1 had "
         "two long trajectories, cut in time, and a second test split `unseen` of two more; its tides were all in the same phase. "
-        "Its figures are not comparable with these, and vsr does not generate it any more.\n\nThe last two columns show "
-        "`model=fsrcnn` with the default recipe and one seed, and its gain over the best linear filter. Differences below about "
-        "0.3 dB are not significant.",
+        "Its figures are not comparable with these, and vsr does not generate it any more.\n\n[The leaderboard]"
+        "(../../results/leaderboard.md) has the scores of networks.",
         (
             Section(
                 "tide",
@@ -214,29 +210,19 @@ def draw_frames(path: Path, data: SRDataModule) -> None:
     figure.savefig(path, dpi=80)
 
 
-def scores_table(found: dict[int, list[dict[str, Any]]], networks: dict[int, list[dict[str, Any]]]) -> str:
-    """Return a Markdown table of PSNR (SSIM), with a column per method and a row per scale and test split.
-
-    Args:
-        found: rows of the baselines, by scale.
-        networks: rows of trained runs, by scale; empty leaves the fsrcnn columns out.
-    """
-    head = ["scale", "split", *METHODS, *(["fsrcnn", "fsrcnn - linear"] if networks else [])]
+def scores_table(found: dict[int, list[dict[str, Any]]]) -> str:
+    """Return a Markdown table of PSNR (SSIM) by scale, with a column per method and a row per scale and test split."""
+    head = ["scale", "split", *METHODS]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for scale, rows in found.items():
         for split in dict.fromkeys(row["split"] for row in rows):
             own = {row["method"]: row for row in rows if row["split"] == split}
             cells = [f"{own[m]['psnr']:.2f} ({own[m]['ssim']:.4f})" for m in METHODS]
-            if networks:
-                trained = [r for r in networks.get(scale, []) if (r["split"], r["method"]) == (split, "fsrcnn")]
-                cells += [
-                    f"{r['psnr']:.2f} ({r['ssim']:.4f}) | **{r['psnr'] - own['linear']['psnr']:+.2f}**" for r in trained
-                ] or ["- | -"]
             lines.append(f"| x{scale} | {split} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def section_text(page: Page, section: Section, runs: list[dict[str, Any]]) -> str:
+def section_text(page: Page, section: Section) -> str:
     """Measure one section and return it as Markdown; its picture is written beside the page."""
     command = section.command or f"vsr train {' '.join(section.overrides)}"
     head = f"## {section.name}\n\n{section.text}\n\n`{command}`\n"
@@ -251,20 +237,17 @@ def section_text(page: Page, section: Section, runs: list[dict[str, Any]]) -> st
     assert first is not None
     picture = f"{page.name}-{section.name}.png"
     draw_frames(OUT / picture, first)
-    own = [run for run in runs if run["protocol"]["data"]["name"] == first.card["name"]]
-    networks = {run["protocol"]["scale"]: run["rows"] for run in own}
-    return f"{head}\n![frames of {section.name}]({picture})\n\n{facts_table(first)}\n\n{scores_table(found, networks)}\n"
+    return f"{head}\n![frames of {section.name}]({picture})\n\n{facts_table(first)}\n\n{scores_table(found)}\n"
 
 
 def main() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.INFO)
-    runs = [json.loads(p.read_text()) for p in Path(sys.argv[1]).glob("*/results.json")] if len(sys.argv) > 1 else []
     OUT.mkdir(parents=True, exist_ok=True)
     for page in PAGES:
         parts = [f"# {page.title}\n\n{page.introduction}\n"]
         for section in page.sections:
-            parts.append(section_text(page, section, runs))
+            parts.append(section_text(page, section))
             print(page.name, section.name, file=sys.stderr)
         parts.append("PSNR in dB (SSIM), means over the frames of a split. Written by `benchmarks/data_card.py`.\n")
         (OUT / f"{page.name}.md").write_text("\n".join(parts), encoding="utf-8")
