@@ -20,6 +20,16 @@ from vsr.config.schema import method_label, register_schemas
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 TINY_CLIMATE = ["data=climate", "data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"]
+# The coarse run is restarted once in each trajectory.
+TINY_COARSE = [
+    "data=coarse",
+    "data.family=bores",
+    "data.size=64",
+    "data.frames=5",
+    "data.window=3",
+    "data.learn=10",
+    "data.test=5",
+]
 # Large networks with fewer of the same parts, where it is not their size that is tested.
 SMALL = {
     "edsr": ["width=8", "blocks=3"],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fakes import TINY_CLIMATE, assert_same_scores, choices, evaluate_here, moving_pattern, train_here
+from tests.fakes import TINY_CLIMATE, TINY_COARSE, assert_same_scores, choices, evaluate_here, moving_pattern, train_here
 
 # What makes a source small; one that is not listed runs as it is.
 SMALL: dict[str, list[str]] = {
@@ -16,6 +16,7 @@ SMALL: dict[str, list[str]] = {
     "phantom": ["data.size=24", "data.frames=6", "data.learn=12", "data.test=6"],
     "spectral": ["data.size=24", "data.frames=4", "data.learn=8", "data.test=4"],
     "movies": ["data.frames=3"],
+    "coarse": TINY_COARSE[1:],
     "cross": [
         text.replace("data.", f"data.{part}.")
         for part in ("train", "test")

@@ -1,4 +1,7 @@
-"""Data module of pairs of files: movies on a coarse grid (LR), such as of a coarse simulation, and on a fine grid (HR)."""
+"""Data modules of pairs: movies on a coarse grid (LR), such as of a coarse simulation, and on a fine grid (HR).
+
+`PairsDataModule` takes both from files; coarse.py simulates both.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from vsr.data.splits import Segment, Split
 from vsr.degradations.resize import skip_planes
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
-from vsr.geometry import is_cell
+from vsr.geometry import Alignment, is_cell
 from vsr.io.readers.paired import (
     Grid,
     Trajectory,
@@ -38,7 +41,88 @@ log = logging.getLogger(__name__)
 TESTED = 0.2  # share of the trajectories
 
 
-class PairsDataModule(SRDataModule):
+class PairedDataModule(SRDataModule):
+    """Base class of data modules whose LR frames are given, not made from HR frames.
+
+    A subclass sets `key`, `alignment` and `where`; its `movies` returns `read`.
+
+    Args:
+        inputs: Further planes that the network sees: "time" (the lead time of `PairedMovie`, 1 at the longest one of training)
+            and "position" (y and x from -1 to 1).
+        shared: Arguments of `SRDataModule`.
+
+    Attributes:
+        key: What is typed for these data.
+        alignment: Place of the LR pixels on the HR grid along y and x.
+        where: The same in words.
+        read: The trajectories.
+
+    Raises:
+        UserError: If LR is to be made by a degradation, or if frames are to be cut or masked.
+    """
+
+    key: str
+    alignment: Alignment
+    where: str
+    read: Sequence[PairedMovie]
+
+    def __init__(self, *, inputs: list[Literal["time", "position"]] | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        if not isinstance(self.degradation, Paired):
+            raise UserError(f"degradation={self.degradation.name}: {self.key} has LR frames of its own; type degradation=pairs")
+        if self.mask or self.crop:
+            raise UserError(
+                f"data.{'mask' if self.mask else 'crop'}=true: {self.key} takes whole frames without gaps; leave the key out"
+            )
+        self.inputs = tuple(word for word in INPUT_PLANES if word in (inputs or ()))
+        self.symmetries = ()
+
+    def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
+        splits = super()._cut_splits()
+        if self.lead_length is None:
+            self.lead_length = max(float(_paired(m).lead[part.start : part.stop].max()) for m, part in splits["train"]) or 1.0
+        return {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
+
+    def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
+        digest = hashlib.sha256(super()._check_values(splits).encode())
+        for parts in splits.values():
+            for movie, part in parts:
+                for start in range(part.start, part.stop, 64):
+                    digest.update(_paired(movie).read_lr(start, min(start + 64, part.stop)).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
+        movie = _paired(movie)
+        hr = movie.read(start, stop).transpose(0, 1).contiguous()
+        lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
+        low, high = self.frame_bounds
+        lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
+        seen = add_input_planes(lr, self.inputs, lead)
+        if not is_cell(self.alignment, self.scale):
+            seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.alignment)], 1)
+        return LrHrPair(seen, hr)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, check and split the movies; later calls do nothing. Raises UserError as `SRDataModule.setup` does."""
+        if self.sets:
+            return
+        super().setup(stage)
+        first = self.read[0]
+        self.card["pairs"] = {
+            "alignment": None if is_cell(self.alignment, self.scale) else list(self.alignment),
+            "inputs": list(self.inputs),
+            "time": {"length": self.lead_length, "unit": first.lead_unit, "step": first.lead_step},
+            "runs_up": first.runs_up,
+        }
+        log.info(
+            "pairs     %d trajectories, LR %s, HR %s; %s\nnote      LR is no function of HR: no consistency with LR is "
+            "scored, and nothing is measured one scale coarser",
+            *(len(self.read), *("x".join(map(str, size)) for size in (first.lr_shape[2:], first.shape[2:]))),
+            self.where,
+        )
+
+
+class PairsDataModule(PairedDataModule):
     """Trajectories of two sets of array files: LR as it is given, HR as the frames to learn.
 
     Trajectories belong together by their names, which are the values along the axis of trajectories or the names of files, or
@@ -70,6 +154,9 @@ class PairsDataModule(SRDataModule):
         UserError: If a file cannot be read, or if LR and HR do not belong together.
     """
 
+    key = "data=pairs"
+    read: list[PairedFileMovie]
+
     def __init__(
         self,
         *,
@@ -90,15 +177,7 @@ class PairsDataModule(SRDataModule):
         max_bytes: int = 2**40,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
-        if not isinstance(self.degradation, Paired):
-            raise UserError(
-                f"degradation={self.degradation.name}: LR frames of data=pairs come from files; type degradation=pairs"
-            )
-        if self.mask or self.crop:
-            raise UserError(
-                f"data.{'mask' if self.mask else 'crop'}=true: data=pairs takes whole frames without gaps; prepare both files so"
-            )
+        super().__init__(inputs=inputs, **shared)
         options = {"variable": variable, "axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
         coarse, fine = open_trajectories(lr, **options), open_trajectories(hr, **options)
         pairs = match_trajectories(coarse, fine)
@@ -107,13 +186,11 @@ class PairsDataModule(SRDataModule):
             raise UserError(
                 f"scale={self.scale}: data.hr is {self.grid.scale} times as large as data.lr; type scale={self.grid.scale}"
             )
-        self.read = [PairedMovie(*pair, self.grid, frames) for pair in pairs]
-        self.lead_unit = self.read[0].lead_unit
-        self.inputs = tuple(word for word in INPUT_PLANES if word in (inputs or ()))
+        self.alignment, self.where = self.grid.alignment, self.grid.describe()
+        self.read = [PairedFileMovie(*pair, self.grid, frames) for pair in pairs]
         self.name = f"{_short_name(lr)} to {_short_name(hr)}"
         self.variables = variables_of([movie.fine for movie in self.read])
         self.declare_bounds(bounds)
-        self.symmetries = ()
         self.split = self._split(learn, test, val, gap)
 
     def _split(self, learn: float | None, test: float | None, val: float, gap: int) -> Split:
@@ -136,66 +213,55 @@ class PairsDataModule(SRDataModule):
             movie.coarse.offset = self.offset
         return [*self.read]
 
-    def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
-        splits = super()._cut_splits()
-        trained = [(movie, part) for movie, part in splits["train"] if isinstance(movie, PairedMovie)]
-        if self.lead_length is None:
-            self.lead_length = max(float(movie.lead[part.stop - 1]) for movie, part in trained) or 1.0
-        return {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
-
-    def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
-        digest = hashlib.sha256(super()._check_values(splits).encode())
-        for parts in splits.values():
-            for movie, part in parts:
-                for start in range(part.start, part.stop, 64):
-                    digest.update(_lr_of(movie, start, min(start + 64, part.stop)).numpy().tobytes())
-        return digest.hexdigest()
-
-    def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
-        assert isinstance(movie, PairedMovie)
-        hr = movie.read(start, stop).transpose(0, 1).contiguous()
-        lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
-        low, high = self.frame_bounds
-        lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
-        seen = add_input_planes(lr, self.inputs, lead)
-        if not is_cell(self.grid.alignment, self.scale):
-            seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.grid.alignment)], 1)
-        return LrHrPair(seen, hr)
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read, check and split the movies; later calls do nothing. Raises UserError as `SRDataModule.setup` does."""
-        if self.sets:
-            return
-        super().setup(stage)
-        first = self.read[0]
-        centred = is_cell(self.grid.alignment, self.scale)
-        self.card["pairs"] = {
-            "alignment": None if centred else list(self.grid.alignment),
-            "inputs": list(self.inputs),
-            "time": {"length": self.lead_length, "unit": self.lead_unit, "step": first.lead_step},
-            "runs_up": first.runs_up,
-        }
-        log.info(
-            "pairs     %d trajectories, LR %s, HR %s; %s\nnote      LR is no function of HR: no consistency with LR is "
-            "scored, and nothing is measured one scale coarser",
-            *(len(self.read), *("x".join(map(str, size)) for size in (first.coarse.shape[2:], first.shape[2:]))),
-            self.grid.describe(),
-        )
-
 
 class PairedMovie(Movie):
+    """HR frames of a trajectory with the LR frames of the same times, in memory.
+
+    A subclass whose frames stay in files overrides `read` and `read_lr` and sets `lazy`.
+
+    Args:
+        frames: HR frames, (C, T, H, W), float32.
+        lr: LR frames, (C, T, h, w), float32.
+        name: As in `Movie`.
+        meta: As in `Movie`.
+        lead: Lead time of each frame, (T,): the time since both runs had the same state.
+        lead_unit: Unit of `lead`.
+        lead_step: Time between frames.
+        runs: Runs (start, stop) of frames that follow each other; no clip crosses their ends.
+        runs_up: For each of y and x, True if the coordinate of LR grows; None without one.
+    """
+
+    def __init__(
+        self,
+        frames: Tensor,
+        lr: Tensor,
+        name: str,
+        meta: dict[str, Any],
+        *,
+        lead: np.ndarray,
+        lead_unit: str,
+        lead_step: float,
+        runs: list[tuple[int, int]],
+        runs_up: list[bool | None],
+    ) -> None:
+        super().__init__(frames, name, meta)
+        self.lr, self.lr_shape = lr, tuple(lr.shape)
+        self.lead, self.lead_unit, self.lead_step, self.runs, self.runs_up = lead, lead_unit, lead_step, runs, runs_up
+
+    def read_lr(self, start: int, stop: int) -> Tensor:
+        """Read LR frames start..stop-1, (C, t, h, w)."""
+        return self.lr[:, start:stop]
+
+
+class PairedFileMovie(PairedMovie):
     """HR frames of a trajectory, with the LR frames of the same times; both stay in their files.
 
-    Reading raises UserError for values that are not finite.
+    The lead time counts from the first frame of the trajectory in its file; runs end at gaps in time. Reading raises UserError
+    for values that are not finite.
 
     Attributes:
         coarse: The LR frames.
         fine: The HR frames as the file has them.
-        lead: Time of each frame since the first frame of the trajectory in its file, (T,).
-        lead_unit: Unit of `lead`.
-        lead_step: Median time between frames.
-        runs: Runs (start, stop) of frames without a gap in time.
-        runs_up: For each of y and x, True if the coordinate of LR grows; None without one.
     """
 
     lazy = True
@@ -205,6 +271,7 @@ class PairedMovie(Movie):
         self.coarse, self.fine = (FileMovie(one.array, one.which, first, end) for one in (lr, hr))
         self.coarse.name, self.fine.name = lr.name, hr.name
         self.name, self.meta, self.shape = hr.name, self.fine.meta, self.fine.shape
+        self.lr_shape = self.coarse.shape
         self.turned = [{"y": -2, "x": -1}[letter] for letter in grid.reversed]
         lead, self.lead_unit = lead_times(hr.array)
         self.lead = lead[first:end]
@@ -235,15 +302,14 @@ def _finite(movie: FileMovie, start: int, stop: int) -> Tensor:
     return frames
 
 
-def _lr_of(movie: Movie, start: int, stop: int) -> Tensor:
+def _paired(movie: Movie) -> PairedMovie:
     assert isinstance(movie, PairedMovie)
-    return movie.read_lr(start, stop)
+    return movie
 
 
 def _runs(movie: Movie, part: Segment) -> list[Segment]:
-    """Divide a segment at gaps in time."""
-    assert isinstance(movie, PairedMovie)
-    cut = [(max(a, part.start), min(b, part.stop)) for a, b in movie.runs]
+    """Divide a segment at the ends of the movie's runs."""
+    cut = [(max(a, part.start), min(b, part.stop)) for a, b in _paired(movie).runs]
     return [Segment(part.movie, a, b) for a, b in cut if a < b]
 
 

@@ -127,7 +127,10 @@ def turbulence_family(rng: np.random.Generator, cells: int) -> ShallowWater:
 
 
 class LinearlyForcedFlow(ShallowWater):
-    """Flow of constant kinetic energy: the velocity is scaled after every step (linear forcing, Lundgren 2003)."""
+    """Flow of constant kinetic energy: the velocity is scaled after every step (linear forcing, Lundgren 2003).
+
+    The energy is that before the first step, so that a flow that is `coarsened` keeps the energy of the scales that it resolves.
+    """
 
     def step(self, dt: float) -> None:
         if not hasattr(self, "_energy"):
@@ -201,8 +204,7 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
     Raises:
         FloatingPointError: If the flow blows up.
     """
-    family = FAMILIES[job.family]
-    flow = family.start(np.random.default_rng(job.seed), job.cells, **_phase(job.seed) if family.cyclic else {})
+    family, flow = FAMILIES[job.family], _start(job.family, job.seed, job.cells)
     pick = slice(job.sampling // 2, None, job.sampling)
     frames = []
     for k in range(job.frames):
@@ -212,6 +214,59 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
             tick()
     h, u, v = np.stack(frames, axis=1)
     return Trajectory(h, u, v, flow.bed[pick, pick].astype(np.float32))
+
+
+def simulate_pair(
+    family: str,
+    seed: tuple[int, ...],
+    cells: int,
+    scale: int,
+    frames: int,
+    window: int,
+    *,
+    tick: Callable[[], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Simulate one trajectory of a family on a fine grid and, beside it, on a grid of cells that are `scale` times as wide.
+
+    The coarse run begins at the first frame, from the block means of the fine run, and again every `window` frames. In between,
+    the two know nothing of each other. Both solve the same equations, each with the time step of its own grid.
+
+    Args:
+        family: Name in FAMILIES.
+        seed: Integers that form the seed, as in `SimulationJob`.
+        cells: Number of cells per side of the fine grid, a multiple of `scale`.
+        scale: Fine cells per coarse cell along each side.
+        frames: Number of frames.
+        window: Number of frames from one start of the coarse run to the next; the first of them is the start itself.
+        tick: Function that is called after each frame.
+
+    Returns:
+        Depths of the coarse run, (frames, cells / scale, cells / scale), and of the fine run, (frames, cells, cells); float32,
+        solver units.
+
+    Raises:
+        FloatingPointError: If one of the flows blows up.
+    """
+    known, flow = FAMILIES[family], _start(family, seed, cells)
+    pairs = []
+    for k in range(frames):
+        now = known.spin_up + k * known.interval
+        flow.run(now, known.courant)
+        if k % window == 0:
+            coarse = flow.coarsened(scale)
+        else:
+            coarse.run(now, known.courant)
+        pairs.append((coarse.h.astype(np.float32), flow.h.astype(np.float32)))
+        if tick is not None:
+            tick()
+    low, high = (np.stack(side) for side in zip(*pairs, strict=True))
+    return low, high
+
+
+def _start(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
+    """Return the flow of a trajectory at t = 0."""
+    known = FAMILIES[family]
+    return known.start(np.random.default_rng(seed), cells, **_phase(seed) if known.cyclic else {})
 
 
 def _phase(seed: tuple[int, ...]) -> dict[str, float]:

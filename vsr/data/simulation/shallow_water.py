@@ -15,6 +15,7 @@ written with the reconstructed depths, so that a lake at rest stays at rest to r
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 
@@ -83,6 +84,33 @@ class ShallowWater:
     def velocity(self) -> tuple[np.ndarray, np.ndarray]:
         """Velocity (u, v), each (ny, nx)."""
         return self.state[1] / self.state[0], self.state[2] / self.state[0]
+
+    def coarsened(self, scale: int) -> Self:
+        """Return the flow at this time on cells that are `scale` times as wide, with the same equations.
+
+        Depth, momentum and bed are means over blocks of cells, so that mass and momentum are those of this flow.
+
+        Args:
+            scale: Cells per new cell along each side.
+
+        Raises:
+            ValueError: If the number of cells per side is no multiple of `scale`.
+        """
+        ny, nx = self.h.shape
+        if ny % scale or nx % scale:
+            raise ValueError(f"{ny}x{nx} cells are no multiple of {scale}")
+        blocks = np.stack([*self.state, self.bed]).astype(np.float64).reshape(4, ny // scale, scale, nx // scale, scale)
+        h, hu, hv, bed = blocks.mean((2, 4))
+        flow = type(self)(
+            *(h, hu / h, hv / h),
+            bed=bed,
+            gravity=self.gravity,
+            coriolis=self.coriolis,
+            body_force=self.body_force,
+            dtype=self.state.dtype.type,
+        )
+        flow.time = self.time
+        return flow
 
     def step(self, dt: float) -> None:
         """Advance the flow by the time dt with Heun's method: average the start and the state after two Euler steps."""

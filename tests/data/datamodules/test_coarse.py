@@ -1,0 +1,114 @@
+"""Pairs of a coarse and a fine run that are generated: same start, same mass, lead times, splits, cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from tests.fakes import TINY_COARSE, compose_config
+from vsr.config.check import check_config
+from vsr.data.datamodules.coarse import CoarseDataModule
+from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family, simulate_pair
+from vsr.degradations.scaling import Paired
+from vsr.errors import UserError
+from vsr.recipe import Recipe
+from vsr.training.build import build_data
+
+FRAMES, WINDOW = 5, 3  # of TINY_COARSE
+
+
+def block_means(frames: np.ndarray, scale: int) -> np.ndarray:
+    """Return means over blocks of scale x scale cells of (T, N, N), in float64."""
+    t, n, _ = frames.shape
+    return frames.astype(np.float64).reshape(t, n // scale, scale, n // scale, scale).mean((2, 4))
+
+
+def built(*overrides: str) -> CoarseDataModule:
+    cfg = compose_config("train", [*TINY_COARSE, "recipe.patch=8", *overrides])
+    check_config(cfg)
+    data = build_data(cfg)
+    assert isinstance(data, CoarseDataModule)
+    return data
+
+
+@pytest.mark.parametrize("family", ["tide", "bores", "turbulence"])
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.sampled(3)
+def test_both_runs_begin_alike_and_keep_their_mass(family: str, scale: int) -> None:
+    with mock.patch.dict(FAMILIES, {family: replace(FAMILIES[family], spin_up=0.05)}):
+        lr, hr = simulate_pair(family, (0, 0, 0), 64, scale, FRAMES, WINDOW)
+        alone = simulate_family(SimulationJob(family, (0, 0, 0), 64, 1, FRAMES)).h
+    assert (lr.shape, hr.shape) == ((FRAMES, 64 // scale, 64 // scale), (FRAMES, 64, 64))
+    np.testing.assert_array_equal(hr, alone)  # the coarse run does not touch the fine one
+    mean = block_means(hr, scale)
+    for k in range(FRAMES):
+        apart = np.abs(lr[k] - mean[k]).max()
+        assert apart < 1e-6 if k % WINDOW == 0 else apart > 1e-3, k
+    masses = np.stack([side.mean((1, 2), dtype=np.float64) for side in (lr, hr)])
+    np.testing.assert_allclose(masses, masses[0, 0], rtol=2e-6)  # the solvers compute in float32
+
+
+def test_a_lake_at_rest_stays_at_rest_on_the_coarse_grid() -> None:
+    fine = FAMILIES["tide"].start(np.random.default_rng(0), 64)
+    fine.body_force = None
+    surface = 2.0
+    fine.state[0], fine.state[1:] = surface - fine.bed, 0
+    coarse = fine.coarsened(4)
+    coarse.run(0.05, 0.15)
+    np.testing.assert_allclose(coarse.h + coarse.bed, surface, atol=1e-6)
+    assert np.abs(coarse.state[1:]).max() < 1e-6
+    with pytest.raises(ValueError, match="64x64 cells are no multiple of 3"):
+        fine.coarsened(3)
+
+
+def test_windows_are_segments_and_time_is_the_time_since_their_start(tmp_path: Path) -> None:
+    data = built(f"data.cache={tmp_path}", "data.inputs=[time]", "model=resnet")
+    assert data.card["name"] == "coarse-bores-1"
+    assert data.card["frames"] == {"train": FRAMES, "val": FRAMES, "test": FRAMES}
+    assert data.sets["test"].segments == ((0, WINDOW), (WINDOW, FRAMES))
+    assert data.card["bounds"] == [0, 3]
+    assert data.symmetries == FAMILIES["bores"].symmetries
+    for split, seed in (("train", (0, 0, 0)), ("val", (0, 0, 1)), ("test", (0, 1, 0))):
+        lr, hr = simulate_pair("bores", seed, 64, 2, FRAMES, WINDOW)
+        pair = data.sets[split].read(0, FRAMES)
+        np.testing.assert_array_equal(pair.hr[:, 0], hr)
+        np.testing.assert_array_equal(pair.lr[:, 0], lr)
+        torch.testing.assert_close(pair.lr[:, 1, 0, 0], torch.tensor([0, 0.5, 1, 0, 0.5]))
+    [file] = tmp_path.iterdir()
+    stamp = file.stat().st_mtime_ns
+    again = built(f"data.cache={tmp_path}", "data.inputs=[time,position]", "model=resnet")
+    assert (file.stat().st_mtime_ns, list(tmp_path.iterdir())) == (stamp, [file])
+    assert again.symmetries == ()  # planes of position do not turn with the field
+    assert again.card["sha256"] == data.card["sha256"]
+
+
+def test_paths_differ_with_everything_that_the_values_depend_on() -> None:
+    shared = {"degradation": Paired(), "recipe": Recipe()}
+    other = {"seed": 1, "window": 4, "family": "bores", "size": 96, "frames": 5, "scale": 4}
+    changes = [{}, *({key: value} for key, value in other.items())]
+    assert len({CoarseDataModule(**({"scale": 2} | shared | change)).path for change in changes}) == len(changes)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.size=65"], r"data.size=65: the fine grid needs a multiple of scale=2, 64 .*type data.size=64$"),
+        (["data.size=48", "scale=4"], r"data.size=48: .*type data.size=64$"),
+        (["scale=8"], r"data.size=64: .*scale=8, 128 cells per side or more; type data.size=128$"),
+        (["data.window=1"], r"data.window=1: .*type data.window=2 or more$"),
+        (["data.learn=11"], r"data.learn=11, data.test=5: data come in trajectories of 5 frames"),
+        (["data.seed=-1"], r"data.seed=-1: must be 0 or more"),
+        (["degradation=area"], r"degradation=area: data=coarse has LR frames of its own; type degradation=pairs$"),
+        (["+data.mask=true"], r"data.mask=true: data=coarse takes whole frames"),
+        (["consistency=projection"], r"consistency=projection: .*type consistency=none$"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_in_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        built(*overrides)
+    assert "\n" not in str(caught.value)
