@@ -135,6 +135,7 @@ def _config(run: Run) -> str:
     # Keys that are null are left out, so that a new key with the default null does not repeat every run. Former class names
     # are kept, so that a renamed class does not repeat every run either.
     config = with_former_targets(config)
+    config["recipe"] = {key: value for key, value in config["recipe"].items() if value is not None}
     return json.dumps({key: value for key, value in config.items() if value is not None and key not in NOT_OF_RESULTS})
 
 

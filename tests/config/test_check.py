@@ -77,6 +77,7 @@ def test_the_report_recipe_is_the_reports() -> None:
         (["recipe.patch=1.5"], "recipe.patch=1.5: must be int or null, not float 1.5"),
         (["recipe.ema=1.5"], "recipe.ema=1.5: must lie between 0 and 1, or be null"),
         (["recipe.augment=1"], "recipe.augment=1: must be bool, not int 1"),
+        (["recipe.mix=1.5"], "recipe.mix=1.5: is a share of the clips above 0, and 1 at most; type recipe.mix=1"),
         (["model=srcnn", "model.kernels=[9,a]"], "model.kernels=[9, 'a']: must be tuple[int, ...]"),
         (["model=srcnn", "model.act=gelu"], "model.act=gelu: must be one of prelu, relu"),
         (["data.family=storm"], "data.family=storm: must be one of tide, bores, turbulence"),

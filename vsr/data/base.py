@@ -300,6 +300,10 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"{self.name}: no training movie is long enough for clips of recipe.frames={self.length} frames, the longest has "
                 f"{longest}, and {margin} made up at each end; type recipe.frames={longest + 2 * margin} or less"
             )
+        if self.for_training and recipe.mix and len(self.sets["train"].segments) < 2:
+            raise UserError(
+                f"{self.name}: recipe.mix={recipe.mix:g} needs two training trajectories or more; type recipe.mix=null"
+            )
         if self.length <= 2 * margin:
             raise UserError(f"recipe.frames={self.length}: this network takes off {margin} at each end; type recipe.frames=7")
 
@@ -313,6 +317,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             batch=recipe.batch,
             steps=recipe.steps,
             symmetries=self._usable_symmetries() if recipe.augment else (),
+            mix=recipe.mix or 0.0,
             seed=self.draw_seed,
         )
 

@@ -31,6 +31,10 @@ class PatchLoader:
         steps: Number of steps per epoch; None for one pass over all clips.
         symmetries: Names in SYMMETRIES, each applied to a batch with probability 1/2; names in NEED_SQUARES need square
             patches.
+        mix: Share of the clips, 0 to 1, that are mixed with the clip at the same place in another segment: both LR and HR become
+            w a + (1 - w) b with w uniform in (0, 1). For a linear law the mixture is another solution; for any other it keeps the
+            network from learning a few trajectories by heart. Source: Zhang et al., "mixup: beyond empirical risk
+            minimization", 2018, section 2, with partners at the same time.
         seed: Seed of the random draws.
     """
 
@@ -43,9 +47,11 @@ class PatchLoader:
         batch: int,
         steps: int | None,
         symmetries: tuple[str, ...] = (),
+        mix: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
+        self.mix = mix
         self.done = 0  # batches of the current epoch that were returned
         self._skip = 0  # batches of the next epoch that were returned before an interruption
         h, w = frames.smallest_size()
@@ -72,15 +78,44 @@ class PatchLoader:
         starts = self.frames.order(self.length, self.draws, draw)
         place = torch.rand(self.draws, 2, generator=draw)
         flips = torch.randint(2, (len(self), len(self.symmetries)), generator=draw).tolist()
+        if self.mix:
+            partners, weights = self._draw_partners(starts, draw)
         for i in range(self.done, len(flips)):
             at, part = self._own_share(i * self.batch, min((i + 1) * self.batch, self.draws))
             lr, hr, position, mask, *_ = self.frames.patches(starts[at], place[at], self.length, self.patch)
+            if self.mix:
+                other, weight = partners[at], weights[at].to(lr.device)
+                lr2, hr2, _, mask2, *_ = self.frames.patches(other, place[at], self.length, self.patch)
+                lr, hr = weight * lr + (1 - weight) * lr2, weight * hr + (1 - weight) * hr2
+                mask = None if mask is None or mask2 is None else mask * mask2
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
                     lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
                     mask = None if mask is None else _apply(symmetry, mask)
             self.done = i + 1
             yield Clip(lr, hr, position, mask, share=part)
+
+    def _draw_partners(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw for each clip one of another segment at the same distance from its begin, and the clip's own weight.
+
+        Args:
+            starts: Index of the first frame of each clip, (draws,).
+            draw: Random numbers.
+
+        Returns:
+            Index of the first frame of each partner, (draws,), and weights (draws, 1, 1, 1, 1); the weight is 1 for a clip that
+            is not mixed, and for a clip further in its segment than all other segments are long.
+        """
+        begins, ends = torch.tensor(self.frames.segments).T.contiguous()
+        own = torch.searchsorted(ends, starts, right=True)
+        at = begins + (starts - begins[own])[:, None]  # (draws, segments)
+        possible = (at + self.length <= ends) & (torch.arange(len(begins)) != own[:, None])
+        alone = ~possible.any(1)
+        possible[alone, own[alone]] = True
+        chosen = torch.multinomial(possible.float(), 1, generator=draw)
+        mixed = (torch.rand(len(starts), generator=draw) < self.mix) & ~alone
+        weights = torch.where(mixed, torch.rand(len(starts), generator=draw), 1.0)
+        return at.gather(1, chosen).squeeze(1), weights.view(-1, 1, 1, 1, 1)
 
     def _own_share(self, first: int, last: int) -> tuple[slice, float]:
         """Return this process's part of draws first..last-1, and `Clip.share`; an empty part becomes one draw with weight 0."""
