@@ -1,8 +1,8 @@
-"""Output scale and removed border of networks, and the cut of frames."""
+"""Output scale and removed border of networks, the cut of frames, and the size of pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ MOST_SCALE_OF_PAIRS = 16  # of files of LR and HR; degradations make LR at 2, 3 
 # Position of LR pixel 0 in HR pixels from HR pixel 0; "node" where both grids share their first and their last point.
 Origin = float | Literal["node"]
 Alignment = tuple[Origin, Origin]  # along y and along x
+PER_PIXEL = "px"  # the unit of lengths where no distance is known
 
 
 def lr_position(size: int, scale: int, origin: Origin) -> list[float]:
@@ -32,6 +33,58 @@ def lr_position(size: int, scale: int, origin: Origin) -> list[float]:
 def is_cell(alignment: Alignment, scale: int) -> bool:
     """Return True if each LR pixel lies in the middle of its block of HR pixels, as networks take it to be."""
     return alignment == ((scale - 1) / 2, (scale - 1) / 2)
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Size of the pixels of HR frames; by default they are squares of unknown size.
+
+    Attributes:
+        dy: Distance between rows, in `unit`.
+        dx: Distance between columns, in `unit`; on latitudes and longitudes, the distance at the equator.
+        unit: "km", or another unit as the file names it; "px" if the distances are not known.
+        cosines: cos(latitude) of each row of a grid of latitudes and longitudes; None where all rows are alike.
+        reason: Why the distances are not known; "" where nothing could tell them, as in pictures.
+    """
+
+    dy: float = 1.0
+    dx: float = 1.0
+    unit: str = PER_PIXEL
+    cosines: tuple[float, ...] | None = None
+    reason: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether the distances are known."""
+        return self.unit != PER_PIXEL
+
+    @property
+    def mean_dx(self) -> float:
+        """The distance between columns, in `unit`; on latitudes and longitudes, the mean over the rows."""
+        return self.dx if self.cosines is None else self.dx * sum(self.cosines) / len(self.cosines)
+
+    @property
+    def side(self) -> float:
+        """The longer side of a pixel, `dy` or `mean_dx`: waves of every direction are resolved down to twice this length."""
+        return max(self.dy, self.mean_dx)
+
+    def between(self, start: int, stop: int) -> PixelGrid:
+        """Return the grid of the rows start..stop-1."""
+        return self if self.cosines is None else replace(self, cosines=self.cosines[start:stop])
+
+    def upside_down(self) -> PixelGrid:
+        """Return the grid of frames whose rows are in the opposite order."""
+        return self if self.cosines is None else replace(self, cosines=self.cosines[::-1])
+
+    def describe(self) -> str:
+        """Return the size of the pixels in words; grids with equal words give comparable scores of the same frames."""
+        if not self.known:
+            return "per pixel"
+        mean = "" if self.cosines is None else " (mean over the rows, cos(latitude) each)"
+        return f"{self.dy:.5g} {self.unit} along y, {self.mean_dx:.5g} {self.unit} along x{mean}"
+
+
+SQUARE = PixelGrid()  # the grid of pictures, videos and files without coordinates
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import laplace
 from scipy.stats.mstats import mquantiles
 
+from vsr.geometry import PixelGrid
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import QUANTILES
 from vsr.metrics.fields import FramePair
@@ -171,3 +174,37 @@ def test_colours_and_masked_frames_have_no_vorticity() -> None:
     masked = vorticity_metrics()
     masked.update(heights(0), heights(1), mask)
     assert np.isnan(masked.frames()["enstrophy"]).tolist() == [False, False, True, False]
+
+
+def test_gradients_are_per_length_where_pixels_have_a_size() -> None:
+    grid = PixelGrid(dy=4.0, dx=1.5, unit="km")
+    y, x = np.meshgrid(4.0 * np.arange(40), 1.5 * np.arange(60), indexing="ij")
+    k, m = 2 * np.pi / 150, 2 * np.pi / 70
+    hr = np.zeros((1, 1, 40, 60), np.float32)
+    sr = (0.01 * np.sin(k * y) * np.cos(m * x)).astype(np.float32)[None, None]
+    slopes = k * np.cos(k * y) * np.cos(m * x), m * np.sin(k * y) * np.sin(m * x)
+    expected = RANGE * 0.01 * np.sqrt(np.mean(np.square(slopes)[:, 1:-1, 1:-1].sum(0)))
+    assert scored(sr, hr, data=replace(DATA, grid=grid))["gradient_rmse"][0] == pytest.approx(expected, rel=0.01)
+    alone = scored(sr, hr)["gradient_rmse"][0]
+    assert scored(sr, hr, data=replace(DATA, grid=PixelGrid(4.0, 4.0, "km")))["gradient_rmse"][0] == alone / 4
+
+
+def test_gradients_and_vorticity_on_latitudes_are_those_of_a_sphere() -> None:
+    """The spherical harmonic cos(lat)^2 cos(2 lon), of degree 2: its Laplacian is -6 / R^2 times itself."""
+    radius, degrees = 6371.0, np.linspace(75, 30, 91)
+    lat, lon = np.meshgrid(np.radians(degrees), np.radians(np.arange(0, 120, 0.75)), indexing="ij")
+    step = radius * np.radians([0.5, 0.75])
+    grid = PixelGrid(*step.tolist(), "km", tuple(np.cos(np.radians(degrees))))
+    wave = np.cos(lat) ** 2 * np.cos(2 * lon)
+    frames = (0.5 + 0.1 * np.stack([wave, 1.2 * wave]))[:, None].astype(np.float32)
+    north, east = -np.sin(2 * lat) * np.cos(2 * lon), -2 * np.cos(lat) * np.sin(2 * lon)
+    found = FramePair(torch.from_numpy(frames[1:]), torch.from_numpy(frames[:1]), grid=grid)
+    expected = 0.02**2 * np.mean((north**2 + east**2)[1:-1, 1:-1]) / radius**2
+    assert float(found.gradient_mse) == pytest.approx(expected, rel=0.01)
+    laplacian = 0.1**2 * np.mean((6 * wave[1:-1, 1:-1]) ** 2) * np.radians(0.5) ** 4
+    assert float(found.laplacians[1]) == pytest.approx(laplacian, rel=0.01)
+    upright = replace(DATA, geostrophic=True, window=(0, 8, 0), grid=grid)  # the rows that the window cuts have no part
+    cut = frames[..., 8:-8, :]
+    inside = FramePair(torch.from_numpy(cut[1:]), torch.from_numpy(cut[:1]), grid=grid.between(8, 83))
+    assert scored(cut[1:], cut[:1], data=upright)["gradient_rmse"][0] == RANGE * float(inside.gradient_mse) ** 0.5
+    assert scored(cut[1:], cut[:1], data=upright)["enstrophy"][0] == pytest.approx(1.44, rel=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, sum_labels
 from scipy.signal import get_window
 
+from vsr.geometry import PixelGrid
 from vsr.metrics.collection import DataProperties, MetricCollection
 
 FLOOR = float(np.finfo(np.float32).eps) ** 2
@@ -224,3 +227,44 @@ def test_masked_pixels_leave_no_spectrum() -> None:
     assert np.isnan(metrics.segments()["lsd"]).tolist() == [True, False]
     alone = scored(sr, hr).curves()["spectrum"]
     np.testing.assert_allclose(metrics.curves()["spectrum"]["coherence"], alone["coherence"])
+
+
+def test_wavenumbers_are_physical_where_pixels_are_no_squares() -> None:
+    """A wave of 40 km is one ring, whichever way it runs, on pixels of 2 x 5 km."""
+    height, width, dy, dx = 100, 80, 2.0, 5.0
+    grid = PixelGrid(dy, dx, "km")
+    y, x = np.meshgrid(dy * np.arange(height), dx * np.arange(width), indexing="ij")
+    for along in (y, x):
+        wave = torch.from_numpy(0.1 * np.cos(2 * np.pi * along / 40)).float().expand(1, 1, 1, height, width)
+        curve = scored(wave, wave, replace(data(periodic=True), grid=grid)).curves()["spectrum"]
+        assert curve["wavenumber"][int(curve["hr"].argmax())] == pytest.approx(1 / 40)
+        np.testing.assert_allclose(curve["wavenumber"], np.arange(1, 21) / 200)  # min(H dy, W dx) = 200 km, up to 1 / (2 dx)
+    hr, other = movie(9, (height, width), 6, sigma=0.0), movie(10, (height, width), 6, sigma=0.0)
+    number = np.hypot(np.fft.fftfreq(height, dy)[:, None], np.fft.fftfreq(width, dx))
+    sr = torch.from_numpy(np.fft.ifft2(np.where(number < 1 / 25, np.fft.fft2(hr.numpy()), np.fft.fft2(other.numpy()))).real)
+    found = scored(sr.float(), hr, replace(data(periodic=True), grid=grid))
+    assert found.segments()["resolution"] == pytest.approx(25, rel=0.1)
+    assert scored(hr, hr, replace(data(), grid=grid)).segments()["resolution"] == 10  # two of the longer sides
+    bands = found.frames()
+    np.testing.assert_allclose(np.sqrt(sum(bands[f"band_{n}"] ** 2 for n in ("low", "mid", "high"))), bands["rmse"], rtol=1e-6)
+
+
+def test_square_pixels_score_the_same_in_any_unit() -> None:
+    sr, hr = movie(5), movie(6)
+    alone, in_km = scored(sr, hr), scored(sr, hr, replace(data(), grid=PixelGrid(4.0, 4.0, "km")))
+    by_name = alone.segments() | alone.frames(), in_km.segments() | in_km.frames()
+    for name, values in by_name[0].items():
+        per_km = {"resolution": 4, "gradient_rmse": 1 / 4}.get(name, 1)
+        np.testing.assert_array_equal(by_name[1][name], values * per_km, err_msg=name)
+    curves = alone.curves()["spectrum"], in_km.curves()["spectrum"]
+    np.testing.assert_array_equal(curves[1]["wavenumber"], curves[0]["wavenumber"] / 4)
+    np.testing.assert_array_equal(curves[1]["sr"], curves[0]["sr"])
+
+
+def test_latitudes_have_the_mean_distance_of_their_rows() -> None:
+    cosines = tuple(np.cos(np.radians(np.linspace(70, 40, 24))))
+    mean = PixelGrid(3.0, 4.0 * float(np.mean(cosines)), "km")
+    sr, hr = movie(5), movie(6)
+    one, other = (scored(sr, hr, replace(data(), grid=grid)) for grid in (PixelGrid(3.0, 4.0, "km", cosines), mean))
+    for name in ("lsd", "resolution"):
+        np.testing.assert_allclose(one.segments()[name], other.segments()[name], rtol=1e-9)

@@ -26,7 +26,7 @@ from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError, error_suggestion
-from vsr.geometry import Triple, frame_size_problem
+from vsr.geometry import SQUARE, PixelGrid, Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
@@ -79,6 +79,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     ends: Ends = "replicate"  # padding in time at both ends of a movie
     lead_length: float | None = None  # time that is 1 in planes of time; None for the longest training trajectory
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
+    pixel_grid: PixelGrid = SQUARE  # of HR frames; known after setup()
     # configure_loaders() sets these.
     context, margin, trim, length = 0, 0, 0, 1
 
@@ -110,6 +111,10 @@ class SRDataModule(L.LightningDataModule, ABC):
     def extra_test_splits(self) -> dict[str, list[Movie]]:
         """Return further test splits: for each name, a list of movies of which all frames are tested."""
         return {}
+
+    def pixel_grid_of(self, movie: Movie) -> PixelGrid:
+        """Return the size of the HR pixels of a movie of this data module; by default it is not known."""
+        return SQUARE
 
     def declare_bounds(self, given: Sequence[float] | Mapping[str, Sequence[float]] | None) -> None:
         """Set `bounds` from what the user gives; call this after `variables` is set.
@@ -187,7 +192,17 @@ class SRDataModule(L.LightningDataModule, ABC):
         }
         if self.variables:
             self.card["variables"] = list(self.variables)
+        self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
         self.sets = sets
+
+    def _common_grid(self, movies: Sequence[Movie]) -> PixelGrid:
+        """Return the size of the pixels that all movies share, without the rows that are cut off; else none is known."""
+        known = {(self.pixel_grid_of(movie), movie.shape[2] // self.scale * self.scale) for movie in movies}
+        found = {grid.between(0, height) for grid, height in known}
+        grid = found.pop() if len(found) == 1 else PixelGrid(reason="its movies have different grids")
+        if grid.reason and self.physical:
+            log.info("note      %s: lengths and gradients in scores are per pixel: %s", self.name, grid.reason)
+        return grid
 
     def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
         """Return the segments (runs of frames) of every split, each with its movie."""

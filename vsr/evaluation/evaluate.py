@@ -28,7 +28,7 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.metrics.definitions import DEFINITIONS, Definition
+from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.cost import count_parameters
 from vsr.system.progress import progress_bar
@@ -120,9 +120,12 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     protocol["versions"] = software_versions()
     samples = list(_samples(data, candidates)) if cfg.report else []
     write_command_log()
-    rows = write_report(folder, scored, samples, protocol, command=_command(), field=data.physical, pictures=cfg.report)
+    kinds = {"field": data.physical, "grid": data.pixel_grid, "pictures": cfg.report}
+    with lengths_in(data.pixel_grid.unit):
+        rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
+        table = report_table_text(rows)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
-    log.info("%s\nresults   %s%s", report_table_text(rows), folder / "results.json", report)
+    log.info("%s\nresults   %s%s", table, folder / "results.json", report)
     return {"rows": rows, "protocol": protocol}
 
 
@@ -242,6 +245,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[D
                 field=data.physical,
                 geostrophic=data.geostrophic and not data.variables,
                 degrade=degradation_for_consistency(data.degradation, data.scale),
+                grid=data.pixel_grid,
             )
             for bounds in zip(low, high, strict=True)
         ]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vsr.degradations.consistency import Degrade
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import TableMetric
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import DEFINITIONS
@@ -38,6 +39,7 @@ class DataProperties:
         geostrophic: True for heights of a fluid in geostrophic balance. False: no vorticity.
         degrade: The degradation that made LR, from consecutive HR frames (N, C, H, W) of one clip to LR frames (N, C, h, w),
             both in the unit interval. None: no consistency.
+        grid: The size of the pixels of whole HR frames.
     """
 
     scale: int
@@ -48,6 +50,7 @@ class DataProperties:
     field: bool = True
     geostrophic: bool = False
     degrade: Degrade | None = None
+    grid: PixelGrid = SQUARE
 
 
 class MetricCollection(TableMetric):
@@ -66,11 +69,13 @@ class MetricCollection(TableMetric):
         self.add_table("lengths", 1)
         scale, bounds, cut = data.scale, data.bounds, data.window[1:]
         taper = (not data.periodic or cut[0] > 0, not data.periodic or cut[1] > 0)
+        rows = len(data.grid.cosines or ())
+        grid = data.grid.between(cut[0], rows - cut[0])
         needs = {"field": data.field, "geostrophic": data.geostrophic}
         self.by_frame = nn.ModuleList(
-            [FieldScores(bounds, [need for need, met in needs.items() if met]), BandErrors(scale, bounds)]
+            [FieldScores(bounds, [need for need, met in needs.items() if met], grid), BandErrors(scale, bounds, grid)]
         )
-        self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper)])
+        self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper, grid)])
         if data.movie:
             self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds)])
         self.consistency = nn.ModuleList([ConsistencyScores(data.degrade, scale, cut)] if data.degrade else [])

@@ -7,9 +7,12 @@ over a segment also needs a metric class, as in `vsr.metrics.motion`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from vsr.geometry import PER_PIXEL
 
 HEADLINE_SCORES = ("mae", "mse", "psnr", "ssim")  # of every validation and test
 UNIT_INTERVAL = "range"  # 1 = the data range
@@ -44,7 +47,7 @@ class Definition:
         better: "high", "low", or the ideal value ("one", "zero").
         group: The block of the report that shows the score.
         text: The formula in one line; p is the prediction, y the truth, x the LR frame.
-        unit: "dB", "px", "range" (1 is the data range), "data" (the data's own unit), "" for none.
+        unit: "dB", "px" (or the unit of `lengths_in`), "range" (1 is the data range), "data" (the data's own unit), "" for none.
         source: The paper or project that defined the score; "-" for common knowledge.
         per: "frame" for one value per frame, "segment" for one value per segment.
         needs: Data that the score needs: "field", a physical field, whose sum is a mass; "geostrophic", heights of a fluid in
@@ -132,7 +135,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "gradient_rmse": Definition(
         label="gradient RMSE", unit="data", better="low", group="structure",
-        text="root of the mean |grad p - grad y|^2, central differences per HR pixel, in physical units",
+        text="root of the mean |grad p - grad y|^2, central differences per px, in physical units",
         source="sup3r (NREL)", function=lambda pair: pair.data_range * pair.gradient_mse.sqrt(),
     ),
     "sharpness": Definition(
@@ -171,7 +174,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "resolution": Definition(
         label="effective resolution", unit="px", better="low", group="spectrum", per="segment",
-        text="wavelength in HR pixels at which the coherence of p and y first falls below 0.5; 2 is the finest there is",
+        text="wavelength in px at which the coherence of p and y first falls below 0.5; two pixels is the finest there is",
         source="Subich et al. 2025 (AMSE), for the coherence", function=lambda pair: pair.resolution(),
     ),
     "mass": Definition(
@@ -211,3 +214,19 @@ DEFINITIONS: dict[str, Definition] = {
     ),
 }
 # fmt: on
+
+
+@contextmanager
+def lengths_in(unit: str) -> Iterator[None]:
+    """Define scores that hold lengths in a unit other than the HR pixel ("px"), inside the block."""
+    known = {} if unit == PER_PIXEL else {name: DEFINITIONS[name] for name in ("gradient_rmse", "resolution")}
+    DEFINITIONS.update(
+        {
+            name: replace(one, unit=unit if one.unit == PER_PIXEL else one.unit, text=one.text.replace(" px", f" {unit}"))
+            for name, one in known.items()
+        }
+    )
+    try:
+        yield
+    finally:
+        DEFINITIONS.update(known)

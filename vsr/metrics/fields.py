@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio
 from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, functions_of_definitions
 from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
@@ -24,18 +25,19 @@ class FieldScores(FrameMetric):
     Args:
         bounds: Physical values at 0 and 1 of the unit interval.
         met: The special properties of the data ("field", "geostrophic"), see `Definition.needs`.
+        grid: The size of the pixels.
     """
 
-    def __init__(self, bounds: tuple[float, float], met: Collection[str]) -> None:
+    def __init__(self, bounds: tuple[float, float], met: Collection[str], grid: PixelGrid = SQUARE) -> None:
         self.functions = functions_of_definitions("frame", met=met)
         super().__init__((*HEADLINE_SCORES, *self.functions))
-        self.range = bounds[1] - bounds[0]
+        self.range, self.grid = bounds[1] - bounds[0], grid
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips in the unit interval. Raises ValueError for frames smaller than the 11x11 window of SSIM."""
         p, y = metric_frames(sr), metric_frames(hr)
         weight = None if mask is None else metric_frames(mask)
-        pair = FramePair(p, y, weight, self.range)
+        pair = FramePair(p, y, weight, self.range, self.grid)
         columns = [function(pair).double() for function in self.functions.values()]
         self.append_frames(torch.cat([psnr_ssim_of_frames(p, y, weight).double(), torch.stack(columns, dim=1)], dim=1))
 
@@ -55,12 +57,20 @@ class FramePair:
         hr: True frames (N, C, H, W) in the unit interval, float32.
         mask: 1 where a pixel counts; None for all pixels.
         data_range: Physical units per unit interval.
+        grid: The size of the pixels.
     """
 
     ratio = staticmethod(metric_ratio)
 
-    def __init__(self, sr: HRFrames, hr: HRFrames, mask: FrameMask | None = None, data_range: float = 1.0) -> None:
-        self.sr, self.hr, self.mask, self.data_range = sr, hr, mask, data_range
+    def __init__(
+        self,
+        sr: HRFrames,
+        hr: HRFrames,
+        mask: FrameMask | None = None,
+        data_range: float = 1.0,
+        grid: PixelGrid = SQUARE,
+    ) -> None:
+        self.sr, self.hr, self.mask, self.data_range, self.grid = sr, hr, mask, data_range, grid
         self.error = sr - hr
 
     def mean(self, x: HRFrames) -> Tensor:
@@ -95,14 +105,14 @@ class FramePair:
 
     @cached_property
     def gradient_mse(self) -> Tensor:
-        """Return the mean squared error of the gradient of each frame, in 1 / pixel^2."""
-        (p_y, p_x), (y_y, y_x) = _gradient(self.sr), _gradient(self.hr)
-        return _mean((p_y - y_y).square() + (p_x - y_x).square(), self._inner_mask)
+        """Return the mean squared error of the gradient of each frame, in 1 / (unit of the grid)^2."""
+        (p_y, p_x), (y_y, y_x) = (_gradient(x, self.grid) for x in (self.sr, self.hr))
+        return _mean((p_y - y_y).square() + (p_x - y_x).square(), self._inner_mask) / self.grid.dy**2
 
     @cached_property
     def mean_gradients(self) -> tuple[Tensor, Tensor]:
         """Return the mean gradient magnitudes of the predicted and of the true frames."""
-        p, y = (_mean(torch.hypot(*_gradient(x)), self._inner_mask) for x in (self.sr, self.hr))
+        p, y = (_mean(torch.hypot(*_gradient(x, self.grid)), self._inner_mask) for x in (self.sr, self.hr))
         return p, y
 
     @cached_property
@@ -121,10 +131,10 @@ class FramePair:
     def laplacians(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean squares of the five-point Laplacians of prediction, truth and error, over pixels with four neighbours.
 
-        The geostrophic vorticity of a height h is g / (f dx^2) times its Laplacian. Frames of several channels and frames with
-        masked pixels have no value.
+        The Laplacians are in 1 / dy^2. The geostrophic vorticity of a height h is g / f times its Laplacian. Frames of several
+        channels and frames with masked pixels have no value.
         """
-        p, y = _laplacian(self.sr), _laplacian(self.hr)
+        p, y = _laplacian(self.sr, self.grid), _laplacian(self.hr, self.grid)
         known = torch.full((len(p),), p.shape[1] == 1, device=p.device)
         if self.mask is not None:
             known &= self.mask.bool().flatten(1).all(1)
@@ -156,13 +166,32 @@ def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tenso
     return (x * weight).sum(over, keepdim=keepdim, dtype=torch.float64) / count
 
 
-def _laplacian(x: HRFrames) -> Float[Tensor, "N C H-2 W-2"]:
-    """Sum the four neighbours of each inner pixel and subtract four times the pixel."""
+def _laplacian(x: HRFrames, grid: PixelGrid) -> Float[Tensor, "N C H-2 W-2"]:
+    """Return the five-point Laplacian at each inner pixel, per dy^2.
+
+    On square pixels it is the sum of the four neighbours minus four times the pixel. On latitudes and longitudes it is that of
+    a sphere, (cos(lat) h_lat)_lat / cos(lat) + h_lonlon / cos(lat)^2.
+    """
     # First differences are exact in float32 where neighbours are alike.
     y, x = x[..., 1:-1].diff(dim=-2), x[..., 1:-1, :].diff(dim=-1)
-    return y.diff(dim=-2) + x.diff(dim=-1)
+    if grid.cosines is None:
+        return y.diff(dim=-2) + x.diff(dim=-1) * (grid.dy / grid.dx) ** 2
+    rows = _cosines(grid, x)
+    return (y * _between_rows(rows)).diff(dim=-2) / rows[1:-1] + x.diff(dim=-1) * (grid.dy / grid.dx / rows[1:-1]) ** 2
 
 
-def _gradient(x: HRFrames) -> tuple[Tensor, Tensor]:
-    """Return the central differences per pixel in y and in x, (N, C, H-2, W-2) each."""
-    return (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2, (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2
+def _gradient(x: HRFrames, grid: PixelGrid) -> tuple[Tensor, Tensor]:
+    """Return the central differences along y and x, both per dy, (N, C, H-2, W-2) each; dx is that of the row."""
+    along_x = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) / 2 * (grid.dy / grid.dx)
+    along_x = along_x if grid.cosines is None else along_x / _cosines(grid, x)[1:-1]
+    return (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) / 2, along_x
+
+
+def _cosines(grid: PixelGrid, x: Tensor) -> Float[Tensor, "H 1"]:
+    """Return cos(latitude) of each row, on the device and in the type of `x`."""
+    return torch.tensor(grid.cosines, dtype=torch.float64).to(x)[:, None]
+
+
+def _between_rows(cosines: Float[Tensor, "H 1"]) -> Float[Tensor, "H-1 1"]:
+    """Return cos(latitude) half-way between rows, to second order in their distance."""
+    return (cosines[1:] + cosines[:-1]) / 2

@@ -21,7 +21,7 @@ from vsr.metrics.definitions import MSE_FLOOR
 POSITION, MODES, SR, HR, CROSS = range(5)
 PowerSums = Float[Tensor, "K 5"]
 
-FINEST = 2.0  # pixels per wave
+FINEST = 2.0  # pixel sides per wave
 RESOLVED = 0.5  # coherence
 ROUNDING = 1e-9  # of wavenumbers: the edge of a band belongs to the band above
 
@@ -33,16 +33,21 @@ class PowerMetric(TableMetric):
         bounds: Physical values at 0 and 1 of the unit interval; curves are in physical units.
         functions: Score name -> formula of a `SpectrumPair`.
         lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
+        side: The longer side of a pixel, in the unit of lengths; positions are in cycles per this side, or per frame.
     """
 
     power: list[Tensor]  # the rows of all segments
     shapes: list[Tensor]  # of each segment: its number of rows, and whether it can have a spectrum
 
     def __init__(
-        self, bounds: tuple[float, float], functions: dict[str, Callable[[Any], float]], lr_nyquist: float = 0.0
+        self,
+        bounds: tuple[float, float],
+        functions: dict[str, Callable[[Any], float]],
+        lr_nyquist: float = 0.0,
+        side: float = 1.0,
     ) -> None:
         super().__init__()
-        self.range, self.functions, self.lr_nyquist = bounds[1] - bounds[0], functions, lr_nyquist
+        self.range, self.functions, self.lr_nyquist, self.side = bounds[1] - bounds[0], functions, lr_nyquist, side
         self.add_table("power", 5)
         self.add_table("shapes", 2)
 
@@ -60,7 +65,7 @@ class PowerMetric(TableMetric):
         segments = self._segments()
         if all(power is None for power in segments):
             return {}
-        pairs = [None if power is None else SpectrumPair(power, self.lr_nyquist) for power in segments]
+        pairs = [None if power is None else SpectrumPair(power, self.lr_nyquist, self.side) for power in segments]
         return {
             name: torch.tensor([torch.nan if pair is None else function(pair) for pair in pairs], dtype=torch.float64)
             for name, function in self.functions.items()
@@ -72,21 +77,23 @@ class PowerMetric(TableMetric):
         If frames differ in size, or segments in length, the wavenumbers (or frequencies) of the smallest are used.
 
         Returns:
-            Columns "position" (cycles per pixel or per frame), "sr" and "hr" (power in physical units), "floor" (that of
+            Columns "position" (cycles per unit of length or per frame), "sr" and "hr" (power in physical units), "floor" (that of
             rounding) and "coherence"; None if no segment has a spectrum.
         """
         known = [power for power in self._segments() if power is not None and len(power)]
         if not known:
             return None
-        size = min(round(1 / float(power[0, POSITION])) for power in known)
+        size = min(1 / float(power[0, POSITION]) for power in known)
+        size = round(size) if abs(size - round(size)) < ROUNDING * size else size  # exactly, on square pixels
+        last = int(size / 2 + ROUNDING * size)
         rows = torch.cat(known)
         place = rounded_power_ring(rows[:, POSITION] * size)
-        kept = (place >= 1) & (place <= size // 2)
-        sums = torch.zeros(size // 2 + 1, 5, dtype=torch.float64).index_add_(0, place[kept], rows[kept])[1:]
-        sums[:, POSITION] = torch.arange(1, size // 2 + 1, dtype=torch.float64) / size
+        kept = (place >= 1) & (place <= last)
+        sums = torch.zeros(last + 1, 5, dtype=torch.float64).index_add_(0, place[kept], rows[kept])[1:]
+        sums[:, POSITION] = torch.arange(1, last + 1, dtype=torch.float64) / size
         density = self.range**2 / sums[:, MODES]
         return {
-            "position": sums[:, POSITION],
+            "position": sums[:, POSITION] / self.side,
             "sr": sums[:, SR] * density,
             "hr": sums[:, HR] * density,
             "floor": torch.full_like(density, MSE_FLOOR * self.range**2),
@@ -109,11 +116,12 @@ class SpectrumPair:
     Args:
         sums: (K, 5), rows of (wavenumber or frequency, modes, |P|^2, |Y|^2, Re P Y*).
         lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
+        side: The longer side of a pixel, in the unit of lengths; wavenumbers are in cycles per this side.
     """
 
-    def __init__(self, sums: PowerSums, lr_nyquist: float = 0.0) -> None:
+    def __init__(self, sums: PowerSums, lr_nyquist: float = 0.0, side: float = 1.0) -> None:
         floor = MSE_FLOOR * sums[:, MODES]
-        self.position, self.lr_nyquist = sums[:, POSITION], lr_nyquist
+        self.position, self.lr_nyquist, self.side = sums[:, POSITION], lr_nyquist, side
         self.sr, self.hr, self.cross = (sums[:, column] + floor for column in (SR, HR, CROSS))
         self.measured = sums[:, HR] > floor  # the rest of the truth is rounding
 
@@ -132,21 +140,21 @@ class SpectrumPair:
         return self.cross / (self.sr * self.hr).sqrt()
 
     def resolution(self) -> float:
-        """Return the wavelength in pixels down to which prediction and truth are coherent, where the truth has power.
+        """Return the wavelength down to which prediction and truth are coherent, where the truth has power.
 
-        It is NaN for values that are not finite.
+        It is in the unit of lengths of `side`, and NaN for values that are not finite and for frames without a ring.
         """
-        if self.coherence.isnan().any():
+        if not len(self.coherence) or self.coherence.isnan().any():
             return float("nan")
         below = ((self.coherence < RESOLVED) & self.measured).nonzero().flatten().tolist()
         if not below:
-            return FINEST
+            return FINEST * self.side
         at = below[0]
         if at == 0:
-            return 1 / float(self.position[0])
+            return self.side / float(self.position[0])
         before, after = self.coherence[at - 1], self.coherence[at]
         share = (before - RESOLVED) / (before - after)
-        return 1 / float(self.position[at - 1] + share * (self.position[at] - self.position[at - 1]))
+        return self.side / float(self.position[at - 1] + share * (self.position[at] - self.position[at - 1]))
 
 
 def power_of_spectrum(spectrum: Tensor) -> Tensor:

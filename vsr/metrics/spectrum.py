@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import FrameMetric, metric_frames, metric_valid_frames
 from vsr.metrics.definitions import functions_of_definitions
 from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, power_of_spectrum, rounded_power_ring
@@ -28,16 +29,17 @@ class BandErrors(FrameMetric):
     Args:
         scale: Super-resolution factor.
         bounds: Physical values at 0 and 1 of the unit interval.
+        grid: The size of the pixels.
     """
 
-    def __init__(self, scale: int, bounds: tuple[float, float]) -> None:
+    def __init__(self, scale: int, bounds: tuple[float, float], grid: PixelGrid = SQUARE) -> None:
         super().__init__(BANDS)
-        self.lr_nyquist, self.range = 0.5 / scale, bounds[1] - bounds[0]
+        self.lr_nyquist, self.range, self.grid = 0.5 / scale, bounds[1] - bounds[0], grid
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None) -> None:
         """Add clips in the unit interval."""
         height, width = hr.shape[-2:]
-        modes = FourierModes.of(height, width, hr.device)
+        modes = FourierModes.of(height, width, self.grid, hr.device)
         energy = power_of_spectrum(torch.fft.rfft2(metric_frames(sr).double() - metric_frames(hr).double())).mean(1)
         # Every mode counts in one band, once or (for its mirror image) twice.
         edges = torch.tensor([self.lr_nyquist / 2, self.lr_nyquist], dtype=torch.float64, device=hr.device) - ROUNDING
@@ -52,28 +54,31 @@ class SpectrumScores(PowerMetric):
     """Log-spectral distance and effective resolution of each segment, from power summed over its frames and over rings.
 
     Rings of wavenumbers are 1/min(H, W) cycles per pixel wide. They go from 1/min(H, W) to the Nyquist wavenumber of the
-    frames. Each channel of a frame is centred by its own mean. Segments with masked pixels have no score.
+    frames. Where the sides of pixels are known, wavenumbers are physical: rings are 1/min(H dy, W dx) wide, and go to the
+    Nyquist wavenumber of the longer side of the pixels. On latitudes and longitudes, dx is the mean over the rows. Each
+    channel of a frame is centred by its own mean. Segments with masked pixels have no score.
 
     The score lsd is the RMS over rings of 10 log10 (power of p / power of y) in dB, for prediction p and truth y. The score
     lsd_high uses only the rings from the LR Nyquist wavenumber on (Harris et al. 2001). The score resolution is the wavelength
-    in pixels at which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings. It is
-    2 if the coherence never falls below 0.5, and min(H, W) if it does so in the first ring (Subich et al. 2025 for the
-    coherence).
+    at which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings. It is
+    2 pixels if the coherence never falls below 0.5, and that of the first ring if it does so there (Subich et al. 2025 for
+    the coherence).
 
     Args:
         scale: Super-resolution factor.
         bounds: Physical values at 0 and 1 of the unit interval.
         taper: (y, x), True for a Hann window in that direction. Periodic frames that are scored whole need no window.
+        grid: The size of the pixels.
     """
 
-    def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool]) -> None:
-        super().__init__(bounds, functions_of_definitions("segment", "spectrum"), lr_nyquist=0.5 / scale)
-        self.taper = taper
+    def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool], grid: PixelGrid = SQUARE) -> None:
+        super().__init__(bounds, functions_of_definitions("segment", "spectrum"), lr_nyquist=0.5 / scale, side=grid.side)
+        self.taper, self.grid = taper, grid
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         height, width = hr.shape[-2:]
-        modes = FourierModes.of(height, width, hr.device)
+        modes = FourierModes.of(height, width, self.grid, hr.device)
         window = self._window(height, width, hr.device)
         measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for p, y, whole in zip(sr, hr, measured, strict=True):
@@ -85,7 +90,7 @@ class SpectrumScores(PowerMetric):
                 self.append_segment(power, whole)
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Return the mean "spectrum" of all segments: wavenumber (cycles per HR pixel), physical powers, floor, coherence."""
+        """Return the mean "spectrum" of all segments: wavenumber (cycles per unit of length), powers, floor, coherence."""
         mean = self.mean_power()
         return {} if mean is None else {"spectrum": {"wavenumber": mean.pop("position"), **mean}}
 
@@ -96,7 +101,7 @@ class SpectrumScores(PowerMetric):
         # Channels share the rings, so that power is their mean.
         weight = modes.count / (window.square().sum() * p.shape[0])
         planes = [x.sum((0, 1)) * weight for x in (power_of_spectrum(spectrum), power_of_spectrum(true), cross)]
-        position = torch.arange(1, modes.rings + 1, dtype=torch.float64, device=p.device) / min(p.shape[-2:])
+        position = torch.arange(1, modes.rings + 1, dtype=torch.float64, device=p.device) / modes.size
         return torch.stack([position, *(modes.ring_sums(x) for x in (modes.count * p.shape[1], *planes))], dim=1)
 
     def _window(self, height: int, width: int, device: torch.device) -> Float[Tensor, "H W"]:
@@ -116,27 +121,31 @@ class FourierModes:
     """Modes of a real two-dimensional Fourier transform of (H, W) pixels, as planes (H, W // 2 + 1).
 
     Attributes:
-        wavenumber: |k| in cycles per pixel.
+        wavenumber: |k| in cycles per longer side of a pixel.
         count: 2 for modes that also stand for their mirror image, else 1.
-        ring: Number of the mode's ring: |k| in units of 1 / min(H, W), rounded; at most rings + 1.
-        rings: Number of the last ring below or at 0.5 cycles per pixel.
+        ring: Number of the mode's ring: |k| in units of 1 / size, rounded; at most rings + 1.
+        rings: Number of the last ring below or at 0.5 cycles per longer side of a pixel.
+        size: The shorter side of the frame, in longer sides of a pixel; min(H, W) for square pixels.
     """
 
     wavenumber: Float[Tensor, "H V"]
     count: Float[Tensor, "H V"]
     ring: Tensor
     rings: int
+    size: float
 
     @classmethod
     @lru_cache(maxsize=2)
-    def of(cls, height: int, width: int, device: torch.device) -> FourierModes:
+    def of(cls, height: int, width: int, grid: PixelGrid, device: torch.device) -> FourierModes:
         """Return the modes of frames of this size. They are cached, because they take longer to compute than the transform."""
         ky = torch.fft.fftfreq(height, dtype=torch.float64, device=device)
         kx = torch.fft.rfftfreq(width, dtype=torch.float64, device=device)
-        wavenumber = torch.hypot(ky[:, None], kx)
+        dy, dx = grid.dy / grid.side, grid.mean_dx / grid.side
+        wavenumber = torch.hypot(ky[:, None] / dy, kx / dx)
         count = torch.where((kx == 0) | (kx == 0.5), 1.0, 2.0).double().expand(wavenumber.shape)
-        size = min(height, width)
-        return cls(wavenumber, count, rounded_power_ring(wavenumber * size).clamp(max=size // 2 + 1), size // 2)
+        size = min(height * dy, width * dx)
+        rings = int(size / 2 + ROUNDING * size)
+        return cls(wavenumber, count, rounded_power_ring(wavenumber * size).clamp(max=rings + 1), rings, size)
 
     def ring_sums(self, plane: Float[Tensor, "H V"]) -> Float[Tensor, " rings"]:
         """Return the sums of a plane over each ring 1..rings, without the mean (ring 0) and the corners (ring rings + 1)."""

@@ -197,6 +197,7 @@ def run_protocol(cfg: DictConfig, data: SRDataModule, module: SRModule) -> dict[
         "degradation": data.degradation.name,
         "scale": int(cfg.scale),
         "window": list(module.window),
+        "pixels": data.pixel_grid.describe(),
         "ends": data.ends,
         "range": [0.0, 1.0],
         "protocol": cfg.protocol,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -176,3 +177,22 @@ def test_bounds_that_the_frames_do_not_fill_are_refused(tmp_path: Path, caplog: 
     caplog.clear()
     ClimateDataModule(path=str(tmp_path / "a.npy"), axes="tyx", bounds=(-10, 20), **COMMON).setup()
     assert "bounds" not in caplog.text
+
+
+def test_scores_of_latitudes_and_longitudes_are_in_km(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    lat, lon = ("lat", np.linspace(60, 48.5, 24), {"units": "degrees_north"}), ("lon", np.arange(32.0), {"units": "degrees_east"})
+    field = xarray.DataArray(flow(), {"lat": lat, "lon": lon}, ("time", "lat", "lon"), name="H")
+    field.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    run = train_here(tmp_path / "run", [*QUICK, f"data.path={tmp_path}/a.nc", "model=bicubic"])
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "report=false"])
+    assert_same_scores(again["rows"], run["rows"])
+    content = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert content["protocol"]["pixels"] == run["protocol"]["pixels"]
+    assert content["protocol"]["pixels"].startswith("55.597 km along y, 64.847 km along x (mean")
+    assert content["definitions"]["resolution"]["unit"] == "km"
+    assert "| effective resolution (km) |" in (tmp_path / "again" / "table.md").read_text()
+    [spectrum] = [c for c in content["curves"] if (c["curve"], c["method"]) == ("spectrum", "bicubic")]
+    sides = 55.597 * 16, 111.195 * np.cos(np.radians(lat[1][4:-4])).mean() * 24  # inside the window
+    assert spectrum["columns"]["wavenumber"][0] == pytest.approx(1 / min(sides), rel=1e-3)

@@ -11,10 +11,11 @@ import torch
 
 from vsr.data.base import SRDataModule
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
-from vsr.data.file_movies import file_movies, set_common_offset, variables_of
+from vsr.data.file_movies import FileMovie, file_movies, set_common_offset, variables_of
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.errors import UserError
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.types import Movie
 
 Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
@@ -115,6 +116,10 @@ class ClimateDataModule(SRDataModule):
             return self.flows.trajectories()
         self.offset = set_common_offset(self.read)
         return [*self.read]
+
+    def pixel_grid_of(self, movie: Movie) -> PixelGrid:
+        """Return the size of the pixels of a movie, from the coordinates in its file."""
+        return movie.array.pixel_grid if isinstance(movie, FileMovie) else SQUARE
 
 
 class SimulatedFlows:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from vsr.data.base import SRDataModule
 from vsr.data.splits import Segment
 from vsr.errors import UserError
+from vsr.geometry import PixelGrid
 from vsr.types import Movie
 
 
@@ -62,6 +63,10 @@ class CrossDataModule(SRDataModule):
                     f"{self.name}: {own} channels to learn from, {movie.shape[0]} to test on; give sources of as many"
                 )
         return {name: [self._mapped(movie, part) for movie, part in found] for name, found in tests.items()}
+
+    def pixel_grid_of(self, movie: Movie) -> PixelGrid:
+        """Return the size of the pixels of a movie, as its own source knows it."""
+        return self.test.pixel_grid_of(movie.movie) if isinstance(movie, PartOfMovie) else self.train.pixel_grid_of(movie)
 
     def _mapped(self, movie: Movie, part: Segment) -> Movie:
         if self.bounds is None or self.test.bounds is None:

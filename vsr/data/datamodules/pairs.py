@@ -22,7 +22,7 @@ from vsr.data.splits import Segment, Split
 from vsr.degradations.resize import skip_planes
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
-from vsr.geometry import Alignment, is_cell
+from vsr.geometry import Alignment, PixelGrid, is_cell
 from vsr.io.readers.paired import (
     Grid,
     Trajectory,
@@ -212,6 +212,12 @@ class PairsDataModule(PairedDataModule):
         for movie in self.read:
             movie.coarse.offset = self.offset
         return [*self.read]
+
+    def pixel_grid_of(self, movie: Movie) -> PixelGrid:
+        """Return the size of the HR pixels of a movie, from the coordinates in its file, in the direction of LR."""
+        assert isinstance(movie, PairedFileMovie)
+        grid = movie.fine.array.pixel_grid
+        return grid.upside_down() if "y" in self.grid.reversed else grid
 
 
 class PairedMovie(Movie):

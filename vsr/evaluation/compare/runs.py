@@ -17,10 +17,12 @@ from vsr.config.monitor import SCORE_LOG, monitor_is_maximised
 from vsr.config.old_targets import with_current_targets
 from vsr.config.overrides import value_as_typed
 from vsr.errors import UserError
+from vsr.geometry import SQUARE
 from vsr.metrics.variables import table_part
 
 # Keys of the protocol that must agree between the rows of one table.
-COMPARED = ("data", "degradation", "scale", "window", "ends", "range", "protocol", "psnr", "ssim")
+COMPARED = ("data", "degradation", "scale", "window", "pixels", "ends", "range", "protocol", "psnr", "ssim")
+OLDER = {"pixels": SQUARE.describe()}  # of runs that did not record the key
 # Config groups that do not change the result of a run.
 _APART = ("hparams_search", "callbacks", "logger")
 SEED = "seed"  # runs that differ in it alone form one line with a spread
@@ -58,7 +60,7 @@ class Run:
     @property
     def protocol(self) -> dict[str, Any]:
         """The data and settings of the scores; runs are comparable if these are equal."""
-        return {key: self.results["protocol"].get(key) for key in COMPARED}
+        return {key: self.results["protocol"].get(key, OLDER.get(key)) for key in COMPARED}
 
     @property
     def monitor(self) -> str:

@@ -20,7 +20,7 @@ class Column:
     Attributes:
         key: Key of the number in a results row.
         label: Heading of the column.
-        unit: "dB", "px", "range" (1 is the data range), "data" (the unit of the data), or "".
+        unit: "dB", "px" or another unit of length, "range" (1 is the data range), "data" (the unit of the data), or "".
         better: Which values are better: "high", "low", those near 1 ("one") or near 0 ("zero"); None if none are.
         text: Formula or explanation in one line.
         source: Paper or project that defined the score; "-" for common knowledge.
@@ -64,7 +64,7 @@ class Column:
             return f"{value:.2f}"
         if self.unit == UNIT_INTERVAL:
             return f"{value:.3e}"
-        if self.unit == "data":
+        if self.unit:  # of the data, or of lengths
             return f"{value:#.4g}".removesuffix(".")
         if self.better == "zero":
             return f"{value:+.2e}"
@@ -80,8 +80,8 @@ class Column:
         return f"[{self.show(low)}, {self.show(high)}]"
 
     def heading(self) -> str:
-        """Return the heading: the label, followed by the unit if it is dB or px."""
-        return f"{self.label} ({self.unit})" if self.unit in ("dB", "px") else self.label
+        """Return the heading: the label, followed by the unit if it is dB or a length."""
+        return self.label if self.unit in ("", *UNITS) else f"{self.label} ({self.unit})"
 
     def explained(self) -> str:
         """Return an explanation of the column in one line: formula, unit and ideal value."""

@@ -10,6 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from vsr.evaluation.report.style import ERROR, FrameColours, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import MethodScores, SampleFrames
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.definitions import psnr_from_mse
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     return figure
 
 
-def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None) -> Figure | None:
+def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None, pixels: PixelGrid = SQUARE) -> Figure | None:
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
-    `scale`, the super-resolution factor, sets a mark at the LR Nyquist wavenumber; None sets no mark. The figure is None if no
-    method has a spectrum.
+    `scale`, the super-resolution factor, sets a mark at the LR Nyquist wavenumber; None sets no mark. Wavenumbers are in the
+    unit of `pixels`. The figure is None if no method has a spectrum.
     """
     from matplotlib.figure import Figure
 
@@ -86,12 +87,14 @@ def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None) -> Fi
             if "coherence" in curve:
                 coherence.plot(curve["wavenumber"], curve["coherence"], **styles[name])
         coherence.axhline(0.5, color="0.8", linewidth=0.8, zorder=0)
-        coherence.set(ylim=(-0.02, 1.04), ylabel="coherence with HR", xlabel="wavenumber (cycles per HR pixel)")
+        length = pixels.unit if pixels.known else "HR pixel"
+        coherence.set(ylim=(-0.02, 1.04), ylabel="coherence with HR", xlabel=f"wavenumber (cycles per {length})")
         if scale is not None:
+            nyquist = 0.5 / (scale * pixels.side)
             for axis in (power, coherence):
-                axis.axvline(0.5 / scale, color="0.6", linewidth=0.9, zorder=0)
+                axis.axvline(nyquist, color="0.6", linewidth=0.9, zorder=0)
             power.annotate(
-                "LR Nyquist ", (0.5 / scale, 0.03), xycoords=("data", "axes fraction"), ha="right", fontsize=8, color="0.4"
+                "LR Nyquist ", (nyquist, 0.03), xycoords=("data", "axes fraction"), ha="right", fontsize=8, color="0.4"
             )
     if time:
         axis = figure.add_subplot(grid[:, -1])

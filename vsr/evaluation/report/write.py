@@ -19,6 +19,7 @@ from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import report_table_latex, report_table_markdown
 from vsr.evaluation.rows import Row, build_rows
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
+from vsr.geometry import SQUARE, PixelGrid
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def write_report(
     *,
     command: str,
     field: bool,
+    grid: PixelGrid = SQUARE,
     pictures: bool = True,
 ) -> list[Row]:
     """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html, replacing existing files.
@@ -51,6 +53,7 @@ def write_report(
         protocol: Data and settings of the scores, in plain nested values.
         command: Command that reproduces the report.
         field: True for physical fields, which are shown in colours; False for grey or RGB movies.
+        grid: The size of the HR pixels, for the axes of figures.
         pictures: False to leave out figures/ and report.html.
 
     Returns:
@@ -62,7 +65,7 @@ def write_report(
     """
     rows = build_rows(scored)
     content = results_json(scored, protocol, rows) | {"command": command}
-    shown, notes = _draw(scored, samples, field) if pictures else ([], [])
+    shown, notes = _draw(scored, samples, field, grid) if pictures else ([], [])
     files: dict[str, bytes] = {one.file: one.content for one in shown}
     texts = {
         "results.json": json.dumps(content, indent=1, allow_nan=False),
@@ -88,7 +91,9 @@ def write_report_files(folder: Path, files: Mapping[str, bytes], advice: str = "
             raise UserError(f"{folder / name}: cannot be written ({error.strerror}){advice}") from error
 
 
-def _draw(scored: Sequence[MethodScores], samples: Sequence[SampleFrames], field: bool) -> tuple[list[Shown], list[str]]:
+def _draw(
+    scored: Sequence[MethodScores], samples: Sequence[SampleFrames], field: bool, grid: PixelGrid
+) -> tuple[list[Shown], list[str]]:
     """Draw the figures and movies of each split; return them with notes on movies that cannot be made."""
     shown: list[Shown] = []
     notes: list[str] = []
@@ -115,7 +120,7 @@ def _draw(scored: Sequence[MethodScores], samples: Sequence[SampleFrames], field
                 caption = f"{found.note[0].upper()}{found.note[1:]}, on one scale."
                 shown.append(Shown(split, file, found.media, found.content, f"movie of {escape_name(split)}", caption))
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
-        if (figure := spectra_figure(methods, scale)) is not None:
+        if (figure := spectra_figure(methods, scale, grid)) is not None:
             add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")
         if (figure := scores_over_time_figure(methods)) is not None:
             add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from vsr.errors import UserError
+from vsr.geometry import PixelGrid
 from vsr.io.formats import readable_suffixes
 from vsr.io.readers.base import import_reader_library
 from vsr.io.readers.open import ArrayMovie, open_listing, open_movie
@@ -84,6 +85,11 @@ class JoinedMovie:
     def coordinate_units(self, letter: str) -> str:
         """Return the units of a coordinate of the first file; see `ArrayMovie.coordinate_units`."""
         return self.parts[0].coordinate_units(letter)
+
+    @property
+    def pixel_grid(self) -> PixelGrid:
+        """The size of the pixels of the first file."""
+        return self.parts[0].pixel_grid
 
     def _part(self, number: int) -> ArrayMovie:
         if number in self._open:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from vsr.errors import UserError, error_suggestion
+from vsr.geometry import PixelGrid
 from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified, is_geographic
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
 from vsr.io.readers.isolated.proxies import IsolatedReader
 from vsr.io.readers.packing import Packing, coordinate_values, missing_mask
+from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 from vsr.io.readers.selection import Positions, example_value, selected_positions
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
@@ -173,10 +176,25 @@ class ArrayMovie:
         chosen = self.positions.get(at)
         return values[list(chosen)] if isinstance(chosen, tuple) else values
 
+    def coordinate_attributes(self, letter: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the name and the attributes of the coordinate of the axis "y" or "x"; {} if the file has none."""
+        at = self.letters.index(letter)
+        named = [name for name, axes in self.coordinates.items() if axes == letter]
+        if len(named) == 1 and self.reader.coordinate(self._names[0], at) is None:
+            return re.split(r"[/.]", named[0])[-1], self.reader.details(named[0]).attrs
+        attached, dims = self.reader.details(self._names[0]).coordinates, self.meta["dims"]
+        name = str(dims[self.axes.index(letter)]) if dims else letter
+        return name, attached[at] if attached and at < len(attached) else {}
+
     def coordinate_units(self, letter: str) -> str:
         """Return the units of the coordinate of the axis "y" or "x", or "" if the file does not say them."""
-        attached, at = self.reader.details(self._names[0]).coordinates, self.letters.index(letter)
-        return str(attached[at].get("units", "")) if attached and at < len(attached) else ""
+        return str(self.coordinate_attributes(letter)[1].get("units", ""))
+
+    @cached_property
+    def pixel_grid(self) -> PixelGrid:
+        """The size of the pixels, from the coordinates of rows and columns."""
+        known = {letter: self.coordinate_attributes(letter) for letter in "yx"}
+        return grid_of_coordinates(*(Coordinate(name, self.coordinate(letter), attrs) for letter, (name, attrs) in known.items()))
 
     def _block(self, movie: int, start: int, stop: int, offset: float | Sequence[float], dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]

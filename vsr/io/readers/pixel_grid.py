@@ -1,0 +1,101 @@
+"""Size of pixels from the coordinates of rows and columns (CF conventions 1.11, sections 4.1, 4.2 and 5.6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vsr.geometry import PixelGrid
+from vsr.io.readers.printable import printable_name
+
+EARTH_RADIUS = 6371.0  # km, of a sphere
+TOLERANCE = 0.05  # pixels that a coordinate may be off an even one, as in single precision or on Gaussian latitudes
+# Rotated latitudes and longitudes are those of a sphere, too.
+DEGREES = {
+    "y": {"lat", "lats", "latitude", "latitudes", "rlat", "grid_latitude"},
+    "x": {"lon", "lons", "long", "longitude", "longitudes", "rlon", "grid_longitude"},
+}
+CF_DEGREES = re.compile(r"degrees?_?(n|north|e|east)")
+LENGTHS = {
+    **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e-3),
+}
+
+
+class Coordinate(NamedTuple):
+    """Coordinate of rows ("y") or columns ("x"): its name, its values (or None) and its attributes."""
+
+    name: str
+    values: np.ndarray | None
+    attrs: Mapping[str, Any]
+
+
+def grid_of_coordinates(y: Coordinate, x: Coordinate) -> PixelGrid:
+    """Return the size of pixels: in km if the coordinates are latitudes and longitudes, or lengths in m or km.
+
+    Other units are kept by name. Coordinates that are missing, count pixels, are unevenly spaced or have no unit give a grid
+    without known distances, which says why.
+    """
+    try:
+        (dy, unit, latitudes), (dx, other, longitudes) = _axis("y", y), _axis("x", x)
+        if unit != other or (latitudes is None) != (longitudes is None):
+            raise _Unknown(f"{_named(y)} and {_named(x)} have different units")
+    except _Unknown as problem:
+        return PixelGrid(reason=str(problem))
+    if latitudes is None:
+        return PixelGrid(dy, dx, unit)
+    if np.abs(latitudes).max() > 90 + TOLERANCE:
+        return PixelGrid(reason=f"{_named(y)} has latitudes beyond 90 degrees")
+    # A row at a pole keeps an area above zero: zero marks missing pixels.
+    return PixelGrid(dy, dx, unit, tuple(np.cos(np.radians(latitudes)).clip(1e-9).tolist()))
+
+
+class _Unknown(ValueError):
+    """Reason why the size of pixels is not known."""
+
+
+def _named(coordinate: Coordinate) -> str:
+    return f"coordinate {printable_name(coordinate.name)}"
+
+
+def _is_degrees(letter: str, coordinate: Coordinate) -> bool:
+    """Return True for latitudes (of rows) and longitudes (of columns), by units, standard name or name."""
+    units = _units(coordinate)
+    if CF_DEGREES.fullmatch(units):
+        return True
+    named = {str(coordinate.attrs.get("standard_name", "")).lower(), coordinate.name.lower()} & DEGREES[letter]
+    return bool(named) and units in ("", "degree", "degrees", "deg", "radian", "radians", "rad")
+
+
+def _units(coordinate: Coordinate) -> str:
+    return str(coordinate.attrs.get("units", "")).strip().lower()
+
+
+def _axis(letter: str, coordinate: Coordinate) -> tuple[float, str, np.ndarray | None]:
+    """Return the distance between pixels along an axis, its unit, and the values in degrees of a latitude or longitude."""
+    values, units, name = coordinate.values, _units(coordinate), _named(coordinate)
+    if values is None or values.dtype.kind not in "iuf" or len(values) < 2:
+        raise _Unknown(f"the file has no coordinate of {letter}")
+    values = values.astype(np.float64)
+    first = np.arange(len(values))
+    if not units and any(np.array_equal(values, first + start) for start in (0, 1)):
+        raise _Unknown(f"{name} counts pixels")
+    degrees = _is_degrees(letter, coordinate)
+    if degrees and units.startswith("rad"):
+        values = np.degrees(values)
+    if degrees and letter == "x":
+        values = np.unwrap(values, period=360)
+    step = (values[-1] - values[0]) / first[-1]
+    if not np.isfinite(values).all() or not step or np.abs(values - values[0] - step * first).max() > TOLERANCE * abs(step):
+        raise _Unknown(f"{name} is not evenly spaced")
+    step = float(f"{abs(step):.6g}")  # without the rounding of single precision
+    if degrees:
+        return EARTH_RADIUS * float(np.radians(step)), "km", values
+    if units in LENGTHS:
+        return step * LENGTHS[units], "km", None
+    if units in ("", "1") or units.startswith("deg"):
+        raise _Unknown(f"{name} has no unit of length, and is neither a latitude nor a longitude")
+    return step, str(coordinate.attrs["units"]).strip(), None
