@@ -19,6 +19,9 @@ HRClips = Float[Tensor, "B C F H W"]  # F <= T: movie networks return fewer fram
 # The training losses on frames, see vsr.training.modules.losses.
 LossName = Literal["mse", "l1", "charbonnier"]
 
+# Transforms of variables with heavy tails, see vsr.models.transform.
+TransformName = Literal["log", "sqrt", "asinh"]
+
 # Whole training frames for closed-form fits: (lr, hr, mask or None) of equal size each, mask (N, 1, H, W).
 TrainingFrames = Sequence[tuple[Tensor, Tensor, Tensor | None]]
 

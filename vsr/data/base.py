@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from vsr.data.checks import check_copied_frames, scan_frames_for_checks, warn_near_duplicates
+from vsr.data.checks import check_copied_frames, scan_frames_for_checks, transform_problem, warn_near_duplicates
 from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
@@ -31,8 +31,9 @@ from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
 from vsr.models.normalize import frame_bounds
+from vsr.models.transform import POSITIVE, Transform, transforms_to_facts
 from vsr.recipe import Recipe
-from vsr.types import FrameBounds, Movie, Offset, TrainingFrames, ValueBounds, ValueRange
+from vsr.types import FrameBounds, Movie, Offset, TrainingFrames, TransformName, ValueBounds, ValueRange
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     split: Split
     variables: tuple[str, ...] = ()  # that are the channels, each with bounds of its own; () for channels with bounds in common
     declared: Mapping[str, ValueRange] = MappingProxyType({})  # bounds of some of `variables`; see declare_bounds()
+    transforms: tuple[TransformName | None, ...] = ()  # of each channel, in which networks see it; see declare_transforms()
     symmetries: tuple[str, ...] = ALL_SYMMETRIES  # of SYMMETRIES in loaders.py, those that leave the data's law unchanged
     min_frames = 2  # per movie
     test_split_name = "test"  # name of the test part of `split`
@@ -98,6 +100,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         self.scale, self.degradation, self.recipe, self.draw_seed = scale, degradation, recipe, draw_seed
         self.crop, self.mask, self.memory = crop, mask, memory
         self.sets: dict[str, FrameSet] = {}
+        self.fitted_transforms: list[Transform | None] = []  # of each channel, measured on the training frames
         self.card: dict[str, Any] = {}
 
     @abstractmethod
@@ -138,6 +141,30 @@ class SRDataModule(L.LightningDataModule, ABC):
             self.bounds, self.declared = (low, high), dict.fromkeys(self.variables, (low, high))
         if self.variables and len(self.declared) == len(self.variables):
             self.bounds = tuple(self.declared[name] for name in self.variables)
+
+    def declare_transforms(self, given: TransformName | Mapping[str, TransformName] | None) -> None:
+        """Set `transforms` from what the user gives; call this after `variables` is set.
+
+        Args:
+            given: A transform, for all channels; or variable -> transform, for some of several variables.
+
+        Raises:
+            UserError: If there is no such variable.
+        """
+        if isinstance(given, Mapping):
+            for name in given:
+                if name not in self.variables:
+                    known = error_suggestion(str(name), self.variables) if self.variables else "; type data.transform=log"
+                    raise UserError(f"{self.name}: data.transform={{{printable_name(str(name))}: ...}}: no such variable{known}")
+            self.transforms = tuple(given.get(name) for name in self.variables) if given else ()
+        elif given is not None:
+            self.transforms = (given,) * max(1, len(self.variables))
+
+    def require_transforms(self, transforms: Sequence[TransformName | None]) -> None:
+        """Add the transforms of a network to be scored, one per channel: `setup` refuses values that they do not take."""
+        own = self.transforms * (len(transforms) if len(self.transforms) == 1 else 1) or (None,) * len(transforms)
+        both = zip(own, transforms, strict=False)
+        self.transforms = tuple("log" if "log" in pair else "sqrt" if "sqrt" in pair else None for pair in both)
 
     def complete_bounds(self, found: ValueBounds) -> None:
         """Set the bounds that are not declared to `found`: those of the training frames, or of a network."""
@@ -193,6 +220,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         if self.variables:
             self.card["variables"] = list(self.variables)
         self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
+        if self.fitted_transforms:
+            self.card["transforms"] = transforms_to_facts(self.fitted_transforms)
         self.sets = sets
 
     def _common_grid(self, movies: Sequence[Movie]) -> PixelGrid:
@@ -214,6 +243,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             self.test_split_name if name == "test" else name: [(movies[part.movie], part) for part in parts]
             for name, parts in self.split.cut([movie.shape[1] for movie in movies], self.name).items()
         }
+        if len(self.transforms) == 1:
+            self.transforms *= movies[0].shape[0]
         for name, extra in extra_movies.items():
             splits[name] = [(movie, Segment(i, 0, movie.shape[1])) for i, movie in enumerate(extra)]
         return splits
@@ -224,7 +255,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         learned: set[bytes] = set()
         extremes = [ExtremeValues() for _ in self.variables or ("",)] if self.physical else []
         for name, parts in splits.items():
-            ranges, hashes, lost = scan_frames_for_checks(parts, digest, self.mask, extremes)
+            ranges, hashes, lost, sizes = scan_frames_for_checks(parts, digest, self.mask, extremes, self._check_transforms)
             if name == "train":
                 learned = set(hashes)
                 for where, share in zip(self._places(), lost, strict=False):
@@ -233,6 +264,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                             "%s: %.3g %% of its values do not count, as another variable has a gap there", where, 100 * share
                         )
                 self._measure_bounds(parts[0][0].name, ranges)
+                self._measure_transforms(ranges, sizes)
             elif name != "val":
                 label = f"{self.name}: the split '{name}'"
                 if not check_copied_frames(label, parts[0][0].name, hashes, learned) and not self.physical:
@@ -278,6 +310,34 @@ class SRDataModule(L.LightningDataModule, ABC):
                     "different size as arrays of their own (.npz, HDF5, NetCDF), and type data.variable=[A,B]",
                     *(self.name, channel, *(value + float(np.max(self.offset)) for value in (least, most, low, high))),
                 )
+
+    def _check_transforms(self, movie: Movie, start: int, frames: torch.Tensor) -> None:
+        """Raise UserError for HR frames (C, t, H, W), from frame `start` on, with values that a transform does not take."""
+        found = transform_problem(frames.transpose(0, 1), self.transforms, self.variables, self.offset)
+        if found is not None:
+            at, problem = found
+            raise UserError(f"{movie.name}: frame {start + at}: {problem}; type asinh, which takes every value")
+
+    def _measure_transforms(self, ranges: list[ValueRange], sizes: list[float]) -> None:
+        """Fit the transform of each channel to the value range and the mean magnitude in the training frames."""
+        if not any(self.transforms):
+            return
+        bounds = np.broadcast_to(np.asarray(self.bounds), (len(ranges), 2)).tolist()
+        offsets = np.broadcast_to(self.offset, len(ranges)).tolist()
+        for i, (kind, (least, most), (low, high)) in enumerate(zip(self.transforms, ranges, bounds, strict=True)):
+            form = f"{{{printable_name(self.variables[i])}: %s}}" if self.variables else "%s"
+            if kind is not None and offsets[i] and self.for_training:
+                raise UserError(
+                    f"{self.name}: data.transform={form % kind}: values of {least + offsets[i]:.10g} to {most + offsets[i]:.10g} "
+                    f"differ so little that every transform is a straight line; leave it out"
+                )
+            if kind in POSITIVE and not (0 <= low <= least if self.for_training else low >= 0):
+                raise UserError(
+                    f"{self.name}: data.bounds={form % f'[{low:g},{high:g}]'}: with data.transform={form % kind}, they begin "
+                    f"at 0 or at the smallest value; type data.bounds={form % f'[0,{high:g}]'}"
+                )
+            if self.for_training:
+                self.fitted_transforms.append(None if kind is None else Transform(kind, least, most, sizes[i]))
 
     def training_frames(self) -> TrainingFrames:
         """Return whole training frames for closed-form fits, thinned out evenly to about PREPARE_PIXELS HR pixels."""
@@ -443,7 +503,19 @@ class SRDataModule(L.LightningDataModule, ABC):
             mask = known.amin(1, keepdim=True)
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
-        return LrHrPair(self.degradation(hr, self.scale, bounds=self.frame_bounds, first=first), hr, mask)
+        lr = self.degradation(hr, self.scale, bounds=self.frame_bounds, first=first)
+        self._check_transformed_lr(movie, start, lr if mask is None else lr[mask.flatten(1).any(1)])
+        return LrHrPair(lr, hr, mask)
+
+    def _check_transformed_lr(self, movie: Movie, start: int, lr: torch.Tensor) -> None:
+        """Raise UserError for LR frames (N, C, h, w), of frames `start` on, with values that a transform does not take."""
+        found = transform_problem(lr[:, : len(self.transforms)], self.transforms, self.variables, self.offset)
+        if found is not None:
+            at, problem = found
+            raise UserError(
+                f"{movie.name}: frame {start + at}: in the LR frame, {problem}; type asinh, which takes every value, or "
+                f"degradation=area, whose weights are not negative, as some of degradation={self.degradation.name} are"
+            )
 
     def _check_patch(self, train: FrameSet) -> None:
         h, w = (n // self.scale for n in train.smallest_size())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +15,9 @@ from torch import Tensor
 from vsr.data.splits import Segment
 from vsr.errors import UserError
 from vsr.io.readers.packing import ExtremeValues
-from vsr.types import FrameBounds, Movie, ValueRange
+from vsr.io.readers.printable import printable_name
+from vsr.models.transform import in_domain
+from vsr.types import FrameBounds, Movie, Offset, TransformName, ValueRange
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +106,12 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: FrameBounds) -> tupl
 
 
 def scan_frames_for_checks(
-    parts: list[tuple[Movie, Segment]], digest: Any, masked: bool, extremes: Sequence[ExtremeValues] = ()
-) -> tuple[list[ValueRange], list[bytes], list[float]]:
+    parts: list[tuple[Movie, Segment]],
+    digest: Any,
+    masked: bool,
+    extremes: Sequence[ExtremeValues] = (),
+    check: Callable[[Movie, int, Tensor], None] = lambda movie, start, frames: None,
+) -> tuple[list[ValueRange], list[bytes], list[float], list[float]]:
     """Read a split once, in chunks, and return its value ranges and the hashes of its frames.
 
     Args:
@@ -112,10 +119,13 @@ def scan_frames_for_checks(
         digest: Object of hashlib that is updated with all values.
         masked: If true, NaN and infinite values are accepted.
         extremes: Objects that collect the extreme values: one for all channels, one per channel, or none.
+        check: Function of a movie, a frame number, and the frames (C, t, H, W) of the movie from this number on, that raises
+            UserError for values that cannot be used.
 
     Returns:
-        The smallest and the largest finite value of each channel (inf, -inf without one), one hash per frame, and the share of
-        the finite values of each channel at pixels where another channel is not finite.
+        The smallest and the largest finite value of each channel (inf, -inf without one), one hash per frame, the share of the
+        finite values of each channel at pixels where another channel is not finite, and the mean magnitude of the finite values
+        of each channel.
 
     Raises:
         UserError: If there are NaN or infinite values and `masked` is false, or if there is no finite value at all.
@@ -124,11 +134,13 @@ def scan_frames_for_checks(
     low, high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
     seen: list[bytes] = []
     count = alone = torch.zeros(channels)
+    total = torch.zeros(channels, dtype=torch.float64)
     for movie, part in parts:
         bad, first_bad = 0, None
         for start, stop in _chunks(movie, part, CHUNK_BYTES):
             frames = movie.read(start, stop)
             digest.update(frames.numpy().tobytes())
+            check(movie, start, frames)
             seen += [hashlib.blake2b(frames[:, k].numpy().tobytes(), digest_size=16).digest() for k in range(stop - start)]
             finite = torch.isfinite(frames)
             whole = finite.all(dim=3).all(dim=2).all(dim=0)
@@ -137,6 +149,7 @@ def scan_frames_for_checks(
                 first_bad = start + int((~whole).nonzero()[0]) if first_bad is None else first_bad
                 alone = alone + (finite & ~finite.all(0)).sum((1, 2, 3))
             count = count + finite.sum((1, 2, 3))
+            total += torch.where(finite, frames, 0).abs().sum((1, 2, 3), dtype=torch.float64)
             for one, values in zip(extremes, frames if len(extremes) > 1 else [frames], strict=bool(extremes)):
                 one.add(values.numpy())
             low = torch.minimum(low, torch.where(finite, frames, torch.inf).amin((1, 2, 3)))
@@ -148,7 +161,37 @@ def scan_frames_for_checks(
             )
     if not (low <= high).any():
         raise UserError(f"{parts[0][0].name}: holds no finite value")
-    return list(zip(low.tolist(), high.tolist(), strict=True)), seen, (alone / count.clamp_min(1)).tolist()
+    known = count.clamp_min(1)
+    return list(zip(low.tolist(), high.tolist(), strict=True)), seen, (alone / known).tolist(), (total / known).tolist()
+
+
+def transform_problem(
+    frames: Tensor, transforms: Sequence[TransformName | None], variables: Sequence[str], offset: Offset = 0.0
+) -> tuple[int, str] | None:
+    """Find the first frame with a value that its variable's transform does not take.
+
+    Args:
+        frames: Frames (N, C, H, W) in physical units minus `offset`; NaN is no problem.
+        transforms: Transform of each channel, or None; empty for none.
+        variables: Names of the channels; empty for channels without names.
+        offset: The physical value that is 0 in the frames, or one per channel.
+
+    Returns:
+        The index of the frame, and a text such as "q is -0.1, and data.transform={q: log} takes values above 0"; None if all
+        values can be transformed.
+    """
+    offsets = np.broadcast_to(offset, len(transforms)).tolist() if any(transforms) else ()
+    for channel, (kind, zero) in enumerate(zip(transforms, offsets, strict=False)):
+        values = frames[:, channel].numpy() if kind is None or not zero else frames[:, channel].double().numpy() + zero
+        good = in_domain(kind, values)
+        if kind is not None and not good.all():
+            at = int((~good).reshape(len(good), -1).any(1).argmax())
+            value = values[at][~good[at]].min()
+            name = printable_name(variables[channel]) if variables else f"channel {channel}" if len(transforms) > 1 else ""
+            typed = f"{{{name}: {kind}}}" if variables else kind
+            takes = "values above 0" if kind == "log" else "no negative values"
+            return at, f"{name or 'a value'} is {value:.4g}, and data.transform={typed} takes {takes}"
+    return None
 
 
 def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:

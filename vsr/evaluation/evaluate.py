@@ -31,6 +31,7 @@ from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.cost import count_parameters
+from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_from_node, build_interim_modules
@@ -137,7 +138,9 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
     several = [each.trained for each in checkpoints if each.trained.variables]
     variables, pairs = several[0].variables if several else (), [each.trained.facts.get("pairs") or {} for each in checkpoints]
     length = pairs[0].get("time", {}).get("length")
-    data = build_data(config, *(each.trained.bounds for each in checkpoints), variables=variables, lead_length=length)
+    bounds = [each.trained.bounds for each in checkpoints]
+    transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
+    data = build_data(config, *bounds, variables=variables, transforms=transforms, lead_length=length)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -169,6 +172,9 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     module = checkpoint.trained.module(checkpoint.config, data.test_splits)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.frame_bounds)
+    if isinstance(module.network, Transformed):
+        assert data.bounds is not None
+        module.network.set_bounds(data.bounds)
     return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 

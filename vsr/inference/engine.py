@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsr.data.checks import transform_problem
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.masks import fill_masked_pixels
 from vsr.degradations.resize import resize_aligned, skip_planes
@@ -18,6 +19,7 @@ from vsr.inference.options import UpscaleOptions
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
+from vsr.models.transform import Transformed, transform_kinds
 from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,6 +32,10 @@ PROBE = 24  # LR pixels per side of the frame on which the memory per pixel is m
 
 class NonFiniteOutput(UserError):
     """Error that is raised if a network turns finite values into NaN or infinity."""
+
+
+class UntransformableInput(NonFiniteOutput):
+    """Error that is raised for LR values that the network's transform does not take, such as the logarithm of 0."""
 
 
 class Engine:
@@ -122,7 +128,9 @@ class Engine:
 
         Raises:
             NonFiniteOutput: If the network turns finite values into NaN or infinity.
+            UntransformableInput: If its transform does not take a value.
         """
+        self._check_transforms(lr, first_frame)
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
         unit = self.module.unit_lr(filled.to(self.device))
         if self.layout.alignment is not None:
@@ -150,6 +158,18 @@ class Engine:
                 covered = resize_aligned(inner, self.scale, self.layout.alignment, "nearest")
             out = out.masked_fill(covered == 0, math.nan)
         return out
+
+    def _check_transforms(self, lr: Tensor, first_frame: int) -> None:
+        """Raise UntransformableInput for values of LR frames that the transforms of the network do not take."""
+        network, facts = self.module.network, self.module.card.get("data", {})
+        if isinstance(network, Transformed):
+            kinds = transform_kinds(network.transforms)
+            found = transform_problem(lr, kinds, facts.get("variables", ()), facts.get("offset", 0.0))
+            if found is not None:
+                frame = max(0, first_frame + found[0] - self.context)
+                raise UntransformableInput(
+                    f"frame {frame}: {found[1]}; give values in the units of training, NaN where there is none"
+                )
 
     def rounding_error(self, lr: Tensor) -> dict[str, float]:
         """Return the rounding error that the options cause, measured against plain single precision.

@@ -24,7 +24,7 @@ from torch import Tensor
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
 from vsr.degradations.consistency import Degrade, degradation_for_consistency
-from vsr.inference.engine import Engine
+from vsr.inference.engine import Engine, UntransformableInput
 from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import metric_ratio
 from vsr.metrics.definitions import psnr_from_mse
@@ -122,7 +122,10 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
     agreement = agreement[agreement.isfinite()]  # constant frames give NaN
     truth = unit[..., :height, :width]
     coarse = degrade(truth)
-    restored = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, consistent=False).to(engine.device))
+    try:
+        restored = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, consistent=False).to(engine.device))
+    except UntransformableInput:  # weights of the degradation are partly negative
+        return None
     filtered = linear(coarse.nan_to_num(0.5)[context : len(unit) - context])
     cut = (..., slice(EDGE * scale, height - EDGE * scale), slice(EDGE * scale, width - EDGE * scale))
     goal = truth[context : len(unit) - context][cut]

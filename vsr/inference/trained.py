@@ -19,6 +19,7 @@ from vsr.config.check import check_config, find_checkpoint
 from vsr.errors import UserError
 from vsr.models.base import LRLayout
 from vsr.models.parameter_names import printable_parameter_name
+from vsr.models.transform import transforms_from_facts
 from vsr.models.weights.files import weight_file_tensor_problem
 from vsr.system.checksums import file_sha256
 from vsr.training.build import build_from_node, build_module, build_network
@@ -179,6 +180,7 @@ def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"offset={facts['offset']}")
     if not isinstance(variables, list) or len(variables) not in (0, channels) or not all(isinstance(x, str) for x in variables):
         raise ValueError(f"variables={variables}")
+    transforms_from_facts(facts)
     return facts | {"channels": channels, "bounds": bounds.tolist(), "offset": offset.tolist()}
 
 

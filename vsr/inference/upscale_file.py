@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
+from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.options import UpscaleOptions
@@ -72,13 +73,14 @@ def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: U
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _log_plan(given, source, total, sink, upscaler, notes)
-        replacements = {movie: upscaler.linear for movie in apply_ood_policy(source, upscaler, settings.guard)}
-        bar = progress_bar(total, "upscaling", "frame", sink.done)
         try:
-            with bar:
+            replacements = {movie: upscaler.linear for movie in apply_ood_policy(source, upscaler, settings.guard)}
+            with progress_bar(total, "upscaling", "frame", sink.done) as bar:
                 upscale_stream(
                     source, upscaler.engine, sink, bar.update, lambda lr: _check_first_block(lr, upscaler), replacements
                 )
+        except UntransformableInput as error:
+            raise UserError(f"{given}: {error}") from error
         except KeyboardInterrupt:
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise

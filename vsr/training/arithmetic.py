@@ -6,7 +6,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from vsr.models.base import Network
 from vsr.models.cascade import Cascade
+from vsr.models.transform import unwrap_transform
 
 
 def set_arithmetic(tf32: bool) -> None:
@@ -14,7 +16,7 @@ def set_arithmetic(tf32: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
-def to_training_arithmetic(network: nn.Module, cfg: DictConfig) -> None:
+def to_training_arithmetic(network: Network, cfg: DictConfig) -> None:
     """Convert a network to channels_last memory format and compile it; the config switches each of the two steps on or off."""
     if cfg.channels_last:
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -22,7 +24,7 @@ def to_training_arithmetic(network: nn.Module, cfg: DictConfig) -> None:
             if parameter.dim() in formats:
                 parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
     if cfg.compile:
-        for part in [network.first, network.second] if isinstance(network, Cascade) else [network]:
+        for part in [network.first, network.second] if isinstance(network, Cascade) else [unwrap_transform(network)]:
             part.compile()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -28,13 +28,14 @@ from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer, frame_bounds
 from vsr.models.residual import StandardizedResidual
+from vsr.models.transform import Transformed, transforms_from_facts
 from vsr.recipe import Recipe
 from vsr.training.finetune import Tune
 from vsr.training.modules.base import SRModule
 from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR
 from vsr.training.modules.movie import MovieSR
-from vsr.types import ValueBounds
+from vsr.types import TransformName, ValueBounds
 from vsr.version import __version__
 
 MODULES: dict[str, type[SRModule]] = {"frame": FrameSR, "movie": MovieSR}
@@ -103,7 +104,11 @@ def _check_plugin_class(path: str, target: str) -> None:
 
 
 def build_data(
-    cfg: DictConfig, *bounds: ValueBounds, variables: tuple[str, ...] = (), lead_length: float | None = None
+    cfg: DictConfig,
+    *bounds: ValueBounds,
+    variables: tuple[str, ...] = (),
+    transforms: Sequence[Sequence[TransformName | None]] = (),
+    lead_length: float | None = None,
 ) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
@@ -111,6 +116,7 @@ def build_data(
         cfg: The checked config.
         bounds: Physical range (low, high) of each network to be scored, for data that declare no bounds. Empty in training.
         variables: The variables that the networks to be scored were trained on, for channels without names.
+        transforms: The transforms of each network to be scored, one per channel, whose domains the data must keep to.
         lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
 
     Raises:
@@ -129,6 +135,8 @@ def build_data(
     data.variables = data.variables or variables
     if bounds:
         data.complete_bounds(bounds[0])
+    for each in filter(None, transforms):
+        data.require_transforms(each)
     data.lead_length = lead_length
     data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
@@ -157,6 +165,12 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     recipe: Recipe = build_from_node("recipe", cfg.recipe)
     channels, layout = facts["channels"], LRLayout.from_facts(facts)
     network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout)
+    if any(transforms := transforms_from_facts(facts)) and any(p.requires_grad for p in network.parameters()):
+        if isinstance(network, Cascade):
+            raise UserError(
+                "data.transform: is for single networks, not for pipelines of two; type model=resnet, or model=stacked for movies"
+            )
+        network = Transformed(network, transforms, facts["bounds"])
     if recipe.temporal > 0 and any(p.requires_grad for p in network.parameters()):
         _check_temporal(network, recipe)
     return _module_of(network)(

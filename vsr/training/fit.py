@@ -23,6 +23,7 @@ from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
 from vsr.models.parameter_names import parameters_by_name
+from vsr.models.transform import unwrap_transform
 from vsr.models.weights.init import Initializer, TwoStage
 from vsr.models.weights.report import WeightsReport
 from vsr.models.weights.transfer import transferred_value_masks, untransferred_tensor_names
@@ -94,11 +95,12 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     module = build_module(cfg, data.card, data.test_splits)
     module.tune.check(module.network)
     start: Initializer = build_from_node("init", cfg.init)
-    drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(module.network).items()}
-    report = start(module.network, frames=lambda: module.in_unit_interval(data.training_frames()))
+    network = unwrap_transform(module.network)
+    drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(network).items()}
+    report = start(network, frames=lambda: module.seen_frames(data.training_frames()))
     if not isinstance(start, TwoStage) or start.epochs == 0:
-        _check_fixed(module.network, report)
-    return PreparedModule(module, start, report, transferred_value_masks(module.network, drawn, report))
+        _check_fixed(network, report)
+    return PreparedModule(module, start, report, transferred_value_masks(network, drawn, report))
 
 
 def _check_fixed(network: Network, report: WeightsReport) -> None:

@@ -16,7 +16,7 @@ from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_famil
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.errors import UserError
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.types import Movie
+from vsr.types import Movie, TransformName
 
 Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
 VERSION = 2  # of the generator; raise it when the same parameters give other values, so that no stale cache is read
@@ -40,6 +40,8 @@ class ClimateDataModule(SRDataModule):
         missing: Physical value, or values, that mean "missing", besides those that the file declares; they become NaN.
         bounds: Physical values that become 0 and 1; None for the range of the training frames (simulated: -10, 10). Several
             variables have a range each, {"t": (230, 310)} gives some of them.
+        transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
+            {"q": "log"} transforms some of several variables. None for none.
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
             of four or more movies, otherwise "time". Simulated trajectories are never cut.
@@ -72,6 +74,7 @@ class ClimateDataModule(SRDataModule):
         select: dict[Any, Any] | None = None,
         missing: float | list[float] | None = None,
         bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
+        transform: TransformName | dict[str, TransformName] | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         frames: int | list[int] | None = None,
@@ -99,6 +102,7 @@ class ClimateDataModule(SRDataModule):
             self.name, self.bounds, self.geostrophic = f"{family}-{VERSION}", STORED, family == "turbulence"
             self.symmetries = self.flows.flow.symmetries
             self.split = Split(by="trajectory", learn=learned, test=tested, val=val)
+            self.declare_transforms(transform)
             return
         self.read = file_movies(path, variable, axes, select, missing, frames, max_bytes)
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
@@ -106,6 +110,7 @@ class ClimateDataModule(SRDataModule):
         self.geostrophic = geostrophic
         self.variables = variables_of(self.read)
         self.declare_bounds(bounds)
+        self.declare_transforms(transform)
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule: Literal["time", "trajectory"] = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)

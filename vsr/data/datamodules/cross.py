@@ -37,7 +37,7 @@ class CrossDataModule(SRDataModule):
         self.name = f"{train.name} to {test.name}"
         self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
-        self.variables, self.declared = train.variables, train.declared
+        self.variables, self.declared, self.transforms = train.variables, train.declared, train.transforms
         if train.variables != test.variables and train.variables and test.variables:
             raise UserError(
                 f"{self.name}: {', '.join(train.variables)} to learn from, {', '.join(test.variables)} to test on; give both "

@@ -34,7 +34,7 @@ from vsr.io.readers.paired import (
 )
 from vsr.io.readers.selection import frame_span
 from vsr.models.base import INPUT_PLANES, add_input_planes
-from vsr.types import Movie
+from vsr.types import Movie, TransformName
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class PairedDataModule(SRDataModule):
         hr = movie.read(start, stop).transpose(0, 1).contiguous()
         lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
         low, high = self.frame_bounds
+        self._check_transformed_lr(movie, start, lr)
         lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
         seen = add_input_planes(lr, self.inputs, lead)
         if not is_cell(self.alignment, self.scale):
@@ -142,6 +143,8 @@ class PairsDataModule(PairedDataModule):
             training) and "position" (y and x from -1 to 1).
         bounds: Physical values that become 0 and 1, or such values for some of several variables by name; None for the range of
             the HR training frames.
+        transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
+            {"q": "log"} transforms some of several variables. None for none.
         frames: Frames of each trajectory to use: the first N, or [START,STOP].
         learn: Number of frames to learn from, or a share below 1; None for all trajectories that are not tested on.
         test: Number of frames to test on, or a share below 1; None for a fifth of the trajectories.
@@ -169,6 +172,7 @@ class PairsDataModule(PairedDataModule):
         align: Literal["cell", "node"] | None = None,
         inputs: list[Literal["time", "position"]] | None = None,
         bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
+        transform: TransformName | dict[str, TransformName] | None = None,
         frames: int | list[int] | None = None,
         learn: float | None = None,
         test: float | None = None,
@@ -191,6 +195,11 @@ class PairsDataModule(PairedDataModule):
         self.name = f"{_short_name(lr)} to {_short_name(hr)}"
         self.variables = variables_of([movie.fine for movie in self.read])
         self.declare_bounds(bounds)
+        self.declare_transforms(transform)
+        if self.transforms and not is_cell(self.alignment, self.scale):
+            raise UserError(
+                f"{self.name}: data.transform is for pairs whose LR pixels lie in the middle of their blocks; leave it out"
+            )
         self.split = self._split(learn, test, val, gap)
 
     def _split(self, learn: float | None, test: float | None, val: float, gap: int) -> Split:

@@ -114,7 +114,7 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
     and HR pixels per side that scores leave out. An output pixel depends on `context` frames and `reach` LR pixels per side.
     `bounds` are the physical values that were 0 and 1 in training. Users take `offset` off LR values and
     add it to SR values, in float64. For several variables, `variables` names the channels, and `bounds` and `units` have a value
-    for each.
+    for each. `transforms` tells how the function transforms each channel inside.
     """
     network, facts = module.network, trained.facts
     known = {
@@ -135,6 +135,8 @@ def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, 
         "data": str(facts.get("name") or ""),
         "checkpoint": trained.sha256,
     }
+    if facts.get("transforms"):
+        known["transforms"] = facts["transforms"]
     if trained.variables:
         known["variables"] = list(trained.variables)
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in known.items()}

@@ -19,6 +19,7 @@ from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network, apply_network_to_clip
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
+from vsr.models.transform import Transformed, unwrap_transform
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
 from vsr.training.finetune import Tune, Tuning
@@ -142,6 +143,11 @@ class SRModule(L.LightningModule):
         """Normalise whole frames from physical units to the unit interval."""
         return [(self.unit_lr(lr), self.normalizer(hr), mask) for lr, hr, mask in frames]
 
+    def seen_frames(self, frames: TrainingFrames) -> TrainingFrames:
+        """Return whole frames as the network sees them inside its transform, from frames in physical units."""
+        unit = self.in_unit_interval(frames)
+        return self.network.transform_training_frames(unit) if isinstance(self.network, Transformed) else unit
+
     def prepare(self, frames: TrainingFrames, validation: TrainingFrames = ()) -> dict[int, float]:
         """Compute the statistics and closed-form filters of the networks from whole frames in physical units.
 
@@ -174,7 +180,10 @@ class SRModule(L.LightningModule):
     def training_step(self, batch: Clip, batch_idx: int) -> Tensor:
         """Compute the loss of a batch over all pixels inside the network's margin. Raises UserError if the loss is not finite."""
         self._part = batch.share
-        loss = self.loss(self.unit_lr(batch.lr), self.normalizer(batch.hr), batch.mask) + self.tuning.penalty()
+        lr, hr = self.unit_lr(batch.lr), self.normalizer(batch.hr)
+        if isinstance(self.network, Transformed):
+            lr, hr = self.network.transform(lr), self.network.transform(hr)
+        loss = self.loss(lr, hr, batch.mask) + self.tuning.penalty()
         value = loss.detach()
         if (value.device.type == "cpu" or batch_idx % FINITE_CHECK_EVERY == 0) and not torch.isfinite(value):
             raise UserError(
@@ -185,8 +194,9 @@ class SRModule(L.LightningModule):
         return loss
 
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Compute the training loss of LR and HR clips of equal length, in the unit interval."""
-        return self.error(self.super_resolve(self.network, lr), hr, mask, self.network)
+        """Compute the training loss of LR and HR clips of equal length, in the unit interval, transformed if the network is."""
+        network = unwrap_transform(self.network)
+        return self.error(self.super_resolve(network, lr), hr, mask, network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
         """Compute the recipe's loss of SR clips against HR clips, inside the margin and in the error unit of `network`."""
