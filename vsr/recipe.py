@@ -20,6 +20,8 @@ class Recipe:
         gradient: Weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
         spectral: Weight of the loss on amplitudes of Fourier modes.
         temporal: Weight of the loss on differences of consecutive frames (movie networks).
+        weights: Weight of some of several variables in the loss, by name; the others have 1. None for equal weights. Variables
+            count in their own ranges, so that equal weights suit variables of different size.
         finetune: Fraction of the planned steps, at the end of training, in which only the squared error is minimised.
         rate: Learning rate of Adam; the largest value if the schedule varies the rate.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
@@ -40,6 +42,7 @@ class Recipe:
     gradient: float = 0.0
     spectral: float = 0.0
     temporal: float = 0.0
+    weights: dict[str, float] | None = None
     finetune: float = 0.0
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"

@@ -134,9 +134,14 @@ def _config(run: Run) -> str:
     assert isinstance(config, dict)
     # Keys that are null are left out, so that a new key with the default null does not repeat every run. Former class names
     # are kept, so that a renamed class does not repeat every run either.
-    config = with_former_targets(config)
-    config["recipe"] = {key: value for key, value in config["recipe"].items() if value is not None}
-    return json.dumps({key: value for key, value in config.items() if value is not None and key not in NOT_OF_RESULTS})
+    config = _without_nulls(with_former_targets(config))
+    return json.dumps({key: value for key, value in config.items() if key not in NOT_OF_RESULTS})
+
+
+def _without_nulls(node: dict[Any, Any]) -> dict[Any, Any]:
+    """Leave out keys that are null, at every depth."""
+    kept = {key: value for key, value in node.items() if value is not None}
+    return {key: _without_nulls(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _quoted(run: Run) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -29,6 +31,7 @@ from vsr.evaluation.compare.runs import read_compared_run
 from vsr.evaluation.compare.table import build_comparison_table, comparison_table_csv, comparison_table_markdown
 from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.inference.inputs import check_upscale_files
+from vsr.inference.trained import read_trained
 from vsr.io.readers.open import open_movie
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
@@ -418,3 +421,26 @@ def test_exported_networks_have_a_range_for_each_variable(runs: dict[str, Path],
     assert np.shape(json.loads(report.facts["bounds"])) == (2, 2)
     assert json.loads(report.facts["units"]) == ["Pa", "kg/kg"]
     assert any(line.split() == ["channels", "p,", "q"] for line in report.lines)
+
+
+def test_weights_of_the_loss_go_by_name(runs: dict[str, Path], tmp_path: Path) -> None:
+    """The loss is the weighted mean of the losses of the variables, with all its terms and with gaps."""
+    given = [*QUICK, "data=climate", f"data.path={runs['tq'].parents[2]}/tq.h5", "data.axes=tyx", "data.variable=[t,q]"]
+    train_here(tmp_path / "a", [*given, "recipe.weights={q: 3}", "recipe.gradient=1"])
+    module = read_trained(tmp_path / "a" / "checkpoints" / "best.ckpt").module()
+    sr, hr = torch.rand(2, 4, 2, 1, 16, 16)
+    for mask in (None, (torch.rand(4, 1, 1, 16, 16) > 0.2).float()):
+        found = []
+        for weights in ({"q": 3.0}, {"q": 1e-9}, {"t": 1e-9}, {"t": 2.0, "q": 2.0}, None):
+            module.recipe = replace(module.recipe, weights=weights)
+            with mock.patch.object(type(module), "finetuning", False):
+                found.append(float(module.error(sr, hr, mask, module.network)))
+        weighted, t, q, equal, plain = found
+        assert weighted == pytest.approx((t + 3 * q) / 4, rel=1e-5)
+        assert equal == pytest.approx(plain, rel=1e-5)
+    with pytest.raises(UserError, match=r"recipe\.weights=\{r: \.\.\.\}: no such variable; known: q, t"):
+        train_here(tmp_path / "b", [*given, "recipe.weights={r: 3}"])
+    with pytest.raises(UserError, match=r"recipe\.weights=\{t: \.\.\.\}: no such variable, as the data have one"):
+        train_here(tmp_path / "b", [*given, "data.variable=t", "recipe.weights={t: 3}"])
+    with pytest.raises(UserError, match=r"recipe\.weights=\{q: 0\}: must be positive"):
+        check_config(compose_config("train", [*given, "recipe.weights={q: 0}"]))

@@ -364,6 +364,12 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
             raise UserError(f"recipe.{key}={recipe[key]}: must be 0 or more{', and 1 at most' * (key == 'finetune')}")
     if recipe.get("mix") is not None and not 0 < recipe["mix"] <= 1:
         raise UserError(f"recipe.mix={recipe['mix']}: is a share of the clips above 0, and 1 at most; type recipe.mix=1, or null")
+    weights = recipe.get("weights")
+    for name, weight in weights.items() if isinstance(weights, dict) else ():
+        if not 0 < weight <= MOST_WEIGHT:
+            raise UserError(
+                f"recipe.weights={{{name}: {weight}}}: must be positive; leave the variable out of data.variable for none"
+            )
     if recipe.get("ema") is not None and not 0 < recipe["ema"] < 1:
         raise UserError(f"recipe.ema={recipe['ema']}: must lie between 0 and 1, or be null")
 

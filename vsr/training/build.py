@@ -20,7 +20,8 @@ from vsr.config.signatures import signature_parameters
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency
-from vsr.errors import UserError
+from vsr.errors import UserError, error_suggestion
+from vsr.io.readers.printable import printable_name
 from vsr.metrics.definitions import Definition
 from vsr.models.base import LRLayout, Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
@@ -163,6 +164,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         UserError: If the network, recipe and data do not go together.
     """
     recipe: Recipe = build_from_node("recipe", cfg.recipe)
+    _check_weights(recipe, facts.get("variables", []))
     channels, layout = facts["channels"], LRLayout.from_facts(facts)
     network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout)
     if any(transforms := transforms_from_facts(facts)) and any(p.requires_grad for p in network.parameters()):
@@ -238,6 +240,16 @@ def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str,
         raise UserError(f"{key}: {name} does not take {why}; type model=unet, or model=resnet for single frames")
     arguments = {"inputs": layout.seen, "alignment": layout.alignment}
     return {word: value for word, value in arguments.items() if word in known}
+
+
+def _check_weights(recipe: Recipe, variables: list[str]) -> None:
+    """Raise UserError for loss weights of variables that the data do not have, or beside a loss that takes none."""
+    for name in recipe.weights or ():
+        if name not in variables:
+            known = error_suggestion(name, variables) if variables else ", as the data have one variable; leave it out"
+            raise UserError(f"recipe.weights={{{printable_name(name)}: ...}}: no such variable{known}")
+    if recipe.weights and callable(recipe.loss):
+        raise UserError("recipe.weights: are for the losses of vsr, not for that of a plugin; leave them out")
 
 
 def _check_temporal(network: Network, recipe: Recipe) -> None:

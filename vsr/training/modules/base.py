@@ -199,11 +199,15 @@ class SRModule(L.LightningModule):
         return self.error(self.super_resolve(network, lr), hr, mask, network)
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
-        """Compute the recipe's loss of SR clips against HR clips, inside the margin and in the error unit of `network`."""
+        """Compute the recipe's loss of SR clips against HR clips, inside the margin, in the error unit of `network`, weighted."""
         if any(network.geometry.margin):
             hr = crop(hr, network.geometry.margin)
             mask = None if mask is None else crop(mask, network.geometry.margin)
         sr, hr, recipe = sr / network.error_unit, hr / network.error_unit, self.recipe
+        if recipe.weights:
+            each = [recipe.weights.get(name, 1.0) for name in self.card["data"]["variables"]]
+            counted = hr.new_tensor(each).view(-1, 1, 1, 1).expand_as(hr)
+            mask = counted if mask is None else mask * counted
         if self.finetuning:
             return self._part_of(loss_function("mse", sr, hr, mask), mask)
         loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)

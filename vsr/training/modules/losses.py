@@ -23,7 +23,7 @@ def loss_function(kind: LossName | Callable[..., Tensor], sr: Tensor, hr: Tensor
             "Deep Laplacian Pyramid Networks", 2017, eq. 2); or a callable that is called as kind(sr, hr, mask).
         sr: Predicted frames or clips.
         hr: True frames or clips of the same shape.
-        mask: 1 where a pixel counts; broadcasts against the frames. None for all pixels.
+        mask: 1 where a pixel counts, or its weight; broadcasts against the frames. None for all pixels.
     """
     if callable(kind):
         return kind(sr, hr, mask)
@@ -89,6 +89,6 @@ def spectral_loss_amplitudes(clips: Tensor) -> Tensor:
 
 
 def _both(mask: Tensor, axis: int) -> Tensor:
-    """Return a mask that is 1 where a pixel and the pixel before it along `axis` are both valid."""
+    """Return a mask (or weights) that counts a pixel where the pixel before it along `axis` counts, too."""
     size = mask.shape[axis] - 1
-    return mask.narrow(axis, 0, size) * mask.narrow(axis, 1, size)
+    return torch.minimum(mask.narrow(axis, 0, size), mask.narrow(axis, 1, size))
