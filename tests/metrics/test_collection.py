@@ -25,7 +25,7 @@ DATA = DataProperties(
     scale=2, bounds=(-2.0, 3.0), window=(0, 0, 0), geostrophic=True, degrade=lambda hr: resize_bicubic_down(hr, 2)
 )
 TIME = {"change_error", "flicker", "error_lag", "temporal_lsd"}
-SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution"}
+SPECTRA = {"band_low", "band_mid", "band_high", "lsd", "lsd_high", "resolution", "nyquist_coherence"}
 VORTICITY = {"vorticity_rmse", "enstrophy"}
 
 

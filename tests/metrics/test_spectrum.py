@@ -124,6 +124,10 @@ def test_distances_and_curves_are_those_of_the_two_sided_transform(
     np.testing.assert_allclose(curve["sr"], power_p * (HIGH - LOW) ** 2, rtol=1e-6)
     np.testing.assert_allclose(curve["hr"], power_y * (HIGH - LOW) ** 2, rtol=1e-6)
     np.testing.assert_allclose(curve["coherence"], coherence, rtol=1e-6, atol=1e-9)
+    at = int(0.25 * min(sr.shape[-2:]) + 0.5) - 1
+    alone = [rings(sr[:, :, i : i + 1], hr[:, :, i : i + 1], tapers)[3][at] for i in range(sr.shape[2])]
+    if not any(known.window):
+        np.testing.assert_allclose(metrics.frames()["nyquist_coherence"], alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 2.0])
@@ -206,7 +210,7 @@ def test_frames_of_several_sizes_meet_on_the_wavenumbers_of_the_smallest() -> No
 def test_masked_pixels_leave_no_spectrum() -> None:
     sr, hr, mask = movie(1), movie(2), torch.ones(1, 1, 3, 24, 31)
     mask[0, 0, 1, 3, 3] = 0
-    names = {"lsd", "lsd_high", "resolution", "band_low", "band_mid", "band_high"}
+    names = {"lsd", "lsd_high", "resolution", "band_low", "band_mid", "band_high", "nyquist_coherence"}
     metrics = MetricCollection(data())
     metrics.update(sr, hr, torch.zeros_like(mask))
     assert not names & {*metrics.compute()}
@@ -222,6 +226,7 @@ def test_masked_pixels_leave_no_spectrum() -> None:
     metrics.reset()
     metrics.update(sr, hr, mask)
     assert np.isnan(metrics.frames()["band_mid"]).tolist() == [False, True, False]
+    assert np.isnan(metrics.frames()["nyquist_coherence"]).tolist() == [False, True, False]
     assert "lsd" not in metrics.segments()
     metrics.update(sr, hr, torch.ones_like(mask))
     assert np.isnan(metrics.segments()["lsd"]).tolist() == [True, False]

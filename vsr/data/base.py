@@ -119,6 +119,13 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Return the size of the HR pixels of a movie of this data module; by default it is not known."""
         return SQUARE
 
+    def lead_times(self, split: str) -> tuple[np.ndarray, str] | None:
+        """Return the time since the first frame of its trajectory of each scored frame of a split, (N,), and its unit.
+
+        None for data whose scores do not depend on this time.
+        """
+        return None
+
     def declare_bounds(self, given: Sequence[float] | Mapping[str, Sequence[float]] | None) -> None:
         """Set `bounds` from what the user gives; call this after `variables` is set.
 

@@ -23,6 +23,7 @@ from vsr.data.frames import FrameSet
 from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
+from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.tables import report_table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
@@ -112,7 +113,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
-    scored = _score(config, data, candidates)
+    scored = add_lead_time_curves(_score(config, data, candidates))
     protocol = run_protocol(config, data, networks[0].module)
     protocol["checkpoints"] = [
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
@@ -126,7 +127,13 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
         table = report_table_text(rows)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
-    log.info("%s\nresults   %s%s", table, folder / "results.json", report)
+    lead = "".join(
+        f"\nlead time {f'{part}: ' if len(said) > 1 else ''}{line}"
+        for said in [lead_time_sentences(lead_time_findings(scored))]
+        for part, lines in said.items()
+        for line in lines
+    )
+    log.info("%s%s\nresults   %s%s", table, lead, folder / "results.json", report)
     return {"rows": rows, "protocol": protocol}
 
 
@@ -212,6 +219,7 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
             module.collections = {split: [MetricCollection(each) for each in known] for split, known in properties.items()}
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
             for split, each in module.collections.items():
+                lead, lead_unit = data.lead_times(split) or (None, "")
                 own = [
                     MethodScores(
                         split=split,
@@ -224,6 +232,8 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
                         parameters=count_parameters(module.network),
                         train_seconds=candidate.train_seconds,
                         baseline=candidate.baseline,
+                        lead=lead,
+                        lead_unit=lead_unit,
                     )
                     for keys, metrics in zip(variable_keys(data.card), each, strict=True)
                 ]

@@ -69,7 +69,7 @@ def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores
             intervals[f"gain_{name}"] = None if own else over.mean(psnr)
         if "mse" in one.frames.keys() & other.frames.keys():
             mse, its = one.frames["mse"], other.frames["mse"]
-            row[f"skill_{name}"] = _number(_skill(mse, its))
+            row[f"skill_{name}"] = _number(skill_of_frames(mse, its))
             intervals[f"skill_{name}"] = None if own else over.skill(mse, its)
     row["intervals"] = {name: list(found) for name, found in intervals.items() if found is not None and row[name] is not None}
     return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
@@ -83,7 +83,8 @@ def _has_scores(one: MethodScores) -> np.ndarray:
     return found
 
 
-def _skill(mse: np.ndarray, reference: np.ndarray) -> float:
+def skill_of_frames(mse: np.ndarray, reference: np.ndarray) -> float:
+    """Return 1 - sum(mse) / sum(reference) over the frames where both are finite; both are (N,). NaN without such frames."""
     both = np.isfinite(mse) & np.isfinite(reference)
     below = reference[both].sum()
     return float(1 - mse[both].sum() / below) if below > 0 else math.nan

@@ -26,10 +26,13 @@ class MethodScores:
         segment_of: The segment (trajectory, clip or picture) that each frame belongs to, (N,) integers.
         curves: Curve -> its columns of equal length, means over the split. "spectrum" has "wavenumber" (cycles per HR pixel),
             the powers "sr" and "hr", and "coherence". "temporal_spectrum" has "frequency" (cycles per frame), "sr" and "hr".
+            "lead_time" has the columns of `vsr.evaluation.lead_time.add_lead_time_curves`.
         parameters: Number of learned or fitted parameters.
         train_seconds: Seconds of training; 0 without training.
         baseline: True for a method to compare with, False for a network under evaluation.
         keys: "variable" and "unit" of one of several variables, or of all together; see `vsr.metrics.variables`.
+        lead: Time of each frame since the start of its trajectory, (N,); None where it is not known.
+        lead_unit: Unit of `lead`; "frames" for numbers of frames.
     """
 
     split: str
@@ -42,6 +45,8 @@ class MethodScores:
     train_seconds: float = 0.0
     baseline: bool = False
     keys: dict[str, str] = field(default_factory=dict)
+    lead: np.ndarray | None = None
+    lead_unit: str = ""
 
     @property
     def part(self) -> str:

@@ -20,6 +20,7 @@ UNIT_INTERVAL = "range"  # 1 = the data range
 # is 138.5 dB; without it one such frame would make the mean PSNR infinite.
 MSE_FLOOR = 2.0**-46
 AMPLITUDE_FLOOR = MSE_FLOOR**0.5  # amplitudes below it are rounding
+RESOLVED = 0.5  # coherence: below, prediction and truth have little in common
 
 
 def psnr_from_mse(mse: Any) -> Any:
@@ -176,6 +177,11 @@ DEFINITIONS: dict[str, Definition] = {
         label="effective resolution", unit="px", better="low", group="spectrum", per="segment",
         text="wavelength in px at which the coherence of p and y first falls below 0.5; two pixels is the finest there is",
         source="Subich et al. 2025 (AMSE), for the coherence", function=lambda pair: pair.resolution(),
+    ),
+    "nyquist_coherence": Definition(
+        label="coherence at LR", better="one", group="spectrum",
+        text="Re sum P Y* / root(sum |P|^2 sum |Y|^2) of the frame over the ring at the LR Nyquist wavenumber",
+        source="Subich et al. 2025 (AMSE), for the coherence",
     ),
     "mass": Definition(
         label="mass error", better="zero", group="physics", needs="field",

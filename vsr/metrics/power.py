@@ -15,14 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.metrics.base import TableMetric
-from vsr.metrics.definitions import MSE_FLOOR
+from vsr.metrics.definitions import MSE_FLOOR, RESOLVED
 
 # Columns of a table of power: wavenumber or frequency, number of modes, and sums over the modes of |P|^2, |Y|^2 and Re P Y*.
 POSITION, MODES, SR, HR, CROSS = range(5)
 PowerSums = Float[Tensor, "K 5"]
 
 FINEST = 2.0  # pixel sides per wave
-RESOLVED = 0.5  # coherence
 ROUNDING = 1e-9  # of wavenumbers: the edge of a band belongs to the band above
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import FrameMetric, metric_frames, metric_valid_frames
 from vsr.metrics.definitions import functions_of_definitions
-from vsr.metrics.power import MODES, ROUNDING, PowerMetric, PowerSums, power_of_spectrum, rounded_power_ring
+from vsr.metrics.power import MODES, ROUNDING, PowerMetric, SpectrumPair, power_of_spectrum, rounded_power_ring
 from vsr.types import HRClips
 
 BANDS = ("band_low", "band_mid", "band_high")
@@ -51,7 +51,7 @@ class BandErrors(FrameMetric):
 
 
 class SpectrumScores(PowerMetric):
-    """Log-spectral distance and effective resolution of each segment, from power summed over its frames and over rings.
+    """Log-spectral distance and effective resolution of each segment, and coherence of each frame, from power over rings.
 
     Rings of wavenumbers are 1/min(H, W) cycles per pixel wide. They go from 1/min(H, W) to the Nyquist wavenumber of the
     frames. Where the sides of pixels are known, wavenumbers are physical: rings are 1/min(H dy, W dx) wide, and go to the
@@ -62,7 +62,8 @@ class SpectrumScores(PowerMetric):
     lsd_high uses only the rings from the LR Nyquist wavenumber on (Harris et al. 2001). The score resolution is the wavelength
     at which the coherence Re sum P Y* / sqrt(sum |P|^2 sum |Y|^2) first falls below 0.5, linear between rings. It is
     2 pixels if the coherence never falls below 0.5, and that of the first ring if it does so there (Subich et al. 2025 for
-    the coherence).
+    the coherence). The score nyquist_coherence of a frame is this coherence in the ring at the LR Nyquist wavenumber; a frame
+    whose truth has no power there, or with masked pixels, has no value.
 
     Args:
         scale: Super-resolution factor.
@@ -71,38 +72,51 @@ class SpectrumScores(PowerMetric):
         grid: The size of the pixels.
     """
 
+    coherent: list[Tensor]  # of each frame: 1 if it has no masked pixel, else 0; then the coherence at the LR Nyquist wavenumber
+
     def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool], grid: PixelGrid = SQUARE) -> None:
         super().__init__(bounds, functions_of_definitions("segment", "spectrum"), lr_nyquist=0.5 / scale, side=grid.side)
         self.taper, self.grid = taper, grid
+        self.add_table("coherent", 2)
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         height, width = hr.shape[-2:]
         modes = FourierModes.of(height, width, self.grid, hr.device)
         window = self._window(height, width, hr.device)
-        measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
-        for p, y, whole in zip(sr, hr, measured, strict=True):
-            power = self._power(p.double(), y.double(), window, modes)
+        nyquist = min(max(1, int(rounded_power_ring(torch.tensor(self.lr_nyquist * modes.size)))), modes.rings) - 1
+        measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2]))
+        for p, y, valid in zip(sr, hr, measured, strict=True):
+            powers = self._power(p.double(), y.double(), window, modes)
+            pair = SpectrumPair(powers[:, nyquist])
+            coherence = torch.where(pair.measured & valid, pair.coherence, torch.nan)
+            self.append_rows("coherent", torch.stack([valid.double(), coherence], 1))
+            power, whole = torch.cat([powers[0, :, :1], powers[..., 1:].sum(0)], 1), bool(valid.all())
             if follows and self.has_rows("shapes"):
                 power[:, MODES:] += self.power[-1][:, MODES:]
                 self.replace_last_segment(power, whole)
             else:
                 self.append_segment(power, whole)
 
+    def per_frame(self) -> dict[str, Tensor]:
+        valid, coherence = self.rows("coherent").unbind(1)
+        return {"nyquist_coherence": coherence} if valid.any() else {}
+
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Return the mean "spectrum" of all segments: wavenumber (cycles per unit of length), powers, floor, coherence."""
         mean = self.mean_power()
         return {} if mean is None else {"spectrum": {"wavenumber": mean.pop("position"), **mean}}
 
-    def _power(self, p: Tensor, y: Tensor, window: Tensor, modes: FourierModes) -> PowerSums:
-        """Return the power of a clip (C, F, H, W) in float64, summed over its frames and over each ring of wavenumbers."""
+    def _power(self, p: Tensor, y: Tensor, window: Tensor, modes: FourierModes) -> Float[Tensor, "F K 5"]:
+        """Return the power of each frame of a clip (C, F, H, W) in float64, summed over each ring of wavenumbers."""
         spectrum, true = (torch.fft.rfft2((x - x.mean((-2, -1), keepdim=True)) * window) for x in (p, y))
         cross = spectrum.real * true.real + spectrum.imag * true.imag
         # Channels share the rings, so that power is their mean.
         weight = modes.count / (window.square().sum() * p.shape[0])
-        planes = [x.sum((0, 1)) * weight for x in (power_of_spectrum(spectrum), power_of_spectrum(true), cross)]
+        planes = [x.sum(0) * weight for x in (power_of_spectrum(spectrum), power_of_spectrum(true), cross)]
         position = torch.arange(1, modes.rings + 1, dtype=torch.float64, device=p.device) / modes.size
-        return torch.stack([position, *(modes.ring_sums(x) for x in (modes.count * p.shape[1], *planes))], dim=1)
+        same = [x.expand(p.shape[1], -1) for x in (position, modes.ring_sums(modes.count))]
+        return torch.stack([*same, *(modes.ring_sums(x) for x in planes)], dim=-1)
 
     def _window(self, height: int, width: int, device: torch.device) -> Float[Tensor, "H W"]:
         """Return the Hann window (H, W) that tapers frames; 1 in directions without a taper."""
@@ -147,7 +161,7 @@ class FourierModes:
         rings = int(size / 2 + ROUNDING * size)
         return cls(wavenumber, count, rounded_power_ring(wavenumber * size).clamp(max=rings + 1), rings, size)
 
-    def ring_sums(self, plane: Float[Tensor, "H V"]) -> Float[Tensor, " rings"]:
-        """Return the sums of a plane over each ring 1..rings, without the mean (ring 0) and the corners (ring rings + 1)."""
-        sums = torch.zeros(self.rings + 2, dtype=torch.float64, device=plane.device)
-        return sums.index_add_(0, self.ring.flatten(), plane.flatten())[1:-1]
+    def ring_sums(self, planes: Float[Tensor, "*N H V"]) -> Float[Tensor, "*N rings"]:
+        """Return the sums of planes over each ring 1..rings, without the mean (ring 0) and the corners (ring rings + 1)."""
+        sums = torch.zeros(*planes.shape[:-2], self.rings + 2, dtype=torch.float64, device=planes.device)
+        return sums.index_add_(-1, self.ring.flatten(), planes.flatten(-2))[..., 1:-1]

@@ -36,7 +36,7 @@ def scores_over_variables(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any
     """Return the headline scores of all variables together.
 
     A mean of PSNR over different ranges would tell nothing. The PSNR is that of the mean over variables of the MSE, each in its
-    own range.
+    own range. The coherence at the LR Nyquist wavenumber, where it is known, is the mean of the variables.
 
     Args:
         columns: The scores of each variable, for each frame.
@@ -44,5 +44,6 @@ def scores_over_variables(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any
     Returns:
         Score -> one value per frame.
     """
-    mean = {name: sum(each[name] for each in columns) / len(columns) for name in ("mae", "mse", "ssim")}
-    return {"mae": mean["mae"], "mse": mean["mse"], "psnr": psnr_from_mse(mean["mse"]), "ssim": mean["ssim"]}
+    names = [name for name in ("mae", "mse", "ssim", "nyquist_coherence") if all(name in each for each in columns)]
+    mean = {name: sum(each[name] for each in columns) / len(columns) for name in names}
+    return {"mae": mean["mae"], "mse": mean["mse"], "psnr": psnr_from_mse(mean["mse"])} | mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,15 @@ def test_networks_train_on_pairs_and_evaluate_repeats_their_scores(
     found = evaluate_here(tmp_path / "scores", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])["rows"]
     assert_same_scores(found, results["rows"])
     assert "consistency" not in found[0]
+    content = json.loads((tmp_path / "scores" / "results.json").read_text())
+    said = {one["method"]: one for one in content["lead_time"]}
+    assert list(said) == list(rows)
+    assert {(one["time_unit"], one["first"], one["last"]) for one in said.values()} == {("s", 0.0, 3600.0 * (FRAMES - 1))}
+    assert said[model].keys() - said["bicubic"].keys() == {"loses_to_bicubic"}
+    frames, times = (list(csv.DictReader((tmp_path / "scores" / name).open())) for name in ("frames.csv", "lead_time.csv"))
+    for one in frames:  # of a single test trajectory
+        [line] = [x for x in times if x["method"] == one["method"] and float(x["time"]) == 3600.0 * int(one["frame"])]
+        assert (line["trajectories"], line["mse_low"], line["psnr"]) == ("1", "", one["psnr"])
 
 
 @pytest.mark.parametrize("kind", GRIDS)

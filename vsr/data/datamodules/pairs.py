@@ -81,7 +81,14 @@ class PairedDataModule(SRDataModule):
         splits = super()._cut_splits()
         if self.lead_length is None:
             self.lead_length = max(float(_paired(m).lead[part.start : part.stop].max()) for m, part in splits["train"]) or 1.0
-        return {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
+        cut = {name: [(movie, run) for movie, part in parts for run in _runs(movie, part)] for name, parts in splits.items()}
+        self._leads = {name: [_paired(m).lead[part.start : part.stop] for m, part in parts] for name, parts in cut.items()}
+        return cut
+
+    def lead_times(self, split: str) -> tuple[np.ndarray, str]:
+        """Return the lead time of each scored frame of a split, (N,), and its unit."""
+        every = [lead[self.trim : len(lead) - self.trim] for lead in self._leads[split]]
+        return np.concatenate(every), self.read[0].lead_unit
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
         digest = hashlib.sha256(super()._check_values(splits).encode())

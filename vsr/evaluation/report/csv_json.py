@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from vsr.evaluation.lead_time import LEAD_TIME, lead_time_findings
 from vsr.evaluation.rows import Row, row_score_names
 from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.intervals import LEVEL, MIN_SEGMENTS
 
-FRAMES, SEGMENTS = "frames.csv", "segments.csv"
+FRAMES, SEGMENTS, LEAD_TIMES = "frames.csv", "segments.csv", "lead_time.csv"
 
 DESCRIBED = ("label", "unit", "better", "group", "text", "source", "per")  # fields of a `Definition`
 ROWS = "of the rows with this split and method"
@@ -66,6 +67,25 @@ def segments_csv(scored: Sequence[MethodScores]) -> str:
     return format_csv(["split", *several, "method", "segment", "frames", *names], lines)
 
 
+def lead_times_csv(scored: Sequence[MethodScores]) -> str:
+    """Format lead_time.csv: a line per method and lead time, with the means over trajectories and their intervals.
+
+    "" if no method has a curve over lead time; a cell is "" where there is no value.
+    """
+    curves = [(one, one.curves[LEAD_TIME]) for one in scored if LEAD_TIME in one.curves]
+    names = list(dict.fromkeys(name for _, curve in curves for name in curve if name not in ("time", "trajectories")))
+    several = _variable_head(scored)
+    lines = (
+        [
+            *(one.split, *_variable_cell(one, several), one.method, repr(float(time)), one.lead_unit),
+            *(int(curve["trajectories"][at]), *(_cell(curve, name, at) for name in names)),
+        ]
+        for one, curve in curves
+        for at, time in enumerate(curve["time"])
+    )
+    return format_csv(["split", *several, "method", "time", "time_unit", "trajectories", *names], lines) if curves else ""
+
+
 def _variable_head(scored: Sequence[MethodScores]) -> list[str]:
     """Return the heading of the column of variables; [] for data of one variable."""
     return ["variable"] if any(one.keys for one in scored) else []
@@ -81,7 +101,8 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
     Returns:
         A dictionary. "protocol" and "rows" are the arguments. "recipes" gives the CSV file, column and formula from which each
         score, gain, skill and count of a row follows. "intervals" tells how intervals were computed. "definitions" defines the
-        scores. "curves" has the spectra of each method on each split.
+        scores. "curves" has the spectra of each method on each split, and the scores over lead time where it is known;
+        "lead_time" says where skill ends (`vsr.evaluation.lead_time.lead_time_findings`).
     """
     names = row_score_names(scored)
     return {
@@ -100,6 +121,7 @@ def results_json(scored: Sequence[MethodScores], protocol: Mapping[str, Any], ro
             for one in methods.values()
             for curve, columns in one.curves.items()
         ],
+        "lead_time": to_jsonable(lead_time_findings(scored)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Figures of one split: a frame as every method makes it, spectra, and scores over time."""
+"""Figures of one split: a frame as every method makes it, spectra, and scores over time and over lead time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from vsr.evaluation.report.style import ERROR, FrameColours, crop_to_window, line_styles, style_label
+from vsr.evaluation.lead_time import LEAD_TIME
+from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.definitions import psnr_from_mse
+from vsr.metrics.definitions import RESOLVED, psnr_from_mse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,6 +141,44 @@ def scores_over_time_figure(methods: Mapping[str, MethodScores]) -> Figure | Non
     axis.margins(x=0.01)
     axis.grid(axis="y", color="0.93")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
+    return figure
+
+
+def lead_time_figure(methods: Mapping[str, MethodScores]) -> Figure | None:
+    """Plot PSNR, and coherence with HR at the LR Nyquist wavenumber, over lead time; networks and bicubic have their intervals.
+
+    Args:
+        methods: Scores of each method.
+
+    Returns:
+        The figure; None if no method has a curve over lead time.
+    """
+    from matplotlib.figure import Figure
+
+    shown = {name: one.curves[LEAD_TIME] for name, one in methods.items() if LEAD_TIME in one.curves}
+    drawn = {"psnr": "PSNR (dB)", "nyquist_coherence": "coherence with HR\nat the LR Nyquist wavenumber"}
+    drawn = {name: label for name, label in drawn.items() if any(name in curve for curve in shown.values())}
+    if not drawn:
+        return None
+    unit = next(one.lead_unit for name, one in methods.items() if name in shown)
+    styles = line_styles(methods, {name for name, one in methods.items() if one.baseline})
+    figure = Figure(figsize=(4.8 * len(drawn) + 1.8, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axis, (score, label) in zip(axes, drawn.items(), strict=True):
+        for name, curve in shown.items():
+            if score not in curve:
+                continue
+            axis.plot(curve["time"], curve[score], label=style_label(name), **styles[name])
+            if not methods[name].baseline or name == REFERENCE:
+                low, high = curve[f"{score}_low"], curve[f"{score}_high"]
+                axis.fill_between(curve["time"], low, high, color=styles[name]["color"], alpha=0.2, linewidth=0)
+        axis.set(xlabel=f"lead time ({style_label(unit)})", ylabel=label)
+        axis.margins(x=0.01)
+        axis.grid(axis="y", color="0.93")
+        if score == "nyquist_coherence":
+            axis.axhline(RESOLVED, color="0.8", linewidth=0.8, zorder=0)
+            axis.set_ylim(top=1.04)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)
     return figure
 
 

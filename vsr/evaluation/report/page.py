@@ -182,6 +182,7 @@ def _reproduction(command: str) -> str:
     return (
         f"<pre><code>{lines}</code></pre>"
         "<p>Beside this page: <code>results.json</code> (these rows, and how each mean is taken), "
-        "<code>frames.csv</code> and <code>segments.csv</code> (the scores of every frame and segment), <code>table.md</code>, "
+        "<code>frames.csv</code> and <code>segments.csv</code> (the scores of every frame and segment), for pairs "
+        "<code>lead_time.csv</code> (the scores over lead time), <code>table.md</code>, "
         "<code>table.tex</code> and the figures.</p>"
     )

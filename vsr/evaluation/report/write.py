@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.errors import UserError
-from vsr.evaluation.report.csv_json import FRAMES, SEGMENTS, frames_csv, results_json, segments_csv, to_jsonable
+from vsr.evaluation.lead_time import LEAD_TIME, lead_time_findings, lead_time_sentences
+from vsr.evaluation.report.csv_json import (
+    FRAMES,
+    LEAD_TIMES,
+    SEGMENTS,
+    frames_csv,
+    lead_times_csv,
+    results_json,
+    segments_csv,
+    to_jsonable,
+)
 from vsr.evaluation.report.escape import escape_name
-from vsr.evaluation.report.figures import panels_figure, scores_over_time_figure, spectra_figure
+from vsr.evaluation.report.figures import lead_time_figure, panels_figure, scores_over_time_figure, spectra_figure
 from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
@@ -44,7 +54,7 @@ def write_report(
     grid: PixelGrid = SQUARE,
     pictures: bool = True,
 ) -> list[Row]:
-    """Write results.json, frames.csv, segments.csv, table.md, table.tex, figures/ and report.html, replacing existing files.
+    """Write results.json, CSV files, table.md, table.tex, figures/ and report.html, replacing existing files.
 
     Args:
         folder: Folder of the files.
@@ -71,6 +81,7 @@ def write_report(
         "results.json": json.dumps(content, indent=1, allow_nan=False),
         FRAMES: frames_csv(scored),
         SEGMENTS: segments_csv(scored),
+        **({LEAD_TIMES: found} if (found := lead_times_csv(scored)) else {}),
         "table.md": report_table_markdown(rows),
         "table.tex": report_table_latex(rows),
     }
@@ -97,7 +108,7 @@ def _draw(
     """Draw the figures and movies of each split; return them with notes on movies that cannot be made."""
     shown: list[Shown] = []
     notes: list[str] = []
-    named = _file_namer()
+    named, said = _file_namer(), lead_time_sentences(lead_time_findings(scored))
 
     def add(split: str, kind: str, figure: Figure, alt: str, caption: str) -> None:
         file = f"figures/{named(f'{kind}-{split}')}.png"
@@ -124,6 +135,11 @@ def _draw(
             add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")
         if (figure := scores_over_time_figure(methods)) is not None:
             add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")
+        if (figure := lead_time_figure(methods)) is not None:
+            counts = next(one.curves[LEAD_TIME]["trajectories"] for one in methods.values() if LEAD_TIME in one.curves)
+            count = " to ".join(str(n) for n in sorted({int(counts.min()), int(counts.max())}))
+            caption = f"Means over the {count} trajectories that have a frame of this lead time, and 95% intervals over them. "
+            add(split, "lead-time", figure, "scores over lead time", caption + ". ".join([*said.get(split, []), ""]).strip())
     for note in notes:
         log.info("%s", note)
     return shown, notes
