@@ -1,4 +1,4 @@
-"""Show the contents of a data file and the command that trains on it: vsr inspect FILE [--variable V --axes A]."""
+"""Show the contents of a data file, or of a pair of files, and the command that trains on them: vsr inspect FILE [--hr FILE]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,12 +18,14 @@ from vsr.errors import UserError
 from vsr.io.readers.joined import files_of_movie, open_movies, time_runs
 from vsr.io.readers.open import Unspecified, open_listing
 from vsr.io.readers.packing import ExtremeValues
+from vsr.io.readers.paired import common_grid, frame_runs, lead_times, match_trajectories, open_trajectories
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 
 SAMPLE = 64  # frames
 SLICES = 64  # neighbours that are compared along each axis
+PAIRS_SHOWN = 6  # names of trajectories
 
 
 class Frames(Protocol):
@@ -294,6 +296,73 @@ def _inspect_file(
         _draw_frames(frames, image, path.name)
 
 
+def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any], align: Literal["cell", "node"] | None) -> None:
+    """Print how the trajectories, times, variables and grids of LR and HR belong together, and the command that trains on them.
+
+    Args:
+        lr: Files of LR.
+        hr: Files of HR.
+        options: Arguments "variable", "axes", "select" and "missing" of `open_movies`, which are the same for both.
+        align: Alignment of files without coordinates.
+
+    Raises:
+        UserError: If a file cannot be read, or if LR and HR do not belong together.
+    """
+    paths = [each[0] if len(each) == 1 else list(each) for each in (lr, hr)]
+    if options["variable"] is None:
+        options["variable"] = _common_variables(*(files_of_movie(path)[0] for path in paths))
+    coarse, fine = (open_trajectories(path, **options) for path in paths)
+    for side, path, found in (("LR", lr[0], coarse), ("HR", hr[0], fine)):
+        sizes = " or ".join(dict.fromkeys(f"{t.array.shape[2]} frames of {t.array.shape[3]}x{t.array.shape[4]}" for t in found))
+        several = f"trajector{'y' if len(found) == 1 else 'ies'}"
+        print(f"{side}: {printable_name(path)}: {len(found)} {several} of {sizes}")
+    pairs = match_trajectories(coarse, fine)
+    grid = common_grid(pairs, align)
+    (first, other), *_ = pairs
+    keys = [one.key for one, _ in pairs]
+    if None not in keys and all(one.key == its.key for one, its in pairs):
+        shown = ", ".join(printable_name(str(key)) for key in keys[:PAIRS_SHOWN]) + (", ..." if len(keys) > PAIRS_SHOWN else "")
+        print(f"trajectories: match by their names: {shown}")
+    else:
+        print(f"trajectories: no names in common; matched in their order, the first of LR {first.name} to {other.name}")
+    names, units = ([each] if isinstance(each, str | None) else each for each in map(other.array.meta.get, ("variable", "units")))
+    each = [*units, *units[:1] * (len(names) - len(units))]  # one unit stands for all
+    told = [printable_name(name) + (f" ({printable_name(of)})" if of else "") for name, of in zip(names, each, strict=True)]
+    print(f"variables: {', '.join(told)}")
+    lead, unit = lead_times(other.array)
+    gaps = len(frame_runs(other.array)) - 1
+    span = f"{lead[-1] - lead[0]:.6g} {unit} from the first to the last frame" + (f", {gaps} gaps" if gaps > 0 else "")
+    print(f"times: {'not known, frames are counted' if other.array.times() is None else f'the same in both; {span}'}")
+    print(f"scale: {grid.scale}", f"alignment: {grid.describe()}", sep="\n")
+    for letter in "yx" if grid.found else "":
+        sides = []
+        for side, one in (("LR", first), ("HR", other)):
+            values, dims = one.array.coordinate(letter), one.array.meta["dims"]
+            assert values is not None
+            ends = [printable_value(float(v), abs(float(values[-1] - values[0]))) for v in values[[0, -1]]]
+            name = printable_name(dims[one.array.axes.index(letter)]) if dims else letter
+            sides.append(f"{name} of {side} from {ends[0]} to {ends[1]} {one.array.coordinate_units(letter)}".rstrip())
+        print(f"  {letter}: {', '.join(sides)}")
+    for side, one in (("LR", first), ("HR", other)):
+        sample = inspect_statistics(one.array)
+        if lost := sample.nan + sample.inf:
+            print(
+                f"warning: {side}: {lost} values of a sample of {sample.frames} frames are NaN or infinite; data=pairs needs "
+                f"values everywhere, fill them in both"
+            )
+    choices: dict[str, Any] = {"lr": paths[0], "hr": paths[1], "variable": names if len(names) > 1 else names[0]}
+    choices |= {key: value for key, value in options.items() if value and key != "variable"} | ({"align": align} if align else {})
+    words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
+    print("train: vsr train data=pairs", *words, f"scale={grid.scale} model=stacked 'data.inputs=[time,position]'")
+
+
+def _common_variables(lr: Path, hr: Path) -> str | list[str] | None:
+    """Return the names of all arrays that can be movies in both files; None if a file names none, as .npy does."""
+    listed = [[v.name for v in open_listing(path).variables if len(v.shape) >= 3] for path in (lr, hr)]
+    common = [name for name in listed[0] if name in listed[1]]
+    return (common if len(common) > 1 else common[0]) if common and min(map(len, listed)) > 1 else None
+
+
 def inspect_command(arguments: Sequence[str]) -> None:
     """Run `vsr inspect`: print the content of a file.
 
@@ -311,6 +380,10 @@ def inspect_command(arguments: Sequence[str]) -> None:
         help="mat, h5, nc, zarr, npy, npz, or a name without an ending; a folder, a pattern or several files are joined along "
         "time; y4m, mp4, mkv, avi, mov, webm",
     )
+    parser.add_argument(
+        "--hr", metavar="FILE", nargs="+", help="HR of a pair: whether FILE, a coarse run, and these files, a fine one, match"
+    )
+    parser.add_argument("--align", choices=("cell", "node"), help="with --hr: where LR pixels lie in files without coordinates")
     parser.add_argument("--variable", metavar="V", help="name of the array; several with commas become channels")
     parser.add_argument("--axes", metavar="A", help="meaning of each index, from n (movies), c (channels), t, y, x; e.g. tyx")
     parser.add_argument(
@@ -325,6 +398,15 @@ def inspect_command(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     variable = given.variable.split(",") if given.variable and "," in given.variable else given.variable
     select = dict(_selection(text) for text in given.select)
+    if given.hr is not None:
+        if given.picture is not None:
+            raise UserError("--picture: draws the frames of one file; leave --hr out")
+        missing = given.missing and (given.missing[0] if len(given.missing) == 1 else given.missing)
+        options = {"variable": variable, "axes": given.axes, "select": select or None, "missing": missing}
+        _inspect_pair(given.file, given.hr, options, given.align)
+        return
+    if given.align is not None:
+        raise UserError(f"--align {given.align}: is for pairs; type --hr FILE, too")
     _inspect_file(given.file, variable, given.axes, select, given.missing, given.picture)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import xarray
 from omegaconf import OmegaConf
 
 import vsr
-from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
+from tests.fakes import ROOT, assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
+from tests.processes import run_process
+from vsr.__main__ import main
 from vsr.config.check import check_config
 from vsr.data.datamodules.pairs import PairsDataModule
 from vsr.errors import UserError
@@ -343,6 +347,71 @@ def test_what_does_not_match_is_refused_in_one_line(change: Any, more: list[str]
     with pytest.raises(UserError, match=message) as caught:
         built([*files, *more])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_inspect_says_how_two_files_belong_together(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("h", "u")
+    files = write_pair(tmp_path, kind=kind, names=names, down="hr")
+    main(["inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc"])
+    *said, train = capsys.readouterr().out.splitlines()
+    assert said[:6] == [
+        f"LR: {tmp_path}/lr.nc: 4 trajectories of {FRAMES} frames of {SIZE}x{SIZE}",
+        f"HR: {tmp_path}/hr.nc: 4 trajectories of {FRAMES} frames of {2 * SIZE}x{2 * SIZE}",
+        "trajectories: match by their names: 100, 101, 102, 103",
+        "variables: h, u",
+        "times: the same in both; 18000 s from the first to the last frame",
+        "scale: 2",
+    ]
+    assert said[6].startswith(f"alignment: {kind}: ")
+    assert said[6].endswith("from the coordinates; HR is read with y turned around, as LR has it")
+    assert said[7].startswith("  y: y of LR from 0")
+    assert train.startswith("train: vsr train data=pairs ")
+    words = shlex.split(train.removeprefix("train: vsr train "))
+    data, *_ = built([*words, "recipe.patch=8", "model.width=4"])
+    assert data.variables == names
+    main(["inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc", "--variable", "h"])
+    assert " data.variable=h scale=2 " in capsys.readouterr().out
+    assert files[2] == "scale=2"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        (None, ["--align", "cell"], "data.align=cell: the coordinate y of {}/lr.nc:h[100] says node; leave data.align out"),
+        (of("lr", lambda d: d.isel(time=slice(5))), [], "lr.nc:h[103]: has 5 frames, {}/hr.nc:h[103] has 6; give frames of"),
+        (of("lr", lambda d: d.rename(h="depth")), [], "lr.nc:depth[103]: holds depth, {}/hr.nc:h[103] holds h; type"),
+        (of("lr", lambda d: d.drop_vars("x")), [], "lr.nc:h[100]: has no coordinate of x that says where LR pixels lie; type"),
+        (None, ["--picture", "p.png"], "--picture: draws the frames of one file; leave --hr out"),
+    ],
+)
+def test_inspect_refuses_files_that_are_no_pair(
+    change: Any, more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pair(tmp_path)
+    if change is not None:
+        change(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc", *more])
+    error = capsys.readouterr().err
+    assert message.replace("{}", str(tmp_path)) in error
+    assert error.count("\n") == 1
+
+
+def test_inspect_of_gaps_and_of_two_files_without_hr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pair(tmp_path, coordinates=False)
+    nan_at("lr")(tmp_path)
+    main(["inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc", "--align", "node"])
+    said = capsys.readouterr().out
+    assert "alignment: node: both grids share their end points, as data.align says" in said
+    assert "warning: LR: 1 values of a sample of 24 frames are NaN or infinite" in said
+    assert " data.align=node scale=2 " in said
+    with pytest.raises(SystemExit):
+        main(["inspect", f"{tmp_path}/lr.nc", f"{tmp_path}/hr.nc"])
+    assert f"for a coarse and a fine run: vsr inspect {tmp_path}/lr.nc --hr {tmp_path}/hr.nc" in capsys.readouterr().err
+    code = "import sys; from vsr.__main__ import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    command = [sys.executable, "-c", code, "inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc", "--align", "node"]
+    run_process(command, capture_output=True, check=True, cwd=ROOT)
 
 
 def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -> None:

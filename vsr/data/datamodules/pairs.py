@@ -26,8 +26,8 @@ from vsr.geometry import Alignment, PixelGrid, is_cell
 from vsr.io.readers.paired import (
     Grid,
     Trajectory,
+    common_grid,
     frame_runs,
-    grid_of_pairs,
     lead_times,
     match_trajectories,
     open_trajectories,
@@ -192,7 +192,7 @@ class PairsDataModule(PairedDataModule):
         options = {"variable": variable, "axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
         coarse, fine = open_trajectories(lr, **options), open_trajectories(hr, **options)
         pairs = match_trajectories(coarse, fine)
-        self.grid = _common_grid(pairs, align)
+        self.grid = common_grid(pairs, align)
         if self.grid.scale != self.scale:
             raise UserError(
                 f"scale={self.scale}: data.hr is {self.grid.scale} times as large as data.lr; type scale={self.grid.scale}"
@@ -333,18 +333,6 @@ def _runs(movie: Movie, part: Segment) -> list[Segment]:
     """Divide a segment at the ends of the movie's runs."""
     cut = [(max(a, part.start), min(b, part.stop)) for a, b in _paired(movie).runs]
     return [Segment(part.movie, a, b) for a, b in cut if a < b]
-
-
-def _common_grid(pairs: Sequence[tuple[Trajectory, Trajectory]], align: Literal["cell", "node"] | None) -> Grid:
-    """Return the relation of the grids, which all pairs share. Raises UserError if they do not."""
-    grids = {(id(lr.array), id(hr.array)): ((lr, hr), grid_of_pairs(lr, hr, align)) for lr, hr in pairs}
-    (_, first), *others = grids.values()
-    for (lr, _), grid in others:
-        if grid != first:
-            raise UserError(
-                f"{lr.name}: {grid.describe()}, and {pairs[0][0].name}: {first.describe()}; give files of one pair of grids"
-            )
-    return first
 
 
 def _short_name(path: str | Sequence[str]) -> str:

@@ -195,10 +195,13 @@ def _joined(parts: list[ArrayMovie]) -> JoinedMovie:
     for part in parts[1:]:
         ours, theirs = ((m.axes, m.meta["units"], *m.shape[:2], *m.shape[3:]) for m in (first, part))
         if ours != theirs:
+            coarse, fine = sorted((first, part), key=lambda movie: movie.shape[3])
+            pair = first.shape[3:] != part.shape[3:] and len(parts) == 2
             raise UserError(
                 f"{part.name} ({printable_shape(part.shape)}, axes {part.axes}, units {part.meta['units']}) does not continue "
                 f"{first.name} ({printable_shape(first.shape)}, axes {first.axes}, units {first.meta['units']}); "
                 f"give files of one grid and one variable"
+                + (f"; for a coarse and a fine run: vsr inspect {coarse.reader.path} --hr {fine.reader.path}" if pair else "")
             )
     every = common_times(parts)
     if every is None:

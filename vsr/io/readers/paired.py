@@ -233,6 +233,18 @@ def grid_of_pairs(lr: Trajectory, hr: Trajectory, align: Align | None) -> Grid:
     return Grid(scale, (y.origin, x.origin), turned, y.found and x.found)
 
 
+def common_grid(pairs: Sequence[tuple[Trajectory, Trajectory]], align: Align | None) -> Grid:
+    """Return the relation of the grids, which all pairs share. Raises UserError if they do not, as `grid_of_pairs` does."""
+    grids = {(id(lr.array), id(hr.array)): ((lr, hr), grid_of_pairs(lr, hr, align)) for lr, hr in pairs}
+    (_, first), *others = grids.values()
+    for (lr, _), grid in others:
+        if grid != first:
+            raise UserError(
+                f"{lr.name}: {grid.describe()}, and {pairs[0][0].name}: {first.describe()}; give files of one pair of grids"
+            )
+    return first
+
+
 class _Axis(NamedTuple):
     """One axis of a `Grid`."""
 
