@@ -50,7 +50,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray],
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_intervals_cover_the_truth(name: str, segments: int) -> None:
     draw, truth = DISTRIBUTIONS[name]
-    rng, trials, hits = np.random.default_rng(segments), 8000, 0
+    rng, trials, hits = np.random.default_rng(segments), 2000, 0
     intervals = SegmentIntervals(np.arange(segments))
     for _ in range(trials):
         low, high = intervals.mean(draw(rng, segments))
