@@ -21,6 +21,20 @@ TINY = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=2", "epochs=1", "strategy
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+# Runs a script with one list of arguments after the other, up to the first that fails.
+ONE_BY_ONE = """
+import json, runpy, sys
+script, typed = sys.argv[1], json.loads(sys.argv[2])
+for arguments in typed:
+    sys.argv = [script, *arguments]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from a copy of the sources, so that the checkout keeps no build files."""
@@ -63,17 +77,20 @@ def test_it_holds_every_file_of_the_package_and_of_conf(wheel: Path) -> None:
     assert inside == {name for name in package | configs if "__pycache__" not in name}
 
 
-def test_its_command_trains_and_upscales_in_an_empty_folder(vsr: Command, site: Path, tmp_path: Path) -> None:
+def test_its_command_trains_and_upscales_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
+    """Both commands by the installed script, in one process."""
     own = tmp_path / "mine" / "experiment"
     own.mkdir(parents=True)
     (own / "short.yaml").write_text("# @package _global_\nname: short\nrecipe:\n  steps: 3\n")
-    done = vsr("train", *TINY[:-3], *TINY[-2:], "--config-dir", "mine", "experiment=short", "hydra.run.dir=run")
+    np.save(tmp_path / "field.npy", np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32))
+    train = ["train", *TINY[:-3], *TINY[-2:], "--config-dir", "mine", "experiment=short", "hydra.run.dir=run"]
+    upscale = ["upscale", "checkpoint=run/checkpoints/best.ckpt", "input=field.npy", "axes=tyx"]
+    command = [sys.executable, "-c", ONE_BY_ONE, str(site / "bin" / "vsr"), json.dumps([train, upscale])]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = run_process(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "run" / "results.json").read_text())["config"]
     assert (config["name"], config["recipe"]["steps"]) == ("short", 3)
-    np.save(tmp_path / "field.npy", np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32))
-    done = vsr("upscale", "checkpoint=run/checkpoints/best.ckpt", "input=field.npy", "axes=tyx")
-    assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "field_x2.npy").shape == (3, 32, 32)
     assert str(ROOT) not in done.stdout + done.stderr
 
