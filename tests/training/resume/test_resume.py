@@ -6,8 +6,6 @@ import copy
 import json
 import os
 import signal
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.fakes import ROOT, TINY_CLIMATE, train_here
+from tests.fakes import TINY_CLIMATE, train_here
 from tests.kills import first_difference, outcome, scalars
-from tests.processes import run_process
+from tests.warm import Warm
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.data.loaders import PatchLoader
 from vsr.errors import UserError
@@ -230,15 +228,11 @@ def test_a_loader_goes_on_where_it_was(done: int) -> None:
     assert all(torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr) for a, b in zip(rest, expected[7 + done :], strict=True))
 
 
-def kills(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.kills", *arguments]
-    return run_process(command, cwd=ROOT, capture_output=True, text=True, timeout=3000)
-
-
-def test_killed_while_training_and_inside_checkpoints_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    done = kills(str(tmp_path), "--kills", "1", "--moments", "40", "100", "27", "epochs=3")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("bit for bit the same") == 4
+def test_killed_while_training_and_inside_checkpoints_it_resumes_to_the_same_bits(warm: Warm, tmp_path: Path) -> None:
+    arguments = [str(tmp_path), "--kills", "1", "--moments", "40", "100", "54", "epochs=3"]
+    done = warm.run(tmp_path, "tests.kills", *arguments, limit=200)
+    assert done.status == 0, done.stdout + done.stderr
+    assert done.stdout.count("bit for bit the same") == 3
     assert "went on from step" in done.stdout
 
 
@@ -254,9 +248,11 @@ def test_killed_while_training_and_inside_checkpoints_it_resumes_to_the_same_bit
     ],
     ids=["thirty", "every moment", "stages", "movie"],
 )
-def test_killed_at_thirty_random_moments_and_at_every_change_of_the_disk(arguments: list[str], tmp_path: Path) -> None:
-    done = kills(str(tmp_path), *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_killed_at_thirty_random_moments_and_at_every_change_of_the_disk(
+    arguments: list[str], warm: Warm, tmp_path: Path
+) -> None:
+    done = warm.run(tmp_path, "tests.kills", str(tmp_path), *arguments, limit=3000)
+    assert done.status == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "all the same"
 
 
