@@ -80,7 +80,7 @@ class PixelGrid:
         """Return the size of the pixels in words; grids with equal words give comparable scores of the same frames."""
         if not self.known:
             return "per pixel"
-        mean = "" if self.cosines is None else " (mean over the rows, cos(latitude) each)"
+        mean = "" if self.cosines is None else " (mean over the rows); means weighted by cos(latitude)"
         return f"{self.dy:.5g} {self.unit} along y, {self.mean_dx:.5g} {self.unit} along x{mean}"
 
 

@@ -65,7 +65,8 @@ class Clip(NamedTuple):
         lr: (B, C, T, h, w).
         hr: (B, C, F, H, W); its F frames are the middle frames of the T frames of `lr`.
         position: (B,), index of each clip's first HR frame in its split.
-        mask: (B, 1, F, H, W), 1 where HR is real and 0 where HR was filled; None when all of HR is real.
+        mask: (B, 1, F, H, W), 0 where HR was filled. Elsewhere 1, or in scoring the weight of a pixel, such as its area. None
+            when all of HR is real and counts alike.
         follows: True if the first HR frame comes next after the last HR frame of the previous batch; scores in time need this.
         share: Number of clips in this process divided by the mean number per process, for a training batch of several
             processes.

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import laplace
 from scipy.stats.mstats import mquantiles
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vsr.geometry import PixelGrid
 from vsr.metrics.collection import DataProperties, MetricCollection
@@ -208,3 +209,38 @@ def test_gradients_and_vorticity_on_latitudes_are_those_of_a_sphere() -> None:
     inside = FramePair(torch.from_numpy(cut[1:]), torch.from_numpy(cut[:1]), grid=grid.between(8, 83))
     assert scored(cut[1:], cut[:1], data=upright)["gradient_rmse"][0] == RANGE * float(inside.gradient_mse) ** 0.5
     assert scored(cut[1:], cut[:1], data=upright)["enstrophy"][0] == pytest.approx(1.44, rel=1e-4)
+
+
+def test_the_mask_weighs_pixels_in_every_mean_over_a_frame() -> None:
+    """Against numpy.average, with cos(latitude) of rows and a gap."""
+    sr, hr = pair(2)
+    weights = np.broadcast_to(np.cos(np.radians(np.linspace(80, 20, 24)))[:, None], (3, 1, 24, 31)).astype(np.float32).copy()
+    weights[1, :, 2:4, 3:9] = 0
+    found = scored(sr, hr, weights)
+    for i in range(3):
+        w, e = np.broadcast_to(weights[i], sr[i].shape).astype(np.float64), sr[i].astype(np.float64) - hr[i]
+        mean = np.average(hr[i].astype(np.float64), axis=(1, 2), weights=w)[:, None, None]
+        mse = np.average(e**2, weights=w)
+        known = w[:, 1:-1, 1:-1] * [[[1]]]
+        for shift in ((0, 1), (2, 1), (1, 0), (1, 2)):
+            known = known * (w[:, shift[0] : shift[0] + 22, shift[1] : shift[1] + 29] > 0)
+        slope = np.square(np.gradient(e, axis=(1, 2))).sum(0)[:, 1:-1, 1:-1]
+        expected = {
+            "mae": np.average(abs(e), weights=w),
+            "mse": mse,
+            "psnr": -10 * np.log10(mse),
+            "rmse": RANGE * np.sqrt(mse),
+            "vrmse": np.sqrt(mse / np.average((hr[i] - mean) ** 2, weights=w)),
+            "mass": np.average(e, weights=w) / np.average(abs(hr[i] - mean), weights=w),
+            "gradient_rmse": RANGE * np.sqrt(np.average(slope, weights=known)),
+            "max_error": RANGE * abs(e[w > 0]).max(),
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name][i], value, rtol=5e-6, err_msg=name)
+    windows = structural_similarity_index_measure(
+        *(torch.from_numpy(x) for x in (sr, hr)), data_range=1.0, sigma=1.5, reduction="none", return_full_image=True
+    )[1][..., 5:-5, 5:-5].double()
+    known = weights[:, :, 5:-5, 5:-5].astype(np.float64)
+    known[1, :, :4, :9] = 0  # 11x11 windows that reach the gap: rows 2 and 3, columns 3 to 8
+    expected = [np.average(windows[i].numpy(), weights=np.broadcast_to(known[i], windows[i].shape)) for i in range(3)]
+    np.testing.assert_allclose(found["ssim"], expected, rtol=1e-5)

@@ -156,3 +156,39 @@ def test_a_movie_that_was_smeared_lacks_its_high_frequencies() -> None:
     curve = scored(smeared, hr).curves()["temporal_spectrum"]
     expected = np.cos(np.pi * curve["frequency"]) ** 4  # of the filter (1, 2, 1) / 4
     np.testing.assert_allclose(curve["sr"] / curve["hr"], expected, atol=0.05)
+
+
+def test_weights_of_pixels_are_those_of_the_means_in_time_and_of_consistency() -> None:
+    """Against numpy.average, in pieces; two rows of LR whose area is 3 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.rand(1, 2, 20, 16, 12, generator=generator)
+    sr = hr + 0.1 * torch.rand(hr.shape, generator=generator)
+    area = torch.ones(16, 1)
+    area[:8] = 3
+    mask = area.expand(1, 1, 20, 16, 12)
+    known = DataProperties(scale=2, bounds=(0.0, 1.0), window=(0, 0, 0), degrade=lambda x: torch.nn.functional.avg_pool2d(x, 2))
+    metrics = MetricCollection(known)
+    lr = torch.rand(1, 2, 20, 8, 6, generator=generator)
+    for at in (slice(0, 13), slice(13, 20)):
+        metrics.update(*(x[:, :, at] for x in (sr, hr, mask)), lr=lr[:, :, at], follows=at.start > 0)
+    found = metrics.segments()
+    p, y = (x[0].double().numpy() for x in (sr, hr))
+    e, w = p - y, np.broadcast_to(area.numpy(), (2, 1, 16, 12))
+
+    def mean(x: np.ndarray) -> float:
+        return float(np.average(x, weights=np.broadcast_to(w, x.shape)))
+
+    change = np.sqrt(mean(np.diff(e, axis=1) ** 2) / mean(np.diff(y, axis=1) ** 2))
+    flicker = np.sqrt(mean(np.diff(p, 2, axis=1) ** 2) / mean(np.diff(y, 2, axis=1) ** 2))
+    lag = mean(e[:, 1:] * e[:, :-1]) / np.sqrt(mean(e[:, 1:] ** 2) * mean(e[:, :-1] ** 2))
+    window = np.hanning(20)[:, None, None]
+    powers = [abs(np.fft.rfft((x - x.mean(1, keepdims=True)) * window, axis=1))[:, 1:] ** 2 for x in (p, y)]
+    above, below = (np.average(x, axis=(0, 2, 3), weights=np.broadcast_to(w, x.shape)) for x in powers)
+    lsd = np.sqrt(np.mean((10 * np.log10(above / below)) ** 2))
+    for name, value in {"change_error": change, "flicker": flicker, "error_lag": lag, "temporal_lsd": lsd}.items():
+        assert found[name][0] == pytest.approx(value, rel=1e-5), name
+    x, d = lr[0, :, 0].double().numpy(), p[:, 0].reshape(2, 8, 2, 6, 2).mean((2, 4))
+    weights = np.broadcast_to(np.repeat([3.0, 1.0], 4)[:, None], x.shape)
+    centre = np.average(x, axis=(1, 2), weights=weights)[:, None, None]
+    expected = np.sqrt(np.average((d - x) ** 2, weights=weights) / np.average((x - centre) ** 2, weights=weights))
+    assert metrics.frames()["consistency"][0] == pytest.approx(expected, rel=1e-5)

@@ -417,7 +417,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
         if self.context:  # single frames would spend most of the work on their context
             return [self._clips(frames, each, whole=False) for frames, each in both]
-        return [FrameLoader(self._on_device(frames), each) for frames, each in both]
+        return [FrameLoader(self._on_device(frames), each, self._row_weights()) for frames, each in both]
 
     def test_dataloader(self) -> list[ClipLoader]:
         """Return one loader per test split, in the order of `test_splits`."""
@@ -425,7 +425,13 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
         placed = self._on_device(frames)
-        return ClipLoader(placed, context=self.context, trim=self.trim, ends=self.ends, step=step, whole=whole)
+        options = {"context": self.context, "trim": self.trim, "ends": self.ends, "step": step, "whole": whole}
+        return ClipLoader(placed, **options, weights=self._row_weights())  # type: ignore[arg-type]
+
+    def _row_weights(self) -> torch.Tensor | None:
+        """Return the area of the pixels of each row for scores, (H, 1); None for pixels of one size."""
+        cosines = self.pixel_grid.cosines
+        return None if cosines is None else torch.tensor(cosines)[:, None]
 
     def check_window(self, window: Triple) -> None:
         """Check that frames are still large enough for SSIM after scoring has left out their borders.

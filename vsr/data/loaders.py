@@ -133,15 +133,18 @@ def _apply(symmetry: str, x: Tensor) -> Tensor:
 
 
 class FrameLoader:
-    """Loader of every step-th whole frame of a split, in order, as one-frame clips; each process gets a consecutive run."""
+    """Loader of every step-th whole frame of a split, in order, as one-frame clips; each process gets a consecutive run.
 
-    def __init__(self, frames: FrameSet, step: int = 1) -> None:
-        self.frames, self.step = frames, step
+    The mask of a clip is multiplied by `weights` (H, 1), the weight of the pixels of each row in scores; None for rows alike.
+    """
+
+    def __init__(self, frames: FrameSet, step: int = 1, weights: Tensor | None = None) -> None:
+        self.frames, self.step, self.weights = frames, step, weights
 
     def __iter__(self) -> Iterator[Clip]:
         first, last = rank_share(-(-len(self.frames) // self.step), current_rank(), rank_count())
         for pair in self.frames.pairs(self.step, first * self.step, last * self.step):
-            yield pair.clip(first)
+            yield _weighted(pair.clip(first), self.weights)
             first += len(pair)
 
 
@@ -156,6 +159,7 @@ class ClipLoader:
         step: Only the middle 1/step of each segment is loaded.
         whole: If true, each process gets whole segments, because scores in time need them; if false, each gets an equal number
             of frames.
+        weights: (H, 1), weight of the pixels of each row in scores; the mask of a clip is multiplied by it. None for rows alike.
     """
 
     def __init__(
@@ -167,8 +171,10 @@ class ClipLoader:
         ends: Ends = "replicate",
         step: int = 1,
         whole: bool = True,
+        weights: Tensor | None = None,
     ) -> None:
         self.frames, self.context, self.trim, self.ends, self.step, self.whole = frames, context, trim, ends, step, whole
+        self.weights = weights
         height, width = frames.smallest_size()
         # Long enough that context frames are not most of the work.
         self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
@@ -177,7 +183,8 @@ class ClipLoader:
         for first, last in self._own_share(self._scored()):
             for start in range(first, last, self.length):
                 stop = min(start + self.length, last)
-                yield self.frames.clip(start, stop, self.context, self.ends)._replace(follows=start > first)
+                clip = _weighted(self.frames.clip(start, stop, self.context, self.ends), self.weights)
+                yield clip._replace(follows=start > first)
 
     def _scored(self) -> list[tuple[int, int]]:
         """Return the scored frames of each segment as (start, stop)."""
@@ -208,3 +215,10 @@ class ClipLoader:
                 found.append((first + a, first + b))
             before += length
         return found
+
+
+def _weighted(clip: Clip, weights: Tensor | None) -> Clip:
+    if weights is None:
+        return clip
+    mask = torch.ones_like(clip.hr[:, :1]) if clip.mask is None else clip.mask
+    return clip._replace(mask=mask * weights.to(mask))

@@ -312,6 +312,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
                 hr=truth[0].transpose(0, 1)[:, own].numpy(),
                 methods={name: frames[:, own] for name, frames in made.items()},
                 window=(window[0], window[1]),
+                areas=None if data.pixel_grid.cosines is None else np.array(data.pixel_grid.cosines),
             )
 
 

@@ -71,6 +71,7 @@ class SampleFrames:
         methods: Method -> predicted frames (T, C, H, W); a border that the network does not predict is filled from `hr`.
         window: (y, x) HR pixels per side that do not count in the scores.
         keys: "variable" and "unit" of one of several variables.
+        areas: Weight of the pixels of each row in scores (H,); None for pixels of one size.
     """
 
     split: str
@@ -80,6 +81,7 @@ class SampleFrames:
     methods: dict[str, np.ndarray]
     window: tuple[int, int]
     keys: dict[str, str] = field(default_factory=dict)
+    areas: np.ndarray | None = None
 
     @property
     def part(self) -> str:

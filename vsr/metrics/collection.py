@@ -94,7 +94,8 @@ class MetricCollection(TableMetric):
         Args:
             sr: Predicted clips, cut to the window.
             hr: True clips, cut to the window.
-            mask: 1 at HR pixels with a true value, 0 at filled gaps, cut to the window; None for HR frames without gaps.
+            mask: Weight of each HR pixel in means over pixels, such as its area; 0 at filled gaps. Cut to the window. None for
+                frames without gaps whose pixels count alike.
             lr: The LR frames that sr was made from, not cut, one per frame of sr. None: no consistency for these frames.
             follows: True if the batch is a single clip that continues the last segment. False: each clip is a segment.
 

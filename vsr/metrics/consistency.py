@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import pad_symmetric
@@ -22,7 +23,7 @@ class ConsistencyScores(FrameMetric):
     mirroring before p is degraded. Only LR pixels that do not depend on that border count: `independent_pixels` finds them. For
     bicubic degradation at most ceil(window / scale) + 2 LR pixels per side do not count. Frames with masked pixels and frames
     with fewer than 4x4 remaining LR pixels have no score. Each channel has its own mean. Source: Aybar et al. 2024
-    (opensr-test).
+    (opensr-test). The weight of an LR pixel is the mean of the mask over its block of HR pixels.
 
     Args:
         degrade: The degradation, from consecutive HR frames (N, C, H, W) to LR frames (N, C, h, w), both in the unit interval.
@@ -60,8 +61,11 @@ class ConsistencyScores(FrameMetric):
             degraded = torch.cat([self.degrade(self._with_border(clip)) for clip in sr.transpose(1, 2)])
         target = metric_frames(lr).double()[..., counted]
         error = degraded.double()[..., counted] - target
-        centred = target - target.mean(-1, keepdim=True)
-        scores = metric_ratio(error.square().mean((1, 2)), centred.square().mean((1, 2))).sqrt()
+        weight = torch.ones_like(target[:, :1]) if mask is None else self._lr_weights(metric_frames(mask))[..., counted]
+        weight = weight / weight.mean(-1, keepdim=True)
+        centred = target - (target * weight).mean(-1, keepdim=True)
+        above, below = ((x.square() * weight).mean((1, 2)) for x in (error, centred))
+        scores = metric_ratio(above, below).sqrt()
         self.append_frames(scores[:, None], metric_valid_frames(mask, sr) & large)
 
     def independent_pixels(self, sr: HRClips) -> Bool[Tensor, "h w"]:
@@ -88,6 +92,9 @@ class ConsistencyScores(FrameMetric):
             probe.narrow(axis, cut, grey.shape[axis] - 2 * cut).fill_(0.5)
             same &= ((self.degrade(probe) - base).abs() < TOLERANCE).flatten(0, 1).all(0)
         return same
+
+    def _lr_weights(self, mask: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 h w"]:
+        return avg_pool2d(self._with_border(mask).double(), self.scale)
 
     def _with_border(self, frames: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C rows columns"]:
         (y, x), most = self.window, max(self.window)

@@ -49,13 +49,14 @@ class FieldScores(FrameMetric):
 class FramePair:
     """Predicted and true frames, with the quantities from which scores are computed; scalars have one value per frame, (N,).
 
-    Pixels with mask 0 do not count; gradients next to them do not count either. Errors are means over all channels, quantiles
-    are taken over the values of all channels, and each channel is centred by its own mean.
+    Pixels with mask 0 do not count; gradients next to them do not count either. The mask is the weight of a pixel in all means.
+    Quantiles and largest errors know no weights. Errors are means over all channels, quantiles are taken over the values of all
+    channels, and each channel is centred by its own mean.
 
     Args:
         sr: Predicted frames (N, C, H, W) in the unit interval, float32.
         hr: True frames (N, C, H, W) in the unit interval, float32.
-        mask: 1 where a pixel counts; None for all pixels.
+        mask: Weight of each pixel, such as its area; 0 where a pixel does not count. None for all pixels alike.
         data_range: Physical units per unit interval.
         grid: The size of the pixels.
     """
@@ -85,7 +86,7 @@ class FramePair:
     @cached_property
     def largest_error(self) -> Tensor:
         """Return the largest absolute error of each frame, in the unit interval."""
-        error = self.error if self.mask is None else self.error * self.mask
+        error = self.error if self.mask is None else self.error * (self.mask > 0)
         return torch.where(self.mse.isnan(), torch.nan, error.abs().amax((1, 2, 3)).double())
 
     @cached_property
@@ -138,16 +139,17 @@ class FramePair:
         known = torch.full((len(p),), p.shape[1] == 1, device=p.device)
         if self.mask is not None:
             known &= self.mask.bool().flatten(1).all(1)
-        found, true, error = (torch.where(known, _mean(x.square(), None), torch.nan) for x in (p, y, p - y))
+        found, true, error = (torch.where(known, _mean(x.square(), self._inner_mask), torch.nan) for x in (p, y, p - y))
         return found, true, error
 
     @cached_property
     def _inner_mask(self) -> Tensor | None:
-        """Return a mask (N, 1, H-2, W-2) that is 1 where a pixel and its four neighbours are unmasked; None without a mask."""
+        """Return the weights (N, 1, H-2, W-2) of inner pixels, 0 next to a masked pixel; None without a mask."""
         if self.mask is None:
             return None
-        rows = self.mask[..., 2:, 1:-1] * self.mask[..., :-2, 1:-1]
-        return self.mask[..., 1:-1, 1:-1] * rows * self.mask[..., 1:-1, 2:] * self.mask[..., 1:-1, :-2]
+        valid = self.mask > 0
+        rows, columns = valid[..., 2:, 1:-1] & valid[..., :-2, 1:-1], valid[..., 1:-1, 2:] & valid[..., 1:-1, :-2]
+        return self.mask[..., 1:-1, 1:-1] * (rows & columns)
 
 
 def _quantile_errors(p: Tensor, y: Tensor) -> Tensor:
@@ -158,7 +160,7 @@ def _quantile_errors(p: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean(x: HRFrames, weight: FrameMask | None, keepdim: bool = False) -> Tensor:
-    """Average over the pixels of weight 1 in float64: (N,), or (N, C, 1, 1) with `keepdim`; NaN without such pixels."""
+    """Average over pixels, weighted, in float64: (N,), or (N, C, 1, 1) with `keepdim`; NaN without a pixel that counts."""
     over = (2, 3) if keepdim else (1, 2, 3)
     if weight is None:
         return x.mean(over, keepdim=keepdim, dtype=torch.float64)

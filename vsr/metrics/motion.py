@@ -56,9 +56,12 @@ class MotionScores(TableMetric):
 
 
 def _difference(x: Tensor, mask: Tensor, order: int) -> Tensor:
-    """Return differences in time of the given order, (B, C, F - order, H, W), 0 where a pixel of any frame involved is masked."""
-    valid = mask
+    """Return differences in time of the given order, (B, C, F - order, H, W), times the root of a pixel's weight in `mask`.
+
+    They are 0 where a pixel of any frame involved is masked.
+    """
+    valid = (mask > 0).to(x)
     for _ in range(order):
         x = x[:, :, 1:] - x[:, :, :-1]
         valid = valid[:, :, 1:] * valid[:, :, :-1]
-    return x * valid
+    return x * (valid * mask[:, :, order:].sqrt())

@@ -23,13 +23,13 @@ def psnr_ssim_of_frames(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W
 
     The PSNR of a frame comes from its mean squared error over all channels. SSIM is two-dimensional: the mean of the SSIM map
     without the 5 pixels per side that the Gaussian window does not cover, as in Wang's code and scikit-image (Wang et al.
-    2004). With a mask, it is the mean over the windows that hold no gap.
+    2004). With a mask, it is the mean over the windows that hold no gap. All means are weighted by the mask.
 
     Args:
         sr: Predicted frames (N, C, H, W) in the unit interval.
         hr: True frames (N, C, H, W) in the unit interval.
-        mask: 1 where a pixel counts; None for all pixels. A frame without such a pixel scores NaN, and so does the SSIM of a
-            frame without a window that holds no gap.
+        mask: Weight of each pixel, such as its area; 0 where a pixel does not count. None for all pixels alike. A frame without
+            a pixel that counts scores NaN, and so does the SSIM of a frame without a window that holds no gap.
 
     Returns:
         (N, 4), columns as in `HEADLINE_SCORES`.
@@ -49,12 +49,14 @@ def psnr_ssim_of_frames(sr: HRFrames, hr: HRFrames, mask: Float[Tensor, "N 1 H W
         )
         inner = (..., slice(SSIM_RADIUS, -SSIM_RADIUS), slice(SSIM_RADIUS, -SSIM_RADIUS))
         # Only windows without a gap: the others depend on what the gap was filled with.
-        whole = weight[inner] if mask is None else -F.max_pool2d(-weight, 2 * SSIM_RADIUS + 1, stride=1)
+        whole = weight[inner]
+        if mask is not None:
+            whole = whole * -F.max_pool2d(-(weight > 0).float(), 2 * SSIM_RADIUS + 1, stride=1)
         return torch.stack([mae, mse, psnr_from_mse(mse), _mean(ssim_map[inner], whole)], dim=1)
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Average (N, C, H, W) over the channels and the pixels of weight 1 (N, 1, H, W), for each frame: (N,)."""
+    """Average (N, C, H, W) over the channels and, weighted by (N, 1, H, W), over the pixels of each frame: (N,)."""
     return (x * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * x.shape[1])
 
 

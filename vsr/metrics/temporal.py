@@ -20,12 +20,13 @@ MAX_SIDE = 64  # pixels
 class ErrorLag(TableMetric):
     """Lag-1 correlation of the error of each segment, error_lag = sum e_t e_t+1 / sqrt(sum e_t^2 sum e_t+1^2).
 
-    e_t is the error of frame t. The sums cover the unmasked pixels of all pairs of consecutive frames. The error is not
-    centred. A constant error scores 1, an error that is random in each frame scores about 0, and an error that changes its sign
-    in every frame scores -1. A segment has no score if it has one frame or if its error is at most the rounding of float32.
+    e_t is the error of frame t. The sums cover the unmasked pixels of all pairs of consecutive frames, weighted by the mask.
+    The error is not centred. A constant error scores 1, an error that is random in each frame scores about 0, and an error that
+    changes its sign in every frame scores -1. A segment has no score if it has one frame or if its error is at most the
+    rounding of float32.
     """
 
-    sums: list[Tensor]  # of each segment: e_t e_t+1, e_t^2, e_t+1^2, number of values
+    sums: list[Tensor]  # of each segment: e_t e_t+1, e_t^2, e_t+1^2, sum of the weights
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,13 +36,13 @@ class ErrorLag(TableMetric):
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
         valid = torch.ones_like(hr[:, :1]) if mask is None else mask
-        error = (sr.double() - hr.double()) * valid
+        error = (sr.double() - hr.double()) * valid.double().sqrt()
         before = self._last_frame if follows else None
         if before is not None:
             error, valid = (torch.cat(pair, dim=2) for pair in zip(before, (error, valid), strict=True))
-        both = valid[:, :, 1:] * valid[:, :, :-1]
+        both = (valid[:, :, 1:] > 0) & (valid[:, :, :-1] > 0)
         one, two = error[:, :, :-1] * both, error[:, :, 1:] * both
-        parts = (one * two, one.square(), two.square(), both.double() * error.shape[1])
+        parts = (one * two, one.square(), two.square(), both * valid[:, :, 1:].double() * error.shape[1])
         sums = torch.stack([x.sum((1, 2, 3, 4)) for x in parts], dim=1)
         self.append_segments("sums", sums, continues=before is not None)
         self._last_frame = error[:, :, -1:], valid[:, :, -1:]
@@ -62,10 +63,11 @@ class ErrorLag(TableMetric):
 class TemporalSpectrum(PowerMetric):
     """Log-spectral distance in time of each segment (temporal_lsd): RMS over frequencies of 10 log10 (P / Y), in dB.
 
-    P and Y are the powers of prediction and truth, averaged over channels and pixels. They are computed with the method of
-    Welch (1967), in blocks of 64 frames that overlap by half. The last block ends with the segment, and a shorter segment is
-    one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in time. Frequencies go from the
-    first above 0 to 0.5 cycles per frame. Segments of fewer than 8 frames and segments with masked pixels have no score.
+    P and Y are the powers of prediction and truth, averaged over channels and, weighted by the mask, over pixels. They are
+    computed with the method of Welch (1967), in blocks of 64 frames that overlap by half. The last block ends with the segment,
+    and a shorter segment is one block. Each pixel is centred by its mean over the block and multiplied by a Hann window in
+    time. Frequencies go from the first above 0 to 0.5 cycles per frame. Segments of fewer than 8 frames and segments with
+    masked pixels have no score.
 
     At most 64 x 64 evenly spread pixels of each frame are used, the same in all frames. So memory depends neither on the size
     nor on the number of frames. Source of the score: sup3r.
@@ -80,6 +82,7 @@ class TemporalSpectrum(PowerMetric):
         # full blocks.
         self._frames: Tensor | None = None
         self._blocks: PowerSums | None = None
+        self._weights: Tensor | None = None  # of the pixels
 
     def update(self, sr: HRClips, hr: HRClips, mask: Float[Tensor, "B 1 F H W"] | None = None, follows: bool = False) -> None:
         """Add clips in the unit interval. If `follows`, the batch must be a single clip, which continues the last segment."""
@@ -87,6 +90,7 @@ class TemporalSpectrum(PowerMetric):
         clips = torch.stack([x[..., rows[:, None], columns].flatten(-2) for x in (sr, hr)])
         measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2])).all(1).tolist()
         for i, whole in enumerate(measured):
+            self._weights = None if mask is None else mask[i, 0, 0][rows[:, None], columns].flatten().double()
             if follows and self._frames is not None:
                 self.replace_last_segment(self._add_frames(torch.cat([self._frames, clips[:, i]], dim=2)), whole)
             else:
@@ -104,29 +108,37 @@ class TemporalSpectrum(PowerMetric):
 
     def reset(self) -> None:
         super().reset()
-        self._frames = self._blocks = None
+        self._frames = self._blocks = self._weights = None
 
     def _add_frames(self, frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
         """Return the power of the segment including `frames`, and keep the frames that a continuation of the segment needs."""
         start = 0 if self._blocks is None else HOP
         while frames.shape[2] - start >= BLOCK:
             frames = frames[:, :, start:]
-            block = _temporal_power(frames[:, :, :BLOCK])
+            block = _temporal_power(frames[:, :, :BLOCK], self._weights)
             self._blocks = block if self._blocks is None else _add_power(self._blocks, block)
             start = HOP
         self._frames = frames.clone()  # frees the rest of a long clip
         if self._blocks is None:
-            return _temporal_power(frames) if frames.shape[2] >= MIN_FRAMES else torch.zeros(0, 5).to(frames)
-        return _add_power(self._blocks, _temporal_power(frames[:, :, -BLOCK:])) if frames.shape[2] > BLOCK else self._blocks
+            short = frames.shape[2] < MIN_FRAMES
+            return torch.zeros(0, 5).to(frames) if short else _temporal_power(frames, self._weights)
+        if frames.shape[2] <= BLOCK:
+            return self._blocks
+        return _add_power(self._blocks, _temporal_power(frames[:, :, -BLOCK:], self._weights))
 
 
-def _temporal_power(frames: Float[Tensor, "2 C T pixels"]) -> PowerSums:
-    """Compute the power in time of prediction and truth in one block of Welch's method, averaged over channels and pixels."""
+def _temporal_power(frames: Float[Tensor, "2 C T pixels"], weights: Float[Tensor, " pixels"] | None) -> PowerSums:
+    """Compute the power in time of prediction and truth in one block of Welch's method, averaged over channels and pixels.
+
+    Weights of the pixels are None for pixels that count alike.
+    """
     count = frames.shape[2]
     window = torch.hann_window(count, periodic=False, dtype=torch.float64, device=frames.device)
     centred = frames.double() - frames.double().mean(2, keepdim=True)
     sr, hr = torch.fft.rfft(centred * window[:, None], dim=2)[:, :, 1:]
-    powers = [power_of_spectrum(x).mean((0, 2)) / window.square().sum() for x in (sr, hr)]
+    pixels = [power_of_spectrum(x) for x in (sr, hr)]
+    means = [x.mean((0, 2)) if weights is None else x.mean(0) @ weights / weights.sum() for x in pixels]
+    powers = [x / window.square().sum() for x in means]
     position = torch.arange(1, count // 2 + 1, dtype=torch.float64, device=frames.device) / count
     no_cross = torch.zeros_like(position)  # no score in time asks for the coherence
     return torch.stack([position, torch.ones_like(position), *powers, no_cross], dim=1)

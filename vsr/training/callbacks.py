@@ -130,7 +130,7 @@ class LRConsistency(Callback):
         assert isinstance(pl_module, SRModule)
         if pl_module.val_splits[dataloader_idx] != "val" or self.seen >= CONSISTENCY_FRAMES:
             return
-        mask = None if batch.mask is None else crop(batch.mask, (0, *self.cut))
+        mask = None if batch.mask is None else crop((batch.mask > 0).float(), (0, *self.cut))  # unweighted, as on unknown frames
         with torch.autocast(pl_module.device.type, enabled=False):
             lr = pl_module.normalizer(crop(batch.lr, (batch.context, 0, 0)))
             more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]

@@ -17,6 +17,7 @@ from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.frames import MemoryFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.degradations import Bicubic, Chain
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.errors import UserError
 from vsr.recipe import Recipe
 
@@ -122,8 +123,6 @@ def test_land_is_refused_or_masked(tmp_path: Path) -> None:
     data.setup()
     pair = data.sets["test"].pair
     assert torch.isfinite(pair.hr).all()
-    from vsr.degradations.resize import resize_bicubic_up
-
     low, high = data.bounds
     error = ((resize_bicubic_up(pair.lr, 2) - pair.hr) / (high - low))[:, 0, 4:-4, 4:-4].double().numpy()
     sea = ~np.isnan(values[8:, 4:-4, 4:-4])
@@ -189,8 +188,19 @@ def test_scores_of_latitudes_and_longitudes_are_in_km(tmp_path: Path) -> None:
     again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "report=false"])
     assert_same_scores(again["rows"], run["rows"])
     content = json.loads((tmp_path / "again" / "results.json").read_text())
+    data = ClimateDataModule(path=f"{tmp_path}/a.nc", **COMMON)
+    data.setup()
+    [clip] = data.test_dataloader()[0]
+    assert clip.mask is not None
+    np.testing.assert_allclose(clip.mask[0, 0, 0, :, 5], np.cos(np.radians(lat[1])), rtol=1e-6)
+    assert data.sets["test"].pair.mask is None  # the loss of training knows no weights
+    error = (resize_bicubic_up(clip.lr[0, :, :].transpose(0, 1), 2) - clip.hr[0].transpose(0, 1))[:, 0, 4:-4, 4:-4].double()
+    area = np.cos(np.radians(lat[1]))[4:-4, None] * np.ones(24)
+    mae = np.average(abs(error.numpy()), weights=np.broadcast_to(area, error.shape)) / np.ptp(run["protocol"]["data"]["bounds"])
+    assert next(row["mae"] for row in run["rows"] if row["method"] == "bicubic") == pytest.approx(mae, rel=1e-5)
     assert content["protocol"]["pixels"] == run["protocol"]["pixels"]
     assert content["protocol"]["pixels"].startswith("55.597 km along y, 64.847 km along x (mean")
+    assert "weighted by cos(latitude)" in content["protocol"]["pixels"]
     assert content["definitions"]["resolution"]["unit"] == "km"
     assert "| effective resolution (km) |" in (tmp_path / "again" / "table.md").read_text()
     [spectrum] = [c for c in content["curves"] if (c["curve"], c["method"]) == ("spectrum", "bicubic")]

@@ -52,7 +52,9 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
         _show(axes[1, column], look.picture(zoom), pixels)
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
-            mse = float(np.mean(np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64)))
+            squares = np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64).mean((0, 2))
+            areas = None if sample.areas is None else sample.areas[sample.window[0] : height - sample.window[0]]
+            mse = float(np.average(squares, weights=areas))
             axes[2, column].set_title(f"error, {psnr_from_mse(mse):.2f} dB", fontsize=10)
     colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
     bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
