@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 import vsr
 from tests.fakes import assert_same_scores, evaluate_here, train_here, upscale_here
 from vsr.__main__ import main
+from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.file_movies import file_movies, offset_for_range, set_common_offset
+from vsr.degradations import Bicubic
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.io.readers.open import open_movie
+from vsr.recipe import Recipe
 
 QUICK = ["model=fsrcnn_s", "data=climate", "data.axes=tyx", "epochs=1", "recipe.steps=3", "recipe.patch=8"]
 PRESSURE = 101325.0
@@ -197,3 +200,19 @@ def test_float32_holds_what_an_offset_leaves(middle: float, spread: float) -> No
     assert np.spacing(np.float32(largest)) <= 1e-5 * (high - low)
     if max(abs(low), abs(high)) < 100 * (high - low):
         assert offset == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("packed", 0.01), ("i2", 1.0), ("f2", 0.25), ("f4", 2.0**-15), ("f8", 2.0**-15)],  # frames are float32
+)
+def test_the_step_of_stored_values_is_known(kind: str, step: float, tmp_path: Path) -> None:
+    values = np.round(295 + 15 * np.sin(np.arange(16 * 24 * 28) / 7).reshape(16, 24, 28), 2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        stored = np.round((values - 290) / 0.01).astype("i2") if kind == "packed" else values.astype(kind)
+        file["t"] = stored
+        if kind == "packed":
+            file["t"].attrs.update(scale_factor=0.01, add_offset=290.0)
+    data = ClimateDataModule(path=str(tmp_path / "a.h5"), axes="tyx", scale=2, degradation=Bicubic(), recipe=Recipe(patch=6))
+    data.setup()
+    assert data.rounding_steps == pytest.approx([step])

@@ -273,3 +273,32 @@ def test_latitudes_have_the_mean_distance_of_their_rows() -> None:
     one, other = (scored(sr, hr, replace(data(), grid=grid)) for grid in (PixelGrid(3.0, 4.0, "km", cosines), mean))
     for name in ("lsd", "resolution"):
         np.testing.assert_allclose(one.segments()[name], other.segments()[name], rtol=1e-9)
+
+
+def test_rounding_of_storage_is_neither_scored_nor_resolved() -> None:
+    """Waves up to ring 9 in steps of 0.01 of a range of 10: HR has no power above, except that of the steps."""
+    y, x = np.mgrid[:64, :64] * 2 * np.pi / 64
+    waves = 0.5 + 0.2 * np.sin(y + 2 * x) + 0.1 * np.cos(9 * x + 0.3) + 0.1 * np.cos(5 * y + 2 * x + 1)
+    step = 0.01
+    stored = np.round((LOW + waves * (HIGH - LOW)) / step) * step
+    hr = torch.from_numpy((stored - LOW) / (HIGH - LOW)).float().expand(1, 1, 8, 64, 64)
+    sr = torch.from_numpy(waves).float().expand_as(hr)  # right, but for the steps
+    blind = scored(sr, hr, data(periodic=True)).segments()
+    assert blind["lsd"] > 20
+    assert blind["resolution"] > 3
+    seen = scored(sr, hr, replace(data(periodic=True), step=step))
+    assert seen.segments()["lsd"] < 0.1
+    assert seen.segments()["resolution"] == 2
+    assert np.isnan(seen.segments()["lsd_high"])
+    np.testing.assert_allclose(seen.curves()["spectrum"]["floor"], step**2)
+    # What is lost of the waves that HR has is found, from the ring before on, whatever stands there.
+    lost = torch.from_numpy(waves - 0.1 * np.cos(9 * x + 0.3)).float() + 1e-4 * torch.randn(hr.shape, generator=torch.Generator())
+    found = scored(lost, hr, replace(data(periodic=True), step=step)).segments()["resolution"]
+    assert 64 / 9 <= found < 64 / 8
+
+
+def test_the_floor_of_float32_stays_where_storage_is_finer() -> None:
+    sr, hr = movie(5), movie(6)
+    fine = scored(sr, hr, replace(data(), step=1e-9)).segments()
+    for name, values in scored(sr, hr).segments().items():
+        np.testing.assert_array_equal(fine[name], values, err_msg=name)

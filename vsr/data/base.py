@@ -126,6 +126,18 @@ class SRDataModule(L.LightningDataModule, ABC):
         """
         return None
 
+    def storage_step(self, variable: int, largest: float) -> float:
+        """Return the distance between neighbouring stored values of a size, in physical units; 0 if storage loses nothing."""
+        return 0.0
+
+    @property
+    def rounding_steps(self) -> list[float]:
+        """Distance between neighbouring values of HR frames, of each range of values: in storage, or in float32 if larger."""
+        stored = np.abs(np.atleast_2d(np.array(self.bounds))).max(1)
+        frames = np.abs([np.ravel(bound) for bound in self.frame_bounds]).max(0)
+        own = [self.storage_step(i, float(largest)) for i, largest in enumerate(stored)]
+        return [max(step, float(np.spacing(np.float32(largest)))) for step, largest in zip(own, frames, strict=True)]
+
     def declare_bounds(self, given: Sequence[float] | Mapping[str, Sequence[float]] | None) -> None:
         """Set `bounds` from what the user gives; call this after `variables` is set.
 

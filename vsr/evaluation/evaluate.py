@@ -254,7 +254,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[D
         split: [
             DataProperties(
                 scale=data.scale,
-                bounds=bounds,
+                bounds=(bounds[0], bounds[1]),
                 window=resolved_window(config),
                 periodic=data.card["periodic"],
                 movie=max(b - a for a, b in data.sets[split].segments) > 1,
@@ -262,8 +262,9 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[D
                 geostrophic=data.geostrophic and not data.variables,
                 degrade=degradation_for_consistency(data.degradation, data.scale),
                 grid=data.pixel_grid,
+                step=step,
             )
-            for bounds in zip(low, high, strict=True)
+            for *bounds, step in zip(low, high, data.rounding_steps, strict=True)
         ]
         for split in data.test_splits
     }

@@ -40,6 +40,7 @@ class DataProperties:
         degrade: The degradation that made LR, from consecutive HR frames (N, C, H, W) of one clip to LR frames (N, C, h, w),
             both in the unit interval. None: no consistency.
         grid: The size of the pixels of whole HR frames.
+        step: Distance between neighbouring values that HR frames can have, in physical units: what is less is rounding.
     """
 
     scale: int
@@ -51,6 +52,7 @@ class DataProperties:
     geostrophic: bool = False
     degrade: Degrade | None = None
     grid: PixelGrid = SQUARE
+    step: float = 0.0
 
 
 class MetricCollection(TableMetric):
@@ -75,9 +77,9 @@ class MetricCollection(TableMetric):
         self.by_frame = nn.ModuleList(
             [FieldScores(bounds, [need for need, met in needs.items() if met], grid), BandErrors(scale, bounds, grid)]
         )
-        self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper, grid)])
+        self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper, grid, data.step)])
         if data.movie:
-            self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds)])
+            self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds, data.step)])
         self.consistency = nn.ModuleList([ConsistencyScores(data.degrade, scale, cut)] if data.degrade else [])
 
     def update(

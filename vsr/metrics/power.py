@@ -1,7 +1,9 @@
 """Power spectra of prediction and truth per segment: common base of the spectra in space and in time.
 
-Power is a density: white noise of variance v has the power v at every wavenumber. Both spectra stand on a floor of MSE_FLOOR,
-the rounding of float32. Where the truth has less power than that, as a smooth field at short waves, nothing is scored.
+Power is a density: white noise of variance v has the power v at every wavenumber. Both spectra stand on a floor: MSE_FLOOR, the
+rounding of float32 in the unit interval, or the square of the step in which the values are stored, if that is more. The variance
+of rounding to a step is a twelfth of its square. Where the truth has less power than the floor, as a smooth field at short
+waves, nothing is scored.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class PowerMetric(TableMetric):
         functions: Score name -> formula of a `SpectrumPair`.
         lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
         side: The longer side of a pixel, in the unit of lengths; positions are in cycles per this side, or per frame.
+        step: Distance between neighbouring values that the data can have, in physical units.
     """
 
     power: list[Tensor]  # the rows of all segments
@@ -44,9 +47,11 @@ class PowerMetric(TableMetric):
         functions: dict[str, Callable[[Any], float]],
         lr_nyquist: float = 0.0,
         side: float = 1.0,
+        step: float = 0.0,
     ) -> None:
         super().__init__()
         self.range, self.functions, self.lr_nyquist, self.side = bounds[1] - bounds[0], functions, lr_nyquist, side
+        self.floor = max(MSE_FLOOR, (step / self.range) ** 2)
         self.add_table("power", 5)
         self.add_table("shapes", 2)
 
@@ -64,7 +69,7 @@ class PowerMetric(TableMetric):
         segments = self._segments()
         if all(power is None for power in segments):
             return {}
-        pairs = [None if power is None else SpectrumPair(power, self.lr_nyquist, self.side) for power in segments]
+        pairs = [None if power is None else SpectrumPair(power, self.lr_nyquist, self.side, self.floor) for power in segments]
         return {
             name: torch.tensor([torch.nan if pair is None else function(pair) for pair in pairs], dtype=torch.float64)
             for name, function in self.functions.items()
@@ -95,8 +100,8 @@ class PowerMetric(TableMetric):
             "position": sums[:, POSITION] / self.side,
             "sr": sums[:, SR] * density,
             "hr": sums[:, HR] * density,
-            "floor": torch.full_like(density, MSE_FLOOR * self.range**2),
-            "coherence": SpectrumPair(sums).coherence,
+            "floor": torch.full_like(density, self.floor * self.range**2),
+            "coherence": SpectrumPair(sums, floor=self.floor).coherence,
         }
 
     def _segments(self) -> list[PowerSums | None]:
@@ -116,13 +121,14 @@ class SpectrumPair:
         sums: (K, 5), rows of (wavenumber or frequency, modes, |P|^2, |Y|^2, Re P Y*).
         lr_nyquist: The LR Nyquist wavenumber in cycles per HR pixel; 0 for spectra in time.
         side: The longer side of a pixel, in the unit of lengths; wavenumbers are in cycles per this side.
+        floor: Power of what is only rounding, in the unit interval.
     """
 
-    def __init__(self, sums: PowerSums, lr_nyquist: float = 0.0, side: float = 1.0) -> None:
-        floor = MSE_FLOOR * sums[:, MODES]
+    def __init__(self, sums: PowerSums, lr_nyquist: float = 0.0, side: float = 1.0, floor: float = MSE_FLOOR) -> None:
+        floors = floor * sums[:, MODES]
         self.position, self.lr_nyquist, self.side = sums[:, POSITION], lr_nyquist, side
-        self.sr, self.hr, self.cross = (sums[:, column] + floor for column in (SR, HR, CROSS))
-        self.measured = sums[:, HR] > floor  # the rest of the truth is rounding
+        self.sr, self.hr, self.cross = (sums[:, column] + floors for column in (SR, HR, CROSS))
+        self.measured = sums[:, HR] > floors  # the rest of the truth is rounding
 
     def log_distance(self, lowest: float = 0.0) -> float:
         """Return the RMS of 10 log10 (predicted / true power) in dB, over the wavenumbers where the truth has power.
@@ -151,7 +157,9 @@ class SpectrumPair:
         at = below[0]
         if at == 0:
             return self.side / float(self.position[0])
-        before, after = self.coherence[at - 1], self.coherence[at]
+        # A ring where the truth has no power cannot be wrong.
+        before = self.coherence[at - 1] if self.measured[at - 1] else self.coherence.new_ones(())
+        after = self.coherence[at]
         share = (before - RESOLVED) / (before - after)
         return self.side / float(self.position[at - 1] + share * (self.position[at] - self.position[at - 1]))
 

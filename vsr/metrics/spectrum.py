@@ -70,12 +70,21 @@ class SpectrumScores(PowerMetric):
         bounds: Physical values at 0 and 1 of the unit interval.
         taper: (y, x), True for a Hann window in that direction. Periodic frames that are scored whole need no window.
         grid: The size of the pixels.
+        step: As in `PowerMetric`.
     """
 
     coherent: list[Tensor]  # of each frame: 1 if it has no masked pixel, else 0; then the coherence at the LR Nyquist wavenumber
 
-    def __init__(self, scale: int, bounds: tuple[float, float], taper: tuple[bool, bool], grid: PixelGrid = SQUARE) -> None:
-        super().__init__(bounds, functions_of_definitions("segment", "spectrum"), lr_nyquist=0.5 / scale, side=grid.side)
+    def __init__(
+        self,
+        scale: int,
+        bounds: tuple[float, float],
+        taper: tuple[bool, bool],
+        grid: PixelGrid = SQUARE,
+        step: float = 0.0,
+    ) -> None:
+        functions = functions_of_definitions("segment", "spectrum")
+        super().__init__(bounds, functions, lr_nyquist=0.5 / scale, side=grid.side, step=step)
         self.taper, self.grid = taper, grid
         self.add_table("coherent", 2)
 
@@ -88,7 +97,7 @@ class SpectrumScores(PowerMetric):
         measured = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2]))
         for p, y, valid in zip(sr, hr, measured, strict=True):
             powers = self._power(p.double(), y.double(), window, modes)
-            pair = SpectrumPair(powers[:, nyquist])
+            pair = SpectrumPair(powers[:, nyquist], floor=self.floor)
             coherence = torch.where(pair.measured & valid, pair.coherence, torch.nan)
             self.append_rows("coherent", torch.stack([valid.double(), coherence], 1))
             power, whole = torch.cat([powers[0, :, :1], powers[..., 1:].sum(0)], 1), bool(valid.all())

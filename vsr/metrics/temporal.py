@@ -74,10 +74,11 @@ class TemporalSpectrum(PowerMetric):
 
     Args:
         bounds: Physical values at 0 and 1 of the unit interval.
+        step: As in `PowerMetric`.
     """
 
-    def __init__(self, bounds: tuple[float, float]) -> None:
-        super().__init__(bounds, functions_of_definitions("segment", "time"))
+    def __init__(self, bounds: tuple[float, float], step: float = 0.0) -> None:
+        super().__init__(bounds, functions_of_definitions("segment", "time"), step=step)
         # Of the last segment, which may continue: its frames (2, C, T, pixels) from the last full block on, and the power of all
         # full blocks.
         self._frames: Tensor | None = None

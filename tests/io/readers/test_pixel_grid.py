@@ -58,6 +58,7 @@ def test_lengths_are_in_km_or_in_the_unit_of_the_file(units: tuple[str, str], dy
         (("lat", np.arange(6)), ("lon", np.arange(8)), "lat counts pixels"),
         (("y", np.array([0.0, 1.0, 3.0]), "m"), ("x", LON[:2], "m"), "y is not evenly spaced"),
         (("y", np.array([0.0, np.nan, 2.0]), "m"), ("x", LON[:2], "m"), "y is not evenly spaced"),
+        (("lat", LAT), ("lon", np.array([0.0, np.inf, 2.0])), "lon is not evenly spaced"),
         (("y", np.array([1.0, 3.0])), ("x", np.array([1.0, 3.0])), "no unit of length"),
         (("y", np.array([1.0, 3.0]), "degrees"), ("x", np.array([1.0, 3.0]), "degrees"), "neither a latitude"),
         (("y", np.array([1.0, 3.0]), "mm"), ("x", np.array([1.0, 3.0]), "cells"), "different units"),

@@ -126,6 +126,11 @@ class ClimateDataModule(SRDataModule):
         """Return the size of the pixels of a movie, from the coordinates in its file."""
         return movie.array.pixel_grid if isinstance(movie, FileMovie) else SQUARE
 
+    def storage_step(self, variable: int, largest: float) -> float:
+        """Return the largest distance between neighbouring values in the files; 0 for simulated fields."""
+        arrays = {} if self.flows is not None else {id(movie.array): movie.array for movie in self.read}
+        return max((array.storage_step(variable, largest) for array in arrays.values()), default=0.0)
+
 
 class SimulatedFlows:
     """Simulated trajectories of a family of flows, cached in a file whose name contains a hash of all parameters.

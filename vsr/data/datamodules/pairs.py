@@ -235,6 +235,11 @@ class PairsDataModule(PairedDataModule):
         grid = movie.fine.array.pixel_grid
         return grid.upside_down() if "y" in self.grid.reversed else grid
 
+    def storage_step(self, variable: int, largest: float) -> float:
+        """Return the largest distance between neighbouring values in the files of HR."""
+        arrays = {id(movie.fine.array): movie.fine.array for movie in self.read}
+        return max(array.storage_step(variable, largest) for array in arrays.values())
+
 
 class PairedMovie(Movie):
     """HR frames of a trajectory with the LR frames of the same times, in memory.

@@ -90,7 +90,7 @@ def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None, pixel
             if "coherence" in curve:
                 coherence.plot(curve["wavenumber"], curve["coherence"], **styles[name])
         coherence.axhline(0.5, color="0.8", linewidth=0.8, zorder=0)
-        length = pixels.unit if pixels.known else "HR pixel"
+        length = style_label(pixels.unit) if pixels.known else "HR pixel"
         coherence.set(ylim=(-0.02, 1.04), ylabel="coherence with HR", xlabel=f"wavenumber (cycles per {length})")
         if scale is not None:
             nyquist = 0.5 / (scale * pixels.side)

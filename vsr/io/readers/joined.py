@@ -91,6 +91,10 @@ class JoinedMovie:
         """The size of the pixels of the first file."""
         return self.parts[0].pixel_grid
 
+    def storage_step(self, variable: int, largest: float) -> float:
+        """Return the largest step of the files; see `ArrayMovie.storage_step`."""
+        return max(part.storage_step(variable, largest) for part in self.parts)
+
     def _part(self, number: int) -> ArrayMovie:
         if number in self._open:
             self._open.remove(number)

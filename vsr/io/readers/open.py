@@ -108,6 +108,8 @@ class ArrayMovie:
         self.times_by_name = named[0] if alone else None
         if self.times_by_name is not None:
             self.time_attrs = reader.details(self.times_by_name).attrs
+        each = zip(variables, details, strict=True)
+        self._stored = [(np.dtype(v.dtype), Packing.from_attributes(d.attrs, np.dtype(v.dtype)).scale) for v, d in each]
         packing = Packing.from_attributes(details[0].attrs, np.dtype(first.dtype)).describe(details[0].attrs)
         if packing:
             self.meta["packing"] = packing
@@ -195,6 +197,17 @@ class ArrayMovie:
         """The size of the pixels, from the coordinates of rows and columns."""
         known = {letter: self.coordinate_attributes(letter) for letter in "yx"}
         return grid_of_coordinates(*(Coordinate(name, self.coordinate(letter), attrs) for letter, (name, attrs) in known.items()))
+
+    def storage_step(self, variable: int, largest: float) -> float:
+        """Return the distance between neighbouring values as they are stored, in physical units.
+
+        Args:
+            variable: Number of the variable.
+            largest: Size of the values, on which the step of floats depends.
+        """
+        dtype, factor = self._stored[variable if len(self._stored) > 1 else 0]
+        factor = abs(factor) or 1.0
+        return factor if dtype.kind in "iu" else factor * float(np.spacing(dtype.type(largest / factor)))
 
     def _block(self, movie: int, start: int, stop: int, offset: float | Sequence[float], dtype: DTypeLike) -> np.ndarray:
         at = self._movies[movie]

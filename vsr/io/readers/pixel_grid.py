@@ -83,13 +83,15 @@ def _axis(letter: str, coordinate: Coordinate) -> tuple[float, str, np.ndarray |
     first = np.arange(len(values))
     if not units and any(np.array_equal(values, first + start) for start in (0, 1)):
         raise _Unknown(f"{name} counts pixels")
+    if not np.abs(values).max() < 1e30:  # NaN, too
+        raise _Unknown(f"{name} is not evenly spaced")
     degrees = _is_degrees(letter, coordinate)
     if degrees and units.startswith("rad"):
         values = np.degrees(values)
     if degrees and letter == "x":
         values = np.unwrap(values, period=360)
     step = (values[-1] - values[0]) / first[-1]
-    if not np.isfinite(values).all() or not step or np.abs(values - values[0] - step * first).max() > TOLERANCE * abs(step):
+    if not step or np.abs(values - values[0] - step * first).max() > TOLERANCE * abs(step):
         raise _Unknown(f"{name} is not evenly spaced")
     step = float(f"{abs(step):.6g}")  # without the rounding of single precision
     if degrees:
@@ -98,4 +100,4 @@ def _axis(letter: str, coordinate: Coordinate) -> tuple[float, str, np.ndarray |
         return step * LENGTHS[units], "km", None
     if units in ("", "1") or units.startswith("deg"):
         raise _Unknown(f"{name} has no unit of length, and is neither a latitude nor a longitude")
-    return step, str(coordinate.attrs["units"]).strip(), None
+    return step, printable_name(str(coordinate.attrs["units"]).strip()), None
