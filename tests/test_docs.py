@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.common.markdown import spread
+from benchmarks.guard import Movie, page
 from tests.fakes import ROOT
 from vsr.commands.app import _quote_paths
 from vsr.config import CONF
@@ -22,6 +23,7 @@ from vsr.config.compose import Composer
 from vsr.config.overrides import options_before_overrides
 from vsr.config.plugins import split_plugin_folder, take_plugins
 from vsr.errors import UserError
+from vsr.inference.out_of_distribution import OODScore
 
 RESULTS = ROOT / "docs" / "results"
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
@@ -60,6 +62,12 @@ def test_pipelines_are_as_their_runs() -> None:
             expected += [spread(columns[key], ".3f") for key in ("change_error", "flicker")]
             expected.append(str(found["rows"][label]["parameters"]))
             assert [psnr, ssim, over, change, flicker, parameters] == expected, (name, label)
+
+
+def test_the_guard_is_as_its_measurements() -> None:
+    movies = [Movie(*row[:4], OODScore(*row[4:])) for row in kept("guard")["rows"]]
+    assert (RESULTS / "guard.md").read_text(encoding="utf-8") == page(movies), "type python benchmarks/guard.py"
+    assert max(movie.gain for movie in movies if movie.group == "design" and movie.score.unfamiliar) < 1
 
 
 def test_transfer_is_as_its_runs() -> None:

@@ -109,10 +109,7 @@ def shown_protocol(protocol: Mapping[str, Any]) -> dict[str, Any]:
 def familiar(scored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the out-of-distribution test of each split; empty where the test is not possible."""
     found = scored["protocol"]["checkpoints"][-1].get("familiar", {})
-    return {
-        split: {"coarser": rounded(known["coarser"]), "disagreement": rounded(known["disagreement"]), "strange": known["strange"]}
-        for split, known in found.items()
-    }
+    return {split: {name: rounded(known[name]) for name in ("coarser", "disagreement")} for split, known in found.items()}
 
 
 def short(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from benchmarks.common.markdown import mean, table
 from benchmarks.leaderboard.experiments import MOVIES
 from benchmarks.leaderboard.results import NONE, Leaderboard, format_gain, format_mean, format_number
+from vsr.inference.out_of_distribution import OODScore
 
 
 class Gain(NamedTuple):
@@ -19,7 +20,13 @@ class Gain(NamedTuple):
     @property
     def guarded(self) -> float | None:
         """The gain with `guard=linear`."""
-        return None if self.familiar is None else 0.0 if self.familiar["strange"] else self.network
+        return None if self.familiar is None else 0.0 if self.unfamiliar else self.network
+
+    @property
+    def unfamiliar(self) -> bool:
+        """True if the guard, with its present limits, rejects the network."""
+        known = self.familiar
+        return known is not None and OODScore(known["coarser"], known["disagreement"]).unfamiliar
 
 
 def families_table(board: Leaderboard) -> str:
@@ -68,7 +75,7 @@ def _seen(gains: list[Gain]) -> str:
     if known is None:
         return NONE
     text = f"{known['coarser']:+.2f}, {known['disagreement']:.1f}x"
-    return f"**{text}**" if known["strange"] else text
+    return f"**{text}**" if gains[0].unfamiliar else text
 
 
 def _guarded(gains: list[Gain]) -> float | None:

@@ -15,7 +15,7 @@ import vsr
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
 from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
-from vsr.inference.out_of_distribution import MOST_DISAGREEMENT
+from vsr.inference.out_of_distribution import MOST_DISTRUST, OODScore
 from vsr.inference.sources import VideoSource
 from vsr.inference.upscaler import Upscaler
 from vsr.io.writers.open import open_writer_pair
@@ -91,6 +91,15 @@ def test_both_numbers_are_what_they_are_by_hand(runs: Path) -> None:
     assert found.disagreement == pytest.approx(float(agreement) / network.trained.consistency, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("gain", "disagreement", "unfamiliar"),
+    [(-0.01, 2.9, False), (-0.01, 3.1, True), (-10.0, 0.29, False), (-10.0, 0.31, True), (0.01, 1e3, False)],
+)
+def test_both_numbers_decide(gain: float, disagreement: float, unfamiliar: bool) -> None:
+    """Ten times the error of the filter one scale coarser counts like ten times the disagreement; less is enough to be kept."""
+    assert OODScore(gain, disagreement).unfamiliar is unfamiliar
+
+
 def test_the_filter_is_as_good_as_itself(runs: Path) -> None:
     found = vsr.load(best(runs, "linear")).ood_score(fields())
     assert found is not None
@@ -143,16 +152,29 @@ def test_a_movie_that_the_network_does_not_know_is_named(runs: Path, tmp_path: P
         assert not lines
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_replacement_is_the_linear_filter_to_the_bit(seed: int, runs: Path, tmp_path: Path) -> None:
+    """For frames of any size, number and range."""
+    rng = np.random.default_rng(seed)
+    shape = (*rng.integers(1, 6, 1), *rng.integers(16, 31, 2))
+    movie = (10.0 ** rng.integers(-1, 3) * rng.standard_normal(shape).cumsum(1)).astype(np.float32)
+    strict = expecting(runs, "plain", 1e-9, tmp_path / "strict.ckpt")
+    np.save(tmp_path / "a.npy", movie)
+    found = np.load(upscale_here([f"checkpoint={strict}", f"input={tmp_path / 'a.npy'}", "axes=tyx", "guard=linear"]))
+    np.testing.assert_array_equal(found, vsr.load(strict).linear(torch.from_numpy(movie).unsqueeze(1))[:, 0].numpy())
+    np.testing.assert_allclose(found, vsr.load(best(runs, "linear")).upscale(movie), atol=1e-5 * np.abs(movie).max())
+
+
 def test_each_movie_of_a_file_is_judged_by_itself(runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With an expectation between the two, one is too far from it and the other is not."""
     ramp = 2 + np.zeros((24, 24, 1), np.float32) + np.linspace(0, 1, 32, dtype=np.float32)
     movies = [fields(), ramp]
     network, filtered = (vsr.load(best(runs, name)) for name in ("plain", "linear"))
     scores = [network.ood_score(movie) for movie in movies]
-    first, second = (each.disagreement for each in scores if each is not None)
+    first, second = (each.distrust for each in scores if each is not None)
     assert max(first, second) > 2 * min(first, second)
     assert network.trained.consistency is not None
-    level = network.trained.consistency * math.sqrt(first * second) / MOST_DISAGREEMENT
+    level = network.trained.consistency * math.sqrt(first * second) / MOST_DISTRUST
     checkpoint = expecting(runs, "plain", level, tmp_path / "between.ckpt")
     np.save(tmp_path / "a.npy", np.stack(movies))
     with caplog.at_level(logging.WARNING):

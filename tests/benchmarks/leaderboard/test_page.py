@@ -120,14 +120,14 @@ def test_a_network_that_falls_below_the_filter_of_its_training_is_named(content:
 def test_what_the_guard_makes_of_it_stands_beside(content: dict[str, Any]) -> None:
     """The one seed that it does not trust counts as linear."""
     for number, seed in enumerate(content["runs"]["tide"]["1min"]["plain"]["seeds"]):
-        seed["familiar"] = {"unseen": {"coarser": 1.0, "disagreement": 0.94, "strange": False}}
-        known = {"coarser": -1.5, "disagreement": 3.0 - 2 * number, "strange": number == 0}
+        seed["familiar"] = {"unseen": {"coarser": 1.0, "disagreement": 0.94}}
+        known = {"coarser": -1.5, "disagreement": 4.0 - 2 * number}
         seed["elsewhere"] = {"bores": {"test": {"network": 21.0 + number, "linear": 22.5, "familiar": known}}}
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
     assert "| `plain`, trained on tide, 1min | +2.00 | **-1.00** → **-0.25** | no | no |" in table
-    assert "| `plain`, trained on tide, 1min | +1.00, 0.9x | **-1.50, 3.0x** |" in table
+    assert "| `plain`, trained on tide, 1min | +1.00, 0.9x | **-1.50, 4.0x** |" in table
     for seed in content["runs"]["tide"]["1min"]["plain"]["seeds"]:
-        seed["elsewhere"]["bores"]["test"]["familiar"]["strange"] = True
+        seed["elsewhere"]["bores"]["test"]["familiar"]["disagreement"] = 4.0
     table = render(content).split("## Trained on one family")[1].split("\n## ")[0]
     assert "| +2.00 | **-1.00** → +0.00 | no | yes |" in table
 
