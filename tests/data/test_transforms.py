@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 import vsr
 from tests.fakes import assert_same_scores, compose_config, evaluate_here, train_here, upscale_here
 from vsr.config.check import check_config
-from vsr.degradations.scaling import Area
+from vsr.data.datamodules.pairs import PairsDataModule
+from vsr.degradations.scaling import Area, Paired
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.io.readers.open import open_movie
 from vsr.models.interpolation import Interpolation
 from vsr.models.transform import TRANSFORMS, Transform, Transformed
+from vsr.recipe import Recipe
 
 QUICK = ["model=fsrcnn_s", "epochs=1", "recipe.steps=3", "recipe.patch=8", "data=climate", "data.axes=tyx", "degradation=area"]
 
@@ -150,7 +152,7 @@ def test_what_a_transform_does_not_take_is_refused_by_file_variable_and_frame(ru
     spike = fields()
     spike["q"][:, 12, 12] = 10
     path = write(tmp_path / "spike.npz", **spike)
-    with pytest.raises(UserError, match=r"spike\.npz.*: frame 0: in the LR frame, q is -.*, or degradation=area"):
+    with pytest.raises(UserError, match=r"spike\.npz.*: frame 0: in the LR frame, q is -.*; type degradation=area, .*; or asinh"):
         train_here(tmp_path / "a", [*given, f"data.path={path}", "degradation=bicubic"])
     offset = write(tmp_path / "p.npz", p=101325 + 1e-3 * fields()["t"])
     with pytest.raises(UserError, match=r"data\.transform=log: values of .* differ so little"):
@@ -201,3 +203,22 @@ def test_a_damaged_transform_in_a_checkpoint_is_refused(run: Path, tmp_path: Pat
         torch.save(content, tmp_path / "a.ckpt")
         with pytest.raises(UserError, match=r"its description is incomplete"):
             vsr.load(tmp_path / "a.ckpt")
+
+
+def test_lr_files_of_pairs_are_checked_too(tmp_path: Path) -> None:
+    hr = fields()["q"]
+    lr = hr[:, ::2, ::2].copy()
+    common = {"scale": 2, "degradation": Paired(), "recipe": Recipe(patch=8), "axes": "tyx", "transform": "log"}
+    paths = {"lr": str(write(tmp_path / "lr.npz", q=lr)), "hr": str(write(tmp_path / "hr.npz", q=hr))}
+    with pytest.raises(UserError, match=r"data\.transform is for pairs whose LR pixels lie in the middle"):
+        PairsDataModule(**paths, **common, align="node")
+    data = PairsDataModule(**paths, **common, align="cell")
+    data.setup()
+    [one] = data.card["transforms"]
+    assert (one["kind"], one["low"]) == ("log", pytest.approx(hr[: data.card["frames"]["train"]].min()))
+    lr[3, 2, 2] = 0
+    write(tmp_path / "lr.npz", q=lr)
+    with pytest.raises(
+        UserError, match=r"frame 3: in the LR frame, a value is 0, and data\.transform=log takes values above 0; type asinh"
+    ):
+        PairsDataModule(**paths, **common, align="cell").setup()

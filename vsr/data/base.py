@@ -537,10 +537,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         found = transform_problem(lr[:, : len(self.transforms)], self.transforms, self.variables, self.offset)
         if found is not None:
             at, problem = found
-            raise UserError(
-                f"{movie.name}: frame {start + at}: in the LR frame, {problem}; type asinh, which takes every value, or "
-                f"degradation=area, whose weights are not negative, as some of degradation={self.degradation.name} are"
-            )
+            area = "degradation=area, whose weights are not negative, as some of this degradation are; or "
+            advice = f"type {'' if isinstance(self.degradation, Paired) else area}asinh, which takes every value"
+            raise UserError(f"{movie.name}: frame {start + at}: in the LR frame, {problem}; {advice}")
 
     def _check_patch(self, train: FrameSet) -> None:
         h, w = (n // self.scale for n in train.smallest_size())
