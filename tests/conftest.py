@@ -107,8 +107,8 @@ def warm(cache: Path) -> Iterator[Warm]:
 def script(warm: Warm, tmp_path: Path) -> Script:
     """Run train.py, evaluate.py, upscale.py or a command of vsr as a user would, in an empty folder."""
 
-    def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = warm.run(tmp_path, name, *arguments, limit=200, **environment)
+    def run(name: str, *arguments: str, figure: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = warm.run(tmp_path, name, *arguments, limit=200, figure=figure, **environment)
         assert done.status is not None, f"{name} {arguments} hangs:\n{done.stdout}{done.stderr}"
         return subprocess.CompletedProcess([name, *arguments], done.status, done.stdout, done.stderr)
 

@@ -32,7 +32,7 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
 
 
 def test_train_then_evaluate(script: Script, tmp_path: Path) -> None:
-    done = script("train", *TINY, "hydra.run.dir='my runs/a=b'")
+    done = script("train", *TINY, "hydra.run.dir='my runs/a=b'", figure=True)
     assert done.returncode == 0, done.stderr
     methods = ("nearest", "bilinear", "bicubic", "linear", "fsrcnn")
     for text in (*methods, "epoch 0 ", "epoch 2 ", "next      vsr evaluate"):
@@ -42,6 +42,7 @@ def test_train_then_evaluate(script: Script, tmp_path: Path) -> None:
     run = tmp_path / "my runs" / "a=b"
     assert (run / ".hydra" / "config.yaml").exists()
     assert (run / "train.log").exists()
+    assert (run / "comparison.png").exists()
     again = script("evaluate", f"checkpoint='{run}/checkpoints/best.ckpt'", "strategy=cpu")
     assert again.returncode == 0, again.stderr
     [evaluated] = (tmp_path / "runs" / "evaluate").iterdir()

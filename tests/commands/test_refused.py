@@ -29,7 +29,7 @@ SRModule.training_step = strike
 def runs(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run, one that was stopped after a step, and one that has not got to its first checkpoint."""
     folder = tmp_path_factory.mktemp("runs")
-    assert warm.run(folder, "train", *TRAIN, "hydra.run.dir=finished").status == 0
+    assert warm.run(folder, "train", *TRAIN, "hydra.run.dir=finished", figure=True).status == 0
     assert warm.run(folder, "train", *TRAIN, "hydra.run.dir=stopped", before=STOP).status == 143
     (folder / "begun").mkdir()
     for name in (".hydra", "run.json", "run.lock", "train.log"):

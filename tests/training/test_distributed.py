@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import Script
 from tests.fakes import ROOT, TINY_CLIMATE, compose_config, moving_pattern, train_here
-from tests.processes import alive, deadline, run_process, run_ranks, start_process, wait_until
+from tests.processes import alive, deadline, run_process, start_process, wait_until
+from tests.warm import Warm
 from vsr.config.check import check_config
 from vsr.data.frames import FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
@@ -72,6 +74,26 @@ def thread_policies() -> list[tuple[str, int]]:
     return [(each.joinpath("comm").read_text().strip(), os.sched_getscheduler(int(each.name))) for each in TASKS.iterdir()]
 
 
+def forked(folder: str) -> None:
+    """Run both ranks as forks of this process, which has imported everything and has no threads."""
+    ranks = [os.fork() or rank(number, folder) for number in range(2)]
+    for _ in ranks:
+        _, status = os.wait()
+        if status:  # the other one would wait for it
+            os.killpg(0, signal.SIGKILL)
+
+
+def rank(number: int, folder: str) -> NoReturn:
+    """Run a rank and exit."""
+    try:
+        process(number, folder)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
 def process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
@@ -90,13 +112,14 @@ def process(rank: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Path:
     """Runs of two processes: two-CASE, for the cases that this session tests."""
     folder = tmp_path_factory.mktemp("distributed")
     land(folder / "land.npy")
     tested = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
     (folder / "cases.json").write_text(json.dumps([case for case in CASES if case in tested] or ["stored"]))
-    run_ranks(process, str(folder))
+    done = warm.run(folder, "tests.training.test_distributed", str(folder), limit=200)
+    assert done.status == 0, done.stdout + done.stderr
     return folder
 
 
@@ -265,7 +288,7 @@ COMMAND = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=4", "epochs=2"]
 
 def test_the_script_starts_its_processes_and_writes_once(script: Script, tmp_path: Path) -> None:
     alone = train_here(tmp_path / "one", [*COMMAND, "epochs=2"], figure=True)
-    done = script("train", *COMMAND, *TWO, "hydra.run.dir=two")
+    done = script("train", *COMMAND, *TWO, "hydra.run.dir=two", figure=True)
     assert done.returncode == 0, done.stderr
     assert_same_scores(json.loads((tmp_path / "two" / "results.json").read_text()), alone)
     assert done.stdout.count("over bicubic") == 1
@@ -316,3 +339,7 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("localhost", 0))
         return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    forked(sys.argv[1])
