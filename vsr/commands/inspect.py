@@ -18,7 +18,7 @@ from vsr.errors import UserError
 from vsr.io.readers.joined import files_of_movie, open_movies, time_runs
 from vsr.io.readers.open import Unspecified, open_listing
 from vsr.io.readers.packing import ExtremeValues
-from vsr.io.readers.paired import common_grid, frame_runs, lead_times, match_trajectories, open_trajectories
+from vsr.io.readers.paired import common_grid, frame_runs, lead_times, match_trajectories, open_trajectories, variable_names
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
@@ -329,6 +329,11 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
     each = [*units, *units[:1] * (len(names) - len(units))]  # one unit stands for all
     told = [printable_name(name) + (f" ({printable_name(of)})" if of else "") for name, of in zip(names, each, strict=True)]
     print(f"variables: {', '.join(told)}")
+    listed = open_listing(files_of_movie(paths[0])[0]).variables
+    further = [found.name for found in listed if len(found.shape) >= 3 and found.name not in variable_names(first.array)]
+    if further:
+        shown = ",".join(map(printable_name, further))
+        print(f"  LR has {shown}, too; data.lr_variable=[{shown}] shows such variables to the network")
     lead, unit = lead_times(other.array)
     gaps = len(frame_runs(other.array)) - 1
     span = f"{lead[-1] - lead[0]:.6g} {unit} from the first to the last frame" + (f", {gaps} gaps" if gaps > 0 else "")
@@ -360,7 +365,7 @@ def _common_variables(lr: Path, hr: Path) -> str | list[str] | None:
     """Return the names of all arrays that can be movies in both files; None if a file names none, as .npy does."""
     listed = [[v.name for v in open_listing(path).variables if len(v.shape) >= 3] for path in (lr, hr)]
     common = [name for name in listed[0] if name in listed[1]]
-    return (common if len(common) > 1 else common[0]) if common and min(map(len, listed)) > 1 else None
+    return (common if len(common) > 1 else common[0]) if common and max(map(len, listed)) > 1 else None
 
 
 def inspect_command(arguments: Sequence[str]) -> None:

@@ -80,6 +80,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
     lead_length: float | None = None  # time that is 1 in planes of time; None for the longest training trajectory
+    lr_bounds: Sequence[Sequence[float]] | None = None  # of each variable that only LR has; None for the training frames' range
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     pixel_grid: PixelGrid = SQUARE  # of HR frames; known after setup()
     # configure_loaders() sets these.

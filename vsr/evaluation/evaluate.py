@@ -145,9 +145,10 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
     several = [each.trained for each in checkpoints if each.trained.variables]
     variables, pairs = several[0].variables if several else (), [each.trained.facts.get("pairs") or {} for each in checkpoints]
     length = pairs[0].get("time", {}).get("length")
+    known = (pairs[0].get("lr_variables") or {}).get("bounds")
     bounds = [each.trained.bounds for each in checkpoints]
     transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
-    data = build_data(config, *bounds, variables=variables, transforms=transforms, lead_length=length)
+    data = build_data(config, *bounds, variables=variables, transforms=transforms, lead_length=length, lr_bounds=known)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -157,7 +158,8 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
             )
     own = data.card.get("pairs") or {}
     for trained, known in zip((each.trained for each in checkpoints), pairs, strict=True):
-        for key, word in (("inputs", "data.inputs"), ("alignment", "data.align"), ("time", "the unit or the span of time")):
+        words = {"inputs": "data.inputs", "lr_variables": "data.lr_variable", "alignment": "data.align"}
+        for key, word in {**words, "time": "the unit or the span of time"}.items():
             if (known.get(key) or None) != (own.get(key) or None) and (key != "time" or "time" in known.get("inputs", ())):
                 raise UserError(
                     f"{data.name}: has {word}={own.get(key)}, {trained.path} was trained with {known.get(key)}; give data like "

@@ -148,9 +148,8 @@ class Engine:
             frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
             raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
-            mask = mask[:, : self.layout.channels]
             # A channel that a frame lacks as a whole is no input for the others.
-            known = mask * mask.flatten(2).any(2).all(1)[:, None, None, None]
+            known = mask[:, : self.layout.channels] * mask.flatten(2).any(2).all(1)[:, None, None, None]
             inner = known[self.context : len(known) - self.context]
             if self.layout.alignment is None:
                 covered = F.interpolate(inner, scale_factor=self.scale, mode="nearest")

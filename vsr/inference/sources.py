@@ -46,11 +46,11 @@ class ArraySource:
     Args:
         array: The movies.
         offset: Value that is taken off every value before it becomes float32.
-        add_planes: Function of frames (n, C, h, w) and the number of the first of them that adds planes to them.
+        add_planes: Function of frames (n, C, h, w), the number of their movie and of the first of them, that adds planes to them.
     """
 
     def __init__(
-        self, array: ArrayMovie, offset: Offset = 0.0, add_planes: Callable[[np.ndarray, int], np.ndarray] | None = None
+        self, array: ArrayMovie, offset: Offset = 0.0, add_planes: Callable[[np.ndarray, int, int], np.ndarray] | None = None
     ) -> None:
         self.add_planes = add_planes
         movies, self.channels, length, self.height, self.width = array.shape
@@ -62,7 +62,7 @@ class ArraySource:
         count = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
         for first in range(start, length, count):
             frames = np.moveaxis(self.array.read(movie, first, min(first + count, length), self.offset), 1, 0)
-            yield from frames if self.add_planes is None else self.add_planes(frames, first)
+            yield from frames if self.add_planes is None else self.add_planes(frames, movie, first)
 
     def peek(self, movie: int) -> Iterator[np.ndarray]:
         return self.frames(movie, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -24,9 +24,9 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
-from vsr.io.readers.open import ArrayMovie
+from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
-from vsr.io.readers.printable import printable_name, printable_value
+from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_movie import template_from_movie
@@ -142,7 +142,7 @@ def _open_input_and_output(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type {advice}"
         )
-    add_planes = _planes_of_pairs(movie, upscaler)
+    add_planes = _planes_of_pairs(movie, _further_of_pairs(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
         movie, upscaler.scale, history, suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
     )
@@ -158,8 +158,38 @@ def _open_input_and_output(
     return ArraySource(movie, upscaler.offset, add_planes), sink, notes
 
 
-def _planes_of_pairs(movie: ArrayMovie, upscaler: Upscaler) -> Callable[[np.ndarray, int], np.ndarray] | None:
-    """Return a function that adds the planes that the network sees to frames of a movie; None if it sees none.
+def _further_of_pairs(settings: UpscaleSchema, given: Path, movie: ArrayMovie, upscaler: Upscaler) -> ArrayMovie | None:
+    """Open the variables of the input that only LR has, by their names in training; None if the network sees none.
+
+    Raises:
+        UserError: If the input lacks one of them, or if their frames are not those of the other variables.
+    """
+    names = upscaler.trained.layout.further
+    if not names:
+        return None
+    held = {found.name for found in open_listing(given).variables}
+    if missing := [name for name in names if name not in held]:
+        raise UserError(
+            f"{given}: has no {' and '.join(map(printable_name, missing))}, and {upscaler.trained.path} was trained with "
+            f"data.lr_variable=[{','.join(map(printable_name, names))}]; give a file with variables of these names"
+        )
+    further = open_input_movie(replace(settings, variable=list(names)), given)
+    sizes = [(one.shape[0], *one.shape[2:]) for one in (movie, further)]
+    if sizes[0] != sizes[1] or further.shape[1] != len(names):
+        shapes = [printable_shape(one.shape) for one in (further, movie)]
+        raise UserError(f"{further.name}: is {shapes[0]}, {movie.name} is {shapes[1]}; give arrays of the same frames")
+    return further
+
+
+def _planes_of_pairs(
+    movie: ArrayMovie, further: ArrayMovie | None, upscaler: Upscaler
+) -> Callable[[np.ndarray, int, int], np.ndarray] | None:
+    """Return a function that adds what the network sees beside variables to frames of a movie; None if it sees nothing else.
+
+    Args:
+        movie: The input.
+        further: The variables that only LR has; None without any.
+        upscaler: The network.
 
     Raises:
         UserError: If the movie runs in another direction, or counts time in another unit, than the training pairs.
@@ -175,7 +205,7 @@ def _planes_of_pairs(movie: ArrayMovie, upscaler: Upscaler) -> Callable[[np.ndar
                 f"{path} it {'grows' if up else 'falls'}; turn the file around along {letter}"
             )
     inputs = upscaler.trained.layout.inputs
-    if not inputs:
+    if not inputs and further is None:
         return None
     lead, unit = lead_times(movie)
     if "time" in inputs and unit != pairs["time"]["unit"]:
@@ -183,9 +213,13 @@ def _planes_of_pairs(movie: ArrayMovie, upscaler: Upscaler) -> Callable[[np.ndar
             f"{movie.name}: counts time in {unit}, {path} was trained with data.inputs=[time] in {pairs['time']['unit']}; give a "
             f"file with times in {pairs['time']['unit']}"
         )
-    return lambda frames, first: upscaler.add_planes(
-        torch.from_numpy(np.array(frames, np.float32)), lead[first : first + len(frames)]
-    ).numpy()
+
+    def add_planes(frames: np.ndarray, which: int, first: int) -> np.ndarray:
+        stop = first + len(frames)
+        values = None if further is None else np.moveaxis(further.read(which, first, stop, dtype=np.float64), 1, 0)
+        return upscaler.add_planes(torch.from_numpy(np.array(frames, np.float32)), lead[first:stop], values).numpy()
+
+    return add_planes
 
 
 def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:

@@ -23,6 +23,7 @@ from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
+from vsr.io.readers.printable import printable_name
 from vsr.io.writers.template import output_dtype
 from vsr.models.base import add_input_planes
 from vsr.training.build import build_baseline_modules, build_from_node
@@ -92,7 +93,8 @@ class Upscaler:
         Args:
             movie: LR frames in physical units, the units of the training data. A NumPy array or a torch tensor has any real
                 dtype and the shape (H, W), (T, H, W) or (T, C, H, W) for a network with one channel, and (C, H, W) or (T, C, H,
-                W) for a network with C channels, in the order of `variables`. In an xarray.DataArray, rows, columns and time
+                W) for a network with C channels, in the order of `variables`; variables of data.lr_variable are further
+                channels behind them, and no output. In an xarray.DataArray, rows, columns and time
                 are found by the names or CF attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further
                 dimension is a movie of its own. An xarray.Dataset must hold one such array, or the several `variables`. A network
                 with data.inputs=[time] takes the first frame as the first of its trajectory, and frames as far apart as in
@@ -113,6 +115,11 @@ class Upscaler:
         if isinstance(movie, np.ndarray):
             return self._upscale_array(movie)  # type: ignore[return-value]
         if type(movie).__module__.startswith("xarray.") and hasattr(movie, "dims"):
+            if names := self.trained.layout.further:
+                raise UserError(
+                    f"this network takes {', '.join(map(printable_name, names))} beside what it gives; give an array (T, C, H, "
+                    f"W) whose last channels they are, or type vsr upscale input=FILE"
+                )
             return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.alignment, self.variables)
         raise UserError(
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
@@ -127,6 +134,8 @@ class Upscaler:
         Returns:
             The score; `score.unfamiliar` is True if the linear filter is to be preferred. None if the score cannot be measured.
         """
+        if self.trained.facts.get("pairs"):  # their LR is no degraded HR
+            return None
         frames = self._as_frames(np.asarray(movie))
         return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
 
@@ -144,23 +153,37 @@ class Upscaler:
         clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
-    def add_planes(self, frames: Tensor, lead: np.ndarray) -> Tensor:
+    def add_planes(self, frames: Tensor, lead: np.ndarray, further: np.ndarray | None = None) -> Tensor:
         """Add the planes that the network sees beside variables.
 
         Args:
             frames: LR frames (T, C, h, w).
             lead: Time of each frame since the first frame of its trajectory, (T,), in the unit of training.
+            further: The variables that only LR has, (T, variables, h, w), in physical units; None for networks without any.
         """
-        inputs = self.trained.layout.inputs
-        if not inputs:
-            return frames
-        return add_input_planes(frames, inputs, torch.from_numpy(lead / self.trained.facts["pairs"]["time"]["length"]))
+        layout, pairs = self.trained.layout, self.trained.facts.get("pairs") or {}
+        if layout.further:
+            assert further is not None
+            low, high = np.reshape(pairs["lr_variables"]["bounds"], (-1, 2, 1, 1)).swapaxes(0, 1)
+            unit = ((further.astype(np.float64) - low) / (high - low)).astype(np.float32)
+            frames = torch.cat([frames, torch.from_numpy(unit)], 1)
+        return (
+            add_input_planes(frames, layout.inputs, torch.from_numpy(lead / pairs["time"]["length"])) if layout.inputs else frames
+        )
 
     def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
+        dtype, further, names = output_dtype(movie.dtype, self.offset), None, self.trained.layout.further
+        if names:
+            if movie.ndim not in (3, 4) or movie.shape[-3] != self.channels + len(names):
+                raise UserError(
+                    f"a movie of shape {tuple(movie.shape)}: this network takes (T, {self.channels + len(names)}, H, W), whose "
+                    f"last channels are {', '.join(map(printable_name, names))}"
+                )
+            movie, further = movie[..., : self.channels, :, :], movie[..., self.channels :, :, :]
+            further = further.reshape(-1, *further.shape[-3:])
         frames = self._as_frames(movie)
         step = (self.trained.facts.get("pairs") or {"time": {"step": 1.0}})["time"]["step"]
-        sr = self._upscale_frames(self.add_planes(frames, step * np.arange(len(frames)))).numpy()
-        dtype = output_dtype(movie.dtype, self.offset)
+        sr = self._upscale_frames(self.add_planes(frames, step * np.arange(len(frames)), further)).numpy()
         sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 

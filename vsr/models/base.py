@@ -20,7 +20,7 @@ INPUT_PLANES = {"time": 1, "position": 2}  # planes of each word of data.inputs:
 
 @dataclass(frozen=True)
 class LRLayout:
-    """Channels of LR frames: the variables, then planes that only networks see, then planes of the bicubic frame.
+    """Channels of LR frames: variables, further variables and planes that only networks see, planes of the bicubic frame.
 
     The planes of the bicubic frame are there if LR pixels do not lie in the middle of their blocks. The bicubic frame is then
     made from whole frames, because a patch does not tell where it lies.
@@ -29,11 +29,13 @@ class LRLayout:
         channels: Number of variables.
         inputs: Words of INPUT_PLANES, for planes in this order.
         alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
+        further: Names of the variables that only LR has; they are in units of their own ranges and come before the planes.
     """
 
     channels: int
     inputs: tuple[str, ...] = ()
     alignment: Alignment | None = None
+    further: tuple[str, ...] = ()
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> LRLayout:
@@ -41,12 +43,13 @@ class LRLayout:
         pairs = facts.get("pairs") or {}
         y, x = pairs.get("alignment") or (None, None)
         alignment = None if y is None or x is None else (y, x)
-        return cls(int(facts["channels"]), tuple(pairs.get("inputs", ())), alignment)
+        further = tuple((pairs.get("lr_variables") or {}).get("names", ()))
+        return cls(int(facts["channels"]), tuple(pairs.get("inputs", ())), alignment, further)
 
     @property
     def seen(self) -> int:
-        """Number of channels that a network sees: variables and planes, without the bicubic frame."""
-        return self.channels + sum(INPUT_PLANES[word] for word in self.inputs)
+        """Number of channels that a network sees: all variables and planes, without the bicubic frame."""
+        return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in self.inputs)
 
     @property
     def plain(self) -> bool:

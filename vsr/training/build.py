@@ -110,6 +110,7 @@ def build_data(
     variables: tuple[str, ...] = (),
     transforms: Sequence[Sequence[TransformName | None]] = (),
     lead_length: float | None = None,
+    lr_bounds: Sequence[Sequence[float]] | None = None,
 ) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
@@ -119,6 +120,7 @@ def build_data(
         variables: The variables that the networks to be scored were trained on, for channels without names.
         transforms: The transforms of each network to be scored, one per channel, whose domains the data must keep to.
         lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
+        lr_bounds: `lr_bounds` of these data; None in training.
 
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
@@ -138,7 +140,7 @@ def build_data(
         data.complete_bounds(bounds[0])
     for each in filter(None, transforms):
         data.require_transforms(each)
-    data.lead_length = lead_length
+    data.lead_length, data.lr_bounds = lead_length, lr_bounds
     data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
     return data
@@ -237,6 +239,7 @@ def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str,
     known, name = signature_parameters(str(node._target_)) or {}, str(node._target_).rpartition(".")[2]
     if "first" in node or (layout.seen > layout.channels and not {"inputs", "alignment"} & set(known)):
         why = f"data.inputs=[{','.join(layout.inputs)}]" if layout.inputs else "pairs that share end points or are staggered"
+        why = f"data.lr_variable=[{','.join(map(printable_name, layout.further))}]" if layout.further else why
         raise UserError(f"{key}: {name} does not take {why}; type model=unet, or model=resnet for single frames")
     arguments = {"inputs": layout.seen, "alignment": layout.alignment}
     return {word: value for word, value in arguments.items() if word in known}

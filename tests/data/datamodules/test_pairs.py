@@ -349,6 +349,75 @@ def test_what_does_not_match_is_refused_in_one_line(change: Any, more: list[str]
     assert "\n" not in str(caught.value)
 
 
+def with_wind(gain: float = 1.0) -> Any:
+    """Add a variable that only LR has, of another range."""
+    return of("lr", lambda d: d.assign(tau=(d.h.dims, gain * (500 + 100 * np.roll(d.h.values, 1, 1)).astype(np.float32))))
+
+
+@pytest.mark.parametrize(("kind", "names"), [("node", ("h",)), ("cell", ("h", "u"))])
+def test_variables_that_only_lr_has_are_inputs(
+    kind: str, names: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [*write_pair(tmp_path, kind=kind, names=names), f"data.variable=[{','.join(names)}]"]
+    with_wind()(tmp_path)
+    main(["inspect", f"{tmp_path}/lr.nc", "--hr", f"{tmp_path}/hr.nc"])
+    assert "LR has tau, too; data.lr_variable=[tau] shows" in capsys.readouterr().out
+    with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+        tau = lr.tau.values
+        values = np.stack([lr[name][3].values for name in (*names, "tau")], 1)
+    typed = [*files, f"data.lr_variable=[{','.join(names)},tau]", "data.inputs=[time]", "model=stacked", "model.width=8"]
+    train_here(tmp_path / "run", [*QUICK, *typed, "model.blocks=1", "window=[0,0,0]"])
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    card = torch.load(checkpoint, weights_only=True)["vsr"]["data"]
+    bounds = [float(tau[:2].min()), float(tau[:2].max())]  # of the training trajectories
+    assert card["pairs"]["lr_variables"] == {"names": ["tau"], "bounds": [pytest.approx(bounds, rel=1e-6)]}
+    assert card["channels"] == len(names)
+    data, *_ = built([*typed[:-2], "model=resnet"])
+    seen = data.sets["test"].clip(0, FRAMES, 0, "replicate").lr[0, len(names)]
+    np.testing.assert_allclose(seen, (tau[3] - bounds[0]) / (bounds[1] - bounds[0]), atol=1e-5)
+    row = json.loads((tmp_path / "run" / "results.json").read_text())["rows"][-1]
+    found = evaluate_here(tmp_path / "scores", [f"checkpoint={checkpoint}"])["rows"]
+    assert found[-1]["mse"] == pytest.approx(row["mse"], rel=1e-5)
+    upscale = [f"checkpoint={checkpoint}", f"input={tmp_path}/lr.nc", "tile=8", *(["variable=h"] if names == ("h",) else [])]
+    with (
+        xarray.open_dataset(upscale_here([*upscale, f"output={tmp_path}/sr.nc"]), decode_times=False) as made,
+        xarray.open_dataset(tmp_path / "hr.nc", decode_times=False) as hr,
+    ):
+        sr, truth = (np.stack([each[name][3].values for name in names], 1) for each in (made, hr))
+    spans = np.diff(np.reshape(card["bounds"], (-1, 2)))[:, 0].reshape(-1, 1, 1)
+    assert np.mean(((sr - truth) / spans) ** 2) == pytest.approx(row["mse"], rel=1e-3)
+    network = vsr.load(checkpoint)
+    np.testing.assert_allclose(network.upscale(values), sr, rtol=1e-4, atol=1e-3)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"takes \(T, {len(names) + 1}, H, W\), whose last channels are tau"):
+        network.upscale(values[:, :-1])
+    rewrite(tmp_path / "lr.nc", lambda lr: lr.drop_vars("tau"))
+    with pytest.raises(UserError, match=r"lr.nc: has no tau, .*data.lr_variable=\[tau\]; give a file with"):
+        upscale_here([*upscale, f"output={tmp_path}/other.nc"])
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        (with_wind(), ["model=fsrcnn"], r"model: FSRCNN does not take data.lr_variable=\[tau\]; type model=resnet"),
+        (with_wind(), ["data.lr_variable=[h]"], r"data.lr_variable=\[h\]: names no variable beside data.variable; leave it out"),
+        (with_wind(0.0), [], r"data.lr_variable: every value of tau is 0 in the training frames"),
+        (None, [], r"lr.nc: no array data.lr_variable=tau|tau"),
+        (
+            of("lr", lambda d: d.assign(tau=d.h.isel(y=slice(8)).rename(y="lat"))),
+            [],
+            r"data.lr_variable takes arrays of the same",
+        ),
+    ],
+)
+def test_what_lr_variable_cannot_be_is_refused(change: Any, more: list[str], message: str, tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    if change is not None:
+        change(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        built([*files, "data.variable=h", "data.lr_variable=tau", *more])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", GRIDS)
 def test_inspect_says_how_two_files_belong_together(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("h", "u")

@@ -31,10 +31,13 @@ from vsr.io.readers.paired import (
     lead_times,
     match_trajectories,
     open_trajectories,
+    variable_names,
 )
+from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.selection import frame_span
 from vsr.models.base import INPUT_PLANES, add_input_planes
-from vsr.types import Movie, TransformName
+from vsr.models.normalize import frame_bounds
+from vsr.types import Movie, Offset, TransformName
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class PairedDataModule(SRDataModule):
         alignment: Place of the LR pixels on the HR grid along y and x.
         where: The same in words.
         read: The trajectories.
+        lr_variables: Names of the variables that only LR has.
+        lr_offset: Their `offset`.
 
     Raises:
         UserError: If LR is to be made by a degradation, or if frames are to be cut or masked.
@@ -65,6 +70,8 @@ class PairedDataModule(SRDataModule):
     alignment: Alignment
     where: str
     read: Sequence[PairedMovie]
+    lr_variables: tuple[str, ...] = ()
+    lr_offset: Offset = 0.0
 
     def __init__(self, *, inputs: list[Literal["time", "position"]] | None = None, **shared: Any) -> None:
         super().__init__(**shared)
@@ -92,11 +99,30 @@ class PairedDataModule(SRDataModule):
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
         digest = hashlib.sha256(super()._check_values(splits).encode())
-        for parts in splits.values():
+        ranges = []
+        for name, parts in splits.items():
             for movie, part in parts:
                 for start in range(part.start, part.stop, 64):
-                    digest.update(_paired(movie).read_lr(start, min(start + 64, part.stop)).numpy().tobytes())
+                    stop = min(start + 64, part.stop)
+                    digest.update(_paired(movie).read_lr(start, stop).numpy().tobytes())
+                    if self.lr_variables:
+                        further = _paired(movie).read_further(start, stop)
+                        digest.update(further.numpy().tobytes())
+                        ranges += [torch.stack([further.amin((1, 2, 3)), further.amax((1, 2, 3))], 1)] if name == "train" else []
+        if self.lr_variables and self.lr_bounds is None:
+            self.lr_bounds = self._range_of_further(torch.stack(ranges).double().numpy())
         return digest.hexdigest()
+
+    def _range_of_further(self, ranges: np.ndarray) -> list[list[float]]:
+        """Return the range of each variable that only LR has, given those of parts (N, variables, 2) of the training frames."""
+        low, high = ranges[..., 0].min(0) + self.lr_offset, ranges[..., 1].max(0) + self.lr_offset
+        for name, least, most in zip(self.lr_variables, low, high, strict=True):
+            if not least < most:
+                raise UserError(
+                    f"data.lr_variable: every value of {printable_name(name)} is {least:.10g} in the training frames; no "
+                    f"network learns from it; leave it out"
+                )
+        return np.stack([low, high], 1).tolist()
 
     def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
         movie = _paired(movie)
@@ -105,7 +131,12 @@ class PairedDataModule(SRDataModule):
         low, high = self.frame_bounds
         self._check_transformed_lr(movie, start, lr)
         lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
-        seen = add_input_planes(lr, self.inputs, lead)
+        known = lr
+        if self.lr_variables:
+            least, most = (torch.as_tensor(end).view(-1, 1, 1) for end in frame_bounds(self.lr_bounds or (), self.lr_offset))
+            further = movie.read_further(start, stop).transpose(0, 1)
+            known = torch.cat([lr, (further - least) / (most - least)], 1)
+        seen = add_input_planes(known, self.inputs, lead)
         if not is_cell(self.alignment, self.scale):
             seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.alignment)], 1)
         return LrHrPair(seen, hr)
@@ -119,6 +150,7 @@ class PairedDataModule(SRDataModule):
         self.card["pairs"] = {
             "alignment": None if is_cell(self.alignment, self.scale) else list(self.alignment),
             "inputs": list(self.inputs),
+            **({"lr_variables": {"names": list(self.lr_variables), "bounds": self.lr_bounds}} if self.lr_variables else {}),
             "time": {"length": self.lead_length, "unit": first.lead_unit, "step": first.lead_step},
             "runs_up": first.runs_up,
         }
@@ -141,6 +173,8 @@ class PairsDataModule(PairedDataModule):
             joined; files that begin at the same time are a trajectory each.
         hr: Array files of HR, in the same form.
         variable: Name of a variable in both, or several names that become channels with a range each.
+        lr_variable: Further variables that only LR has: networks see them, each in the range of its training frames, and do not
+            give them. Names that are also in `variable` do not count.
         axes: Meaning of the axes of the arrays in both, as in `ClimateDataModule`.
         select: Positions along further dimensions in both, as in `ClimateDataModule`.
         missing: As in `ClimateDataModule`; frames with missing values are refused.
@@ -173,6 +207,7 @@ class PairsDataModule(PairedDataModule):
         lr: str | list[str],
         hr: str | list[str],
         variable: str | list[str] | None = None,
+        lr_variable: str | list[str] | None = None,
         axes: str | None = None,
         select: dict[Any, Any] | None = None,
         missing: float | list[float] | None = None,
@@ -198,7 +233,9 @@ class PairsDataModule(PairedDataModule):
                 f"scale={self.scale}: data.hr is {self.grid.scale} times as large as data.lr; type scale={self.grid.scale}"
             )
         self.alignment, self.where = self.grid.alignment, self.grid.describe()
-        self.read = [PairedFileMovie(*pair, self.grid, frames) for pair in pairs]
+        further = _further_variables(lr, lr_variable, coarse, options)
+        self.lr_variables = variable_names(next(iter(further.values())).array) if further else ()
+        self.read = [PairedFileMovie(*pair, self.grid, frames, further.get(id(pair[0]))) for pair in pairs]
         self.name = f"{_short_name(lr)} to {_short_name(hr)}"
         self.variables = variables_of([movie.fine for movie in self.read])
         self.declare_bounds(bounds)
@@ -227,6 +264,7 @@ class PairsDataModule(PairedDataModule):
         self.offset = set_common_offset([movie.fine for movie in self.read])
         for movie in self.read:
             movie.coarse.offset = self.offset
+        self.lr_offset = set_common_offset(found) if (found := [m.further for m in self.read if m.further is not None]) else 0.0
         return [*self.read]
 
     def pixel_grid_of(self, movie: Movie) -> PixelGrid:
@@ -279,6 +317,10 @@ class PairedMovie(Movie):
         """Read LR frames start..stop-1, (C, t, h, w)."""
         return self.lr[:, start:stop]
 
+    def read_further(self, start: int, stop: int) -> Tensor:
+        """Read LR frames start..stop-1 of the variables that only LR has, (C', t, h, w); here there are none."""
+        return self.lr[:0, start:stop]
+
 
 class PairedFileMovie(PairedMovie):
     """HR frames of a trajectory, with the LR frames of the same times; both stay in their files.
@@ -288,15 +330,19 @@ class PairedFileMovie(PairedMovie):
 
     Attributes:
         coarse: The LR frames.
+        further: The frames of the variables that only LR has; None without any.
         fine: The HR frames as the file has them.
     """
 
     lazy = True
 
-    def __init__(self, lr: Trajectory, hr: Trajectory, grid: Grid, frames: int | list[int] | None) -> None:
+    def __init__(
+        self, lr: Trajectory, hr: Trajectory, grid: Grid, frames: int | list[int] | None, further: Trajectory | None = None
+    ) -> None:
         first, end = frame_span(frames, hr.array.shape[2], hr.name)
         self.coarse, self.fine = (FileMovie(one.array, one.which, first, end) for one in (lr, hr))
         self.coarse.name, self.fine.name = lr.name, hr.name
+        self.further = None if further is None else FileMovie(further.array, further.which, first, end)
         self.name, self.meta, self.shape = hr.name, self.fine.meta, self.fine.shape
         self.lr_shape = self.coarse.shape
         self.turned = [{"y": -2, "x": -1}[letter] for letter in grid.reversed]
@@ -315,6 +361,11 @@ class PairedFileMovie(PairedMovie):
     def read_lr(self, start: int, stop: int) -> Tensor:
         """Read LR frames start..stop-1, (C, t, h, w), in physical units minus the offset."""
         return _finite(self.coarse, start, stop)
+
+    def read_further(self, start: int, stop: int) -> Tensor:
+        """Read frames start..stop-1 of the variables that only LR has, (variables, t, h, w), minus their offset."""
+        assert self.further is not None
+        return _finite(self.further, start, stop)
 
 
 def _finite(movie: FileMovie, start: int, stop: int) -> Tensor:
@@ -338,6 +389,44 @@ def _runs(movie: Movie, part: Segment) -> list[Segment]:
     """Divide a segment at the ends of the movie's runs."""
     cut = [(max(a, part.start), min(b, part.stop)) for a, b in _paired(movie).runs]
     return [Segment(part.movie, a, b) for a, b in cut if a < b]
+
+
+def _further_variables(
+    lr: str | list[str], names: str | list[str] | None, coarse: Sequence[Trajectory], options: dict[str, Any]
+) -> dict[int, Trajectory]:
+    """Open the variables that only LR has.
+
+    Args:
+        lr: The files of LR.
+        names: Names of variables; those of `coarse` do not count.
+        coarse: The trajectories of LR.
+        options: Arguments of `open_trajectories`.
+
+    Returns:
+        The `id` of each trajectory of LR -> its frames of these variables; empty if `names` is None.
+
+    Raises:
+        UserError: If there is no such variable, or if its frames are not those of the other variables of LR.
+    """
+    if names is None:
+        return {}
+    given = [names] if isinstance(names, str) else list(names)
+    own = [name for name in dict.fromkeys(given) if name not in variable_names(coarse[0].array)]
+    if not own:
+        typed = ",".join(map(printable_name, given))
+        raise UserError(f"data.lr_variable=[{typed}]: names no variable beside data.variable; leave it out")
+    try:
+        found = open_trajectories(lr, **options | {"variable": own})
+    except UserError as error:
+        raise type(error)(str(error).replace("data.variable", "data.lr_variable")) from error
+    for one, other in zip(coarse, found, strict=False):
+        sizes = [(each.array.shape[0], *each.array.shape[2:]) for each in (one, other)]
+        if sizes[0] != sizes[1] or other.array.shape[1] != len(own):
+            raise UserError(
+                f"{other.name}: is {printable_shape(other.array.shape)} (movies, channels, frames, rows, columns), {one.name} is "
+                f"{printable_shape(one.array.shape)}; data.lr_variable takes arrays of the same frames"
+            )
+    return {id(one): other for one, other in zip(coarse, found, strict=True)}
 
 
 def _short_name(path: str | Sequence[str]) -> str:

@@ -66,8 +66,8 @@ def export_checkpoint(
         )
     if not trained.layout.plain:
         raise UserError(
-            f"{checkpoint}: sees planes of time and position, or pairs that are no cells, which a function of LR frames alone "
-            f"cannot make; use vsr upscale or vsr.load"
+            f"{checkpoint}: sees time, position or further variables, or pairs that are no cells, which a function of LR frames "
+            f"alone cannot make; use vsr upscale or vsr.load"
         )
     module = trained.module()
     axes, facts = InputAxes.of(module, trained.channels), describe_exported_function(trained, module)

@@ -124,7 +124,7 @@ def match_trajectories(lr: Sequence[Trajectory], hr: Sequence[Trajectory]) -> li
 
 def _check_alike(lr: Trajectory, hr: Trajectory) -> None:
     """Raise UserError if two movies have other variables or units."""
-    ours, theirs = ([name] if isinstance(name := one.array.meta["variable"], str) else list(name) for one in (lr, hr))
+    ours, theirs = variable_names(lr.array), variable_names(hr.array)
     if not (_is_npy(lr.array) or _is_npy(hr.array)) and ours != theirs:
         shown = [", ".join(map(printable_name, names)) for names in (ours, theirs)]
         raise UserError(f"{lr.name}: holds {shown[0]}, {hr.name} holds {shown[1]}; type data.variable=NAME that both have")
@@ -135,6 +135,12 @@ def _check_alike(lr: Trajectory, hr: Trajectory) -> None:
     units = lr.array.meta["units"], hr.array.meta["units"]
     if None not in units and units[0] != units[1]:
         raise UserError(f"{lr.name}: is in {units[0]}, {hr.name} in {units[1]}; give both in the same units")
+
+
+def variable_names(array: Arrays) -> tuple[str, ...]:
+    """Return the names of the arrays of a movie."""
+    name = array.meta["variable"]
+    return (name,) if isinstance(name, str) else tuple(name)
 
 
 def _is_npy(array: Arrays) -> bool:
