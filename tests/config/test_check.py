@@ -20,6 +20,7 @@ NEEDS = {
     "movies": ["data.path={movie}"],
     "checkpoint": ["init.path={movie}"],
     "authors": ["weights={movie}"],
+    "data=pairs": ["data.lr={movie}", "data.hr={movie}"],
     "table7": ["init.first.path={movie}", "init.second.path={movie}"],
     "two_in_one": ["init.path={movie}"],
 }
@@ -32,7 +33,7 @@ def needed(choice: str, movie: Path) -> list[str]:
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)], ids="=".join)
 @pytest.mark.sampled(10)
 def test_every_choice_of_every_group(group: str, choice: str, movie: Path) -> None:
-    cfg = compose_config("train", [f"{group}={choice}", *needed(choice, movie)])
+    cfg = compose_config("train", [f"{group}={choice}", *needed(choice, movie), *needed(f"{group}={choice}", movie)])
     if choice in ("wandb", "mlflow") and find_spec(choice) is None:
         pytest.skip(f"{choice} is not installed")
     check_config(cfg)

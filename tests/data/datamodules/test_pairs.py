@@ -398,7 +398,7 @@ def test_variables_that_only_lr_has_are_inputs(
 @pytest.mark.parametrize(
     ("change", "more", "message"),
     [
-        (with_wind(), ["model=fsrcnn"], r"model: FSRCNN does not take data.lr_variable=\[tau\]; type model=resnet"),
+        (with_wind(), ["model=fsrcnn"], r"model: FSRCNN does not take data.lr_variable=\[tau\]; type model=unet"),
         (with_wind(), ["data.lr_variable=[h]"], r"data.lr_variable=\[h\]: names no variable beside data.variable; leave it out"),
         (with_wind(0.0), [], r"data.lr_variable: every value of tau is 0 in the training frames"),
         (None, [], r"lr.nc: no array data.lr_variable=tau|tau"),

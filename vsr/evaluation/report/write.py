@@ -30,6 +30,7 @@ from vsr.evaluation.report.tables import report_table_latex, report_table_markdo
 from vsr.evaluation.rows import Row, build_rows
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
 from vsr.geometry import SQUARE, PixelGrid
+from vsr.metrics.intervals import MIN_SEGMENTS
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def _draw(
         if (figure := lead_time_figure(methods)) is not None:
             counts = next(one.curves[LEAD_TIME]["trajectories"] for one in methods.values() if LEAD_TIME in one.curves)
             count = " to ".join(str(n) for n in sorted({int(counts.min()), int(counts.max())}))
-            caption = f"Means over the {count} trajectories that have a frame of this lead time, and 95% intervals over them. "
+            caption = f"Means over the {count} trajectories that have a frame of this lead time"
+            caption += ", and 95% intervals over them. " if counts.max() >= MIN_SEGMENTS else ". "
             add(split, "lead-time", figure, "scores over lead time", caption + ". ".join([*said.get(split, []), ""]).strip())
     for note in notes:
         log.info("%s", note)
