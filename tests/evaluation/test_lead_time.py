@@ -59,8 +59,9 @@ def test_a_sentence_says_where_skill_ends_and_where_bicubic_is_as_good(unit: str
     [sentence] = lead_time_sentences([*findings.values()])["test"]
     last, first, same = (f"frame {x}" if unit == "frames" else f"{x} h" for x in (0.5, 0.3, 0.4))
     assert sentence == (
-        f"net: skill ends after the last lead time, {last} (bicubic: at {first}), where the coherence with HR at the LR Nyquist "
-        f"wavenumber falls below {RESOLVED}; the first lead time at which it is not better than bicubic is {same}"
+        f"net: the coherence with HR at the LR Nyquist wavenumber is {RESOLVED} or more up to the last lead time, {last} "
+        f"(bicubic: is below {RESOLVED} at {first} for the first time); "
+        f"the first lead time at which it is not better than bicubic is {same}"
     )
     figure = lead_time_figure({one.method: one for one in found})
     assert figure is not None

@@ -109,10 +109,7 @@ def lead_time_sentences(findings: Sequence[Mapping[str, Any]]) -> dict[str, list
         if "skill_ends" in one:
             own = [other for other in findings if table_part(other) == part and other["method"] == "bicubic"]
             rivals = [f" (bicubic: {_end(other)})" for other in own if "skill_ends" in other]
-            words.append(
-                f"skill ends {_end(one)}{''.join(rivals)}, where the coherence with HR at the LR Nyquist wavenumber falls below "
-                f"{RESOLVED}"
-            )
+            words.append(f"the coherence with HR at the LR Nyquist wavenumber {_end(one)}{''.join(rivals)}")
         if "loses_to_bicubic" in one:
             at = one["loses_to_bicubic"]
             words.append(
@@ -127,7 +124,9 @@ def lead_time_sentences(findings: Sequence[Mapping[str, Any]]) -> dict[str, list
 
 def _end(finding: Mapping[str, Any]) -> str:
     at, unit = finding["skill_ends"], finding["time_unit"]
-    return f"after the last lead time, {_time(finding['last'], unit)}" if at is None else f"at {_time(at, unit)}"
+    if at is None:
+        return f"is {RESOLVED} or more up to the last lead time, {_time(finding['last'], unit)}"
+    return f"is below {RESOLVED} at {_time(at, unit)} for the first time"
 
 
 def _time(value: float, unit: str) -> str:
