@@ -22,6 +22,7 @@ from vsr.evaluation.report.html import (
 )
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
+from vsr.metrics.intervals import MIN_SEGMENTS
 from vsr.metrics.variables import table_part
 
 EMBEDDED = 3_600_000  # bytes of figures and movies in the page; in base64 they take a third more
@@ -96,7 +97,7 @@ def _cell(column: Column, row: Row, best: bool) -> str:
 def _legend() -> str:
     return (
         f'<p class="muted">Tinted and bold: best of the split. {html_one_line(INTERVALS.capitalize())}; none with fewer than '
-        "three segments, too narrow with few. A click on a heading sorts within each split; headings explain themselves when "
+        f"{MIN_SEGMENTS} segments. A click on a heading sorts within each split; headings explain themselves when "
         "pointed at.</p>"
     )
 
