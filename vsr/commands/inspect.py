@@ -358,7 +358,7 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
     choices: dict[str, Any] = {"lr": paths[0], "hr": paths[1], "variable": names if len(names) > 1 else names[0]}
     choices |= {key: value for key, value in options.items() if value and key != "variable"} | ({"align": align} if align else {})
     words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
-    print("train: vsr train data=pairs", *words, f"scale={grid.scale} model=stacked 'data.inputs=[time,position]'")
+    print("train: vsr train data=pairs", *words, f"scale={grid.scale} model=unet 'data.inputs=[time,position]'")
 
 
 def _common_variables(lr: Path, hr: Path) -> str | list[str] | None:
