@@ -126,7 +126,8 @@ def dropped_ideas_table() -> str:
     """Render the table in Markdown."""
     rows = [[each.idea, each.instead, each.figures, f"`{each.run}`"] for each in DROPPED]
     remark = (
-        "Runs are on the tide at x2 with one seed unless the row says otherwise. Differences below 0.3 dB are within the noise. "
+        "Runs are on version 1 of the tide at x2 with one seed unless the row says otherwise. Differences below 0.3 dB are "
+        "within the noise. "
         "The last column is the command of the idea's run; options that no longer exist ran at commit f98d069."
     )
     return f"{remark}\n\n{table(['idea', 'vsr uses', 'scores', 'command'], rows)}"
