@@ -55,7 +55,7 @@ class PixelGrid:
 
     @property
     def known(self) -> bool:
-        """Whether the distances are known."""
+        """True if the distances are known."""
         return self.unit != PER_PIXEL
 
     @property

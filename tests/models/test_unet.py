@@ -26,7 +26,7 @@ def test_levels_keep_pixels_in_place(axis: int) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.copy_(parameter + parameter.flip(axis))
-    phases = network.out[0]
+    phases = network.layers.out[0]
     for parameter in phases.parameters():  # all pixels of a block alike
         parameter.copy_(parameter[:1].expand_as(parameter))
     clip = torch.rand(1, 1, 3, 8, 12, dtype=torch.float64)

@@ -96,7 +96,7 @@ class PatchLoader:
             yield Clip(lr, hr, position, mask, share=part)
 
     def _draw_partners(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw for each clip one of another segment at the same distance from its begin, and the clip's own weight.
+        """Draw for each clip one of another segment at the same distance from its first frame, and the clip's own weight.
 
         Args:
             starts: Index of the first frame of each clip, (draws,).
@@ -106,10 +106,10 @@ class PatchLoader:
             Index of the first frame of each partner, (draws,), and weights (draws, 1, 1, 1, 1); the weight is 1 for a clip that
             is not mixed, and for a clip further in its segment than all other segments are long.
         """
-        begins, ends = torch.tensor(self.frames.segments).T.contiguous()
+        firsts, ends = torch.tensor(self.frames.segments).T.contiguous()
         own = torch.searchsorted(ends, starts, right=True)
-        at = begins + (starts - begins[own])[:, None]  # (draws, segments)
-        possible = (at + self.length <= ends) & (torch.arange(len(begins)) != own[:, None])
+        at = firsts + (starts - firsts[own])[:, None]  # (draws, segments)
+        possible = (at + self.length <= ends) & (torch.arange(len(firsts)) != own[:, None])
         alone = ~possible.any(1)
         possible[alone, own[alone]] = True
         chosen = torch.multinomial(possible.float(), 1, generator=draw)

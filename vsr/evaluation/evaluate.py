@@ -127,13 +127,9 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
         table = report_table_text(rows)
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
-    lead = "".join(
-        f"\nlead time {f'{part}: ' if len(said) > 1 else ''}{line}"
-        for said in [lead_time_sentences(lead_time_findings(scored))]
-        for part, lines in said.items()
-        for line in lines
-    )
-    log.info("%s%s\nresults   %s%s", table, lead, folder / "results.json", report)
+    parts = lead_time_sentences(lead_time_findings(scored))
+    said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
+    log.info("\n".join([table, *said, f"results   {folder / 'results.json'}{report}"]))
     return {"rows": rows, "protocol": protocol}
 
 

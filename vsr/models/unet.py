@@ -6,23 +6,21 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from vsr.errors import UserError
-from vsr.geometry import Geometry
-from vsr.models.base import Network
 from vsr.models.blocks import check_block_sizes, init_block_he_normal_
 from vsr.models.edsr import SMALL
 from vsr.models.resnet import SmoothBlock
-from vsr.types import HRClips, LRClips
+from vsr.models.stacked import StackedFrames
+from vsr.types import HRFrames, LRFrames
 
 
-class UNet(Network):
+class UNet(StackedFrames):
     """Movie network with the levels of a U-Net below LR, then a pixel shuffle.
 
-    `frames` neighbouring LR frames are the input channels, as in `Stacked`. Each level has half the pixels along each axis of the
-    level above, twice its channels, and one residual block on the way down and on the way up. A coarse and a fine simulation part
-    ways by displacements of many pixels, which a network of small reach cannot see.
+    Each level has half the pixels along each axis of the level above, twice its channels, and one residual block on the way down
+    and on the way up. A coarse and a fine simulation part ways by displacements of many pixels, which a network of small reach
+    cannot see.
 
     Source: Ronneberger et al., "U-Net: convolutional networks for biomedical image segmentation", 2015, section 2; here with
     residual blocks, and with 2x2 convolutions of stride 2 and bilinear upsampling, which keep the middle of each block in place.
@@ -39,22 +37,35 @@ class UNet(Network):
         UserError: If the number of frames is even or below 1, or width or levels is below 1.
     """
 
-    kind = "movie"
     whole_frames = True  # the levels divide the frame from its first pixel on
 
     def __init__(
         self, *, frames: int = 5, width: int = 32, levels: int = 2, scale: int, channels: int = 1, inputs: int | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(frames, scale)
         check_block_sizes(width=(width, 32), levels=(levels, 2))
-        if frames < 1 or frames % 2 == 0:
-            raise UserError(f"model.frames={frames}: must be odd, an HR frame stands in the middle; type model.frames=5")
-        self.frames, self.context, self.levels = frames, frames // 2, levels
-        self.geometry = Geometry((1, scale, scale), (self.context, 0, 0))
+        self.reach = 8 * 2**levels - 4  # at the place in a block of 2^levels pixels where it is largest
+        self.layers = UNetLayers(frames * (inputs or channels), width, levels, channels, scale)
+
+
+class UNetLayers(nn.Module):
+    """Layers of `UNet`.
+
+    Args:
+        inputs: Number of input channels, at LR.
+        width: Number of channels at LR.
+        levels: Number of levels below LR.
+        outputs: Number of output channels, at HR.
+        scale: HR pixels per LR pixel along each axis.
+    """
+
+    def __init__(self, inputs: int, width: int, levels: int, outputs: int, scale: int) -> None:
+        super().__init__()
+        self.levels, self.scale = levels, scale
         widths = [width * 2**level for level in range(levels + 1)]
         pairs = list(pairwise(widths))
-        last = nn.Conv2d(width, channels * scale**2, 3, padding=1)
-        self.head = nn.Conv2d(frames * (inputs or channels), width, 3, padding=1)
+        last = nn.Conv2d(width, outputs * scale**2, 3, padding=1)
+        self.head = nn.Conv2d(inputs, width, 3, padding=1)
         self.down = nn.ModuleList(SmoothBlock(each) for each in widths[:-1])
         self.halve = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.middle = SmoothBlock(widths[-1])
@@ -66,20 +77,12 @@ class UNet(Network):
             blocks = [block for block in self.modules() if isinstance(block, SmoothBlock)]
             for layer in (last, *(block.conv2 for block in blocks)):
                 layer.weight.mul_(SMALL)
-        self.reach = 8 * 2**levels - 4  # at the place in a block of 2^levels pixels where it is largest
 
-    def forward(self, lr: LRClips) -> HRClips:
-        """Return the HR clips (B, C, T - frames + 1, H, W) of LR clips (B, C, T, h, w)."""
-        windows = lr.unfold(2, self.frames, 1).permute(0, 2, 1, 5, 3, 4)  # (B, T', C, frames, h, w)
-        hr = self._frames(windows.flatten(2, 3).flatten(0, 1))
-        return hr.unflatten(0, windows.shape[:2]).transpose(1, 2)
-
-    def _frames(self, x: Tensor) -> Tensor:
-        """Return the HR output (N, C, H, W) of the LR input (N, inputs, h, w)."""
+    def forward(self, x: LRFrames) -> HRFrames:
+        """Return the HR output (N, outputs, H, W) of the LR input (N, inputs, h, w)."""
         h, w = x.shape[-2:]
         each = 2**self.levels
-        x = F.pad(x, (0, -w % each, 0, -h % each), mode="replicate")
-        x = self.head(x)
+        x = self.head(F.pad(x, (0, -w % each, 0, -h % each), mode="replicate"))
         kept = []
         for block, halve in zip(self.down, self.halve, strict=True):
             x = block(x)
@@ -89,5 +92,4 @@ class UNet(Network):
         for level in reversed(range(self.levels)):
             finer = F.interpolate(self.narrow[level](x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = self.up[level](finer + kept[level])
-        scale = self.geometry.scale[1]
-        return self.out(x)[..., : h * scale, : w * scale]
+        return self.out(x)[..., : h * self.scale, : w * self.scale]
