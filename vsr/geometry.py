@@ -45,6 +45,8 @@ class PixelGrid:
         unit: "km", or another unit as the file names it; "px" if the distances are not known.
         cosines: cos(latitude) of each row of a grid of latitudes and longitudes; None where all rows are alike.
         reason: Why the distances are not known; "" where nothing could tell them, as in pictures.
+        falling: True if the coordinate falls from the first row to the last, as latitudes from north to south do.
+        closed: "x" if columns go round the globe, "globe" if rows end at both poles, too; see `vsr.degradations.border`.
     """
 
     dy: float = 1.0
@@ -52,6 +54,8 @@ class PixelGrid:
     unit: str = PER_PIXEL
     cosines: tuple[float, ...] | None = None
     reason: str = ""
+    falling: bool = False
+    closed: Literal["none", "x", "globe"] = "none"
 
     @property
     def known(self) -> bool:
@@ -70,11 +74,13 @@ class PixelGrid:
 
     def between(self, start: int, stop: int) -> PixelGrid:
         """Return the grid of the rows start..stop-1."""
-        return self if self.cosines is None else replace(self, cosines=self.cosines[start:stop])
+        if self.cosines is None or stop - start >= len(self.cosines):
+            return self
+        return replace(self, cosines=self.cosines[start:stop], closed="none" if self.closed == "none" else "x")
 
     def upside_down(self) -> PixelGrid:
         """Return the grid of frames whose rows are in the opposite order."""
-        return self if self.cosines is None else replace(self, cosines=self.cosines[::-1])
+        return replace(self, cosines=None if self.cosines is None else self.cosines[::-1], falling=not self.falling)
 
     def describe(self) -> str:
         """Return the size of the pixels in words; grids with equal words give comparable scores of the same frames."""

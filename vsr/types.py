@@ -70,6 +70,7 @@ class Clip(NamedTuple):
         follows: True if the first HR frame comes next after the last HR frame of the previous batch; scores in time need this.
         share: Number of clips in this process divided by the mean number per process, for a training batch of several
             processes.
+        border: (y, x) LR pixels on each side of `lr` that lie beyond the frame, where frames continue beyond their borders.
     """
 
     lr: LRClips
@@ -78,12 +79,19 @@ class Clip(NamedTuple):
     mask: Float[Tensor, "B 1 F H W"] | None = None
     follows: bool = False
     share: float = 1.0
+    border: tuple[int, int] = (0, 0)
 
     @property
     def context(self) -> int:
         """Return the number of LR frames before the first HR frame, equal to the number after the last HR frame."""
         return (self.lr.shape[2] - self.hr.shape[2]) // 2
 
+    @property
+    def own_lr(self) -> LRClips:
+        """Return the LR frames of the HR frames, (B, C, F, h, w), without context and border."""
+        (y, x), t = self.border, self.context
+        return self.lr[:, :, t : self.lr.shape[2] - t, y : self.lr.shape[3] - y, x : self.lr.shape[4] - x]
+
     def first(self, device: torch.device) -> Clip:
         """Return the first clip of the batch, without its mask, on `device`."""
-        return Clip(self.lr[:1].to(device), self.hr[:1].to(device), self.position[:1].to(device))
+        return Clip(self.lr[:1].to(device), self.hr[:1].to(device), self.position[:1].to(device), border=self.border)

@@ -72,7 +72,8 @@ def test_tiles_show_no_seam(model: str, scale: int) -> None:
     assert expected.shape == (2, 2, 37 * scale, 53 * scale)
     for tile in (24, 40):
         engine = engine_of(module, tile=tile, channels=2)
-        assert len(list(split_into_tiles(37, 53, engine.reach, engine.tile_area, engine.border))) > 1
+        tiles = list(split_into_tiles(37, 53, engine.reach, engine.tile_area, engine.border))
+        assert (len(tiles) > 1) != module.network.whole_frames
         spread = expected.std().item()
         torch.testing.assert_close(whole(engine, lr), expected, rtol=0, atol=1e-4 * spread)
 
@@ -116,16 +117,44 @@ def test_a_movie_in_blocks_is_the_movie_as_a_whole_and_what_evaluation_sees(mode
     torch.testing.assert_close(joined[inner], scored[cut], rtol=0, atol=rounding)
 
 
-@pytest.mark.parametrize("model", ["fsrcnn_s", "srnet3d", "linear"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.sampled(3)
 def test_a_periodic_field_may_begin_anywhere(model: str) -> None:
-    module, lr = module_of(model), movie(3, 18, 22)
-    for periodic, shift in (("xy", (5, -7)), ("x", (0, 9)), ("y", (-4, 0))):
+    module, lr = module_of(model), movie(3, 20, 24)
+    block = 4 if module.network.whole_frames else 1  # LR pixels that the network divides frames into
+    for periodic, shift in (("xy", (5, -7)), ("x", (0, 9)), ("y", (-4, 0)), ("globe", (0, 7))):
+        shift = (shift[0] * block, shift[1] * block)
         engine = engine_of(module, periodic=periodic)
         moved = whole(engine, lr.roll(shift, (-2, -1)))
         expected = whole(engine, lr).roll((2 * shift[0], 2 * shift[1]), (-2, -1))
         torch.testing.assert_close(moved, expected, rtol=0, atol=1e-4 * expected.std().item())
-        other = whole(engine, lr.roll((3, 3), (-2, -1))).roll((-6, -6), (-2, -1))
-        assert torch.allclose(other, whole(engine, lr), atol=1e-3 * expected.std().item()) == (periodic == "xy")
+        by = 3 * block
+        other = whole(engine, lr.roll((by, by), (-2, -1))).roll((-2 * by, -2 * by), (-2, -1))
+        assert torch.allclose(other, whole(engine, lr), atol=1e-3 * expected.std().item()) == (
+            periodic == "xy" or not engine.reach
+        )
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_globe_turns_with_its_vectors(ensemble: bool) -> None:
+    module, lr = module_of("fsrcnn_s", channels=3), movie(2, 24, 16, channels=3)
+    module.card["data"] = {"vectors": [[2, 0]], "north_up": True}
+    engine = engine_of(module, channels=3, periodic="globe", ensemble=ensemble)
+    found = whole(engine, lr)
+    # The rows around the north pole lie in the middle of a frame that shows both of its sides.
+    across = torch.cat([turned(lr, (0, 2)).flip(-2), lr], -2)
+    beyond = whole(engine_of(module, channels=3, periodic="x", ensemble=ensemble), across)
+    far = 2 * engine.reach
+    torch.testing.assert_close(found[..., : 48 - far, :], beyond[..., 48 : 96 - far, :], rtol=0, atol=1e-5)
+    mirrored = whole(engine_of(module, channels=3, periodic="x", ensemble=ensemble), lr)
+    assert (found - mirrored)[..., :2, :].abs().max() > 0.1 > 1e-5 > (found - mirrored)[..., far : 48 - far, :].abs().max()
+
+
+def turned(frames: torch.Tensor, vectors: tuple[int, ...]) -> torch.Tensor:
+    """The frames at the opposite longitudes, with vectors that point the other way."""
+    other = frames.roll(frames.shape[-1] // 2, -1).clone()
+    other[:, vectors] *= -1
+    return other
 
 
 def test_the_ensemble_is_the_mean_over_eight_views() -> None:

@@ -84,7 +84,7 @@ class UpscaleSchema:
     compile: bool = False
     channels_last: bool = False
     ensemble: bool = False
-    periodic: str = "none"
+    periodic: str | None = None
     ends: str | None = None
     consistency: str | None = None
     consistency_steps: int | None = None

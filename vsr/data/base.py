@@ -9,6 +9,7 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +25,7 @@ from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
+from vsr.degradations.border import Border, Bordered, Periodic, choose_periodic, with_border
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError, error_suggestion
 from vsr.geometry import SQUARE, PixelGrid, Triple, frame_size_problem
@@ -73,6 +75,8 @@ class SRDataModule(L.LightningDataModule, ABC):
     symmetries: tuple[str, ...] = ALL_SYMMETRIES  # of SYMMETRIES in loaders.py, those that leave the data's law unchanged
     min_frames = 2  # per movie
     test_split_name = "test"  # name of the test part of `split`
+    periodic: Periodic | None = None  # how frames continue beyond their borders; None for what their coordinates say
+    vectors: tuple[tuple[int, int], ...] = ()  # channels (u, v) of vectors; see declare_vectors()
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
     # The caller sets these before setup().
@@ -83,8 +87,9 @@ class SRDataModule(L.LightningDataModule, ABC):
     lr_bounds: Sequence[Sequence[float]] | None = None  # of each variable that only LR has; None for the training frames' range
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     pixel_grid: PixelGrid = SQUARE  # of HR frames; known after setup()
+    border = Border()  # of frames; known after setup()
     # configure_loaders() sets these.
-    context, margin, trim, length = 0, 0, 0, 1
+    context, margin, trim, length, reach = 0, 0, 0, 1, 0
 
     def __init__(
         self,
@@ -180,6 +185,25 @@ class SRDataModule(L.LightningDataModule, ABC):
         elif given is not None:
             self.transforms = (given,) * max(1, len(self.variables))
 
+    def declare_vectors(self, given: Sequence[Sequence[str]] | None) -> None:
+        """Set `vectors` from pairs of names of variables, along x and along y; call this after `variables` is set.
+
+        Raises:
+            UserError: If a vector does not consist of two of the variables, or if two vectors share one.
+        """
+        if not given:
+            return
+        pairs = [printable_name(",".join(map(str, pair))) for pair in given]
+        typed = f"data.vectors=[{','.join(f'[{pair}]' for pair in pairs)}]"
+        for name in (names := [str(name) for pair in given for name in pair]):
+            if name not in self.variables:
+                known = error_suggestion(name, self.variables) if self.variables else "; type data.variable=[u,v]"
+                raise UserError(f"{self.name}: {typed}: {printable_name(name)} is none of the variables{known}")
+        if any(len(pair) != 2 for pair in given) or len(set(names)) < len(names):
+            raise UserError(f"{self.name}: {typed}: a vector has two components of its own; type data.vectors=[[u,v]]")
+        found = [[self.variables.index(name) for name in pair] for pair in given]
+        self.vectors = tuple((along_x, along_y) for along_x, along_y in found)
+
     def require_transforms(self, transforms: Sequence[TransformName | None]) -> None:
         """Add the transforms of a network to be scored, one per channel: `setup` refuses values that they do not take."""
         own = self.transforms * (len(transforms) if len(self.transforms) == 1 else 1) or (None,) * len(transforms)
@@ -218,6 +242,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         if self.sets:
             return
         splits = self._cut_splits()
+        self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
+        self.border = self._find_border([movie for parts in splits.values() for movie, _ in parts])
+        self.degradation = with_border(self.degradation, self.border)
         digest = self._check_values(splits)
         if self.protocol == "classical" and self.bounds != (0.0, 255.0):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
@@ -239,7 +266,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         }
         if self.variables:
             self.card["variables"] = list(self.variables)
-        self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
+        if self.border.periodic != "none":
+            self.card["border"] = self.border.periodic
+        if self.vectors:
+            self.card |= {"vectors": [list(pair) for pair in self.vectors], "north_up": self.pixel_grid.falling}
         if self.fitted_transforms:
             self.card["transforms"] = transforms_to_facts(self.fitted_transforms)
         self.sets = sets
@@ -252,6 +282,29 @@ class SRDataModule(L.LightningDataModule, ABC):
         if grid.reason and self.physical:
             log.info("note      %s: lengths and gradients in scores are per pixel: %s", self.name, grid.reason)
         return grid
+
+    def _find_border(self, movies: Sequence[Movie]) -> Border:
+        """Return what lies beyond the borders of frames, as typed or from the coordinates; refuse what these contradict."""
+        widths = {movie.shape[3] for movie in movies}
+        cut = any(width % self.scale for width in widths)
+        grid = replace(self.pixel_grid, closed="none") if cut else self.pixel_grid
+        periodic = choose_periodic(self.periodic, grid, min(widths, key=lambda width: width % 2 == 0), self.name, "data.periodic")
+        if self.periodic is None and periodic != "none":
+            poles = ", and rows go on beyond the poles" if periodic == "globe" else ""
+            log.info("note      %s: longitudes go round the globe%s; data.periodic=none for neither", self.name, poles)
+        if self.vectors and np.any(self.offset):
+            raise UserError(
+                f"{self.name}: data.vectors: these components hardly differ from a number that is not 0, they do not turn; "
+                f"leave the key out"
+            )
+        return Border(periodic, {channel: 0.0 for pair in self.vectors for channel in pair})
+
+    def unit_degradation(self, channel: int | None = None) -> Degradation:
+        """Return the degradation of frames in the unit interval, of all channels or of one alone."""
+        if not isinstance(self.degradation, Bordered):
+            return self.degradation
+        border = Border.in_unit_interval(self.card)
+        return with_border(self.degradation.degradation, border if channel is None else border.of_channel(channel))
 
     def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
         """Return the segments (runs of frames) of every split, each with its movie."""
@@ -373,7 +426,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         step = max(1, -(-len(frames) * height * width // pixels))
         return [(pair.lr, pair.hr, pair.mask) for pair in frames.pairs(step)]
 
-    def configure_loaders(self, recipe: Recipe, *, context: int, margin: int, trim: int) -> None:
+    def configure_loaders(self, recipe: Recipe, *, context: int, margin: int, trim: int, reach: int = 0) -> None:
         """Set the lengths of the clips that the loaders give to a network; call this before the loaders are built.
 
         Args:
@@ -382,12 +435,13 @@ class SRDataModule(L.LightningDataModule, ABC):
             margin: Number of frames that the network removes at each end of a clip. Training movies are padded by this number
                 at each end.
             trim: Number of frames at both ends of every movie that are not scored.
+            reach: LR pixels on each side on which an HR pixel depends.
 
         Raises:
             UserError: If no training movie is long enough for clips of recipe.frames frames, or if the network removes all
                 frames of a clip.
         """
-        self.recipe, self.context, self.margin, self.trim = recipe, context, margin, trim
+        self.recipe, self.context, self.margin, self.trim, self.reach = recipe, context, margin, trim, reach
         self.length = recipe.frames if context else 1
         longest = max(b - a for a, b in self.sets["train"].segments)
         if self.for_training and longest + 2 * margin < self.length:
@@ -406,15 +460,35 @@ class SRDataModule(L.LightningDataModule, ABC):
         """Return the loader of random patches or whole frames of the training split."""
         recipe = self.recipe
         return PatchLoader(
-            self._on_device(self.sets["train"].padded(self.margin, self.ends)),
+            self._on_device(self._for_patches(self.sets["train"].padded(self.margin, self.ends))),
             length=self.length,
             patch=recipe.patch,
             batch=recipe.batch,
             steps=recipe.steps,
             symmetries=self._usable_symmetries() if recipe.augment else (),
+            vectors=self.vectors,
+            north_up=self.pixel_grid.falling,
             mix=recipe.mix or 0.0,
             seed=self.draw_seed,
         )
+
+    def _for_patches(self, frames: FrameSet) -> FrameSet:
+        """Let patches of training frames lie across borders beyond which frames continue, and weight pixels by `recipe.area`."""
+        areas, width = self._row_weights() if self.recipe.area else None, self.border.width((self.recipe.patch or 0) // 2)
+        if self.recipe.area and areas is None:
+            raise UserError(f"recipe.area=true: the rows of {self.name} are no latitudes, their pixels are alike; leave it out")
+        if not any(width) and areas is None:
+            return frames
+        fine, masks = (width[0] * self.scale, width[1] * self.scale), Border(self.border.periodic)
+
+        def prepare(pair: LrHrPair) -> LrHrPair:
+            mask = None if pair.mask is None else masks.pad(pair.mask, fine)
+            if areas is not None:
+                area = masks.pad(areas.to(pair.hr).expand(1, 1, *pair.hr.shape[-2:]), fine).expand(len(pair), -1, -1, -1)
+                mask = area if mask is None else mask * area
+            return LrHrPair(self.border.pad(pair.lr, width), self.border.pad(pair.hr, fine), mask)
+
+        return frames.mapped(prepare)
 
     def val_dataloader(self) -> list[FrameLoader] | list[ClipLoader]:
         """Return two loaders for validation: first of training frames, then of validation frames, about equally many.
@@ -430,7 +504,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         both = ((train, max(1, step * len(train) // len(val))), (val, step))
         if self.context:  # single frames would spend most of the work on their context
             return [self._clips(frames, each, whole=False) for frames, each in both]
-        return [FrameLoader(self._on_device(frames), each, self._row_weights()) for frames, each in both]
+        around = self._row_weights(), self.border, self.reach
+        return [FrameLoader(self._on_device(frames), each, *around) for frames, each in both]
 
     def test_dataloader(self) -> list[ClipLoader]:
         """Return one loader per test split, in the order of `test_splits`."""
@@ -439,7 +514,8 @@ class SRDataModule(L.LightningDataModule, ABC):
     def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
         placed = self._on_device(frames)
         options = {"context": self.context, "trim": self.trim, "ends": self.ends, "step": step, "whole": whole}
-        return ClipLoader(placed, **options, weights=self._row_weights())  # type: ignore[arg-type]
+        around = {"weights": self._row_weights(), "border": self.border, "reach": self.reach}
+        return ClipLoader(placed, **options, **around)  # type: ignore[arg-type]
 
     def _row_weights(self) -> torch.Tensor | None:
         """Return the area of the pixels of each row for scores, (H, 1); None for pixels of one size."""

@@ -6,7 +6,7 @@ lazy_frames.py has the frame set that stays in a file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +96,10 @@ class FrameSet(ABC):
     def padded(self, count: int, ends: Ends) -> FrameSet:
         """Return the frame set with every segment padded by `count` frames at both ends."""
 
+    @abstractmethod
+    def mapped(self, function: Callable[[LrHrPair], LrHrPair]) -> FrameSet:
+        """Return the frame set with a function applied to its frames, which may change their size."""
+
     def clip(self, start: int, stop: int, context: int = 0, ends: Ends = "replicate") -> Clip:
         """Return HR frames start..stop-1 of one segment as one clip, with `context` more LR frames before and after them."""
         a, b = next((a, b) for a, b in self.segments if a <= start < b)
@@ -167,6 +171,9 @@ class MemoryFrames(FrameSet):
         mask = None if self.pair.mask is None else self.pair.mask[at]
         return MemoryFrames(LrHrPair(self.pair.lr[at], self.pair.hr[at], mask), frame_ranges_beyond_ends(self.segments, count))
 
+    def mapped(self, function: Callable[[LrHrPair], LrHrPair]) -> MemoryFrames:
+        return MemoryFrames(function(self.pair), self.segments)
+
     def to(self, device: torch.device) -> FrameSet:
         return self if self.pair.lr.device == device else MemoryFrames(self.pair.to(device), self.segments)
 
@@ -222,6 +229,9 @@ class MixedFrames(FrameSet):
 
     def padded(self, count: int, ends: Ends) -> MixedFrames:
         return MixedFrames([part.padded(count, ends) for part in self.parts])
+
+    def mapped(self, function: Callable[[LrHrPair], LrHrPair]) -> MixedFrames:
+        return MixedFrames([part.mapped(function) for part in self.parts])
 
     def _part(self, starts: Tensor) -> Tensor:
         return torch.searchsorted(self.offsets, starts, right=True) - 1

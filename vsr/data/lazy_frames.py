@@ -92,6 +92,9 @@ class LazyFrames(FrameSet):
 
         return LazyFrames(read, segments, self._frame)
 
+    def mapped(self, function: Callable[[LrHrPair], LrHrPair]) -> LazyFrames:
+        return LazyFrames(lambda start, stop: function(self._read(start, stop)), self.segments, function(self._frame))
+
     def _blocks(self) -> list[tuple[int, int]]:
         return [(start, min(start + self.block, b)) for a, b in self.segments for start in range(a, b, self.block)]
 

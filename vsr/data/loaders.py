@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
+from vsr.degradations.border import Border
 from vsr.system.ranks import assign_sequences_to_ranks, current_rank, rank_count, rank_share
 from vsr.types import Clip
 
@@ -31,6 +32,8 @@ class PatchLoader:
         steps: Number of steps per epoch; None for one pass over all clips.
         symmetries: Names in SYMMETRIES, each applied to a batch with probability 1/2; names in NEED_SQUARES need square
             patches.
+        vectors: Channels (u, v) of vectors along x and along y, which the symmetries turn, too.
+        north_up: True if v points towards the first row, as on latitudes that fall from row to row.
         mix: Share of the clips, 0 to 1, that are mixed with the clip at the same place in another segment: both LR and HR become
             w a + (1 - w) b with w uniform in (0, 1). For a linear law the mixture is another solution; for any other it keeps the
             network from learning a few trajectories by heart. Source: Zhang et al., "mixup: beyond empirical risk
@@ -47,11 +50,13 @@ class PatchLoader:
         batch: int,
         steps: int | None,
         symmetries: tuple[str, ...] = (),
+        vectors: tuple[tuple[int, int], ...] = (),
+        north_up: bool = False,
         mix: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
-        self.mix = mix
+        self.mix, self.vectors, self.north_up = mix, vectors, north_up
         self.done = 0  # batches of the current epoch that were returned
         self._skip = 0  # batches of the next epoch that were returned before an interruption
         h, w = frames.smallest_size()
@@ -90,8 +95,8 @@ class PatchLoader:
                 mask = None if mask is None or mask2 is None else mask * mask2
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
-                    lr, hr = _apply(symmetry, lr), _apply(symmetry, hr)
-                    mask = None if mask is None else _apply(symmetry, mask)
+                    lr, hr = (turn_vectors(symmetry, apply_symmetry(symmetry, x), self.vectors, self.north_up) for x in (lr, hr))
+                    mask = None if mask is None else apply_symmetry(symmetry, mask)
             self.done = i + 1
             yield Clip(lr, hr, position, mask, share=part)
 
@@ -124,7 +129,8 @@ class PatchLoader:
         return (slice(first + a, first + b) if a < b else slice(first, first + 1)), (b - a) * rank_count() / count
 
 
-def _apply(symmetry: str, x: Tensor) -> Tensor:
+def apply_symmetry(symmetry: str, x: Tensor) -> Tensor:
+    """Apply one of SYMMETRIES to the last two axes of frames or clips."""
     if symmetry == "transpose":
         return x.transpose(-1, -2)
     if symmetry.endswith("turn"):
@@ -132,19 +138,50 @@ def _apply(symmetry: str, x: Tensor) -> Tensor:
     return x.flip(-2 if symmetry == "flip_y" else -1)
 
 
+def turn_vectors(symmetry: str, x: Tensor, vectors: tuple[tuple[int, int], ...], north_up: bool = False) -> Tensor:
+    """Turn the components of vectors in frames or clips (N, C, ...) to which a symmetry was applied.
+
+    Args:
+        symmetry: One of SYMMETRIES.
+        x: The frames, in which 0 is a component of 0.
+        vectors: Channels (u, v) of each vector along x and along y.
+        north_up: True if v points towards the first row.
+    """
+    if not vectors:
+        return x
+    parts = list(x.unbind(1))
+    for i, j in vectors:
+        right, down = parts[i], -parts[j] if north_up else parts[j]
+        if symmetry in NEED_SQUARES:  # the quarter turn is the transpose, then a flip of the rows
+            right, down = down, right if symmetry == "transpose" else -right
+        else:
+            right = right if symmetry == "flip_y" else -right
+            down = down if symmetry == "flip_x" else -down
+        parts[i], parts[j] = right, -down if north_up else down
+    return torch.stack(parts, 1)
+
+
 class FrameLoader:
     """Loader of every step-th whole frame of a split, in order, as one-frame clips; each process gets a consecutive run.
 
-    The mask of a clip is multiplied by `weights` (H, 1), the weight of the pixels of each row in scores; None for rows alike.
+    Args:
+        frames: The split.
+        step: Number of frames from one loaded frame to the next.
+        weights: (H, 1), weight of the pixels of each row in scores; the mask of a clip is multiplied by it. None for rows alike.
+        border: What lies beyond the borders of frames.
+        reach: LR pixels beyond the border that LR frames get where frames continue there.
     """
 
-    def __init__(self, frames: FrameSet, step: int = 1, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, frames: FrameSet, step: int = 1, weights: Tensor | None = None, border: Border | None = None, reach: int = 0
+    ) -> None:
         self.frames, self.step, self.weights = frames, step, weights
+        self.border, self.reach = border or Border(), reach
 
     def __iter__(self) -> Iterator[Clip]:
         first, last = rank_share(-(-len(self.frames) // self.step), current_rank(), rank_count())
         for pair in self.frames.pairs(self.step, first * self.step, last * self.step):
-            yield _weighted(pair.clip(first), self.weights)
+            yield add_border(_weighted(pair.clip(first), self.weights), self.border, self.reach)
             first += len(pair)
 
 
@@ -160,6 +197,8 @@ class ClipLoader:
         whole: If true, each process gets whole segments, because scores in time need them; if false, each gets an equal number
             of frames.
         weights: (H, 1), weight of the pixels of each row in scores; the mask of a clip is multiplied by it. None for rows alike.
+        border: What lies beyond the borders of frames.
+        reach: LR pixels beyond the border that LR frames get where frames continue there.
     """
 
     def __init__(
@@ -172,9 +211,11 @@ class ClipLoader:
         step: int = 1,
         whole: bool = True,
         weights: Tensor | None = None,
+        border: Border | None = None,
+        reach: int = 0,
     ) -> None:
         self.frames, self.context, self.trim, self.ends, self.step, self.whole = frames, context, trim, ends, step, whole
-        self.weights = weights
+        self.weights, self.border, self.reach = weights, border or Border(), reach
         height, width = frames.smallest_size()
         # Long enough that context frames are not most of the work.
         self.length = max(1, EVAL_PIXELS // (height * width), 2 * context)
@@ -184,7 +225,7 @@ class ClipLoader:
             for start in range(first, last, self.length):
                 stop = min(start + self.length, last)
                 clip = _weighted(self.frames.clip(start, stop, self.context, self.ends), self.weights)
-                yield clip._replace(follows=start > first)
+                yield add_border(clip, self.border, self.reach)._replace(follows=start > first)
 
     def _scored(self) -> list[tuple[int, int]]:
         """Return the scored frames of each segment as (start, stop)."""
@@ -215,6 +256,12 @@ class ClipLoader:
                 found.append((first + a, first + b))
             before += length
         return found
+
+
+def add_border(clip: Clip, border: Border, reach: int) -> Clip:
+    """Return a clip whose LR frames go on for `reach` pixels where frames continue beyond their borders."""
+    width = border.width(reach)
+    return clip._replace(lr=border.pad(clip.lr, width), border=width) if any(width) else clip
 
 
 def _weighted(clip: Clip, weights: Tensor | None) -> Clip:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from vsr.degradations.base import Degradation
-from vsr.degradations.resize import resize_bicubic_up
+from vsr.degradations.border import Border, Bordered
+from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up
 from vsr.errors import UserError
+from vsr.geometry import crop
 from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
 # HR frames in the unit interval -> LR frames, (N, C, H, W) -> (N, C, H/scale, W/scale).
@@ -68,15 +71,20 @@ class BackProjection:
         degrade: Linear degradation D of frames in the unit interval.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations.
+        border: What lies beyond the borders of frames.
     """
 
-    def __init__(self, degrade: Degrade, scale: int, steps: int) -> None:
+    def __init__(self, degrade: Degrade, scale: int, steps: int, border: Border | None = None) -> None:
         self.degrade, self.scale, self.steps = degrade, scale, steps
+        border = border or Border()
+        self.border = replace(border, vectors=dict.fromkeys(border.vectors, 0.0))  # of differences
 
     def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
         """Return SR frames (N, C, H, W) brought nearer to LR frames (N, C, h, w), all in the unit interval."""
+        y, x = self.border.width(CUBIC_RADIUS)
         for _ in range(self.steps):
-            sr = sr + resize_bicubic_up(lr - self.degrade(sr), self.scale)
+            missing = resize_bicubic_up(self.border.pad(lr - self.degrade(sr), (y, x)), self.scale)
+            sr = sr + crop(missing, (0, y * self.scale, x * self.scale))
         return sr
 
 
@@ -137,7 +145,7 @@ def build_consistency(kind: str, degradation: Degradation, scale: int, steps: in
             f"compression), which agreeing with them would put into the result; type consistency=none"
         )
     if kind == "backprojection":
-        return BackProjection(degrade, scale, steps)
+        return BackProjection(degrade, scale, steps, degradation.border if isinstance(degradation, Bordered) else None)
     if not _is_invertible(degrade, scale):
         raise UserError(
             f"consistency=projection: degradation={degradation.name} at scale={scale} has no inverse that is exact in single "
@@ -240,8 +248,9 @@ def is_consistency_separable(degrade: Degrade, scale: int) -> bool:
 
 def degradation_for_consistency(degradation: Degradation, scale: int) -> Degrade | None:
     """Return the degradation as a function of frames in the unit interval; None if it is not separable (noise, codecs)."""
-    degrade = partial(degradation, scale=scale)
-    return None if degradation.temporal or not is_consistency_separable(degrade, scale) else degrade
+    within = degradation.degradation if isinstance(degradation, Bordered) else degradation
+    separable = not degradation.temporal and is_consistency_separable(partial(within, scale=scale), scale)
+    return partial(degradation, scale=scale) if separable else None
 
 
 def _is_invertible(degrade: Degrade, scale: int) -> bool:

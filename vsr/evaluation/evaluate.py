@@ -20,6 +20,7 @@ from vsr.config.command_log import write_command_log
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
+from vsr.data.loaders import add_border
 from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
@@ -109,7 +110,9 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_config(config)
     data = _build_data(config, checkpoints, typed=cfg.data is not None)
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
-    prepare_fit_loaders(data, max((network.module for network in networks), key=lambda module: module.network.context))
+    modules = [network.module for network in networks]
+    longest = max(modules, key=lambda module: module.network.context)
+    prepare_fit_loaders(data, longest, *(module.network for module in modules))
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
@@ -174,7 +177,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
-    module = checkpoint.trained.module(checkpoint.config, data.test_splits)
+    module = checkpoint.trained.module(checkpoint.config, data.test_splits, data.border.periodic)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.frame_bounds)
     if isinstance(module.network, Transformed):
@@ -186,7 +189,7 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
 def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data: SRDataModule) -> list[ScoredMethod]:
     """Build the baseline methods: interpolations, and a linear filter for each data set that checkpoints were trained on."""
     found = build_baseline_modules(networks[0].module, data.channels)
-    if (projected := build_consistent_module(found["bicubic"], data.degradation, data.scale)) is not None:
+    if (projected := build_consistent_module(found["bicubic"], data.unit_degradation(), data.scale)) is not None:
         linear = found.pop("linear")
         found |= {"bicubic+projection": projected, "linear": linear}
     seen = {checkpoints[0].data_sha256}
@@ -258,11 +261,11 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[D
                 movie=max(b - a for a, b in data.sets[split].segments) > 1,
                 field=data.physical,
                 geostrophic=data.geostrophic and not data.variables,
-                degrade=degradation_for_consistency(data.degradation, data.scale),
+                degrade=degradation_for_consistency(data.unit_degradation(i), data.scale),
                 grid=data.pixel_grid,
                 step=step,
             )
-            for *bounds, step in zip(low, high, data.rounding_steps, strict=True)
+            for i, (*bounds, step) in enumerate(zip(low, high, data.rounding_steps, strict=True))
         ]
         for split in data.test_splits
     }
@@ -273,7 +276,12 @@ def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoin
     found: dict[str, Any] = {}
     for split in data.test_splits:
         score = out_of_distribution_score(
-            network.module, data.sets[split], data.degradation, checkpoint.trained.consistency, data.ends
+            network.module,
+            data.sets[split],
+            data.unit_degradation(),
+            checkpoint.trained.consistency,
+            data.ends,
+            data.border.periodic,
         )
         if score is not None:
             found[split] = score.as_json()
@@ -290,7 +298,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
     for split in data.test_splits:
         frames = data.sets[split]
         start, stop = _sample_range(frames, len(candidates))
-        clip = frames.clip(start, stop, context, data.ends)
+        clip = add_border(frames.clip(start, stop, context, data.ends), data.border, data.reach)
         truth = normalizer(clip.hr)
         made = {}
         for candidate in candidates:
@@ -299,7 +307,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
             picture = truth.clone()  # stands in for the border that the network does not give
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
-        lr = normalizer(clip.lr[:, : data.channels])[0, :, context : context + stop - start].transpose(0, 1)
+        lr = normalizer(clip.own_lr[:, : data.channels])[0].transpose(0, 1)
         several = variable_keys(data.card)
         for i, keys in enumerate(several):
             own = slice(i, i + 1) if len(several) > 1 else slice(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from vsr.data.checks import transform_problem
 from vsr.data.frames import Ends, frame_indices_beyond_ends
+from vsr.data.loaders import apply_symmetry, turn_vectors
 from vsr.data.masks import fill_masked_pixels
+from vsr.degradations.border import Border
 from vsr.degradations.resize import resize_aligned, skip_planes
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
@@ -70,26 +72,26 @@ class Engine:
             )
         if options.precision == "fp16" and device.type == "cpu":
             raise UserError("precision=fp16: for GPUs; type precision=bf16, or fp32, which is as fast on most CPUs")
-        if options.periodic != "none" and module.consistency is not None:
-            raise UserError(
-                f"periodic={options.periodic}: the degradation that consistency inverts mirrors frames at their border; type "
-                f"consistency=none, or periodic=none"
-            )
         self.options, self.channels, self.device = options, channels, device
         self.ends: Ends = options.ends or "replicate"
         self.module = module.to(device).eval()
         network = module.network
         self.layout = module.layout or LRLayout(channels)
-        if not self.layout.plain and (options.ensemble or options.periodic != "none"):
+        facts = module.card.get("data", {})
+        self.vectors, self.north_up = tuple(map(tuple, facts.get("vectors", ()))), bool(facts.get("north_up", False))
+        zeros = (-module.normalizer.low / (module.normalizer.high - module.normalizer.low)).expand(channels)
+        self.zeros = {channel: float(zeros[channel]) for pair in self.vectors for channel in pair}
+        self.beyond = Border(options.periodic or "none", self.zeros)
+        if not self.layout.plain and (options.ensemble or any(self.beyond.closed)):
             raise UserError(
                 f"{'ensemble=true' if options.ensemble else f'periodic={options.periodic}'}: this network knows where a pixel "
                 f"lies in its frame, so that neither flips nor opposite borders mean the same; leave it out"
             )
         self.kind, self.context, self.margin = network.kind, network.context, network.geometry.margin
-        self.scale, self.reach = network.geometry.scale[1], network.reach
+        self.scale, self.reach = network.geometry.scale[1], network.halo
         self.border: tuple[int, int] = tuple(
-            self.reach if axis in options.periodic else math.ceil(lost / self.scale)
-            for axis, lost in zip("yx", self.margin[1:], strict=True)
+            network.halo if closed else math.ceil(lost / self.scale)
+            for closed, lost in zip(self.beyond.closed, self.margin[1:], strict=True)
         )  # type: ignore[assignment]
         with torch.inference_mode():
             self._network: nn.Module = network.fold()
@@ -138,7 +140,8 @@ class Engine:
             unit = torch.cat([unit, skip], 1)
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            sr = self._apply_ensemble(network, unit) if self.options.ensemble else self._apply_tiled(network, unit)
+            bordered = self.beyond.pad(unit, self.border)
+            sr = self._apply_ensemble(network, bordered) if self.options.ensemble else self._apply_tiled(network, bordered)
         sr = sr.float()
         if consistent and self.module.consistency is not None:
             sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
@@ -204,40 +207,37 @@ class Engine:
         total: Tensor | float = 0.0
         for turns in range(4):
             for mirrored in (False, True):
-                seen = torch.rot90(unit.flip(-1) if mirrored else unit, turns, (-2, -1))
-                back = torch.rot90(self._apply_tiled(network, seen).float(), -turns, (-2, -1))
-                total = total + (back.flip(-1) if mirrored else back)
+                seen = self._turn(unit, [*["flip_x"] * mirrored, *["quarter_turn"] * turns])
+                y, x = self.border
+                border = (x, y) if turns % 2 else (y, x)
+                back = self._apply_tiled(network, seen, border).float()
+                total = total + self._turn(back, [*["quarter_turn"] * (-turns % 4), *["flip_x"] * mirrored])
         return total / 8  # type: ignore[return-value]
 
-    def _apply_tiled(self, network: nn.Module, unit: Tensor) -> Tensor:
-        """Apply the network tile by tile: (n + 2 * context, C, h, w) -> (n, C, H, W), in the unit interval."""
-        height, width = unit.shape[-2:]
-        unit = self._add_border(unit)
-        tiles = list(split_into_tiles(height, width, self.reach, self.tile_area, self.border))
+    def _turn(self, unit: Tensor, symmetries: Sequence[str]) -> Tensor:
+        """Apply symmetries to frames in the unit interval, one after the other; vectors turn with the frames."""
+        zero = unit.new_tensor([self.zeros.get(channel, 0.0) for channel in range(unit.shape[1])]).view(-1, 1, 1)
+        for symmetry in symmetries:
+            unit = apply_symmetry(symmetry, unit)
+            if self.vectors:
+                unit = turn_vectors(symmetry, unit - zero, self.vectors, self.north_up) + zero
+        return unit
+
+    def _apply_tiled(self, network: nn.Module, unit: Tensor, border: tuple[int, int] | None = None) -> Tensor:
+        """Apply the network tile by tile to frames (n + 2 * context, C, h, w) with their border: -> (n, C, H, W)."""
+        border = border or self.border
+        height, width = (size - 2 * n for size, n in zip(unit.shape[-2:], border, strict=True))
+        tiles = list(split_into_tiles(height, width, self.reach, self.tile_area, border))
         if len(tiles) == 1:
-            return self._apply_to_tile(network, unit, tiles[0])
+            return self._apply_to_tile(network, unit, tiles[0], border)
         s = self.scale
         out = unit.new_empty(len(unit) - 2 * self.context, self.layout.channels, height * s, width * s)
         for tile in tiles:
             (a, b), (c, d) = tile.y, tile.x
-            out[..., a * s : b * s, c * s : d * s] = self._apply_to_tile(network, unit, tile)
+            out[..., a * s : b * s, c * s : d * s] = self._apply_to_tile(network, unit, tile, border)
         return out
 
-    def _add_border(self, unit: Tensor) -> Tensor:
-        """Add the border around frames: pixels of the opposite side along periodic axes, mirrored pixels along other axes."""
-        for axis, letter, n in zip((-2, -1), "yx", self.border, strict=True):
-            if n:
-                size = unit.shape[axis]
-                index = torch.arange(-n, size + n, device=unit.device)
-                if letter in self.options.periodic:
-                    index = index % size
-                else:
-                    index = index % (2 * size)
-                    index = torch.minimum(index, 2 * size - 1 - index)
-                unit = unit.index_select(axis, index)
-        return unit
-
-    def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile) -> Tensor:
+    def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile, border: tuple[int, int]) -> Tensor:
         """Compute the SR pixels (n, C, H, W) of a tile from `unit`, the LR frames with their border."""
         seen = unit[..., slice(*tile.seen_y), slice(*tile.seen_x)]
         if self.kind == "frame" and self.options.channels_last:
@@ -250,10 +250,10 @@ class Engine:
             surplus = self.context - self.margin[0]
             sr = sr[surplus : len(sr) - surplus]
         spans = []
-        for (start, stop), (first, _), border, lost in zip(
-            (tile.y, tile.x), (tile.seen_y, tile.seen_x), self.border, self.margin[1:], strict=True
+        for (start, stop), (first, _), added, lost in zip(
+            (tile.y, tile.x), (tile.seen_y, tile.seen_x), border, self.margin[1:], strict=True
         ):
-            begin = (start + border - first) * self.scale - lost
+            begin = (start + added - first) * self.scale - lost
             spans.append(slice(begin, begin + (stop - start) * self.scale))
         return sr[..., spans[0], spans[1]]
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.geometry import Alignment
+from vsr.geometry import Alignment, PixelGrid
 from vsr.io.readers.axes import axis_meanings, is_geographic
+from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
 from vsr.io.writers.coordinates import refine_field
 
 
@@ -17,7 +18,7 @@ def upscale_labelled(
     movie: Any,
     scale: int,
     channels: int,
-    upscale: Callable[[np.ndarray], np.ndarray],
+    upscale: Callable[[np.ndarray, PixelGrid], np.ndarray],
     alignment: Alignment,
     variables: Sequence[str] = (),
 ) -> Any:
@@ -29,7 +30,7 @@ def upscale_labelled(
             other dimension is a movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
-        upscale: Function (T, channels, h, w) -> (T, channels, h * scale, w * scale).
+        upscale: Function of frames (T, channels, h, w) and of their pixels, that returns (T, channels, h * scale, w * scale).
         alignment: Place of the LR pixels on the SR grid along y and x.
         variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
             from a DataArray whose channels have names, by name.
@@ -66,7 +67,9 @@ def upscale_labelled(
     if channels > 1 and lead[-1] != channels:
         raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")
     frames = values.shape[len(others)] if letters["t"] else 1
-    sr = np.stack([upscale(each) for each in values.reshape(-1, frames, channels, height, width)])
+    y, x = (Coordinate(str(d), *_values_and_attributes(movie, d)) for d in own[-2:])
+    grid = grid_of_coordinates(y, x)
+    sr = np.stack([upscale(each, grid) for each in values.reshape(-1, frames, channels, height, width)])
     coords = {
         name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
@@ -77,7 +80,11 @@ def upscale_labelled(
 
 
 def _upscale_variables(
-    dataset: Any, scale: int, upscale: Callable[[np.ndarray], np.ndarray], alignment: Alignment, variables: Sequence[str]
+    dataset: Any,
+    scale: int,
+    upscale: Callable[[np.ndarray, PixelGrid], np.ndarray],
+    alignment: Alignment,
+    variables: Sequence[str],
 ) -> Any:
     """Upscale the variables of a Dataset together, as the channels of a network; other arrays are left out."""
     _check_names([name for name in map(str, dataset.data_vars) if name in variables], variables)
@@ -126,6 +133,11 @@ def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
     if channels > 1 and not letters["c"]:
         raise UserError(f"{dims}: none is called channel, and this network has {channels}")
     return letters
+
+
+def _values_and_attributes(movie: Any, dim: Any) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Return the values and the attributes of the coordinate of a dimension."""
+    return (movie.coords[dim].values, movie.coords[dim].attrs) if dim in movie.coords else (None, {})
 
 
 def _refine(coord: Any, spatial: list[Any], scale: int, alignment: Alignment) -> Any:

@@ -10,6 +10,7 @@ import torch
 from vsr.config.check import CONSISTENCIES, DEVICES, ENDS, PERIODIC, PRECISIONS
 from vsr.config.schema import UpscaleSchema
 from vsr.data.frames import Ends
+from vsr.degradations.border import Periodic
 from vsr.errors import UserError, error_suggestion
 
 CHOICES = {"device": (*DEVICES, "mps"), "precision": PRECISIONS, "periodic": PERIODIC, "ends": ENDS, "consistency": CONSISTENCIES}
@@ -30,7 +31,8 @@ class UpscaleOptions:
         channels_last: True to store the tensors of frame networks in torch's channels_last memory format.
         ensemble: True to average over the eight flips and rotations of each frame (Lim et al. 2017, "self-ensemble"), which is
             8 times the work.
-        periodic: Axes along which a field continues at the opposite border: "none", "x", "y" or "xy".
+        periodic: How a field continues beyond its borders: "x", "y" or "xy" at the opposite side, "globe" along x and beyond the
+            poles, "none" not at all; None for what its coordinates say.
         ends: Padding before the first and after the last frame: "replicate" (nearest frame) or "reflect" (mirrored); None for
             the padding used in training.
         consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection" or
@@ -48,7 +50,7 @@ class UpscaleOptions:
     compile: bool = False
     channels_last: bool = False
     ensemble: bool = False
-    periodic: Literal["none", "x", "y", "xy"] = "none"
+    periodic: Periodic | None = None
     ends: Ends | None = None
     consistency: Literal["none", "projection", "backprojection"] | None = None
     consistency_steps: int | None = None

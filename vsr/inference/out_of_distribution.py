@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
+from vsr.degradations.border import Periodic
 from vsr.degradations.consistency import Degrade, degradation_for_consistency
 from vsr.inference.engine import Engine, UntransformableInput
 from vsr.inference.options import UpscaleOptions
@@ -101,10 +102,15 @@ def out_of_distribution_clip_score(
 
 
 def out_of_distribution_score(
-    module: SRModule, frames: FrameSet, degradation: Degradation, validation_error: float | None, ends: Ends
+    module: SRModule,
+    frames: FrameSet,
+    degradation: Degradation,
+    validation_error: float | None,
+    ends: Ends,
+    periodic: Periodic = "none",
 ) -> OODScore | None:
     """Compute the out-of-distribution score of a split on the CPU, from the first frames of at most SEGMENTS segments."""
-    engine = Engine(module, UpscaleOptions(device="cpu", ends=ends), channels=frames.channels)
+    engine = Engine(module, UpscaleOptions(device="cpu", ends=ends, periodic=periodic), channels=frames.channels)
     block = min(FRAMES, engine.block(*(size // frames.scale for size in frames.smallest_size())))
     segments = frames.segments[:: -(-len(frames.segments) // SEGMENTS)]
     clips = (frames.clip(a, min(b, a + block), engine.context, ends).lr[0].transpose(0, 1) for a, b in segments)

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from vsr.config.check import check_config, find_checkpoint
+from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.models.base import LRLayout
 from vsr.models.parameter_names import printable_parameter_name
@@ -84,21 +85,25 @@ class Trained:
         """The channels of the LR frames of training."""
         return LRLayout.from_facts(self.facts)
 
-    def module(self, config: DictConfig | None = None, test_splits: tuple[str, ...] = ()) -> SRModule:
+    def module(
+        self, config: DictConfig | None = None, test_splits: tuple[str, ...] = (), periodic: Periodic | None = None
+    ) -> SRModule:
         """Build the LightningModule of the training with the trained weights.
 
         Args:
             config: A changed copy of the training config; None for the training config itself.
             test_splits: Names of the splits that the module will be tested on.
+            periodic: How the frames to be upscaled continue beyond their borders; None for those of training.
 
         Raises:
             UserError: If the config is incomplete, or if the weights do not belong to the network that the config names.
         """
         config = config if config is not None else self.config
+        facts = self.facts if periodic is None else self.facts | {"border": periodic}
         try:
             with warnings.catch_warnings(action="ignore"):  # torch warns of empty tensors
                 self._check_size(config)
-                module = build_module(config, self.facts, test_splits)
+                module = build_module(config, facts, test_splits)
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
             raise _incomplete(self.path, error) from error
         try:

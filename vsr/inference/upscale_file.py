@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vsr.config.schema import UpscaleSchema
+from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
@@ -69,7 +70,11 @@ def upscale_file(settings: UpscaleSchema) -> Path:
 
 def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> Path:
     """Upscale one movie file and return `target`."""
-    source, sink, notes = _open_input_and_output(settings, given, target, upscaler)
+    movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables)
+    if movie is not None:
+        periodic = choose_periodic(upscaler.options.periodic, movie.pixel_grid, movie.shape[-1], movie.name, "periodic")
+        upscaler = upscaler.continued(periodic)
+    source, sink, notes = _open_input_and_output(settings, given, target, upscaler, movie)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _log_plan(given, source, total, sink, upscaler, notes)
@@ -104,12 +109,12 @@ def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[
 
 
 def _open_input_and_output(
-    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, movie: ArrayMovie | None
 ) -> tuple[Source, Sink, list[str]]:
     """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
     history = f"vsr {__version__} upscale.py, {upscaler.name}"
     identity = _identity(settings, given, upscaler)
-    if is_movie_of_pixels(given):
+    if movie is None:
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
             raise UserError(
@@ -131,7 +136,6 @@ def _open_input_and_output(
         return VideoSource(blocks), sink, blocks.notes
     if settings.fps is not None:
         raise UserError(f"fps={settings.fps}: is for a folder of pictures that becomes a video, not for {given}; leave it out")
-    movie = open_input_movie(settings, given, upscaler.variables)
     if movie.shape[1] != upscaler.channels:
         advice = f"variable=NAME of {'one array' if upscaler.channels == 1 else f'{upscaler.channels} arrays as [A,B,...]'}"
         if "c" in movie.axes and upscaler.channels == 1:

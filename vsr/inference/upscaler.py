@@ -15,8 +15,9 @@ from torch import Tensor
 
 from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
+from vsr.degradations.border import Periodic, choose_periodic
 from vsr.errors import UserError
-from vsr.geometry import Alignment, is_cell
+from vsr.geometry import Alignment, PixelGrid, is_cell
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
 from vsr.inference.options import UpscaleOptions
@@ -61,18 +62,27 @@ class Upscaler:
         self.config.consistency, self.config.consistency_steps = self.options.consistency, self.options.consistency_steps
         self.degradation = build_from_node("degradation", self.config.degradation)
         self.trained = trained
+        self._continued: dict[Periodic, Upscaler] = {}
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
             if name.endswith(".std") and not (values > 0).all():  # inputs are divided by it
                 raise UserError(f"{trained.path}: {name} is not positive; it was not written by vsr")
-        self.module = trained.module(self.config)
+        self.module = trained.module(self.config, periodic=options.periodic or "none")
         self.scale, self.channels, self.bounds = int(trained.config.scale), trained.channels, trained.bounds
         self.variables, self.offset = trained.variables, trained.offset
         origin = float(self.degradation.origin(self.scale))
         self.alignment: Alignment = trained.layout.alignment or (origin, origin)
         centred = is_cell(self.alignment, self.scale)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
+
+    def continued(self, periodic: Periodic) -> Upscaler:
+        """Return the upscaler of movies that continue beyond their borders, unless the option `periodic` says otherwise."""
+        if self.options.periodic is not None or periodic == "none" or not self.trained.layout.plain:
+            return self
+        if periodic not in self._continued:
+            self._continued[periodic] = Upscaler(self.trained, replace(self.options, periodic=periodic))
+        return self._continued[periodic]
 
     @property
     def name(self) -> str:
@@ -120,7 +130,7 @@ class Upscaler:
                     f"this network takes {', '.join(map(printable_name, names))} beside what it gives; give an array (T, C, H, "
                     f"W) whose last channels they are, or type vsr upscale input=FILE"
                 )
-            return upscale_labelled(movie, self.scale, self.channels, self._upscale_array, self.alignment, self.variables)
+            return upscale_labelled(movie, self.scale, self.channels, self._upscale_on_grid, self.alignment, self.variables)
         raise UserError(
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
         )
@@ -170,6 +180,10 @@ class Upscaler:
         return (
             add_input_planes(frames, layout.inputs, torch.from_numpy(lead / pairs["time"]["length"])) if layout.inputs else frames
         )
+
+    def _upscale_on_grid(self, movie: np.ndarray, grid: PixelGrid) -> np.ndarray:
+        periodic = choose_periodic(self.options.periodic, grid, movie.shape[-1], "the array", "periodic")
+        return self.continued(periodic)._upscale_array(movie)
 
     def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
         dtype, further, names = output_dtype(movie.dtype, self.offset), None, self.trained.layout.further

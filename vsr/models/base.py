@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vsr.geometry import Alignment, Geometry
 from vsr.types import TrainingFrames
 
+BLOCK = 16  # LR pixels that networks of whole frames may divide them into
 INPUT_PLANES = {"time": 1, "position": 2}  # planes of each word of data.inputs: lead time 0..1; y and x from -1 to 1
 
 
@@ -121,6 +122,11 @@ class Network(nn.Module):
     def error_unit(self) -> Tensor | float:
         """Return the unit of errors in the loss: SR and HR frames in the unit interval are divided by this number there."""
         return 1.0
+
+    @property
+    def halo(self) -> int:
+        """LR pixels to add on each side where frames go on beyond their borders, so that the border does not show."""
+        return -(-self.reach // BLOCK) * BLOCK if self.whole_frames else self.reach
 
     def prepare(self, frames: TrainingFrames) -> None:
         """Fit statistics and closed-form filters to whole training frames; a network that has neither does nothing."""

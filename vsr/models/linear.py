@@ -15,6 +15,7 @@ from vsr.models.base import Network, unpack_skip
 from vsr.types import HRFrames, LRFrames, TrainingFrames
 
 LARGER_SIZES = (13, 17)  # LR pixels per side
+LARGEST_SIZE = max(LARGER_SIZES)
 LEAST_GAIN = 0.05  # dB of validation PSNR that a larger filter must gain
 CHOICE_PIXELS = 1 << 20  # LR pixels that larger filters are fitted to; 17x17 taps have 290 unknowns
 

@@ -36,6 +36,7 @@ class StandardizedResidual(Network):
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale = network.geometry.scale[1]
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
+        self.whole_frames = network.whole_frames
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.tensor(value))
 

@@ -19,6 +19,7 @@ from vsr.config.resolved import resolved_window
 from vsr.config.signatures import signature_parameters
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
+from vsr.degradations.border import Border, with_border
 from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.printable import printable_name
@@ -188,7 +189,10 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
         reference=Linear(scale=cfg.scale, channels=channels, alignment=layout.alignment),
         card={"version": __version__, "config": OmegaConf.to_container(cfg, resolve=True), "data": facts},
         consistency=build_consistency(
-            cfg.consistency, build_from_node("degradation", cfg.degradation), cfg.scale, cfg.consistency_steps
+            cfg.consistency,
+            with_border(build_from_node("degradation", cfg.degradation), Border.in_unit_interval(facts)),
+            cfg.scale,
+            cfg.consistency_steps,
         ),
         layout=layout,
     )

@@ -132,7 +132,7 @@ class LRConsistency(Callback):
             return
         mask = None if batch.mask is None else crop((batch.mask > 0).float(), (0, *self.cut))  # unweighted, as on unknown frames
         with torch.autocast(pl_module.device.type, enabled=False):
-            lr = pl_module.normalizer(crop(batch.lr, (batch.context, 0, 0)))
+            lr = pl_module.normalizer(batch.own_lr)
             more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]
             self.scores.to(pl_module.device).update(crop(pl_module.network_clip(batch), more), lr, mask)
         self.seen += batch.hr.shape[0] * batch.hr.shape[2]
@@ -231,9 +231,8 @@ def _panel(module: SRModule, clip: Clip) -> Tensor:
         clip: One clip in physical units; its first channel and middle frame are drawn, inside the network's margin.
     """
     scale = module.network.geometry.scale[1]
-    lr, truth = module.unit_lr(clip.lr), module.normalizer(clip.hr)
+    lr, truth = module.unit_lr(clip.own_lr), module.normalizer(clip.hr)
     bicubic = Interpolation(method="bicubic", scale=scale, channels=truth.shape[1], alignment=module.alignment)
-    lr = lr[:, :, clip.context : lr.shape[2] - clip.context]
     sr = module.predict_clip(clip)
     lost = (0, *module.network.geometry.margin[1:])
 

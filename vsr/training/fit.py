@@ -22,6 +22,7 @@ from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
+from vsr.models.linear import LARGEST_SIZE
 from vsr.models.parameter_names import parameters_by_name
 from vsr.models.transform import unwrap_transform
 from vsr.models.weights.init import Initializer, TwoStage
@@ -84,10 +85,12 @@ class PreparedModule:
     masks: dict[str, Tensor]
 
 
-def prepare_fit_loaders(data: SRDataModule, module: SRModule) -> None:
-    """Configure the loaders of a data module for the network and recipe of a LightningModule."""
+def prepare_fit_loaders(data: SRDataModule, module: SRModule, *scored: Network) -> None:
+    """Configure the loaders of a data module for the network and recipe of a LightningModule, and further scored networks."""
     network = module.network
-    data.configure_loaders(module.recipe, context=network.context, margin=network.geometry.margin[0], trim=module.window[0])
+    reach = max(LARGEST_SIZE // 2, *(each.halo for each in (network, *scored)))  # that of the linear filter is chosen later
+    margin, trim = network.geometry.margin[0], module.window[0]
+    data.configure_loaders(module.recipe, context=network.context, margin=margin, trim=trim, reach=reach)
 
 
 def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
@@ -170,7 +173,7 @@ def fit(
     run_state.begin()
     files = PatientCheckpointIO(SECONDS_APART)
     saver = CheckpointSaver(last, run_state, history, files)
-    if (degrade := degradation_for_consistency(data.degradation, data.scale)) is not None:
+    if (degrade := degradation_for_consistency(data.unit_degradation(), data.scale)) is not None:
         stops = [*stops, LRConsistency(degrade, data.scale, module.network.geometry.margin[1:])]
     trainer = build_trainer(cfg, folder, module.recipe, epochs, history, stops, saver, first_step, files)
     to_training_arithmetic(module.network, cfg)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from vsr.data.frames import Ends, FrameSet
+from vsr.data.base import SRDataModule
+from vsr.data.loaders import add_border
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part, variable_keys
@@ -55,7 +56,7 @@ def training_report_table(rows: list[dict[str, Any]]) -> str:
 
 
 @torch.no_grad()
-def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name: str, ends: Ends) -> None:
+def training_report_figure(path: Path, module: SRModule, data: SRDataModule, name: str) -> None:
     """Draw the middle frame of a split as LR, bicubic, linear, network and HR, above the errors of bicubic, linear and network.
 
     Of several channels the first is drawn. All frames share one grey scale, all errors one colour scale. Raises WriteError with
@@ -63,9 +64,11 @@ def training_report_figure(path: Path, module: SRModule, frames: FrameSet, name:
     """
     from matplotlib.figure import Figure  # imported here: it takes a third of a second
 
+    frames = data.sets[data.test_splits[-1]]
     at = len(frames) // 2
-    clip = frames.clip(at, at + 1, module.network.context, ends).first(module.device)
-    unit_lr, truth = module.unit_lr(clip.lr)[:, :, module.network.context], module.normalizer(clip.hr)[0, 0, 0]
+    clip = frames.clip(at, at + 1, module.network.context, data.ends)
+    clip = add_border(clip, data.border, data.reach).first(module.device)
+    unit_lr, truth = module.unit_lr(clip.own_lr)[:, :, 0], module.normalizer(clip.hr)[0, 0, 0]
     assert module.reference is not None
     bicubic = Interpolation(method="bicubic", scale=frames.scale, channels=frames.channels, alignment=module.alignment)
     _, lost_y, lost_x = module.network.geometry.margin

@@ -107,7 +107,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     cost: dict[str, Any] = {"seconds": time.perf_counter() - began, "training_seconds": trained, "peak_mib": peak_memory()}
     cost["images_per_second"] = whole.images_per_second
     results["provenance"] = provenance() | {"cost": cost}
-    training_report_figure(folder / "comparison.png", module, data.sets[data.test_splits[-1]], cfg.name, data.ends)
+    training_report_figure(folder / "comparison.png", module, data, cfg.name)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json_file(folder / RESULTS, results)  # last: with it the run is finished
     log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, rows, neighbours, module))

@@ -14,6 +14,7 @@ from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_gene
 from vsr.data.file_movies import FileMovie, file_movies, set_common_offset, variables_of
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
+from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.geometry import SQUARE, PixelGrid
 from vsr.types import Movie, TransformName
@@ -42,6 +43,10 @@ class ClimateDataModule(SRDataModule):
             variables have a range each, {"t": (230, 310)} gives some of them.
         transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
             {"q": "log"} transforms some of several variables. None for none.
+        vectors: Pairs of variables that are the components of vectors along x and along y, as in [["u", "v"]]; symmetries turn
+            them, and poles. None for none.
+        periodic: How frames continue beyond their borders: "x", "y" or "xy" at the opposite side, "globe" along x and beyond
+            the poles, "none" not at all. None for what the coordinates of the file say; simulated frames do not continue.
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
             of four or more movies, otherwise "time". Simulated trajectories are never cut.
@@ -75,6 +80,8 @@ class ClimateDataModule(SRDataModule):
         missing: float | list[float] | None = None,
         bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
         transform: TransformName | dict[str, TransformName] | None = None,
+        vectors: list[list[str]] | None = None,
+        periodic: Periodic | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         frames: int | list[int] | None = None,
@@ -93,6 +100,7 @@ class ClimateDataModule(SRDataModule):
     ) -> None:
         super().__init__(**shared)
         self.flows: SimulatedFlows | None = None
+        self.periodic = periodic
         if path is None:
             if frames is not None and not isinstance(frames, int):
                 raise UserError(f"data.frames={list(frames)}: is for a file; type data.frames=N for simulated trajectories")
@@ -103,6 +111,7 @@ class ClimateDataModule(SRDataModule):
             self.symmetries = self.flows.flow.symmetries
             self.split = Split(by="trajectory", learn=learned, test=tested, val=val)
             self.declare_transforms(transform)
+            self.declare_vectors(vectors)
             return
         self.read = file_movies(path, variable, axes, select, missing, frames, max_bytes)
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
@@ -111,6 +120,7 @@ class ClimateDataModule(SRDataModule):
         self.variables = variables_of(self.read)
         self.declare_bounds(bounds)
         self.declare_transforms(transform)
+        self.declare_vectors(vectors)
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule: Literal["time", "trajectory"] = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)

@@ -38,6 +38,7 @@ class CrossDataModule(SRDataModule):
         self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
         self.variables, self.declared, self.transforms = train.variables, train.declared, train.transforms
+        self.vectors, self.periodic = train.vectors, train.periodic
         if train.variables != test.variables and train.variables and test.variables:
             raise UserError(
                 f"{self.name}: {', '.join(train.variables)} to learn from, {', '.join(test.variables)} to test on; give both "

@@ -66,6 +66,7 @@ class PairedDataModule(SRDataModule):
         UserError: If LR is to be made by a degradation, or if frames are to be cut or masked.
     """
 
+    periodic = "none"
     key: str
     alignment: Alignment
     where: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -45,12 +45,27 @@ def grid_of_coordinates(y: Coordinate, x: Coordinate) -> PixelGrid:
             raise _Unknown(f"{_named(y)} and {_named(x)} have different units")
     except _Unknown as problem:
         return PixelGrid(reason=str(problem))
+    assert y.values is not None
+    falling = bool(y.values[-1] < y.values[0])
     if latitudes is None:
-        return PixelGrid(dy, dx, unit)
+        return PixelGrid(dy, dx, unit, falling=falling)
     if np.abs(latitudes).max() > 90 + TOLERANCE:
         return PixelGrid(reason=f"{_named(y)} has latitudes beyond 90 degrees")
     # A row at a pole keeps an area above zero: zero marks missing pixels.
-    return PixelGrid(dy, dx, unit, tuple(np.cos(np.radians(latitudes)).clip(1e-9).tolist()))
+    cosines = tuple(np.cos(np.radians(latitudes)).clip(1e-9).tolist())
+    return PixelGrid(dy, dx, unit, cosines, falling=falling, closed=_closed(latitudes, longitudes))
+
+
+def _closed(latitudes: np.ndarray, longitudes: np.ndarray | None) -> Literal["none", "x", "globe"]:
+    """Tell whether columns go round the globe, and rows end half a pixel before both poles."""
+    assert longitudes is not None
+    along = abs(longitudes[-1] - longitudes[0]) / (len(longitudes) - 1)
+    if abs(along * len(longitudes) - 360) > TOLERANCE * along:
+        return "none"
+    half = abs(latitudes[-1] - latitudes[0]) / (len(latitudes) - 1) / 2
+    south, north = latitudes[[0, -1]].min() - half, latitudes[[0, -1]].max() + half
+    at_poles = max(abs(south + 90), abs(north - 90)) <= 2 * TOLERANCE * half
+    return "globe" if at_poles and len(longitudes) % 2 == 0 else "x"
 
 
 class _Unknown(ValueError):

@@ -131,13 +131,14 @@ class SRModule(L.LightningModule):
         """Return SR clips in the unit interval, one SR frame per HR frame of the batch, without consistency correction."""
         context, lost = self.network.context, self.network.geometry.margin[0]
         seen = crop(self.unit_lr(batch.lr), (batch.context - context, 0, 0))
-        return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, 0, 0))
+        scale, (y, x) = self.network.geometry.scale[1], batch.border
+        return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * scale, x * scale))
 
     def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
         if self.consistency is None:
             return sr
-        lr, (_, *border) = self.normalizer(crop(batch.lr, (batch.context, 0, 0))), self.network.geometry.margin
-        return apply_consistency(self.consistency, sr, lr, (border[0], border[1]))
+        _, y, x = self.network.geometry.margin
+        return apply_consistency(self.consistency, sr, self.normalizer(batch.own_lr), (y, x))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Normalise whole frames from physical units to the unit interval."""
@@ -280,7 +281,7 @@ class SRModule(L.LightningModule):
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
         if split in self.collections:
-            lr = self.unit_lr(crop(batch.lr, (batch.context, 0, 0)))
+            lr = self.unit_lr(batch.own_lr)
             for metrics, p, y, x in _by_variable(self.collections[split], sr, truth, lr):
                 metrics.update(p, y, mask, lr=x, follows=batch.follows)
             return
