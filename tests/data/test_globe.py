@@ -131,7 +131,8 @@ def test_it_does_not_matter_where_longitudes_begin(tmp_path: Path, caplog: pytes
     assert sum(row["consistency"] is not None for row in scored) == 15
 
     coarse = [write(tmp_path / f"{name}.nc", shift=shift, coarse=True) for name, shift in (("c", 0), ("d", 5))]
-    found = [open_movie(upscale_here([f"checkpoint={best}", f"input={path}"]), variable=["t", "u", "v"]) for path in coarse]
+    finer = [upscale_here([f"checkpoint={best}", f"input={path}"]) for path in coarse]
+    found = [open_movie(path, variable=["t", "u", "v"], axes=None) for path in finer]
     whole, rolled = (movie.read(0, 0, 12) for movie in found)
     np.testing.assert_allclose(np.roll(whole, 10, -1), rolled, rtol=0, atol=1e-4)
     network = vsr.load(best)

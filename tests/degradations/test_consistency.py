@@ -234,11 +234,18 @@ def test_gaps_stay_gaps_and_reduced_precision_agrees_too(runs: dict[str, Path]) 
 
 
 def test_what_does_not_go_with_upscaling_is_refused(runs: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match="periodic=x: .*consistency=none"):
-        vsr.load(best(runs["projection"]), periodic="x")
+    with pytest.raises(UserError, match=r"consistency=projection: degradation=bicubic, periodic\(globe\) .*=backprojection"):
+        vsr.load(best(runs["projection"]), periodic="globe")
     with pytest.raises(UserError, match="consistency=projecton.*projection"):
         vsr.load(best(runs["none"]), consistency="projecton")
-    vsr.load(best(runs["projection"]), periodic="x", consistency="none")
+
+
+def test_a_field_that_goes_round_agrees_all_the_way_round(runs: dict[str, Path]) -> None:
+    lr = np.random.default_rng(0).standard_normal((2, 14, 20)).cumsum(-1).astype(np.float32)
+    made = vsr.load(best(runs["projection"]), periodic="x").upscale(lr)
+    around = torch.from_numpy(made)[:, None].roll(20, -1)  # its first and last columns are in the middle now
+    inner = Bicubic()(around, 2)[:, 0, :, 5:15].numpy()
+    np.testing.assert_allclose(inner, np.roll(lr, 10, -1)[..., 5:15], rtol=0, atol=1e-5 * float(made.std()))
 
 
 def test_an_exported_file_is_the_network_alone_and_says_so(runs: dict[str, Path], tmp_path: Path) -> None:
