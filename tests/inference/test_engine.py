@@ -73,7 +73,7 @@ def test_tiles_show_no_seam(model: str, scale: int) -> None:
     for tile in (24, 40):
         engine = engine_of(module, tile=tile, channels=2)
         tiles = list(split_into_tiles(37, 53, engine.reach, engine.tile_area, engine.border))
-        assert (len(tiles) > 1) != module.network.whole_frames
+        assert (len(tiles) > 1) is (model != "unet")  # unet knows where a pixel lies in its frame, also inside its residual
         spread = expected.std().item()
         torch.testing.assert_close(whole(engine, lr), expected, rtol=0, atol=1e-4 * spread)
 

@@ -55,6 +55,7 @@ class Cascade(Network):
         self.kinds = first.kind, second.kind
         self.geometry = first.geometry.then(second.geometry)
         self.context = first.context + second.context
+        self.whole_frames = first.whole_frames or second.whole_frames
         self.reach = first.reach + -(-second.reach // first.geometry.scale[1])
         if trains == "second":
             first.requires_grad_(False)

@@ -38,7 +38,7 @@ class StandardizedResidual(Network):
         network.residual = False  # `forward` of this wrapper adds the upscaled input
         self.network, self.layout = network, None if layout is None or layout.plain else layout
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
-        self.scale = network.geometry.scale[1]
+        self.scale, self.whole_frames = network.geometry.scale[1], network.whole_frames
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
         self.whole_frames = network.whole_frames
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
