@@ -1,4 +1,4 @@
-"""consistency=projection and backprojection: results that, degraded, are the LR frames they were made from."""
+"""consistency=projection, backprojection and ratio: results that, degraded, are the LR frames they were made from."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from vsr.degradations.blur import GaussianBlur
 from vsr.degradations.chain import Chain
 from vsr.degradations.consistency import (
     BackProjection,
+    BlockRatio,
     Projection,
     apply_consistency,
     build_consistency,
@@ -28,7 +29,7 @@ from vsr.degradations.consistency import (
     degradation_for_consistency,
 )
 from vsr.degradations.resize import resize_bicubic_up
-from vsr.degradations.scaling import Area, Bicubic, Subsample
+from vsr.degradations.scaling import Area, Bicubic, Paired, Subsample
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
 
@@ -88,6 +89,87 @@ def test_a_projected_frame_agrees_exactly_and_comes_no_further_from_the_truth(
     before, after, moved = ((a - b).double().square().sum() for a, b in ((guess, hr), (found, hr), (found, guess)))
     assert after <= before
     assert float(after + moved) == pytest.approx(float(before), rel=1e-3)
+
+
+@given(
+    scale=st.sampled_from([2, 3, 4]),
+    h=st.integers(1, 9),
+    w=st.integers(1, 9),
+    low=st.sampled_from([0.0, 2e-4, 250.0, 101325.0]),
+    spread=st.sampled_from([0.01, 1.0, 40.0]),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_ratio_gives_the_block_means_and_no_negative_value(
+    scale: int, h: int, w: int, low: float, spread: float, seed: int
+) -> None:
+    """Against the quotient in double precision and physical units."""
+    rng = np.random.default_rng(seed)
+    hr = low + spread * rng.random((2, 1, h * scale, w * scale)) ** 4
+    guess = hr + 0.2 * spread * rng.standard_normal(hr.shape)  # some below 0
+    hr[1, 0, :scale, :scale] = guess[0, 0, :scale, :scale] = 0
+
+    def blocks(frames: np.ndarray) -> np.ndarray:
+        return frames.reshape(2, 1, h, scale, w, scale).mean((3, 5))
+
+    def unit(frames: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy((frames - low) / spread).float()
+
+    lr = blocks(hr)
+    found = BlockRatio(partial(Area(), scale=scale), scale, (low, low + spread))(unit(guess), unit(lr))
+    physical = found.numpy() * np.float32(spread) + np.float32(low)
+    assert physical.min() >= 0
+    cut = np.maximum(guess, 0)
+    mean, wanted = (frames.repeat(scale, 2).repeat(scale, 3) for frames in (blocks(cut), lr))
+    expected = np.where(mean > 0, cut * wanted / np.where(mean > 0, mean, 1), wanted)  # a block of zeros has no structure
+    rounding = 4e-6 * (low + spread)
+    np.testing.assert_allclose(physical, expected, rtol=1e-5, atol=rounding)
+    np.testing.assert_allclose(blocks(physical.astype(np.float64)), lr, rtol=1e-5, atol=rounding)
+    if low == 0:
+        assert (physical[1, 0, :scale, :scale] == 0).all()
+    else:  # digits that float32 has in the unit interval only
+        np.testing.assert_allclose(blocks(found.double().numpy())[0], unit(lr)[0], rtol=0, atol=1e-5 * max(1, low / spread / 100))
+
+
+def test_a_run_with_ratio_makes_positive_frames_that_agree(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    smooth = resize_bicubic_up(torch.from_numpy(rng.standard_normal((16, 1, 6, 7))).float(), 4)[:, 0].double().numpy()
+    values = {"t": 280 + 5 * smooth, "q": 0.003 * np.exp(smooth)}
+    np.savez(tmp_path / "tq.npz", **values)
+    given = ["model=fsrcnn_s", "epochs=1", "recipe.steps=3", "recipe.patch=8", "data=climate", "data.axes=tyx"]
+    given += [f"data.path={tmp_path}/tq.npz", "data.variable=[t,q]", "consistency=ratio"]
+    trained = train_here(tmp_path / "a", [*given, "degradation=area", "data.transform={q: sqrt}"])
+    checkpoint = best(tmp_path / "a")
+    rows = evaluate_here(tmp_path / "e", [f"checkpoint={checkpoint}", "report=false"])["rows"]
+    assert_same_scores(rows, trained["rows"])
+    own = [row for row in rows if row["method"] == "fsrcnn_s+ratio" and row["variable"] in "tq"]
+    assert max(row["consistency"] for row in own) < 1e-5
+    network = vsr.load(checkpoint, periodic="x")
+    lr = np.stack([values[name][:4].reshape(4, 12, 2, 14, 2).mean((2, 4)) for name in "tq"], axis=1)
+    lr[0, 1, :3] = 0
+    sr = network.upscale(lr).astype(np.float64)
+    assert sr.min() >= 0
+    means = sr.reshape(4, 2, 12, 2, 14, 2).mean((3, 5))
+    np.testing.assert_allclose(means, lr, rtol=1e-5, atol=1e-7 * 0.003)
+    lr[1, 0, 3, 4] = -0.25
+    with pytest.raises(UserError, match=r"frame 1: t is -0\.25, and consistency=ratio takes no negative values; give values"):
+        network.upscale(lr)
+    vsr.load(checkpoint, consistency="none")
+    # What is no block mean, or has no true zero, is refused.
+    with pytest.raises(UserError, match=r"consistency=ratio: is for degradation=area.*=bicubic, type consistency=proj"):
+        build_consistency("ratio", Bicubic(), 2, 1)
+    with pytest.raises(UserError, match=r"under degradation=pairs"):
+        build_consistency("ratio", Paired(), 2, 1)
+    with pytest.raises(UserError, match=r"consistency=ratio: the bounds of q begin at -1, and a ratio is for values of 0"):
+        build_consistency("ratio", Area(), 2, 1, ((200.0, 300.0), (-1.0, 1.0)), ("t", "q"))
+    with pytest.raises(UserError, match=r"consistency=ratio: the bounds of the data begin at -10.*type consistency=projection"):
+        train_here(tmp_path / "b", [*QUICK, "degradation=area", "consistency=ratio"])
+    values["t"][3] -= 273.15
+    np.savez(tmp_path / "tq.npz", **values)
+    with pytest.raises(
+        UserError, match=r"frame 3: t is -\d.*, and consistency=ratio takes no negative values; type consistency=proj"
+    ):
+        train_here(tmp_path / "b", [*given, "degradation=area"])
 
 
 @pytest.mark.parametrize("degradation", LINEAR, ids=name_of)
@@ -154,7 +236,7 @@ def test_a_lost_border_is_filled_for_the_correction(margin: tuple[int, int]) -> 
     assert torch.equal(frames, expected)
 
 
-@pytest.mark.parametrize("kind", ["projection", "backprojection"])
+@pytest.mark.parametrize("kind", ["projection", "backprojection", "ratio"])
 @pytest.mark.parametrize("degradation", ["noise", "jpeg", "h264"])
 def test_lr_frames_with_errors_of_their_own_are_not_agreed_with(kind: str, degradation: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"consistency={kind}: under degradation=bicubic.*noise, compression.*consistency=none"):

@@ -32,7 +32,7 @@ PERIODIC = ("none", "x", "y", "xy", "globe")
 GUARDS = ("warn", "linear", "off")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
-CONSISTENCIES = ("none", "projection", "backprojection")
+CONSISTENCIES = ("none", "projection", "backprojection", "ratio")
 
 # Packages of the optional loggers.
 LOGGER_PACKAGES = {"vsr.training.loggers.WandB": "wandb", "vsr.training.loggers.MLflow": "mlflow"}

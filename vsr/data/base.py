@@ -17,7 +17,13 @@ import lightning as L
 import numpy as np
 import torch
 
-from vsr.data.checks import check_copied_frames, scan_frames_for_checks, transform_problem, warn_near_duplicates
+from vsr.data.checks import (
+    check_copied_frames,
+    ratio_problem,
+    scan_frames_for_checks,
+    transform_problem,
+    warn_near_duplicates,
+)
 from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
@@ -83,6 +89,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
     ends: Ends = "replicate"  # padding in time at both ends of a movie
+    positive = False  # whether negative values are refused, as by consistency=ratio
     lead_length: float | None = None  # time that is 1 in planes of time; None for the longest training trajectory
     lr_bounds: Sequence[Sequence[float]] | None = None  # of each variable that only LR has; None for the training frames' range
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
@@ -390,6 +397,9 @@ class SRDataModule(L.LightningDataModule, ABC):
         if found is not None:
             at, problem = found
             raise UserError(f"{movie.name}: frame {start + at}: {problem}; type asinh, which takes every value")
+        if self.positive and (found := ratio_problem(frames.transpose(0, 1), self.variables, self.offset)) is not None:
+            at, problem = found
+            raise UserError(f"{movie.name}: frame {start + at}: {problem}; type consistency=projection")
 
     def _measure_transforms(self, ranges: list[ValueRange], sizes: list[float]) -> None:
         """Fit the transform of each channel to the value range and the mean magnitude in the training frames."""

@@ -166,7 +166,11 @@ def scan_frames_for_checks(
 
 
 def transform_problem(
-    frames: Tensor, transforms: Sequence[TransformName | None], variables: Sequence[str], offset: Offset = 0.0
+    frames: Tensor,
+    transforms: Sequence[TransformName | None],
+    variables: Sequence[str],
+    offset: Offset = 0.0,
+    asked: str | None = None,
 ) -> tuple[int, str] | None:
     """Find the first frame with a value that its variable's transform does not take.
 
@@ -175,6 +179,7 @@ def transform_problem(
         transforms: Transform of each channel, or None; empty for none.
         variables: Names of the channels; empty for channels without names.
         offset: The physical value that is 0 in the frames, or one per channel.
+        asked: What the user typed to get the transforms; None for data.transform.
 
     Returns:
         The index of the frame, and a text such as "q is -0.1, and data.transform={q: log} takes values above 0"; None if all
@@ -188,10 +193,16 @@ def transform_problem(
             at = int((~good).reshape(len(good), -1).any(1).argmax())
             value = values[at][~good[at]].min()
             name = printable_name(variables[channel]) if variables else f"channel {channel}" if len(transforms) > 1 else ""
-            typed = f"{{{name}: {kind}}}" if variables else kind
+            typed = asked or f"data.transform={f'{{{name}: {kind}}}' if variables else kind}"
             takes = "values above 0" if kind == "log" else "no negative values"
-            return at, f"{name or 'a value'} is {value:.4g}, and data.transform={typed} takes {takes}"
+            return at, f"{name or 'a value'} is {value:.4g}, and {typed} takes {takes}"
     return None
+
+
+def ratio_problem(frames: Tensor, variables: Sequence[str], offset: Offset = 0.0) -> tuple[int, str] | None:
+    """Find the first frame with a negative value, which consistency=ratio does not take; as `transform_problem`."""
+    kinds: list[TransformName] = ["sqrt"] * frames.shape[1]  # which take no negative value, either
+    return transform_problem(frames, kinds, variables, offset, asked="consistency=ratio")
 
 
 def _chunks(movie: Movie, part: Segment, limit: int) -> Iterator[tuple[int, int]]:

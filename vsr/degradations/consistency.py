@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsr.degradations.base import Degradation
@@ -20,6 +21,8 @@ from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 Degrade = Callable[[Tensor], Tensor]
 # Whole SR frames (N, C, H, W) and their LR frames (N, C, h, w), in the unit interval -> SR frames nearer to D(SR) = LR.
 Consistency = Callable[[Tensor, Tensor], Tensor]
+# Physical values that are 0 and 1 in the unit interval, (low, high) for all channels or for each.
+Bounds = Sequence[float] | Sequence[Sequence[float]]
 PROBE_BLOCKS = 12  # LR pixels per side of the random frame that tests linearity and separability
 PROBE_VALUES = 1 << 23  # values per batch of impulse frames, which show a degradation's matrix
 EDGE = 32  # LR pixels from the border; rows of the matrix further inside are assumed to be shifted copies
@@ -28,6 +31,7 @@ EXACT = 1e-9
 LINEAR_TOLERANCE = 1e-6
 ROWS = 128  # matrix rows per block
 NEGLIGIBLE = 1e-10  # share of an inverse's largest entry; entries fall off exponentially, by about 1/2 per LR pixel or faster
+LEAST_VALUE = 1e-6  # of the lower bound: no rounding error of the unit interval makes it negative in physical units
 WEAKEST = 1e-3  # smallest gain for the finest LR pattern; dividing by less makes rounding errors visible
 
 
@@ -88,6 +92,61 @@ class BackProjection:
         return sr
 
 
+class BlockRatio:
+    """Ratio of block means: SR frames p of a quantity that is never negative become p x / D p in each block of pixels.
+
+    D is the mean over blocks of `scale` x `scale` pixels. Values of p below zero are set to zero first. A block of zeros gets the
+    value of its LR pixel everywhere. The result is never negative and keeps to D p' = x; an LR pixel of zero gives a block of
+    zeros (Harder et al., "Hard-constrained deep learning for climate
+    downscaling", 2023, multiplicative constraint layer).
+
+    Args:
+        degrade: Mean over blocks of pixels.
+        scale: HR pixels per LR pixel along each axis.
+        bounds: Physical values that are 0 and 1 in the unit interval, for all channels or for each.
+        names: Names of the channels; empty for channels without names.
+
+    Raises:
+        UserError: If a lower bound is negative.
+    """
+
+    def __init__(self, degrade: Degrade, scale: int, bounds: Bounds, names: Sequence[str] = ()) -> None:
+        self.degrade, self.scale, self.names = degrade, scale, tuple(names)
+        self.set_bounds(bounds)
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        """Set the physical values that are 0 and 1 in the unit interval. Raises UserError if a lower bound is negative."""
+        check_ratio_bounds(bounds, self.names)
+        low, high = torch.tensor(bounds, dtype=torch.float64).view(-1, 2, 1, 1).unbind(1)
+        self.zero = (-low / (high - low)).float()  # (C, 1, 1) or (1, 1, 1): the physical zero in the unit interval
+
+    def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
+        """Return SR frames (N, C, H, W) whose block means are the LR frames (N, C, h, w), all in the unit interval."""
+        zero = self.zero.to(sr)
+        sr = sr.maximum(zero)
+        mean = self.degrade(sr)
+        above = mean - zero
+        empty = above <= LEAST_VALUE * zero.abs()
+        # p' = zero + (p - zero) (x - zero) / (mean - zero), in a form that keeps the digits of p where zero lies far away.
+        factor = torch.where(empty, 0.0, (lr - zero) / above)
+        added = torch.where(empty, lr, zero * ((mean - lr) / above))
+        sr = sr * self._spread(factor) + self._spread(added)
+        return sr.maximum(zero * (1 - LEAST_VALUE))
+
+    def _spread(self, lr: Tensor) -> Tensor:
+        return lr.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
+
+
+def check_ratio_bounds(bounds: Bounds, names: Sequence[str] = ()) -> None:
+    """Raise UserError if data have bounds below zero, so that ratios mean nothing. `names` are those of the channels, or none."""
+    for i, low in enumerate(torch.tensor(bounds, dtype=torch.float64).view(-1, 2)[:, 0].tolist()):
+        if low < 0:
+            where = f"the bounds of {names[i]} begin" if names else "the bounds of the data begin"
+            raise UserError(
+                f"consistency=ratio: {where} at {low:g}, and a ratio is for values of 0 or more; type consistency=projection"
+            )
+
+
 class BandedMatrix:
     """Matrix without its negligible entries far from the diagonal, stored as blocks of rows.
 
@@ -120,21 +179,31 @@ class BandedMatrix:
         return self._blocks[key]
 
 
-def build_consistency(kind: str, degradation: Degradation, scale: int, steps: int) -> Consistency | None:
+def build_consistency(
+    kind: str,
+    degradation: Degradation,
+    scale: int,
+    steps: int,
+    bounds: Bounds = (0.0, 1.0),
+    names: Sequence[str] = (),
+) -> Consistency | None:
     """Build the correction that makes SR frames agree with their LR frames.
 
     Args:
-        kind: Name of the correction: "none", "projection" or "backprojection".
+        kind: Name of the correction: "none", "projection", "backprojection" or "ratio".
         degradation: Degradation that made the LR frames.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations of "backprojection".
+        bounds: Physical values that are 0 and 1 in the unit interval, for all channels or for each, for "ratio".
+        names: Names of the channels, for error messages; empty for channels without names.
 
     Returns:
         The correction, or None for "none".
 
     Raises:
-        UserError: If the degradation adds errors to the LR frames (noise, compression), or if `kind` is "projection" and the
-            degradation has no inverse that is exact in single precision.
+        UserError: If the degradation adds errors to the LR frames (noise, compression), if `kind` is "projection" and the
+            degradation has no inverse that is exact in single precision, or if `kind` is "ratio" and the degradation is no mean
+            over blocks or a bound is negative.
     """
     if kind == "none":
         return None
@@ -146,6 +215,13 @@ def build_consistency(kind: str, degradation: Degradation, scale: int, steps: in
         )
     if kind == "backprojection":
         return BackProjection(degrade, scale, steps, degradation.border if isinstance(degradation, Bordered) else None)
+    if kind == "ratio":
+        if not _is_block_mean(degrade, scale):
+            raise UserError(
+                f"consistency=ratio: is for degradation=area, whose LR pixels are means over blocks; under "
+                f"degradation={degradation.name}, type consistency=projection"
+            )
+        return BlockRatio(degrade, scale, bounds, names)
     if not _is_invertible(degrade, scale):
         raise UserError(
             f"consistency=projection: degradation={degradation.name} at scale={scale} has no inverse that is exact in single "
@@ -236,6 +312,13 @@ def _is_linear(degrade: Degrade, scale: int) -> bool:
     expected = torch.cat([degrade(one) + degrade(other), torch.ones_like(flat[..., ::scale, ::scale])])
     found = torch.cat([degrade(one + other), degrade(flat)])
     return bool(torch.allclose(found, expected, rtol=0, atol=LINEAR_TOLERANCE))
+
+
+def _is_block_mean(degrade: Degrade, scale: int) -> bool:
+    """Return True if each LR pixel is the mean over its block of HR pixels."""
+    size = PROBE_BLOCKS * scale
+    frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return bool(torch.allclose(degrade(frame), F.avg_pool2d(frame, scale), rtol=0, atol=EXACT))
 
 
 def is_consistency_separable(degrade: Degrade, scale: int) -> bool:

@@ -21,7 +21,7 @@ from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.data.loaders import add_border
-from vsr.degradations.consistency import degradation_for_consistency
+from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
@@ -147,7 +147,9 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
     known = (pairs[0].get("lr_variables") or {}).get("bounds")
     bounds = [each.trained.bounds for each in checkpoints]
     transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
-    data = build_data(config, *bounds, variables=variables, transforms=transforms, lead_length=length, lr_bounds=known)
+    positive = any(each.config.consistency == "ratio" for each in checkpoints)
+    shared: dict[str, Any] = {"transforms": transforms, "lead_length": length, "lr_bounds": known, "positive": positive}
+    data = build_data(config, *bounds, variables=variables, **shared)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -180,9 +182,10 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     module = checkpoint.trained.module(checkpoint.config, data.test_splits, data.border.periodic)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.frame_bounds)
-    if isinstance(module.network, Transformed):
-        assert data.bounds is not None
-        module.network.set_bounds(data.bounds)
+    assert data.bounds is not None
+    for part in (module.network, module.consistency):
+        if isinstance(part, Transformed | BlockRatio):
+            part.set_bounds(data.bounds)
     return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 

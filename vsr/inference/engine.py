@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.data.checks import transform_problem
+from vsr.data.checks import ratio_problem, transform_problem
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.loaders import apply_symmetry, turn_vectors
 from vsr.data.masks import fill_masked_pixels
 from vsr.degradations.border import Border
+from vsr.degradations.consistency import BlockRatio
 from vsr.degradations.resize import resize_aligned, skip_planes
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
@@ -37,7 +38,7 @@ class NonFiniteOutput(UserError):
 
 
 class UntransformableInput(NonFiniteOutput):
-    """Error that is raised for LR values that the network's transform does not take, such as the logarithm of 0."""
+    """Error that is raised for LR values that the network's transform or consistency=ratio does not take."""
 
 
 class Engine:
@@ -130,9 +131,9 @@ class Engine:
 
         Raises:
             NonFiniteOutput: If the network turns finite values into NaN or infinity.
-            UntransformableInput: If its transform does not take a value.
+            UntransformableInput: If its transform, or consistency=ratio, does not take a value.
         """
-        self._check_transforms(lr, first_frame)
+        self._check_values(lr, first_frame, consistent)
         filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
         unit = self.module.unit_lr(filled.to(self.device))
         if self.layout.alignment is not None:
@@ -161,17 +162,19 @@ class Engine:
             out = out.masked_fill(covered == 0, math.nan)
         return out
 
-    def _check_transforms(self, lr: Tensor, first_frame: int) -> None:
-        """Raise UntransformableInput for values of LR frames that the transforms of the network do not take."""
+    def _check_values(self, lr: Tensor, first_frame: int, consistent: bool) -> None:
+        """Raise UntransformableInput for values of LR frames that the transforms or the consistency do not take."""
         network, facts = self.module.network, self.module.card.get("data", {})
+        names, offset, found = facts.get("variables", ()), facts.get("offset", 0.0), None
         if isinstance(network, Transformed):
-            kinds = transform_kinds(network.transforms)
-            found = transform_problem(lr, kinds, facts.get("variables", ()), facts.get("offset", 0.0))
-            if found is not None:
-                frame = max(0, first_frame + found[0] - self.context)
-                raise UntransformableInput(
-                    f"frame {frame}: {found[1]}; give values in the units of training, NaN where there is none"
-                )
+            found = transform_problem(lr, transform_kinds(network.transforms), names, offset)
+        if found is None and consistent and isinstance(self.module.consistency, BlockRatio):
+            found = ratio_problem(lr[:, : self.layout.channels], names, offset)
+        if found is not None:
+            frame = max(0, first_frame + found[0] - self.context)
+            raise UntransformableInput(
+                f"frame {frame}: {found[1]}; give values in the units of training, NaN where there is none"
+            )
 
     def rounding_error(self, lr: Tensor) -> dict[str, float]:
         """Return the rounding error that the options cause, measured against plain single precision.

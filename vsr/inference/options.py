@@ -35,8 +35,8 @@ class UpscaleOptions:
             poles, "none" not at all; None for what its coordinates say.
         ends: Padding before the first and after the last frame: "replicate" (nearest frame) or "reflect" (mirrored); None for
             the padding used in training.
-        consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection" or
-            "backprojection"; None for the method used in training.
+        consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection",
+            "backprojection" or "ratio"; None for the method used in training.
         consistency_steps: Steps of "backprojection", 1 or more; None for the number used in training.
         tile: Approximate side of a tile in LR pixels; 0 for whole frames; None to derive the tile from `memory`.
         memory: MiB that the intermediate results of the network may take.
@@ -52,7 +52,7 @@ class UpscaleOptions:
     ensemble: bool = False
     periodic: Periodic | None = None
     ends: Ends | None = None
-    consistency: Literal["none", "projection", "backprojection"] | None = None
+    consistency: Literal["none", "projection", "backprojection", "ratio"] | None = None
     consistency_steps: int | None = None
     tile: int | None = None
     memory: int = 512

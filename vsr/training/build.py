@@ -20,7 +20,7 @@ from vsr.config.signatures import signature_parameters
 from vsr.data.base import SRDataModule
 from vsr.degradations import Degradation
 from vsr.degradations.border import Border, with_border
-from vsr.degradations.consistency import Consistency, build_consistency
+from vsr.degradations.consistency import Consistency, build_consistency, check_ratio_bounds
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.printable import printable_name
 from vsr.metrics.definitions import Definition
@@ -112,6 +112,7 @@ def build_data(
     transforms: Sequence[Sequence[TransformName | None]] = (),
     lead_length: float | None = None,
     lr_bounds: Sequence[Sequence[float]] | None = None,
+    positive: bool = False,
 ) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
@@ -122,6 +123,7 @@ def build_data(
         transforms: The transforms of each network to be scored, one per channel, whose domains the data must keep to.
         lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
         lr_bounds: `lr_bounds` of these data; None in training.
+        positive: True to refuse negative values, as consistency=ratio does.
 
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
@@ -139,6 +141,9 @@ def build_data(
     data.variables = data.variables or variables
     if bounds:
         data.complete_bounds(bounds[0])
+    data.positive = positive or cfg.consistency == "ratio"
+    if data.positive and data.bounds is not None:  # before data are generated
+        check_ratio_bounds(data.bounds, data.variables)
     for each in filter(None, transforms):
         data.require_transforms(each)
     data.lead_length, data.lr_bounds = lead_length, lr_bounds
@@ -194,6 +199,8 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
             with_border(build_from_node("degradation", cfg.degradation), Border.in_unit_interval(facts)),
             cfg.scale,
             cfg.consistency_steps,
+            facts["bounds"],
+            facts.get("variables", ()),
         ),
         layout=layout,
     )
