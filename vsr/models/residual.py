@@ -40,7 +40,6 @@ class StandardizedResidual(Network):
         self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
         self.scale, self.whole_frames = network.geometry.scale[1], network.whole_frames
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
-        self.whole_frames = network.whole_frames
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
             self.register_buffer(name, torch.full((variables,) if variables > 1 else (), value))
 
