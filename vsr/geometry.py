@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +14,7 @@ MOST_SCALE_OF_PAIRS = 16  # of files of LR and HR; degradations make LR at 2, 3 
 # Position of LR pixel 0 in HR pixels from HR pixel 0; "node" where both grids share their first and their last point.
 Origin = float | Literal["node"]
 Alignment = tuple[Origin, Origin]  # along y and along x
+DEGREE = "°"  # of latitudes and longitudes
 PER_PIXEL = "px"  # the unit of lengths where no distance is known
 
 
@@ -35,6 +37,26 @@ def is_cell(alignment: Alignment, scale: int) -> bool:
     return alignment == ((scale - 1) / 2, (scale - 1) / 2)
 
 
+class MapAxis(NamedTuple):
+    """Evenly spaced coordinate of rows or columns, for the axes of figures.
+
+    Attributes:
+        name: Name of the coordinate: "latitude", "longitude", "y" or "x".
+        unit: Unit of its values: "°", "km", or another unit as the file names it.
+        first: Value of the first row or column.
+        step: Value of the next one minus that of the one before; negative where values descend.
+    """
+
+    name: str
+    unit: str
+    first: float
+    step: float
+
+    def turned(self, size: int) -> MapAxis:
+        """Return the coordinate of frames whose `size` rows or columns are in the opposite order."""
+        return self._replace(first=self.first + (size - 1) * self.step, step=-self.step)
+
+
 @dataclass(frozen=True)
 class PixelGrid:
     """Size of the pixels of HR frames; by default they are squares of unknown size.
@@ -47,6 +69,8 @@ class PixelGrid:
         reason: Why the distances are not known; "" where nothing could tell them, as in pictures.
         falling: True if the coordinate falls from the first row to the last, as latitudes from north to south do.
         closed: "x" if columns go round the globe, "globe" if rows end at both poles, too; see `vsr.degradations.border`.
+        axes: The coordinates of rows and columns; None if they are not known, or not the same for all frames. They do not count
+            where grids are compared.
     """
 
     dy: float = 1.0
@@ -56,6 +80,7 @@ class PixelGrid:
     reason: str = ""
     falling: bool = False
     closed: Literal["none", "x", "globe"] = "none"
+    axes: tuple[MapAxis, MapAxis] | None = field(default=None, compare=False)
 
     @property
     def known(self) -> bool:
@@ -74,13 +99,21 @@ class PixelGrid:
 
     def between(self, start: int, stop: int) -> PixelGrid:
         """Return the grid of the rows start..stop-1."""
-        if self.cosines is None or stop - start >= len(self.cosines):
-            return self
-        return replace(self, cosines=self.cosines[start:stop], closed="none" if self.closed == "none" else "x")
+        cosines, axes = self.cosines, self.axes
+        if axes is not None:
+            axes = (axes[0]._replace(first=axes[0].first + start * axes[0].step), axes[1])
+        closed = self.closed if cosines is None or stop - start >= len(cosines) or self.closed == "none" else "x"
+        return replace(self, cosines=None if cosines is None else cosines[start:stop], axes=axes, closed=closed)
 
-    def upside_down(self) -> PixelGrid:
-        """Return the grid of frames whose rows are in the opposite order."""
-        return replace(self, cosines=None if self.cosines is None else self.cosines[::-1], falling=not self.falling)
+    def turned(self, letters: Collection[str], height: int, width: int) -> PixelGrid:
+        """Return the grid of frames whose rows ("y" in `letters`), columns ("x") or both are in the opposite order."""
+        cosines, axes = self.cosines, self.axes
+        if "y" in letters and cosines is not None:
+            cosines = cosines[::-1]
+        if axes is not None:
+            y, x = axes
+            axes = (y.turned(height) if "y" in letters else y, x.turned(width) if "x" in letters else x)
+        return replace(self, cosines=cosines, axes=axes, falling=self.falling != ("y" in letters))
 
     def describe(self) -> str:
         """Return the size of the pixels in words; grids with equal words give comparable scores of the same frames."""

@@ -29,6 +29,7 @@ from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
 from vsr.evaluation.compare.runs import read_compared_run
 from vsr.evaluation.compare.table import build_comparison_table, comparison_table_csv, comparison_table_markdown
+from vsr.evaluation.report.figures import panels_figure
 from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.inference.inputs import check_upscale_files
 from vsr.inference.trained import read_trained
@@ -254,7 +255,8 @@ def test_the_best_epoch_is_that_of_all_variables_together(runs: dict[str, Path])
 
 @pytest.mark.parametrize("report", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_tables_and_files_have_a_block_for_each_variable(runs: dict[str, Path], tmp_path: Path, report: bool) -> None:
-    evaluate_here(tmp_path, [f"checkpoint={runs['tq']}", f"report={report}"])
+    with mock.patch("vsr.evaluation.report.write.panels_figure", wraps=panels_figure) as drawn:
+        evaluate_here(tmp_path, [f"checkpoint={runs['tq']}", f"report={report}"])
     with (tmp_path / "frames.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     [row] = [row for row in json.loads((tmp_path / "results.json").read_text())["rows"] if row["method"] == "linear"][1:2]
@@ -265,6 +267,12 @@ def test_tables_and_files_have_a_block_for_each_variable(runs: dict[str, Path], 
         text = (tmp_path / name).read_text()
         assert all(part in text for part in ("test: t (K)", "test: q (kg/kg)", "test: all variables"))
     if report:
+        card = torch.load(runs["tq"], weights_only=True)["vsr"]["data"]
+        samples = [call.args[0] for call in drawn.call_args_list]
+        assert [(list(one.bounds), one.unit, one.axes) for one in samples] == [
+            (card["bounds"][0], "K", None),
+            (card["bounds"][1], "kg/kg", None),
+        ]
         figures = {path.name for path in (tmp_path / "figures").iterdir()}
         assert {"frame-test-t-K.png", "frame-test-q-kg-kg.png", "spectra-test-q-kg-kg.png"} <= figures
     run = read_compared_run(runs["tq"].parent.parent)

@@ -283,9 +283,10 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def _common_grid(self, movies: Sequence[Movie]) -> PixelGrid:
         """Return the size of the pixels that all movies share, without the rows that are cut off; else none is known."""
-        known = {(self.pixel_grid_of(movie), movie.shape[2] // self.scale * self.scale) for movie in movies}
-        found = {grid.between(0, height) for grid, height in known}
-        grid = found.pop() if len(found) == 1 else PixelGrid(reason="its movies have different grids")
+        known = [self.pixel_grid_of(movie).between(0, movie.shape[2] // self.scale * self.scale) for movie in movies]
+        grid = known[0] if len(set(known)) == 1 else PixelGrid(reason="its movies have different grids")
+        if len({each.axes for each in known}) > 1:  # pixels of one size in different places
+            grid = replace(grid, axes=None)
         if grid.reason and self.physical:
             log.info("note      %s: lengths and gradients in scores are per pixel: %s", self.name, grid.reason)
         return grid

@@ -298,6 +298,9 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
     """Yield, for each test split and variable, a few frames from its middle, super-resolved by every method."""
     context = max(candidate.module.network.context for candidate in candidates)
     normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
+    several, units = variable_keys(data.card), data.card.get("units")
+    ranges: list[list[float]] = np.reshape(data.card["bounds"], (-1, 2)).tolist()
+    in_units = data.physical and (bool(data.variables) or data.pixel_grid.axes is not None)
     for split in data.test_splits:
         frames = data.sets[split]
         start, stop = _sample_range(frames, len(candidates))
@@ -311,8 +314,8 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
         lr = normalizer(clip.own_lr[:, : data.channels])[0].transpose(0, 1)
-        several = variable_keys(data.card)
         for i, keys in enumerate(several):
+            unit = keys.get("unit", units if isinstance(units, str) else "")
             own = slice(i, i + 1) if len(several) > 1 else slice(None)
             yield SampleFrames(
                 split=split,
@@ -323,6 +326,9 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
                 methods={name: frames[:, own] for name, frames in made.items()},
                 window=(window[0], window[1]),
                 areas=None if data.pixel_grid.cosines is None else np.array(data.pixel_grid.cosines),
+                bounds=(ranges[i][0], ranges[i][1]) if in_units else None,
+                unit="" if unit == "1" else unit,
+                axes=data.pixel_grid.axes if data.physical else None,
             )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vsr.geometry import MapAxis
 from vsr.metrics.variables import table_part
 
 Column = np.ndarray  # float64, one value per frame, per segment or per point of a curve; NaN without a value
@@ -72,6 +73,10 @@ class SampleFrames:
         window: (y, x) HR pixels per side that do not count in the scores.
         keys: "variable" and "unit" of one of several variables.
         areas: Weight of the pixels of each row in scores (H,); None for pixels of one size.
+        bounds: Physical values that are 0 and 1 in the unit interval, for colour bars in the unit of the data; None for colour
+            bars in parts of the data range.
+        unit: Unit of the physical values; "" if it is not known.
+        axes: Coordinates of the rows and the columns of HR; None if they are not known.
     """
 
     split: str
@@ -82,6 +87,28 @@ class SampleFrames:
     window: tuple[int, int]
     keys: dict[str, str] = field(default_factory=dict)
     areas: np.ndarray | None = None
+    bounds: tuple[float, float] | None = None
+    unit: str = ""
+    axes: tuple[MapAxis, MapAxis] | None = None
+
+    def upright(self) -> SampleFrames:
+        """Return the frames as a map shows them: latitudes (or y) ascend from the lowest row up, longitudes (or x) to the right.
+
+        Frames without coordinates stay as they are.
+        """
+        if self.axes is None:
+            return self
+        (y, x), (height, width) = self.axes, self.hr.shape[-2:]
+        upside_down, mirrored = y.step > 0, x.step < 0
+        at = (..., slice(None, None, -1 if upside_down else 1), slice(None, None, -1 if mirrored else 1))
+        return replace(
+            self,
+            lr=self.lr[at],
+            hr=self.hr[at],
+            methods={name: frames[at] for name, frames in self.methods.items()},
+            areas=self.areas if self.areas is None or not upside_down else self.areas[::-1],
+            axes=(y.turned(height) if upside_down else y, x.turned(width) if mirrored else x),
+        )
 
     @property
     def part(self) -> str:

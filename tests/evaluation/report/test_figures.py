@@ -17,6 +17,7 @@ from vsr.evaluation.report.figures import busiest_region, panels_figure, scores_
 from vsr.evaluation.report.movie import MovieFile, movie_side_by_side, report_movie
 from vsr.evaluation.report.style import FrameColours, line_styles, style_png
 from vsr.evaluation.scored import SampleFrames
+from vsr.geometry import MapAxis
 
 METHODS = ("bilinear", "bicubic", "$\\frac{x$", "_hidden")
 
@@ -53,6 +54,44 @@ def test_panels_show_the_same_place_and_the_errors_of_the_window() -> None:
     assert not grid[2, 0].images
     assert not grid[2, 5].images
     assert len(style_png(figure)) > 10_000
+
+
+def test_frames_with_coordinates_are_maps_in_the_unit_of_the_variable() -> None:
+    """The rows of the file run north, its columns run east across the meridian of Greenwich."""
+    lat, lon = MapAxis("latitude", "°", 40.0, 0.5), MapAxis("longitude", "°", 350.0, 0.5)
+    plain = sample("test", methods=("bicubic", "net"))
+    keys = {"variable": "t", "unit": "K"}
+    given_sample = replace(plain, axes=(lat, lon), bounds=(260.0, 300.0), unit="K", keys=keys, areas=np.arange(1.0, 25.0))
+    upright = given_sample.upright()
+    np.testing.assert_array_equal(upright.hr, given_sample.hr[..., ::-1, :])  # north is up
+    np.testing.assert_array_equal(upright.methods["net"], given_sample.methods["net"][..., ::-1, :])
+    assert upright.areas is not None
+    assert upright.areas[0] == 24
+    assert upright.axes == (MapAxis("latitude", "°", 51.5, -0.5), lon)
+    assert plain.upright() is plain
+    assert upright.upright().axes == upright.axes
+    figure = panels_figure(upright, field=True)
+    assert figure.get_suptitle() == "test: t (K), frame 43, x2"
+    grid = np.array(figure.axes[: 3 * 4]).reshape(3, 4)
+    for axis, scale in ((grid[0, 0], 2), (grid[2, 1], 1)):
+        rows, columns = axis.get_yticks(), axis.get_xticks()
+        shown = [[float(label.get_text()) for label in labels] for labels in (axis.get_yticklabels(), axis.get_xticklabels())]
+        np.testing.assert_allclose(((rows + 0.5) * scale - 0.5) * -0.5 + 51.5, shown[0])
+        np.testing.assert_allclose((((columns + 0.5) * scale - 0.5) * 0.5 + 350) % 360, np.mod(shown[1], 360))
+        assert len(rows) >= 2
+        assert max(shown[1]) < 360
+    assert (grid[0, 0].get_ylabel(), grid[0, 0].get_xlabel()) == ("latitude (°)", "longitude (°)")
+    values, errors = (grid[2, column].child_axes[0] for column in (0, 3))
+    assert values.get_ylim() == pytest.approx((260 + 40 * plain.hr.min(), 260 + 40 * plain.hr.max()))
+    assert values.get_ylabel() == "t (K)"
+    limit = FrameColours(plain, field=True).limit
+    assert errors.get_ylim() == pytest.approx((-40 * limit, 40 * limit), rel=1e-2)
+    assert errors.get_ylabel() == "error (K)"
+    assert len(style_png(figure)) > 10_000
+    bare = panels_figure(plain, field=True)
+    assert not any(axis.axison for axis in bare.axes[: 3 * 4])
+    assert not bare.axes[8].child_axes
+    assert bare.axes[11].child_axes[0].get_ylabel() == "error (1 = the data range)"
 
 
 def test_errors_share_one_scale_with_its_bar() -> None:

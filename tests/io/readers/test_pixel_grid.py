@@ -38,7 +38,16 @@ def test_latitudes_and_longitudes_are_on_a_sphere(y: tuple, x: tuple) -> None:
     assert (found.dy, found.dx) == pytest.approx((2 * DEGREE, 1.5 * DEGREE))
     np.testing.assert_allclose(found.cosines, np.cos(np.radians(LAT)), rtol=1e-6)
     assert found.mean_dx == pytest.approx(1.5 * DEGREE * np.cos(np.radians(LAT)).mean())
-    np.testing.assert_allclose(found.upside_down().between(0, 2).cosines, np.cos(np.radians([50, 52])), rtol=1e-6)
+    turned = found.turned("y", len(LAT), len(LON)).between(0, 2)
+    np.testing.assert_allclose(turned.cosines, np.cos(np.radians([50, 52])), rtol=1e-6)
+    assert found.axes is not None
+    assert turned.axes is not None
+    rows, columns = found.axes
+    name = "rotated latitude" if y[0] == "rlat" else "latitude"
+    assert (rows.name, rows.unit, rows.first, rows.step) == (name, "°", pytest.approx(LAT[0]), pytest.approx(LAT[1] - LAT[0]))
+    assert (columns.unit, columns.first, columns.step) == ("°", pytest.approx(LON[0]), pytest.approx(LON[1] - LON[0]))
+    assert (turned.axes[0].first, turned.axes[0].step) == (pytest.approx(LAT[-1]), pytest.approx(LAT[0] - LAT[1]))
+    assert turned.axes[1] == columns
 
 
 @pytest.mark.parametrize(
@@ -49,6 +58,10 @@ def test_lengths_are_in_km_or_in_the_unit_of_the_file(units: tuple[str, str], dy
     found = grid(("y", 4000.0 * np.arange(9, 0, -1), units[0]), ("x", east, units[1]))
     assert (found.dy, found.dx, found.unit) == (dy, 3.0 if unit == "km" else 3000.0, unit)
     assert found.cosines is None
+    assert found.axes is not None
+    assert found.axes[0][:2] == ("y", unit)
+    assert found.axes[0][2:] == pytest.approx((9 * dy, -dy))
+    assert found.between(3, 5).axes == (found.axes[0]._replace(first=pytest.approx(6 * dy)), found.axes[1])
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ class PairsDataModule(PairedDataModule):
         """Return the size of the HR pixels of a movie, from the coordinates in its file, in the direction of LR."""
         assert isinstance(movie, PairedFileMovie)
         grid = movie.fine.array.pixel_grid
-        return grid.upside_down() if "y" in self.grid.reversed else grid
+        return grid.turned(self.grid.reversed, *movie.shape[2:])
 
     def storage_step(self, variable: int, largest: float) -> float:
         """Return the largest distance between neighbouring values in the files of HR."""

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from vsr.evaluation.lead_time import LEAD_TIME
-from vsr.evaluation.report.style import ERROR, REFERENCE, FrameColours, crop_to_window, line_styles, style_label
+from vsr.evaluation.report.style import ERROR, FIELD, REFERENCE, FrameColours, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import MethodScores, SampleFrames
-from vsr.geometry import SQUARE, PixelGrid
+from vsr.geometry import DEGREE, SQUARE, MapAxis, PixelGrid
 from vsr.metrics.definitions import RESOLVED, psnr_from_mse
 
 if TYPE_CHECKING:
@@ -26,10 +26,9 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     """Draw the middle frame of a sample in three rows: the frame, its busiest region, and the errors.
 
     The columns are LR, every method and HR. With `field`, frames are physical fields and are drawn with a colour map. All
-    errors have one colour scale; their titles show the PSNR of this frame inside the evaluation window.
+    errors have one colour scale; their titles show the PSNR of this frame inside the evaluation window. Samples with physical
+    values have a colour bar of values, and those with coordinates have map axes.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     at, look = len(sample.hr) // 2, FrameColours(sample, field=field)
@@ -43,25 +42,77 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     axes = figure.subplots(3, len(frames) + 2, height_ratios=(ratio, 1, ratio), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    pixels = _CELL * 110
+    pixels, place = _CELL * 110, sample.axes
     for column, (name, frame) in enumerate([("LR", low), *frames.items(), ("HR", truth)]):
         step = scale if name == "LR" and column == 0 else 1
         _show(axes[0, column], look.picture(frame), pixels, box=(y / step, x / step, side / step))
+        _place(axes[0, column], place, (0, 0, height, width), labels="yx" if column == 0 else "", names=column == 0)
         axes[0, column].set_title(style_label(name), fontsize=11)
         zoom = frame[:, y // step : (y + side) // step, x // step : (x + side) // step]
         _show(axes[1, column], look.picture(zoom), pixels)
+        _place(axes[1, column], place, (y, x, side, side), labels="yx" if column == 0 else "")
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
+            _place(axes[2, column], place, (0, 0, height, width), labels="yx" if column == 1 else "x")
             squares = np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64).mean((0, 2))
             areas = None if sample.areas is None else sample.areas[sample.window[0] : height - sample.window[0]]
             mse = float(np.average(squares, weights=areas))
             axes[2, column].set_title(f"error, {psnr_from_mse(mse):.2f} dB", fontsize=10)
-    colours = ScalarMappable(Normalize(-look.limit, look.limit), ERROR)
-    bar = figure.colorbar(colours, cax=axes[2, -1].inset_axes((0.02, 0.08, 0.08, 0.84)), extend="both")
-    bar.set_label("error (1 = the data range)", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    figure.suptitle(f"{style_label(sample.split, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
+    _colour_bar(figure, axes[2, -1], look.errors, ERROR, look.error_label, extend="both")
+    if look.values is not None:
+        _colour_bar(figure, axes[2, 0], look.values, FIELD, look.value_label)
+    figure.suptitle(f"{style_label(sample.part, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
     return figure
+
+
+def _colour_bar(
+    figure: Figure, beside: Axes, ends: tuple[float, float], colours: str, label: str, extend: str = "neither"
+) -> None:
+    """Draw a colour bar between two values inside an empty panel."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(*ends), colours), cax=beside.inset_axes((0.02, 0.08, 0.08, 0.84)), extend=extend
+    )
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _place(
+    axis: Axes,
+    place: tuple[MapAxis, MapAxis] | None,
+    region: tuple[int, int, int, int],
+    *,
+    labels: str,
+    names: bool = False,
+) -> None:
+    """Put map axes around the panel of a region of the HR frame; nothing without coordinates.
+
+    Args:
+        axis: Panel with the picture of the region, and perhaps a box, in pixels of the picture.
+        place: Coordinates of the rows and the columns of HR.
+        region: First row, first column, height and width, in HR pixels.
+        labels: Axes with numbers, "yx", "x" or "".
+        names: True to write the names of the coordinates beside the numbers.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if place is None:
+        return
+    axis.axis("on")
+    [picture] = axis.images
+    pixels = picture.get_array().shape  # type: ignore[union-attr]
+    y, x, height, width = region
+    for letter, one, first, size, count in zip("yx", place, (y, x), (height, width), pixels, strict=False):
+        low, high = (one.first + one.step * (edge - 0.5) for edge in (first, first + size))
+        ticks = [tick for tick in MaxNLocator(3).tick_values(*sorted((low, high))) if min(low, high) <= tick <= max(low, high)]
+        at = [(tick - low) / (high - low) * count - 0.5 for tick in ticks]
+        shown = [f"{tick - 360 * (one.unit == DEGREE and tick >= 360):.6g}" for tick in ticks] if letter in labels else []
+        (axis.set_yticks if letter == "y" else axis.set_xticks)(at, shown or [""] * len(at))
+        if names:
+            (axis.set_ylabel if letter == "y" else axis.set_xlabel)(f"{one.name} ({style_label(one.unit)})", fontsize=8)
+    axis.tick_params(labelsize=7, length=2.5)
 
 
 def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None, pixels: PixelGrid = SQUARE) -> Figure | None:

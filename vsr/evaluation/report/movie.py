@@ -66,7 +66,7 @@ def movie_side_by_side(sample: SampleFrames, *, field: bool, baselines: Collecti
     height, width = hr.shape[-2] * factor, hr.shape[-1] * factor
 
     titles = ["LR", *names, "HR"]
-    canvas = _canvas(titles, height, width, look.limit)
+    canvas = _canvas(titles, height, width, look)
     frames = np.repeat(canvas[None], len(hr), axis=0)
 
     def put(row: int, column: int, pictures: np.ndarray, times: int) -> None:
@@ -92,7 +92,7 @@ def _region(sample: SampleFrames, scale: int) -> tuple[slice, slice, str]:
     return slice(y, y + side), slice(x, x + side), f", {side}x{side} of {height}x{width} pixels"
 
 
-def _canvas(titles: list[str], height: int, width: int, limit: float) -> np.ndarray:
+def _canvas(titles: list[str], height: int, width: int, look: FrameColours) -> np.ndarray:
     """Draw a white canvas (H, W, 3) with the titles of the panels and, below LR, the colour bar of the errors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
@@ -111,11 +111,12 @@ def _canvas(titles: list[str], height: int, width: int, limit: float) -> np.ndar
         figure.text(middle / across, 1 - _TITLE / 2 / down, style_label(title, letters), ha="center", va="center", fontsize=10)
     left, bottom = _GAP + 0.08 * width, _FOOT + 0.6 * height
     bar = figure.add_axes((left / across, bottom / down, 0.84 * width / across, 0.08 * height / down))
-    ticks = [-limit, 0, limit]
-    colours = ScalarMappable(Normalize(-limit, limit), ERROR)
+    ticks = [look.errors[0], 0, look.errors[1]]
+    colours = ScalarMappable(Normalize(*look.errors), ERROR)
     figure.colorbar(colours, cax=bar, orientation="horizontal", extend="both", ticks=ticks)
     bar.set_xticklabels([f"{value:.2g}" for value in ticks], fontsize=8)
-    bar.set_title("error, 1 = the data range" if width >= 200 else "error", fontsize=8)
+    label = "error, 1 = the data range" if look.values is None else look.error_label
+    bar.set_title(label if width >= 200 else "error", fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

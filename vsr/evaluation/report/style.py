@@ -25,12 +25,23 @@ class FrameColours:
 
     Physical fields get a perceptually uniform colour map between the extremes of HR in the sample, and only their first channel
     is shown. Grey and RGB movies are shown unchanged, 0 to 1.
+
+    Attributes:
+        values: Ends of the colour bar of values, in physical units; None for frames without physical values.
+        errors: Ends of the colour bar of errors, in physical units or in parts of the data range.
+        value_label, error_label: Labels of both colour bars, with the unit.
     """
 
     def __init__(self, sample: SampleFrames, *, field: bool) -> None:
         self.field, self.rgb = field, sample.hr.shape[1] == 3 and not field
         self.low, self.high = float(sample.hr[:, 0].min()), float(sample.hr[:, 0].max())
         self.limit = _error_limit(sample)
+        low, high = sample.bounds or (0.0, 1.0)
+        self.values = (low + self.low * (high - low), low + self.high * (high - low)) if field and sample.bounds else None
+        self.errors = (-self.limit * (high - low), self.limit * (high - low))
+        name, unit = style_label(sample.keys.get("variable", "")), style_label(sample.unit)
+        self.value_label = f"{name} ({unit})" if name and unit else name or unit or "value"
+        self.error_label = f"error ({unit or 'in the unit of the data'})" if sample.bounds else "error (1 = the data range)"
 
     def picture(self, frames: np.ndarray) -> np.ndarray:
         """Convert frames (..., C, H, W) in the unit interval to colours (..., H, W, 3) uint8."""

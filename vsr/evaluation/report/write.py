@@ -116,7 +116,7 @@ def _draw(
         shown.append(Shown(split, file, "image/png", style_png(figure), f"{alt} of {escape_name(split)}", caption))
 
     for split, methods in group_scores_by_part(scored).items():
-        own = [sample for sample in samples if sample.part == split]
+        own = [sample.upright() for sample in samples if sample.part == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
             add(split, "frame", panels_figure(sample, field=field), "a frame", f"A frame of {escape_name(split)}: {PANELS}")

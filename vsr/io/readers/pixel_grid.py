@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from vsr.geometry import PixelGrid
+from vsr.geometry import DEGREE, MapAxis, PixelGrid
 from vsr.io.readers.printable import printable_name
 
 EARTH_RADIUS = 6371.0  # km, of a sphere
@@ -18,6 +18,7 @@ DEGREES = {
     "y": {"lat", "lats", "latitude", "latitudes", "rlat", "grid_latitude"},
     "x": {"lon", "lons", "long", "longitude", "longitudes", "rlon", "grid_longitude"},
 }
+ROTATED = {"rlat", "grid_latitude", "rlon", "grid_longitude"}
 CF_DEGREES = re.compile(r"degrees?_?(n|north|e|east)")
 LENGTHS = {
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1.0),
@@ -40,20 +41,20 @@ def grid_of_coordinates(y: Coordinate, x: Coordinate) -> PixelGrid:
     without known distances, which says why.
     """
     try:
-        (dy, unit, latitudes), (dx, other, longitudes) = _axis("y", y), _axis("x", x)
+        (dy, latitudes, rows), (dx, longitudes, columns) = _axis("y", y), _axis("x", x)
+        unit, other = ("km" if axis.unit == DEGREE else axis.unit for axis in (rows, columns))
         if unit != other or (latitudes is None) != (longitudes is None):
             raise _Unknown(f"{_named(y)} and {_named(x)} have different units")
     except _Unknown as problem:
         return PixelGrid(reason=str(problem))
-    assert y.values is not None
-    falling = bool(y.values[-1] < y.values[0])
+    falling = rows.step < 0
     if latitudes is None:
-        return PixelGrid(dy, dx, unit, falling=falling)
+        return PixelGrid(dy, dx, unit, axes=(rows, columns), falling=falling)
     if np.abs(latitudes).max() > 90 + TOLERANCE:
         return PixelGrid(reason=f"{_named(y)} has latitudes beyond 90 degrees")
     # A row at a pole keeps an area above zero: zero marks missing pixels.
     cosines = tuple(np.cos(np.radians(latitudes)).clip(1e-9).tolist())
-    return PixelGrid(dy, dx, unit, cosines, falling=falling, closed=_closed(latitudes, longitudes))
+    return PixelGrid(dy, dx, unit, cosines, axes=(rows, columns), falling=falling, closed=_closed(latitudes, longitudes))
 
 
 def _closed(latitudes: np.ndarray, longitudes: np.ndarray | None) -> Literal["none", "x", "globe"]:
@@ -89,8 +90,8 @@ def _units(coordinate: Coordinate) -> str:
     return str(coordinate.attrs.get("units", "")).strip().lower()
 
 
-def _axis(letter: str, coordinate: Coordinate) -> tuple[float, str, np.ndarray | None]:
-    """Return the distance between pixels along an axis, its unit, and the values in degrees of a latitude or longitude."""
+def _axis(letter: str, coordinate: Coordinate) -> tuple[float, np.ndarray | None, MapAxis]:
+    """Return the distance between pixels along an axis, the values in degrees of a latitude or longitude, and the axis."""
     values, units, name = coordinate.values, _units(coordinate), _named(coordinate)
     if values is None or values.dtype.kind not in "iuf" or len(values) < 2:
         raise _Unknown(f"the file has no coordinate of {letter}")
@@ -108,11 +109,16 @@ def _axis(letter: str, coordinate: Coordinate) -> tuple[float, str, np.ndarray |
     step = (values[-1] - values[0]) / first[-1]
     if not step or np.abs(values - values[0] - step * first).max() > TOLERANCE * abs(step):
         raise _Unknown(f"{name} is not evenly spaced")
-    step = float(f"{abs(step):.6g}")  # without the rounding of single precision
+    step = float(f"{step:.6g}")  # without the rounding of single precision
     if degrees:
-        return EARTH_RADIUS * float(np.radians(step)), "km", values
+        named = {str(coordinate.attrs.get("standard_name", "")).lower(), coordinate.name.lower()}
+        rotated = "rotated " if named & ROTATED else ""
+        axis = MapAxis(rotated + ("latitude" if letter == "y" else "longitude"), DEGREE, float(values[0]), step)
+        return EARTH_RADIUS * float(np.radians(abs(step))), values, axis
     if units in LENGTHS:
-        return step * LENGTHS[units], "km", None
+        factor = LENGTHS[units]
+        return abs(step) * factor, None, MapAxis(letter, "km", float(values[0]) * factor, step * factor)
     if units in ("", "1") or units.startswith("deg"):
         raise _Unknown(f"{name} has no unit of length, and is neither a latitude nor a longitude")
-    return step, printable_name(str(coordinate.attrs["units"]).strip()), None
+    unit = printable_name(str(coordinate.attrs["units"]).strip())
+    return abs(step), None, MapAxis(letter, unit, float(values[0]), step)
