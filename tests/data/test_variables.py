@@ -214,6 +214,15 @@ def test_scores_of_each_variable_are_those_of_plain_numpy(runs: dict[str, Path],
     assert overall["rmse"] is None
 
 
+def test_tensorboard_has_an_image_of_each_variable_with_its_unit(runs: dict[str, Path]) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(runs["tq"].parents[1])).Reload()
+    names = [name for name in events.Tags()["images"] if "HR" in name]
+    assert names == ["val: t (K): LR, bicubic, SR, HR, error x10", "val: q (kg/kg): LR, bicubic, SR, HR, error x10"]
+
+
 def test_networks_see_each_variable_in_its_own_units(runs: dict[str, Path], tmp_path: Path) -> None:
     network = read_trained(runs["tq"]).module().network
     assert isinstance(network, StandardizedResidual)

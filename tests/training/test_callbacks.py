@@ -162,3 +162,5 @@ def test_a_panel_shows_the_middle_frame_of_each_kind() -> None:
     )
     for clip in (batch, colours):  # the first channel
         np.testing.assert_allclose(_panel(module, clip).numpy(), expected[None], atol=1e-5)
+    swapped = colours._replace(lr=colours.lr.flip(1), hr=colours.hr.flip(1))
+    np.testing.assert_allclose(_panel(module, swapped, channel=1).numpy(), expected[None], atol=1e-5)

@@ -18,6 +18,7 @@ from vsr.degradations.consistency import Degrade
 from vsr.geometry import crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.variables import table_part, variable_keys
 from vsr.models.base import apply_network_to_clip
 from vsr.models.interpolation import Interpolation
 from vsr.system.ranks import compute_on_first_rank
@@ -194,6 +195,8 @@ class TimeLimit(Callback):
 class ImagePanels(Callback):
     """Callback that shows LR, bicubic, SR, HR and the error of a validation frame in TensorBoard, and groups the curves there.
 
+    Several variables have an image each, whose title names the variable and its unit.
+
     Args:
         every: Epochs between two images; the first and the last epoch have an image too.
     """
@@ -213,9 +216,11 @@ class ImagePanels(Callback):
         if due and trainer.is_global_zero and _tensorboards(trainer):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
-            image = _panel(pl_module, batch.first(pl_module.device))
-            for logger in _tensorboards(trainer):
-                logger.experiment.add_image("val: LR, bicubic, SR, HR, error x10", image, epoch)
+            clip = batch.first(pl_module.device)
+            for channel, keys in enumerate(variable_keys(pl_module.card.get("data", {}))):
+                image, part = _panel(pl_module, clip, channel), table_part({"split": "val", **keys})
+                for logger in _tensorboards(trainer):
+                    logger.experiment.add_image(f"{part}: LR, bicubic, SR, HR, error x10", image, epoch)
 
 
 def _tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:
@@ -223,13 +228,15 @@ def _tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:
 
 
 @torch.no_grad()
-def _panel(module: SRModule, clip: Clip) -> Tensor:
+def _panel(module: SRModule, clip: Clip, channel: int = 0) -> Tensor:
     """Draw LR, bicubic, SR, HR and 10 times the absolute error of a clip side by side, as (1, H, 5 W) grey values in [0, 1].
 
     Args:
         module: The module with the network.
-        clip: One clip in physical units; its first channel and middle frame are drawn, inside the network's margin.
+        clip: One clip in physical units; its middle frame is drawn, inside the network's margin.
+        channel: Number of the channel to draw.
     """
+    own = slice(channel, channel + 1)
     scale = module.network.geometry.scale[1]
     lr, truth = module.unit_lr(clip.own_lr), module.normalizer(clip.hr)
     bicubic = Interpolation(method="bicubic", scale=scale, channels=truth.shape[1], alignment=module.alignment)
@@ -237,14 +244,14 @@ def _panel(module: SRModule, clip: Clip) -> Tensor:
     lost = (0, *module.network.geometry.margin[1:])
 
     def middle(x: Tensor) -> Tensor:
-        return crop(x[:, :1], lost)[:, :, x.shape[2] // 2]
+        return crop(x[:, own], lost)[:, :, x.shape[2] // 2]
 
     low, high = middle(truth).min(), middle(truth).max()
     nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     frames = [
         middle(nearest),
         middle(apply_network_to_clip(bicubic, bicubic.kind, lr)),
-        sr[:, :1, sr.shape[2] // 2],
+        sr[:, own, sr.shape[2] // 2],
         middle(truth),
     ]
     shown = [(frame - low) / (high - low) for frame in frames]
