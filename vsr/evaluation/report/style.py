@@ -41,7 +41,7 @@ class FrameColours:
         self.errors = (-self.limit * (high - low), self.limit * (high - low))
         name, unit = style_label(sample.keys.get("variable", "")), style_label(sample.unit)
         self.value_label = f"{name} ({unit})" if name and unit else name or unit or "value"
-        self.error_label = f"error ({unit or 'in the unit of the data'})" if sample.bounds else "error (1 = the data range)"
+        self.error_label = f"error ({unit})" if unit else "error" if sample.bounds else "error (1 = the data range)"
 
     def picture(self, frames: np.ndarray) -> np.ndarray:
         """Convert frames (..., C, H, W) in the unit interval to colours (..., H, W, 3) uint8."""
