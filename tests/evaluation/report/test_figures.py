@@ -59,12 +59,12 @@ def test_panels_show_the_same_place_and_the_errors_of_the_window() -> None:
 def test_frames_with_coordinates_are_maps_in_the_unit_of_the_variable() -> None:
     """The rows of the file run north, its columns run east across the meridian of Greenwich."""
     lat, lon = MapAxis("latitude", "°", 40.0, 0.5), MapAxis("longitude", "°", 350.0, 0.5)
-    plain = sample("test", methods=("bicubic", "net"))
+    plain = sample("test", methods=("bicubic",))
     keys = {"variable": "t", "unit": "K"}
     given_sample = replace(plain, axes=(lat, lon), bounds=(260.0, 300.0), unit="K", keys=keys, areas=np.arange(1.0, 25.0))
     upright = given_sample.upright()
     np.testing.assert_array_equal(upright.hr, given_sample.hr[..., ::-1, :])  # north is up
-    np.testing.assert_array_equal(upright.methods["net"], given_sample.methods["net"][..., ::-1, :])
+    np.testing.assert_array_equal(upright.methods["bicubic"], given_sample.methods["bicubic"][..., ::-1, :])
     assert upright.areas is not None
     assert upright.areas[0] == 24
     assert upright.axes == (MapAxis("latitude", "°", 51.5, -0.5), lon)
@@ -72,7 +72,7 @@ def test_frames_with_coordinates_are_maps_in_the_unit_of_the_variable() -> None:
     assert upright.upright().axes == upright.axes
     figure = panels_figure(upright, field=True)
     assert figure.get_suptitle() == "test: t (K), frame 43, x2"
-    grid = np.array(figure.axes[: 3 * 4]).reshape(3, 4)
+    grid = np.array(figure.axes[:9]).reshape(3, 3)
     for axis, scale in ((grid[0, 0], 2), (grid[2, 1], 1)):
         rows, columns = axis.get_yticks(), axis.get_xticks()
         shown = [[float(label.get_text()) for label in labels] for labels in (axis.get_yticklabels(), axis.get_xticklabels())]
@@ -81,17 +81,17 @@ def test_frames_with_coordinates_are_maps_in_the_unit_of_the_variable() -> None:
         assert len(rows) >= 2
         assert max(shown[1]) < 360
     assert (grid[0, 0].get_ylabel(), grid[0, 0].get_xlabel()) == ("latitude (°)", "longitude (°)")
-    values, errors = (grid[2, column].child_axes[0] for column in (0, 3))
+    values, errors = (grid[2, column].child_axes[0] for column in (0, 2))
     assert values.get_ylim() == pytest.approx((260 + 40 * plain.hr.min(), 260 + 40 * plain.hr.max()))
     assert values.get_ylabel() == "t (K)"
     limit = FrameColours(plain, field=True).limit
     assert errors.get_ylim() == pytest.approx((-40 * limit, 40 * limit), rel=1e-2)
     assert errors.get_ylabel() == "error (K)"
-    assert len(style_png(figure)) > 10_000
+    assert len(style_png(figure, dpi=30)) > 5000
     bare = panels_figure(plain, field=True)
-    assert not any(axis.axison for axis in bare.axes[: 3 * 4])
-    assert not bare.axes[8].child_axes
-    assert bare.axes[11].child_axes[0].get_ylabel() == "error (1 = the data range)"
+    assert not any(axis.axison for axis in bare.axes[:9])
+    assert not bare.axes[6].child_axes
+    assert bare.axes[8].child_axes[0].get_ylabel() == "error (1 = the data range)"
 
 
 def test_errors_share_one_scale_with_its_bar() -> None:
