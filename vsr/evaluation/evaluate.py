@@ -300,7 +300,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
     normalizer, (_, *window) = candidates[-1].module.normalizer, candidates[-1].module.window
     several, units = variable_keys(data.card), data.card.get("units")
     ranges: list[list[float]] = np.reshape(data.card["bounds"], (-1, 2)).tolist()
-    in_units = data.physical and (bool(data.variables) or data.pixel_grid.axes is not None)
+    in_units = data.physical and (bool(data.variables) or data.pixel_grid.known)
     for split in data.test_splits:
         frames = data.sets[split]
         start, stop = _sample_range(frames, len(candidates))
