@@ -22,7 +22,7 @@ class Recipe:
         temporal: Weight of the loss on differences of consecutive frames (movie networks).
         weights: Weight of some of several variables in the loss, by name; the others have 1. None for equal weights. Each
             variable counts in the unit of its own residual, so that equal weights suit variables of different size.
-        area: Weight the pixels of latitudes and longitudes by their area in the loss, as scores do.
+        area: True to weight the pixels of latitudes and longitudes by their area in the loss, as scores do.
         finetune: Fraction of the planned steps, at the end of training, in which only the squared error is minimised.
         rate: Learning rate of Adam; the largest value if the schedule varies the rate.
         schedule: "constant"; "cosine" from `rate` to 0; "one_cycle", up over the first tenth, then down (Smith 2018).
@@ -44,7 +44,7 @@ class Recipe:
     spectral: float = 0.0
     temporal: float = 0.0
     weights: dict[str, float] | None = None
-    area: bool = False
+    area: bool | None = None
     finetune: float = 0.0
     rate: float = 4e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
