@@ -20,8 +20,8 @@ class Recipe:
         gradient: Weight of the loss on differences of neighbouring pixels, see vsr/training/modules/losses.py.
         spectral: Weight of the loss on amplitudes of Fourier modes.
         temporal: Weight of the loss on differences of consecutive frames (movie networks).
-        weights: Weight of some of several variables in the loss, by name; the others have 1. None for equal weights. Each
-            variable counts in the unit of its own residual, so that equal weights suit variables of different size.
+        weights: Weight of some of several variables in the loss, by name; the others have 1. None for equal weights. Variables
+            count in their own ranges, so that equal weights suit variables of different size.
         area: True to weight the pixels of latitudes and longitudes by their area in the loss, as scores do.
         finetune: Fraction of the planned steps, at the end of training, in which only the squared error is minimised.
         rate: Learning rate of Adam; the largest value if the schedule varies the rate.

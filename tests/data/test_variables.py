@@ -24,7 +24,7 @@ from vsr.data.datamodules.cross import CrossDataModule
 from vsr.degradations.chain import Chain
 from vsr.degradations.compression import JPEG
 from vsr.degradations.noise import GaussianNoise
-from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
+from vsr.degradations.resize import resize_bicubic_down
 from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
 from vsr.evaluation.compare.runs import read_compared_run
@@ -35,7 +35,6 @@ from vsr.inference.inputs import check_upscale_files
 from vsr.inference.trained import read_trained
 from vsr.io.readers.open import open_movie
 from vsr.models.normalize import Normalizer
-from vsr.models.residual import StandardizedResidual
 from vsr.recipe import Recipe
 from vsr.training.report import training_report_table
 
@@ -223,30 +222,6 @@ def test_tensorboard_has_an_image_of_each_variable_with_its_unit(runs: dict[str,
     assert names == ["val: t (K): LR, bicubic, SR, HR, error x10", "val: q (kg/kg): LR, bicubic, SR, HR, error x10"]
 
 
-def test_networks_see_each_variable_in_its_own_units(runs: dict[str, Path], tmp_path: Path) -> None:
-    network = read_trained(runs["tq"]).module().network
-    assert isinstance(network, StandardizedResidual)
-    data = data_of(runs["tq"].parents[2] / "tq.h5")
-    [(lr, hr, _)] = data.training_frames()
-    normalizer = Normalizer(*data.frame_bounds)
-    for i, (seen, error) in enumerate(
-        zip(normalizer(lr).unbind(1), (normalizer(hr) - resize_bicubic_up(normalizer(lr), 2)).unbind(1), strict=True)
-    ):
-        assert float(network.mean[i]) == pytest.approx(float(seen.mean()), rel=1e-4)
-        assert float(network.rms[i]) == pytest.approx(float(error.square().mean().sqrt()), rel=1e-4)
-    # Checkpoints from before have one number for all variables, and give what they gave.
-    content = torch.load(runs["tq"], weights_only=True)
-    state = content["state_dict"]
-    one = {f"network.{name}": torch.tensor(value) for name, value in (("mean", 0.4), ("std", 0.2), ("rms", 0.1))}
-    content["state_dict"] = {**state, **one}
-    torch.save(content, tmp_path / "old.ckpt")
-    old = read_trained(tmp_path / "old.ckpt").module()
-    with torch.no_grad():
-        seen = normalizer(lr)
-        expected = torch.addcmul(resize_bicubic_up(seen, 2), old.network.network((seen - 0.4) / 0.2), torch.tensor(0.1))
-        assert torch.equal(old.network(seen), expected)
-
-
 def test_the_best_epoch_is_that_of_all_variables_together(runs: dict[str, Path]) -> None:
     results = json.loads((runs["tq"].parent.parent / "results.json").read_text())
     content = torch.load(runs["tq"], weights_only=True)
@@ -299,8 +274,7 @@ def test_an_old_checkpoint_keeps_the_one_range_of_all_its_variables(runs: dict[s
     content = torch.load(runs["tq"], weights_only=True)
     content["vsr"]["data"]["bounds"] = [0.0, 310.0]
     del content["vsr"]["data"]["variables"]
-    one = {"normalizer.low": 0.0, "normalizer.high": 310.0, "network.mean": 0.5, "network.std": 0.5, "network.rms": 0.01}
-    content["state_dict"] |= {name: torch.tensor(value) for name, value in one.items()}
+    content["state_dict"]["normalizer.low"], content["state_dict"]["normalizer.high"] = torch.tensor(0.0), torch.tensor(310.0)
     torch.save(content, tmp_path / "old.ckpt")
     network = vsr.load(tmp_path / "old.ckpt", device="cpu")
     assert network.bounds == (0.0, 310.0)

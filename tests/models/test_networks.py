@@ -12,7 +12,7 @@ from tests.fakes import at_scales, choices, compose_config, small
 from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up
 from vsr.errors import UserError
 from vsr.geometry import Geometry
-from vsr.models.base import LRLayout, Network
+from vsr.models.base import Network
 from vsr.models.cost import count_parameters
 from vsr.models.fsrcnn import FSRCNN, FSRCNNOriginal
 from vsr.models.linear import Linear
@@ -278,52 +278,6 @@ def test_standardized_residual_starts_at_bicubic_and_measures_its_units() -> Non
         2,
     )
     assert StandardizedResidual(SRCNN(kernels=(1, 1, 1), scale=1)).reach == 0  # nothing is enlarged
-
-
-def test_standardized_residual_has_statistics_of_each_variable() -> None:
-    torch.manual_seed(0)
-    spread = torch.tensor([0.2, 1e-3], dtype=torch.float64).view(2, 1, 1)
-    hr = torch.rand(9, 2, 16, 16, dtype=torch.float64) * spread + 0.5
-    mask = torch.ones_like(hr[:, :1])
-    mask[4:, :, 3:, 5:9] = 0
-    lr = resize_bicubic_down(hr, 2)
-    wrapped = StandardizedResidual(FSRCNN(scale=2, channels=2), variables=2).double()
-    wrapped.prepare([(lr[:7], hr[:7], mask[:7]), (lr[7:], hr[7:], mask[7:])])
-    error = (hr - resize_bicubic_up(lr, 2)).square()
-    for channel in range(2):
-        own = lr[:, channel].numpy()
-        assert wrapped.mean[channel].item() == pytest.approx(own.mean())
-        assert wrapped.std[channel].item() == pytest.approx(own.std(ddof=1))
-        assert wrapped.rms[channel].item() == pytest.approx(np.average(error[:, channel], weights=mask[:, 0]) ** 0.5)
-    assert torch.equal(wrapped.error_unit.flatten(), wrapped.rms)
-    seen = (lr - lr.mean((0, 2, 3), keepdim=True)) / lr.std((0, 2, 3), keepdim=True)
-    expected = resize_bicubic_up(lr, 2) + wrapped.network(seen) * wrapped.rms.view(2, 1, 1)
-    torch.testing.assert_close(wrapped(lr), expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["frame", "movie", "skip planes"])
-@torch.no_grad()
-def test_the_one_number_of_an_older_checkpoint_counts_for_each_variable(kind: str) -> None:
-    layout = LRLayout(2, ("position",), ("node", "node")) if kind == "skip planes" else None
-    old, new = (
-        StandardizedResidual(
-            FSRCNN(scale=2, channels=2)
-            if kind == "frame"
-            else SRNet3D(scale=2, channels=2, inputs=layout and layout.seen, alignment=layout and layout.alignment),
-            layout,
-            variables,
-        )
-        for variables in (1, 2)
-    )
-    for buffer, value in ((old.mean, 0.4), (old.std, 0.3), (old.rms, 0.05)):
-        assert buffer.shape == ()  # channels that share a range share statistics
-        buffer.fill_(value)
-    new.load_state_dict(old.state_dict())
-    assert new.mean.shape == (2,)
-    lr = torch.rand(2, layout.total(2) if layout else 2, *([] if kind == "frame" else [7]), 16, 16)
-    assert torch.equal(new(lr), old(lr))
-    clips = torch.rand(2, 2, 3, 16, 16)
-    assert torch.equal(clips / new.error_unit, clips / old.error_unit)
 
 
 def test_standardized_residual_of_a_movie_adds_the_middle_of_its_frames() -> None:

@@ -77,12 +77,10 @@ class Normalizer(nn.Module):
 
     def _beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds in a shape that broadcasts against frames or clips."""
-        return beside_channels(self.low, x), beside_channels(self.high, x)
-
-
-def beside_channels(values: Tensor, x: Tensor) -> Tensor:
-    """Return one value, (), or one per channel, (C,), in a shape that broadcasts against frames or clips x (N, C, ..., H, W)."""
-    return values.view(-1, *(1,) * (x.ndim - 2)) if values.ndim else values
+        if not self.low.ndim:
+            return self.low, self.high
+        shape = (-1, *(1,) * (x.ndim - 2))
+        return self.low.view(shape), self.high.view(shape)
 
 
 def _levels(value: float | Sequence[float] | Tensor) -> Tensor:

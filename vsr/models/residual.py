@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up, resize_clips_bicubic_up
 from vsr.geometry import crop
 from vsr.models.base import LRLayout, Network, unpack_skip
-from vsr.models.normalize import beside_channels
 from vsr.types import TrainingFrames
 
 
@@ -18,22 +15,21 @@ class StandardizedResidual(Network):
     """Wrapper of a network: sr = bicubic(lr) + rms * network((lr - mean) / std).
 
     `mean` and `std` are statistics of the training LR frames, and `rms` is the root mean square of HR - bicubic; each is one
-    number per data set, or one per variable. Without this scaling, a field with a spread of 0.1 and a residual of 0.01 gives
-    gradients too small to learn from, and of several variables, the one with the largest residual would decide the loss. At
-    scale 1 bicubic interpolation is the identity: the second network of a `Cascade` then corrects the output of the first.
+    number per data set. Without this scaling, a field with a spread of 0.1 and a residual of 0.01 gives gradients too small to
+    learn from. At scale 1 bicubic interpolation is the identity: the second network of a `Cascade` then corrects the output of
+    the first.
 
     Args:
         network: Any network. If it adds the upscaled input to its own output, the wrapper switches that off.
         layout: Channels of the LR frames; None if they are the channels of HR frames and nothing else. Planes of time and
             position are not standardised.
-        variables: Number of variables, each with statistics of its own; 1 for statistics over all channels.
     """
 
     mean: Tensor
     std: Tensor
     rms: Tensor
 
-    def __init__(self, network: Network, layout: LRLayout | None = None, variables: int = 1) -> None:
+    def __init__(self, network: Network, layout: LRLayout | None = None) -> None:
         super().__init__()
         network.residual = False  # `forward` of this wrapper adds the upscaled input
         self.network, self.layout = network, None if layout is None or layout.plain else layout
@@ -41,31 +37,25 @@ class StandardizedResidual(Network):
         self.scale, self.whole_frames = network.geometry.scale[1], network.whole_frames
         self.reach = max(network.reach, CUBIC_RADIUS if self.scale > 1 else 0)
         for name, value in (("mean", 0.0), ("std", 1.0), ("rms", 1.0)):
-            self.register_buffer(name, torch.full((variables,) if variables > 1 else (), value))
+            self.register_buffer(name, torch.tensor(value))
 
     @property
     def error_unit(self) -> Tensor:
-        """Return the unit of the network's output: the root mean square of HR minus bicubic in the training frames.
-
-        It is one number, or one per variable in a shape (C, 1, 1, 1) that broadcasts against clips.
-        """
-        return self.rms.view(-1, 1, 1, 1) if self.rms.ndim else self.rms
+        """Return the unit of the network's output: the root mean square of HR minus bicubic in the training frames."""
+        return self.rms
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map LR frames (N, C, h, w) to HR frames (N, C, H, W), or clips (B, C, T, h, w) to clips (B, C, T', H', W')."""
-        return torch.addcmul(self._upscaled(lr), self.network(self._standardised(lr)), beside_channels(self.rms, lr))
+        return torch.addcmul(self._upscaled(lr), self.network(self._standardised(lr)), self.rms)
 
     def _standardised(self, lr: Tensor) -> Tensor:
         """Return what the network sees of LR frames (N, C, h, w) or clips (B, C, T, h, w)."""
-        mean, std = beside_channels(self.mean, lr), beside_channels(self.std, lr)
         if self.layout is None:
-            return (lr - mean) / std
+            return (lr - self.mean) / self.std
         channels, seen = self.layout.channels, self.layout.seen
-        parts = [(lr[:, :channels] - mean) / std, lr[:, channels:seen]]
+        parts = [(lr[:, :channels] - self.mean) / self.std, lr[:, channels:seen]]
         if self.network.takes_skip:
-            if self.mean.ndim:  # each variable has scale^2 planes in a row
-                mean, std = (statistic.repeat_interleave(self.scale**2, 0) for statistic in (mean, std))
-            parts.append((lr[:, seen:] - mean) / std)
+            parts.append((lr[:, seen:] - self.mean) / self.std)
         return torch.cat(parts, 1)
 
     def _upscaled(self, lr: Tensor) -> Tensor:
@@ -85,35 +75,22 @@ class StandardizedResidual(Network):
     def prepare(self, frames: TrainingFrames) -> None:
         """Measure mean, std and rms on whole training frames, then prepare the network; rms ignores masked pixels."""
         variables = [lr if self.layout is None else lr[:, : self.layout.channels] for lr, _, _ in frames]
-        count = sum(lr.numel() for lr in variables) // self.mean.numel()
-        zero = torch.zeros((), dtype=torch.float64)
-        mean = sum((self._total(lr.double()) for lr in variables), zero) / count
-        squared = (self._total((lr.double() - beside_channels(mean, lr)).square()) for lr in variables)
-        variance = sum(squared, zero) / max(1, count - 1)
-        errors = weights = zero
+        count = sum(lr.numel() for lr in variables)
+        mean = sum(lr.double().sum() for lr in variables) / count
+        variance = sum((lr.double() - mean).square().sum() for lr in variables) / max(1, count - 1)
+        errors, weights = 0.0, 0.0
         for lr, hr, mask in frames:
             for i in range(0, len(lr), 16):
                 squares = (hr[i : i + 16] - self._bicubic(lr[i : i + 16])).square()
                 weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
-                errors, weights = errors + self._total(squares * weight), weights + self._total(weight)
-        self.mean.copy_(mean)
+                errors += float((squares * weight).sum(dtype=torch.float64))
+                weights += float(weight.sum(dtype=torch.float64))
         # Data modules refuse constant fields; the lower bound keeps the buffers finite where one comes through.
         tiny = torch.finfo(torch.float32).tiny
-        for buffer, square in ((self.std, variance), (self.rms, errors / weights.clamp_min(1.0))):
-            buffer.copy_(torch.tensor([max(value**0.5, tiny) for value in square.flatten().tolist()]).view(buffer.shape))
+        self.mean.fill_(float(mean))
+        self.std.fill_(max(float(variance) ** 0.5, tiny))
+        self.rms.fill_(max((errors / max(weights, 1.0)) ** 0.5, tiny))
         self.network.prepare([(self._standardised(lr), hr, mask) for lr, hr, mask in frames])
-
-    def _total(self, frames: Tensor) -> Tensor:
-        """Return the sum over whole frames (N, C, H, W) in double precision, or one for each variable, (C,)."""
-        return frames.sum((0, 2, 3), dtype=torch.float64) if self.mean.ndim else frames.sum(dtype=torch.float64)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load the buffers; the one number of an older checkpoint counts for each variable."""
-        for name in ("mean", "std", "rms"):
-            value, own = state_dict.get(f"{prefix}{name}"), getattr(self, name)
-            if isinstance(value, Tensor) and not value.ndim:
-                state_dict[f"{prefix}{name}"] = value.expand_as(own)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""

@@ -174,8 +174,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     recipe: Recipe = build_from_node("recipe", cfg.recipe)
     _check_weights(recipe, facts.get("variables", []))
     channels, layout = facts["channels"], LRLayout.from_facts(facts)
-    variables = len(facts.get("variables", ())) or 1
-    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout, variables=variables)
+    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout)
     if any(transforms := transforms_from_facts(facts)) and any(p.requires_grad for p in network.parameters()):
         if isinstance(network, Cascade):
             raise UserError(
@@ -207,14 +206,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
 
 
 def build_network(
-    key: str,
-    node: DictConfig,
-    recipe: Recipe,
-    *,
-    scale: int,
-    channels: int,
-    layout: LRLayout | None = None,
-    variables: int = 1,
+    key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int, layout: LRLayout | None = None
 ) -> Network:
     """Build a network from its config; for a Cascade, first build its two networks.
 
@@ -227,7 +219,6 @@ def build_network(
         scale: HR pixels per LR pixel.
         channels: Channels of each frame.
         layout: Channels of the LR frames; None if they are those of HR frames.
-        variables: Number of variables, each with a range of its own; 1 for channels that share a range.
 
     Raises:
         UserError: If the network does not take LR frames with these channels.
@@ -235,9 +226,7 @@ def build_network(
     parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
     built = {
-        name: build_network(
-            f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels, variables=variables
-        )
+        name: build_network(f"{key}.{name}", child, recipe, scale=1 if name == "second" else scale, channels=channels)
         for name, child in parts.items()
     }
     layout = layout or LRLayout(channels)
@@ -246,7 +235,7 @@ def build_network(
         raise UserError(f"{key}: {node._target_} has no attribute '{missing[0]}'; see docs/guides/adding-a-model.md")
     if not parts and any(p.requires_grad for p in network.parameters()):
         if recipe.over != "none":
-            network = StandardizedResidual(network, layout, variables)
+            network = StandardizedResidual(network, layout)
         elif not layout.plain:
             raise UserError(
                 "recipe.residual=none: LR frames of these pairs have more channels than HR frames; type recipe.residual=bicubic"

@@ -161,9 +161,6 @@ def test_luma_into_colour() -> None:
     for network in (grey, colour):
         assert {row.status for row in Pretrained(mismatch="overlap")(network)} == {"loaded"}
     torch.testing.assert_close(colour(lr.expand(-1, 3, -1, -1)), grey(lr).expand(-1, 3, -1, -1))
-    several = StandardizedResidual(fsrcnn_s(channels=3), variables=3)
-    assert {row.status for row in Pretrained(mismatch="overlap")(several)} == {"loaded"}
-    assert torch.equal(several(lr.expand(-1, 3, -1, -1)), colour(lr.expand(-1, 3, -1, -1)))
 
 
 def test_from_another_scale_the_layer_that_enlarges_stays_fresh() -> None:

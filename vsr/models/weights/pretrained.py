@@ -163,7 +163,7 @@ def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network)
     The file's network takes z = (x - mean) / std and gives the residual in units of rms. With mean', std' and rms' of the other
     network, z = (std' z' + mean' - mean) / std: the first kernel is multiplied by std' / std, its bias increases by (mean' -
     mean) / std times the sum of the kernel, and the last layer is multiplied by rms / rms'. A network that takes the frame
-    itself has mean' = 0 and std' = 1. Of several variables with statistics of their own, the mean over the variables counts.
+    itself has mean' = 0 and std' = 1.
 
     Args:
         file: Tensors and statistics of the file.
@@ -172,7 +172,7 @@ def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network)
     """
     tensors = dict(file.tensors)
     mean, std, rms = (tensors[name] for name in STATISTICS)
-    ours = (part.mean.mean(), part.std.mean(), part.rms.mean()) if isinstance(part, StandardizedResidual) else (0.0, 1.0, None)
+    ours = (part.mean, part.std, part.rms) if isinstance(part, StandardizedResidual) else (0.0, 1.0, None)
     names = {canonical_parameter_name(name): name for name in tensors}
     kernel, bias = names[f"{found.first}.weight"], names[f"{found.first}.bias"]
     tensors[bias] = tensors[bias] + (ours[0] - mean) / std * tensors[kernel].flatten(1).sum(1)

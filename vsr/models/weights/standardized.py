@@ -2,8 +2,7 @@
 
 The layer was trained on frames x in the unit interval. Inside a standardized residual its input is z = (x - mean) / std. With
 kernel * std and bias + mean * (sum of the kernel) the layer is the same function of x. The equality is exact with replicated
-borders. With zero padding, the zeros then stand for the mean instead of black. Of several variables with statistics of their own,
-a file of one channel knows nothing: the mean over the variables takes the place of each.
+borders. With zero padding, the zeros then stand for the mean instead of black.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ def fold_standardization(tensors: Mapping[str, Tensor], network: StandardizedRes
         network: Wrapper whose mean and std are measured already.
     """
     kernel, bias = tensors[KERNEL], tensors[BIAS]
-    mean, std = network.mean.mean().to(kernel), network.std.mean().to(kernel)
+    mean, std = network.mean.to(kernel), network.std.to(kernel)
     return {**tensors, KERNEL: kernel * std, BIAS: bias + mean * kernel.flatten(1).sum(1)}
 
 
 def annotate_standardized_report(report: WeightsReport, network: StandardizedResidual) -> WeightsReport:
     """Return the weights report with notes on the first layer, which `fold_standardization` changed."""
-    mean, std = float(network.mean.mean()), float(network.std.mean())
+    mean, std = float(network.mean), float(network.std)
     kernel_came = any(row.source == KERNEL and row.is_loaded for row in report)
     rows: WeightsReport = []
     for row in report:
