@@ -75,7 +75,10 @@ PAGES = (
         "test trajectories do not depend on `data.learn`.\n\nThis is version 2 of the data, `tide-2` and so on. Version 1 had "
         "two long trajectories, cut in time, and a second test split `unseen` of two more; its tides were all in the same phase. "
         "Its figures are not comparable with these, and vsr does not generate it any more.\n\n[The leaderboard]"
-        "(../../results/leaderboard.md) has the scores of networks.",
+        "(../../results/leaderboard.md) has the scores of networks.\n\nFurther inputs of the network, beside the depth: "
+        "`data.static=bed` (the bed of each trajectory at HR) and `data.inputs=[position]`. Of a file (`data.path=`): "
+        "`data.static=[FILE:VARIABLE]`, `data.lr_variable=[NAME]`, `data.inputs=[position,hour,day_of_year,latitude,longitude]`; "
+        "[Earth fields](../../guides/earth-fields.md#inputs-that-are-not-outputs) explains them.",
         (
             Section(
                 "tide",

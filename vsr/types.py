@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -48,6 +50,10 @@ class Movie:
 
     lazy = False  # whether `read` takes frames from a file
     number = 0  # position among the movies of a data set
+    # What networks see beside the variables; set by the data module.
+    further: Movie | None = None  # variables of the same frames that are not learned
+    static: Float[Tensor, "S H W"] | None = None  # static fields in physical units
+    known: Mapping[str, np.ndarray] = MappingProxyType({})  # as in vsr.models.base.add_input_planes, of all frames
 
     def __init__(self, frames: Float[Tensor, "C T H W"], name: str, meta: dict[str, Any] | None = None) -> None:
         self.frames, self.name, self.meta = frames, name, meta or {}

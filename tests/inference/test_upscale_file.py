@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_numpy_torch_and_xarray_give_the_same(checkpoints: dict[str, Path]) -> N
         vsr.load(checkpoints["fields"], ensembel=True)
 
 
-def enlarged(clip: np.ndarray) -> np.ndarray:
+def enlarged(clip: np.ndarray, coordinates: Any = None) -> np.ndarray:
     return clip.repeat(2, -1).repeat(2, -2)
 
 
@@ -168,7 +169,7 @@ def test_labelled_arrays_keep_their_dimensions_and_get_finer_coordinates(channel
         array = array.isel(channel=0)
     shapes = set()
 
-    def upscale(clip: np.ndarray) -> np.ndarray:
+    def upscale(clip: np.ndarray, coordinates: Any) -> np.ndarray:
         shapes.add(clip.shape)
         return enlarged(clip)
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import UserError
 from vsr.geometry import frame_size_problem
 from vsr.io.readers.joined import open_movies
+from vsr.io.static_fields import open_static_fields
 
 ARRAYS = "vsr.data.datamodules.climate.ClimateDataModule"  # the data module that reads files of arrays
 
@@ -32,3 +33,4 @@ def check_data_files(cfg: DictConfig) -> None:
         crop = bool(data.get("crop", False))
         if scale and (problem := frame_size_problem(movie.shape[3], movie.shape[4], int(scale), crop)) is not None:
             raise UserError(f"{movie.name}: {problem}")
+    open_static_fields(data.get("static") or [])

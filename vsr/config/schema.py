@@ -78,6 +78,7 @@ class UpscaleSchema:
     axes: str | None = None
     select: Any = None
     missing: Any = None
+    static: Any = None
     max_bytes: int = 2**40
     device: str = "auto"
     precision: str = "fp32"

@@ -16,6 +16,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor
 
 from vsr.data.checks import (
     check_copied_frames,
@@ -37,7 +38,9 @@ from vsr.errors import UserError, error_suggestion
 from vsr.geometry import SQUARE, PixelGrid, Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_name, printable_value
+from vsr.io.static_fields import StaticField
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
+from vsr.models.base import OF_FRAMES, add_input_planes
 from vsr.models.normalize import frame_bounds
 from vsr.models.transform import POSITIVE, Transform, transforms_to_facts
 from vsr.recipe import Recipe
@@ -85,6 +88,13 @@ class SRDataModule(L.LightningDataModule, ABC):
     vectors: tuple[tuple[int, int], ...] = ()  # channels (u, v) of vectors; see declare_vectors()
     physical = True  # values of a physical field, not code values of pictures
     geostrophic = False  # heights of a fluid on a rotating plane, whose gradient is balanced by the flow
+    # What networks see beside the variables; docs/guides/earth-fields.md.
+    inputs: tuple[str, ...] = ()  # words of INPUT_PLANES
+    lr_variables: tuple[str, ...] = ()  # names of the variables that only LR has, `Movie.further`
+    lr_offset: Offset = 0.0  # their `offset`
+    runs_up: Sequence[bool | None] = (None, None)  # for y and x, True if the coordinate grows; None where nothing says it
+    static_names: tuple[str, ...] = ()  # of the fields of `Movie.static`
+    static_fields: tuple[StaticField, ...] = ()  # the same, if all movies have them in common
     # The caller sets these before setup().
     for_training = True  # whether patches and clips are drawn from the training split
     protocol = "float"  # or "classical"
@@ -92,6 +102,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     positive = False  # whether negative values are refused, as by consistency=ratio
     lead_length: float | None = None  # time that is 1 in planes of time; None for the longest training trajectory
     lr_bounds: Sequence[Sequence[float]] | None = None  # of each variable that only LR has; None for the training frames' range
+    static_scales: Sequence[Sequence[float]] | None = None  # (mean, std) of each static field; None for those of training movies
     offset: Offset = 0.0  # frames hold physical values minus this; set by movies() for values that float32 cannot tell apart
     pixel_grid: PixelGrid = SQUARE  # of HR frames; known after setup()
     border = Border()  # of frames; known after setup()
@@ -252,7 +263,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
         self.border = self._find_border([movie for parts in splits.values() for movie, _ in parts])
         self.degradation = with_border(self.degradation, self.border)
-        digest = self._check_values(splits)
+        digest = self._check_inputs(splits, self._check_values(splits))
         if self.protocol == "classical" and self.bounds != (0.0, 255.0):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
         tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
@@ -279,6 +290,8 @@ class SRDataModule(L.LightningDataModule, ABC):
             self.card |= {"vectors": [list(pair) for pair in self.vectors], "north_up": self.pixel_grid.falling}
         if self.fitted_transforms:
             self.card["transforms"] = transforms_to_facts(self.fitted_transforms)
+        if self.inputs or self.lr_variables or self.static_names:
+            self.card["beside"] = self._input_facts()
         self.sets = sets
 
     def _common_grid(self, movies: Sequence[Movie]) -> PixelGrid:
@@ -297,7 +310,15 @@ class SRDataModule(L.LightningDataModule, ABC):
         cut = any(width % self.scale for width in widths)
         grid = replace(self.pixel_grid, closed="none") if cut else self.pixel_grid
         periodic = choose_periodic(self.periodic, grid, min(widths, key=lambda width: width % 2 == 0), self.name, "data.periodic")
-        if self.periodic is None and periodic != "none":
+        if periodic != "none" and (self.inputs or self.lr_variables or self.static_names):
+            if self.periodic is not None:
+                raise UserError(
+                    f"{self.name}: data.periodic={periodic}: what the network sees beside the variables ends at the border; leave "
+                    f"it out, or data.static, data.inputs and data.lr_variable"
+                )
+            log.info("note      %s: frames are mirrored at their borders, where longitudes go round the globe", self.name)
+            periodic = "none"
+        elif self.periodic is None and periodic != "none":
             poles = ", and rows go on beyond the poles" if periodic == "globe" else ""
             log.info("note      %s: longitudes go round the globe%s; data.periodic=none for neither", self.name, poles)
         if self.vectors and np.any(self.offset):
@@ -354,6 +375,75 @@ class SRDataModule(L.LightningDataModule, ABC):
             if (warning := found.describe(float(offset))) is not None:
                 log.warning("%s: %s", where, warning)
         return digest.hexdigest()
+
+    def _check_inputs(self, splits: dict[str, list[tuple[Movie, Segment]]], digest: str) -> str:
+        """Measure the scales of what networks see beside the variables on the training movies, and add its values to a digest."""
+        if not self.lr_variables and not self.static_names:
+            return digest
+        total, ranges = hashlib.sha256(digest.encode()), []
+        for name, parts in splits.items():
+            for movie, part in parts if self.lr_variables else ():
+                for start in range(part.start, part.stop, 64):
+                    further = self._read_further(movie, start, min(start + 64, part.stop))
+                    total.update(further.numpy().tobytes())
+                    if name == "train":
+                        flat = further.flatten(1).double().numpy()
+                        ranges.append(np.stack([np.nanmin(flat, 1), np.nanmax(flat, 1)], 1))
+        if self.lr_variables and self.lr_bounds is None:
+            self.lr_bounds = self._range_of_further(np.stack(ranges))
+        if self.static_names:
+            movies = {movie.number: movie for movie, _ in splits["train"]}.values()
+            values = torch.cat([movie.static.flatten(1) for movie in movies if movie.static is not None], 1).double()
+            scales = torch.stack([values.mean(1), values.std(1)], 1).tolist()
+            for field, (mean, std) in zip(self.static_names, scales, strict=True):
+                if self.static_scales is None and not std > 0:
+                    raise UserError(
+                        f"data.static: every value of {printable_name(field)} is {mean:.10g}; no network learns from it; "
+                        f"leave it out"
+                    )
+            self.static_scales = scales if self.static_scales is None else self.static_scales
+            for movie, _ in [both for parts in splits.values() for both in parts]:
+                total.update(b"" if movie.static is None else movie.static.numpy().tobytes())
+        return total.hexdigest()
+
+    def _range_of_further(self, ranges: np.ndarray) -> list[list[float]]:
+        """Return the range of each variable that only LR has, given those of parts (N, variables, 2) of the training frames."""
+        low, high = ranges[..., 0].min(0) + self.lr_offset, ranges[..., 1].max(0) + self.lr_offset
+        for name, least, most in zip(self.lr_variables, low, high, strict=True):
+            if not least < most:
+                raise UserError(
+                    f"data.lr_variable: every value of {printable_name(name)} is {least:.10g} in the training frames; no "
+                    f"network learns from it; leave it out"
+                )
+        return np.stack([low, high], 1).tolist()
+
+    def _read_further(self, movie: Movie, start: int, stop: int) -> Tensor:
+        """Read frames start..stop-1 of the variables that only LR has, (variables, t, H, W), minus their offset."""
+        assert movie.further is not None
+        frames = movie.further.read(start, stop)
+        whole = torch.isfinite(frames).all(dim=3).all(dim=2).all(dim=0)
+        if not self.mask and not whole.all():
+            at = start + int((~whole).nonzero()[0])
+            raise UserError(
+                f"{movie.further.name}: frame {at} holds NaN or infinite values; type data.mask=true, or leave it out of "
+                f"data.lr_variable"
+            )
+        return frames
+
+    def _input_facts(self) -> dict[str, Any]:
+        """Return what the card says of the channels of LR beside the variables; keys that do not count are left out."""
+        facts: dict[str, Any] = {"inputs": list(self.inputs)}
+        if "position" in self.inputs:
+            facts["runs_up"] = list(self.runs_up)
+        if self.lr_variables:
+            facts["lr_variables"] = {"names": list(self.lr_variables), "bounds": self.lr_bounds}
+        if self.static_names:
+            hashes: list[str | None] = [field.sha256 for field in self.static_fields]
+            hashes = hashes or [None] * len(self.static_names)
+            each = zip(self.static_names, self.static_scales or (), hashes, strict=True)
+            facts["static"] = [{"name": name, "mean": mean, "std": std, "sha256": sha} for name, (mean, std), sha in each]
+            facts["blocks"] = self.scale**2
+        return facts
 
     def _places(self) -> list[str]:
         """Return the beginning of messages on each range of values: the name of the data, and of the variable if several."""
@@ -479,6 +569,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             symmetries=self._usable_symmetries() if recipe.augment else (),
             vectors=self.vectors,
             north_up=self.pixel_grid.falling,
+            static=len(self.static_names) * self.scale**2,
             mix=recipe.mix or 0.0,
             seed=self.draw_seed,
         )
@@ -616,9 +707,41 @@ class SRDataModule(L.LightningDataModule, ABC):
             mask = known.amin(1, keepdim=True)
         # Frames of different movies have different numbers, because equal numbers would give equal noise.
         first = movie.number * 2**32 + start
-        lr = self.degradation(hr, self.scale, bounds=self.frame_bounds, first=first)
+        every, bounds = hr, self.frame_bounds
+        if self.lr_variables:
+            further = self._read_further(movie, start, stop)[..., :height, :width].transpose(0, 1)
+            every = torch.cat([hr, fill_masked_pixels(further)[0] if self.mask else further], 1)
+            both = zip(bounds, frame_bounds(self.lr_bounds or (), self.lr_offset), strict=True)
+            own = hr.shape[1]
+            low, high = (torch.cat([torch.as_tensor(a).expand(own, 1, 1), torch.as_tensor(b).view(-1, 1, 1)]) for a, b in both)
+            bounds = (low.float(), high.float())
+        lr = self.degradation(every, self.scale, bounds=bounds, first=first)
+        lr, more = lr[:, : hr.shape[1]], lr[:, hr.shape[1] :]
         self._check_transformed_lr(movie, start, lr if mask is None else lr[mask.flatten(1).any(1)])
-        return LrHrPair(lr, hr, mask)
+        return LrHrPair(self._with_inputs(movie, start, stop, lr, more), hr, mask)
+
+    def _with_inputs(self, movie: Movie, start: int, stop: int, lr: Tensor, further: Tensor) -> Tensor:
+        """Return LR frames start..stop-1 with all that networks see beside the variables.
+
+        Args:
+            movie: The movie.
+            start: Number of the first frame.
+            stop: Number after the last frame.
+            lr: LR frames (N, C, h, w).
+            further: The variables that only LR has, (N, variables, h, w), minus their offset.
+        """
+        seen = lr
+        if self.lr_variables:
+            least, most = (torch.as_tensor(end).view(-1, 1, 1) for end in frame_bounds(self.lr_bounds or (), self.lr_offset))
+            seen = torch.cat([lr, (further - least) / (most - least)], 1)
+        known = {
+            word: torch.from_numpy(values[start:stop] if word in OF_FRAMES else values) for word, values in movie.known.items()
+        }
+        static = None
+        if movie.static is not None:
+            mean, std = torch.tensor(self.static_scales, dtype=torch.float64).T.reshape(2, -1, 1, 1)
+            static = (movie.static - mean) / std
+        return add_input_planes(seen, self.inputs, known, static, self.scale) if self.inputs or static is not None else seen
 
     def _check_transformed_lr(self, movie: Movie, start: int, lr: torch.Tensor) -> None:
         """Raise UserError for LR frames (N, C, h, w), of frames `start` on, with values that a transform does not take."""

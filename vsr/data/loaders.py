@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsr.data.frames import EVAL_PIXELS, Ends, FrameSet
@@ -34,6 +35,7 @@ class PatchLoader:
             patches.
         vectors: Channels (u, v) of vectors along x and along y, which the symmetries turn, too.
         north_up: True if v points towards the first row, as on latitudes that fall from row to row.
+        static: Number of the last LR channels that are static fields, packed by space to depth: symmetries turn them at HR.
         mix: Share of the clips, 0 to 1, that are mixed with the clip at the same place in another segment: both LR and HR become
             w a + (1 - w) b with w uniform in (0, 1). For a linear law the mixture is another solution; for any other it keeps the
             network from learning a few trajectories by heart. Source: Zhang et al., "mixup: beyond empirical risk
@@ -52,11 +54,12 @@ class PatchLoader:
         symmetries: tuple[str, ...] = (),
         vectors: tuple[tuple[int, int], ...] = (),
         north_up: bool = False,
+        static: int = 0,
         mix: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.frames, self.length, self.patch, self.batch, self.seed, self.epoch = frames, length, patch, batch, seed, 0
-        self.mix, self.vectors, self.north_up = mix, vectors, north_up
+        self.mix, self.vectors, self.north_up, self.static = mix, vectors, north_up, static
         self.done = 0  # batches of the current epoch that were returned
         self._skip = 0  # batches of the next epoch that were returned before an interruption
         h, w = frames.smallest_size()
@@ -95,10 +98,19 @@ class PatchLoader:
                 mask = None if mask is None or mask2 is None else mask * mask2
             for symmetry, applied in zip(self.symmetries, flips[i], strict=True):
                 if applied:
-                    lr, hr = (turn_vectors(symmetry, apply_symmetry(symmetry, x), self.vectors, self.north_up) for x in (lr, hr))
+                    hr = turn_vectors(symmetry, apply_symmetry(symmetry, hr), self.vectors, self.north_up)
+                    lr = turn_vectors(symmetry, self._apply_lr(symmetry, lr), self.vectors, self.north_up)
                     mask = None if mask is None else apply_symmetry(symmetry, mask)
             self.done = i + 1
             yield Clip(lr, hr, position, mask, share=part)
+
+    def _apply_lr(self, symmetry: str, lr: Tensor) -> Tensor:
+        """Apply a symmetry to LR clips (B, C, T, h, w), to packed static fields as they lie at HR."""
+        if not self.static:
+            return apply_symmetry(symmetry, lr)
+        variables, planes = lr[:, : -self.static], lr[:, -self.static :].transpose(1, 2)
+        fields = apply_symmetry(symmetry, F.pixel_shuffle(planes, self.frames.scale))
+        return torch.cat([apply_symmetry(symmetry, variables), F.pixel_unshuffle(fields, self.frames.scale).transpose(1, 2)], 1)
 
     def _draw_partners(self, starts: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw for each clip one of another segment at the same distance from its first frame, and the clip's own weight.

@@ -29,9 +29,11 @@ from vsr.evaluation.report.tables import report_table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
+from vsr.io.readers.printable import printable_name
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
+from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
 from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
 from vsr.system.progress import progress_bar
@@ -142,14 +144,15 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
     Data that are not typed must be those of the training: older versions of vsr generated others.
     """
     several = [each.trained for each in checkpoints if each.trained.variables]
-    variables, pairs = several[0].variables if several else (), [each.trained.facts.get("pairs") or {} for each in checkpoints]
+    variables, pairs = several[0].variables if several else (), [input_facts(each.trained.facts) for each in checkpoints]
     length = pairs[0].get("time", {}).get("length")
     known = (pairs[0].get("lr_variables") or {}).get("bounds")
     bounds = [each.trained.bounds for each in checkpoints]
     transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
     positive = any(each.config.consistency == "ratio" for each in checkpoints)
-    shared: dict[str, Any] = {"transforms": transforms, "lead_length": length, "lr_bounds": known, "positive": positive}
-    data = build_data(config, *bounds, variables=variables, **shared)
+    scales = [(field["mean"], field["std"]) for field in pairs[0].get("static", ())] or None
+    shared: dict[str, Any] = {"transforms": transforms, "lead_length": length, "lr_bounds": known, "static_scales": scales}
+    data = build_data(config, *bounds, variables=variables, positive=positive, **shared)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -157,8 +160,12 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                 f"{data.name}: has the variables {', '.join(data.variables)}, {trained.path} was trained on {wanted}; type "
                 f"data.variable=[{wanted}]"
             )
-    own = data.card.get("pairs") or {}
+    own = input_facts(data.card)
     for trained, known in zip((each.trained for each in checkpoints), pairs, strict=True):
+        fields, asked = data.static_names, trained.layout.static
+        if fields != asked:
+            typed_names = [f"data.static=[{','.join(map(printable_name, each))}]" for each in (fields, asked)]
+            raise UserError(f"{data.name}: has {typed_names[0]}, {trained.path} was trained with {typed_names[1]}; give the same")
         words = {"inputs": "data.inputs", "lr_variables": "data.lr_variable", "alignment": "data.align"}
         for key, word in {**words, "time": "the unit or the span of time"}.items():
             if (known.get(key) or None) != (own.get(key) or None) and (key != "time" or "time" in known.get("inputs", ())):
@@ -167,6 +174,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                     f"those of its training"
                 )
     for trained in (each.trained for each in checkpoints):
+        trained.check_static_fields(data.static_fields, data.name)
         if not typed and (name := trained.facts.get("name", data.name)) != data.name:
             raise UserError(
                 f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "

@@ -145,7 +145,7 @@ class Engine:
             sr = self._apply_ensemble(network, bordered) if self.options.ensemble else self._apply_tiled(network, bordered)
         sr = sr.float()
         if consistent and self.module.consistency is not None:
-            sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context])
+            sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context, : self.layout.channels])
         out = self.module.normalizer.inverse(sr).cpu()
         finite = out.isfinite()
         if not bool(finite.all()):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.geometry import Alignment, PixelGrid
+from vsr.geometry import Alignment
 from vsr.io.readers.axes import axis_meanings, is_geographic
-from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
+from vsr.io.readers.pixel_grid import Coordinate
 from vsr.io.writers.coordinates import refine_field
 
 
@@ -18,7 +18,7 @@ def upscale_labelled(
     movie: Any,
     scale: int,
     channels: int,
-    upscale: Callable[[np.ndarray, PixelGrid], np.ndarray],
+    upscale: Callable[[np.ndarray, Mapping[str, Coordinate]], np.ndarray],
     alignment: Alignment,
     variables: Sequence[str] = (),
 ) -> Any:
@@ -30,7 +30,8 @@ def upscale_labelled(
             other dimension is a movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
-        upscale: Function of frames (T, channels, h, w) and of their pixels, that returns (T, channels, h * scale, w * scale).
+        upscale: Function of frames (T, channels, h, w) and the coordinates "t", "y" and "x" of the movie, which gives frames (T,
+            channels, h * scale, w * scale).
         alignment: Place of the LR pixels on the SR grid along y and x.
         variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
             from a DataArray whose channels have names, by name.
@@ -67,9 +68,8 @@ def upscale_labelled(
     if channels > 1 and lead[-1] != channels:
         raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")
     frames = values.shape[len(others)] if letters["t"] else 1
-    y, x = (Coordinate(str(d), *_values_and_attributes(movie, d)) for d in own[-2:])
-    grid = grid_of_coordinates(y, x)
-    sr = np.stack([upscale(each, grid) for each in values.reshape(-1, frames, channels, height, width)])
+    of = {letter: _coordinate(movie, letters[letter][:1]) for letter in "tyx"}
+    sr = np.stack([upscale(each, of) for each in values.reshape(-1, frames, channels, height, width)])
     coords = {
         name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
@@ -82,7 +82,7 @@ def upscale_labelled(
 def _upscale_variables(
     dataset: Any,
     scale: int,
-    upscale: Callable[[np.ndarray, PixelGrid], np.ndarray],
+    upscale: Callable[[np.ndarray, Mapping[str, Coordinate]], np.ndarray],
     alignment: Alignment,
     variables: Sequence[str],
 ) -> Any:
@@ -135,9 +135,14 @@ def _dimensions_of(movie: Any, channels: int) -> dict[str, list[Any]]:
     return letters
 
 
-def _values_and_attributes(movie: Any, dim: Any) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Return the values and the attributes of the coordinate of a dimension."""
-    return (movie.coords[dim].values, movie.coords[dim].attrs) if dim in movie.coords else (None, {})
+def _coordinate(movie: Any, names: Sequence[Any]) -> Coordinate:
+    """Return the coordinate of a dimension as a file would have it; without values if there is none."""
+    import xarray
+
+    if not names or names[0] not in movie.coords:
+        return Coordinate(str(names[0]) if names else "", None, {})
+    plain = xarray.conventions.encode_cf_variable(movie.coords[names[0]].variable)  # dates as numbers with units
+    return Coordinate(str(names[0]), np.asarray(plain.values), plain.attrs)
 
 
 def _refine(coord: Any, spatial: list[Any], scale: int, alignment: Alignment) -> Any:

@@ -52,6 +52,8 @@ def _reason(upscaler: Upscaler, source: Source) -> str:
     """Explain why the out-of-distribution score cannot be measured."""
     if upscaler.trained.facts.get("pairs"):
         return "LR of pairs is no degraded HR, so that nothing can be measured one scale coarser"
+    if not upscaler.trained.layout.plain:
+        return "this network sees more than the variables, which nothing can give one scale coarser"
     if upscaler.trained.consistency is None:
         return f"{upscaler.trained.path} does not say how well the network agreed with LR in validation"
     return f"frames of {source.height}x{source.width} are too small, or hold too little, to compare the network on them"

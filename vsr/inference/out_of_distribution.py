@@ -89,10 +89,10 @@ def out_of_distribution_clip_score(
 
     Returns:
         The score. None if the frames are constant or too small to be degraded once more, if the validation error is unknown, if
-        the degradation is not linear, or if the module has no linear filter.
+        the degradation is not linear, if the network sees more than the variables, or if the module has no linear filter.
     """
     degrade, linear = degradation_for_consistency(degradation, engine.scale), engine.module.reference
-    if degrade is None or validation_error is None or linear is None:
+    if degrade is None or validation_error is None or linear is None or not engine.layout.plain:
         return None
     scores = [score for lr in clips if (score := _score_clip(engine, linear, degrade, lr)) is not None]
     if not scores or not validation_error > 0:

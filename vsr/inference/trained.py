@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from torch import Tensor
 from vsr.config.check import check_config, find_checkpoint
 from vsr.degradations.border import Periodic
 from vsr.errors import UserError
-from vsr.models.base import LRLayout
+from vsr.io.readers.printable import printable_name
+from vsr.io.static_fields import StaticField
+from vsr.models.base import LRLayout, input_facts
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.transform import transforms_from_facts
 from vsr.models.weights.files import weight_file_tensor_problem
@@ -48,6 +50,7 @@ class Trained:
         seconds: Seconds of training.
         stage_seconds: Name of a stage of the training -> seconds of the stage.
         consistency: LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
+        static: The static fields of training; empty if there were none, or if they differed between its movies.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class Trained:
     seconds: float
     stage_seconds: dict[str, float]
     consistency: float | None
+    static: tuple[StaticField, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -84,6 +88,29 @@ class Trained:
     def layout(self) -> LRLayout:
         """The channels of the LR frames of training."""
         return LRLayout.from_facts(self.facts)
+
+    @property
+    def static_scales(self) -> list[tuple[float, float]]:
+        """Mean and standard deviation of each static field in training."""
+        return [(float(field["mean"]), float(field["std"])) for field in input_facts(self.facts).get("static", ())]
+
+    def check_static_fields(self, fields: Sequence[StaticField], whose: str) -> None:
+        """Check that static fields on the grid of training have the values of training.
+
+        Args:
+            fields: The fields, in the order of training.
+            whose: The movie that lies on their grid, for messages.
+
+        Raises:
+            UserError: If a field has other values; the SHA-256 of the values decides.
+        """
+        for given, known in zip(fields, self.static, strict=False):
+            if given.on_grid_of(known) and given.sha256 != known.sha256:
+                raise UserError(
+                    f"{given.where}: has other values (SHA-256 {given.sha256[:12]}) than {printable_name(known.name)} "
+                    f"({known.sha256[:12]}), with which {self.path} was trained, and {whose} lies on the grid of training; give "
+                    f"that field"
+                )
 
     def module(
         self, config: DictConfig | None = None, test_splits: tuple[str, ...] = (), periodic: Periodic | None = None
@@ -148,6 +175,7 @@ def read_trained(path: Path) -> Trained:
         seconds = float(card.get("seconds", 0.0))
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
         consistency = None if card.get("consistency") is None else float(card["consistency"])
+        static = tuple(StaticField.from_plain(field, str(path)) for field in card.get("static", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         raise _incomplete(path, error) from error
     _check_state(path, content["state_dict"])
@@ -155,7 +183,7 @@ def read_trained(path: Path) -> Trained:
         check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
         raise _incomplete(path, error) from error
-    return Trained(path, file_sha256(path), config, facts, content["state_dict"], seconds, stages, consistency)
+    return Trained(path, file_sha256(path), config, facts, content["state_dict"], seconds, stages, consistency, static)
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:
@@ -186,6 +214,8 @@ def _facts_of(card: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(variables, list) or len(variables) not in (0, channels) or not all(isinstance(x, str) for x in variables):
         raise ValueError(f"variables={variables}")
     transforms_from_facts(facts)
+    if not all(float(field["std"]) > 0 and np.isfinite(float(field["mean"])) for field in input_facts(facts).get("static", ())):
+        raise ValueError("static")
     return facts | {"channels": channels, "bounds": bounds.tolist(), "offset": offset.tolist()}
 
 

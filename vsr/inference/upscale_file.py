@@ -28,9 +28,11 @@ from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
+from vsr.io.time_and_place import coordinates_of
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_movie import template_from_movie
+from vsr.models.base import OF_FRAMES, input_facts
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import check_single_process_hardware
 from vsr.version import __version__
@@ -51,7 +53,8 @@ def upscale_file(settings: UpscaleSchema) -> Path:
     """
     check_single_process_hardware("upscale.py")
     trained = read_trained(Path(settings.checkpoint).expanduser())
-    upscaler = Upscaler(trained, UpscaleOptions.from_config(settings))
+    static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
+    upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
     outputs = output_of_each(settings, inputs, upscaler.scale)
     if len(inputs) == 1:
@@ -100,6 +103,7 @@ def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[
         "checkpoint": upscaler.trained.sha256,
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
         "version": __version__,
+        "static": [field.sha256 for field in upscaler.static_fields],
         **{
             name: getattr(settings, name)
             for name in ("variable", "axes", "select", "missing", "frames", "fps", "crf", "audio", "guard")
@@ -146,7 +150,7 @@ def _open_input_and_output(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type {advice}"
         )
-    add_planes = _planes_of_pairs(movie, _further_of_pairs(settings, given, movie, upscaler), upscaler)
+    add_planes = _input_planes(movie, _further_variables(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
         movie, upscaler.scale, history, suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
     )
@@ -156,13 +160,15 @@ def _open_input_and_output(
         notes.append(f"the channels of {movie.name} have no names; they are taken as {order}, in this order")
     if upscaler.trained.facts.get("pairs") and settings.guard != "off":
         notes.append("it is not measured whether this movie is like the training pairs: their LR is no degraded HR")
+    elif not upscaler.trained.layout.plain and settings.guard != "off":
+        notes.append("it is not measured whether this movie is like the training data: the network sees more than the variables")
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     sink = open_array_sink(target, template, identity=identity, overwrite=settings.overwrite)
     return ArraySource(movie, upscaler.offset, add_planes), sink, notes
 
 
-def _further_of_pairs(settings: UpscaleSchema, given: Path, movie: ArrayMovie, upscaler: Upscaler) -> ArrayMovie | None:
+def _further_variables(settings: UpscaleSchema, given: Path, movie: ArrayMovie, upscaler: Upscaler) -> ArrayMovie | None:
     """Open the variables of the input that only LR has, by their names in training; None if the network sees none.
 
     Raises:
@@ -185,7 +191,7 @@ def _further_of_pairs(settings: UpscaleSchema, given: Path, movie: ArrayMovie, u
     return further
 
 
-def _planes_of_pairs(
+def _input_planes(
     movie: ArrayMovie, further: ArrayMovie | None, upscaler: Upscaler
 ) -> Callable[[np.ndarray, int, int], np.ndarray] | None:
     """Return a function that adds what the network sees beside variables to frames of a movie; None if it sees nothing else.
@@ -196,32 +202,36 @@ def _planes_of_pairs(
         upscaler: The network.
 
     Raises:
-        UserError: If the movie runs in another direction, or counts time in another unit, than the training pairs.
+        UserError: If the movie runs in another direction, or counts time in another unit, than in training, if it lacks a
+            coordinate, or if static fields do not fit it.
     """
-    pairs, path = upscaler.trained.facts.get("pairs"), upscaler.trained.path
-    if not pairs:
+    beside, path = input_facts(upscaler.trained.facts), upscaler.trained.path
+    if not beside:
         return None
-    for letter, up in zip("yx", pairs["runs_up"], strict=True):
+    for letter, up in zip("yx", beside.get("runs_up", (None, None)), strict=True):
         values = movie.coordinate(letter)
         if up is not None and values is not None and len(values) > 1 and bool(values[-1] > values[0]) != up:
             raise UserError(
-                f"{movie.name}: {letter} {'falls' if up else 'grows'} from the first pixel to the last, in the training pairs of "
+                f"{movie.name}: {letter} {'falls' if up else 'grows'} from the first pixel to the last, in the training data of "
                 f"{path} it {'grows' if up else 'falls'}; turn the file around along {letter}"
             )
     inputs = upscaler.trained.layout.inputs
-    if not inputs and further is None:
+    known, static = upscaler.known_of(coordinates_of(movie), (movie.shape[3], movie.shape[4]), movie.name)
+    if not inputs and further is None and static is None:
         return None
-    lead, unit = lead_times(movie)
-    if "time" in inputs and unit != pairs["time"]["unit"]:
-        raise UserError(
-            f"{movie.name}: counts time in {unit}, {path} was trained with data.inputs=[time] in {pairs['time']['unit']}; give a "
-            f"file with times in {pairs['time']['unit']}"
-        )
+    if "time" in inputs:
+        known["time"], unit = lead_times(movie)
+        if unit != (own := beside["time"]["unit"]):
+            raise UserError(
+                f"{movie.name}: counts time in {unit}, {path} was trained with data.inputs=[time] in {own}; give a file with "
+                f"times in {own}"
+            )
 
     def add_planes(frames: np.ndarray, which: int, first: int) -> np.ndarray:
         stop = first + len(frames)
         values = None if further is None else np.moveaxis(further.read(which, first, stop, dtype=np.float64), 1, 0)
-        return upscaler.add_planes(torch.from_numpy(np.array(frames, np.float32)), lead[first:stop], values).numpy()
+        own = {word: each[first:stop] if word in OF_FRAMES else each for word, each in known.items()}
+        return upscaler.add_planes(torch.from_numpy(np.array(frames, np.float32)), own, values, static).numpy()
 
     return add_planes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -17,16 +17,20 @@ from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
 from vsr.degradations.border import Periodic, choose_periodic
 from vsr.errors import UserError
-from vsr.geometry import Alignment, PixelGrid, is_cell
+from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import upscale_labelled
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
-from vsr.io.readers.printable import printable_name
+from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
+from vsr.io.readers.printable import printable_name, printable_shape
+from vsr.io.static_fields import StaticField, open_static_fields, ticks_of
+from vsr.io.time_and_place import time_and_place
+from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
-from vsr.models.base import add_input_planes
+from vsr.models.base import add_input_planes, input_facts
 from vsr.training.build import build_baseline_modules, build_from_node
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
@@ -38,6 +42,8 @@ class Upscaler:
     Args:
         trained: Content of the checkpoint.
         options: Options of upscaling. None values are replaced by the values of the training.
+        static: Static fields on the grid of SR frames, FILE:VARIABLE each, for a network that was trained with data.static; empty
+            for those of training.
 
     Attributes:
         scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
@@ -51,7 +57,7 @@ class Upscaler:
         UserError: If weights are not finite, or if the options contradict each other or the network.
     """
 
-    def __init__(self, trained: Trained, options: UpscaleOptions) -> None:
+    def __init__(self, trained: Trained, options: UpscaleOptions, static: Sequence[str] = ()) -> None:
         self.config = trained.config.copy()
         self.options = replace(
             options,
@@ -74,6 +80,7 @@ class Upscaler:
         origin = float(self.degradation.origin(self.scale))
         self.alignment: Alignment = trained.layout.alignment or (origin, origin)
         centred = is_cell(self.alignment, self.scale)
+        self.static_fields = self._chosen_fields(static)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
 
     def continued(self, periodic: Periodic) -> Upscaler:
@@ -108,7 +115,8 @@ class Upscaler:
                 are found by the names or CF attributes of dimensions (y, lat, x, lon, time, ...), and each index of a further
                 dimension is a movie of its own. An xarray.Dataset must hold one such array, or the several `variables`. A network
                 with data.inputs=[time] takes the first frame as the first of its trajectory, and frames as far apart as in
-                training.
+                training. Hours, days, latitudes and longitudes come from the coordinates of a DataArray, and static fields are
+                those of training, or `static` of `vsr.load`; they must fit the size and the coordinates of the movie.
 
         Returns:
             SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
@@ -163,29 +171,103 @@ class Upscaler:
         clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
 
-    def add_planes(self, frames: Tensor, lead: np.ndarray, further: np.ndarray | None = None) -> Tensor:
+    def _chosen_fields(self, given: Sequence[str]) -> tuple[StaticField, ...]:
+        """Return the static fields in the order of the network: those that are given, or those of training.
+
+        Raises:
+            UserError: If the given fields have other names than those of training, or if the network sees none.
+        """
+        names, path = self.trained.layout.static, self.trained.path
+        if not given:
+            return self.trained.static
+        if not names:
+            raise UserError(f"static={list(given)}: {path} was trained without static fields; leave it out")
+        found = open_static_fields(given, "static")
+        if len(found) == len(names) == 1:
+            return tuple(found)
+        by_name = {field.name: field for field in found}
+        if set(by_name) != set(names):
+            raise UserError(
+                f"static=[{','.join(map(printable_name, by_name))}]: {path} was trained with "
+                f"{', '.join(map(printable_name, names))}; give fields of these names"
+            )
+        return tuple(by_name[name] for name in names)
+
+    def known_of(
+        self, of: Mapping[str, Coordinate], size: tuple[int, int], whose: str
+    ) -> tuple[dict[str, np.ndarray], Tensor | None]:
+        """Return what the network sees of time and place of a movie, and its scaled static fields on the SR grid, (S, H, W).
+
+        Args:
+            of: Coordinates "t", "y" and "x" of the LR movie.
+            size: Number of rows and columns of an LR frame.
+            whose: The movie, for messages.
+
+        Raises:
+            UserError: If a coordinate is missing, or if static fields are missing, do not fit, or have other values.
+        """
+        layout, trained = self.trained.layout, self.trained
+        known = time_and_place(layout.inputs, of, whose)
+        if not layout.static:
+            return known, None
+        height, width = (n * self.scale for n in size)
+        files = ",".join(f"FILE:{printable_name(name)}" for name in layout.static)
+        typed = f"type static=[{files}] with fields of {height}x{width}"
+        if not self.static_fields or any(field.values is None for field in self.static_fields):
+            why = "are too large to be kept in it" if self.static_fields else "were others for each of its movies"
+            names = ", ".join(map(printable_name, layout.static))
+            raise UserError(f"{trained.path}: was trained with data.static ({names}), which {why}; {typed} on the grid of SR")
+        ticks = ticks_of(*(self._refined(of[letter], i) for i, letter in enumerate("yx")))
+        try:
+            cut = [field.cut((height, width), ticks, whose) for field in self.static_fields]
+        except UserError as error:
+            if self.static_fields is not trained.static:
+                raise
+            raise UserError(f"the static fields in {error}; {typed} on the grid of SR") from error
+        trained.check_static_fields(cut, whose)
+        scales = zip(cut, trained.static_scales, strict=True)
+        scaled = [(np.asarray(field.values, np.float64) - mean) / std for field, (mean, std) in scales]
+        return known, torch.from_numpy(np.stack(scaled).astype(np.float32))
+
+    def _refined(self, coordinate: Coordinate, axis: int) -> Coordinate:
+        """Return the coordinate of rows (axis 0) or columns (axis 1) of SR frames."""
+        name, values, attrs = coordinate
+        if values is None or values.ndim != 1 or len(values) < 2 or values.dtype.kind not in "iuf":
+            return coordinate._replace(values=None)
+        finer, _ = refine_field(name, attrs, values.astype(np.float64), [0], self.scale, [self.alignment[axis]])
+        return coordinate._replace(values=finer)
+
+    def add_planes(
+        self, frames: Tensor, known: Mapping[str, np.ndarray], further: np.ndarray | None = None, static: Tensor | None = None
+    ) -> Tensor:
         """Add the planes that the network sees beside variables.
 
         Args:
             frames: LR frames (T, C, h, w).
-            lead: Time of each frame since the first frame of its trajectory, (T,), in the unit of training.
+            known: As `known_of` returns it, of these frames; with "time", the time of each frame since the first frame of its
+                trajectory, (T,), in the unit of training.
             further: The variables that only LR has, (T, variables, h, w), in physical units; None for networks without any.
+            static: As `known_of` returns it.
         """
-        layout, pairs = self.trained.layout, self.trained.facts.get("pairs") or {}
+        layout, beside = self.trained.layout, input_facts(self.trained.facts)
         if layout.further:
             assert further is not None
-            low, high = np.reshape(pairs["lr_variables"]["bounds"], (-1, 2, 1, 1)).swapaxes(0, 1)
+            low, high = np.reshape(beside["lr_variables"]["bounds"], (-1, 2, 1, 1)).swapaxes(0, 1)
             unit = ((further.astype(np.float64) - low) / (high - low)).astype(np.float32)
             frames = torch.cat([frames, torch.from_numpy(unit)], 1)
-        return (
-            add_input_planes(frames, layout.inputs, torch.from_numpy(lead / pairs["time"]["length"])) if layout.inputs else frames
-        )
+        if not layout.inputs and static is None:
+            return frames
+        values = {word: torch.from_numpy(each) for word, each in known.items()}
+        if "time" in layout.inputs:
+            values["time"] = values["time"] / beside["time"]["length"]
+        return add_input_planes(frames, layout.inputs, values, static, self.scale)
 
-    def _upscale_on_grid(self, movie: np.ndarray, grid: PixelGrid) -> np.ndarray:
+    def _upscale_on_grid(self, movie: np.ndarray, of: Mapping[str, Coordinate]) -> np.ndarray:
+        grid = grid_of_coordinates(of["y"], of["x"])
         periodic = choose_periodic(self.options.periodic, grid, movie.shape[-1], "the array", "periodic")
-        return self.continued(periodic)._upscale_array(movie)
+        return self.continued(periodic)._upscale_array(movie, of)
 
-    def _upscale_array(self, movie: np.ndarray) -> np.ndarray:
+    def _upscale_array(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None = None) -> np.ndarray:
         dtype, further, names = output_dtype(movie.dtype, self.offset), None, self.trained.layout.further
         if names:
             if movie.ndim not in (3, 4) or movie.shape[-3] != self.channels + len(names):
@@ -196,8 +278,12 @@ class Upscaler:
             movie, further = movie[..., : self.channels, :, :], movie[..., self.channels :, :, :]
             further = further.reshape(-1, *further.shape[-3:])
         frames = self._as_frames(movie)
-        step = (self.trained.facts.get("pairs") or {"time": {"step": 1.0}})["time"]["step"]
-        sr = self._upscale_frames(self.add_planes(frames, step * np.arange(len(frames)), further)).numpy()
+        whose = f"a movie of {printable_shape(frames.shape[2:])}"
+        nothing = dict.fromkeys("tyx", Coordinate("", None, {}))
+        known, static = self.known_of(of or nothing, (frames.shape[2], frames.shape[3]), whose)
+        if "time" in self.trained.layout.inputs:
+            known["time"] = self.trained.facts["pairs"]["time"]["step"] * np.arange(len(frames))
+        sr = self._upscale_frames(self.add_planes(frames, known, further, static)).numpy()
         sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
@@ -236,7 +322,7 @@ class Upscaler:
         return self._without_offset(frames)
 
 
-def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: Any) -> Upscaler:
+def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str | Sequence[str] = (), **options: Any) -> Upscaler:
     """Load a trained network from a checkpoint, ready to upscale movies.
 
     Example:
@@ -246,6 +332,8 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: A
     Args:
         path: A checkpoint that training wrote (.ckpt).
         plugins: Packages whose classes the checkpoint may name, such as ["mypackage"].
+        static: Static fields on the grid of SR frames, such as ["orography.nc:z"], for a network that was trained with
+            data.static; without any, those of training are used where they fit.
         **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `precision`, `compile`,
             `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
 
@@ -261,4 +349,5 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), **options: A
     known = UpscaleOptions.__dataclass_fields__
     if unknown := [name for name in options if name not in known]:
         raise UserError(f"{unknown[0]}: no such option; known: {', '.join(sorted(known))}")
-    return Upscaler(read_trained(Path(path).expanduser()), UpscaleOptions(**options))
+    given = [static] if isinstance(static, str) else list(static)
+    return Upscaler(read_trained(Path(path).expanduser()), UpscaleOptions(**options), given)

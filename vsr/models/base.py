@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -16,7 +17,10 @@ from vsr.geometry import Alignment, Geometry
 from vsr.types import TrainingFrames
 
 BLOCK = 16  # LR pixels that networks of whole frames may divide them into
-INPUT_PLANES = {"time": 1, "position": 2}  # planes of each word of data.inputs: lead time 0..1; y and x from -1 to 1
+# Planes of each word of data.inputs: lead time 0..1; y and x from -1 to 1; sine and cosine of the hour (UTC), of the day of the
+# year and of the longitude; latitude over 90 degrees.
+INPUT_PLANES = {"time": 1, "position": 2, "hour": 2, "day_of_year": 2, "latitude": 1, "longitude": 2}
+OF_FRAMES = ("time", "hour", "day_of_year")  # the words with a value for each frame
 
 
 @dataclass(frozen=True)
@@ -31,26 +35,37 @@ class LRLayout:
         inputs: Words of INPUT_PLANES, for planes in this order.
         alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
         further: Names of the variables that only LR has; they are in units of their own ranges and come before the planes.
+        static: Names of the static fields on the HR grid, each `blocks` planes behind those of `inputs`.
+        blocks: HR pixels per LR pixel, scale^2; it only counts where there are static fields.
     """
 
     channels: int
     inputs: tuple[str, ...] = ()
     alignment: Alignment | None = None
     further: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    blocks: int = 1
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> LRLayout:
         """Return the layout of the LR frames of a data module, from its description (`card`)."""
-        pairs = facts.get("pairs") or {}
-        y, x = pairs.get("alignment") or (None, None)
+        beside = input_facts(facts)
+        y, x = beside.get("alignment") or (None, None)
         alignment = None if y is None or x is None else (y, x)
-        further = tuple((pairs.get("lr_variables") or {}).get("names", ()))
-        return cls(int(facts["channels"]), tuple(pairs.get("inputs", ())), alignment, further)
+        further = tuple((beside.get("lr_variables") or {}).get("names", ()))
+        static = tuple(str(field["name"]) for field in beside.get("static", ()))
+        blocks = int(beside.get("blocks", 1))
+        return cls(int(facts["channels"]), tuple(beside.get("inputs", ())), alignment, further, static, blocks)
+
+    @property
+    def static_planes(self) -> int:
+        """Number of the planes of static fields, the last ones that a network sees."""
+        return len(self.static) * self.blocks
 
     @property
     def seen(self) -> int:
         """Number of channels that a network sees: all variables and planes, without the bicubic frame."""
-        return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in self.inputs)
+        return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in self.inputs) + self.static_planes
 
     @property
     def plain(self) -> bool:
@@ -62,13 +77,24 @@ class LRLayout:
         return self.seen + (0 if self.alignment is None else self.channels * scale**2)
 
 
-def add_input_planes(lr: Tensor, inputs: tuple[str, ...], lead: Tensor) -> Tensor:
-    """Put planes of time and position behind the channels of whole LR frames.
+def input_facts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the description (`card`) of a data module says of the channels of LR beside the variables."""
+    return facts.get("pairs") or facts.get("beside") or {}
+
+
+def add_input_planes(
+    lr: Tensor, inputs: tuple[str, ...], known: Mapping[str, Tensor], static: Tensor | None = None, scale: int = 1
+) -> Tensor:
+    """Put planes of time, place and static fields behind the channels of whole LR frames.
 
     Args:
         lr: Whole frames (N, C, h, w).
         inputs: Words of INPUT_PLANES.
-        lead: Lead time of each frame, (N,): 0 at the first frame of its trajectory, 1 at the last of training.
+        known: Word -> its values. "time": lead time of each frame, (N,), 0 at the first frame of its trajectory and 1 at the last
+            of training; "hour" and "day_of_year": part of the day and of the year of each frame, (N,), 0 to 1; "latitude" (h,)
+            and "longitude" (w,) in degrees. "position" needs nothing.
+        static: Static fields on the HR grid, (S, h scale, w scale), each scaled; each becomes scale^2 planes (space to depth).
+        scale: HR pixels per LR pixel.
 
     Returns:
         Frames (N, C + planes, h, w); rows and columns count from -1 to 1.
@@ -76,11 +102,18 @@ def add_input_planes(lr: Tensor, inputs: tuple[str, ...], lead: Tensor) -> Tenso
     n, _, h, w = lr.shape
     parts = [lr]
     for word in inputs:
-        if word == "time":
-            parts.append(lead.to(lr).view(n, 1, 1, 1).expand(n, 1, h, w))
+        if word == "position":
+            planes = [torch.linspace(-1, 1, h).view(h, 1), torch.linspace(-1, 1, w)]
+        elif word == "latitude":
+            planes = [(known[word].double() / 90).view(h, 1)]
+        elif word == "time":
+            planes = [known[word].view(n, 1, 1, 1)]
         else:
-            parts.append(torch.linspace(-1, 1, h).to(lr).view(1, 1, h, 1).expand(n, 1, h, w))
-            parts.append(torch.linspace(-1, 1, w).to(lr).view(1, 1, 1, w).expand(n, 1, h, w))
+            turns = known[word].double() / 360 if word == "longitude" else known[word].double().view(n, 1, 1, 1)
+            planes = [(2 * math.pi * turns).sin(), (2 * math.pi * turns).cos()]
+        parts += [plane.to(lr).expand(n, 1, h, w) for plane in planes]
+    if static is not None:
+        parts.append(F.pixel_unshuffle(static.to(lr).unsqueeze(0), scale).expand(n, -1, h, w))
     return torch.cat(parts, 1)
 
 

@@ -112,6 +112,7 @@ def build_data(
     transforms: Sequence[Sequence[TransformName | None]] = (),
     lead_length: float | None = None,
     lr_bounds: Sequence[Sequence[float]] | None = None,
+    static_scales: Sequence[Sequence[float]] | None = None,
     positive: bool = False,
 ) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
@@ -123,6 +124,7 @@ def build_data(
         transforms: The transforms of each network to be scored, one per channel, whose domains the data must keep to.
         lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
         lr_bounds: `lr_bounds` of these data; None in training.
+        static_scales: `static_scales` of these data; None in training.
         positive: True to refuse negative values, as consistency=ratio does.
 
     Raises:
@@ -146,7 +148,7 @@ def build_data(
         check_ratio_bounds(data.bounds, data.variables)
     for each in filter(None, transforms):
         data.require_transforms(each)
-    data.lead_length, data.lr_bounds = lead_length, lr_bounds
+    data.lead_length, data.lr_bounds, data.static_scales = lead_length, lr_bounds, static_scales
     data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
     data.setup()
     return data
@@ -238,7 +240,7 @@ def build_network(
             network = StandardizedResidual(network, layout)
         elif not layout.plain:
             raise UserError(
-                "recipe.residual=none: LR frames of these pairs have more channels than HR frames; type recipe.residual=bicubic"
+                "recipe.residual=none: LR frames of these data have more channels than HR frames; type recipe.residual=bicubic"
             )
     return network
 
@@ -251,6 +253,7 @@ def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str,
     if "first" in node or (layout.seen > layout.channels and not {"inputs", "alignment"} & set(known)):
         why = f"data.inputs=[{','.join(layout.inputs)}]" if layout.inputs else "pairs that share end points or are staggered"
         why = f"data.lr_variable=[{','.join(map(printable_name, layout.further))}]" if layout.further else why
+        why = f"data.static=[{','.join(map(printable_name, layout.static))}]" if layout.static else why
         raise UserError(f"{key}: {name} does not take {why}; type model=unet, or model=resnet for single frames")
     arguments = {"inputs": layout.seen, "alignment": layout.alignment}
     return {word: value for word, value in arguments.items() if word in known}

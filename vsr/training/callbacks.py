@@ -133,7 +133,7 @@ class LRConsistency(Callback):
             return
         mask = None if batch.mask is None else crop((batch.mask > 0).float(), (0, *self.cut))  # unweighted, as on unknown frames
         with torch.autocast(pl_module.device.type, enabled=False):
-            lr = pl_module.normalizer(batch.own_lr)
+            lr = pl_module.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
             more = 0, self.cut[0] - self.lost[0], self.cut[1] - self.lost[1]
             self.scores.to(pl_module.device).update(crop(pl_module.network_clip(batch), more), lr, mask)
         self.seen += batch.hr.shape[0] * batch.hr.shape[2]

@@ -96,6 +96,8 @@ def prepare_fit_loaders(data: SRDataModule, module: SRModule, *scored: Network) 
 def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     """Build the LightningModule of a config and set its initial weights. Raises UserError for weights that do not fit."""
     module = build_module(cfg, data.card, data.test_splits)
+    if data.static_fields:
+        module.card["static"] = [_with_tensor(field.to_plain()) for field in data.static_fields]
     module.tune.check(module.network)
     start: Initializer = build_from_node("init", cfg.init)
     network = unwrap_transform(module.network)
@@ -104,6 +106,11 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(network, report)
     return PreparedModule(module, start, report, transferred_value_masks(network, drawn, report))
+
+
+def _with_tensor(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain form of a static field with its values as a tensor, which checkpoints may hold."""
+    return field | {"values": None if field["values"] is None else torch.from_numpy(field["values"])}
 
 
 def _check_fixed(network: Network, report: WeightsReport) -> None:

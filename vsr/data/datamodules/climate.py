@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,15 @@ from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.geometry import SQUARE, PixelGrid
+from vsr.io.readers.joined import open_movies
+from vsr.io.readers.printable import printable_name, printable_shape
+from vsr.io.static_fields import StaticField, open_static_fields, ticks_of
+from vsr.io.time_and_place import at_lr_pixels, coordinates_of, time_and_place
+from vsr.models.base import INPUT_PLANES, OF_FRAMES
 from vsr.types import Movie, TransformName
 
+Word = Literal["position", "hour", "day_of_year", "latitude", "longitude"]
+PLACES = ("position", "latitude", "longitude")  # the words that tell a pixel from its mirror image
 Symmetry = Literal["flip_y", "flip_x", "half_turn", "transpose", "quarter_turn"]
 VERSION = 2  # of the generator; raise it when the same parameters give other values, so that no stale cache is read
 STORED = (-10.0, 10.0)  # the range of the report's own file
@@ -47,6 +55,11 @@ class ClimateDataModule(SRDataModule):
             them, and poles. None for none.
         periodic: How frames continue beyond their borders: "x", "y" or "xy" at the opposite side, "globe" along x and beyond
             the poles, "none" not at all. None for what the coordinates of the file say; simulated frames do not continue.
+        lr_variable: Further variables of the file that networks see at LR, each in the range of its training frames, and do not
+            give.
+        inputs: Further planes that networks see, from the coordinates of the file: "position" (y and x from -1 to 1), "hour" (of
+            UTC) and "day_of_year" (sine and cosine each), "latitude", "longitude" (sine and cosine).
+        static: Static fields on the HR grid that networks see, FILE:VARIABLE or FILE each; "bed" for the bed of simulated flows.
         symmetries: Symmetries that leave the law of the file's field unchanged; each is applied to half of the batches.
         by: "time" cuts every movie of the file, "trajectory" gives whole movies to each part. None is "trajectory" for a file
             of four or more movies, otherwise "time". Simulated trajectories are never cut.
@@ -82,6 +95,9 @@ class ClimateDataModule(SRDataModule):
         transform: TransformName | dict[str, TransformName] | None = None,
         vectors: list[list[str]] | None = None,
         periodic: Periodic | None = None,
+        lr_variable: str | list[str] | None = None,
+        inputs: list[Word] | None = None,
+        static: str | list[str] | None = None,
         symmetries: list[Symmetry] | None = None,
         by: Literal["time", "trajectory"] | None = None,
         frames: int | list[int] | None = None,
@@ -101,14 +117,18 @@ class ClimateDataModule(SRDataModule):
         super().__init__(**shared)
         self.flows: SimulatedFlows | None = None
         self.periodic = periodic
+        self.inputs = tuple(word for word in INPUT_PLANES if word in (inputs or ()))
+        fields = [static] if isinstance(static, str) else list(static or ())
         if path is None:
+            _check_simulated_inputs(lr_variable, self.inputs, fields)
             if frames is not None and not isinstance(frames, int):
                 raise UserError(f"data.frames={list(frames)}: is for a file; type data.frames=N for simulated trajectories")
             learned, tested, frames = LEARN if learn is None else learn, TEST if test is None else test, frames or TRAJECTORY
             counts = count_trajectories(learned, tested, frames)
             self.flows = SimulatedFlows(family, size, sampling, seed, counts, frames, cache)
             self.name, self.bounds, self.geostrophic = f"{family}-{VERSION}", STORED, family == "turbulence"
-            self.symmetries = self.flows.flow.symmetries
+            self.symmetries = () if self.inputs else self.flows.flow.symmetries
+            self.static_names = tuple(fields)
             self.split = Split(by="trajectory", learn=learned, test=tested, val=val)
             self.declare_transforms(transform)
             self.declare_vectors(vectors)
@@ -116,11 +136,20 @@ class ClimateDataModule(SRDataModule):
         self.read = file_movies(path, variable, axes, select, missing, frames, max_bytes)
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
         self.symmetries = tuple(symmetries or ())
+        if self.symmetries and (places := [word for word in self.inputs if word in PLACES]):
+            raise UserError(
+                f"data.symmetries=[{','.join(self.symmetries)}]: with data.inputs=[{','.join(places)}], a mirrored frame lies at "
+                f"another place; leave one of the two out"
+            )
         self.geostrophic = geostrophic
         self.variables = variables_of(self.read)
         self.declare_bounds(bounds)
         self.declare_transforms(transform)
         self.declare_vectors(vectors)
+        options = {"axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
+        self.lr_variables = self._open_further(path, lr_variable, options)
+        self._given_fields = open_static_fields(fields)
+        self.static_names = tuple(field.name for field in self._given_fields)
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule: Literal["time", "trajectory"] = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
@@ -128,9 +157,73 @@ class ClimateDataModule(SRDataModule):
     def movies(self) -> list[Movie]:
         """Return the file's movies, or the simulated trajectories: first those to learn from, then those to test on."""
         if self.flows is not None:
-            return self.flows.trajectories()
+            return self.flows.trajectories(bed=bool(self.static_names))
         self.offset = set_common_offset(self.read)
+        further = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
+        self.lr_offset = set_common_offset(further) if further else 0.0
+        self._find_inputs()
         return [*self.read]
+
+    def _open_further(self, path: str | list[str], given: str | list[str] | None, options: dict[str, Any]) -> tuple[str, ...]:
+        """Open the variables that networks see at LR and do not give, and return their names.
+
+        Raises:
+            UserError: If there is no such variable, if it is also learned, or if its frames are not those of the others.
+        """
+        names = [given] if isinstance(given, str) else list(given or ())
+        if not names:
+            return ()
+        first = self.read[0].meta["variable"]
+        learned = [first] if isinstance(first, str) else list(first)
+        if both := [name for name in names if name in learned]:
+            raise UserError(
+                f"data.lr_variable=[{','.join(map(printable_name, names))}]: {printable_name(both[0])} is also learned "
+                f"(data.variable); leave it out of one of the two"
+            )
+        try:
+            arrays = open_movies(path, variable=list(dict.fromkeys(names)), **options)
+        except UserError as error:
+            raise type(error)(str(error).replace("data.variable", "data.lr_variable")) from error
+        own = list({id(movie.array): movie.array for movie in self.read}.values())
+        for one, other in zip(own, arrays, strict=False):
+            if len(own) != len(arrays) or (one.shape[0], *one.shape[2:]) != (other.shape[0], *other.shape[2:]):
+                raise UserError(
+                    f"{other.name}: is {printable_shape(other.shape)} (movies, channels, frames, rows, columns), {one.name} is "
+                    f"{printable_shape(one.shape)}; data.lr_variable takes arrays of the same frames"
+                )
+        of = {id(one): other for one, other in zip(own, arrays, strict=True)}
+        for movie in self.read:
+            movie.further = FileMovie(of[id(movie.array)], movie.which, movie.start, movie.start + movie.shape[1])
+        return tuple(dict.fromkeys(names))
+
+    def _find_inputs(self) -> None:
+        """Give each movie of the file its static fields, and what the words of `inputs` mean for its frames."""
+        words, found = set(self.inputs) - {"position"}, {}
+        if not self.inputs and not self._given_fields:
+            return
+        first = coordinates_of(self.read[0].array)
+        ends = ticks_of(first["y"], first["x"])
+        self.runs_up = [None if values is None else bool(values[-1] > values[0]) for values in ends]
+        origin = float(self.degradation.origin(self.scale))
+        grids: list[list[StaticField]] = []
+        for movie in self.read:
+            if id(movie.array) not in found:
+                of = coordinates_of(movie.array)
+                height, width = (n // self.scale * self.scale for n in movie.shape[2:])
+                y, x = (of[letter]._replace(values=_first(of[letter].values, n)) for letter, n in (("y", height), ("x", width)))
+                coarse = {
+                    "t": of["t"],
+                    "y": at_lr_pixels(y, height // self.scale, self.scale, origin),
+                    "x": at_lr_pixels(x, width // self.scale, self.scale, origin),
+                }
+                grids.append([field.cut((height, width), ticks_of(y, x), movie.array.name) for field in self._given_fields])
+                values = [torch.from_numpy(field.values) for field in grids[-1]]
+                found[id(movie.array)] = time_and_place(words, coarse, movie.array.name), torch.stack(values) if values else None
+            known, movie.static = found[id(movie.array)]
+            part = slice(movie.start, movie.start + movie.shape[1])
+            movie.known = {word: value[part] if word in OF_FRAMES else value for word, value in known.items()}
+        if all(a.on_grid_of(b) and a.sha256 == b.sha256 for grid in grids for a, b in zip(grid, grids[0], strict=True)):
+            self.static_fields = tuple(grids[0])
 
     def pixel_grid_of(self, movie: Movie) -> PixelGrid:
         """Return the size of the pixels of a movie, from the coordinates in its file."""
@@ -177,8 +270,8 @@ class SimulatedFlows:
         self.path = cache_path(cache, f"climate-{family}-{size}px", parameters)
         self._made: list[Movie] = []
 
-    def trajectories(self) -> list[Movie]:
-        """Return the movies in the order of the jobs, read from the cache or simulated with a progress bar."""
+    def trajectories(self, bed: bool = False) -> list[Movie]:
+        """Return the movies in the order of the jobs, read from the cache or simulated; with `bed`, it is their static field."""
         if not self._made:
             every = [f"{name}/{field}" for name in self.jobs for field in FIELDS]
             arrays = load_cached_or_generate(self.path, every, self._generate)
@@ -186,6 +279,8 @@ class SimulatedFlows:
             self._made = [
                 Movie(torch.from_numpy(arrays[f"{name}/h"]).unsqueeze(0), f"{self.path}:{name}", meta) for name in self.jobs
             ]
+            for name, movie in zip(self.jobs, self._made, strict=True):
+                movie.static = torch.from_numpy(arrays[f"{name}/bed"]).unsqueeze(0) if bed else None
         return self._made
 
     def _generate(self) -> list[np.ndarray]:
@@ -207,3 +302,20 @@ class SimulatedFlows:
                 )
             arrays += [stored.astype(np.float32), run.u, run.v, run.bed]
         return arrays
+
+
+def _first(values: np.ndarray | None, count: int) -> np.ndarray | None:
+    return None if values is None else values[:count]
+
+
+def _check_simulated_inputs(lr_variable: str | list[str] | None, inputs: tuple[str, ...], static: Sequence[str]) -> None:
+    """Raise UserError for inputs that simulated flows do not have."""
+    if lr_variable:
+        raise UserError("data.lr_variable: is for variables of a file; leave it out, or type data.path=FILE")
+    if words := [word for word in inputs if word != "position"]:
+        raise UserError(f"data.inputs=[{','.join(words)}]: simulated flows have no dates, latitudes or longitudes; leave it out")
+    if static and list(static) != ["bed"]:
+        raise UserError(
+            f"data.static=[{','.join(static)}]: simulated flows have a bed, which is another one in each trajectory; type "
+            f"data.static=bed, or data.path=FILE"
+        )

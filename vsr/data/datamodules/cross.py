@@ -39,6 +39,9 @@ class CrossDataModule(SRDataModule):
         self.split, self.symmetries, self.bounds = train.split, train.symmetries, train.bounds
         self.variables, self.declared, self.transforms = train.variables, train.declared, train.transforms
         self.vectors, self.periodic = train.vectors, train.periodic
+        if given := [key for key in ("inputs", "lr_variables", "static_names") if getattr(train, key) or getattr(test, key)]:
+            key = {"lr_variables": "lr_variable", "static_names": "static"}.get(given[0], given[0])
+            raise UserError(f"{self.name}: data.train.{key} or data.test.{key}: two sources share no such inputs; leave it out")
         if train.variables != test.variables and train.variables and test.variables:
             raise UserError(
                 f"{self.name}: {', '.join(train.variables)} to learn from, {', '.join(test.variables)} to test on; give both "

@@ -35,9 +35,8 @@ from vsr.io.readers.paired import (
 )
 from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.selection import frame_span
-from vsr.models.base import INPUT_PLANES, add_input_planes
-from vsr.models.normalize import frame_bounds
-from vsr.types import Movie, Offset, TransformName
+from vsr.models.base import INPUT_PLANES
+from vsr.types import Movie, TransformName
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +58,6 @@ class PairedDataModule(SRDataModule):
         alignment: Place of the LR pixels on the HR grid along y and x.
         where: The same in words.
         read: The trajectories.
-        lr_variables: Names of the variables that only LR has.
-        lr_offset: Their `offset`.
 
     Raises:
         UserError: If LR is to be made by a degradation, or if frames are to be cut or masked.
@@ -71,8 +68,6 @@ class PairedDataModule(SRDataModule):
     alignment: Alignment
     where: str
     read: Sequence[PairedMovie]
-    lr_variables: tuple[str, ...] = ()
-    lr_offset: Offset = 0.0
 
     def __init__(self, *, inputs: list[Literal["time", "position"]] | None = None, **shared: Any) -> None:
         super().__init__(**shared)
@@ -100,30 +95,16 @@ class PairedDataModule(SRDataModule):
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
         digest = hashlib.sha256(super()._check_values(splits).encode())
-        ranges = []
-        for name, parts in splits.items():
+        for parts in splits.values():
             for movie, part in parts:
                 for start in range(part.start, part.stop, 64):
                     stop = min(start + 64, part.stop)
                     digest.update(_paired(movie).read_lr(start, stop).numpy().tobytes())
-                    if self.lr_variables:
-                        further = _paired(movie).read_further(start, stop)
-                        digest.update(further.numpy().tobytes())
-                        ranges += [torch.stack([further.amin((1, 2, 3)), further.amax((1, 2, 3))], 1)] if name == "train" else []
-        if self.lr_variables and self.lr_bounds is None:
-            self.lr_bounds = self._range_of_further(torch.stack(ranges).double().numpy())
         return digest.hexdigest()
 
-    def _range_of_further(self, ranges: np.ndarray) -> list[list[float]]:
-        """Return the range of each variable that only LR has, given those of parts (N, variables, 2) of the training frames."""
-        low, high = ranges[..., 0].min(0) + self.lr_offset, ranges[..., 1].max(0) + self.lr_offset
-        for name, least, most in zip(self.lr_variables, low, high, strict=True):
-            if not least < most:
-                raise UserError(
-                    f"data.lr_variable: every value of {printable_name(name)} is {least:.10g} in the training frames; no "
-                    f"network learns from it; leave it out"
-                )
-        return np.stack([low, high], 1).tolist()
+    def _read_further(self, movie: Movie, start: int, stop: int) -> Tensor:
+        assert isinstance(movie.further, FileMovie)
+        return _finite(movie.further, start, stop)
 
     def _pair(self, movie: Movie, start: int, stop: int) -> LrHrPair:
         movie = _paired(movie)
@@ -131,13 +112,9 @@ class PairedDataModule(SRDataModule):
         lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
         low, high = self.frame_bounds
         self._check_transformed_lr(movie, start, lr)
-        lead = torch.from_numpy(movie.lead[start:stop] / self.lead_length)
-        known = lr
-        if self.lr_variables:
-            least, most = (torch.as_tensor(end).view(-1, 1, 1) for end in frame_bounds(self.lr_bounds or (), self.lr_offset))
-            further = movie.read_further(start, stop).transpose(0, 1)
-            known = torch.cat([lr, (further - least) / (most - least)], 1)
-        seen = add_input_planes(known, self.inputs, lead)
+        movie.known = {"time": movie.lead / self.lead_length}
+        further = self._read_further(movie, start, stop).transpose(0, 1) if self.lr_variables else lr[:, :0]
+        seen = self._with_inputs(movie, start, stop, lr, further)
         if not is_cell(self.alignment, self.scale):
             seen = torch.cat([seen, skip_planes((lr - low) / (high - low), self.scale, self.alignment)], 1)
         return LrHrPair(seen, hr)
@@ -147,11 +124,11 @@ class PairedDataModule(SRDataModule):
         if self.sets:
             return
         super().setup(stage)
+        self.card.pop("beside", None)
         first = self.read[0]
         self.card["pairs"] = {
             "alignment": None if is_cell(self.alignment, self.scale) else list(self.alignment),
-            "inputs": list(self.inputs),
-            **({"lr_variables": {"names": list(self.lr_variables), "bounds": self.lr_bounds}} if self.lr_variables else {}),
+            **self._input_facts(),
             "time": {"length": self.lead_length, "unit": first.lead_unit, "step": first.lead_step},
             "runs_up": first.runs_up,
         }
@@ -265,7 +242,8 @@ class PairsDataModule(PairedDataModule):
         self.offset = set_common_offset([movie.fine for movie in self.read])
         for movie in self.read:
             movie.coarse.offset = self.offset
-        self.lr_offset = set_common_offset(found) if (found := [m.further for m in self.read if m.further is not None]) else 0.0
+        found = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
+        self.lr_offset = set_common_offset(found) if found else 0.0
         return [*self.read]
 
     def pixel_grid_of(self, movie: Movie) -> PixelGrid:
@@ -318,10 +296,6 @@ class PairedMovie(Movie):
         """Read LR frames start..stop-1, (C, t, h, w)."""
         return self.lr[:, start:stop]
 
-    def read_further(self, start: int, stop: int) -> Tensor:
-        """Read LR frames start..stop-1 of the variables that only LR has, (C', t, h, w); here there are none."""
-        return self.lr[:0, start:stop]
-
 
 class PairedFileMovie(PairedMovie):
     """HR frames of a trajectory, with the LR frames of the same times; both stay in their files.
@@ -362,11 +336,6 @@ class PairedFileMovie(PairedMovie):
     def read_lr(self, start: int, stop: int) -> Tensor:
         """Read LR frames start..stop-1, (C, t, h, w), in physical units minus the offset."""
         return _finite(self.coarse, start, stop)
-
-    def read_further(self, start: int, stop: int) -> Tensor:
-        """Read frames start..stop-1 of the variables that only LR has, (variables, t, h, w), minus their offset."""
-        assert self.further is not None
-        return _finite(self.further, start, stop)
 
 
 def _finite(movie: FileMovie, start: int, stop: int) -> Tensor:

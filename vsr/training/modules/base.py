@@ -138,7 +138,7 @@ class SRModule(L.LightningModule):
         if self.consistency is None:
             return sr
         _, y, x = self.network.geometry.margin
-        return apply_consistency(self.consistency, sr, self.normalizer(batch.own_lr), (y, x))
+        return apply_consistency(self.consistency, sr, self.normalizer(batch.own_lr[:, : batch.hr.shape[1]]), (y, x))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Normalise whole frames from physical units to the unit interval."""
@@ -281,7 +281,7 @@ class SRModule(L.LightningModule):
                 f"train it again with a lower recipe.rate than {self.recipe.rate:g}"
             )
         if split in self.collections:
-            lr = self.unit_lr(batch.own_lr)
+            lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
             for metrics, p, y, x in _by_variable(self.collections[split], sr, truth, lr):
                 metrics.update(p, y, mask, lr=x, follows=batch.follows)
             return
