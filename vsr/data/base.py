@@ -313,8 +313,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         if periodic != "none" and (self.inputs or self.lr_variables or self.static_names):
             if self.periodic is not None:
                 raise UserError(
-                    f"{self.name}: data.periodic={periodic}: what the network sees beside the variables ends at the border; leave "
-                    f"it out, or data.static, data.inputs and data.lr_variable"
+                    f"{self.name}: data.periodic={periodic}: what networks see beside the variables ends at the border; leave it "
+                    f"out, or data.static, data.inputs and data.lr_variable"
                 )
             log.info("note      %s: frames are mirrored at their borders, where longitudes go round the globe", self.name)
             periodic = "none"
