@@ -106,7 +106,9 @@ PAGES = (
             Section(
                 "turbulence",
                 "Rotating eddies in geostrophic balance (Rossby radius 0.03, Froude number 0.15), with constant kinetic energy. "
-                "The height of balanced flow is smooth. This is **the control**: a linear filter comes close to any network.",
+                "The height of balanced flow is smooth. This is **the control**: at x2, a linear filter gives 7.3 dB of the 11.2 "
+                "dB that `stacked` gains over bicubic in five minutes, and at x3 and x4 nearly all of the gain. The tables below "
+                "have the filter of 9x9 taps.",
                 ("data=climate", "data.family=turbulence"),
             ),
         ),

@@ -10,6 +10,10 @@ from benchmarks.reproduction.report_values import CHAINS, INPUT, TRAINED
 from benchmarks.reproduction.tables import TITLES, ReportResults, chained, summary, trained
 
 STANDS_IN = ("climate-tide", "tide-")  # how names begin of the generated data, which replace the report's file
+OLD_DATA = (
+    " The generated data are [version 1](../reference/data/climate.md), which vsr does not generate any more: the figures do not "
+    "compare with those of the [leaderboard](leaderboard.md)."
+)
 
 
 def render(content: dict[str, Any]) -> str:
@@ -37,6 +41,7 @@ def _opening(facts: ReportResults) -> str:
         f"a time) on {made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, commit {made['commit']}. Values are "
         f"means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of the data range, at x2 with bicubic "
         "degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except for the rows of the report."
+        + (OLD_DATA if any(run["data"].startswith("climate-") for run in facts.runs.values()) else "")
     )
 
 
