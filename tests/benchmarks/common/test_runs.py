@@ -128,4 +128,3 @@ def test_the_whole_command_on_a_file_twice(tmp_path: Path) -> None:
     text = page.read_text()
     assert all(f"Table {n}" in text for n in range(1, 9))
     assert "replace it" not in text, "these are the user's own data"
-    assert "These data have one trajectory only" in text
