@@ -139,6 +139,10 @@ def test_it_does_not_matter_where_longitudes_begin(tmp_path: Path, caplog: pytes
     network = vsr.load(best)
     dataset = xarray.open_dataset(coarse[0], engine="h5netcdf")
     np.testing.assert_allclose(network.upscale(dataset)["u"].values, whole[1], rtol=0, atol=1e-4)
+    np.savez(tmp_path / "bare.npz", **{name: dataset[name].values for name in ("t", "u", "v")})
+    with caplog.at_level("INFO"):
+        upscale_here([f"checkpoint={best}", f"input={tmp_path / 'bare.npz'}", "axes=tyx"])
+    assert "its frames are mirrored; type periodic=globe if they go on, too" in caplog.text
     mirrored = vsr.load(best, periodic="none").upscale(dataset)["u"].values
     assert np.abs(mirrored - whole[1]).max() > 1e-3
 

@@ -305,7 +305,7 @@ class SRDataModule(L.LightningDataModule, ABC):
         return grid
 
     def _find_border(self, movies: Sequence[Movie]) -> Border:
-        """Return what lies beyond the borders of frames, as typed or from the coordinates; refuse what these contradict."""
+        """Return how frames continue beyond their borders, as typed or by coordinates; refuse a contradiction between the two."""
         widths = {movie.shape[3] for movie in movies}
         cut = any(width % self.scale for width in widths)
         grid = replace(self.pixel_grid, closed="none") if cut else self.pixel_grid

@@ -180,7 +180,7 @@ class FrameLoader:
         frames: The split.
         step: Number of frames from one loaded frame to the next.
         weights: (H, 1), weight of the pixels of each row in scores; the mask of a clip is multiplied by it. None for rows alike.
-        border: What lies beyond the borders of frames.
+        border: How frames continue beyond their borders.
         reach: LR pixels beyond the border that LR frames get where frames continue there.
     """
 
@@ -209,7 +209,7 @@ class ClipLoader:
         whole: If true, each process gets whole segments, because scores in time need them; if false, each gets an equal number
             of frames.
         weights: (H, 1), weight of the pixels of each row in scores; the mask of a clip is multiplied by it. None for rows alike.
-        border: What lies beyond the borders of frames.
+        border: How frames continue beyond their borders.
         reach: LR pixels beyond the border that LR frames get where frames continue there.
     """
 

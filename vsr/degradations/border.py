@@ -21,7 +21,7 @@ DEGRADED_BORDER = 16
 
 @dataclass(frozen=True)
 class Border:
-    """What lies beyond the borders of frames.
+    """Continuation of frames beyond their borders.
 
     On a globe, columns continue at the opposite side, and rows beyond a pole are the rows before it, turned by half a circle. The
     two components of a vector change their signs there, because east and north point the other way.
@@ -95,7 +95,7 @@ class Bordered:
 
     Args:
         degradation: The degradation, which mirrors frames at their borders.
-        border: What lies beyond.
+        border: How frames continue beyond their borders.
     """
 
     def __init__(self, degradation: Degradation, border: Border) -> None:

@@ -75,7 +75,7 @@ class BackProjection:
         degrade: Linear degradation D of frames in the unit interval.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations.
-        border: What lies beyond the borders of frames.
+        border: How frames continue beyond their borders.
     """
 
     def __init__(self, degrade: Degrade, scale: int, steps: int, border: Border | None = None) -> None:

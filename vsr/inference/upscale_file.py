@@ -155,6 +155,12 @@ def _open_input_and_output(
         movie, upscaler.scale, history, suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
     )
     notes = list(template.notes)
+    trained_border = upscaler.trained.facts.get("border", "none")
+    if upscaler.options.periodic is None and trained_border != "none" and movie.pixel_grid.cosines is None:
+        notes.append(
+            f"frames of the training go on beyond their borders, and {movie.name} has no coordinates that say so: its frames are "
+            f"mirrored; type periodic={trained_border} if they go on, too"
+        )
     if upscaler.variables and isinstance(movie.meta["variable"], str):
         order = ", ".join(map(printable_name, upscaler.variables))
         notes.append(f"the channels of {movie.name} have no names; they are taken as {order}, in this order")
