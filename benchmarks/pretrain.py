@@ -24,13 +24,14 @@ from vsr.config.monitor import monitor_is_maximised
 from vsr.data.datamodules.images import ImageDataModule
 from vsr.degradations.resize import resize_clips_bicubic_up
 from vsr.geometry import crop
+from vsr.inference.export.formats import sort_header
 from vsr.inference.export.function import describe_exported_function
 from vsr.inference.trained import read_trained
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.parameter_names import last_layer_names, parameters_by_name
 from vsr.models.residual import StandardizedResidual, unwrap_residual
 from vsr.models.weights.files import architecture_in_weight_file
-from vsr.models.weights.pretrained import FOLDER
+from vsr.models.weights.shipped import FOLDER
 from vsr.system.files import replacing_file
 from vsr.training.build import build_data
 from vsr.training.modules.base import SRModule
@@ -116,14 +117,6 @@ def pack(run: Path, out: Path) -> Path:
     with replacing_file(out / f"{name}.md") as temporary:
         temporary.write_text(card(name, facts, results, data, module, scores), encoding="utf-8")
     return out / f"{name}.safetensors"
-
-
-def sort_header(content: bytes) -> bytes:
-    """Sort the header of a safetensors file, because its writer changes the order. Offsets count from the end of the header."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def best_epoch(results: dict[str, Any]) -> int:

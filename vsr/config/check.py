@@ -20,6 +20,7 @@ from vsr.config.plugins import find_plugin_source, is_plugin_target
 from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 from vsr.geometry import MOST_SCALE_OF_PAIRS
+from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -227,21 +228,27 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
             isinstance(value, list) or any(letter in str(value) for letter in "*?[")
         ):
             continue  # many files: the reader has the better message
+        if key == "checkpoint" and is_shipped_name(str(value)):
+            continue
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):
-        find_checkpoint(Path(str(each)).expanduser())
+        if str(each) != WORD:  # the kind of the file decides
+            find_checkpoint(Path(str(each)).expanduser())
 
 
 def find_checkpoint(path: Path) -> Path:
     """Return the checkpoint that a path means: the file itself, or the best checkpoint of the newest run in a folder.
 
     Args:
-        path: A checkpoint, the folder of a run, or a folder of runs (also of folders of runs, as runs/fsrcnn-climate).
+        path: A checkpoint, the folder of a run, a folder of runs (also of folders of runs, as runs/fsrcnn-climate), or
+            "pretrained:NAME" for a network of the package.
 
     Raises:
-        UserError: If a folder has no such run.
+        UserError: If a folder has no such run, or the package has no such network.
     """
+    if is_shipped_name(str(path)):
+        return find_shipped(str(path))
     if not path.is_dir():
         return path
     patterns = ("checkpoints", "*/checkpoints", "*/*/checkpoints")

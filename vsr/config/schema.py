@@ -70,7 +70,7 @@ class UpscaleSchema:
     """Top-level keys of upscale.yaml."""
 
     plugins: list[str] = field(default_factory=list)
-    checkpoint: str = MISSING
+    checkpoint: str | None = None
     input: Any = MISSING
     output: str | None = None
     overwrite: bool = False

@@ -18,6 +18,7 @@ from vsr.io.readers.selection import frame_span
 from vsr.io.readers.tiff import SUFFIXES as TIFF
 from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
+from vsr.models.weights.shipped import WORD, shipped_for
 
 
 def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
@@ -53,6 +54,20 @@ def is_movie_of_pixels(path: Path) -> bool:
         return not tiff_holds_values(path)
     folder = path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
     return folder or path.suffix.lower() in (*VIDEOS, *PICTURES)
+
+
+def chosen_checkpoint(settings: UpscaleSchema) -> Path:
+    """Return the checkpoint of the settings; without one, the x2 network of the package for the kind of the inputs.
+
+    Raises:
+        UserError: If there are inputs of two kinds, or the package has no network for the kind.
+    """
+    if settings.checkpoint not in (None, WORD):
+        return Path(str(settings.checkpoint)).expanduser()
+    kinds = sorted({"film" if is_movie_of_pixels(path) else "field" for path in upscale_inputs(settings.input)})
+    if len(kinds) > 1:
+        raise UserError(f"input={settings.input}: has fields and pictures, which take networks of their own; give one kind")
+    return shipped_for(kinds[0], 2)
 
 
 def default_output(given: Path, scale: int) -> Path:
@@ -110,13 +125,14 @@ def _is_one(given: str | Sequence[str]) -> bool:
     return path.exists() and (not path.is_dir() or upscale_inputs(given) == [path])
 
 
-def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str] = ()) -> ArrayMovie:
+def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str] = (), all_variables: bool = False) -> ArrayMovie:
     """Open the movie in an array file; messages name the keys of upscale.yaml.
 
     Args:
         settings: The settings of upscale.yaml.
         path: The file.
         trained: The variables that the network was trained on, if there are several: they are read by name, in this order.
+        all_variables: True to read all movies of a file if none is chosen, provided that they have one shape.
 
     Raises:
         UserError: If the file, the variable, the selection or the axes cannot be used, or if the variables are others than
@@ -125,12 +141,20 @@ def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str]
     variable = list(settings.variable) if isinstance(settings.variable, (list, tuple)) else settings.variable
     if trained and (variable is None or isinstance(variable, list)):
         variable = _variables_of_network(path, variable, trained)
+    if all_variables and variable is None and len(alike := _movies_alike(path)) > 1:
+        variable = alike
     chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
     try:
         movie = open_movie(path, variable=variable, **chosen)
         return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
         raise type(error)(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
+
+
+def _movies_alike(path: Path) -> list[str]:
+    """Return the names of the arrays of a file with three indices or more, if all have the same shape; otherwise none."""
+    found = [held for held in open_listing(path).variables if len(held.shape) > 2]
+    return [held.name for held in found] if len({held.shape for held in found}) == 1 else []
 
 
 def _variables_of_network(path: Path, given: list[str] | None, trained: Sequence[str]) -> list[str] | None:
@@ -161,6 +185,7 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
         UserError: If an input cannot be opened, or the output exists or has an ending that is not written.
     """
     inputs = upscale_inputs(settings.input)
+    chosen_checkpoint(settings)
     if settings.output is not None and len(inputs) == 1:
         output = Path(settings.output).expanduser()
         if output.exists() and not settings.overwrite and not output.is_dir():

@@ -108,13 +108,19 @@ def _check_names(given: Sequence[str], variables: Sequence[str]) -> None:
         )
 
 
-def _movie_of(dataset: Any) -> Any:
-    """Return the name of the only array of a Dataset that has rows and columns. Raises UserError if there are others."""
+def movies_of_dataset(dataset: Any) -> list[Any]:
+    """Return the names of the arrays of a Dataset that have rows and columns."""
     names = []
     for name, array in dataset.data_vars.items():
         found = [axis_meanings(str(d), array.coords[d].attrs if d in array.coords else {}) for d in array.dims]
         if array.dtype.kind in "iuf" and {"y"} in found and {"x"} in found and not is_geographic(str(name), array.attrs):
             names.append(name)
+    return names
+
+
+def _movie_of(dataset: Any) -> Any:
+    """Return the name of the only array of a Dataset that has rows and columns. Raises UserError if there are others."""
+    names = movies_of_dataset(dataset)
     if len(names) == 1:
         return names[0]
     known = names or list(dataset.data_vars)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from vsr.errors import UserError
 from vsr.io.readers.printable import printable_name
 from vsr.io.static_fields import StaticField
 from vsr.models.base import LRLayout, input_facts
+from vsr.models.normalize import frame_bounds
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.transform import transforms_from_facts
 from vsr.models.weights.files import weight_file_tensor_problem
@@ -47,6 +48,7 @@ class Trained:
         config: Config of the training run.
         facts: Facts about the training data: "channels", "bounds", "offset", "units", "name" and others.
         state: State dict of the LightningModule.
+        description: What the file says of itself: config and facts as they stand there, and others.
         seconds: Seconds of training.
         stage_seconds: Name of a stage of the training -> seconds of the stage.
         consistency: LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
@@ -58,6 +60,7 @@ class Trained:
     config: DictConfig
     facts: dict[str, Any]
     state: dict[str, Any]
+    description: dict[str, Any]
     seconds: float
     stage_seconds: dict[str, float]
     consistency: float | None
@@ -111,6 +114,22 @@ class Trained:
                     f"({known.sha256[:12]}), with which {self.path} was trained, and {whose} lies on the grid of training; give "
                     f"that field"
                 )
+
+    def for_values(self, bounds: ValueBounds, offset: Offset, variables: Sequence[str]) -> Trained:
+        """Return the same network for values of other ranges, of which there may be several; for equivariant networks alone.
+
+        Args:
+            bounds: Physical values that become 0 and 1; a pair for each channel where there are several.
+            offset: Physical value that is 0 in frames, or one for each channel.
+            variables: Names of the channels; empty for one channel or channels without names.
+        """
+        channels = len(bounds) if np.ndim(bounds) == 2 else 1
+        facts = {**self.facts, "channels": channels, "bounds": np.array(bounds).tolist(), "offset": np.array(offset).tolist()}
+        low, high = frame_bounds(bounds, offset)
+        levels = {f"normalizer.{name}": torch.as_tensor(x).flatten().float() for name, x in (("low", low), ("high", high))}
+        if channels == 1:
+            levels = {name: level[0] for name, level in levels.items()}
+        return replace(self, facts=facts | {"variables": list(variables), "units": ""}, state=self.state | levels)
 
     def module(
         self, config: DictConfig | None = None, test_splits: tuple[str, ...] = (), periodic: Periodic | None = None
@@ -183,7 +202,7 @@ def read_trained(path: Path) -> Trained:
         check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
         raise _incomplete(path, error) from error
-    return Trained(path, file_sha256(path), config, facts, content["state_dict"], seconds, stages, consistency, static)
+    return Trained(path, file_sha256(path), config, facts, content["state_dict"], card, seconds, stages, consistency, static)
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:

@@ -18,7 +18,7 @@ from vsr.config.schema import UpscaleSchema
 from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.engine import UntransformableInput
-from vsr.inference.inputs import is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
+from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import ArraySource, Source, VideoSource
@@ -52,7 +52,7 @@ def upscale_file(settings: UpscaleSchema) -> Path:
         UserError: If a file cannot be read or written, or if options contradict each other or the network.
     """
     check_single_process_hardware("upscale.py")
-    trained = read_trained(Path(settings.checkpoint).expanduser())
+    trained = read_trained(chosen_checkpoint(settings))
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
@@ -73,7 +73,9 @@ def upscale_file(settings: UpscaleSchema) -> Path:
 
 def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> Path:
     """Upscale one movie file and return `target`."""
-    movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables)
+    movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
+    if upscaler.any_values:
+        upscaler = _for_movie(upscaler, movie)
     if movie is not None:
         periodic = choose_periodic(upscaler.options.periodic, movie.pixel_grid, movie.shape[-1], movie.name, "periodic")
         upscaler = upscaler.continued(periodic)
@@ -94,6 +96,14 @@ def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: U
             raise
     log.info("result    %s", target)
     return target
+
+
+def _for_movie(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
+    """Return the upscaler for the values of an input: those of the first frame of an array, or the codes of a video."""
+    if movie is None:
+        return upscaler.for_frames(np.array([0.0, 255.0]).reshape(1, 1, 1, 2))
+    named = movie.meta["variable"]
+    return upscaler.for_frames(np.moveaxis(movie.read(0, 0, 1, dtype=np.float64), 1, 0), named if isinstance(named, list) else ())
 
 
 def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
@@ -269,6 +279,8 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
         part = " of the range of each variable" if upscaler.variables else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s against fp32 on the first frames: %s", options.precision, compiled, scores)
+    if upscaler.any_values:
+        return
     lr, bounds = lr[:, : upscaler.channels], np.reshape(upscaler.bounds, (-1, 2)).tolist()  # without planes of time and position
     offsets = np.broadcast_to(upscaler.offset, len(bounds)).tolist()
     of = [f" of {printable_name(name)}" for name in upscaler.variables] or [""] * len(bounds)

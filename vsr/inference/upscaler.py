@@ -19,7 +19,7 @@ from vsr.degradations.border import Periodic, choose_periodic
 from vsr.errors import UserError
 from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
-from vsr.inference.labelled_arrays import upscale_labelled
+from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
@@ -92,6 +92,27 @@ class Upscaler:
         return self._continued[periodic]
 
     @property
+    def any_values(self) -> bool:
+        """True if the network takes values of any unit and range; see `Network.equivariant`."""
+        return self.module.network.equivariant
+
+    def for_frames(self, frames: np.ndarray, variables: Sequence[str] = ()) -> Upscaler:
+        """Return the upscaler of movies like some frames, whose range becomes the unit interval; for networks of any values.
+
+        Args:
+            frames: Frames (T, C, h, w) in physical units, of which NaN does not count.
+            variables: Names of the channels; empty if they have none.
+        """
+        ranges = [_range_of(channel) for channel in np.moveaxis(np.asarray(frames, np.float64), 1, 0)]
+        # float32 has seven digits: what is common to all values is taken off in float64.
+        offsets = [low if abs(low) > high - low else 0.0 for low, high in ranges]
+        several = len(ranges) > 1
+        trained = self.trained.for_values(
+            tuple(ranges) if several else ranges[0], tuple(offsets) if several else offsets[0], variables if several else ()
+        )
+        return Upscaler(trained, self.options)
+
+    @property
     def name(self) -> str:
         """The name of the network and its checkpoint, such as "fsrcnn+projection x2 (checkpoint 0123456789ab)"."""
         name = method_label(str(self.config.name), self.config.consistency, self.trained.config.consistency)
@@ -126,6 +147,10 @@ class Upscaler:
         Raises:
             UserError: If the type or the shape is not listed here, or if values are so large that the network overflows.
         """
+        if self.any_values and type(movie).__module__.startswith("xarray.") and hasattr(movie, "data_vars"):
+            dataset: Any = movie
+            if finer := {name: self.upscale(dataset[name]) for name in movies_of_dataset(dataset)}:  # one by one
+                return type(dataset)(finer, attrs=dataset.attrs)
         if isinstance(movie, Tensor):
             held = movie.detach().cpu()
             values = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
@@ -154,8 +179,9 @@ class Upscaler:
         """
         if self.trained.facts.get("pairs"):  # their LR is no degraded HR
             return None
-        frames = self._as_frames(np.asarray(movie))
-        return self.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
+        upscaler = self._for_array(np.asarray(movie)) if self.any_values else self
+        frames = upscaler._as_frames(np.asarray(movie))
+        return upscaler.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
         """Compute the out-of-distribution score of a movie that is read frame by frame; see `ood_score`.
@@ -268,6 +294,18 @@ class Upscaler:
         return self.continued(periodic)._upscale_array(movie, of)
 
     def _upscale_array(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None = None) -> np.ndarray:
+        if self.any_values:
+            return self._for_array(movie)._upscale_values(movie, of)
+        return self._upscale_values(movie, of)
+
+    def _for_array(self, movie: np.ndarray) -> Upscaler:
+        """Return the upscaler of an array (..., T, C, h, w), or one without channels, whose first frame gives the range."""
+        if movie.ndim < 2 or not movie.size:
+            return self
+        channels = movie.shape[-3] if movie.ndim == 4 else 1
+        return self.for_frames(movie.reshape(-1, channels, *movie.shape[-2:])[:1])
+
+    def _upscale_values(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None) -> np.ndarray:
         dtype, further, names = output_dtype(movie.dtype, self.offset), None, self.trained.layout.further
         if names:
             if movie.ndim not in (3, 4) or movie.shape[-3] != self.channels + len(names):
@@ -322,6 +360,13 @@ class Upscaler:
         return self._without_offset(frames)
 
 
+def _range_of(values: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest of the finite values, apart from each other."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return (low, high) if high > low else (low, low + max(1.0, abs(low)))
+
+
 def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str | Sequence[str] = (), **options: Any) -> Upscaler:
     """Load a trained network from a checkpoint, ready to upscale movies.
 
@@ -330,7 +375,8 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str 
         >>> sr = network.upscale(lr)  # (T, H, W) -> (T, 2 * H, 2 * W) for a network that was trained with scale=2
 
     Args:
-        path: A checkpoint that training wrote (.ckpt).
+        path: A checkpoint that training wrote (.ckpt) or `vsr export` (.safetensors), or "pretrained:NAME" for a network of the
+            package, such as "pretrained:field_x2"; `vsr weights` lists them.
         plugins: Packages whose classes the checkpoint may name, such as ["mypackage"].
         static: Static fields on the grid of SR frames, such as ["orography.nc:z"], for a network that was trained with
             data.static; without any, those of training are used where they fit.

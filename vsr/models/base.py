@@ -139,6 +139,8 @@ class Network(nn.Module):
         context: Largest distance in frames at which an LR frame still changes an output frame; at least `geometry.margin[0]`.
         whole_frames: True if an output pixel depends on where it lies in its frame, so that frames are not cut into tiles.
         takes_skip: True if the network takes the planes of the bicubic frame (`LRLayout`) as input, too.
+        equivariant: True if the frame of a f + b is a times the frame of f, plus b, for positive a. Such a network is not wrapped
+            in a standardized residual, treats each channel for itself, and upscales values of any unit and range.
         residual: True if `forward` adds the upscaled input to the output of the layers. A wrapper that adds the input itself
             sets this to False in the network that it wraps.
     """
@@ -148,6 +150,7 @@ class Network(nn.Module):
     reach: int
     context: int = 0
     residual: bool = False
+    equivariant: bool = False
     whole_frames: bool = False
     takes_skip: bool = False
 

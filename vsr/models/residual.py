@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -78,23 +80,28 @@ class StandardizedResidual(Network):
         count = sum(lr.numel() for lr in variables)
         mean = sum(lr.double().sum() for lr in variables) / count
         variance = sum((lr.double() - mean).square().sum() for lr in variables) / max(1, count - 1)
-        errors, weights = 0.0, 0.0
-        for lr, hr, mask in frames:
-            for i in range(0, len(lr), 16):
-                squares = (hr[i : i + 16] - self._bicubic(lr[i : i + 16])).square()
-                weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
-                errors += float((squares * weight).sum(dtype=torch.float64))
-                weights += float(weight.sum(dtype=torch.float64))
         # Data modules refuse constant fields; the lower bound keeps the buffers finite where one comes through.
         tiny = torch.finfo(torch.float32).tiny
         self.mean.fill_(float(mean))
         self.std.fill_(max(float(variance) ** 0.5, tiny))
-        self.rms.fill_(max((errors / max(weights, 1.0)) ** 0.5, tiny))
+        self.rms.fill_(max(residual_rms(frames, self._bicubic), tiny))
         self.network.prepare([(self._standardised(lr), hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())
+
+
+def residual_rms(frames: TrainingFrames, upscale: Callable[[Tensor], Tensor]) -> float:
+    """Return the root mean square of HR minus upscaled LR over whole training frames, without masked pixels."""
+    errors, weights = 0.0, 0.0
+    for lr, hr, mask in frames:
+        for i in range(0, len(lr), 16):
+            squares = (hr[i : i + 16] - upscale(lr[i : i + 16])).square()
+            weight = torch.ones_like(squares) if mask is None else mask[i : i + 16].expand_as(squares)
+            errors += float((squares * weight).sum(dtype=torch.float64))
+            weights += float(weight.sum(dtype=torch.float64))
+    return (errors / max(weights, 1.0)) ** 0.5
 
 
 def unwrap_residual(network: Network) -> Network:

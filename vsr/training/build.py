@@ -236,12 +236,11 @@ def build_network(
     if missing := [name for name in ("kind", "geometry", "reach") if not hasattr(network, name)]:
         raise UserError(f"{key}: {node._target_} has no attribute '{missing[0]}'; see docs/guides/adding-a-model.md")
     if not parts and any(p.requires_grad for p in network.parameters()):
-        if recipe.over != "none":
+        if recipe.over != "none" and not network.equivariant:
             network = StandardizedResidual(network, layout)
         elif not layout.plain:
-            raise UserError(
-                "recipe.residual=none: LR frames of these data have more channels than HR frames; type recipe.residual=bicubic"
-            )
+            advice = "type model=resnet" if network.equivariant else "type recipe.residual=bicubic"
+            raise UserError(f"{key}: LR frames of these data have more channels than HR frames; {advice}")
     return network
 
 

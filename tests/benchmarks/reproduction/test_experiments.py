@@ -67,9 +67,9 @@ def test_it_trains(experiment: str, files: dict[str, Path], tmp_path: Path) -> N
 
 def test_the_first_layers_of_table_1_are_those_that_come_with_the_package(files: dict[str, Path]) -> None:
     """And were trained for a step since: of the same direction, but for the units of the frames."""
-    from vsr.models.weights.pretrained import list_pretrained
+    from vsr.models.weights.shipped import list_shipped
 
-    names = {found.path.stem: found for found in list_pretrained()}
+    names = {found.path.stem: found for found in list_shipped()}
     from safetensors.torch import load_file
 
     theirs = load_file(names["fsrcnn_x2"].path)

@@ -32,10 +32,11 @@ from vsr.models.parameter_names import parameters_by_name
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
-from vsr.models.weights import pretrained
+from vsr.models.weights import shipped
 from vsr.models.weights.files import describe_weight_file, read_weight_tensors
 from vsr.models.weights.init import Checkpoint
-from vsr.models.weights.pretrained import FOLDER, Pretrained, list_pretrained
+from vsr.models.weights.pretrained import Pretrained
+from vsr.models.weights.shipped import FOLDER, list_shipped
 from vsr.training.build import build_from_node, build_network
 from vsr.types import TrainingFrames
 
@@ -73,8 +74,10 @@ def smooth_frames(scale: int) -> TrainingFrames:
 
 
 def test_the_files_of_the_package() -> None:
-    assert [(found.network, found.scale) for found in list_pretrained()] == FILES
-    assert sum(found.path.stat().st_size for found in list_pretrained()) < 300_000
+    starts = [found for found in list_shipped() if not found.complete]
+    assert [(found.network, found.scale) for found in starts] == FILES
+    assert sum(found.path.stat().st_size for found in starts) < 300_000
+    assert sum(found.path.stat().st_size for found in list_shipped()) < 3_500_000
 
 
 @pytest.mark.parametrize(("model", "scale"), FILES)
@@ -224,7 +227,7 @@ def test_what_there_is_not(network: Network, start: dict[str, Any], message: str
 def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fsrcnn_s_x2.safetensors"
     path.write_bytes(damage((FOLDER / path.name).read_bytes()))
-    monkeypatch.setattr(pretrained.list_pretrained, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(shipped.list_shipped, "__defaults__", (tmp_path,))
     with pytest.raises(UserError, match=r"fsrcnn_s_x2.safetensors: not one of the weight files of vsr, or damaged"):
         Pretrained()(StandardizedResidual(fsrcnn_s()))
 
@@ -321,7 +324,8 @@ def test_the_command_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert "`vsr train experiment=pretrained model=fsrcnn_s scale=2`" in path.with_suffix(".md").read_text(encoding="utf-8")
     assert "[fsrcnn_s_x2](fsrcnn_s_x2.md)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    [found] = list_pretrained(tmp_path / "out")
-    assert (found.network, found.scale, found.first, found.last) == ("fsrcnn_s", 2, "features.0", "enlarge")
+    [found] = list_shipped(tmp_path / "out")
+    assert (found.network, found.scale) == ("fsrcnn_s", 2)
+    assert (found.header["first"], found.header["last"]) == ("features.0", "enlarge")
     kept = weights_of(tmp_path / "runs" / "fsrcnn_s_x2")
     assert torch.equal(read_weight_tensors(path)["network.enlarge.weight"], kept["enlarge.weight"])

@@ -21,6 +21,7 @@ from vsr.inference.export import Format
 from vsr.inference.export.function import INPUT, OUTPUT, ExportableNetwork, InputAxes
 from vsr.inference.trained import Trained
 from vsr.models.normalize import Normalizer, frame_bounds
+from vsr.models.weights.shipped import BESIDE, TRAINED
 from vsr.training.modules.base import SRModule
 
 OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here; every runtime knows it
@@ -115,18 +116,22 @@ def _remove_source_paths(archive: bytes) -> bytes:
 
 
 def export_safetensors(task: ExportTask) -> ExportedFile:
-    """Export the weights alone; a new network of the same config runs them. Raises UserError if there are no weights."""
+    """Export the tensors of the network, with the description of the checkpoint, so that the file is a checkpoint, too.
+
+    Raises UserError if there are no weights.
+    """
     _require_packages("safetensors")
     from safetensors.torch import load, save
 
     tensors = {name: tensor.contiguous() for name, tensor in task.module.network.state_dict().items()}
     if not tensors:
         raise UserError(f"format=safetensors: {task.facts['name']} has no weights to write; type format=onnx")
-    content = save(tensors, metadata=dict(task.facts))
+    beside = {name: tensor.contiguous() for name, tensor in task.trained.state.items() if name.startswith(BESIDE)}
+    content = sort_header(save(tensors | beside, metadata={**task.facts, TRAINED: json.dumps(task.trained.description)}))
     network = task.trained.module().network
     for parameter in network.parameters():
         parameter.detach().zero_()
-    network.load_state_dict(load(content))
+    network.load_state_dict({name: tensor for name, tensor in load(content).items() if not name.startswith(BESIDE)})
     normalizer = Normalizer(*frame_bounds(json.loads(task.facts["bounds"]), json.loads(task.facts["offset"])))
 
     def run(lr: Tensor) -> Tensor:
@@ -134,6 +139,14 @@ def export_safetensors(task: ExportTask) -> ExportedFile:
 
     count = sum(tensor.numel() for tensor in tensors.values())
     return ExportedFile(content, run, f"safetensors, {len(tensors)} tensors with {count:,} numbers")
+
+
+def sort_header(content: bytes) -> bytes:
+    """Sort the header of a safetensors file, because its writer changes the order. Offsets count from the end of the header."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 EXPORTERS: dict[Format, Callable[[ExportTask], ExportedFile]] = {

@@ -18,6 +18,7 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.weights.authors import read_authors_weights
+from vsr.models.weights.shipped import BESIDE, TRAINED
 from vsr.system.checksums import check_checksum
 
 PREFIX = "network."  # of the network's tensors in a checkpoint of vsr
@@ -68,7 +69,7 @@ def read_weight_file(path: str | Path) -> WeightFile:
         raise UserError(f"{path}: a MATLAB or HDF5 file; {ADVICE} here")
     if head.startswith(b"PK\x03\x04"):
         file = _read_zip(path)
-    elif head[8:9] == b"{":
+    elif is_safetensors(path):
         file = _read_safetensors(path)
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         raise UserError(
@@ -145,6 +146,11 @@ def verify_weight_zip(path: Path) -> None:
             raise zipfile.BadZipFile(f"wrong CRC in {printable_parameter_name(bad)}")
 
 
+def is_safetensors(path: Path) -> bool:
+    """Return True for a safetensors file, by its first bytes. Raises UserError if the file cannot be read."""
+    return _head(path)[8:9] == b"{"
+
+
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
@@ -188,6 +194,8 @@ def _read_safetensors(path: Path) -> WeightFile:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}
         tensors = dict(sorted(load_file(path, device="cpu").items(), key=_natural))
+        if TRAINED in said:
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(BESIDE)}
         facts = {
             fact: printable_parameter_name(said[key]) for fact, key in EXPORTED.items() if "checkpoint" in said and key in said
         }

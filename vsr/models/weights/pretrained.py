@@ -1,13 +1,11 @@
-"""Weights that come with the package, trained on photographs by `make pretrained`; a Markdown page describes each file."""
+"""Initializer with the weights that come with the package; a Markdown page describes each file."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vsr.errors import UserError
@@ -18,45 +16,11 @@ from vsr.models.weights.adapt import Inflate, adapted_transposed_kernels
 from vsr.models.weights.files import WeightFile, read_weight_file
 from vsr.models.weights.init import STATISTICS, Checkpoint
 from vsr.models.weights.report import WeightsReport, WeightsReportRow
+from vsr.models.weights.shipped import ShippedFile, list_shipped
 from vsr.models.weights.standardized import Frames
 from vsr.models.weights.transfer import Mismatch, Part, select_transfer_target, untransferred_tensor_names
 
 log = logging.getLogger(__name__)
-
-FOLDER = Path(__file__).with_name("pretrained_files")
-
-
-@dataclass(frozen=True, eq=False)
-class PretrainedFile:
-    """Weight file of the package, with the tensors of a network and the statistics of its standardized residual.
-
-    Attributes:
-        path: Path of the file.
-        network: Name of the network's config.
-        scale: HR pixels per LR pixel along each axis.
-        first: Name of the first convolution.
-        last: Name of the last convolution.
-    """
-
-    path: Path
-    network: str
-    scale: int
-    first: str
-    last: str
-
-
-def list_pretrained(folder: Path = FOLDER) -> list[PretrainedFile]:
-    """Return the weight files of the package, sorted by network and scale. Raises UserError for a damaged file."""
-    return sorted(map(_read_header, folder.glob("*.safetensors")), key=lambda found: (found.network, found.scale))
-
-
-def _read_header(path: Path) -> PretrainedFile:
-    try:
-        with safe_open(path, "pt") as file:
-            said = file.metadata()
-        return PretrainedFile(path, said["name"], int(said["scale"]), said["first"], said["last"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not one of the weight files of vsr, or damaged ({error}); install vsr again") from error
 
 
 class Pretrained:
@@ -108,9 +72,9 @@ class Pretrained:
         )
         return _noted(start.load(network, _adapt_to_statistics(file, found, part), key), found, part)
 
-    def _choose(self, part: Network, key: str) -> PretrainedFile:
+    def _choose(self, part: Network, key: str) -> ShippedFile:
         """Return the weight file for a network. If no file fits, raises UserError with a list of the files."""
-        there = list_pretrained()
+        there = list_shipped()
         scale = self.scale or part.geometry.scale[1]
         if self.name is None:
             alike = [found for found in there if _fits(part, found)]
@@ -132,7 +96,7 @@ class Pretrained:
         raise UserError(f"{key}=pretrained: there are no weights {what}; type {key}=random, or {key}.name=NAME of {listed}")
 
 
-def _fits(part: Network, found: PretrainedFile) -> bool:
+def _fits(part: Network, found: ShippedFile) -> bool:
     """Return True if a file has the layers of this network, at any scale and number of channels (the files have one)."""
     transposed = {canonical_parameter_name(name) for name in adapted_transposed_kernels(part)}
     never = untransferred_tensor_names(part)
@@ -157,7 +121,7 @@ def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network) -> WeightFile:
+def _adapt_to_statistics(file: WeightFile, found: ShippedFile, part: Network) -> WeightFile:
     """Adapt a file's tensors to the statistics of another network, so that both compute the same function of a frame.
 
     The file's network takes z = (x - mean) / std and gives the residual in units of rms. With mean', std' and rms' of the other
@@ -171,23 +135,29 @@ def _adapt_to_statistics(file: WeightFile, found: PretrainedFile, part: Network)
         part: Network that receives the tensors; its statistics are measured already.
     """
     tensors = dict(file.tensors)
+    if not set(STATISTICS) <= tensors.keys():  # an equivariant network has none
+        return file
     mean, std, rms = (tensors[name] for name in STATISTICS)
     ours = (part.mean, part.std, part.rms) if isinstance(part, StandardizedResidual) else (0.0, 1.0, None)
     names = {canonical_parameter_name(name): name for name in tensors}
-    kernel, bias = names[f"{found.first}.weight"], names[f"{found.first}.bias"]
+    kernel, bias = (names[f"{found.header['first']}.{kind}"] for kind in ("weight", "bias"))
     tensors[bias] = tensors[bias] + (ours[0] - mean) / std * tensors[kernel].flatten(1).sum(1)
     tensors[kernel] = tensors[kernel] * (ours[1] / std)
     if ours[2] is not None:
         for kind in ("weight", "bias"):
-            tensors[names[f"{found.last}.{kind}"]] = tensors[names[f"{found.last}.{kind}"]] * (rms / ours[2])
+            last = names[f"{found.header['last']}.{kind}"]
+            tensors[last] = tensors[last] * (rms / ours[2])
     return replace(file, tensors=tensors)
 
 
-def _noted(report: WeightsReport, found: PretrainedFile, part: Network) -> WeightsReport:
+def _noted(report: WeightsReport, found: ShippedFile, part: Network) -> WeightsReport:
     """Return the weights report with notes on the layers that `_adapt_to_statistics` changed."""
-    notes = {f"{found.first}.weight": "for the std of this input", f"{found.first}.bias": "for the mean of this input"}
+    first, last = (found.header.get(layer) for layer in ("first", "last"))
+    if first is None:
+        return report
+    notes = {f"{first}.weight": "for the std of this input", f"{first}.bias": "for the mean of this input"}
     if isinstance(part, StandardizedResidual):
-        notes |= {f"{found.last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}
+        notes |= {f"{last}.{kind}": "for the rms of this residual" for kind in ("weight", "bias")}
     rows: WeightsReport = []
     for row in report:
         # `row.source` has no first. or second.: the file is that of a single network.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 import pickle
 import time
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError, WriteError
-from vsr.models.weights.files import verify_weight_zip
+from vsr.models.weights.files import is_safetensors, verify_weight_zip
+from vsr.models.weights.shipped import BESIDE, TRAINED, read_safetensors_header
 from vsr.system.checksums import check_checksum, checksum_file, file_sha256, remove_checksum, write_checksum
 from vsr.system.files import replacing_file, sync_folder
 
@@ -123,16 +126,21 @@ def _plain(value: Any, where: str) -> Any:
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint of vsr, which holds tensors and plain values; no code from the file runs.
 
+    A safetensors file that `vsr export` wrote from a checkpoint is one, too: its header has the description.
+
     Raises UserError for a missing, truncated or damaged file (torch itself ignores the CRCs), for a file that differs from its
     checksum, for a file that would run code, and for a file that vsr did not write.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        verify_weight_zip(path)
-        check_checksum(path)
-        with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
-            content = torch.load(path, map_location=map_location, weights_only=True)
+        if is_safetensors(path):
+            content: Any = _read_safetensors(path)
+        else:
+            verify_weight_zip(path)
+            check_checksum(path)
+            with warnings.catch_warnings(action="ignore"):  # torch remarks on what it then refuses
+                content = torch.load(path, map_location=map_location, weights_only=True)
         if isinstance(content, dict) and "vsr" in content:
             content["vsr"] = with_current_targets(content["vsr"])
     except pickle.UnpicklingError as error:
@@ -146,6 +154,18 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content or "vsr" not in content:
         raise UserError(f"{path}: not a checkpoint of vsr (it lacks the keys state_dict and vsr)")
     return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Read the state dict and the description of a checkpoint from a safetensors file. Raises UserError."""
+    header = read_safetensors_header(path)
+    if TRAINED not in header:
+        raise UserError(
+            f"{path}: holds weights alone, and says neither scale nor degradation nor range; train with init=checkpoint "
+            f"weights={path}, or give the checkpoint from which they were exported"
+        )
+    tensors = {name if name.startswith(BESIDE) else f"network.{name}": tensor for name, tensor in load_file(path).items()}
+    return {"state_dict": tensors, "vsr": json.loads(header[TRAINED])}
 
 
 def complete_checkpoint(path: Path) -> None:
