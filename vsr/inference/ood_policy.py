@@ -36,6 +36,9 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
             raise UserError(
                 f"guard=linear: {_reason(upscaler, source)}; type guard=off, or evaluate the network on frames like these first"
             )
+        if score is not None and upscaler.any_values and movie == 0:
+            gain = f"{score.coarser_over_bicubic:+.1f} dB over bicubic one scale coarser, with LR as the truth"
+            log.info("gain      %s; the gain at this scale is not known, as there is no HR", gain)
         if score is None or not score.unfamiliar:
             continue
         unfamiliar.append(movie)

@@ -26,6 +26,7 @@ from vsr.data.frames import Ends, FrameSet
 from vsr.degradations.base import Degradation
 from vsr.degradations.border import Periodic
 from vsr.degradations.consistency import Degrade, degradation_for_consistency
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.inference.engine import Engine, UntransformableInput
 from vsr.inference.options import UpscaleOptions
 from vsr.metrics.base import metric_ratio
@@ -49,10 +50,12 @@ class OODScore(NamedTuple):
             are one scale coarser.
         disagreement: LR consistency error of the movie divided by that of validation. The error is the difference between
             degraded SR frames and LR frames.
+        coarser_over_bicubic: Gain in PSNR (dB) of the network over bicubic interpolation, one scale coarser, too.
     """
 
     coarser_gain: float
     disagreement: float
+    coarser_over_bicubic: float = 0.0
 
     @property
     def distrust(self) -> float:
@@ -97,8 +100,8 @@ def out_of_distribution_clip_score(
     scores = [score for lr in clips if (score := _score_clip(engine, linear, degrade, lr)) is not None]
     if not scores or not validation_error > 0:
         return None
-    coarser_gain, error = torch.tensor(scores, dtype=torch.float64).mean(0).tolist()
-    return OODScore(coarser_gain, error / validation_error)
+    coarser_gain, error, over_bicubic = torch.tensor(scores, dtype=torch.float64).mean(0).tolist()
+    return OODScore(coarser_gain, error / validation_error, over_bicubic)
 
 
 def out_of_distribution_score(
@@ -118,8 +121,11 @@ def out_of_distribution_score(
 
 
 @torch.inference_mode()
-def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[float, float] | None:
-    """Return (PSNR gain over the linear filter one scale coarser in dB, LR consistency error) of a clip, or None."""
+def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -> tuple[float, float, float] | None:
+    """Return (PSNR gain over the linear filter one scale coarser, LR consistency error, gain over bicubic) of a clip, or None.
+
+    Gains are in dB.
+    """
     scale, context, normalizer = engine.scale, engine.context, engine.module.normalizer
     height, width = (size // scale * scale for size in lr.shape[-2:])
     if min(height, width) < scale * SMALLEST:
@@ -137,13 +143,16 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
         restored = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, consistent=False).to(engine.device))
     except UntransformableInput:  # weights of the degradation are partly negative
         return None
-    filtered = linear(coarse.nan_to_num(0.5)[context : len(unit) - context])
+    known = coarse.nan_to_num(0.5)[context : len(unit) - context]
+    filtered, bicubic = linear(known), resize_bicubic_up(known, scale)
     cut = (..., slice(EDGE * scale, height - EDGE * scale), slice(EDGE * scale, width - EDGE * scale))
     goal = truth[context : len(unit) - context][cut]
-    errors = [frames[cut] - goal for frames in (restored, filtered)]
+    errors = [frames[cut] - goal for frames in (restored, filtered, bicubic)]
     compared = errors[0].isfinite() & errors[1].isfinite()
     if not len(agreement) or not compared.any():
         return None
     mses = [float(each[compared].square().mean()) for each in errors]
-    restored_psnr, filtered_psnr = map(psnr_from_mse, mses)
-    return (float(restored_psnr - filtered_psnr), float(agreement.mean())) if min(mses) > 0 else None
+    if min(mses) <= 0:
+        return None
+    restored_psnr, filtered_psnr, bicubic_psnr = (float(psnr_from_mse(mse)) for mse in mses)
+    return restored_psnr - filtered_psnr, float(agreement.mean()), restored_psnr - bicubic_psnr

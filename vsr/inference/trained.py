@@ -129,6 +129,12 @@ class Trained:
         levels = {f"normalizer.{name}": torch.as_tensor(x).flatten().float() for name, x in (("low", low), ("high", high))}
         if channels == 1:
             levels = {name: level[0] for name, level in levels.items()}
+        # The linear filter keeps a constant field as it is, whatever its value.
+        filters = self.state["reference.weight"]
+        levels |= {
+            "reference.weight": filters / filters.sum((1, 2, 3), keepdim=True),
+            "reference.bias": torch.zeros_like(self.state["reference.bias"]),
+        }
         return replace(self, facts=facts | {"variables": list(variables), "units": ""}, state=self.state | levels)
 
     def module(

@@ -15,6 +15,7 @@ SMALL: dict[str, list[str]] = {
     "climate": TINY_CLIMATE[1:],
     "phantom": ["data.size=24", "data.frames=6", "data.learn=12", "data.test=6"],
     "spectral": ["data.size=24", "data.frames=4", "data.learn=8", "data.test=4"],
+    "fields": ["data.size=48", "data.frames=2", "data.learn=8", "data.test=2", "data.flows=1", "data.val=0.2"],
     "movies": ["data.frames=3"],
     "coarse": TINY_COARSE[1:],
     "cross": [

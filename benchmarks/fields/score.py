@@ -1,0 +1,158 @@
+"""Scores of the field networks of the package on real fields of other projects.
+
+    python -m benchmarks.fields.score FOLDER [--scales 2 3 4] [--sets design final] [--page docs/results/fields.md]
+
+FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by bicubic downscaling. The
+row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import vsr
+from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
+from vsr.inference.upscaler import Upscaler
+from vsr.models.linear import Linear
+from vsr.models.weights.shipped import find_shipped
+
+CUT = 4  # HR pixels per side that do not count
+LEAST_SIDE = 16  # LR pixels
+
+
+def score_source(frames: np.ndarray, network: Upscaler) -> dict[str, Any]:
+    """Score a network on the frames (n, H, W) of one source.
+
+    Returns:
+        Gains in PSNR over bicubic, in dB, mean over frames: "linear", "network", "ensemble"; "forecast", the gain of the network
+        over bicubic one scale coarser; "distrust" and "unfamiliar" of the guard.
+    """
+    scale = network.scale
+    hr = _unit(torch.from_numpy(frames.astype(np.float64)), scale)
+    lr = resize_bicubic_down(hr, scale)
+    bicubic, linear = resize_bicubic_up(lr, scale), Linear(scale=scale)
+    linear.prepare_best_size([(lr, hr, None)], [(lr, hr, None)])
+    lost = _errors(bicubic, hr)
+    found = {"linear": linear(lr), "network": _upscale(network, lr)}
+    found["ensemble"] = _upscale(vsr.load(network.trained.path, ensemble=True), lr)
+    scores: dict[str, Any] = {name: float((10 * (lost / _errors(sr, hr)).log10()).mean()) for name, sr in found.items()}
+    coarse = _unit(lr.squeeze(1), scale)
+    if min(coarse.shape[-2:]) >= scale * LEAST_SIDE:
+        coarser = resize_bicubic_down(coarse, scale)
+        gain = _errors(resize_bicubic_up(coarser, scale), coarse) / _errors(_upscale(network, coarser), coarse)
+        scores["forecast"] = float((10 * gain.log10()).mean())
+    score = network.ood_score(lr.squeeze(1).numpy())
+    if score is not None:
+        scores |= {"distrust": score.distrust, "unfamiliar": score.unfamiliar}
+    return scores
+
+
+def _unit(frames: Tensor, scale: int) -> Tensor:
+    """Return frames (n, 1, H, W) of zero mean and unit variance, cut to multiples of the scale."""
+    height, width = (size // scale * scale for size in frames.shape[-2:])
+    frames = frames[..., :height, :width].double()
+    return ((frames - frames.mean()) / frames.std()).float().unsqueeze(1)
+
+
+def _upscale(network: Upscaler, lr: Tensor) -> Tensor:
+    return torch.cat([network.upscale(frame) for frame in lr]).unsqueeze(1)
+
+
+def _errors(sr: Tensor, hr: Tensor) -> Tensor:
+    """Return the mean squared error of each frame."""
+    return (sr - hr)[..., CUT:-CUT, CUT:-CUT].double().square().mean((1, 2, 3)).clamp_min(1e-30)
+
+
+def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
+    """Return the page of results in Markdown."""
+    lines = [
+        "# Networks of the package on fields of other projects",
+        "",
+        "`python -m benchmarks.fields.score FOLDER` writes this page from the sources that `python -m benchmarks.fields.sources`",
+        "reads from packages of pip and apt. The networks were trained on generated fields alone",
+        "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling.",
+        "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
+        "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
+        "filter can know that much. `ensemble` is the network with `ensemble=true`. `coarser` is the gain of the network one scale",
+        "coarser, with LR as the truth, which can be measured without HR. `guard` says whether the guard would have warned.",
+        "The choices of network, training and loss were made on `design`; `final` was scored once, at the end.",
+    ]
+    for scale, sources in results.items():
+        for part in ("design", "final"):
+            rows = {name: scores for name, scores in sources.items() if listed[name]["set"] == part}
+            if rows:
+                lines += ["", f"## x{scale}, {part}", "", *_table(rows), "", *_summary(rows)]
+    return "\n".join([*lines, "", *_origins(listed)]) + "\n"
+
+
+def _table(rows: dict[str, Any]) -> list[str]:
+    lines = ["| source | linear | network | over linear | ensemble | coarser | guard |", "|---|---:|---:|---:|---:|---:|---|"]
+    for name, found in rows.items():
+        coarser = f"{found['forecast']:+.2f}" if "forecast" in found else "-"
+        guard = "-" if "unfamiliar" not in found else "warns" if found["unfamiliar"] else "silent"
+        over = found["network"] - found["linear"]
+        numbers = f"{found['linear']:+.2f} | {found['network']:+.2f} | {over:+.2f} | {found['ensemble']:+.2f}"
+        lines.append(f"| {name} | {numbers} | {coarser} | {guard} |")
+    return lines
+
+
+def _summary(rows: dict[str, Any]) -> list[str]:
+    lines = []
+    for kind in ("network", "ensemble"):
+        over_bicubic = np.array([found[kind] for found in rows.values()])
+        over_linear = over_bicubic - np.array([found["linear"] for found in rows.values()])
+        lines.append(
+            f"- `{kind}`: over bicubic {np.median(over_bicubic):+.2f} dB in the median, {over_bicubic.min():+.2f} at least; over "
+            f"linear {np.median(over_linear):+.2f} in the median, {over_linear.min():+.2f} at least, above it on "
+            f"{int((over_linear > 0).sum())} of {len(rows)}."
+        )
+    errors = [abs(found["forecast"] - found["network"]) for found in rows.values() if "forecast" in found]
+    if errors:
+        within = sum(error <= 1 for error in errors)
+        lines.append(f"- The gain one scale coarser is within 1 dB of the gain here on {within} of {len(errors)}.")
+    return lines
+
+
+def _origins(listed: dict[str, Any]) -> list[str]:
+    lines = ["## Sources", "", "| source | set | frames | variable | from | terms |", "|---|---|---|---|---|---|"]
+    for name, found in listed.items():
+        size = "x".join(map(str, found["shape"]))
+        lines.append(f"| {name} | {found['set']} | {size} | {found['variable']} | {found['from']} | {found['terms']} |")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score the networks and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--sets", nargs="+", default=["design", "final"])
+    parser.add_argument("--page", type=Path)
+    given = parser.parse_args(arguments)
+    listed = json.loads((given.folder / "list.json").read_text(encoding="utf-8"))
+    kept = {name: found for name, found in listed.items() if found["set"] in given.sets}
+    results: dict[str, Any] = {}
+    for scale in given.scales:
+        network = vsr.load(find_shipped(f"pretrained:field_x{scale}"))
+        results[str(scale)] = {}
+        for name in kept:
+            results[str(scale)][name] = score_source(np.load(given.folder / f"{name}.npy"), network)
+            print(f"x{scale} {name}: {results[str(scale)][name]}", flush=True)
+    text = page(results, kept)
+    if given.page is None:
+        print(text)
+        return
+    given.page.write_text(text, encoding="utf-8")
+    given.page.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
