@@ -81,8 +81,9 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling.",
         "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
         "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
-        "filter can know that much. `ensemble` is the network with `ensemble=true`. `coarser` is the gain of the network one scale",
-        "coarser, with LR as the truth, which can be measured without HR. `guard` says whether the guard would have warned.",
+        "filter can know that much. `ensemble` is the network with `ensemble=true`. `coarser` is the gain of the network one",
+        "scale coarser, with LR as the truth, which can be measured without HR. `guard` says whether the guard would have",
+        "warned.",
         "The choices of network, training and loss were made on `design`; `final` was scored once, at the end.",
     ]
     for scale, sources in results.items():

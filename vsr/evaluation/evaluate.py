@@ -111,6 +111,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     config = checkpoints[0].config
     check_config(config)
     data = _build_data(config, checkpoints, typed=cfg.data is not None)
+    checkpoints = [_for_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
     longest = max(modules, key=lambda module: module.network.context)
@@ -147,12 +148,12 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
     variables, pairs = several[0].variables if several else (), [input_facts(each.trained.facts) for each in checkpoints]
     length = pairs[0].get("time", {}).get("length")
     known = (pairs[0].get("lr_variables") or {}).get("bounds")
-    bounds = [each.trained.bounds for each in checkpoints]
+    bounds = [each.trained.bounds for each in checkpoints if not each.trained.any_values]
     transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
     positive = any(each.config.consistency == "ratio" for each in checkpoints)
     scales = [(field["mean"], field["std"]) for field in pairs[0].get("static", ())] or None
     shared: dict[str, Any] = {"transforms": transforms, "lead_length": length, "lr_bounds": known, "static_scales": scales}
-    data = build_data(config, *bounds, variables=variables, positive=positive, **shared)
+    data = build_data(config, *bounds, variables=variables, positive=positive, for_training=False, **shared)
     for trained in several:
         if data.variables != trained.variables:
             wanted = ",".join(trained.variables)
@@ -180,10 +181,19 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                 f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "
                 f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
             )
-        if data.channels != trained.channels:
+        if data.channels != trained.channels and not trained.any_values:
             raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
     data.check_window(resolved_window(config))
     return data
+
+
+def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
+    """Return a checkpoint whose network, if it takes values of any range, takes those of the data."""
+    if not checkpoint.trained.any_values:
+        return checkpoint
+    assert data.bounds is not None
+    ranges: Any = data.bounds if data.channels == 1 or np.ndim(data.bounds) == 2 else [data.bounds] * data.channels
+    return replace(checkpoint, trained=checkpoint.trained.for_values(ranges, data.offset, data.variables))
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
@@ -194,6 +204,9 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     for part in (module.network, module.consistency):
         if isinstance(part, Transformed | BlockRatio):
             part.set_bounds(data.bounds)
+    if checkpoint.trained.any_values and module.reference is not None:  # the fair rival knows the data
+        known = (module.in_unit_interval(frames) for frames in (data.training_frames(), data.validation_frames()))
+        module.reference.prepare_best_size(*known)
     return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
@@ -86,6 +87,11 @@ class Trained:
         """The physical value that is 0 in the frames which the network takes and gives; see `SRDataModule.offset`."""
         offset = self.facts.get("offset", 0.0)
         return tuple(offset) if isinstance(offset, list) else offset
+
+    @property
+    def any_values(self) -> bool:
+        """True if the network takes values of any unit and range; see `Network.equivariant`."""
+        return bool(getattr(get_class(str(self.config.model._target_)), "equivariant", False))
 
     @property
     def layout(self) -> LRLayout:

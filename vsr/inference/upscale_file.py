@@ -40,6 +40,7 @@ from vsr.version import __version__
 log = logging.getLogger(__name__)
 
 OUTSIDE = 0.1  # of the training range: values further outside get a warning
+MOST_CLASSES = 32  # different whole numbers in a frame that may be classes
 UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
 
 
@@ -102,8 +103,16 @@ def _for_movie(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
     """Return the upscaler for the values of an input: those of the first frame of an array, or the codes of a video."""
     if movie is None:
         return upscaler.for_frames(np.array([0.0, 255.0]).reshape(1, 1, 1, 2))
+    frames = np.moveaxis(movie.read(0, 0, 1, dtype=np.float64), 1, 0)
+    known = frames[np.isfinite(frames)]
+    if (classes := len(np.unique(known))) <= MOST_CLASSES and (known == np.round(known)).all():
+        log.warning(
+            "warning   %s: holds %d whole numbers; if they are classes (land cover, masks), means of them say nothing",
+            movie.name,
+            classes,
+        )
     named = movie.meta["variable"]
-    return upscaler.for_frames(np.moveaxis(movie.read(0, 0, 1, dtype=np.float64), 1, 0), named if isinstance(named, list) else ())
+    return upscaler.for_frames(frames, named if isinstance(named, list) else ())
 
 
 def _identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:

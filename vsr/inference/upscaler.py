@@ -94,7 +94,7 @@ class Upscaler:
     @property
     def any_values(self) -> bool:
         """True if the network takes values of any unit and range; see `Network.equivariant`."""
-        return self.module.network.equivariant
+        return self.trained.any_values
 
     def for_frames(self, frames: np.ndarray, variables: Sequence[str] = ()) -> Upscaler:
         """Return the upscaler of movies like some frames, whose range becomes the unit interval; for networks of any values.

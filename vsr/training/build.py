@@ -114,6 +114,7 @@ def build_data(
     lr_bounds: Sequence[Sequence[float]] | None = None,
     static_scales: Sequence[Sequence[float]] | None = None,
     positive: bool = False,
+    for_training: bool | None = None,
 ) -> SRDataModule:
     """Build the data module of a config, read its frames and degrade them.
 
@@ -126,6 +127,7 @@ def build_data(
         lr_bounds: `lr_bounds` of these data; None in training.
         static_scales: `static_scales` of these data; None in training.
         positive: True to refuse negative values, as consistency=ratio does.
+        for_training: True if patches are drawn from the frames; None for True if there are no `bounds`.
 
     Raises:
         UserError: If the data cannot be used, or if they declare no bounds and the networks' ranges differ.
@@ -149,7 +151,7 @@ def build_data(
     for each in filter(None, transforms):
         data.require_transforms(each)
     data.lead_length, data.lr_bounds, data.static_scales = lead_length, lr_bounds, static_scales
-    data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds
+    data.protocol, data.ends, data.for_training = cfg.protocol, cfg.ends, not bounds if for_training is None else for_training
     data.setup()
     return data
 
