@@ -96,8 +96,8 @@ def card(name: str, facts: dict[str, str], results: dict[str, Any]) -> str:
         f"| data | {facts['data']}, frames: {frames}; sha256 of all frames `{facts['data_sha256'][:16]}` |",
         f"| degradation | {facts['degradation']} x{config['scale']} |",
         f"| recipe | {recipe['loss']}, {recipe['schedule']} to {recipe['rate']:g}, {config['epochs']} epochs of "
-        f"{recipe['steps']} steps of {recipe['batch']} patches of {recipe['patch']}x{recipe['patch']} LR pixels, averaged weights "
-        f"({recipe['ema']}); the best epoch by {config['monitor']}; {own['train_seconds'] / 60:.0f} min on one core |",
+        f"{recipe['steps']} steps of {recipe['batch']} patches of {recipe['patch']}x{recipe['patch']} LR pixels, averaged "
+        f"weights ({recipe['ema']}); the best epoch by {config['monitor']}; {own['train_seconds'] / 60:.0f} min on one core |",
         f"| seed | {facts['seed']} |",
         f"| code | vsr {facts['vsr']}, commit {facts['commit']}, torch {results['versions']['torch']} |",
         f"| command | `{typed}` |",

@@ -17,9 +17,10 @@ def _task(cfg: DictConfig, folder: Path) -> None:
 
     settings = cast(UpscaleSchema, OmegaConf.to_object(cfg))
     check_upscale_files(settings)
+    from vsr.evaluation.before_after import write_before_after_page
     from vsr.inference.upscale_file import upscale_file
 
-    upscale_file(settings)
+    upscale_file(settings, write_before_after_page if settings.page else None)
 
 
 def upscale_command() -> None:

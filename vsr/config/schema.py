@@ -96,6 +96,7 @@ class UpscaleSchema:
     fps: Any = None
     crf: int | None = None
     audio: bool = True
+    page: bool = False
 
 
 SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleSchema}

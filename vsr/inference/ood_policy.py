@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from vsr.errors import UserError
+from vsr.inference.out_of_distribution import OODScore
 from vsr.inference.sources import Source
 from vsr.inference.upscaler import Upscaler
 
@@ -37,8 +38,7 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
                 f"guard=linear: {_reason(upscaler, source)}; type guard=off, or evaluate the network on frames like these first"
             )
         if score is not None and upscaler.any_values and movie == 0:
-            gain = f"{score.coarser_over_bicubic:+.1f} dB over bicubic one scale coarser, with LR as the truth"
-            log.info("gain      %s; the gain at this scale is not known, as there is no HR", gain)
+            log.info("gain      %s", coarser_gain_text(score))
         if score is None or not score.unfamiliar:
             continue
         unfamiliar.append(movie)
@@ -49,6 +49,12 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
     if len(unfamiliar) > NAMED:
         log.warning("warning   and so are %d more movies", len(unfamiliar) - NAMED)
     return unfamiliar if policy == "linear" else []
+
+
+def coarser_gain_text(score: OODScore) -> str:
+    """Say what the network gains one scale coarser, and what that does not tell."""
+    gain = f"{score.coarser_over_bicubic:+.1f} dB over bicubic one scale coarser, with LR as the truth"
+    return f"{gain}; the gain at this scale is not known, as there is no HR"
 
 
 def _reason(upscaler: Upscaler, source: Source) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
-from vsr.inference.ood_policy import apply_ood_policy
+from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.stream import upscale_stream
@@ -41,13 +42,41 @@ log = logging.getLogger(__name__)
 
 OUTSIDE = 0.1  # of the training range: values further outside get a warning
 MOST_CLASSES = 32  # different whole numbers in a frame that may be classes
+PREVIEW_FRAMES = 12
 UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
 
 
-def upscale_file(settings: UpscaleSchema) -> Path:
+@dataclass(frozen=True)
+class Preview:
+    """First frames of an input and of its result, for a page that compares them.
+
+    Attributes:
+        lr: LR frames (n, C, h, w) in physical units minus an offset, or code values 0..255.
+        sr: SR frames (n, C, H, W), in the same units.
+        of_pixels: True for a video or pictures.
+        given: Path of the input.
+        target: Path of the result.
+        network: Name of the network.
+        gain: What the network gains one scale coarser, in words; "" if that is not known.
+    """
+
+    lr: Tensor
+    sr: Tensor
+    of_pixels: bool
+    given: Path
+    target: Path
+    network: str
+    gain: str
+
+
+def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | None = None) -> Path:
     """Upscale movie files with the network of a checkpoint and return the output path; an interrupted run is continued.
 
     Several inputs give a file each in one folder; an output that is there already is kept.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        show: Function that is called with a preview of each result; None for no previews.
 
     Raises:
         UserError: If a file cannot be read or written, or if options contradict each other or the network.
@@ -59,7 +88,7 @@ def upscale_file(settings: UpscaleSchema) -> Path:
     inputs = upscale_inputs(settings.input)
     outputs = output_of_each(settings, inputs, upscaler.scale)
     if len(inputs) == 1:
-        return _upscale_one(settings, inputs[0], outputs[0], upscaler)
+        return _upscale_one(settings, inputs[0], outputs[0], upscaler, show)
     outputs[0].parent.mkdir(parents=True, exist_ok=True)
     log.info("inputs    %d files, to %s", len(inputs), outputs[0].parent)
     if upscaler.engine.context:
@@ -68,11 +97,13 @@ def upscale_file(settings: UpscaleSchema) -> Path:
         if target.exists() and not settings.overwrite:
             log.info("kept      %s is there already", target)
         else:
-            _upscale_one(settings, given, target, upscaler)
+            _upscale_one(settings, given, target, upscaler, show)
     return outputs[0].parent
 
 
-def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> Path:
+def _upscale_one(
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, show: Callable[[Preview], object] | None
+) -> Path:
     """Upscale one movie file and return `target`."""
     movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
     if upscaler.any_values:
@@ -96,7 +127,19 @@ def _upscale_one(settings: UpscaleSchema, given: Path, target: Path, upscaler: U
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
     log.info("result    %s", target)
+    if show is not None:
+        show(_preview(source, upscaler, movie is None, given, target))
     return target
+
+
+def _preview(source: Source, upscaler: Upscaler, of_pixels: bool, given: Path, target: Path) -> Preview:
+    """Upscale the first frames of an input once more, for a page."""
+    read = list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))
+    lr = torch.from_numpy(np.stack(read))
+    sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
+    score = upscaler.ood_score_of_frames(iter(read), source.lengths[0], (source.height, source.width))
+    gain = "" if score is None else coarser_gain_text(score)
+    return Preview(lr[: len(sr), : sr.shape[1]], sr, of_pixels, given, target, upscaler.name, gain)
 
 
 def _for_movie(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:

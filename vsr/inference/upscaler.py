@@ -321,7 +321,7 @@ class Upscaler:
         known, static = self.known_of(of or nothing, (frames.shape[2], frames.shape[3]), whose)
         if "time" in self.trained.layout.inputs:
             known["time"] = self.trained.facts["pairs"]["time"]["step"] * np.arange(len(frames))
-        sr = self._upscale_frames(self.add_planes(frames, known, further, static)).numpy()
+        sr = self.upscale_frames(self.add_planes(frames, known, further, static)).numpy()
         sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
@@ -337,8 +337,8 @@ class Upscaler:
                 f"values up to {largest} are beyond the range of float32; give other units, or NaN where missing"
             ) from None
 
-    def _upscale_frames(self, frames: Tensor) -> Tensor:
-        """Upscale frames block by block: (T, C, h, w) -> (T, C, H, W)."""
+    def upscale_frames(self, frames: Tensor) -> Tensor:
+        """Upscale frames (T, C, h, w) block by block to (T, C, H, W), both in physical units minus the offset."""
         engine, length, block = self.engine, len(frames), self.engine.block(*frames.shape[-2:])
         starts = range(0, length, block)
         return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first_frame=a) for a in starts])

@@ -59,6 +59,11 @@ figure img, figure video { display: block; max-width: 100%; height: auto; paddin
   font-size: 0.9rem; }
 .terms dt { font-weight: 600; }
 .terms dd { margin: 0; overflow-wrap: anywhere; }
+.compare { position: relative; width: min(100%, 60rem); line-height: 0; }
+.compare img { width: 100%; image-rendering: pixelated; border-radius: 0.4rem; }
+.compare img + img { position: absolute; inset: 0; clip-path: inset(0 0 0 50%); }
+.compare-controls { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.4rem 0.9rem;
+  width: min(100%, 60rem); margin: 0.6rem 0; align-items: center; }
 @media (max-width: 50rem) {
   figure img, figure video { max-width: none; width: 54rem; }
   th, td, thead button { padding-left: 0.45rem; padding-right: 0.45rem; }
@@ -85,5 +90,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
     };
     for (const [body, rows] of bodies) body.append(...(order ? [...rows].sort(compare) : rows));
   }));
+}
+for (const figure of document.querySelectorAll("figure.before-after")) {
+  const [divide, frame] = figure.querySelectorAll("input");
+  const pairs = [...figure.querySelectorAll(".compare")];
+  const show = () => pairs.forEach((pair, at) => {
+    pair.hidden = frame && at !== Number(frame.value);
+    pair.lastElementChild.style.clipPath = `inset(0 0 0 ${divide.value}%)`;
+  });
+  figure.addEventListener("input", show);
+  show();
 }
 """

@@ -46,7 +46,7 @@ class FrameColours:
     def picture(self, frames: np.ndarray) -> np.ndarray:
         """Convert frames (..., C, H, W) in the unit interval to colours (..., H, W, 3) uint8."""
         if self.field:
-            return _coloured(frames[..., 0, :, :], FIELD, self.low, self.high)
+            return coloured(frames[..., 0, :, :], FIELD, self.low, self.high)
         levels = np.round(np.clip(np.moveaxis(frames, -3, -1), 0, 1) * 255).astype(np.uint8)
         return levels if self.rgb else levels[..., :1].repeat(3, axis=-1)
 
@@ -54,7 +54,7 @@ class FrameColours:
         """Convert the errors `frames - truth` to colours (..., H, W, 3) uint8; RGB errors are averaged over channels."""
         difference = frames - truth
         shown = difference.mean(-3) if self.rgb else difference[..., 0, :, :]
-        return _coloured(shown, ERROR, -self.limit, self.limit)
+        return coloured(shown, ERROR, -self.limit, self.limit)
 
 
 def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
@@ -91,7 +91,8 @@ def style_png(figure: Figure, dpi: int = 110) -> bytes:
     return file.getvalue()
 
 
-def _coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
+def coloured(values: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
+    """Convert values (..., H, W) to colours (..., H, W, 3) uint8 of a colour map from `low` to `high`."""
     from matplotlib import colormaps
 
     unit = (values.astype(np.float64) - low) / max(high - low, 1e-12)
