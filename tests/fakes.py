@@ -115,12 +115,12 @@ def evaluate_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 def upscale_here(overrides: list[str]) -> Path:
     """upscale.py in this process; overrides in Hydra's own grammar."""
+    from vsr.commands.upscale import upscale_checked
     from vsr.config.check import check_config
-    from vsr.inference.upscale_file import upscale_file
 
     cfg = compose_config("upscale", overrides)
     check_config(cfg)
-    return upscale_file(OmegaConf.to_object(cfg))  # type: ignore[arg-type]
+    return upscale_checked(OmegaConf.to_object(cfg))  # type: ignore[arg-type]
 
 
 def moving_pattern(frames: int = 12, height: int = 32, width: int = 48, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sharpen a movie with a trained network: `vsr upscale checkpoint=FILE input=FILE`; `--help` lists the choices."""
+"""Sharpen a movie: `vsr upscale input=FILE`, with a network of the package or of yours; `--help` lists the choices."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from vsr.commands.app import run_hydra_app
 from vsr.config.schema import UpscaleSchema
 
 
+def upscale_checked(settings: UpscaleSchema) -> Path:
+    """Upscale the input of checked settings, and write a page that compares if `page` asks for it."""
+    from vsr.evaluation.before_after import write_before_after_page
+    from vsr.inference.upscale_file import upscale_file
+
+    return upscale_file(settings, write_before_after_page if settings.page else None)
+
+
 def _task(cfg: DictConfig, folder: Path) -> None:
     """Upscale the input of a checked config. torch is imported here, after the check of the config and the files."""
     from vsr.inference.inputs import check_upscale_files
 
     settings = cast(UpscaleSchema, OmegaConf.to_object(cfg))
     check_upscale_files(settings)
-    from vsr.evaluation.before_after import write_before_after_page
-    from vsr.inference.upscale_file import upscale_file
-
-    upscale_file(settings, write_before_after_page if settings.page else None)
+    upscale_checked(settings)
 
 
 def upscale_command() -> None:

@@ -172,10 +172,11 @@ class Checkpoint:
         tensors = {canonical_parameter_name(name): tensor for name, tensor in file.tensors.items()}
         if len(tensors) < len(file.tensors):
             raise UserError(f"{self.path}: has two tensors whose names differ by 'network.' only; keep one of them")
-        residual = {name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"}
+        measured = {name.removesuffix("rms") for name in tensors if name.rpartition(".")[2] == "rms"}
+        residual = {begin for begin in measured if f"{begin}std" in tensors}  # an equivariant network has neither mean nor std
         if any(f"{begin}filter.weight" in tensors for begin in residual):
             raise UserError(f"{key}.path={self.path}: {LINEAR_FILTER_REMOVED}")
-        own = {begin + name for begin in residual for name in STATISTICS}
+        own = {begin + name for begin in measured for name in STATISTICS}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in own}
         takes = self._takes(network, list(tensors), key)
         left_out = self._of_another_output(network, takes, file, residual, key)
