@@ -3,8 +3,8 @@
     python -m benchmarks.fields.score FOLDER [--scales 2 3 4] [--sets design final] [--page docs/results/fields.md]
 
 FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by bicubic downscaling. The
-row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page` keeps the scores
-of other scales that are there already.
+row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page` keeps the
+scores of other scales that are there already.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
         "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
         "filter can know that much, and on small sources its 90 to 290 weights learn part of the noise. `halves` is a filter of",
-        "9x9 taps that is fitted to the other half of each frame. `ensemble` is the network with `ensemble=true`. `coarser` is the gain of the network one",
-        "scale coarser, with LR as the truth, which can be measured without HR. `guard` says whether the guard would have",
-        "warned.",
+        "9x9 taps that is fitted to the other half of each frame. `ensemble` is the network with `ensemble=true`. `coarser` is",
+        "the gain of the network one scale coarser, with LR as the truth, which can be measured without HR. `guard` says whether",
+        "the guard would have warned.",
         "The choices of network, training and loss were made on `design`; `final` was scored once, at the end. (The column",
         "`halves` was added after that, and the scores were not changed.)",
     ]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.config.check import find_checkpoint
 from vsr.config.schema import UpscaleSchema
 from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
@@ -34,6 +35,7 @@ from vsr.io.writers.base import Sink
 from vsr.io.writers.open import open_array_sink, open_writer_pair
 from vsr.io.writers.template_from_movie import template_from_movie
 from vsr.models.base import OF_FRAMES, input_facts
+from vsr.models.weights.shipped import FOLDER, read_safetensors_header
 from vsr.system.progress import progress_bar
 from vsr.training.hardware import check_single_process_hardware
 from vsr.version import __version__
@@ -82,7 +84,10 @@ def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | No
         UserError: If a file cannot be read or written, or if options contradict each other or the network.
     """
     check_single_process_hardware("upscale.py")
-    trained = read_trained(chosen_checkpoint(settings))
+    path = find_checkpoint(chosen_checkpoint(settings))
+    trained = read_trained(path)
+    if path.parent == FOLDER:
+        log.info("package   %s: %s", path.stem, read_safetensors_header(path).get("summary", ""))
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
