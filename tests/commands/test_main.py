@@ -114,7 +114,7 @@ def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch, c
     def interrupt(file: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vsr.commands.weights.describe_weight_file", interrupt)
+    monkeypatch.setattr("vsr.models.weights.files.describe_weight_file", interrupt)
     with pytest.raises(SystemExit, match="130"):
         main(["weights", "a.ckpt"])
     assert capsys.readouterr().err == "interrupted\n"
