@@ -4,7 +4,8 @@
     python benchmarks/pack_network.py runs/field_x2 --suits field --summary TEXT
 
 The files are vsr/models/weights/pretrained_files/NAME_xS.safetensors and .md, with the name of the run's config and its scale.
-`--suits` is the kind of input for which `vsr upscale` takes the network without being asked: field or film.
+`--suits` is the kind of input for which `vsr upscale` takes the network without being asked: field or film; area for a network
+that is only taken by its name.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vsr.system.files import replacing_file
 # Of the description of a checkpoint, what no use of the network needs.
 LEFT_OUT = ("config_text", "overrides", "command", "stage_seconds")
 LIMITS = {
+    "area": ("As field_x2, but LR pixels are means over blocks of HR pixels, as the cells of a model are."),
     "field": (
         "The network has seen generated fields alone, with clean LR by the degradation above. LR that was made in another way "
         "(point values, other filters, noise) is not what it was trained on. It gives the most likely fine field by absolute "
@@ -83,7 +85,8 @@ def card(name: str, facts: dict[str, str], results: dict[str, Any]) -> str:
     recipe = config["recipe"]
     rows = {row["method"]: row for row in results["rows"] if row["split"] == "test"}
     own = rows[config["name"]]
-    typed = f"vsr train experiment={facts['suits']}_network scale={config['scale']}"
+    overrides = results["provenance"]["command"].split()[1:]
+    typed = f"vsr train {' '.join(one for one in overrides if not one.startswith('hydra.'))}"
     frames = ", ".join(f"{count} {part}" for part, count in data["frames"].items())
     lines = [
         f"# {name}",
@@ -101,7 +104,7 @@ def card(name: str, facts: dict[str, str], results: dict[str, Any]) -> str:
         f"| seed | {facts['seed']} |",
         f"| code | vsr {facts['vsr']}, commit {facts['commit']}, torch {results['versions']['torch']} |",
         f"| command | `{typed}` |",
-        "| terms | those of vsr; the data are generated |" if facts["suits"] == "field" else "| terms | [README](README.md) |",
+        "| terms | [README](README.md) |" if facts["suits"] == "film" else "| terms | those of vsr; the data are generated |",
         "",
         "Gain over bicubic on the test frames of its own data, dB:",
         "",
@@ -110,7 +113,7 @@ def card(name: str, facts: dict[str, str], results: dict[str, Any]) -> str:
     ]
     for method, row in rows.items():
         lines.append(f"| {method} | {row['psnr'] - rows['bicubic']['psnr']:+.2f} | {row['ssim']:.4f} |")
-    if facts["suits"] == "field":
+    if facts["suits"] != "film":
         lines += ["", "On fields of other projects: docs/results/fields.md."]
     lines += ["", f"Limits: {LIMITS[facts['suits']]}", "", "Written by `benchmarks/pack_network.py`.", ""]
     return "\n".join(lines)

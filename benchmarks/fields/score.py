@@ -1,10 +1,10 @@
 """Scores of the field networks of the package on real fields of other projects.
 
-    python -m benchmarks.fields.score FOLDER [--scales 2 3 4] [--sets design final] [--page docs/results/fields.md]
+    python -m benchmarks.fields.score FOLDER [--networks field_x2 field_x4] [--sets design final] [--page docs/results/fields.md]
 
-FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by bicubic downscaling. The
-row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page` keeps the
-scores of other scales that are there already.
+FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by
+the degradation of the network. The row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page` keeps the
+scores of other networks that are there already.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 import vsr
-from vsr.degradations.resize import resize_bicubic_down, resize_bicubic_up
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.inference.upscaler import Upscaler
 from vsr.models.linear import Linear
-from vsr.models.weights.shipped import find_shipped
 
 CUT = 4  # HR pixels per side that do not count
 LEAST_SIDE = 16  # LR pixels
@@ -40,7 +39,7 @@ def score_source(frames: np.ndarray, network: Upscaler) -> dict[str, Any]:
     """
     scale = network.scale
     hr = _unit(torch.from_numpy(frames.astype(np.float64)), scale)
-    lr = resize_bicubic_down(hr, scale)
+    lr = network.degradation(hr, scale)
     bicubic, linear = resize_bicubic_up(lr, scale), Linear(scale=scale)
     linear.prepare_best_size([(lr, hr, None)], [(lr, hr, None)])
     lost = _errors(bicubic, hr)
@@ -49,7 +48,7 @@ def score_source(frames: np.ndarray, network: Upscaler) -> dict[str, Any]:
     scores: dict[str, Any] = {name: float((10 * (lost / _errors(sr, hr)).log10()).mean()) for name, sr in found.items()}
     coarse = _unit(lr.squeeze(1), scale)
     if min(coarse.shape[-2:]) >= scale * LEAST_SIDE:
-        coarser = resize_bicubic_down(coarse, scale)
+        coarser = network.degradation(coarse, scale)
         gain = _errors(resize_bicubic_up(coarser, scale), coarse) / _errors(_upscale(network, coarser), coarse)
         scores["forecast"] = float((10 * gain.log10()).mean())
     score = network.ood_score(lr.squeeze(1).numpy())
@@ -93,7 +92,8 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "",
         "`python -m benchmarks.fields.score FOLDER` writes this page from the sources that `python -m benchmarks.fields.sources`",
         "reads from packages of pip and apt. The networks were trained on generated fields alone",
-        "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling.",
+        "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling, for `field_area_x2`",
+        "by means over blocks.",
         "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
         "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
         "filter can know that much, and on small sources its 90 to 290 weights learn part of the noise. `halves` is a filter of",
@@ -103,11 +103,11 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "The choices of network, training and loss were made on `design`; `final` was scored once, at the end. (The column",
         "`halves` was added after that, and the scores were not changed.)",
     ]
-    for scale, sources in results.items():
+    for network, sources in results.items():
         for part in ("design", "final"):
             rows = {name: scores for name, scores in sources.items() if listed[name]["set"] == part}
             if rows:
-                lines += ["", f"## x{scale}, {part}", "", *_table(rows), "", *_summary(rows)]
+                lines += ["", f"## {network}, {part}", "", *_table(rows), "", *_summary(rows)]
     return "\n".join([*lines, "", *_origins(listed)]) + "\n"
 
 
@@ -149,22 +149,23 @@ def _origins(listed: dict[str, Any]) -> list[str]:
     return lines
 
 
-def draw(folder: Path, listed: dict[str, Any], names: Sequence[str], scale: int, target: Path) -> None:
+def draw(folder: Path, listed: dict[str, Any], names: Sequence[str], name_of: str, target: Path) -> None:
     """Draw the first frame of some sources: LR, bicubic, network and HR, with the gain over bicubic."""
     from matplotlib.figure import Figure
 
-    network = vsr.load(find_shipped(f"pretrained:field_x{scale}"))
+    network = vsr.load(f"pretrained:{name_of}")
+    scale = network.scale
     figure = Figure(figsize=(11, 2.9 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), 4, squeeze=False)
     for row, name in zip(axes, names, strict=True):
         hr = _unit(torch.from_numpy(np.load(folder / f"{name}.npy")[:1, :SHOWN, :SHOWN].astype(np.float64)), scale)
-        lr = resize_bicubic_down(hr, scale)
+        lr = network.degradation(hr, scale)
         bicubic, sr = resize_bicubic_up(lr, scale), _upscale(network, lr)
         gain = float(10 * (_errors(bicubic, hr) / _errors(sr, hr)).log10())
         shown = {
             f"LR, {lr.shape[-2]}x{lr.shape[-1]}": lr,
             "bicubic": bicubic,
-            f"field_x{scale}, {gain:+.1f} dB": sr,
+            f"{name_of}, {gain:+.1f} dB": sr,
             f"HR, {hr.shape[-2]}x{hr.shape[-1]}": hr,
         }
         for axis, (title, frame) in zip(row, shown.items(), strict=True):
@@ -179,25 +180,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Score the networks and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--networks", nargs="+", default=["field_x2", "field_x3", "field_x4", "field_area_x2"])
     parser.add_argument("--sets", nargs="+", default=["design", "final"])
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--draw", nargs="+", metavar="NAME", help="draw these sources at the first scale, score nothing")
+    parser.add_argument("--draw", nargs="+", metavar="NAME", help="draw these sources by the first network, score nothing")
     parser.add_argument("--picture", type=Path, default=Path("docs/images/fields.png"))
     given = parser.parse_args(arguments)
     listed = json.loads((given.folder / "list.json").read_text(encoding="utf-8"))
     if given.draw:
-        draw(given.folder, listed, given.draw, given.scales[0], given.picture)
+        draw(given.folder, listed, given.draw, given.networks[0], given.picture)
         return
     kept = {name: found for name, found in listed.items() if found["set"] in given.sets}
     kept_file = None if given.page is None else given.page.with_suffix(".json")
     results: dict[str, Any] = {} if kept_file is None or not kept_file.is_file() else json.loads(kept_file.read_text("utf-8"))
-    for scale in given.scales:
-        network = vsr.load(find_shipped(f"pretrained:field_x{scale}"))
-        results[str(scale)] = {}
+    for typed in given.networks:
+        network = vsr.load(f"pretrained:{typed}")
+        results[typed] = {}
         for name in kept:
-            results[str(scale)][name] = score_source(np.load(given.folder / f"{name}.npy"), network)
-            print(f"x{scale} {name}: {results[str(scale)][name]}", flush=True)
+            results[typed][name] = score_source(np.load(given.folder / f"{name}.npy"), network)
+            print(f"{typed} {name}: {results[typed][name]}", flush=True)
     results = dict(sorted(results.items()))
     if kept_file is None:
         print(page(results, kept))
