@@ -2,9 +2,9 @@
 
     python -m benchmarks.fields.score FOLDER [--networks field_x2 field_x4] [--sets design final] [--page docs/results/fields.md]
 
-FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by
-the degradation of the network. The row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page` keeps the
-scores of other networks that are there already.
+FOLDER has the .npy files and list.json of `python -m benchmarks.fields.sources`. LR is made from HR by the degradation of the
+network. The row `linear` is the best linear filter that knows HR: it is fitted to the HR frames that it is scored on. `--page`
+keeps the scores of other networks that are there already.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "",
         "`python -m benchmarks.fields.score FOLDER` writes this page from the sources that `python -m benchmarks.fields.sources`",
         "reads from packages of pip and apt. The networks were trained on generated fields alone",
-        "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling, for `field_area_x2`",
-        "by means over blocks.",
+        "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling, for",
+        "`field_area_x2` by means over blocks.",
         "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
         "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
         "filter can know that much, and on small sources its 90 to 290 weights learn part of the noise. `halves` is a filter of",
