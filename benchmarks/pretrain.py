@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from vsr.config.monitor import monitor_is_maximised
@@ -31,7 +30,7 @@ from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.parameter_names import last_layer_names, parameters_by_name
 from vsr.models.residual import StandardizedResidual, unwrap_residual
 from vsr.models.weights.files import architecture_in_weight_file
-from vsr.models.weights.shipped import FOLDER
+from vsr.models.weights.shipped import FOLDER, list_shipped
 from vsr.system.files import replacing_file
 from vsr.training.build import build_data
 from vsr.training.modules.base import SRModule
@@ -220,19 +219,28 @@ def card(
 
 def index(out: Path) -> str:
     """Return README.md of the folder: the table of all weights, and sources and terms of the training photographs."""
-    files = []
-    for path in sorted(out.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            facts = file.metadata()
-        psnr = " | ".join(facts[f"psnr_{method}"] for method in ("bicubic", "linear", "network"))
-        files.append(f"| [{path.stem}]({path.stem}.md) | {path.stat().st_size / 1024:.0f} KiB | {psnr} |")
+    files, networks = [], []
+    for found in sorted(list_shipped(out), key=lambda each: each.name):
+        row = f"| [{found.name}]({found.name}.md) | {found.path.stat().st_size / 1024:.0f} KiB |"
+        if found.complete:
+            networks.append(f"{row} {found.header['summary']} |")
+        else:
+            psnr = " | ".join(found.header[f"psnr_{method}"] for method in ("bicubic", "linear", "network"))
+            files.append(f"{row} {psnr} |")
     pictures = [f"| {name} | {terms} |" for name, terms in PHOTOGRAPHS.items()]
     return "\n".join(
         [
             "# Weights in the package",
             "",
-            "`make pretrained` trains these weights on photographs, and `init=pretrained` reads them (docs/guides/transfer.md).",
-            "`vsr weights FILE` shows the content of a file. The files hold float32 tensors and plain text, no code.",
+            "Networks that upscale without a training (docs/guides/pretrained.md), packed by `benchmarks/pack_network.py`:",
+            "",
+            "| card | size | what |",
+            "|---|---|---|",
+            *networks,
+            "",
+            "`make pretrained` trains the following weights on photographs; `init=pretrained` reads them",
+            "(docs/guides/transfer.md). `vsr weights FILE` shows the content of a file. The files hold float32 tensors and plain",
+            "text, no code.",
             "",
             "| card | size | bicubic | linear | network |",
             "|---|---|---|---|---|",

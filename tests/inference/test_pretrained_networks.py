@@ -41,7 +41,8 @@ def test_each_network_is_a_checkpoint_with_a_card(name: str) -> None:
 
 
 def test_fields_come_at_three_scales_and_pictures_at_one() -> None:
-    assert FIELDS == ["field_x2", "field_x3", "field_x4"]
+    assert FIELDS == ["field_x2", "field_x3", "field_x4", "field_area_x2"]
+    assert [shipped_for("field", scale).stem for scale in (2, 3, 4)] == FIELDS[:3]
     assert shipped_for("film", 2).stem == "film_x2"
     with pytest.raises(UserError, match=r"no network of the package for films at x4 \(there is x2\); type checkpoint=FILE"):
         shipped_for("film", 4)
