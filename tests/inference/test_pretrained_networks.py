@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vsr
-from tests.fakes import TINY_CLIMATE, moving_pattern, train_here, upscale_here, write_y4m
+from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
 from vsr.commands.weights import weights_command
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
@@ -109,6 +109,19 @@ def test_classes_are_no_field(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     np.save(tmp_path / "cover.npy", np.random.default_rng(0).integers(0, 9, (3, 24, 24)))
     upscale_here([f"input={tmp_path}/cover.npy", "axes=tyx", f"output={tmp_path}/out.npy"])
     assert "holds 9 whole numbers; if they are classes" in caplog.text
+
+
+def test_it_is_scored_on_any_data_beside_their_own_linear_filter(tmp_path: Path) -> None:
+    """Not beside the filter of the generated fields, and in the range of the data: 200 K to 300 K."""
+    np.save(tmp_path / "a.npy", field(30, 48, 48) - 30)
+    typed = ["data=climate", f"data.path={tmp_path}/a.npy", "data.axes=tyx", "report=false"]
+    found = evaluate_here(tmp_path / "run", ["checkpoint=pretrained:field_x2", *typed])
+    rows = {row["method"]: row for row in found["rows"]}
+    trained = train_here(tmp_path / "own", ["model=linear", *typed[:3], "recipe.patch=8"])
+    [own] = [row for row in trained["rows"] if row["method"] == "linear"]
+    assert rows["linear"]["psnr"] == pytest.approx(own["psnr"], abs=0.01)
+    assert rows["field"]["frames"] == own["frames"]
+    assert 240 < found["protocol"]["data"]["bounds"][0] < found["protocol"]["data"]["bounds"][1] < 260
 
 
 @pytest.mark.parametrize(

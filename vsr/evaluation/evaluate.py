@@ -35,6 +35,7 @@ from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
+from vsr.models.linear import Linear
 from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
@@ -204,7 +205,8 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     for part in (module.network, module.consistency):
         if isinstance(part, Transformed | BlockRatio):
             part.set_bounds(data.bounds)
-    if checkpoint.trained.any_values and module.reference is not None:  # the fair rival knows the data
+    if checkpoint.trained.any_values:  # the fair rival knows the data
+        module.reference = Linear(scale=data.scale, channels=data.channels)
         known = (module.in_unit_interval(frames) for frames in (data.training_frames(), data.validation_frames()))
         module.reference.prepare_best_size(*known)
     return ScoredMethod(checkpoint.method, module, checkpoint.trained.seconds, baseline=False)
