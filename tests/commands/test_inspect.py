@@ -69,6 +69,7 @@ def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.Capture
     assert "h  40x12x16  float64  (time, lat, lon)  [m]" in out
     assert "movie: 40 frames of 12x16\nsample: 40 of 40 frames" in out
     assert f"train: vsr train model=fsrcnn data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx\n" in out
+    assert f"sharpen without a training: vsr upscale input={tmp_path}/h.nc\n" in out
     assert "warning" not in out
 
 

@@ -291,7 +291,10 @@ def _inspect_file(
         data = "climate"
     found = inspect_statistics(frames)
     lines = _movie_report(frames, found, check_time=axes is not None and data == "climate", check_missing=data == "climate")
+    typed = {"input": choices["path"], "variable": variable, "axes": axes, "select": select, "missing": choices.get("missing")}
     print(*lines, f"train: {_suggested_command(data, choices, frames, found)}", sep="\n")
+    words = [inspect_argument(key, value) for key, value in typed.items() if value]
+    print(f"sharpen without a training: {' '.join(['vsr upscale', *words])}")
     if image is not None:
         _draw_frames(frames, image, path.name)
 
