@@ -30,6 +30,7 @@ def test_a_field_is_compared_frame_by_frame(tmp_path: Path) -> None:
         assert [frame.shape for frame in frames] == [(40, 48, 3)] * 5
         assert np.abs(np.diff(np.stack(frames).astype(int), axis=0)).max() > 20
     assert "over bicubic one scale coarser, with LR as the truth" in page
+    assert "Dark blue to yellow: a, " in page
     assert page.count('<input type="range"') == 2
     assert "http" not in page.replace("http-equiv", "")
 
@@ -54,3 +55,18 @@ def test_large_frames_are_cut_to_their_middle(size: int, tmp_path: Path) -> None
     [shown] = images(page, "result, frame 0")
     assert shown.shape == (768, 768, 3)
     assert page.count('<input type="range"') == 1
+
+
+def test_the_north_is_up(tmp_path: Path) -> None:
+    """Latitudes that grow are drawn from below, and those that fall from above: the same picture."""
+    xarray = pytest.importorskip("xarray")
+    noise = np.random.default_rng(0).standard_normal((2, 20, 24)).cumsum(1).cumsum(2)
+    grown = xarray.DataArray(noise, {"lat": np.linspace(-40, 40, 20)}, ["time", "lat", "lon"], name="t", attrs={"units": "K"})
+    shown = []
+    for name, array in (("grows", grown), ("falls", grown.isel(lat=slice(None, None, -1)))):
+        array.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        upscale_here([f"input={tmp_path}/{name}.nc", "page=true", "guard=off"])
+        page = (tmp_path / f"{name}_x2.nc.html").read_text(encoding="utf-8")
+        assert "Dark blue to yellow: t (K), " in page
+        shown += images(page, "bicubic, frame 0")
+    assert np.abs(shown[0].astype(int) - shown[1]).max() <= 8

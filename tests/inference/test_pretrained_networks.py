@@ -41,7 +41,7 @@ def test_each_network_is_a_checkpoint_with_a_card(name: str) -> None:
 
 
 def test_fields_come_at_three_scales_and_pictures_at_one() -> None:
-    assert FIELDS == ["field_x2", "field_x3", "field_x4", "field_area_x2"]
+    assert FIELDS == ["field_x2", "field_x3", "field_x4", "field_area_x2", "field_area_x4"]
     assert [shipped_for("field", scale).stem for scale in (2, 3, 4)] == FIELDS[:3]
     assert shipped_for("film", 2).stem == "film_x2"
     with pytest.raises(UserError, match=r"no network of the package for films at x4 \(there is x2\); type checkpoint=FILE"):
@@ -137,6 +137,28 @@ def test_what_there_is_not(name: str, message: str) -> None:
         find_shipped(name)
 
 
+def test_a_name_without_the_word_is_told_what_to_type() -> None:
+    with pytest.raises(UserError, match=r"field_x4: no such file; type pretrained:field_x4"):
+        vsr.load("field_x4")
+
+
+def test_missing_values_do_not_raise_the_measured_gain() -> None:
+    movie = field(4, 60, 60)
+    network = vsr.load("pretrained:field_x2")
+    whole = network.ood_score(movie)
+    movie[:, 20:34, 8:30] = np.nan
+    holed = network.ood_score(movie)
+    assert whole is not None
+    assert holed is not None
+    assert holed.coarser_over_bicubic == pytest.approx(whole.coarser_over_bicubic, abs=1.0)
+
+
+def test_arrays_that_are_no_movies_are_named() -> None:
+    dataset = xarray.Dataset({"t": (["time", "y", "x"], field()), "profile": (["time"], np.zeros(3))})
+    with pytest.warns(UserWarning, match="left out: profile"):
+        assert list(vsr.load("pretrained:field_x2").upscale(dataset).data_vars) == ["t"]
+
+
 def test_the_list_is_printed_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
     weights_command([])
     lines = capsys.readouterr().out.splitlines()
@@ -159,6 +181,11 @@ def test_weights_alone_and_damaged_files_are_no_checkpoint(tmp_path: Path) -> No
     save_file(load_file(path), tmp_path / "alone.safetensors")
     with pytest.raises(UserError, match=r"holds weights alone, and says neither scale nor degradation nor range"):
         vsr.load(tmp_path / "alone.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-2000] ^= 4
+    (tmp_path / "changed.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"changed.safetensors: damaged \(its tensors do not have the checksum"):
+        vsr.load(tmp_path / "changed.safetensors")
     (tmp_path / "short.safetensors").write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match=r"short.safetensors: not a checkpoint, or damaged"):
         vsr.load(tmp_path / "short.safetensors")

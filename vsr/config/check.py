@@ -20,7 +20,7 @@ from vsr.config.plugins import find_plugin_source, is_plugin_target
 from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 from vsr.geometry import MOST_SCALE_OF_PAIRS
-from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name
+from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name, list_shipped
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
@@ -230,6 +230,8 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
             continue  # many files: the reader has the better message
         if key == "checkpoint" and is_shipped_name(str(value)):
             continue
+        if key == "checkpoint" and str(value) in {found.name for found in list_shipped()} and not _exists(Path(str(value))):
+            raise UserError(f"checkpoint={value}: no such file; type checkpoint={WORD}:{value} for the network of the package")
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):
@@ -249,6 +251,8 @@ def find_checkpoint(path: Path) -> Path:
     """
     if is_shipped_name(str(path)):
         return find_shipped(str(path))
+    if not path.exists() and str(path) in {found.name for found in list_shipped()}:
+        raise UserError(f"{path}: no such file; type {WORD}:{path} for the network of the package")
     if not path.is_dir():
         return path
     patterns = ("checkpoints", "*/checkpoints", "*/*/checkpoints")

@@ -33,9 +33,10 @@ def write_before_after_page(preview: Preview) -> Path:
 def before_after_page(preview: Preview) -> str:
     """Build the HTML of the page; of several variables the first is shown."""
     scale = preview.sr.shape[-1] // preview.lr.shape[-1]
-    lr = torch.nan_to_num(preview.lr.float(), nan=float(preview.lr.nanmean()))
+    finite = preview.lr[preview.lr.isfinite()]
+    lr = torch.nan_to_num(preview.lr.float(), nan=float(finite.mean()) if len(finite) else 0.0)
     before, after = (_cut(frames.numpy()) for frames in (resize_bicubic_up(lr, scale), preview.sr))
-    low, high = (0.0, 255.0) if preview.of_pixels else (float(np.nanmin(after[:, 0])), float(np.nanmax(after[:, 0])))
+    low, high = (0.0, 255.0) if preview.of_pixels else _range_of(after[:, 0])
     pairs = []
     for number, both in enumerate(zip(before, after, strict=True)):
         pictures = [_png(_colours(frame, low, high, preview.of_pixels)) for frame in both]
@@ -47,15 +48,25 @@ def before_after_page(preview: Preview) -> str:
     controls = [_slider("bicubic | result", 0, 100, 50)]
     if len(pairs) > 1:
         controls.append(_slider("frame", 0, len(pairs) - 1, 0))
+    shown = ""
+    if preview.what:
+        ends = " to ".join(f"{value + preview.offset:.4g}" for value in (low, high))
+        shown = html_one_line(f"Dark blue to yellow: {preview.what}, {ends}.")
     figure = (
         f'<figure class="before-after">{"".join(pairs)}<div class="compare-controls">{"".join(controls)}</div>'
-        f"<figcaption>Left of the divider bicubic interpolation, right of it the result.</figcaption></figure>"
+        f"<figcaption>Left of the divider bicubic interpolation, right of it the result. {shown}</figcaption></figure>"
     )
     facts = [f"Network: {preview.network}.", *([f"Measured: {preview.gain}."] if preview.gain else [])]
     facts.append("Nobody has seen the truth at this scale: sharp is not the same as right.")
     heading = f"{html_one_line(preview.given.name)}, x{scale}"
     lead = "</p><p>".join(map(html_one_line, facts))
     return html_document(f"{preview.given.name}, x{scale}", heading, lead, [("frames", "Bicubic and the result", figure)])
+
+
+def _range_of(values: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest finite value; 0 and 1 if there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def _cut(frames: np.ndarray) -> np.ndarray:

@@ -136,8 +136,23 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
+    said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.trained.any_values])
     log.info("\n".join([table, *said, f"results   {folder / 'results.json'}{report}"]))
     return {"rows": rows, "protocol": protocol}
+
+
+def _below_linear(rows: list[dict[str, Any]], methods: list[str]) -> list[str]:
+    """Return a line for each network of any values and split on which the linear filter of the data is better."""
+    psnr = {(row["split"], row["method"]): row["psnr"] for row in rows if row.get("psnr") is not None}
+    lines = []
+    for (split, method), own in psnr.items():
+        linear = psnr.get((split, "linear"))
+        if method in methods and linear is not None and linear > own:
+            lines.append(
+                f"linear    {method} is {linear - own:.2f} dB below the best linear filter of these data on {split}; a network "
+                f"that is trained on them is likely better: vsr train preset=balanced data=..."
+            )
+    return lines
 
 
 def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) -> SRDataModule:

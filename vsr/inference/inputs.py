@@ -41,6 +41,9 @@ def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
         if videos:
             return sorted(videos, key=natural_order)
         if any(entry.suffix.lower() in PICTURES for entry in entries):
+            others = [entry.name for entry in entries if entry.suffix.lower() in set(readable_suffixes()) - {*PICTURES, *TIFF}]
+            if others:
+                raise UserError(f"{path}: holds pictures and arrays ({others[0]}); type 'input={path}/*.nc' or another pattern")
             return [path]
     return files_of_movie(given)
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.frames import Ends, FrameSet
+from vsr.data.masks import fill_masked_pixels
 from vsr.degradations.base import Degradation
 from vsr.degradations.border import Periodic
 from vsr.degradations.consistency import Degrade, degradation_for_consistency
@@ -143,7 +144,8 @@ def _score_clip(engine: Engine, linear: Network, degrade: Degrade, lr: Tensor) -
         restored = normalizer(engine(normalizer.inverse(coarse).cpu(), exact=True, consistent=False).to(engine.device))
     except UntransformableInput:  # weights of the degradation are partly negative
         return None
-    known = coarse.nan_to_num(0.5)[context : len(unit) - context]
+    known = coarse if bool(coarse.isfinite().all()) else fill_masked_pixels(coarse)[0]
+    known = known[context : len(unit) - context]
     filtered, bicubic = linear(known), resize_bicubic_up(known, scale)
     cut = (..., slice(EDGE * scale, height - EDGE * scale), slice(EDGE * scale, width - EDGE * scale))
     goal = truth[context : len(unit) - context][cut]

@@ -60,6 +60,8 @@ class Preview:
         target: Path of the result.
         network: Name of the network.
         gain: What the network gains one scale coarser, in words; "" if that is not known.
+        what: Variable and unit of the first channel; "" for videos and pictures.
+        offset: What is to be added to values of the first channel.
     """
 
     lr: Tensor
@@ -69,6 +71,8 @@ class Preview:
     target: Path
     network: str
     gain: str
+    what: str
+    offset: float
 
 
 def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | None = None) -> Path:
@@ -133,18 +137,27 @@ def _upscale_one(
             raise
     log.info("result    %s", target)
     if show is not None:
-        show(_preview(source, upscaler, movie is None, given, target))
+        show(_preview(source, upscaler, movie, given, target))
     return target
 
 
-def _preview(source: Source, upscaler: Upscaler, of_pixels: bool, given: Path, target: Path) -> Preview:
+def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given: Path, target: Path) -> Preview:
     """Upscale the first frames of an input once more, for a page."""
-    read = list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))
-    lr = torch.from_numpy(np.stack(read))
+    lr = torch.from_numpy(np.stack(list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))))
     sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
-    score = upscaler.ood_score_of_frames(iter(read), source.lengths[0], (source.height, source.width))
+    score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
     gain = "" if score is None else coarser_gain_text(score)
-    return Preview(lr[: len(sr), : sr.shape[1]], sr, of_pixels, given, target, upscaler.name, gain)
+    lr, what, rows = lr[: len(sr), : sr.shape[1]], "", None
+    if movie is not None:
+        names, units = movie.meta["variable"], movie.meta["units"]
+        name, unit = (each[0] if isinstance(each, list) else each for each in (names, units))
+        several = f", the first of {len(names)} variables" if isinstance(names, list) else ""
+        what = f"{printable_name(name)}{f' ({printable_name(str(unit))})' if unit else ''}{several}"
+        rows = movie.coordinate("y")
+    if rows is not None and len(rows) > 1 and rows[-1] > rows[0]:  # the north is up
+        lr, sr = lr.flip(-2), sr.flip(-2)
+    offset = float(np.ravel(source.offset)[0])
+    return Preview(lr, sr, movie is None, given, target, upscaler.name, gain, what, offset)
 
 
 def _for_movie(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
@@ -153,7 +166,7 @@ def _for_movie(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
         return upscaler.for_frames(np.array([0.0, 255.0]).reshape(1, 1, 1, 2))
     frames = np.moveaxis(movie.read(0, 0, 1, dtype=np.float64), 1, 0)
     known = frames[np.isfinite(frames)]
-    if (classes := len(np.unique(known))) <= MOST_CLASSES and (known == np.round(known)).all():
+    if 1 < (classes := len(np.unique(known))) <= MOST_CLASSES and (known == np.round(known)).all():
         log.warning(
             "warning   %s: holds %d whole numbers; if they are classes (land cover, masks), means of them say nothing",
             movie.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -149,7 +150,10 @@ class Upscaler:
         """
         if self.any_values and type(movie).__module__.startswith("xarray.") and hasattr(movie, "data_vars"):
             dataset: Any = movie
-            if finer := {name: self.upscale(dataset[name]) for name in movies_of_dataset(dataset)}:  # one by one
+            movies = movies_of_dataset(dataset)
+            if left := [str(name) for name in dataset.data_vars if name not in movies]:
+                warnings.warn(f"without rows and columns, and left out: {', '.join(left)}", stacklevel=2)
+            if finer := {name: self.upscale(dataset[name]) for name in movies}:  # one by one
                 return type(dataset)(finer, attrs=dataset.attrs)
         if isinstance(movie, Tensor):
             held = movie.detach().cpu()

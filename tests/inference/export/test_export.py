@@ -28,6 +28,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import srnet3d_windows
 from vsr.models.weights.files import read_weight_tensors
 from vsr.models.weights.init import Checkpoint
+from vsr.models.weights.shipped import tensors_sha256
 from vsr.training.build import build_module
 from vsr.training.modules.base import SRModule
 
@@ -127,6 +128,7 @@ def test_safetensors_bring_every_weight_to_a_new_run(model: str, tmp_path: Path)
     with open_file(report.path, "pt") as file:
         said = file.metadata()
     assert json.loads(said.pop("trained"))["config"]["name"] == said["name"]
+    assert said.pop("tensors_sha256") == tensors_sha256(report.path.read_bytes())
     assert said == report.facts
     expected = network_of(checkpoint).network
     tensors = read_weight_tensors(report.path)

@@ -21,7 +21,7 @@ from vsr.inference.export import Format
 from vsr.inference.export.function import INPUT, OUTPUT, ExportableNetwork, InputAxes
 from vsr.inference.trained import Trained
 from vsr.models.normalize import Normalizer, frame_bounds
-from vsr.models.weights.shipped import BESIDE, TRAINED
+from vsr.models.weights.shipped import BESIDE, SHA256, TRAINED, tensors_sha256
 from vsr.training.modules.base import SRModule
 
 OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here; every runtime knows it
@@ -127,7 +127,9 @@ def export_safetensors(task: ExportTask) -> ExportedFile:
     if not tensors:
         raise UserError(f"format=safetensors: {task.facts['name']} has no weights to write; type format=onnx")
     beside = {name: tensor.contiguous() for name, tensor in task.trained.state.items() if name.startswith(BESIDE)}
-    content = sort_header(save(tensors | beside, metadata={**task.facts, TRAINED: json.dumps(task.trained.description)}))
+    facts = {**task.facts, TRAINED: json.dumps(task.trained.description)}
+    checksum = tensors_sha256(save(tensors | beside, metadata=facts))
+    content = sort_header(save(tensors | beside, metadata={**facts, SHA256: checksum}))
     network = task.trained.module().network
     for parameter in network.parameters():
         parameter.detach().zero_()

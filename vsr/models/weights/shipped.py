@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from vsr.errors import UserError, error_suggestion
 FOLDER = Path(__file__).with_name("pretrained_files")
 WORD = "pretrained"  # checkpoint=pretrained, checkpoint=pretrained:NAME
 TRAINED = "trained"  # key of the header of a file that is a whole checkpoint: its description, as JSON
+SHA256 = "tensors_sha256"  # key of the header for the checksum of the tensors
 BESIDE = ("normalizer.", "reference.")  # names in such a file begin so for tensors that are not those of the network
 LONGEST_HEADER = 1 << 24  # bytes
 
@@ -75,6 +77,11 @@ def read_safetensors_header(path: Path) -> dict[str, str]:
     if not isinstance(said, dict) or not all(isinstance(text, str) for text in said.values()):
         raise ValueError("no header")
     return said
+
+
+def tensors_sha256(content: bytes) -> str:
+    """Return the SHA-256 checksum of the tensors in the content of a safetensors file, in hexadecimal."""
+    return hashlib.sha256(content[8 + struct.unpack("<Q", content[:8])[0] :]).hexdigest()
 
 
 def is_shipped_name(text: str) -> bool:

@@ -24,7 +24,7 @@ from torch import Tensor
 from vsr.config.old_targets import with_current_targets
 from vsr.errors import UserError, WriteError
 from vsr.models.weights.files import is_safetensors, verify_weight_zip
-from vsr.models.weights.shipped import BESIDE, TRAINED, read_safetensors_header
+from vsr.models.weights.shipped import BESIDE, SHA256, TRAINED, read_safetensors_header, tensors_sha256
 from vsr.system.checksums import check_checksum, checksum_file, file_sha256, remove_checksum, write_checksum
 from vsr.system.files import replacing_file, sync_folder
 
@@ -163,6 +163,10 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: holds weights alone, and says neither scale nor degradation nor range; train with init=checkpoint "
             f"weights={path}, or give the checkpoint from which they were exported"
+        )
+    if header.get(SHA256) != tensors_sha256(path.read_bytes()):
+        raise UserError(
+            f"{path}: damaged (its tensors do not have the checksum in its header); export it again, or install vsr again"
         )
     tensors = {name if name.startswith(BESIDE) else f"network.{name}": tensor for name, tensor in load_file(path).items()}
     return {"state_dict": tensors, "vsr": json.loads(header[TRAINED])}
