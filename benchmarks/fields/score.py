@@ -93,7 +93,7 @@ def page(results: dict[str, Any], listed: dict[str, Any]) -> str:
         "`python -m benchmarks.fields.score FOLDER` writes this page from the sources that `python -m benchmarks.fields.sources`",
         "reads from packages of pip and apt. The networks were trained on generated fields alone",
         "(`vsr train experiment=field_network`) and have seen none of these. LR is made by bicubic downscaling, for",
-        "`field_area_x2` by means over blocks.",
+        "`field_area_x2` and `field_area_x4` by means over blocks.",
         "Numbers are gains over bicubic in dB, the mean over the frames of a source, 4 pixels of border cut.",
         "`linear` is the best linear filter of up to 17x17 taps, fitted to the HR frames that it is scored on: without HR, no",
         "filter can know that much, and on small sources its 90 to 290 weights learn part of the noise. `halves` is a filter of",
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Score the networks and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--networks", nargs="+", default=["field_x2", "field_x3", "field_x4", "field_area_x2"])
+    parser.add_argument("--networks", nargs="+", default=["field_x2", "field_x3", "field_x4", "field_area_x2", "field_area_x4"])
     parser.add_argument("--sets", nargs="+", default=["design", "final"])
     parser.add_argument("--page", type=Path)
     parser.add_argument("--draw", nargs="+", metavar="NAME", help="draw these sources by the first network, score nothing")
