@@ -1,11 +1,14 @@
 """Super-resolution of movies, above all of simulations.
 
 `vsr.fit(model, data)` trains a network, see `vsr.inference.library.fit`. `vsr.load(path)` loads a trained network, see
-`vsr.inference.upscaler.load_upscaler`. `import vsr` alone does not import torch.
+`vsr.inference.upscaler.load_upscaler`. `import vsr.xarray` gives xarray's objects `.vsr.upscale()`. `import vsr` alone does not
+import torch.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vsr.version import __version__
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from vsr.inference.upscaler import load_upscaler as load
 
 __all__ = ["__version__", "fit", "load"]
+
+if "xarray" in sys.modules:  # otherwise `import vsr.xarray` adds the accessor: importing xarray takes half a second
+    import_module("vsr.xarray")
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\nvsr COMMAND --help lists the keys or options of a command; vsr --version prints the version.")
     elif name == "--version":
         print(f"vsr {__version__}")
+    elif name == "upscale" and rest[:1] == ["status"]:
+        run_command("status", rest[1:])
     elif name in HYDRA_COMMANDS:
         # As `python -m vsr.commands.NAME`: processes that Lightning starts for other GPUs repeat that.
         sys.argv[1:] = rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -108,6 +109,7 @@ def check_config(cfg: DictConfig) -> None:
     paired = isinstance(degradation, dict) and degradation.get("_target_") == "vsr.degradations.scaling.Paired"
     _check_values(plain, MOST_SCALE_OF_PAIRS if paired else SCALES[-1])
     _check_missing(plain.get("missing"))
+    _check_workers(plain)
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
         raise UserError(f"select={plain['select']}: must name a dimension and a value; type 'select={{level:500}}'")
     _check_frames(plain.get("frames"), "frames")
@@ -148,6 +150,16 @@ def _check_values(plain: dict[Any, Any], most_scale: int) -> None:
     window = plain.get("window")
     if window is not None and (len(window) != 3 or not all(isinstance(n, int) and n >= 0 for n in window)):
         raise UserError(f"window={plain['window']}: must be three numbers (t,y,x) of 0 or more; type window=[0,4,4]")
+
+
+def _check_workers(plain: dict[Any, Any]) -> None:
+    """Check the keys `workers` and `dry` of upscale.yaml."""
+    workers = plain.get("workers")
+    right = workers in (None, "gpu") or (isinstance(workers, int) and not isinstance(workers, bool) and workers > 0)
+    if not right and not re.fullmatch(r"dask://[^/\s]+:[0-9]+", str(workers)):
+        raise UserError(f"workers={workers}: must be a number of processes, gpu, or dask://HOST:PORT; type workers=2")
+    if plain.get("dry") and workers is None:
+        raise UserError("dry=true: says how much there is to do with workers; type workers=1 with it")
 
 
 def _check_missing(missing: Any) -> None:

@@ -97,6 +97,8 @@ class UpscaleSchema:
     crf: int | None = None
     audio: bool = True
     page: bool = False
+    workers: Any = None
+    dry: bool = False
 
 
 SCHEMAS = {"train": TrainSchema, "evaluate": EvaluateSchema, "upscale": UpscaleSchema}

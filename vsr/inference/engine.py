@@ -23,6 +23,7 @@ from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
 from vsr.models.transform import Transformed, transform_kinds
+from vsr.system.cpu import keep_freed_memory
 from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,6 +68,7 @@ class Engine:
 
     def __init__(self, module: SRModule, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
         device = options.torch_device()
+        keep_freed_memory()
         if options.ensemble and not centred:
             raise UserError(
                 "ensemble=true: this degradation shifts LR against HR, so that flips do not mean the same; leave it out"

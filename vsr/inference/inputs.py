@@ -181,6 +181,16 @@ def _variables_of_network(path: Path, given: list[str] | None, trained: Sequence
     return list(trained)
 
 
+def _check_for_workers(settings: UpscaleSchema, given: Path) -> None:
+    """Check that parts of one input can be written by several processes. Raises UserError."""
+    if is_movie_of_pixels(given):
+        raise UserError(f"workers={settings.workers}: are for arrays and for several files; leave it out for one video ({given})")
+    output = default_output(given, 2) if settings.output is None else Path(settings.output)
+    if output.suffix.lower() != ".zarr":
+        told = f"several processes write one file only to Zarr; type output={output.with_suffix('.zarr')}"
+        raise UserError(f"workers={settings.workers}: {told}")
+
+
 def check_upscale_files(settings: UpscaleSchema) -> None:
     """Check the input and the output as far as possible before torch is imported.
 
@@ -189,6 +199,10 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
     """
     inputs = upscale_inputs(settings.input)
     chosen_checkpoint(settings)
+    if settings.workers is not None and settings.page:
+        raise UserError("page=true: is not made with workers; leave one of them out")
+    if settings.workers is not None and len(inputs) == 1:
+        _check_for_workers(settings, inputs[0])
     if settings.output is not None and len(inputs) == 1:
         output = Path(settings.output).expanduser()
         if output.exists() and not settings.overwrite and not output.is_dir():

@@ -9,6 +9,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.geometry import Alignment
+from vsr.inference.lazy_arrays import is_lazy
 from vsr.io.readers.axes import axis_meanings, is_geographic
 from vsr.io.readers.pixel_grid import Coordinate
 from vsr.io.writers.coordinates import refine_field
@@ -18,7 +19,7 @@ def upscale_labelled(
     movie: Any,
     scale: int,
     channels: int,
-    upscale: Callable[[np.ndarray, Mapping[str, Coordinate]], np.ndarray],
+    upscale: Callable[[Any, str, Mapping[str, Coordinate]], Any],
     alignment: Alignment,
     variables: Sequence[str] = (),
 ) -> Any:
@@ -30,8 +31,8 @@ def upscale_labelled(
             other dimension is a movie of its own.
         scale: SR pixels per LR pixel.
         channels: Number of channels of the network.
-        upscale: Function of frames (T, channels, h, w) and the coordinates "t", "y" and "x" of the movie, which gives frames (T,
-            channels, h * scale, w * scale).
+        upscale: Function of an array, the letters of its last axes (such as "tcyx") and the coordinates "t", "y" and "x" of the
+            movie, which gives the array with `scale` times its rows and columns; a Dask array for a Dask array.
         alignment: Place of the LR pixels on the SR grid along y and x.
         variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
             from a DataArray whose channels have names, by name.
@@ -63,26 +64,22 @@ def upscale_labelled(
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
     ordered = movie.transpose(*others, *own)
-    values = ordered.values
-    *lead, height, width = values.shape
-    if channels > 1 and lead[-1] != channels:
-        raise UserError(f"{lead[-1]} channels in dimension {letters['c'][0]}, this network has {channels}")
-    frames = values.shape[len(others)] if letters["t"] else 1
+    if channels > 1 and (given := ordered.shape[-3]) != channels:
+        raise UserError(f"{given} channels in dimension {letters['c'][0]}, this network has {channels}")
     of = {letter: _coordinate(movie, letters[letter][:1]) for letter in "tyx"}
-    sr = np.stack([upscale(each, of) for each in values.reshape(-1, frames, channels, height, width)])
+    axes = ("t" if letters["t"] else "") + ("c" if channels > 1 else "") + "yx"
+    sr = upscale(ordered.data if is_lazy(ordered.data) else ordered.values, axes, of)
     coords = {
         name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
-    result = xarray.DataArray(
-        sr.reshape(*lead, height * scale, width * scale), coords, ordered.dims, name=movie.name, attrs=movie.attrs
-    )
+    result = xarray.DataArray(sr, coords, ordered.dims, name=movie.name, attrs=movie.attrs)
     return result.transpose(*movie.dims)
 
 
 def _upscale_variables(
     dataset: Any,
     scale: int,
-    upscale: Callable[[np.ndarray, Mapping[str, Coordinate]], np.ndarray],
+    upscale: Callable[[Any, str, Mapping[str, Coordinate]], Any],
     alignment: Alignment,
     variables: Sequence[str],
 ) -> Any:

@@ -57,8 +57,9 @@ class ArraySource:
         self.array, self.offset = array, offset
         self.lengths: list[int | None] = [length] * movies
 
-    def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
-        length = self.array.shape[2]
+    def frames(self, movie: int, start: int, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Yield the frames of a movie from frame `start` to the end, or to `stop`."""
+        length = self.array.shape[2] if stop is None else stop
         count = max(1, READ_BYTES // (4 * self.channels * self.height * self.width))
         for first in range(start, length, count):
             frames = np.moveaxis(self.array.read(movie, first, min(first + count, length), self.offset), 1, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from vsr.errors import UserError
 from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
+from vsr.inference.lazy_arrays import is_lazy, upscale_lazily
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
@@ -33,6 +35,10 @@ from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
 from vsr.models.base import add_input_planes, input_facts
 from vsr.training.build import build_baseline_modules, build_from_node
+from vsr.version import __version__
+
+_rebuilding = threading.Lock()
+_rebuilt: dict[tuple[Any, ...], Upscaler] = {}  # the last upscaler that another process sent
 
 Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
 
@@ -70,6 +76,7 @@ class Upscaler:
         self.degradation = build_from_node("degradation", self.config.degradation)
         self.trained = trained
         self._continued: dict[Periodic, Upscaler] = {}
+        self._for_values: dict[tuple[Any, ...], Upscaler] = {}
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
@@ -108,10 +115,13 @@ class Upscaler:
         # float32 has seven digits: what is common to all values is taken off in float64.
         offsets = [low if abs(low) > high - low else 0.0 for low, high in ranges]
         several = len(ranges) > 1
-        trained = self.trained.for_values(
-            tuple(ranges) if several else ranges[0], tuple(offsets) if several else offsets[0], variables if several else ()
-        )
-        return Upscaler(trained, self.options)
+        key = (tuple(ranges), tuple(variables))
+        if key not in self._for_values:
+            trained = self.trained.for_values(
+                tuple(ranges) if several else ranges[0], tuple(offsets) if several else offsets[0], variables if several else ()
+            )
+            self._for_values = {key: Upscaler(trained, self.options)}  # the last one: movies are upscaled one after the other
+        return self._for_values[key]
 
     @property
     def name(self) -> str:
@@ -292,10 +302,21 @@ class Upscaler:
             values["time"] = values["time"] / beside["time"]["length"]
         return add_input_planes(frames, layout.inputs, values, static, self.scale)
 
-    def _upscale_on_grid(self, movie: np.ndarray, of: Mapping[str, Coordinate]) -> np.ndarray:
+    def _upscale_on_grid(self, movies: Any, axes: str, of: Mapping[str, Coordinate]) -> Any:
+        """Upscale an array (..., *axes) on a grid, each index of the other axes as a movie; a Dask array is not computed."""
         grid = grid_of_coordinates(of["y"], of["x"])
-        periodic = choose_periodic(self.options.periodic, grid, movie.shape[-1], "the array", "periodic")
-        return self.continued(periodic)._upscale_array(movie, of)
+        periodic = choose_periodic(self.options.periodic, grid, movies.shape[-1], "the array", "periodic")
+        upscaler = self.continued(periodic)
+        if is_lazy(movies):
+            return upscale_lazily(upscaler, movies, axes, of)
+        lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
+        frames = movies.reshape(-1, own.get("t", 1), own.get("c", 1), own["y"], own["x"])
+        sr = np.stack([upscaler._upscale_array(each, of) for each in frames])
+        return sr.reshape(*lead, *movies.shape[-len(axes) : -2], *sr.shape[-2:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send the network to another process, which rebuilds it once."""
+        return _rebuilt_upscaler, (self.trained, self.options, self.static_fields, (__version__, torch.__version__))
 
     def _upscale_array(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None = None) -> np.ndarray:
         if self.any_values:
@@ -325,11 +346,14 @@ class Upscaler:
         known, static = self.known_of(of or nothing, (frames.shape[2], frames.shape[3]), whose)
         if "time" in self.trained.layout.inputs:
             known["time"] = self.trained.facts["pairs"]["time"]["step"] * np.arange(len(frames))
-        sr = self.upscale_frames(self.add_planes(frames, known, further, static)).numpy()
-        sr = (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
+        sr = self.with_offset(self.upscale_frames(self.add_planes(frames, known, further, static)).numpy(), np.dtype(dtype))
         return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
 
-    def _without_offset(self, frames: np.ndarray) -> Tensor:
+    def with_offset(self, sr: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Add the offset to SR frames (T, C, H, W), in float64, and return them in a type."""
+        return (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
+
+    def without_offset(self, frames: np.ndarray) -> Tensor:
         """Take the offset off frames (T, C, h, w) of any real dtype, in float64, and return them as float32."""
         try:
             with np.errstate(over="raise"):
@@ -361,7 +385,7 @@ class Upscaler:
             )
         if not frames.size:
             raise UserError(f"a movie of shape {tuple(movie.shape)} holds no pixel")
-        return self._without_offset(frames)
+        return self.without_offset(frames)
 
 
 def _range_of(values: np.ndarray) -> tuple[float, float]:
@@ -369,6 +393,35 @@ def _range_of(values: np.ndarray) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return (low, high) if high > low else (low, low + max(1.0, abs(low)))
+
+
+def _rebuilt_upscaler(
+    trained: Trained, options: UpscaleOptions, static: tuple[StaticField, ...], versions: tuple[str, str]
+) -> Upscaler:
+    """Rebuild an upscaler that another process sent, once for each process.
+
+    Args:
+        trained: Content of the checkpoint.
+        options: Options of upscaling.
+        static: The static fields of the sender.
+        versions: Versions of vsr and torch of the sender.
+
+    Raises:
+        UserError: If this process has other versions, whose results differ.
+    """
+    own = (__version__, torch.__version__)
+    if own != versions:
+        raise UserError(
+            f"this worker has vsr {own[0]} and torch {own[1]}, the network was sent by vsr {versions[0]} and torch "
+            f"{versions[1]}; install the same versions on all workers"
+        )
+    key = (trained.sha256, str(trained.facts), options, tuple(field.sha256 for field in static))
+    with _rebuilding:
+        if key not in _rebuilt:
+            _rebuilt.clear()
+            _rebuilt[key] = Upscaler(trained, options)
+            _rebuilt[key].static_fields = static
+        return _rebuilt[key]
 
 
 def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str | Sequence[str] = (), **options: Any) -> Upscaler:

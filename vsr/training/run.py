@@ -27,6 +27,7 @@ from vsr.metrics.intervals import REFERENCES, SegmentIntervals
 from vsr.metrics.variables import ALL_VARIABLES, is_overall, scores_over_variables, table_part, variable_keys
 from vsr.models.cost import count_parameters
 from vsr.models.weights.report import WeightsReport, weights_report_markdown, weights_report_summary, weights_report_table
+from vsr.system.cpu import keep_freed_memory
 from vsr.system.files import write_json_file
 from vsr.system.provenance import peak_memory, provenance, software_versions
 from vsr.system.ranks import current_rank
@@ -75,6 +76,7 @@ def run_training(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]:
     began = time.perf_counter()
+    keep_freed_memory()
     quiet_fit_warnings()
     set_arithmetic(cfg.tf32)
     L.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -172,7 +172,7 @@ class OutputProgress:
         if not left or known is None:
             self.start_over()
             return
-        if (differing := _differences(known["identity"], self.identity)) and not overwrite:
+        if (differing := identity_differences(known["identity"], self.identity)) and not overwrite:
             raise UserError(
                 f"{self.partial}: left by an interrupted run with another {', '.join(differing)}; "
                 f"type overwrite=true to start over, or repeat the command of that run to continue it"
@@ -293,7 +293,7 @@ def _journal(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def identity_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the keys whose values differ between two identities, each with both values if these are short."""
     out: list[str] = []
     for key in sorted({*old, *new}):

@@ -57,7 +57,8 @@ class OutputTemplate:
         fields: Coordinates and other small arrays that are carried over.
         groups: Attributes of each group, by the group's path; "" is the file itself.
         history: A line about this run, put before the history of the input; not part of the file's identity.
-        storage: Options of the format (Zarr: version, compressors, consolidated).
+        storage: Options of the format (Zarr: version, compressors, consolidated, frames of a chunk, frames of a unit that one
+            process writes).
         left_out: Names of the arrays of the input that the output does not have.
         notes: Further differences from the input, in sentences for the user.
         unlimited: Letters of the axes that can grow.

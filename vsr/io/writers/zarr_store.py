@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,8 @@ class ZarrSink(Sink):
         """Write all pending frames, which fill a chunk along time, to the store."""
         movie, first = divmod(self._stored, self._template.shape[2])
         frames = np.concatenate(self._pending)
-        wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
-        part = tuple(wanted.get(letter, slice(None)) for letter in self._template.axes)
-        pieces = [frames] if len(self._arrays) == 1 else [frames[:, i : i + 1] for i in range(len(self._arrays))]
         with writing_errors(self._journal.target, self._journal.done):
-            for array, piece in zip(self._arrays, pieces, strict=True):
-                array[part] = to_contiguous_order(piece, self._template.axes, self._template.dtype)
+            _write_frames(self._arrays, self._template, movie, first, frames)
         self._unsynced.append((movie, first, first + len(frames)))
         self._stored += len(frames)
         self._pending = []
@@ -104,27 +100,10 @@ class ZarrSink(Sink):
     def flush(self) -> None:
         if self._stored == self._journal.done:
             return
-        folders: set[Path] = set()
         with writing_errors(self._journal.target, self._journal.done):
-            for file in self._chunk_files():
-                if file.exists():  # a chunk of missing values alone is not stored
-                    sync_path(file)
-                    folders |= {folder for folder in file.parents if folder.is_relative_to(self._journal.partial)}
-            for folder in folders:
-                sync_path(folder)
+            _sync_frames(self._arrays, self._template, self._journal.partial, self._unsynced)
         self._journal.record(self._stored)
         self._unsynced = []
-
-    def _chunk_files(self) -> list[Path]:
-        files: list[Path] = []
-        sizes = self._template.sizes
-        for movie, first, last in self._unsynced:
-            places = {letter: range(math.ceil(size / self._chunk[letter])) for letter, size in sizes.items()}
-            places |= {"n": range(movie, movie + 1), "t": range(first // self._chunk["t"], math.ceil(last / self._chunk["t"]))}
-            for place in product(*(places[letter] for letter in self._template.axes)):
-                for name, array in zip(self._template.names, self._arrays, strict=True):
-                    files.append(self._journal.partial / name / array.metadata.encode_chunk_key(place))
-        return files
 
     def finish(self) -> None:
         if self.done != self._template.frames:
@@ -140,11 +119,67 @@ class ZarrSink(Sink):
         self._journal.start_over()
 
 
+class ZarrParts:
+    """Store that several processes write at the same time, each other frames.
+
+    A part must begin and end where files of the store do: at multiples of `template.storage["unit"]` frames of a movie. Writing
+    a part twice gives the same files.
+
+    Args:
+        path: Folder of the store, which `create` made.
+        template: Description of the file.
+        target: Path at which the store will be found, for messages.
+    """
+
+    def __init__(self, path: Path, template: OutputTemplate, target: Path) -> None:
+        self._path, self._template, self._target = path, template, target
+        store = _library().open_group(str(path), mode="r+", zarr_format=_version(template))
+        self._arrays: list[Any] = [store[name] for name in template.names]
+
+    @staticmethod
+    def create(path: Path, template: OutputTemplate) -> None:
+        """Make a store without pixels."""
+        _create(path, template, zarr_chunk_sizes(template))
+        _sync_tree(path)
+
+    def write(self, movie: int, first: int, frames: np.ndarray) -> None:
+        """Write SR frames (t, C, H, W) of a movie from frame `first` on, and sync them to disk. Raises UserError."""
+        with writing_errors(self._target):
+            _write_frames(self._arrays, self._template, movie, first, frames)
+            _sync_frames(self._arrays, self._template, self._path, [(movie, first, first + len(frames))])
+
+
+def _write_frames(arrays: Sequence[Any], template: OutputTemplate, movie: int, first: int, frames: np.ndarray) -> None:
+    """Write SR frames (t, C, H, W) of a movie to the arrays of a store, from frame `first` on."""
+    wanted = {"n": slice(movie, movie + 1), "t": slice(first, first + len(frames))}
+    part = tuple(wanted.get(letter, slice(None)) for letter in template.axes)
+    pieces = [frames] if len(arrays) == 1 else [frames[:, i : i + 1] for i in range(len(arrays))]
+    for array, piece in zip(arrays, pieces, strict=True):
+        array[part] = to_contiguous_order(piece, template.axes, template.dtype)
+
+
+def _sync_frames(arrays: Sequence[Any], template: OutputTemplate, path: Path, parts: Sequence[tuple[int, int, int]]) -> None:
+    """Sync the files of parts (movie, first and last + 1 frame) of a store to disk, and the folders around them."""
+    folders: set[Path] = set()
+    stored = dict(zip(template.axes, arrays[0].shards or arrays[0].chunks, strict=True))
+    for movie, first, last in parts:
+        places = {letter: range(math.ceil(size / stored[letter])) for letter, size in template.sizes.items()}
+        places |= {"n": range(movie, movie + 1), "t": range(first // stored["t"], math.ceil(last / stored["t"]))}
+        for place in product(*(places[letter] for letter in template.axes)):
+            for name, array in zip(template.names, arrays, strict=True):
+                file = path / name / array.metadata.encode_chunk_key(place)
+                if file.exists():  # a chunk of missing values alone is not stored
+                    sync_path(file)
+                    folders |= {folder for folder in file.parents if folder.is_relative_to(path)}
+    for folder in folders:
+        sync_path(folder)
+
+
 def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
     """Return the length of a chunk along each axis, by the axis letter.
 
     A chunk holds frames of one movie, at most CHUNK bytes. A larger frame has a chunk per channel. A channel above LARGE bytes
-    is cut into bands of rows.
+    is cut into bands of rows. Where `template.storage` has a "unit" of frames, chunks do not go beyond units.
     """
     sizes = template.sizes
     frame = template.item * math.prod(sizes.get(letter, 1) for letter in "cyx")
@@ -152,7 +187,15 @@ def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
     chunk = {"n": 1, "c": sizes.get("c", 1) if frame <= CHUNK else 1, "x": sizes["x"]}
     chunk["y"] = math.ceil(sizes["y"] / math.ceil(single / LARGE))
     chunk["t"] = min(sizes["t"], max(1, CHUNK // frame), template.storage.get("frames", sizes["t"]))
+    if unit := template.storage.get("unit"):
+        chunk["t"] = next(most for most in range(min(chunk["t"], unit), 0, -1) if unit % most == 0)
     return chunk
+
+
+def _shard_sizes(template: OutputTemplate, chunk: Mapping[str, int]) -> dict[str, int]:
+    """Return the length along each axis of a shard that holds the frames of a unit."""
+    whole = {letter: chunk[letter] * math.ceil(size / chunk[letter]) for letter, size in template.sizes.items()}
+    return whole | {"n": 1, "t": template.storage["unit"]}
 
 
 def _create(path: Path, template: OutputTemplate, chunk: Mapping[str, int]) -> None:
@@ -170,6 +213,9 @@ def _create(path: Path, template: OutputTemplate, chunk: Mapping[str, int]) -> N
         _array(root, version, entry.name, values.shape, values.dtype, entry.dims, attrs, **options)[...] = values
     for i, name in enumerate(template.names):
         options = {"fill_value": np.nan, "chunks": tuple(chunk[letter] for letter in template.axes)}
+        if "unit" in template.storage and version == 3:
+            shard = _shard_sizes(template, chunk)
+            options["shards"] = tuple(shard[letter] for letter in template.axes)
         if "compressors" in template.storage:
             options["compressors"] = template.storage["compressors"]
         _array(root, version, name, template.array_shape, template.dtype, template.dims, template.attrs_of(i), **options)

@@ -1,0 +1,54 @@
+"""Say how far an upscaling by several processes is: `vsr upscale status output=PATH`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vsr.errors import UserError
+from vsr.system.work_units import WorkUnits, units_folder
+
+USAGE = "usage: vsr upscale status output=PATH, the output of vsr upscale with workers"
+
+
+def status_command(arguments: Sequence[str]) -> None:
+    """Run `vsr upscale status`: print how many units are done, running, failed and left, and when the rest will be done.
+
+    Args:
+        arguments: The command line after "status".
+
+    Raises:
+        UserError: No output is named, or nothing works on it.
+    """
+    if {"--help", "-h"} & set(arguments):
+        print(USAGE)
+        return
+    if len(arguments) != 1 or not arguments[0].startswith("output="):
+        raise UserError(f"upscale status: {' '.join(arguments) or 'names no output'}; type vsr upscale status output=PATH")
+    target = Path(arguments[0].removeprefix("output=")).expanduser()
+    folder = units_folder(target)
+    if not folder.exists():
+        if target.exists():
+            print(f"{target}: complete, nothing is left to do")
+            return
+        raise UserError(f"{target}: neither is there nor has been begun with workers; type the output of vsr upscale workers=N")
+    units = WorkUnits(folder)
+    progress = units.progress()
+    left = units.count - progress.done - len(progress.failed)
+    frames = units.plan.get("frames")
+    what = f"{units.count} files" if frames is None else f"{frames} frames in {units.count} units"
+    print(f"{target}: {what}, {progress.done} done, {progress.running} running, {len(progress.failed)} failed, {left} left")
+    for number, error in list(progress.failed.items())[:10]:
+        print(f"  unit {number} failed: {error}")
+    if progress.rate and progress.running and left:
+        per_unit = "" if frames is None else f", {progress.rate * units.plan['frames_of_unit']:.3g} frames/s"
+        print(f"  {progress.rate * 60:.3g} units/min{per_unit}; done in about {_duration(left / progress.rate)}")
+    elif left and not progress.running:
+        print("  nobody works on it; the command that began it continues it")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"

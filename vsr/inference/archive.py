@@ -1,0 +1,247 @@
+"""Upscaling by several processes: parts of an array to one Zarr store, or many files (`workers` of upscale.yaml)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vsr.config.schema import UpscaleSchema
+from vsr.errors import UserError
+from vsr.inference.engine import Engine
+from vsr.inference.inputs import open_input_movie
+from vsr.inference.ood_policy import apply_ood_policy
+from vsr.inference.open_files import fitted_upscaler, open_array_source, output_identity
+from vsr.inference.upscaler import Upscaler
+from vsr.io.writers.base import OutputProgress, identity_differences
+from vsr.io.writers.zarr_store import ZarrParts, ZarrWriter
+from vsr.system.work_units import WorkUnits, units_folder
+
+log = logging.getLogger(__name__)
+
+UNIT_BYTES = 1 << 26  # of SR frames, unless a block of the network is larger
+FEWEST_UNITS = 32  # of a short movie, so that workers end at about the same time
+WAIT = 0.5  # seconds between two looks for a unit that others work on
+LIBRARIES = 450 << 20  # bytes that a process has in memory before it reads a frame
+DEATHS = 5  # workers that may die one after the other while no unit gets done
+
+
+class Archive:
+    """Array whose frames are upscaled in units of whole frames, each by some process, to one Zarr store.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        given: Path of the input.
+        target: Path of the Zarr store that appears when all units are done.
+        upscaler: The network.
+
+    Raises:
+        UserError: If the input does not suit the network, or the output is no Zarr store or cannot be written.
+    """
+
+    def __init__(self, settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> None:
+        movie = open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
+        self.given, self.target, self.upscaler = given, target, fitted_upscaler(upscaler, movie)
+        self.source, template, self.notes = open_array_source(settings, given, target, self.upscaler, movie)
+        self.settings, self.folder = settings, units_folder(target)
+        engine = self.upscaler.engine
+        self.block = engine.block(self.source.height, self.source.width)
+        self.movies, self.length = template.shape[0], template.shape[2]
+        bytes_of_frame = template.item * int(np.prod([template.shape[axis] for axis in (1, 3, 4)]))
+        most = min(UNIT_BYTES // bytes_of_frame, self.movies * self.length // FEWEST_UNITS)
+        self.frames = self.block * max(1, most // self.block)
+        self.template = replace(template, storage={**template.storage, "unit": self.frames})
+        self.units_of_movie = -(-self.length // self.frames)
+        self.count = self.movies * self.units_of_movie
+        identity = output_identity(settings, given, self.upscaler)
+        self.identity = json.loads(json.dumps({**identity, "layout": self.template.digest(), "torch": torch.__version__}))
+
+    def span(self, number: int) -> tuple[int, int, int]:
+        """Return the movie, the first and the last + 1 frame of a unit."""
+        movie, place = divmod(number, self.units_of_movie)
+        return movie, place * self.frames, min((place + 1) * self.frames, self.length)
+
+    def open_units(self) -> WorkUnits:
+        """Open the units that a run with the same identity left or works on, or make them.
+
+        Raises:
+            UserError: If the target exists, or units of another identity are there.
+        """
+        if (problem := ZarrWriter().target_problem(self.target)) is not None:
+            raise UserError(f"{self.target}: {problem}")
+        overwrite = self.settings.overwrite
+        if self.folder.exists() and not (self.folder / "store").exists() and self.target.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)  # killed between moving the store and tidying up
+        if os.path.lexists(self.target) and not overwrite:
+            raise UserError(f"{self.target}: exists; type overwrite=true to replace it, or another output=PATH")
+        if self.folder.exists():
+            units = WorkUnits(self.folder)
+            differing = identity_differences(units.plan["identity"], self.identity)
+            if not differing:
+                return units
+            if units.progress().running:
+                raise UserError(f"{self.target}: other processes write it, with another {', '.join(differing)}; stop them first")
+            if not overwrite:
+                raise UserError(
+                    f"{self.folder}: left by a run with another {', '.join(differing)}; type overwrite=true to start over, or "
+                    f"repeat the command of that run to continue it"
+                )
+            shutil.rmtree(self.folder)
+        OutputProgress(self.target, self.identity, overwrite=overwrite, folder=True).close()  # no run without workers writes it
+        plan = {"units": self.count, "identity": self.identity, "block": self.block, "frames_of_unit": self.frames}
+        plan |= {"frames": self.movies * self.length, "linear": self._movies_for_linear(), "target": str(self.target)}
+        return WorkUnits.create(self.folder, plan, lambda folder: ZarrParts.create(folder / "store", self.template))
+
+    def _movies_for_linear(self) -> list[int]:
+        return apply_ood_policy(self.source, self.upscaler, self.settings.guard)
+
+    @cached_property
+    def parts(self) -> ZarrParts:
+        """The store, opened for writing."""
+        return ZarrParts(self.folder / "store", self.template, self.target)
+
+    def compute(self, number: int, plan: dict[str, Any]) -> np.ndarray:
+        """Compute the SR frames (t, C, H, W) of a unit."""
+        movie, start, stop = self.span(number)
+        engine = self.upscaler.engine
+        index = engine.window(start, stop, self.length)
+        low, high = int(index.min()), int(index.max()) + 1
+        lr = torch.from_numpy(np.stack(list(self.source.frames(movie, low, high))))
+        out = np.empty((stop - start, self.upscaler.channels, *self.template.shape[3:]), self.template.dtype)
+        for first in range(start, stop, plan["block"]):
+            last = min(first + plan["block"], stop)
+            window = lr[engine.window(first, last, self.length) - low]
+            sr = self._network(movie, plan)(window, first)
+            out[first - start : last - start] = self.upscaler.with_offset(sr, out.dtype)
+        return out
+
+    def _network(self, movie: int, plan: dict[str, Any]) -> Callable[[torch.Tensor, int], np.ndarray]:
+        engine = self.upscaler.engine
+        if movie not in plan["linear"]:
+            return lambda window, first: engine(window, first_frame=first).numpy()
+        linear: Engine = self.upscaler.linear
+        return lambda window, first: linear(window[engine.context : len(window) - engine.context], first_frame=first).numpy()
+
+    def store(self, number: int, frames: np.ndarray) -> None:
+        """Write the SR frames of a unit to the store, synced to disk."""
+        movie, start, _ = self.span(number)
+        self.parts.write(movie, start, frames)
+
+    def finish(self) -> None:
+        """Move the complete store to the target and remove the folder of the units."""
+        store, old = self.folder / "store", self.target.with_name(f".{self.target.name}.old")
+        for left in store.rglob("*.partial"):  # what was being written when a process was killed
+            left.unlink(missing_ok=True)
+        if self.target.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(self.target, old)
+        os.replace(store, self.target)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def describe(self, number: int) -> str:
+        """Return the frames of a unit in words."""
+        movie, start, stop = self.span(number)
+        of = f" of movie {movie + 1}" if self.movies > 1 else ""
+        return f"unit {number} (frames {start} to {stop - 1}{of})"
+
+    def plan_text(self) -> str:
+        """Say how much there is to do, and how much memory a worker needs."""
+        per_frame = 4 * self.upscaler.channels * self.source.height * self.source.width
+        total = self.movies * self.length
+        context = 2 * self.upscaler.engine.context
+        unit = self.template.data_bytes // total * self.frames
+        memory = LIBRARIES + (self.settings.memory << 20) + 2 * unit + (self.frames + context) * per_frame
+        lines = f"{total} frames in {self.count} units of {self.frames}, reads {_size(per_frame * total)}"
+        return f"{lines}, writes up to {_size(self.template.data_bytes)}, at most about {_size(memory)} of memory per worker"
+
+    def seconds_per_frame(self) -> float:
+        """Measure the time that the network needs for a frame, on the first block, the second time that it is computed."""
+        stop = min(self.block, self.length)
+        index = self.upscaler.engine.window(0, stop, self.length)
+        lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))[index]
+        for _ in range(2):
+            since = time.perf_counter()
+            self.upscaler.engine(lr)
+        return (time.perf_counter() - since) / stop
+
+
+class ManyFiles:
+    """Files that are upscaled to a file each, each by some process.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        inputs: Paths of the inputs.
+        outputs: Paths of the outputs, in one folder.
+        upscaler: The network.
+        upscale_one: Function that upscales one input to its output.
+    """
+
+    def __init__(
+        self,
+        settings: UpscaleSchema,
+        inputs: Sequence[Path],
+        outputs: Sequence[Path],
+        upscaler: Upscaler,
+        upscale_one: Callable[[Path, Path], object],
+    ) -> None:
+        self.settings, self.inputs, self.outputs, self.upscale_one = settings, inputs, outputs, upscale_one
+        self.notes: list[str] = []
+        self.target, self.count = outputs[0].parent, len(inputs)
+        self.folder = units_folder(self.target)
+        about = {"checkpoint": upscaler.trained.sha256, "inputs": [str(path.resolve()) for path in inputs]}
+        self.identity = {**about, "outputs": [str(path) for path in outputs]}
+
+    def open_units(self) -> WorkUnits:
+        """Open the units of another process with the same files, or make them. Raises UserError for other files."""
+        if self.folder.exists():
+            units = WorkUnits(self.folder)
+            if not (differing := identity_differences(units.plan["identity"], self.identity)):
+                return units
+            if units.progress().running:
+                raise UserError(f"{self.target}: other processes write here, with other {', '.join(differing)}; wait for them")
+            shutil.rmtree(self.folder)
+        self.target.mkdir(parents=True, exist_ok=True)
+        return WorkUnits.create(self.folder, {"units": self.count, "identity": self.identity, "target": str(self.target)})
+
+    def compute(self, number: int, plan: dict[str, Any]) -> None:
+        """Upscale a file, unless its output is there."""
+        if not self.outputs[number].exists() or self.settings.overwrite:
+            self.upscale_one(self.inputs[number], self.outputs[number])
+
+    def store(self, number: int, frames: None) -> None:
+        """Do nothing: `compute` has written the file."""
+
+    def finish(self) -> None:
+        """Remove the folder of the units."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def describe(self, number: int) -> str:
+        """Return the name of a file."""
+        return str(self.inputs[number])
+
+    def plan_text(self) -> str:
+        """Say how much there is to do."""
+        left = sum(not path.exists() for path in self.outputs)
+        return f"{self.count} files to {self.target}, {self.count - left} of them are there already"
+
+
+Work = Archive | ManyFiles
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.3g} {unit}"
+        count = count / 1024  # type: ignore[assignment]
+    raise AssertionError

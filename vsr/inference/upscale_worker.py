@@ -1,0 +1,105 @@
+"""Work on units of an upscaling, in a process (`python -m vsr.inference.upscale_worker SETTINGS.json`) or a Dask worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vsr.config.schema import UpscaleSchema
+from vsr.errors import UserError
+from vsr.inference.archive import Work
+from vsr.inference.upscale_file import open_work
+from vsr.system.cpu import usable_cores
+from vsr.system.work_units import WorkUnits
+
+WAIT = 0.5  # seconds between two looks for a unit that others work on
+
+_cluster_lock = threading.Lock()
+_cluster_work: dict[str, tuple[Work, WorkUnits]] = {}
+
+
+def work_on_units(work: Work, units: WorkUnits, on_unit: Callable[[], object] = lambda: None) -> None:
+    """Claim and do units until none is left. A unit that fails is recorded, and the others are done.
+
+    Args:
+        work: What is to be done.
+        units: Its units.
+        on_unit: Function that is called after each unit.
+
+    Raises:
+        UserError: If the output cannot be written, which would go wrong for all units.
+    """
+    while True:
+        number = units.claim()
+        if number is None:
+            if not units.folder.exists() or not units.left():
+                return
+            time.sleep(WAIT)  # the owner of a claim may die
+            continue
+        do_unit(work, units, number)
+        on_unit()
+
+
+def do_unit(work: Work, units: WorkUnits, number: int) -> None:
+    """Do a unit that this process has claimed."""
+    try:
+        with units.signs_of_life(number):
+            try:
+                made: Any = work.compute(number, units.plan)
+            except Exception as error:
+                units.fail(number, str(error) if isinstance(error, UserError) else repr(error))
+                return
+            work.store(number, made)
+            units.complete(number)
+    except BaseException:
+        units.release(number)
+        raise
+
+
+def unit_of_cluster(plain: dict[str, Any], number: int) -> str | None:
+    """Do a unit in a worker of a cluster; return the error if the output cannot be written."""
+    torch.set_num_threads(max(1, usable_cores() // _threads_of_worker()))
+    key = json.dumps(plain, sort_keys=True, default=str)
+    with _cluster_lock:
+        if key not in _cluster_work:
+            _cluster_work.clear()
+            work = open_work(UpscaleSchema(**plain))
+            _cluster_work[key] = work, work.open_units()
+    work, units = _cluster_work[key]
+    if not units.claim_number(number):
+        return None  # another process has it
+    try:
+        do_unit(work, units, number)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _threads_of_worker() -> int:
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+def main(path: Path) -> int:
+    """Do units with the settings in a file until none is left, and return the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    try:
+        work = open_work(UpscaleSchema(**json.loads(path.read_text(encoding="utf-8"))))
+        work_on_units(work, work.open_units())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
