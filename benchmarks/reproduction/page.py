@@ -38,10 +38,10 @@ def _opening(facts: ReportResults) -> str:
     return (
         "# The report, reproduced\n\n`make tables` computes every number and every verdict of this page from "
         f"[report.json](report.json). {count} runs took {seconds / 60:.0f} minutes of processes in all (half of that with two at "
-        f"a time) on {made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, commit {made['commit']}. Values are "
-        f"means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of the data range, at x2 with bicubic "
-        "degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except for the rows of the report."
-        + (OLD_DATA if any(run["data"].startswith("climate-") for run in facts.runs.values()) else "")
+        f"a time, and whatever else the machine did) on {made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, "
+        f"commit {made['commit']}. Values are means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of "
+        "the data range, at x2 with bicubic degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except for "
+        "the rows of the report." + (OLD_DATA if any(run["data"].startswith("climate-") for run in facts.runs.values()) else "")
     )
 
 
