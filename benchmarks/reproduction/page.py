@@ -35,13 +35,14 @@ def _opening(facts: ReportResults) -> str:
     seeds = max(len(run["seeds"]) for run in facts.runs.values())
     seconds = sum(sum(facts.seconds(name)) for name in facts.runs)
     count = sum(len(run["seeds"]) for run in facts.runs.values())
+    times = "half of that with two at a time, and whatever else the machine did"
+    old = OLD_DATA if any(run["data"].startswith("climate-") for run in facts.runs.values()) else ""
     return (
         "# The report, reproduced\n\n`make tables` computes every number and every verdict of this page from "
-        f"[report.json](report.json). {count} runs took {seconds / 60:.0f} minutes of processes in all (half of that with two at "
-        f"a time, and whatever else the machine did) on {made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, "
-        f"commit {made['commit']}. Values are means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of "
-        "the data range, at x2 with bicubic degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except for "
-        "the rows of the report." + (OLD_DATA if any(run["data"].startswith("climate-") for run in facts.runs.values()) else "")
+        f"[report.json](report.json). {count} runs took {seconds / 60:.0f} minutes of processes in all ({times}) on "
+        f"{made['cpu']}, torch {made['torch']}, lightning {made['lightning']}, commit {made['commit']}. Values are "
+        f"means of {seeds} seeds ± half of their range. MSE, SSIM and PSNR are in units of the data range, at x2 with bicubic "
+        f"degradation; 4 pixels per side are cut. All rows of a table share frames and pixels, except those of the report.{old}"
     )
 
 

@@ -63,7 +63,7 @@ def test_the_summary_compares_gains_only(facts: dict) -> None:
         assert float(NUMBER.search(lines[number][4])[0]) == pytest.approx(sum(ours) / len(ours), abs=0.006)  # type: ignore[index]
     assert [lines[number][3] for number in "1234"] == ["not given", "not given", "+2.52", "not given"]
     assert lines["7"][3] == f"{CHAINS['table7']['network'].psnr - CHAINS['table7']['after repacking'].psnr:+.2f}"
-    assert [lines[number][6].strip(" |") for number in "1238"] == ["-", "-", "higher", "level"]
+    assert [lines[number][6].strip(" |") for number in "1238"] == ["-", "-", "higher", "higher"]
 
 
 def test_the_reports_own_numbers_agree_with_each_other() -> None:
