@@ -67,6 +67,13 @@ def test_several_networks_are_rows_of_one_table(runs: dict[str, Path], tmp_path:
     assert of(rows, "fsrcnn (fsrcnn)")["psnr"] != of(rows, "fsrcnn (a=1,seed)")["psnr"]
 
 
+def test_two_processes_give_the_scores_of_one_to_the_last_digit(runs: dict[str, Path], tmp_path: Path) -> None:
+    for folder, more in (("one", ()), ("two", ("workers=2",))):
+        evaluate(tmp_path / folder, runs["fsrcnn"], runs["movie"], more=more)
+    for name in ("frames.csv", "segments.csv", "table.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [

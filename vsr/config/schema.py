@@ -60,6 +60,7 @@ class EvaluateSchema:
     consistency: str | None = None
     consistency_steps: int | None = None
     report: bool = True
+    workers: int | None = None
     data: Any = None
     degradation: Any = None
     trainer: Any = MISSING

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
+from vsr.config.overrides import with_overrides
+from vsr.config.plugins import open_announced_plugins
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
@@ -39,9 +41,11 @@ from vsr.models.linear import Linear
 from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
+from vsr.system.ranks import current_rank, rank_count
 from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_from_node, build_interim_modules
+from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
-from vsr.training.hardware import check_single_process_hardware
+from vsr.training.hardware import hardware_placement
 from vsr.training.modules.base import SRModule
 from vsr.training.progress_bars import ScoringProgressBar
 from vsr.training.run import run_protocol
@@ -76,6 +80,16 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: If something cannot be read, or if the scores of the checkpoints would not be comparable.
     """
+    if cfg.get("workers") is not None:
+        cfg = with_overrides(cfg, {"trainer.strategy": "ddp", "trainer.accelerator": "cpu", "trainer.devices": cfg.workers})
+    with distributed_ranks(cfg, folder, _evaluate_rank, hardware_placement(cfg.trainer)) as folder:
+        return _evaluate_rank(cfg, folder)
+
+
+def _evaluate_rank(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Do one rank's part of an evaluation: each rank scores whole segments, and the first one writes the report."""
+    if current_rank() > 0:
+        open_announced_plugins()
     with _metrics_of_plugins(cfg.get("metrics") or {}):
         return _evaluate(cfg, folder)
 
@@ -106,7 +120,6 @@ def _metrics_of_plugins(nodes: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    check_single_process_hardware("evaluate.py", cfg.trainer)
     quiet_fit_warnings()
     checkpoints = read_evaluated_checkpoints(cfg)
     config = checkpoints[0].config
@@ -121,6 +134,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
     scored = add_lead_time_curves(_score(config, data, candidates))
+    if current_rank() > 0:
+        return {}
     protocol = run_protocol(config, data, networks[0].module)
     protocol["checkpoints"] = [
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
@@ -254,8 +269,9 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
     properties = _data_properties(config, data)
     found: list[MethodScores] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
-    with progress_bar(total, "scoring", "frame") as bar:
-        scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)])
+    first = current_rank() == 0
+    with progress_bar(-(-total // rank_count()), "scoring", "frame") if first else nullcontext() as bar:
+        scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)] if first else [])
         for candidate in candidates:
             module = candidate.module
             module.collections = {split: [MetricCollection(each) for each in known] for split, known in properties.items()}

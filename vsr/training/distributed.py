@@ -43,7 +43,7 @@ Work = Callable[[DictConfig, Path], Any]
 
 
 @contextmanager
-def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Path]:
+def distributed_ranks(cfg: DictConfig, folder: Path, work: Work, placed: Placement | None = None) -> Iterator[Path]:
     """Check the hardware, start the ranks of a run or join those of torchrun, and end or leave them after the `with` block.
 
     Args:
@@ -51,6 +51,7 @@ def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Pat
         folder: This process's folder.
         work: The function that the started ranks call as `work(cfg, folder)`; it must be defined at the top level of a module,
             because it is pickled.
+        placed: The hardware, if the config is not that of a training; None to find it in the config.
 
     Yields:
         The first rank's folder.
@@ -58,7 +59,7 @@ def distributed_ranks(cfg: DictConfig, folder: Path, work: Work) -> Iterator[Pat
     Raises:
         UserError: If the hardware lacks what the config asks for, or another rank was lost.
     """
-    placed = check_hardware(cfg)
+    placed = placed or check_hardware(cfg)
     outside = torchrun_rank()
     if placed.world == 1:
         yield folder
