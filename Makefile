@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: help train test test-all movies tables leaderboard pretrained device-check lint clean
+.PHONY: help train test test-all movies tables leaderboard pretrained device-check docs lint clean
 
 help:
 	@echo "make train         install, then run python train.py model=fsrcnn data=climate"
@@ -14,6 +14,7 @@ help:
 	@echo "make leaderboard   compare all networks at equal training budgets (a day); a part: LEADERBOARD=\"only=1min data=[tide]\""
 	@echo "make pretrained    train the weights that are part of the package (half an hour)"
 	@echo "make device-check  train, score and upscale on the accelerator and compare with the CPU (two minutes)"
+	@echo "make docs          build the site of the documentation; vsr docs opens it"
 	@echo "make lint          check style, types and the import rules"
 	@echo "make clean         remove the virtual environment and caches"
 
@@ -52,6 +53,10 @@ pretrained: $(VENV)/.installed
 
 device-check: $(VENV)/.installed
 	$(RUN) benchmarks/device_check.py
+
+docs: $(VENV)/.installed
+	$(RUN) -m sphinx -b html -W --keep-going -q -c docs/site docs build/site
+	@echo "build/site/index.html: written"
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -66,8 +67,9 @@ def _archive(folder: Path, frames: int) -> Path:
     waves = []
     for a, b in rng.uniform(0.01, 0.5, (PATTERNS, 2)):
         waves.append(np.add.outer(np.sin(np.arange(height) * a), np.cos(np.arange(width) * b)))
-    root, form = zarr.open_group(path, mode="w"), {"shape": (frames, *SIZE), "chunks": (4, *SIZE), "dtype": "float32"}
-    array = root.create_array("h", dimension_names=("time", "lat", "lon"), **form)
+    root: Any = zarr.open_group(path, mode="w")
+    names = ("time", "lat", "lon")
+    array = root.create_array("h", shape=(frames, *SIZE), chunks=(4, *SIZE), dtype="float32", dimension_names=names)
     noise = rng.standard_normal(SIZE) * 0.01
     for first in range(0, frames, 4):
         array[first : first + 4] = np.stack([waves[n % PATTERNS] + noise for n in range(first, min(first + 4, frames))])
@@ -82,7 +84,8 @@ def _network_alone(checkpoint: Path, source: Path) -> float:
 
     torch.set_num_threads(1)
     network = vsr.load(checkpoint, device="cpu")
-    values = np.asarray(zarr.open_group(source, mode="r")["h"][:16])
+    root: Any = zarr.open_group(source, mode="r")
+    values = np.asarray(root["h"][:16])
     lr = torch.from_numpy(values)[:, None]
     block, engine = network.engine.block(*SIZE), network.engine
     seconds = []

@@ -24,6 +24,7 @@ COMMANDS = HYDRA_COMMANDS | {
     "weights": "show what is in a weight file",
     "budget": "measure the time per training step",
     "fetch": "download the two movies of the report",
+    "docs": "open the documentation",
 }
 EXAMPLES = """  vsr train model=fsrcnn data=climate                                  train on a generated climate movie
   vsr evaluate checkpoint=runs/fsrcnn-climate/DATE/checkpoints/best.ckpt   score it on other splits

@@ -19,6 +19,8 @@ from vsr.version import __version__
     ("typed", "said"),
     [
         ("export --help", "checkpoint: ???"),
+        ("fetch --help", "the two movies of the report"),
+        ("docs page", "error: docs page: takes no argument; type vsr docs"),
         ("export checkpoint=a fromat=onnx", "error: fromat: unknown key; did you mean 'format'?"),
         ("train lrr=1", "error: lrr: unknown key"),
         ("upscale --help", "vsr upscale --cfg job"),

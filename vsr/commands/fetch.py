@@ -6,6 +6,7 @@ after the first download and checked by every later command.
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import urllib.error
 import urllib.request
@@ -86,7 +87,9 @@ def _download(url: str, part: Path) -> None:
 
 def fetch_command(arguments: Sequence[str]) -> None:
     """Download all `MOVIES` into the folder in `arguments` (default: `FOLDER`). Raises UserError if that fails."""
-    folder = Path(arguments[0]) if arguments else FOLDER
+    parser = argparse.ArgumentParser(prog="vsr fetch", description="Download akiyo and container, the two movies of the report.")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=FOLDER, help=f"default: {FOLDER}")
+    folder = parser.parse_args(arguments).folder
     for name, frames in MOVIES.items():
         print(f"{fetch_movie(name, frames, folder)}: {frames} frames")
     print(f"next: vsr train data=movies data.path={folder}")
