@@ -353,6 +353,19 @@ def test_each_mistake_is_one_line(script: Script, checkpoints: dict[str, Path], 
 
 
 @pytest.mark.long
+def test_another_quantity_is_refused_unless_the_guard_is_off(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    array = xarray.DataArray(280 + fields(), dims=["time", "y", "x"], name="t", attrs={"units": "K"})
+    array.to_dataset().to_netcdf(tmp_path / "kelvin.nc", engine="h5netcdf")
+    typed = [f"checkpoint={checkpoints['fields']}", f"input={tmp_path}/kelvin.nc", f"output={tmp_path}/fine.nc"]
+    with pytest.raises(
+        UserError, match=r"kelvin\.nc.*has values from 2\d\d.* K, and .*: another quantity, or other units; .*guard=off"
+    ):
+        upscale_here(typed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kelvin.nc"]
+    upscale_here([*typed, "guard=off"])
+    assert (tmp_path / "fine.nc").is_file()
+
+
 def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", fields())
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); sys.argv = sys.argv[1:]; "

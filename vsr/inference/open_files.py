@@ -20,7 +20,7 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
-from vsr.io.readers.printable import printable_name, printable_shape
+from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.time_and_place import coordinates_of
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import OutputTemplate, open_array_sink, open_writer_pair
@@ -131,6 +131,8 @@ def open_array_source(
             f"{movie.name}: has {movie.shape[1]} channel(s), {upscaler.trained.path} was trained on {upscaler.channels}; "
             f"type {advice}"
         )
+    if settings.guard != "off" and not upscaler.any_values:
+        _check_quantity(movie, upscaler)
     add_planes = _input_planes(movie, _further_variables(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
         movie, upscaler.scale, _history(upscaler), suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
@@ -152,6 +154,37 @@ def open_array_source(
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     return ArraySource(movie, upscaler.offset, add_planes), template, notes
+
+
+def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:
+    """Check that the first frame has values of the quantity that the network was trained on.
+
+    Raises:
+        UserError: If all values of a variable are further from the training range than that range is wide.
+    """
+    bounds, units = np.reshape(upscaler.bounds, (-1, 2)), movie.meta["units"]
+    frame = movie.read(0, 0, 1, dtype=np.float64)
+    of_channels = [*frame] if len(bounds) > 1 else [frame]
+    for number, (values, (low, high)) in enumerate(zip(of_channels, bounds, strict=True)):
+        finite, wide = values[np.isfinite(values)], high - low
+        if not finite.size or (finite.min() <= high + wide and finite.max() >= low - wide):
+            continue
+        unit, trained_unit = (
+            f" {printable_name(str(each))}" if each else ""
+            for each in (units[number] if isinstance(units, list) else units, _unit_of_training(upscaler, number))
+        )
+        name = f"{printable_name(upscaler.variables[number])} of " if upscaler.variables else ""
+        shown = [printable_value(value, wide) for value in (finite.min(), finite.max(), low, high)]
+        raise UserError(
+            f"{name}{movie.name}: has values from {shown[0]} to {shown[1]}{unit}, and {upscaler.trained.path} was trained on "
+            f"{shown[2]} to {shown[3]}{trained_unit}: another quantity, or other units; give values in the units of training, "
+            f"take a network for any unit (leave checkpoint out), or type guard=off"
+        )
+
+
+def _unit_of_training(upscaler: Upscaler, number: int) -> str:
+    units = upscaler.trained.facts.get("units", "")
+    return str(units[number] if isinstance(units, list) else units)
 
 
 def _history(upscaler: Upscaler) -> str:
