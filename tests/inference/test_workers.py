@@ -160,7 +160,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     said = capsys.readouterr().out
     assert "192 frames in" in said
     assert "0 running, 0 failed" in said
-    assert "nobody works on it" in said
+    assert "or nobody works on it; the command that began it continues it" in said
     with pytest.raises(UserError, match="begun with workers; type workers=1 to continue it"):
         upscale_here(typed(archive, "again.zarr"))
     with pytest.raises(UserError, match="left by a run with another ensemble"):

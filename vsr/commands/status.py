@@ -44,7 +44,7 @@ def status_command(arguments: Sequence[str]) -> None:
         per_unit = "" if frames is None else f", {progress.rate * units.plan['frames_of_unit']:.3g} frames/s"
         print(f"  {progress.rate * 60:.3g} units/min{per_unit}; done in about {_duration(left / progress.rate)}")
     elif left and not progress.running:
-        print("  nobody works on it; the command that began it continues it")
+        print("  no process has a unit now: workers are starting, or nobody works on it; the command that began it continues it")
 
 
 def _duration(seconds: float) -> str:

@@ -116,12 +116,14 @@ class Upscaler:
         offsets = [low if abs(low) > high - low else 0.0 for low, high in ranges]
         several = len(ranges) > 1
         key = (tuple(ranges), tuple(variables))
-        if key not in self._for_values:
+        found = self._for_values.get(key)
+        if found is None:
             trained = self.trained.for_values(
                 tuple(ranges) if several else ranges[0], tuple(offsets) if several else offsets[0], variables if several else ()
             )
-            self._for_values = {key: Upscaler(trained, self.options)}  # the last one: movies are upscaled one after the other
-        return self._for_values[key]
+            found = Upscaler(trained, self.options)
+            self._for_values = {key: found}  # the last one alone: movies are upscaled one after the other
+        return found
 
     @property
     def name(self) -> str:
