@@ -1,6 +1,6 @@
 """Figures in the pages of results are those of the runs: each page's table against the scores that are kept beside it.
 
-`report.md` and the table of the README are written by `make tables` and checked in tests/benchmarks/reproduction/test_page.py.
+`report.md` is written by `make tables` and checked in tests/benchmarks/reproduction/test_page.py.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from vsr.errors import UserError, error_suggestion
 from vsr.system.cpu import usable_cores
 
-PAGE, README = Path("docs/results/report.md"), Path("README.md")
+PAGE = Path("docs/results/report.md")
 KEYS = ("seeds", "jobs", "out", "page", "precision")
 HELP = """\
 Make the tables of the report, training what is missing: python -m benchmarks.reproduction [KEY=VALUE ...]
@@ -92,7 +92,6 @@ def make(options: Options) -> None:
     from benchmarks.reproduction.collect import gather
     from benchmarks.reproduction.experiments import report_runs
     from benchmarks.reproduction.page import render
-    from benchmarks.reproduction.readme_table import update_readme
     from vsr.commands.fetch import fetched_overrides
     from vsr.system.cpu import cpu_computes_bf16
 
@@ -105,8 +104,6 @@ def make(options: Options) -> None:
     page = options.page or (options.out / "report.md" if another else PAGE)
     facts, images = page.with_suffix(".json"), page.parent.parent / "images"
     texts = {facts: json.dumps(content, indent=1) + "\n", page: render(content)}
-    if page == PAGE:
-        texts[README] = update_readme(README.read_text(encoding="utf-8"), content)
     pictures = [images / f"report-{name}.png" for name in ("curves", "interim", "panels", "data")]
     if not made and all(_same(path, text) for path, text in texts.items()) and all(path.is_file() for path in pictures):
         print(f"{page}: up to date")

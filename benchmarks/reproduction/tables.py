@@ -17,6 +17,17 @@ TITLES = {
     "table7": "Table 7: the networks of Tables 2 and 3 in a row",
     "table8": "Table 8: the networks of Tables 2 and 6 in a row",
 }
+NETWORKS = {
+    "bicubic": "`bicubic`",
+    "linear": "`linear`",
+    "table2": "`fsrcnn`",
+    "as_reported": "`fsrcnn`, trained as reported",
+    "table3": "`srnet3d`, as in the report",
+    "table3_clips": "`srnet3d`, `windows=false`",
+    "table6": "`two_stage` (2D, then 3D)",
+    "two_in_one": "`joint` (both in one)",
+    "three_then_two": "`movie_then_frame` (3D, then 2D)",
+}
 CODES = 255.0**2  # Table 4 has MSE in code values, report.json in units of the data range
 SCORES = ("mse", "ssim", "psnr")
 FORMS = {"mse": ".3e", "ssim": ".4f", "psnr": ".2f"}
@@ -160,3 +171,20 @@ def _summed(facts: ReportResults, name: str) -> list[str]:
     else:
         verdict = "higher" if mean(ours) > theirs else "lower"
     return [over, "not given" if theirs is None else f"{theirs:+.2f}", gain(found, given), gain(found, linear), verdict]
+
+
+def network_table(facts: ReportResults) -> str:
+    """Render one row per network: PSNR and gain on each test split, parameters and seconds."""
+    splits = facts.splits("table2")
+    rows = []
+    for run, label in NETWORKS.items():
+        if run not in facts.runs:
+            continue
+        cells = [label, str(facts.runs[run]["seeds"][0]["parameters"])]
+        for split in splits:
+            found = facts.row(run, split)
+            cells += [spread(found), gain(found, facts.row(run, split, method="linear")).partition(" ±")[0]]
+        seconds = "" if run in ("bicubic", "linear") else f"{mean(facts.seconds(run)):.0f}"
+        rows.append([*cells, seconds])
+    header = ["model", "parameters", *(text for split in splits for text in (f"{split} PSNR", "over `linear`")), "seconds"]
+    return table(header, rows)

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from benchmarks.common.markdown import gain, spread, table
 from benchmarks.reproduction.claims import verdict
 from benchmarks.reproduction.page import render
-from benchmarks.reproduction.readme_table import update_readme
 from benchmarks.reproduction.report_values import CHAINS, TRAINED
 from benchmarks.reproduction.tables import ReportResults, summary
 from tests.fakes import ROOT
-from vsr.errors import UserError
 
 FACTS = ROOT / "docs" / "results" / "report.json"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -29,13 +27,6 @@ def facts() -> dict:
 
 def test_the_page_in_docs_is_what_its_facts_say(facts: dict) -> None:
     assert FACTS.with_suffix(".md").read_text(encoding="utf-8") == render(facts), "type make tables"
-
-
-def test_the_table_of_the_readme_is_what_the_facts_say(facts: dict) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == update_readme(readme, facts), "type make tables"
-    with pytest.raises(UserError, match="lacks the lines"):
-        update_readme("# no marks", facts)
 
 
 def test_another_number_is_another_page(facts: dict) -> None:
