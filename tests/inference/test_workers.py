@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,8 @@ from tests.processes import start_process, wait_until
 from vsr.commands.status import status_command
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
-from vsr.system.work_units import units_folder
+from vsr.io.writers import zarr_store
+from vsr.system.work_units import WorkUnits, units_folder
 
 xarray = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")
@@ -190,6 +193,27 @@ def test_a_unit_that_fails_is_told_at_the_end_and_the_rest_is_done(archive: Path
     upscale_here(typed(archive, "out.zarr", "workers=1"))
     expected = upscale_here(typed(archive, "whole.zarr"))
     xarray.testing.assert_identical(xarray.open_zarr(target).drop_attrs(), xarray.open_zarr(expected).drop_attrs())
+
+
+def test_a_full_disk_ends_the_command_and_keeps_what_was_done(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = upscale_here(typed(archive, "one.zarr", "workers=1"))
+    write, calls = zarr_store._write_frames, list[int]()
+
+    def full(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments)
+
+    target = archive.parent / "full.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr_store, "_write_frames", full)
+        with pytest.raises(UserError, match=r"full\.zarr: the disk is full .*free space and type the same command again"):
+            upscale_here(typed(archive, "full.zarr", "workers=1"))
+    progress = WorkUnits(units_folder(target)).progress()
+    assert (progress.done, progress.running, progress.failed) == (3, 0, {})
+    upscale_here(typed(archive, "full.zarr", "workers=1"))
+    assert files_below(one) == files_below(target)
 
 
 def test_many_files_are_units_too(archive: Path) -> None:
