@@ -196,6 +196,12 @@ def test_pictures_are_points_as_they_have_no_neighbours_in_time() -> None:
     assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == {"None"}
 
 
+def test_no_two_methods_are_drawn_alike() -> None:
+    baselines = ["nearest", "bilinear", "bicubic", "bicubic+projection", "linear", "linear (other)", "linear (third)"]
+    found = line_styles([*baselines, *map(str, range(14))], baselines)
+    assert len({str(sorted(style.items(), key=str)) for style in found.values()}) == 21
+
+
 def test_methods_can_be_told_apart() -> None:
     found = line_styles([*BASELINES, "a", "b", "c", "d", "e", "f"], BASELINES)
     assert len({(str(style["linestyle"]), style["color"]) for style in found.values()}) == 10

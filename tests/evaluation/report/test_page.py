@@ -192,3 +192,27 @@ def test_without_av_and_pillow_the_page_says_how_to_get_a_movie(monkeypatch: pyt
         "test: no movie, as neither av nor pillow is installed; pip install 'vsr-movies[video]'" in text
         for _, text in found.all("p")
     )
+
+
+def test_the_verdict_stands_first_and_in_words() -> None:
+    row = {
+        "split": "test",
+        "method": "mine",
+        "baseline": False,
+        "frames": 80,
+        "segments": 8,
+        "parameters": 9,
+        "train_seconds": 1.0,
+    }
+    row |= {"psnr": 40.0, "rmse": 0.1234, "vrmse": 0.006, "gain_bicubic": 6.3, "gain_linear": 4.4}
+    protocol = {"data": {"units": "K", "sha256": "0" * 64}}
+    text = report_page([row | {"intervals": {"gain_linear": [4.1, 4.8]}}], protocol, [], command="c")
+    said = re.sub("<[^>]+>", "", text[text.index("In short</h2>") : text.index("Scores</h2>")])
+    assert "mine beats bicubic by 6.3 dB and beats the best linear filter by 4.4 dB on test (80 frames of 8 movies)." in said
+    assert "The 95% interval of the gain over the linear filter is +4.1 to +4.8 dB." in said
+    assert "Its typical error (RMSE) is 0.123 K, 0.006 of the spread of HR." in said
+    assert text.index("In short</h2>") < text.index("Scores</h2>") < text.index("0" * 64)
+    worse = report_page([row | {"gain_linear": -0.4, "segments": 2, "intervals": {}}], protocol, [], command="c")
+    assert "is below the best linear filter by 0.4 dB" in worse
+    assert "There is no interval: it takes" in worse
+    assert "The linear filter is better and costs less." in worse

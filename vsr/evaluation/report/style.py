@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 FIELD, ERROR = "viridis", "RdBu_r"
 REFERENCE = "bicubic"
 _NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for the colour-blind (Okabe & Ito)
-_BASELINES = ((":", "#9a9a9a"), ("-.", "#9a9a9a"), ("--", "#777777"), ((0, (6, 1)), "#444444"))
+_BASELINES = (
+    (":", "#9a9a9a"),
+    ("-.", "#9a9a9a"),
+    ("--", "#777777"),
+    ((0, (3, 1, 1, 1, 1, 1)), "#777777"),
+    ((0, (6, 1)), "#444444"),
+    ((0, (1, 3)), "#444444"),
+)
 
 
 class FrameColours:
@@ -64,16 +71,16 @@ def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 
 def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the matplotlib line style of each method: dashed or dotted grey for baselines, a colour for networks."""
+    """Return the matplotlib line style of each method: dashed or dotted grey for baselines, a colour for networks; all differ."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
     for method in methods:
         if method in baselines:
             style, colour = _BASELINES[simple % len(_BASELINES)]
-            found[method] = {"linestyle": style, "color": colour, "linewidth": 1.2}
+            found[method] = {"linestyle": style, "color": colour, "linewidth": 1.2 + simple // len(_BASELINES)}
             simple += 1
         else:
-            found[method] = {"linestyle": "-", "color": _NETWORKS[networks % len(_NETWORKS)], "linewidth": 1.6}
+            found[method] = {"linestyle": "-", "color": _NETWORKS[networks % len(_NETWORKS)], "linewidth": 1.6 + networks // len(_NETWORKS)}
             networks += 1
     return found
 
