@@ -210,7 +210,7 @@ def test_the_verdict_stands_first_and_in_words() -> None:
     said = re.sub("<[^>]+>", "", text[text.index("In short</h2>") : text.index("Scores</h2>")])
     assert "mine beats bicubic by 6.3 dB and beats the best linear filter by 4.4 dB on test (80 frames of 8 movies)." in said
     assert "The 95% interval of the gain over the linear filter is +4.1 to +4.8 dB." in said
-    assert "Its typical error (RMSE) is 0.123 K, 0.006 of the spread of HR." in said
+    assert "Its typical error (RMSE) is 0.123 K, 0.6 % of the spread of HR." in said
     assert text.index("In short</h2>") < text.index("Scores</h2>") < text.index("0" * 64)
     worse = report_page([row | {"gain_linear": -0.4, "segments": 2, "intervals": {}}], protocol, [], command="c")
     assert "is below the best linear filter by 0.4 dB" in worse

@@ -83,7 +83,7 @@ def _verdict(row: Row, units: str) -> str:
     if row.get("rmse") is not None:
         unit = str(row.get("unit", units))
         text += f" Its typical error (RMSE) is {row['rmse']:.3g}{f' {html_one_line(unit)}' if unit not in ('', '1') else ''}"
-        text += f", {row['vrmse']:.2g} of the spread of HR." if row.get("vrmse") is not None else "."
+        text += f", {100 * row['vrmse']:.2g} % of the spread of HR." if row.get("vrmse") is not None else "."
     if (row.get("gain_linear") or 0) < 0:
         text += " The linear filter is better and costs less."
     return text
