@@ -25,6 +25,7 @@ from tests.processes import start_process, wait_until
 from vsr.commands.status import status_command
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
+from vsr.inference.workers import worker_devices
 from vsr.io.writers import zarr_store
 from vsr.system.work_units import WorkUnits, units_folder
 
@@ -244,6 +245,15 @@ def test_a_dask_cluster_does_the_units(archive: Path) -> None:
         address = cluster.scheduler_address.replace("tcp://", "dask://")
         upscale_here(typed(archive, "cluster.zarr", f"workers='{address}'"))
     assert files_below(one) == files_below(archive.parent / "cluster.zarr")
+
+
+@pytest.mark.long
+def test_a_process_for_each_gpu(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that are told to use a GPU each, of which there is none here: they compute on the CPU."""
+    one = upscale_here(typed(archive, "one.zarr", "workers=1"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert worker_devices("gpu") == ["0", "1"]
+    assert files_below(one) == files_below(upscale_here(typed(archive, "gpus.zarr", "workers=gpu")))
 
 
 def test_each_mistake_is_one_line(script: Script, archive: Path) -> None:

@@ -80,7 +80,11 @@ def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str,
             found[method] = {"linestyle": style, "color": colour, "linewidth": 1.2 + simple // len(_BASELINES)}
             simple += 1
         else:
-            found[method] = {"linestyle": "-", "color": _NETWORKS[networks % len(_NETWORKS)], "linewidth": 1.6 + networks // len(_NETWORKS)}
+            found[method] = {
+                "linestyle": "-",
+                "color": _NETWORKS[networks % len(_NETWORKS)],
+                "linewidth": 1.6 + networks // len(_NETWORKS),
+            }
             networks += 1
     return found
 
