@@ -272,8 +272,12 @@ def _closing(
         )
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
-    curves = f"; tensorboard --logdir {folder}" if "tensorboard" in (cfg.logger or {}) else ""
-    lines.append(f"next      vsr evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}{curves}")
+    checkpoint = f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}"
+    lines += [f"next      vsr evaluate {checkpoint}", f"          vsr upscale {checkpoint} input=FILE"]
+    if "tensorboard" in (cfg.logger or {}):
+        lines.append(f"          tensorboard --logdir {folder}")
+    if cfg.data.get("path", "") is None:
+        lines.append("          these movies are generated; data.path=FILE trains on yours (vsr inspect FILE says how)")
     return "\n".join(lines)
 
 
