@@ -68,7 +68,9 @@ def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.Capture
     assert "format: NetCDF (HDF5-based)" in out
     assert "h  40x12x16  float64  (time, lat, lon)  [m]" in out
     assert "movie: 40 frames of 12x16\nsample: 40 of 40 frames" in out
-    assert f"train: vsr train model=fsrcnn data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx\n" in out
+    arguments = f"data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx"
+    assert f"what is that worth: vsr evaluate checkpoint=pretrained:field_x2 {arguments}\n" in out
+    assert f"train: vsr train preset=balanced {arguments}\n" in out
     assert f"sharpen without a training: vsr upscale input={tmp_path}/h.nc\n" in out
     assert "warning" not in out
 
@@ -122,7 +124,7 @@ def test_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, path)
     assert "movie: 12 frames of 32x46" in out
     assert f"min {luma.min()}  max {luma.max()}  mean {luma.mean():.6g}" in out
-    assert f"train: vsr train model=fsrcnn data=movies \"data.path='{path}'\"\n" in out
+    assert f"train: vsr train preset=balanced data=movies \"data.path='{path}'\"\n" in out
     assert "no such file" in failed(capsys, tmp_path / "none.mkv")
 
 

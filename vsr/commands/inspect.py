@@ -169,8 +169,8 @@ def inspect_argument(key: str, value: Any) -> str:
     return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
 
 
-def _suggested_command(data: str, choices: dict[str, Any], frames: Frames, found: Statistics) -> str:
-    """Return the full command line that trains a network on the inspected file."""
+def _data_arguments(data: str, choices: dict[str, Any], frames: Frames, found: Statistics) -> str:
+    """Return the arguments of `vsr train` and `vsr evaluate` that choose the inspected file."""
     words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
     if found.undeclared and data == "climate" and "missing" not in choices:
         values = [float(f"{value:.7g}") for value, _ in found.undeclared]
@@ -179,7 +179,7 @@ def _suggested_command(data: str, choices: dict[str, Any], frames: Frames, found
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
         words.append("data.crop=true")
-    return " ".join(["vsr train model=fsrcnn", f"data={data}", *words])
+    return " ".join([f"data={data}", *words])
 
 
 def _movie_report(frames: Frames, found: Statistics, check_time: bool, check_missing: bool) -> list[str]:
@@ -292,9 +292,14 @@ def _inspect_file(
     found = inspect_statistics(frames)
     lines = _movie_report(frames, found, check_time=axes is not None and data == "climate", check_missing=data == "climate")
     typed = {"input": choices["path"], "variable": variable, "axes": axes, "select": select, "missing": choices.get("missing")}
-    print(*lines, f"train: {_suggested_command(data, choices, frames, found)}", sep="\n")
     words = [inspect_argument(key, value) for key, value in typed.items() if value]
-    print(f"sharpen without a training: {' '.join(['vsr upscale', *words])}")
+    network, arguments = (
+        f"pretrained:{'field' if data == 'climate' else 'film'}_x2",
+        _data_arguments(data, choices, frames, found),
+    )
+    print(*lines, f"sharpen without a training: {' '.join(['vsr upscale', *words])}", sep="\n")
+    print(f"what is that worth: vsr evaluate checkpoint={network} {arguments}")
+    print(f"train: vsr train preset=balanced {arguments}")
     if image is not None:
         _draw_frames(frames, image, path.name)
 
