@@ -22,14 +22,15 @@ from vsr.io.writers.base import Sink
 class Movies:
     """Source: movies of numbered frames in memory; may break at a frame."""
 
-    offset = 0.0
-
     def __init__(self, lengths: list[int], size: tuple[int, int] = (6, 8), known: bool = True, breaks: int | None = None) -> None:
         self.height, self.width, self.channels = *size, 1
         rng = np.random.default_rng(0)
         self.movies = [rng.standard_normal((n, 1, *size)).astype(np.float32) for n in lengths]
         self.lengths: list[int | None] = [n if known else None for n in lengths]
         self.breaks = breaks
+
+    def offset(self, movie: int) -> float:
+        return 0.0
 
     def frames(self, movie: int, start: int) -> Iterator[np.ndarray]:
         for i in range(start, len(self.movies[movie])):

@@ -38,6 +38,7 @@ def archive(tmp_path: Path) -> Path:
     """A Zarr store of two levels of 96 frames, a part of which is missing."""
     values = np.random.default_rng(0).standard_normal((96, 2, 12, 16)).astype("<f4").cumsum(2)
     values[5:9, 0, :4] = np.nan
+    values[:, 1] = 1e-4 * values[:, 1] + 0.01  # as if it were another quantity: a movie of its own
     coords = {"time": np.arange(96) * 0.5, "lat": np.linspace(-50, 50, 12), "lon": np.linspace(0, 75, 16)}
     array = xarray.DataArray(values, coords, ["time", "level", "lat", "lon"], name="t", attrs={"units": "K"})
     array.to_dataset().assign_attrs(title="a flow").chunk(time=7).to_zarr(tmp_path / "in.zarr", zarr_format=2)
@@ -74,6 +75,19 @@ def test_workers_give_the_store_of_one_process(
     assert (found.shards is not None) == (version == 3)
     assert xarray.open_zarr(parts).attrs == xarray.open_zarr(whole).attrs
     assert not units_folder(parts).exists()
+
+
+def test_the_command_line_gives_what_xarray_gives(archive: Path) -> None:
+    pytest.importorskip("dask.array")
+    import vsr.xarray  # noqa: F401  (adds the accessor)
+
+    lazy = xarray.open_zarr(archive).vsr.upscale(tile=16)
+    for name, more in (("whole.zarr", []), ("parts.zarr", ["workers=1"])):
+        made = xarray.open_zarr(upscale_here(typed(archive, name, *more)))
+        assert np.array_equal(made.t, lazy.t, equal_nan=True)
+    one = xarray.open_zarr(archive).isel(level=1).vsr.upscale(tile=16)
+    assert np.array_equal(one.t, lazy.t.isel(level=1))
+    assert float(abs(one.t - 0.01).max()) < 0.01
 
 
 @pytest.mark.long
@@ -164,6 +178,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     said = capsys.readouterr().out
     assert "192 frames in" in said
     assert "0 running, 0 failed" in said
+    assert "waiting" in said
     assert "or nobody works on it; the command that began it continues it" in said
     with pytest.raises(UserError, match="begun with workers; type workers=1 to continue it"):
         upscale_here(typed(archive, "again.zarr"))
@@ -174,8 +189,8 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     assert "units are done" in caplog.text
     assert files_below(one) == files_below(target)
     status_command([f"output={target}"])
-    assert "complete" in capsys.readouterr().out
-    with pytest.raises(UserError, match="exists; type overwrite=true"):
+    assert "is there, and no unit is left to do" in capsys.readouterr().out
+    with pytest.raises(UserError, match="exists, complete if this command made it; type another output=PATH, or overwrite=true"):
         upscale_here(typed(archive, "again.zarr", "workers=1"))
     upscale_here(typed(archive, "again.zarr", "workers=1", "overwrite=true"))
     assert files_below(one) == files_below(target)
@@ -261,7 +276,10 @@ def test_each_mistake_is_one_line(script: Script, archive: Path) -> None:
     refused(script("upscale", *typed(archive, "a.zarr", "dry=true")), "type workers=1 with it")
     refused(script("upscale", *typed(archive, "a.nc", "workers=2")), "only to Zarr; type output=")
     refused(script("upscale", *typed(archive, "a.zarr", "workers=gpu")), "torch finds no GPU here")
+    refused(script("upscale", *typed(archive, "a.zarr", "workers=tcp://127.0.0.1:8786")), "type workers=dask://127.0.0.1:8786")
+    refused(script("upscale", "input=s3://bucket/in.zarr"), "is not on this machine; open it with xarray.open_zarr")
+    assert sorted(path.name for path in archive.parent.iterdir() if path.name != "runs") == ["in.zarr"]
     with pytest.raises(UserError, match="type vsr upscale status output=PATH"):
         status_command([])
-    with pytest.raises(UserError, match="neither is there nor has been begun"):
+    with pytest.raises(UserError, match="is not there, and no unit has been begun"):
         status_command([f"output={archive.parent / 'nowhere.zarr'}"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsr.errors import UserError
+from vsr.system.progress import duration_text
 from vsr.system.work_units import WorkUnits, units_folder
 
 USAGE = "usage: vsr upscale status output=PATH, the output of vsr upscale with workers"
@@ -29,26 +30,25 @@ def status_command(arguments: Sequence[str]) -> None:
     folder = units_folder(target)
     if not folder.exists():
         if target.exists():
-            print(f"{target}: complete, nothing is left to do")
+            print(f"{target}: is there, and no unit is left to do")
             return
-        raise UserError(f"{target}: neither is there nor has been begun with workers; type the output of vsr upscale workers=N")
+        raise UserError(
+            f"{target}: is not there, and no unit has been begun (a command needs ten seconds to begin); type the output of vsr "
+            f"upscale workers=N"
+        )
     units = WorkUnits(folder)
     progress = units.progress()
-    left = units.count - progress.done - len(progress.failed)
+    left = units.count - progress.done - progress.running - len(progress.failed)
     frames = units.plan.get("frames")
     what = f"{units.count} files" if frames is None else f"{frames} frames in {units.count} units"
-    print(f"{target}: {what}, {progress.done} done, {progress.running} running, {len(progress.failed)} failed, {left} left")
+    print(f"{target}: {what}, {progress.done} done, {progress.running} running, {len(progress.failed)} failed, {left} waiting")
     for number, error in list(progress.failed.items())[:10]:
         print(f"  unit {number} failed: {error}")
-    if progress.rate and progress.running and left:
+    left += progress.running
+    if progress.rate and left:
         per_unit = "" if frames is None else f", {progress.rate * units.plan['frames_of_unit']:.3g} frames/s"
-        print(f"  {progress.rate * 60:.3g} units/min{per_unit}; done in about {_duration(left / progress.rate)}")
-    elif left and not progress.running:
+        print(f"  {progress.rate * 60:.3g} units/min{per_unit}; done in about {duration_text(left / progress.rate)}")
+    elif progress.done == units.count:
+        print("  it is being completed")
+    elif not progress.running:
         print("  no process has a unit now: workers are starting, or nobody works on it; the command that began it continues it")
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.0f} s"

@@ -157,7 +157,9 @@ def _check_workers(plain: dict[Any, Any]) -> None:
     workers = plain.get("workers")
     right = workers in (None, "gpu") or (isinstance(workers, int) and not isinstance(workers, bool) and workers > 0)
     if not right and not re.fullmatch(r"dask://[^/\s]+:[0-9]+", str(workers)):
-        raise UserError(f"workers={workers}: must be a number of processes, gpu, or dask://HOST:PORT; type workers=2")
+        address = re.fullmatch(r"(?:dask://)?(?:tcp://)?([^/\s]+:[0-9]+)", str(workers))
+        advice = f"workers=dask://{address[1]}" if address else "workers=2"
+        raise UserError(f"workers={workers}: must be a number of processes, gpu, or dask://HOST:PORT; type {advice}")
     if plain.get("dry") and workers is None:
         raise UserError("dry=true: says how much there is to do with workers; type workers=1 with it")
 
@@ -244,6 +246,9 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
             continue
         if key == "checkpoint" and str(value) in {found.name for found in list_shipped()} and not _exists(Path(str(value))):
             raise UserError(f"checkpoint={value}: no such file; type checkpoint={WORD}:{value} for the network of the package")
+        if re.match(r"[a-z][a-z0-9+]+://", str(value)):
+            how = f"xarray.open_zarr('{value}').vsr.upscale()" if key == "input" else "xarray, and write it to a file"
+            raise UserError(f"{key}={value}: is not on this machine; open it with {how} (docs/guides/archives.md)")
         if value is not None and not _exists(path := Path(str(value)).expanduser()):
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):

@@ -21,7 +21,7 @@ from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.inputs import open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
-from vsr.inference.open_files import fitted_upscaler, open_array_source, output_identity
+from vsr.inference.open_files import open_array_source, output_identity, upscaler_of_movies
 from vsr.inference.upscaler import Upscaler
 from vsr.io.writers.base import OutputProgress, identity_differences
 from vsr.io.writers.zarr_store import ZarrParts, ZarrWriter
@@ -51,8 +51,9 @@ class Archive:
 
     def __init__(self, settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> None:
         movie = open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
-        self.given, self.target, self.upscaler = given, target, fitted_upscaler(upscaler, movie)
-        self.source, template, self.notes = open_array_source(settings, given, target, self.upscaler, movie)
+        self.upscaler_of = upscaler_of_movies(upscaler, movie)
+        self.given, self.target, self.upscaler = given, target, self.upscaler_of(0)
+        self.source, template, self.notes = open_array_source(settings, given, target, self.upscaler_of, movie)
         self.settings, self.folder = settings, units_folder(target)
         engine = self.upscaler.engine
         self.block = engine.block(self.source.height, self.source.width)
@@ -83,15 +84,16 @@ class Archive:
         if self.folder.exists() and not (self.folder / "store").exists() and self.target.exists():
             shutil.rmtree(self.folder, ignore_errors=True)  # killed between moving the store and tidying up
         if os.path.lexists(self.target) and not overwrite:
-            raise UserError(f"{self.target}: exists; type overwrite=true to replace it, or another output=PATH")
+            advice = "type another output=PATH, or overwrite=true to make it anew"
+            raise UserError(f"{self.target}: exists, complete if this command made it; {advice}")
         if self.folder.exists():
             units = WorkUnits(self.folder)
-            differing = identity_differences(units.plan["identity"], self.identity)
+            differing, progress = identity_differences(units.plan["identity"], self.identity), units.progress()
             if not differing:
                 return units
-            if units.progress().running:
+            if progress.running:
                 raise UserError(f"{self.target}: other processes write it, with another {', '.join(differing)}; stop them first")
-            if not overwrite:
+            if progress.done and not overwrite:
                 raise UserError(
                     f"{self.folder}: left by a run with another {', '.join(differing)}; type overwrite=true to start over, or "
                     f"repeat the command of that run to continue it"
@@ -122,14 +124,14 @@ class Archive:
             last = min(first + plan["block"], stop)
             window = lr[engine.window(first, last, self.length) - low]
             sr = self._network(movie, plan)(window, first)
-            out[first - start : last - start] = self.upscaler.with_offset(sr, out.dtype)
+            out[first - start : last - start] = self.upscaler_of(movie).with_offset(sr, out.dtype)
         return out
 
     def _network(self, movie: int, plan: dict[str, Any]) -> Callable[[torch.Tensor, int], np.ndarray]:
-        engine = self.upscaler.engine
+        engine = self.upscaler_of(movie).engine
         if movie not in plan["linear"]:
             return lambda window, first: engine(window, first_frame=first).numpy()
-        linear: Engine = self.upscaler.linear
+        linear: Engine = self.upscaler_of(movie).linear
         return lambda window, first: linear(window[engine.context : len(window) - engine.context], first_frame=first).numpy()
 
     def store(self, number: int, frames: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,27 +35,39 @@ MOST_CLASSES = 32  # different whole numbers in a frame that may be classes
 UNIMPORTANT = ("device", "memory", "tile")  # options that do not change the result
 
 
-def fitted_upscaler(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
-    """Return the upscaler for an input: for its values, and for its borders where its coordinates go round.
+UpscalerOf = Callable[[int], Upscaler]  # of the number of a movie in the input
+
+
+def upscaler_of_movies(upscaler: Upscaler, movie: ArrayMovie | None) -> UpscalerOf:
+    """Return the function that gives the upscaler of each movie of an input: for its values, and for its borders.
 
     Args:
         upscaler: The network.
         movie: The array of the input; None for a video or pictures.
     """
-    if upscaler.any_values:
-        upscaler = _for_values(upscaler, movie)
     if movie is None:
-        return upscaler
-    return upscaler.continued(
+        codes = np.array([0.0, 255.0]).reshape(1, 1, 1, 2)
+        alike = upscaler.for_frames(codes) if upscaler.any_values else upscaler
+        return lambda _: alike
+    continued = upscaler.continued(
         choose_periodic(upscaler.options.periodic, movie.pixel_grid, movie.shape[-1], movie.name, "periodic")
     )
+    if not upscaler.any_values:
+        return lambda _: continued
+    _warn_of_classes(movie)
+    named = movie.meta["variable"]
+
+    @lru_cache(maxsize=4)  # reading, computing and writing are at most at two movies at a time
+    def of_movie(number: int) -> Upscaler:
+        frames = np.moveaxis(movie.read(number, 0, 1, dtype=np.float64), 1, 0)
+        return continued.for_frames(frames, named if isinstance(named, list) else ())
+
+    return of_movie
 
 
-def _for_values(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
-    """Return the upscaler for the values of an input: those of the first frame of an array, or the codes of a video."""
-    if movie is None:
-        return upscaler.for_frames(np.array([0.0, 255.0]).reshape(1, 1, 1, 2))
-    frames = np.moveaxis(movie.read(0, 0, 1, dtype=np.float64), 1, 0)
+def _warn_of_classes(movie: ArrayMovie) -> None:
+    """Warn if the first frame of an input holds a few whole numbers, which may be classes."""
+    frames = movie.read(0, 0, 1, dtype=np.float64)
     known = frames[np.isfinite(frames)]
     if 1 < (classes := len(np.unique(known))) <= MOST_CLASSES and (known == np.round(known)).all():
         log.warning(
@@ -62,8 +75,6 @@ def _for_values(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler:
             movie.name,
             classes,
         )
-    named = movie.meta["variable"]
-    return upscaler.for_frames(frames, named if isinstance(named, list) else ())
 
 
 def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
@@ -83,9 +94,10 @@ def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) ->
 
 
 def open_input_and_output(
-    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, movie: ArrayMovie | None
+    settings: UpscaleSchema, given: Path, target: Path, upscaler_of: UpscalerOf, movie: ArrayMovie | None
 ) -> tuple[Source, Sink, list[str]]:
     """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
+    upscaler = upscaler_of(0)
     identity = output_identity(settings, given, upscaler)
     if movie is None:
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
@@ -107,18 +119,19 @@ def open_input_and_output(
             **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
         )
         return VideoSource(blocks), sink, blocks.notes
-    source, template, notes = open_array_source(settings, given, target, upscaler, movie)
+    source, template, notes = open_array_source(settings, given, target, upscaler_of, movie)
     return source, open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
 
 
 def open_array_source(
-    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, movie: ArrayMovie
+    settings: UpscaleSchema, given: Path, target: Path, upscaler_of: UpscalerOf, movie: ArrayMovie
 ) -> tuple[ArraySource, OutputTemplate, list[str]]:
     """Open an array for reading and describe the output; return also a list of notes on data that the output loses.
 
     Raises:
         UserError: If the array does not suit the network, or if an option is for videos.
     """
+    upscaler = upscaler_of(0)
     if settings.fps is not None:
         raise UserError(f"fps={settings.fps}: is for a folder of pictures that becomes a video, not for {given}; leave it out")
     if movie.shape[1] != upscaler.channels:
@@ -153,7 +166,7 @@ def open_array_source(
         notes.append("it is not measured whether this movie is like the training data: the network sees more than the variables")
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
-    return ArraySource(movie, upscaler.offset, add_planes), template, notes
+    return ArraySource(movie, lambda number: upscaler_of(number).offset, add_planes), template, notes
 
 
 def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:

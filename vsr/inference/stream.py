@@ -66,6 +66,7 @@ def upscale_stream(
     progress: Callable[[int], None],
     on_first_block: Callable[[Tensor], None] | None = None,
     replacements: Mapping[int, Engine] | None = None,
+    engine_of: Callable[[int], Engine] | None = None,
 ) -> int:
     """Compute all SR frames that the output still lacks, and complete the output.
 
@@ -78,6 +79,7 @@ def upscale_stream(
         sink: Writer of SR frames (n, C, H, W), which are numbered over all movies. It already has the first `sink.done` frames.
         progress: Function that is called with the number of frames in each block, after the block was handed to the writer.
         on_first_block: Function that is called with the first block of LR frames, (n + 2 * context, C, h, w).
+        engine_of: Function of the number of a movie that gives its own engine, of the same block and context; None: `engine`.
         replacements: Index of a movie -> the network that upscales this movie instead of `engine`. It must be a frame network.
 
     Returns:
@@ -86,10 +88,10 @@ def upscale_stream(
     computed, before = 0, sink.done
     stop = threading.Event()
     incoming: queue.Queue[tuple[int, Tensor] | BaseException | None] = queue.Queue(QUEUE_BLOCKS)
-    outgoing: queue.Queue[np.ndarray | None] = queue.Queue(QUEUE_BLOCKS)
+    outgoing: queue.Queue[tuple[np.ndarray, Offset] | None] = queue.Queue(QUEUE_BLOCKS)
     failed: list[BaseException] = []
     reader = threading.Thread(target=_read, args=(source, engine, before, incoming, stop), daemon=True, name="read")
-    writer = threading.Thread(target=_write, args=(sink, source.offset, outgoing, failed, stop), daemon=True, name="write")
+    writer = threading.Thread(target=_write, args=(sink, outgoing, failed, stop), daemon=True, name="write")
     try:
         reader.start()
         writer.start()
@@ -103,10 +105,10 @@ def upscale_stream(
                 replacement = (replacements or {}).get(movie)
                 frame = before + computed
                 if replacement is None:
-                    sr = engine(window, first_frame=frame)
+                    sr = (engine if engine_of is None else engine_of(movie))(window, first_frame=frame)
                 else:
                     sr = replacement(window[engine.context : len(window) - engine.context], first_frame=frame)
-                outgoing.put(sr.numpy())
+                outgoing.put((sr.numpy(), source.offset(movie)))
                 computed += len(sr)
                 progress(len(sr))
         finally:
@@ -150,12 +152,13 @@ def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop
             incoming.put_nowait(None)
 
 
-def _write(sink: Sink, offset: Offset, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
-    """Write the blocks of `outgoing`, plus `offset`, until None comes; append an error to `failed`."""
+def _write(sink: Sink, outgoing: queue.Queue, failed: list[BaseException], stop: threading.Event) -> None:
+    """Write the blocks of `outgoing`, each plus its offset, until None comes; append an error to `failed`."""
     torch.set_num_threads(1)
     flushed = time.monotonic()
     try:
-        while (frames := outgoing.get()) is not None:
+        while (block := outgoing.get()) is not None:
+            frames, offset = block
             sink.write(sink.done, frames.astype(np.float64) + np.reshape(offset, (-1, 1, 1)) if offset else frames)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 sink.flush()

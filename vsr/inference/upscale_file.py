@@ -20,7 +20,7 @@ from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
 from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text
-from vsr.inference.open_files import fitted_upscaler, open_input_and_output
+from vsr.inference.open_files import open_input_and_output, upscaler_of_movies
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import Source
 from vsr.inference.stream import upscale_stream
@@ -130,16 +130,23 @@ def _upscale_one(
 ) -> Path:
     """Upscale one movie file and return `target`."""
     movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
-    upscaler = fitted_upscaler(upscaler, movie)
-    source, sink, notes = open_input_and_output(settings, given, target, upscaler, movie)
+    upscaler_of = upscaler_of_movies(upscaler, movie)
+    upscaler = upscaler_of(0)
+    source, sink, notes = open_input_and_output(settings, given, target, upscaler_of, movie)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _log_plan(given, source, total, sink, upscaler, notes)
         try:
-            replacements = {movie: upscaler.linear for movie in apply_ood_policy(source, upscaler, settings.guard)}
+            replacements = {number: upscaler_of(number).linear for number in apply_ood_policy(source, upscaler, settings.guard)}
             with progress_bar(total, "upscaling", "frame", sink.done) as bar:
                 upscale_stream(
-                    source, upscaler.engine, sink, bar.update, lambda lr: _check_first_block(lr, upscaler), replacements
+                    source,
+                    upscaler.engine,
+                    sink,
+                    bar.update,
+                    lambda lr: _check_first_block(lr, upscaler),
+                    replacements,
+                    lambda number: upscaler_of(number).engine,
                 )
         except UntransformableInput as error:
             raise UserError(f"{given}: {error}") from error
@@ -167,7 +174,7 @@ def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given
         rows = movie.coordinate("y")
     if rows is not None and len(rows) > 1 and rows[-1] > rows[0]:  # the north is up
         lr, sr = lr.flip(-2), sr.flip(-2)
-    offset = float(np.ravel(source.offset)[0])
+    offset = float(np.ravel(source.offset(0))[0])
     return Preview(lr, sr, movie is None, given, target, upscaler.name, gain, what, offset)
 
 

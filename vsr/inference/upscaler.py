@@ -313,7 +313,8 @@ class Upscaler:
             return upscale_lazily(upscaler, movies, axes, of)
         lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
         frames = movies.reshape(-1, own.get("t", 1), own.get("c", 1), own["y"], own["x"])
-        sr = np.stack([upscaler._upscale_array(each, of) for each in frames])
+        finer = [upscaler._upscale_array(each, of) for each in frames]
+        sr = np.stack([each.astype(finer[0].dtype, copy=False) for each in finer])
         return sr.reshape(*lead, *movies.shape[-len(axes) : -2], *sr.shape[-2:])
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from vsr.inference.upscale_worker import WAIT, unit_of_cluster, work_on_units
 from vsr.models.weights.shipped import WORD
 from vsr.system.cpu import usable_cores
 from vsr.system.jobs import Job, Outcome, run_jobs
-from vsr.system.progress import progress_bar
+from vsr.system.progress import duration_text, progress_bar
 from vsr.system.work_units import WorkUnits
 from vsr.version import __version__
 
@@ -46,6 +46,7 @@ def run_work(work: Work, settings: UpscaleSchema) -> Path:
     Raises:
         UserError: If units failed, which the message lists; the other units are done.
     """
+    workers = worker_devices(settings.workers)
     log.info("plan      %s", work.plan_text())
     for note in work.notes:
         log.info("note      %s", note)
@@ -53,23 +54,32 @@ def run_work(work: Work, settings: UpscaleSchema) -> Path:
         if isinstance(work, Archive):
             _log_hours(work, settings)
         return work.target
+    if isinstance(settings.workers, str) and settings.workers.startswith("dask://"):
+        with _connected(settings) as client:
+            return _run_units(work, settings, lambda units: _work_on_cluster(work, units, settings, client))
+    if len(workers) > 1:
+        return _run_units(work, settings, lambda units: _work_in_processes(work, units, settings, workers))
+    return _run_units(work, settings, lambda units: _work_here(work, units))
+
+
+def _run_units(work: Work, settings: UpscaleSchema, do: Callable[[WorkUnits], None]) -> Path:
+    """Open the units, do them, and finish the output."""
     units = work.open_units()
     progress = units.progress()
     if progress.done or progress.running:
         log.info("continue  %d of %d units are done, others work on %d", progress.done, units.count, progress.running)
     if progress.failed and not progress.running:
         units.retry_failed()
-    workers = worker_devices(settings.workers)
-    if isinstance(settings.workers, str) and settings.workers.startswith("dask://"):
-        _work_on_cluster(work, units, settings)
-    elif len(workers) > 1:
-        _work_in_processes(work, units, settings, workers)
-    else:
-        with progress_bar(units.count, "upscaling", "unit", progress.done) as bar:
-            work_on_units(work, units, lambda: bar.update(_done(units) - bar.n))
+    do(units)
     _end(work, units)
     log.info("result    %s", work.target)
     return work.target
+
+
+def _work_here(work: Work, units: WorkUnits) -> None:
+    """Do the units in this process."""
+    with progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
+        work_on_units(work, units, lambda: bar.update(_done(units) - bar.n))
 
 
 def worker_devices(workers: Any) -> list[str | None]:
@@ -109,10 +119,9 @@ def _end(work: Work, units: WorkUnits) -> None:
 def _log_hours(work: Archive, settings: UpscaleSchema) -> None:
     seconds = work.seconds_per_frame() * work.movies * work.length
     workers = worker_devices(settings.workers)
-    hours = seconds / len(workers) / 3600
     log.info(
-        "estimate  %.3g hours for the network with %d worker(s) like this process, without reading and writing",
-        hours,
+        "estimate  %s for the network with %d worker(s) like this process; the start of workers, reading and writing come on top",
+        duration_text(seconds / len(workers)),
         len(workers),
     )
 
@@ -176,22 +185,30 @@ def _done(units: WorkUnits) -> int:
     return units.progress().done
 
 
-def _work_on_cluster(work: Work, units: WorkUnits, settings: UpscaleSchema) -> None:
+@contextmanager
+def _connected(settings: UpscaleSchema) -> Iterator[Any]:
+    """Connect to a Dask cluster. Raises UserError if Dask is missing, or if nobody answers within 30 s."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError("workers=dask://...: needs Dask; type: pip install 'vsr-movies[dask]'") from error
+    try:
+        client = Client(settings.workers.replace("dask://", "tcp://", 1), timeout=30, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"workers={settings.workers}: no Dask scheduler answers there ({error}); type its address") from error
+    with client:
+        yield client
+
+
+def _work_on_cluster(work: Work, units: WorkUnits, settings: UpscaleSchema, client: Any) -> None:
     """Let the workers of a Dask cluster do the units.
 
     Raises:
-        UserError: If Dask is missing, the cluster does not answer, has other versions, or does not see the output.
+        UserError: If the cluster has other versions, or does not see the output.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise UserError("workers=dask://...: needs Dask; type: pip install 'vsr-movies[dask]'") from error
-    address = settings.workers.replace("dask://", "tcp://", 1)
-    try:
-        client = Client(address, timeout=30, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"workers={settings.workers}: no Dask scheduler answers there ({error}); type its address") from error
-    with client, progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
+    from distributed import as_completed
+
+    with progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
         own = _versions()
         try:
             found = client.run(_versions_and_files, str(units.folder.resolve()))

@@ -18,7 +18,7 @@ from vsr.system.files import sync_path
 
 HEARTBEAT = 20.0  # seconds between two signs of life of a claim
 EXPIRY = 300.0  # seconds without a sign of life after which a claim of another machine is void
-RECENT = 64  # units that were done last, whose rate is the present one
+FEWEST, RECENT = 8, 64  # units that were done last, whose rate is the present one
 PLAN, DONE, CLAIM, FAILED = "plan.json", ".done", ".claim", ".failed"
 
 
@@ -204,7 +204,7 @@ class WorkUnits:
                 running += 1
         recent = sorted(ended)[-RECENT:]
         seconds = recent[-1] - recent[0] if len(recent) > 1 else 0.0
-        rate = (len(recent) - 1) / seconds if seconds > 0 else None
+        rate = (len(recent) - 1) / seconds if seconds > 0 and len(recent) >= FEWEST else None
         return UnitsProgress(self.count, len(ended), running, failed, rate)
 
     def _states(self) -> dict[int, set[str]]:
