@@ -29,7 +29,7 @@ from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.io.writers.base import Sink
-from vsr.models.weights.shipped import FOLDER, read_safetensors_header
+from vsr.models.weights.shipped import FOLDER, WORD, read_safetensors_header
 from vsr.system.progress import progress_bar
 from vsr.system.work_units import units_folder
 from vsr.training.hardware import check_single_process_hardware
@@ -154,6 +154,9 @@ def _upscale_one(
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
     log.info("result    %s", target)
+    if movie is not None and upscaler.trained.path.parent == FOLDER:
+        command = f"vsr evaluate checkpoint={WORD}:{upscaler.trained.path.stem} data=climate data.path={given} data.crop=true"
+        log.info("next      %s compares it with the best linear filter of this file", command)
     if show is not None:
         show(_preview(source, upscaler, movie, given, target))
     return target
