@@ -82,6 +82,13 @@ def test_the_plugin_of_the_guide_trains_evaluates_upscales_and_resumes(
     np.save(here / "lr.npy", np.random.default_rng(0).random((5, 10, 12), np.float32))
     _ended_well(script("upscale", OPEN, f"checkpoint={best}", "input=lr.npy", "output=sr.npy", "axes=tyx"))
     assert np.load(here / "sr.npy").shape == (5, 20, 24)
+    # Processes that a command starts know the package, too.
+    shared = ["input=lr.npy", "output=sr.zarr", "axes=tyx", "workers=2"]
+    _ended_well(script("upscale", OPEN, f"checkpoint={best}", *shared))
+    assert (here / "sr.zarr").is_dir()
+    shared = ["report=false", "workers=2", "hydra.run.dir=shared"]
+    _ended_well(script("evaluate", OPEN, f"checkpoint={best}", bias, *shared))
+    assert (here / "shared" / "frames.csv").read_bytes() == (here / "scores" / "frames.csv").read_bytes()
 
     with pytest.raises(UserError, match="no package of this name"):
         vsr.load(best, plugins=["mypackage"])

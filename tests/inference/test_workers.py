@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from tests.fakes import ROOT, upscale_here
 from tests.inference.test_upscale_file import checkpoints  # noqa: F401  (a fixture)
 from tests.processes import start_process, wait_until
 from vsr.commands.status import status_command
+from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
+from vsr.inference.upscale_worker import main as worker_main
 from vsr.inference.workers import worker_devices
 from vsr.io.writers import zarr_store
 from vsr.system.work_units import WorkUnits, units_folder
@@ -88,6 +92,18 @@ def test_the_command_line_gives_what_xarray_gives(archive: Path) -> None:
     one = xarray.open_zarr(archive).isel(level=1).vsr.upscale(tile=16)
     assert np.array_equal(one.t, lazy.t.isel(level=1))
     assert float(abs(one.t - 0.01).max()) < 0.01
+
+
+def test_a_worker_that_comes_late_does_not_begin_again(archive: Path, tmp_path: Path) -> None:
+    target = upscale_here(typed(archive, "out.zarr", "workers=1"))
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+    settings = UpscaleSchema(
+        input=str(archive), output=str(target), select={"level": "all"}, guard="off", workers=1, overwrite=True
+    )
+    (tmp_path / "settings.json").write_text(json.dumps(asdict(settings)))
+    assert worker_main(tmp_path / "settings.json") == 0
+    assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
+    assert not units_folder(target).exists()
 
 
 @pytest.mark.long

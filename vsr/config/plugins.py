@@ -180,6 +180,11 @@ def plugin_names(value: str) -> list[str]:
     return [name for name in re.split(r"[\s,\[\]'\"]+", value) if name and name != "null"]
 
 
+def opened_plugins() -> list[str]:
+    """Return the names of the open packages, for processes that this one starts."""
+    return list(_opened)
+
+
 def is_plugin_target(target: str) -> bool:
     """Return True if a class belongs to an open package."""
     return any(target.startswith(f"{name}.") for name in _opened)

@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
 from vsr.config.overrides import with_overrides
-from vsr.config.plugins import open_announced_plugins
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
@@ -88,8 +87,6 @@ def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _evaluate_rank(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Do one rank's part of an evaluation: each rank scores whole segments, and the first one writes the report."""
-    if current_rank() > 0:
-        open_announced_plugins()
     with _metrics_of_plugins(cfg.get("metrics") or {}):
         return _evaluate(cfg, folder)
 

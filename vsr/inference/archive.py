@@ -23,7 +23,8 @@ from vsr.inference.inputs import open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.open_files import open_array_source, output_identity, upscaler_of_movies
 from vsr.inference.upscaler import Upscaler
-from vsr.io.writers.base import OutputProgress, identity_differences
+from vsr.io.readers.printable import printable_bytes
+from vsr.io.writers.base import OutputProgress, identity_differences, replace_output, writing_errors
 from vsr.io.writers.zarr_store import ZarrParts, ZarrWriter
 from vsr.system.work_units import WorkUnits, units_folder
 
@@ -31,9 +32,7 @@ log = logging.getLogger(__name__)
 
 UNIT_BYTES = 1 << 26  # of SR frames, unless a block of the network is larger
 FEWEST_UNITS = 32  # of a short movie, so that workers end at about the same time
-WAIT = 0.5  # seconds between two looks for a unit that others work on
 LIBRARIES = 450 << 20  # bytes that a process has in memory before it reads a frame
-DEATHS = 5  # workers that may die one after the other while no unit gets done
 
 
 class Archive:
@@ -101,11 +100,9 @@ class Archive:
             shutil.rmtree(self.folder)
         OutputProgress(self.target, self.identity, overwrite=overwrite, folder=True).close()  # no run without workers writes it
         plan = {"units": self.count, "identity": self.identity, "block": self.block, "frames_of_unit": self.frames}
-        plan |= {"frames": self.movies * self.length, "linear": self._movies_for_linear(), "target": str(self.target)}
+        linear = apply_ood_policy(self.source, self.upscaler, self.settings.guard)
+        plan |= {"frames": self.movies * self.length, "linear": linear, "target": str(self.target)}
         return WorkUnits.create(self.folder, plan, lambda folder: ZarrParts.create(folder / "store", self.template))
-
-    def _movies_for_linear(self) -> list[int]:
-        return apply_ood_policy(self.source, self.upscaler, self.settings.guard)
 
     @cached_property
     def parts(self) -> ZarrParts:
@@ -141,14 +138,12 @@ class Archive:
 
     def finish(self) -> None:
         """Move the complete store to the target and remove the folder of the units."""
-        store, old = self.folder / "store", self.target.with_name(f".{self.target.name}.old")
-        for left in store.rglob("*.partial"):  # what was being written when a process was killed
-            left.unlink(missing_ok=True)
-        if self.target.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(self.target, old)
-        os.replace(store, self.target)
-        shutil.rmtree(old, ignore_errors=True)
+        store = self.folder / "store"
+        if store.exists():  # a process that was killed here may have moved it
+            for left in store.rglob("*.partial"):  # what was being written when a process was killed
+                left.unlink(missing_ok=True)
+            with writing_errors(self.target):
+                replace_output(store, self.target)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def describe(self, number: int) -> str:
@@ -164,8 +159,9 @@ class Archive:
         context = 2 * self.upscaler.engine.context
         unit = self.template.data_bytes // total * self.frames
         memory = LIBRARIES + (self.settings.memory << 20) + 2 * unit + (self.frames + context) * per_frame
-        lines = f"{total} frames in {self.count} units of {self.frames}, reads {_size(per_frame * total)}"
-        return f"{lines}, writes up to {_size(self.template.data_bytes)}, at most about {_size(memory)} of memory per worker"
+        read, written, held = map(printable_bytes, (per_frame * total, self.template.data_bytes, memory))
+        units = f"{self.count} unit{'s' * (self.count != 1)} of {self.frames}"
+        return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {held} of memory per worker"
 
     def seconds_per_frame(self) -> float:
         """Measure the time that the network needs for a frame, on the first block, the second time that it is computed."""
@@ -202,7 +198,7 @@ class ManyFiles:
         self.target, self.count = outputs[0].parent, len(inputs)
         self.folder = units_folder(self.target)
         about = {"checkpoint": upscaler.trained.sha256, "inputs": [str(path.resolve()) for path in inputs]}
-        self.identity = {**about, "outputs": [str(path) for path in outputs]}
+        self.identity = {**about, "outputs": [str(path.resolve()) for path in outputs]}
 
     def open_units(self) -> WorkUnits:
         """Open the units of another process with the same files, or make them. Raises UserError for other files."""
@@ -241,9 +237,16 @@ class ManyFiles:
 Work = Archive | ManyFiles
 
 
-def _size(count: int) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            return f"{count:.3g} {unit}"
-        count = count / 1024  # type: ignore[assignment]
-    raise AssertionError
+def join_units(work: Work) -> WorkUnits | None:
+    """Return the units that another process has opened; None if the work has ended meanwhile.
+
+    Raises:
+        UserError: If the units are those of another network, input or version.
+    """
+    try:
+        units = WorkUnits(work.folder)
+    except FileNotFoundError:
+        return None
+    if differing := identity_differences(units.plan["identity"], work.identity):
+        raise UserError(f"{work.target}: other processes write it, with another {', '.join(differing)}; stop them first")
+    return units

@@ -101,7 +101,7 @@ def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, 
 
 
 def _first_movie(movies: Any, axes: str) -> Any:
-    """Return the first movie of an array, of its first frame only."""
+    """Return the first frame of the first movie of an array."""
     first = movies[(0,) * (movies.ndim - len(axes))]
     return first[:1] if "t" in axes else first
 
@@ -114,7 +114,7 @@ def _frames(values: np.ndarray, axes: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all tasks of a graph share.
+    """Values that all tasks of a graph share.
 
     Attributes:
         upscaler: The network.

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from vsr.config.plugins import open_plugins
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
-from vsr.inference.archive import Work
+from vsr.inference.archive import Work, join_units
 from vsr.inference.upscale_file import open_work
 from vsr.system.cpu import usable_cores
 from vsr.system.work_units import WorkUnits
@@ -23,7 +24,7 @@ from vsr.system.work_units import WorkUnits
 WAIT = 0.5  # seconds between two looks for a unit that others work on
 
 _cluster_lock = threading.Lock()
-_cluster_work: dict[str, tuple[Work, WorkUnits]] = {}
+_cluster_work: dict[str, Work] = {}
 
 
 def work_on_units(work: Work, units: WorkUnits, on_unit: Callable[[], object] = lambda: None) -> None:
@@ -71,10 +72,10 @@ def unit_of_cluster(plain: dict[str, Any], number: int) -> str | None:
     with _cluster_lock:
         if key not in _cluster_work:
             _cluster_work.clear()
-            work = open_work(UpscaleSchema(**plain))
-            _cluster_work[key] = work, work.open_units()
-    work, units = _cluster_work[key]
-    if not units.claim_number(number):
+            _cluster_work[key] = open_settings(plain)
+        work = _cluster_work[key]
+    units = join_units(work)
+    if units is None or not units.claim_number(number):
         return None  # another process has it
     try:
         do_unit(work, units, number)
@@ -89,12 +90,20 @@ def _threads_of_worker() -> int:
     return int(get_worker().state.nthreads)
 
 
+def open_settings(plain: dict[str, Any]) -> Work:
+    """Open the work of settings of upscale.yaml that another process sent, with the packages that it has opened."""
+    open_plugins(plain["plugins"])
+    return open_work(UpscaleSchema(**plain))
+
+
 def main(path: Path) -> int:
     """Do units with the settings in a file until none is left, and return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     try:
-        work = open_work(UpscaleSchema(**json.loads(path.read_text(encoding="utf-8"))))
-        work_on_units(work, work.open_units())
+        work = open_settings(json.loads(path.read_text(encoding="utf-8")))
+        units = join_units(work)
+        if units is not None:
+            work_on_units(work, units)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

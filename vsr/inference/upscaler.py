@@ -40,6 +40,8 @@ from vsr.version import __version__
 _rebuilding = threading.Lock()
 _rebuilt: dict[tuple[Any, ...], Upscaler] = {}  # the last upscaler that another process sent
 
+MOST_RANGES = 64  # upscalers of movies of different ranges that are kept: tasks of Dask go from level to level
+
 Array = TypeVar("Array")  # a NumPy array, a torch tensor, an xarray.DataArray or an xarray.Dataset
 
 
@@ -122,7 +124,7 @@ class Upscaler:
                 tuple(ranges) if several else ranges[0], tuple(offsets) if several else offsets[0], variables if several else ()
             )
             found = Upscaler(trained, self.options)
-            self._for_values = {key: found}  # the last one alone: movies are upscaled one after the other
+            self._for_values = dict([*self._for_values.items(), (key, found)][-MOST_RANGES:])
         return found
 
     @property

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from vsr.config import PACKAGE
+from vsr.config.plugins import opened_plugins
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.inference.archive import Archive, Work
@@ -78,8 +79,8 @@ def _run_units(work: Work, settings: UpscaleSchema, do: Callable[[WorkUnits], No
 
 def _work_here(work: Work, units: WorkUnits) -> None:
     """Do the units in this process."""
-    with progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
-        work_on_units(work, units, lambda: bar.update(_done(units) - bar.n))
+    with progress_bar(units.count, "upscaling", "unit", units.done()) as bar:
+        work_on_units(work, units, lambda: bar.update(units.done() - bar.n))
 
 
 def worker_devices(workers: Any) -> list[str | None]:
@@ -110,8 +111,7 @@ def _end(work: Work, units: WorkUnits) -> None:
         if progress.done < units.count:
             raise UserError(f"{work.target}: {units.count - progress.done} units are left; type the same command again")
         if units.claim_number(units.count):  # the last unit is the end of the work, which one process does
-            with suppress(FileNotFoundError):
-                work.finish()
+            work.finish()
             return
         time.sleep(WAIT)
 
@@ -135,7 +135,7 @@ def _work_in_processes(work: Work, units: WorkUnits, settings: UpscaleSchema, de
     logs = units.folder / "logs"
     logs.mkdir(exist_ok=True)
     path = logs / f"settings-{os.getpid()}.json"
-    path.write_text(json.dumps({**asdict(settings), "workers": 1}), encoding="utf-8")
+    path.write_text(json.dumps(_settings_of_worker(settings)), encoding="utf-8")
     threads, numbers = str(max(1, usable_cores() // len(devices))), count(1)
     ended: list[Outcome] = []
     errors: list[str] = []
@@ -156,7 +156,7 @@ def _work_in_processes(work: Work, units: WorkUnits, settings: UpscaleSchema, de
             if not ended:
                 yield None
                 continue
-            outcome, now = ended.pop(0), _done(units)
+            outcome, now = ended.pop(0), units.done()
             deaths, done = (0 if now > done else deaths + 1), now
             if outcome.status > 128 and units.left() and deaths <= DEATHS * len(devices):
                 yield job(outcome.job.env.get("CUDA_VISIBLE_DEVICES"))
@@ -165,24 +165,20 @@ def _work_in_processes(work: Work, units: WorkUnits, settings: UpscaleSchema, de
             if outcome.status:
                 errors.append(outcome.error)
 
-    with progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
+    with progress_bar(units.count, "upscaling", "unit", units.done()) as bar:
         shown = 0.0
 
         def watch(_: Job) -> None:
             nonlocal shown
             if time.monotonic() - shown > 1:
                 shown = time.monotonic()
-                bar.update(_done(units) - bar.n)
+                bar.update(units.done() - bar.n)
 
-        for outcome in run_jobs(jobs(), len(devices), label=None, watch=watch):
+        for outcome in run_jobs(jobs(), len(devices), label="", watch=watch):
             ended.append(outcome)  # noqa: PERF402  (the generator `jobs` takes it meanwhile)
-        bar.update(_done(units) - bar.n)
+        bar.update(units.done() - bar.n)
     if errors and units.left() and not units.progress().failed:
         raise UserError(f"workers ended: {errors[0]}; the same command continues")
-
-
-def _done(units: WorkUnits) -> int:
-    return units.progress().done
 
 
 @contextmanager
@@ -208,7 +204,7 @@ def _work_on_cluster(work: Work, units: WorkUnits, settings: UpscaleSchema, clie
     """
     from distributed import as_completed
 
-    with progress_bar(units.count, "upscaling", "unit", _done(units)) as bar:
+    with progress_bar(units.count, "upscaling", "unit", units.done()) as bar:
         own = _versions()
         try:
             found = client.run(_versions_and_files, str(units.folder.resolve()))
@@ -229,7 +225,7 @@ def _work_on_cluster(work: Work, units: WorkUnits, settings: UpscaleSchema, clie
                     f"workers={settings.workers}: {worker} does not see {units.folder.resolve()}; type output=PATH on "
                     f"a file system that all workers share"
                 )
-        plain = {**asdict(settings), "workers": 1, **_absolute(settings, work)}
+        plain = _settings_of_worker(settings) | _absolute(settings, work)
         waiting = iter(range(units.count))
         futures = as_completed(loop=client.loop)
 
@@ -242,8 +238,13 @@ def _work_on_cluster(work: Work, units: WorkUnits, settings: UpscaleSchema, clie
             if (problem := future.result()) is not None:
                 client.cancel(list(futures.futures))
                 raise UserError(problem)
-            bar.update(_done(units) - bar.n)
+            bar.update(units.done() - bar.n)
             submit(1)
+
+
+def _settings_of_worker(settings: UpscaleSchema) -> dict[str, Any]:
+    """Return the settings for a process that does units; the key `plugins` was taken off when the packages were opened."""
+    return {**asdict(settings), "workers": 1, "plugins": opened_plugins()}
 
 
 def _absolute(settings: UpscaleSchema, work: Work) -> dict[str, Any]:
@@ -252,7 +253,12 @@ def _absolute(settings: UpscaleSchema, work: Work) -> dict[str, Any]:
     checkpoint = settings.checkpoint
     if checkpoint is not None and not checkpoint.startswith(WORD):
         checkpoint = str(Path(checkpoint).expanduser().resolve())
+    static = []
+    for each in _listed(settings.static or []):
+        path, colon, name = each.rpartition(":")
+        static.append(f"{Path(path).expanduser().resolve()}:{name}" if colon else str(Path(each).expanduser().resolve()))
     return {
+        "static": static or None,
         "input": paths if not isinstance(settings.input, str) else paths[0],
         "output": str(work.target.resolve()),
         "checkpoint": checkpoint,

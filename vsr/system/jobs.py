@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def run_jobs(
     at_once: int = 1,
     *,
     total: int | None = None,
-    label: str | None = "jobs",
+    label: str = "jobs",
     watch: Callable[[Job], str | None] | None = None,
     grace: float = 30.0,
     hold: Sequence[int] = (),
@@ -101,7 +101,7 @@ def run_jobs(
             generator yields None if it must first see another outcome.
         at_once: Number of jobs that run at a time.
         total: Number of jobs, for the progress bar.
-        label: Label of the progress bar; None for no bar.
+        label: Label of the progress bar; "" for no bar.
         watch: Function called with every running job a few times a second. A returned text stops the job and is its error.
         grace: Seconds between termination and kill.
         hold: File descriptors that stay open while a job runs, so that a lock lasts until all jobs have ended.
@@ -114,7 +114,7 @@ def run_jobs(
     waiting, running = iter(jobs), list[_Running]()
     exhausted, redrawn = False, 0.0
     threads = str(max(1, usable_cores() // at_once))
-    with _sigterm_as_exit(), _bar(total, label) as bar:
+    with _sigterm_as_exit(), progress_bar(total, label, "job") as bar:
         try:
             while running or not exhausted:
                 while not exhausted and len(running) < at_once:
@@ -143,20 +143,6 @@ def run_jobs(
                     redrawn = time.monotonic()
         finally:
             _stop(running, grace)
-
-
-def _bar(total: int | None, label: str | None) -> Any:
-    return nullcontext(_NoBar()) if label is None else progress_bar(total, label, "job")
-
-
-class _NoBar:
-    """Progress bar that shows nothing."""
-
-    def update(self) -> None:
-        """Show nothing."""
-
-    def refresh(self) -> None:
-        """Show nothing."""
 
 
 def _last_error(log: Path, status: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsr.system.files import sync_path
+from vsr.system.files import replacing_file, sync_folder
 
 HEARTBEAT = 20.0  # seconds between two signs of life of a claim
 EXPIRY = 300.0  # seconds without a sign of life after which a claim of another machine is void
@@ -24,7 +24,7 @@ PLAN, DONE, CLAIM, FAILED = "plan.json", ".done", ".claim", ".failed"
 
 @dataclass(frozen=True)
 class UnitsProgress:
-    """How far the work is.
+    """Progress of the work on all units.
 
     Attributes:
         count: Number of units.
@@ -80,7 +80,7 @@ class WorkUnits:
             _write(made / PLAN, plan)
             with suppress(OSError):  # the folder is there already
                 os.rename(made, folder)
-                sync_path(folder.parent)
+                sync_folder(folder.parent)
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return cls(folder)
@@ -94,14 +94,14 @@ class WorkUnits:
 
     def claim(self) -> int | None:
         """Claim a unit that nobody works on; None if there is none now."""
-        states = self._states()
-        for step in range(self.count):
-            number = (self._cursor + step) % self.count
+        while self._cursor < self.count:  # without a list of all files, which are many
+            number, self._cursor = self._cursor, self._cursor + 1
+            if not any((self._units / f"{number}{ending}").exists() for ending in (DONE, FAILED)) and self._take(number):
+                return number
+        states = self._states()  # what dead processes have left, what was given back, and what is tried again
+        for number in range(self.count):
             state = states.get(number, set())
-            if state & {DONE, FAILED} or (CLAIM in state and not self._void(number)):
-                continue
-            if self._take(number):
-                self._cursor = number + 1
+            if not state & {DONE, FAILED} and (CLAIM not in state or self._void(number)) and self._take(number):
                 return number
         return None
 
@@ -128,8 +128,11 @@ class WorkUnits:
         owner: dict[str, Any] = {}
         with suppress(ValueError):  # being written, or torn by a kill
             owner = json.loads(text)
-        gone = bool(owner) and owner.get("place") == _place() and _started(int(owner["pid"])) != owner["started"]
-        if not gone and self._clock() - seen < EXPIRY:
+        if owner.get("place") == _place():
+            lives = _started(int(owner["pid"])) == owner["started"]
+        else:
+            lives = self._clock() - seen < EXPIRY
+        if lives:
             return False
         away = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}")
         with suppress(OSError):
@@ -184,6 +187,10 @@ class WorkUnits:
             if FAILED in state:
                 (self._units / f"{number}{FAILED}").unlink(missing_ok=True)
 
+    def done(self) -> int:
+        """Return the number of units that are done; all of them if another process has ended the work."""
+        return sum(DONE in state for state in self._states().values()) if self.folder.exists() else self.count
+
     def left(self) -> bool:
         """Return True if units are neither done nor failed."""
         return self.folder.exists() and sum(bool(state & {DONE, FAILED}) for state in self._states().values()) < self.count
@@ -229,13 +236,8 @@ def units_folder(target: Path) -> Path:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(dict(values), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    sync_path(path.parent)
+    with replacing_file(path) as temporary:
+        temporary.write_text(json.dumps(dict(values)), encoding="utf-8")
 
 
 def _myself() -> dict[str, Any]:

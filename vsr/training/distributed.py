@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.config.plugins import open_plugins, opened_plugins
 from vsr.errors import UserError
 from vsr.system.cpu import usable_cores
 from vsr.system.ranks import compute_on_first_rank, current_rank, join_ranks, leave_ranks, wait_for_all_ranks
@@ -96,7 +97,7 @@ def _start_others(cfg: DictConfig, folder: Path, work: Work, placed: Placement, 
     store = dist.TCPStore(HOST, 0, placed.world, is_master=True, wait_for_workers=False, timeout=GROUP_TIMEOUT)
     config = OmegaConf.to_container(cfg, resolve=True)
     context = get_context("spawn")  # a forked process could use neither a GPU nor threads
-    shared = (config, str(folder), work, store.port, placed.world, _backend(placed), os.getpid())
+    shared = (config, str(folder), work, store.port, placed.world, _backend(placed), os.getpid(), opened_plugins())
     for number in range(1, placed.world):
         process = context.Process(target=_rank_main, args=(number, *shared), name=f"rank {number}")
         process.start()
@@ -124,7 +125,15 @@ def _end_others(others: list[BaseProcess], failed: bool) -> None:
 
 
 def _rank_main(
-    number: int, config: dict[str, Any], folder: str, work: Work, port: int, world: int, backend: str, parent: int
+    number: int,
+    config: dict[str, Any],
+    folder: str,
+    work: Work,
+    port: int,
+    world: int,
+    backend: str,
+    parent: int,
+    plugins: list[str],
 ) -> None:
     """Run `work` as rank `number` and exit without exit handlers, because gloo's threads may still be active after an error."""
     _exit_with_parent(parent)
@@ -132,6 +141,7 @@ def _rank_main(
     os.environ["LOCAL_RANK"] = str(number)
     status = 1
     try:
+        open_plugins(plugins)
         _set_threads(world)
         store = dist.TCPStore(HOST, port, world, is_master=False, timeout=GROUP_TIMEOUT)
         join_ranks(backend, store=store, rank=number, world_size=world, timeout=GROUP_TIMEOUT)

@@ -215,16 +215,8 @@ class OutputProgress:
 
     def finish(self) -> None:
         """Move the complete and synced partial output to the target, delete the record and unlock the target."""
-        old = self.target.with_name(f".{self.target.name}.old")
         with writing_errors(self.target, self.done):
-            if self.target.is_dir() and not self.target.is_symlink():  # a rename does not replace a folder with files in it
-                _remove(old)
-                os.replace(self.target, old)
-            elif self.partial.is_dir():
-                _remove(self.target)
-            os.replace(self.partial, self.target)
-            sync_path(self.target.parent)
-            _remove(old)
+            replace_output(self.partial, self.target)
             self.path.unlink(missing_ok=True)
         self.close()
 
@@ -256,6 +248,23 @@ def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
         raise UserError(
             f"{target}: cannot be written ({error}){kept}; check the disk and type the same command again, or type output=PATH"
         ) from error
+
+
+def replace_output(made: Path, target: Path) -> None:
+    """Move a complete and synced file or folder to its target, which is replaced if it exists.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    old = target.with_name(f".{target.name}.old")
+    if target.is_dir() and not target.is_symlink():  # a rename does not replace a folder with files in it
+        _remove(old)
+        os.replace(target, old)
+    elif made.is_dir():
+        _remove(target)
+    os.replace(made, target)
+    sync_path(target.parent)
+    _remove(old)
 
 
 def _remove(path: Path) -> None:
