@@ -26,6 +26,7 @@ class TrainSchema:
     protocol: str = "float"
     consistency: str = "none"
     consistency_steps: int = 3
+    members: int | None = None
     weights: str | None = None
     resume: str = "never"
     checkpoint_seconds: float | None = 60.0

@@ -179,7 +179,10 @@ class Trained:
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
         with torch.device("meta"):
             recipe = build_from_node("recipe", config.recipe)
-            network = build_network("model", config.model, recipe, scale=config.scale, channels=self.channels, layout=self.layout)
+            members = config.get("members")
+            network = build_network(
+                "model", config.model, recipe, scale=config.scale, channels=self.channels, layout=self.layout, members=members
+            )
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
             raise _other_tensors(self.path, f"{named} numbers, and the file holds {held}")

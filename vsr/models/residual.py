@@ -48,9 +48,9 @@ class StandardizedResidual(Network):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map LR frames (N, C, h, w) to HR frames (N, C, H, W), or clips (B, C, T, h, w) to clips (B, C, T', H', W')."""
-        return torch.addcmul(self._upscaled(lr), self.network(self._standardised(lr)), self.rms)
+        return torch.addcmul(self.upscaled(lr), self.network(self.standardised(lr)), self.rms)
 
-    def _standardised(self, lr: Tensor) -> Tensor:
+    def standardised(self, lr: Tensor) -> Tensor:
         """Return what the network sees of LR frames (N, C, h, w) or clips (B, C, T, h, w)."""
         if self.layout is None:
             return (lr - self.mean) / self.std
@@ -60,7 +60,8 @@ class StandardizedResidual(Network):
             parts.append((lr[:, seen:] - self.mean) / self.std)
         return torch.cat(parts, 1)
 
-    def _upscaled(self, lr: Tensor) -> Tensor:
+    def upscaled(self, lr: Tensor) -> Tensor:
+        """Return the bicubic frames of LR frames (N, C, h, w) or clips (B, C, T, h, w), cut as the output is."""
         if self.kind == "frame":
             return self._bicubic(lr)
         lost, y, x = self.geometry.margin
@@ -85,7 +86,7 @@ class StandardizedResidual(Network):
         self.mean.fill_(float(mean))
         self.std.fill_(max(float(variance) ** 0.5, tiny))
         self.rms.fill_(max(residual_rms(frames, self._bicubic), tiny))
-        self.network.prepare([(self._standardised(lr), hr, mask) for lr, hr, mask in frames])
+        self.network.prepare([(self.standardised(lr), hr, mask) for lr, hr, mask in frames])
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""

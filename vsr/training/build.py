@@ -26,6 +26,7 @@ from vsr.io.readers.printable import printable_name
 from vsr.metrics.definitions import Definition
 from vsr.models.base import LRLayout, Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
+from vsr.models.ensemble import Ensemble
 from vsr.models.interpolation import Interpolation
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer, frame_bounds
@@ -178,7 +179,9 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
     recipe: Recipe = build_from_node("recipe", cfg.recipe)
     _check_weights(recipe, facts.get("variables", []))
     channels, layout = facts["channels"], LRLayout.from_facts(facts)
-    network = build_network("model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout)
+    network = build_network(
+        "model", cfg.model, recipe, scale=cfg.scale, channels=channels, layout=layout, members=cfg.get("members")
+    )
     if any(transforms := transforms_from_facts(facts)) and any(p.requires_grad for p in network.parameters()):
         if isinstance(network, Cascade):
             raise UserError(
@@ -210,7 +213,14 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
 
 
 def build_network(
-    key: str, node: DictConfig, recipe: Recipe, *, scale: int, channels: int, layout: LRLayout | None = None
+    key: str,
+    node: DictConfig,
+    recipe: Recipe,
+    *,
+    scale: int,
+    channels: int,
+    layout: LRLayout | None = None,
+    members: int | None = None,
 ) -> Network:
     """Build a network from its config; for a Cascade, first build its two networks.
 
@@ -223,9 +233,10 @@ def build_network(
         scale: HR pixels per LR pixel.
         channels: Channels of each frame.
         layout: Channels of the LR frames; None if they are those of HR frames.
+        members: Number of members that an ensemble is trained with; None for a network without noise.
 
     Raises:
-        UserError: If the network does not take LR frames with these channels.
+        UserError: If the network does not take LR frames with these channels, or cannot be an ensemble.
     """
     parts = {str(name): child for name, child in node.items() if isinstance(child, DictConfig) and "_target_" in child}
     own = OmegaConf.create({name: value for name, value in node.items() if name not in parts})
@@ -243,7 +254,14 @@ def build_network(
         elif not layout.plain:
             advice = "type model=resnet" if network.equivariant else "type recipe.residual=bicubic"
             raise UserError(f"{key}: LR frames of these data have more channels than HR frames; {advice}")
-    return network
+    if members is None:
+        return network
+    if not isinstance(network, StandardizedResidual) or any(network.geometry.margin[1:]):
+        raise UserError(
+            f"members={members}: is for single networks over bicubic that lose no border, not for {node._target_.split('.')[-1]} "
+            f"here; type model=stacked, or model=resnet for single frames"
+        )
+    return Ensemble(network, channels=channels, inputs=layout.seen, total=layout.total(scale))
 
 
 def _layout_arguments(key: str, node: DictConfig, layout: LRLayout) -> dict[str, Any]:

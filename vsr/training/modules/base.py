@@ -17,13 +17,15 @@ from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network, apply_network_to_clip
+from vsr.models.ensemble import Ensemble, draw_noise
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.models.transform import Transformed, unwrap_transform
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
 from vsr.training.finetune import Tune, Tuning
-from vsr.training.modules.losses import additional_loss_terms, loss_function
+from vsr.training.modules.ensemble_loss import ensemble_terms
+from vsr.training.modules.losses import additional_loss_terms, loss_function, weighted_mean
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
@@ -197,18 +199,25 @@ class SRModule(L.LightningModule):
     def loss(self, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
         """Compute the training loss of LR and HR clips of equal length, in the unit interval, transformed if the network is."""
         network = unwrap_transform(self.network)
+        if isinstance(network, Ensemble):
+            return self.ensemble_error(network, lr, hr, mask)
         return self.error(self.super_resolve(network, lr), hr, mask, network)
+
+    def ensemble_error(self, network: Ensemble, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
+        """Compute the proper scores of members of random noise, see `ensemble_terms`; the recipe's loss does not count."""
+        count = int(self.card["config"]["members"])
+        noise = draw_noise(network.noise_planes, lr.shape[2], lr, count)
+        sr = self.super_resolve(network, torch.cat([lr, noise], 1)).unflatten(1, (count, network.channels)).transpose(0, 1)
+        hr, mask = self._inside_margin(hr, mask, network)
+        loss = sr.new_zeros(())
+        for weight, score, counts in ensemble_terms(sr / network.error_unit, hr / network.error_unit, mask, network.scale):
+            loss = loss + weight * self._part_of(weighted_mean(score, counts), counts)
+        return loss
 
     def error(self, sr: HRClips, hr: Tensor, mask: Tensor | None, network: Network) -> Tensor:
         """Compute the recipe's loss of SR clips against HR clips, inside the margin, in the error unit of `network`, weighted."""
-        if any(network.geometry.margin):
-            hr = crop(hr, network.geometry.margin)
-            mask = None if mask is None else crop(mask, network.geometry.margin)
+        hr, mask = self._inside_margin(hr, mask, network)
         sr, hr, recipe = sr / network.error_unit, hr / network.error_unit, self.recipe
-        if recipe.weights:
-            each = [recipe.weights.get(name, 1.0) for name in self.card["data"]["variables"]]
-            counted = hr.new_tensor(each).view(-1, 1, 1, 1).expand_as(hr)
-            mask = counted if mask is None else mask * counted
         if self.finetuning:
             return self._part_of(loss_function("mse", sr, hr, mask), mask)
         loss = self._part_of(loss_function(recipe.loss, sr, hr, mask), mask)
@@ -217,6 +226,17 @@ class SRModule(L.LightningModule):
         for weight, p, y, counts in additional_loss_terms(sr, hr, mask, **weights):
             loss = loss + weight * self._part_of(loss_function(kind, p, y, counts), counts)
         return loss
+
+    def _inside_margin(self, hr: Tensor, mask: Tensor | None, network: Network) -> tuple[Tensor, Tensor | None]:
+        """Cut HR clips and their mask as the network cuts its output; the weights of variables become part of the mask."""
+        if any(network.geometry.margin):
+            hr = crop(hr, network.geometry.margin)
+            mask = None if mask is None else crop(mask, network.geometry.margin)
+        if self.recipe.weights:
+            each = [self.recipe.weights.get(name, 1.0) for name in self.card["data"]["variables"]]
+            counted = hr.new_tensor(each).view(-1, 1, 1, 1).expand_as(hr)
+            mask = counted if mask is None else mask * counted
+        return hr, mask
 
     @property
     def finetuning(self) -> bool:

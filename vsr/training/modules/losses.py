@@ -36,6 +36,11 @@ def loss_function(kind: LossName | Callable[..., Tensor], sr: Tensor, hr: Tensor
         error = torch.sqrt(error.square() + 1e-6)
     else:
         raise ValueError(f"unknown loss '{kind}'")
+    return weighted_mean(error, mask)
+
+
+def weighted_mean(error: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean of the errors of all places, weighted by a mask that broadcasts against them; None for equal weights."""
     if mask is None:
         return error.mean()
     weight = mask.expand_as(error)

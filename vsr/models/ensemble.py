@@ -1,0 +1,188 @@
+"""Ensemble: a network whose output also depends on noise, so that each draw of the noise gives a possible fine field."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsr.geometry import crop
+from vsr.models.base import Network
+from vsr.models.residual import StandardizedResidual
+from vsr.models.resnet import ResNetLayers, resnet_reach
+from vsr.types import TrainingFrames
+
+WIDTH, BLOCKS = 24, 2  # of the layers that turn noise into details
+CORRELATION_TIMES = (4.0, 16.0)  # frames; planes of noise take turns, and training chooses among them
+
+
+class Ensemble(Network):
+    """Wrapper that adds details made from noise to the frames of a network.
+
+    A member is sr = network(lr) + rms * layers(lr, network(lr), noise): the network runs once for all members, and a few small
+    layers run once for each. The last of these layers starts at zero, so that training starts from the network alone. Noise is
+    one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
+
+    Noise planes come after all other channels of LR frames, `noise_planes` for each member. Frames without noise planes give one
+    member whose noise is zero, which is close to the mean of many members.
+
+    Source: noise as a further input and training by the fair CRPS as in Lang et al., "AIFS-CRPS", 2024, section 2; one shared
+    deterministic pass is our own.
+
+    Args:
+        network: Network in a standardised residual.
+        channels: Number of channels of an output frame.
+        inputs: Number of channels of an LR frame that the network sees, without planes of the bicubic frame.
+        total: Number of all channels of an LR frame, without noise.
+
+    Attributes:
+        noise_planes: Number of planes of noise of each member.
+    """
+
+    def __init__(self, network: StandardizedResidual, *, channels: int, inputs: int, total: int) -> None:
+        super().__init__()
+        self.network = network
+        self.kind, self.geometry, self.context = network.kind, network.geometry, network.context
+        self.whole_frames, self.channels, self.inputs, self.total = network.whole_frames, channels, inputs, total
+        self.scale = network.scale
+        self.reach = network.reach + resnet_reach(BLOCKS)
+        self.noise_planes = self.scale**2
+        self.details = ResNetLayers(inputs + channels * self.scale**2 + self.noise_planes, WIDTH, BLOCKS, channels, self.scale)
+        nn.init.zeros_(self.details.out[0].weight)  # type: ignore[arg-type]
+
+    @property
+    def error_unit(self) -> Tensor | float:
+        """Return the unit of errors in the loss; see `Network.error_unit`."""
+        return self.network.error_unit
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map LR frames or clips to HR frames or clips, one for each member.
+
+        Args:
+            lr: LR frames (N, total + K * noise_planes, h, w), or clips (B, the same, T, h, w); K = 0 for zero noise.
+
+        Returns:
+            HR frames (N, K * C, H, W) or clips (B, K * C, T', H, W): the channels of the first member, of the second, and so on.
+        """
+        known, noise = lr[:, : self.total], lr[:, self.total :]
+        count = max(1, noise.shape[1] // self.noise_planes)
+        sr = self.network(known)
+        return (sr.unsqueeze(1) + self._details(known, sr.detach(), noise, count)).flatten(1, 2)
+
+    def _details(self, lr: Tensor, sr: Tensor, noise: Tensor, count: int) -> Tensor:
+        """Return the details of each member: frames (N, K, C, H, W) or clips (B, K, C, T', H, W)."""
+        network, clips = self.network, None
+        details = (sr - network.upscaled(lr)) / network.rms
+        own = network.standardised(lr)[:, : self.inputs]
+        if not noise.shape[1]:
+            noise = own.new_zeros(len(own), self.noise_planes, *own.shape[2:])
+        if self.kind == "movie":
+            lost, clips = self.geometry.margin[0], len(lr)
+            own, noise = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise))
+            details = details.transpose(1, 2).flatten(0, 1)
+        seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)
+        noise = noise.unflatten(1, (count, self.noise_planes)).flatten(0, 1)
+        made = network.rms * self.details(torch.cat([seen.repeat_interleave(count, 0), noise], 1))
+        made = made.unflatten(0, (-1, count))  # (N, K, C, H, W)
+        return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
+
+    @torch.no_grad()
+    def prepare(self, frames: TrainingFrames) -> None:
+        """Prepare the wrapped network."""
+        self.network.prepare(frames)
+
+    def fold(self) -> nn.Module:
+        """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
+        return self.with_modules(network=self.network.fold())
+
+
+def interpolation_weights(planes: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which two draws of white noise each plane of noise lies between at some times, and their weights.
+
+    A plane turns from one draw to the next in its correlation time, on a circle, so that its variance is 1 at any time. Planes
+    reach their draws one after the other.
+
+    Args:
+        planes: Number of planes.
+        times: Numbers of frames (T,).
+
+    Returns:
+        The number of the first of the two draws (planes, T), integers; its weight, and that of the next draw, (planes, T).
+    """
+    spans = torch.tensor([CORRELATION_TIMES[i % len(CORRELATION_TIMES)] for i in range(planes)], dtype=torch.float64)
+    position = times.double() / spans[:, None] + torch.arange(planes, dtype=torch.float64)[:, None] / planes
+    draw = position.floor()
+    angle = (position - draw) * (math.pi / 2)
+    return draw.long(), angle.cos().float(), angle.sin().float()
+
+
+def draw_noise(planes: int, frames: int, like: Tensor, members: int) -> Tensor:
+    """Draw noise for training clips from torch's generator, which changes in time as that of `MemberNoise`.
+
+    Args:
+        planes: Planes of noise of a member.
+        frames: Number of frames T of the clips.
+        like: LR clips (B, c, T, h, w).
+        members: Number of members K.
+
+    Returns:
+        (B, K * planes, T, h, w).
+    """
+    start = torch.randint(0, 1 << 16, (1,))
+    draw, first, second = interpolation_weights(planes, start + torch.arange(frames))
+    draw = draw - draw[:, :1]
+    white = torch.randn(len(like), members, planes, int(draw.max()) + 2, *like.shape[-2:], device=like.device, dtype=like.dtype)
+    at = torch.arange(planes)[:, None]
+    first, second = (weight[..., None, None].to(white) for weight in (first, second))
+    noise = white[:, :, at, draw] * first + white[:, :, at, draw + 1] * second
+    return noise.flatten(1, 2)
+
+
+class MemberNoise:
+    """Noise of the members of an ensemble for any frame of a movie: equal seeds, members and frames have equal noise.
+
+    Noise of neighbouring frames is correlated, so that members do not flicker.
+
+    Args:
+        planes: Planes of noise of a member.
+        members: Number of members K.
+        seed: Seed of all members.
+    """
+
+    def __init__(self, planes: int, members: int, seed: int) -> None:
+        self.planes, self.members, self.seed = planes, members, seed
+        self._size: tuple[int, int] | None = None
+        self._drawn: dict[tuple[int, int], np.ndarray] = {}  # (plane, draw) -> white noise (K, h, w)
+
+    def __call__(self, frames: Sequence[int], height: int, width: int) -> Tensor:
+        """Return the noise of frames of these numbers, (T, K * planes, height, width)."""
+        draws, first, second = interpolation_weights(self.planes, torch.tensor(frames))
+        needed = {(plane, int(draw) + i) for plane in range(self.planes) for draw in draws[plane] for i in (0, 1)}
+        known = self._drawn if self._size == (height, width) else {}
+        self._size = (height, width)
+        self._drawn = {key: known[key] if key in known else self._draw(*key, height, width) for key in needed}
+        out = np.empty((len(frames), self.members, self.planes, height, width), np.float32)
+        for plane in range(self.planes):
+            for i, draw in enumerate(draws[plane].tolist()):
+                a, b = (self._drawn[plane, draw + j] for j in (0, 1))
+                out[i, :, plane] = float(first[plane, i]) * a + float(second[plane, i]) * b
+        return torch.from_numpy(out).flatten(1, 2)
+
+    def _draw(self, plane: int, draw: int, height: int, width: int) -> np.ndarray:
+        """Return white noise (K, h, w) that depends on nothing but the seed, the member, the plane and the draw."""
+        return np.stack(
+            [
+                _generator(self.seed, member, plane, draw).standard_normal((height, width), np.float32)
+                for member in range(self.members)
+            ]
+        )
+
+
+def _generator(*numbers: int) -> np.random.Generator:
+    digest = hashlib.sha256(" ".join(map(str, numbers)).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], np.uint64)))
