@@ -86,7 +86,7 @@ SUPPLIED = {
 
 GROUPS = ("model", "data", "degradation", "recipe", "init", "tune", "trainer")
 LEAST = {"epochs": 0, "patience": 0, "seed": 0, "tile": 0, "memory": 1, "crf": 0, "consistency_steps": 1}
-LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1}
+LEAST |= {"checkpoint_seconds": 0, "checkpoint_steps": 1, "members": 2}
 MOST_SEED = 2**32 - 1  # of NumPy's generators
 MOST_WEIGHT = 1e9  # of a term of the loss
 

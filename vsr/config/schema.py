@@ -61,6 +61,7 @@ class EvaluateSchema:
     consistency: str | None = None
     consistency_steps: int | None = None
     report: bool = True
+    members: int | None = None
     workers: int | None = None
     data: Any = None
     degradation: Any = None

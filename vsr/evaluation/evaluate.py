@@ -33,6 +33,7 @@ from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.io.readers.printable import printable_name
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
+from vsr.metrics.ensemble import ACTIVITY_SHARES, LEVELS, activity_of, members_needed
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
@@ -125,6 +126,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     checkpoints = [_for_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
+    _set_members(cfg.get("members"), config, modules)
     longest = max(modules, key=lambda module: module.network.context)
     prepare_fit_loaders(data, longest, *(module.network for module in modules))
     candidates = _baselines(networks, checkpoints, data)
@@ -138,6 +140,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
+    if members := max(module.members for module in modules):
+        protocol["members"] = members
     protocol["versions"] = software_versions()
     samples = list(_samples(data, candidates)) if cfg.report else []
     write_command_log()
@@ -224,6 +228,28 @@ def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
     return replace(checkpoint, trained=checkpoint.trained.for_values(ranges, data.offset, data.variables))
 
 
+def _set_members(asked: int | None, config: DictConfig, modules: list[SRModule]) -> None:
+    """Set the number of members that ensembles are scored with. Raises UserError if there are none, or for protocol=classical."""
+    ensembles = [module for module in modules if module.ensemble is not None]
+    if asked is not None and not ensembles:
+        raise UserError(f"members={asked}: no checkpoint is an ensemble; train one with vsr train members=2, or leave it out")
+    if ensembles and config.protocol == "classical":
+        raise UserError("protocol=classical: rounds to 8 bits, and members differ by less; type protocol=float")
+    for module in ensembles:
+        module.members = asked or members_needed(LEVELS[-1])
+
+
+def activity_edges(module: SRModule, data: SRDataModule) -> list[tuple[float, float]]:
+    """Return the activities that divide validation pixels into quiet ones, moderate ones and fronts, for each variable."""
+    frames = module.in_unit_interval(data.validation_frames() or data.training_frames())
+    edges = []
+    for i in range(data.channels):
+        found = torch.cat([activity_of(lr[:, i : i + 1].unsqueeze(2)).flatten() for lr, _, _ in frames]).numpy()
+        low, high = np.quantile(found, ACTIVITY_SHARES)
+        edges.append((float(low), float(high)))
+    return edges if module.normalizer.low.ndim else edges[:1]
+
+
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     module = checkpoint.trained.module(checkpoint.config, data.test_splits, data.border.periodic)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
@@ -263,7 +289,8 @@ def _interim_results(network: ScoredMethod, checkpoint: Checkpoint, several: boo
 
 def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod]) -> list[MethodScores]:
     """Score every candidate on every test split; return the scores in the order of the splits."""
-    properties = _data_properties(config, data)
+    ensembles = [candidate.module for candidate in candidates if candidate.module.members]
+    properties = _data_properties(config, data, activity_edges(ensembles[0], data) if ensembles else None)
     found: list[MethodScores] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
     first = current_rank() == 0
@@ -271,7 +298,10 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
         scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)] if first else [])
         for candidate in candidates:
             module = candidate.module
-            module.collections = {split: [MetricCollection(each) for each in known] for split, known in properties.items()}
+            members = module.members or 1
+            module.collections = {
+                split: [MetricCollection(each, members) for each in known] for split, known in properties.items()
+            }
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
             for split, each in module.collections.items():
                 lead, lead_unit = data.lead_times(split) or (None, "")
@@ -302,8 +332,16 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
     return sorted(found, key=lambda one: (data.test_splits.index(one.split), parts.index(one.part)))
 
 
-def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[DataProperties]]:
-    """Return, for each test split, the properties of the data that decide which scores apply, for each variable."""
+def _data_properties(
+    config: DictConfig, data: SRDataModule, activity: list[tuple[float, float]] | None
+) -> dict[str, list[DataProperties]]:
+    """Return, for each test split, the properties of the data that decide which scores apply, for each variable.
+
+    Args:
+        config: The config of the evaluation.
+        data: The data module.
+        activity: As `activity_edges` returns it; None without ensembles.
+    """
     low, high = (np.ravel(bound).tolist() for bound in data.frame_bounds)
     return {
         split: [
@@ -318,6 +356,7 @@ def _data_properties(config: DictConfig, data: SRDataModule) -> dict[str, list[D
                 degrade=degradation_for_consistency(data.unit_degradation(i), data.scale),
                 grid=data.pixel_grid,
                 step=step,
+                activity=activity[i] if activity else None,
             )
             for i, (*bounds, step) in enumerate(zip(low, high, data.rounding_steps, strict=True))
         ]

@@ -16,6 +16,7 @@ from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import TableMetric
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import DEFINITIONS
+from vsr.metrics.ensemble import EnsembleScores
 from vsr.metrics.fields import FieldScores
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.spectrum import BandErrors, SpectrumScores
@@ -41,6 +42,8 @@ class DataProperties:
             both in the unit interval. None: no consistency.
         grid: The size of the pixels of whole HR frames.
         step: Distance between neighbouring values that HR frames can have, in physical units: what is less is rounding.
+        activity: The two activities that divide the pixels into classes, see `vsr.metrics.ensemble`. None: no scores of
+            ensembles.
     """
 
     scale: int
@@ -53,6 +56,7 @@ class DataProperties:
     degrade: Degrade | None = None
     grid: PixelGrid = SQUARE
     step: float = 0.0
+    activity: tuple[float, float] | None = None
 
 
 class MetricCollection(TableMetric):
@@ -66,7 +70,7 @@ class MetricCollection(TableMetric):
 
     lengths: list[Tensor]  # frames of each segment
 
-    def __init__(self, data: DataProperties) -> None:
+    def __init__(self, data: DataProperties, members: int = 1) -> None:
         super().__init__()
         self.add_table("lengths", 1)
         scale, bounds, cut = data.scale, data.bounds, data.window[1:]
@@ -80,6 +84,7 @@ class MetricCollection(TableMetric):
         self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper, grid, data.step)])
         if data.movie:
             self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds, data.step)])
+        self.ensemble = nn.ModuleList([EnsembleScores(members, data.activity, scale, cut, grid)] if data.activity else [])
         self.consistency = nn.ModuleList([ConsistencyScores(data.degrade, scale, cut)] if data.degrade else [])
 
     def update(
@@ -90,6 +95,7 @@ class MetricCollection(TableMetric):
         *,
         lr: LRClips | None = None,
         follows: bool = False,
+        members: Float[Tensor, "B C K F H W"] | None = None,
     ) -> None:
         """Add clips in the unit interval to all metrics.
 
@@ -100,6 +106,7 @@ class MetricCollection(TableMetric):
                 frames without gaps whose pixels count alike.
             lr: The LR frames that sr was made from, not cut, one per frame of sr. None: no consistency for these frames.
             follows: True if the batch is a single clip that continues the last segment. False: each clip is a segment.
+            members: The members whose mean sr is, cut to the window; None for a single prediction.
 
         Raises:
             ValueError: If shapes do not fit, or if `follows` is True for several clips.
@@ -118,6 +125,9 @@ class MetricCollection(TableMetric):
                     metric.update(p, y, valid, continues)  # type: ignore[operator]
             for metric in self.consistency:
                 metric.update(sr, lr, mask)  # type: ignore[operator]
+            for metric in self.ensemble:
+                each = sr.unsqueeze(2) if members is None else members
+                metric.update(each.float().movedim(2, 0), hr, mask, lr=lr, follows=follows)  # type: ignore[operator]
         count = torch.full((len(hr), 1), hr.shape[2], dtype=torch.float64, device=hr.device)
         self.append_segments("lengths", count, continues=follows)
 
@@ -150,7 +160,7 @@ class MetricCollection(TableMetric):
             metric.reset()
 
     def _metrics(self) -> list[TableMetric]:
-        return [*self.by_frame, *self.by_segment, *self.consistency]
+        return [*self.by_frame, *self.by_segment, *self.consistency, *self.ensemble]
 
     def _collect(self, method: str) -> dict[str, Any]:
         """Merge the dictionaries that the named method of each metric returns, over all processes."""

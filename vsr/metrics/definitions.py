@@ -45,7 +45,7 @@ class Definition:
 
     Attributes:
         label: Heading of the score's column.
-        better: "high", "low", or the ideal value ("one", "zero").
+        better: "high", "low", or the ideal value ("one", "zero"); "level" for the level in the label, or for no value at all.
         group: The block of the report that shows the score.
         text: The formula in one line; p is the prediction, y the truth, x the LR frame.
         unit: "dB", "px" (or the unit of `lengths_in`), "range" (1 is the data range), "data" (the data's own unit), "" for none.
@@ -60,8 +60,8 @@ class Definition:
     """
 
     label: str
-    better: Literal["high", "low", "one", "zero"]
-    group: Literal["error", "structure", "spectrum", "physics", "extremes", "time"]
+    better: Literal["high", "low", "one", "zero", "level"]
+    group: Literal["error", "structure", "spectrum", "physics", "extremes", "time", "uncertainty"]
     text: str
     unit: str = ""
     source: str = "-"
@@ -99,6 +99,16 @@ def _quantile_error(name: str, level: float) -> Definition:
         text="(q(p) - q(y)) / (max y - min y) of the frame",
         source="sup3r (NREL)",
         function=lambda pair: pair.quantile_errors[name],
+    )
+
+
+def _coverage(level: int) -> Definition:
+    return Definition(
+        label=f"in {level}%",
+        better="level",
+        group="uncertainty",
+        digits=3,
+        text=f"share of the pixels inside the {level}% interval of the members",
     )
 
 
@@ -217,6 +227,35 @@ DEFINITIONS: dict[str, Definition] = {
         label="temporal LSD", unit="dB", better="low", group="time", per="segment",
         text="log-spectral distance over frequencies of the power in time (Welch, blocks of 64 frames), mean over pixels",
         source="sup3r (NREL)", function=lambda pair: pair.log_distance(),
+    ),
+    "crps": Definition(
+        label="CRPS", unit="range", better="low", group="uncertainty", digits=5,
+        text="mean E|x - y| - E|x - x'| / 2 over members x and x', fair for their number; the MAE of a single prediction",
+        source="Ferro 2014",
+    ),
+    "spread": Definition(
+        label="spread", unit="range", better="level", group="uncertainty", digits=5,
+        text="root of the mean variance of the members, times (K + 1) / K", source="Fortin et al. 2014",
+    ),
+    "spread_error": Definition(
+        label="spread / error", better="one", group="uncertainty", per="segment", digits=2,
+        text="root of the mean variance of the members, times (K + 1) / K, over the RMSE of their mean",
+        source="Fortin et al. 2014",
+    ),
+    **{f"coverage_{level}": _coverage(level) for level in (50, 80, 90, 95)},
+    "width_90": Definition(
+        label="width 90%", unit="range", better="low", group="uncertainty", digits=5,
+        text="mean width of the 90% interval of the members",
+    ),
+    "energy_score": Definition(
+        label="energy score", unit="range", better="low", group="uncertainty", digits=5,
+        text="CRPS with lengths of differences over 4x4 px, over 4; fair for the number of members",
+        source="Gneiting & Raftery 2007",
+    ),
+    "variogram_score": Definition(
+        label="variogram score", better="low", group="uncertainty",
+        text="mean (E|x_i - x_j|^0.5 - |y_i - y_j|^0.5)^2 over pairs one and two pixels apart",
+        source="Scheuerer & Hamill 2015",
     ),
 }
 # fmt: on

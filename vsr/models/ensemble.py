@@ -17,19 +17,19 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import TrainingFrames
 
-WIDTH, BLOCKS = 24, 2  # of the layers that turn noise into details
-CORRELATION_TIMES = (4.0, 16.0)  # frames; planes of noise take turns, and training chooses among them
+WIDTH, BLOCKS = 28, 2  # of the layers that turn noise into details
+CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 
 class Ensemble(Network):
-    """Wrapper that adds details made from noise to the frames of a network.
+    """Wrapper that also gives members: the frames of a network plus details made from noise.
 
     A member is sr = network(lr) + rms * layers(lr, network(lr), noise): the network runs once for all members, and a few small
     layers run once for each. The last of these layers starts at zero, so that training starts from the network alone. Noise is
     one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
 
-    Noise planes come after all other channels of LR frames, `noise_planes` for each member. Frames without noise planes give one
-    member whose noise is zero, which is close to the mean of many members.
+    Noise planes come after all other channels of LR frames, `noise_planes` for each member. Without any, the output is that of
+    the network.
 
     Source: noise as a further input and training by the fair CRPS as in Lang et al., "AIFS-CRPS", 2024, section 2; one shared
     deterministic pass is our own.
@@ -61,26 +61,27 @@ class Ensemble(Network):
         return self.network.error_unit
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Map LR frames or clips to HR frames or clips, one for each member.
+        """Map LR frames or clips to HR frames or clips.
 
         Args:
-            lr: LR frames (N, total + K * noise_planes, h, w), or clips (B, the same, T, h, w); K = 0 for zero noise.
+            lr: LR frames (N, total + K * noise_planes, h, w), or clips (B, the same, T, h, w); K = 0 for no members.
 
         Returns:
-            HR frames (N, K * C, H, W) or clips (B, K * C, T', H, W): the channels of the first member, of the second, and so on.
+            HR frames (N, (1 + K) C, H, W) or clips (B, (1 + K) C, T', H, W): the channels of the network's output, of the first
+            member, of the second, and so on.
         """
         known, noise = lr[:, : self.total], lr[:, self.total :]
-        count = max(1, noise.shape[1] // self.noise_planes)
         sr = self.network(known)
-        return (sr.unsqueeze(1) + self._details(known, sr.detach(), noise, count)).flatten(1, 2)
+        if not noise.shape[1]:
+            return sr
+        details = self._details(known, sr.detach(), noise, noise.shape[1] // self.noise_planes)
+        return torch.cat([sr, (sr.unsqueeze(1) + details).flatten(1, 2)], 1)
 
     def _details(self, lr: Tensor, sr: Tensor, noise: Tensor, count: int) -> Tensor:
         """Return the details of each member: frames (N, K, C, H, W) or clips (B, K, C, T', H, W)."""
         network, clips = self.network, None
         details = (sr - network.upscaled(lr)) / network.rms
         own = network.standardised(lr)[:, : self.inputs]
-        if not noise.shape[1]:
-            noise = own.new_zeros(len(own), self.noise_planes, *own.shape[2:])
         if self.kind == "movie":
             lost, clips = self.geometry.margin[0], len(lr)
             own, noise = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise))

@@ -136,9 +136,10 @@ class Transformed(Network):
         return torch.cat([*parts, frames[:, len(parts) :]], 1)
 
     def restore(self, frames: Tensor) -> Tensor:
-        """Map transformed frames or clips back to the unit interval, in single precision."""
-        parts = []
-        for x, one, (low, high) in zip(frames.float().split(1, 1), self.transforms, self.bounds, strict=True):
+        """Map transformed frames or clips back to the unit interval, in single precision; those of several members, too."""
+        parts, members = [], frames.shape[1] // len(self.transforms)
+        channels = [*zip(self.transforms, self.bounds, strict=True)] * members
+        for x, (one, (low, high)) in zip(frames.float().split(1, 1), channels, strict=True):
             if one is not None:
                 x = one.inverse(x)
                 # So that rounding errors of the unit interval make no value negative.

@@ -30,7 +30,7 @@ class Column:
     key: str
     label: str
     unit: str = ""
-    better: Literal["high", "low", "one", "zero"] | None = None
+    better: Literal["high", "low", "one", "zero", "level"] | None = None
     text: str = ""
     source: str = "-"
     digits: int = 4
@@ -85,8 +85,8 @@ class Column:
 
     def explained(self) -> str:
         """Return an explanation of the column in one line: formula, unit and ideal value."""
-        ideal = {"high": "higher is better", "low": "lower is better", "one": "1 is ideal", "zero": "0 is ideal", None: ""}
-        return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal[self.better]) if part)
+        ideal = {"high": "higher is better", "low": "lower is better", "one": "1 is ideal", "zero": "0 is ideal"}
+        return "; ".join(part for part in (self.text, UNITS.get(self.unit, self.unit), ideal.get(self.better or "", "")) if part)
 
     def best(self, rows: Sequence[Row]) -> list[bool]:
         """Return True for each row whose printed number equals the best of its split; all False in a split of equal numbers."""
@@ -101,7 +101,7 @@ class Column:
     def best_of(self, values: Sequence[float | None], shown: Sequence[str]) -> list[bool]:
         """Return True for each value whose text in `shown` equals that of the best value; all False if all texts are equal."""
         known = [(value, text) for value, text in zip(values, shown, strict=True) if value is not None]
-        if self.better is None or len({text for _, text in known}) < 2:
+        if self.better in (None, "level") or len({text for _, text in known}) < 2:
             return [False] * len(values)
         _, best = min(known, key=lambda pair: self._distance(pair[0]))
         return [value is not None and text == best for value, text in zip(values, shown, strict=True)]

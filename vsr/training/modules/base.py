@@ -17,7 +17,7 @@ from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network, apply_network_to_clip
-from vsr.models.ensemble import Ensemble, draw_noise
+from vsr.models.ensemble import Ensemble, MemberNoise, draw_noise
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.models.transform import Transformed, unwrap_transform
@@ -29,6 +29,7 @@ from vsr.training.modules.losses import additional_loss_terms, loss_function, we
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
+MEMBERS_AT_ONCE = 8  # of an ensemble in scoring, to bound the memory
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
 
@@ -95,6 +96,7 @@ class SRModule(L.LightningModule):
         self.sequences = nn.ModuleDict({_key(name): nn.ModuleList([MotionScores() for _ in each]) for name in test_splits})
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
+        self.members = 0  # of an ensemble whose members are scored; 0 for the output without noise
         # Split -> scores of the last test, by name, of each variable.
         self.scored: dict[str, list[dict[str, Tensor]]] = {}
         self.collections: dict[str, list[MetricCollection]] = {}  # split -> all metrics of a detailed test, of each variable
@@ -135,6 +137,28 @@ class SRModule(L.LightningModule):
         seen = crop(self.unit_lr(batch.lr), (batch.context - context, 0, 0))
         scale, (y, x) = self.network.geometry.scale[1], batch.border
         return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * scale, x * scale))
+
+    @property
+    def ensemble(self) -> Ensemble | None:
+        """Return the ensemble among the wrappers of the network; None for other networks."""
+        network = unwrap_transform(self.network)
+        return network if isinstance(network, Ensemble) else None
+
+    def predict_members(self, batch: Clip) -> Tensor:
+        """Return `members` members of an ensemble, in the unit interval and after consistency correction, (B, C, K, F, H, W)."""
+        network = self.ensemble
+        assert network is not None
+        noise = MemberNoise(network.noise_planes, self.members, seed=0)
+        length, (h, w), (y, x) = batch.lr.shape[2], batch.lr.shape[-2:], batch.border
+        planes = [noise(range(first - batch.context, first - batch.context + length), h, w) for first in batch.position.tolist()]
+        drawn = torch.stack(planes).transpose(1, 2).to(batch.lr)  # (B, K planes, T, h, w)
+        lr, context, lost = self.unit_lr(batch.lr), network.context, network.geometry.margin[0]
+        found = []
+        for some in drawn.split(MEMBERS_AT_ONCE * network.noise_planes, 1):
+            seen = crop(torch.cat([lr, some], 1), (batch.context - context, 0, 0))
+            sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
+            found += [self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]]
+        return torch.stack(found, 2)
 
     def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
         if self.consistency is None:
@@ -204,13 +228,15 @@ class SRModule(L.LightningModule):
         return self.error(self.super_resolve(network, lr), hr, mask, network)
 
     def ensemble_error(self, network: Ensemble, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
-        """Compute the proper scores of members of random noise, see `ensemble_terms`; the recipe's loss does not count."""
+        """Compute the recipe's loss of the network's own output, plus the proper scores of members, see `ensemble_terms`."""
         count = int(self.card["config"]["members"])
         noise = draw_noise(network.noise_planes, lr.shape[2], lr, count)
-        sr = self.super_resolve(network, torch.cat([lr, noise], 1)).unflatten(1, (count, network.channels)).transpose(0, 1)
+        found = self.super_resolve(network, torch.cat([lr, noise], 1)).unflatten(1, (1 + count, network.channels))
+        sr, *members = found.unbind(1)
+        loss = self.error(sr, hr, mask, network)
         hr, mask = self._inside_margin(hr, mask, network)
-        loss = sr.new_zeros(())
-        for weight, score, counts in ensemble_terms(sr / network.error_unit, hr / network.error_unit, mask, network.scale):
+        unit = network.error_unit
+        for weight, score, counts in ensemble_terms(torch.stack(members) / unit, hr / unit, mask, network.scale):
             loss = loss + weight * self._part_of(weighted_mean(score, counts), counts)
         return loss
 
@@ -286,7 +312,9 @@ class SRModule(L.LightningModule):
 
     def score(self, batch: Clip, split: str) -> None:
         """Crop whole frames by the window in y and x, and add them to a split's scores; the loader has cropped them in time."""
-        sr, truth = self.predict_clip(batch), self.normalizer(batch.hr)
+        truth = self.normalizer(batch.hr)
+        members = self.predict_members(batch) if self.members and split in self.collections else None
+        sr = self.predict_clip(batch) if members is None else members.mean(2)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
         _, y, x = self.window
@@ -302,8 +330,9 @@ class SRModule(L.LightningModule):
             )
         if split in self.collections:
             lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
-            for metrics, p, y, x in _by_variable(self.collections[split], sr, truth, lr):
-                metrics.update(p, y, mask, lr=x, follows=batch.follows)
+            cut = sr.unsqueeze(2) if members is None else crop(members, (0, y - lost_y, x - lost_x))
+            for metrics, p, target, own, each in _by_variable(self.collections[split], sr, truth, lr, cut):
+                metrics.update(p, target, mask, lr=own, follows=batch.follows, members=each)
             return
         for metrics, p, y in _by_variable(self._metrics(self.scores, split), sr, truth):
             metrics.update(p, y, mask)
