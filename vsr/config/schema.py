@@ -92,6 +92,9 @@ class UpscaleSchema:
     ends: str | None = None
     consistency: str | None = None
     consistency_steps: int | None = None
+    members: int | None = None
+    keep: Any = ("mean", "std")
+    seed: int = 0
     guard: str = "warn"
     tile: int | None = None
     memory: int = 512

@@ -24,7 +24,7 @@ from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
 from vsr.models.transform import Transformed, transform_kinds
 from vsr.system.cpu import keep_freed_memory
-from vsr.training.modules.base import SRModule
+from vsr.training.modules.base import MEMBERS_AT_ONCE, SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_FRAMES = 64  # per block
@@ -118,7 +118,9 @@ class Engine:
         return frame_indices_beyond_ends(torch.arange(start - self.context, stop + self.context), 0, length, self.ends)
 
     @torch.inference_mode()
-    def __call__(self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0) -> Tensor:
+    def __call__(
+        self, lr: Tensor, *, exact: bool = False, consistent: bool = True, first_frame: int = 0, noise: Tensor | None = None
+    ) -> Tensor:
         """Upscale a block of frames; values that are not finite (land, gaps) become blocks of NaN in their channel.
 
         Args:
@@ -127,9 +129,10 @@ class Engine:
             exact: True to compute in single precision and without torch.compile, whatever the options say.
             consistent: True to apply the consistency of the module; False for the output of the network itself.
             first_frame: Number in the movie of the first of the n frames, for error messages.
+            noise: Planes of noise of K members (n + 2 * context, K planes, h, w), for an ensemble; None for no members.
 
         Returns:
-            SR frames (n, C, h * scale, w * scale) in physical units.
+            SR frames (n, (1 + K) C, h * scale, w * scale) in physical units: those of the network, of the first member, ...
 
         Raises:
             NonFiniteOutput: If the network turns finite values into NaN or infinity.
@@ -141,14 +144,19 @@ class Engine:
         if self.layout.alignment is not None:
             skip = skip_planes(unit[:, : self.layout.channels], self.scale, self.layout.alignment)
             unit = torch.cat([unit, skip], 1)
+        if noise is not None:
+            unit = torch.cat([unit, noise.to(unit)], 1)
         network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             bordered = self.beyond.pad(unit, self.border)
             sr = self._apply_ensemble(network, bordered) if self.options.ensemble else self._apply_tiled(network, bordered)
-        sr = sr.float()
-        if consistent and self.module.consistency is not None:
-            sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context, : self.layout.channels])
-        out = self.module.normalizer.inverse(sr).cpu()
+        seen = unit[self.context : len(unit) - self.context, : self.layout.channels]
+        each = []
+        for one in sr.float().split(self.layout.channels, 1):
+            if consistent and self.module.consistency is not None:
+                one = self.module.consistency(one, seen)
+            each.append(self.module.normalizer.inverse(one).cpu())
+        out = torch.cat(each, 1)
         finite = out.isfinite()
         if not bool(finite.all()):
             frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
@@ -161,7 +169,7 @@ class Engine:
                 covered = F.interpolate(inner, scale_factor=self.scale, mode="nearest")
             else:
                 covered = resize_aligned(inner, self.scale, self.layout.alignment, "nearest")
-            out = out.masked_fill(covered == 0, math.nan)
+            out = out.masked_fill((covered == 0).repeat(1, len(each), 1, 1), math.nan)
         return out
 
     def _check_values(self, lr: Tensor, first_frame: int, consistent: bool) -> None:
@@ -236,10 +244,14 @@ class Engine:
         if len(tiles) == 1:
             return self._apply_to_tile(network, unit, tiles[0], border)
         s = self.scale
-        out = unit.new_empty(len(unit) - 2 * self.context, self.layout.channels, height * s, width * s)
+        out = None
         for tile in tiles:
             (a, b), (c, d) = tile.y, tile.x
-            out[..., a * s : b * s, c * s : d * s] = self._apply_to_tile(network, unit, tile, border)
+            sr = self._apply_to_tile(network, unit, tile, border)
+            if out is None:
+                out = unit.new_empty(*sr.shape[:2], height * s, width * s)
+            out[..., a * s : b * s, c * s : d * s] = sr
+        assert out is not None
         return out
 
     def _apply_to_tile(self, network: nn.Module, unit: Tensor, tile: Tile, border: tuple[int, int]) -> Tensor:
@@ -270,7 +282,9 @@ class Engine:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
-        probe = torch.zeros(1, self.layout.total(self.scale), frames, size, size, device=self.device)
+        ensemble, members = self.module.ensemble, min(self.options.members or 0, MEMBERS_AT_ONCE)
+        planes = self.layout.total(self.scale) + (members * ensemble.noise_planes if ensemble is not None else 0)
+        probe = torch.zeros(1, planes, frames, size, size, device=self.device)
         held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))
         limit = self.options.memory * 2**20 * size * size // held
         if self.kind == "frame" and self.device.type == "cpu":

@@ -22,6 +22,7 @@ def upscale_labelled(
     upscale: Callable[[Any, str, Mapping[str, Coordinate]], Any],
     alignment: Alignment,
     variables: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> Any:
     """Upscale an xarray.DataArray, or the only movie of an xarray.Dataset, along rows and columns.
 
@@ -36,9 +37,11 @@ def upscale_labelled(
         alignment: Place of the LR pixels on the SR grid along y and x.
         variables: Names of the variables that are the channels of the network, in its order. They are taken from a Dataset, and
             from a DataArray whose channels have names, by name.
+        kept: Names along the first axis that `upscale` adds, of members (numbers) or statistics; empty if it adds none.
 
     Returns:
-        A DataArray with the same dimensions and attributes, or a Dataset with it. Coordinates along rows or columns are
+        A DataArray with the same dimensions and attributes, or a Dataset with it. `kept` is a first dimension, "member" or
+        "statistic". Coordinates along rows or columns are
         refined by `vsr.io.writers.coordinates.refine_field`. They are left out if they are not numbers or have only one pixel.
 
     Raises:
@@ -48,10 +51,10 @@ def upscale_labelled(
     import xarray
 
     if isinstance(movie, xarray.Dataset) and variables and len(movie.data_vars) > 1:
-        return _upscale_variables(movie, scale, upscale, alignment, variables)
+        return _upscale_variables(movie, scale, upscale, alignment, variables, kept)
     if isinstance(movie, xarray.Dataset):
         name = _movie_of(movie)
-        finer = upscale_labelled(movie[name], scale, channels, upscale, alignment, variables)
+        finer = upscale_labelled(movie[name], scale, channels, upscale, alignment, variables, kept)
         return finer.to_dataset(name=name).assign_attrs(movie.attrs)
     letters = _dimensions_of(movie, channels)
     if variables and letters["c"] and (names := movie.coords.get(letters["c"][0])) is not None and names.dtype.kind in "UOT":
@@ -59,7 +62,7 @@ def upscale_labelled(
         _check_names(given, variables)
         if given != list(variables):
             finer = movie.sel({letters["c"][0]: list(variables)})
-            finer = upscale_labelled(finer, scale, channels, upscale, alignment, variables)
+            finer = upscale_labelled(finer, scale, channels, upscale, alignment, variables, kept)
             return finer.sel({letters["c"][0]: given})
     own = [*letters["t"][:1], *(letters["c"][:1] if channels > 1 else []), letters["y"][0], letters["x"][0]]
     others = [name for name in movie.dims if name not in own]
@@ -72,8 +75,13 @@ def upscale_labelled(
     coords = {
         name: finer for name, coord in movie.coords.items() if (finer := _refine(coord, own[-2:], scale, alignment)) is not None
     }
-    result = xarray.DataArray(sr, coords, ordered.dims, name=movie.name, attrs=movie.attrs)
-    return result.transpose(*movie.dims)
+    first: tuple[str, ...] = ()
+    if kept:
+        numbers = kept[0].isdecimal()
+        first = ("member" if numbers else "statistic",)
+        coords[first[0]] = xarray.Variable(first, [int(word) for word in kept] if numbers else list(kept))
+    result = xarray.DataArray(sr, coords, (*first, *ordered.dims), name=movie.name, attrs=movie.attrs)
+    return result.transpose(*first, *movie.dims)
 
 
 def _upscale_variables(
@@ -82,6 +90,7 @@ def _upscale_variables(
     upscale: Callable[[Any, str, Mapping[str, Coordinate]], Any],
     alignment: Alignment,
     variables: Sequence[str],
+    kept: Sequence[str],
 ) -> Any:
     """Upscale the variables of a Dataset together, as the channels of a network; other arrays are left out."""
     _check_names([name for name in map(str, dataset.data_vars) if name in variables], variables)
@@ -90,7 +99,7 @@ def _upscale_variables(
         if (dims := dataset[name].dims) != first.dims:
             raise UserError(f"{name} has the dimensions {dims}, {variables[0]} has {first.dims}; variables must be alike")
     stacked = dataset[list(variables)].to_array("channel")
-    finer = upscale_labelled(stacked, scale, len(variables), upscale, alignment, variables).to_dataset("channel")
+    finer = upscale_labelled(stacked, scale, len(variables), upscale, alignment, variables, kept).to_dataset("channel")
     for name in variables:
         finer[name].attrs = dict(dataset[name].attrs)
     return finer.assign_attrs(dataset.attrs)

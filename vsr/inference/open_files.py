@@ -19,12 +19,14 @@ from vsr.errors import UserError
 from vsr.inference.inputs import open_input_movie
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.upscaler import Upscaler
+from vsr.io.formats import load_format_writer
 from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.time_and_place import coordinates_of
 from vsr.io.writers.base import Sink
 from vsr.io.writers.open import OutputTemplate, open_array_sink, open_writer_pair
+from vsr.io.writers.template import AuxiliaryField
 from vsr.io.writers.template_from_movie import template_from_movie
 from vsr.models.base import OF_FRAMES, input_facts
 from vsr.version import __version__
@@ -99,6 +101,10 @@ def open_input_and_output(
     """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
     upscaler = upscaler_of(0)
     identity = output_identity(settings, given, upscaler)
+    if movie is None and upscaler.members is not None:
+        raise UserError(f"members={settings.members}: are for arrays, not for {given}; leave it out")
+    if settings.guard == "linear" and upscaler.members is not None:
+        raise UserError("guard=linear: the linear filter has no members; type guard=warn")
     if movie is None:
         kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
         if upscaler.channels not in kinds:
@@ -150,6 +156,8 @@ def open_array_source(
     template = template_from_movie(
         movie, upscaler.scale, _history(upscaler), suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
     )
+    if upscaler.members is not None:
+        template = _template_of_members(template, upscaler.members.kept)
     notes = list(template.notes)
     trained_border = upscaler.trained.facts.get("border", "none")
     if upscaler.options.periodic is None and trained_border != "none" and movie.pixel_grid.cosines is None:
@@ -167,6 +175,37 @@ def open_array_source(
     if template.left_out:
         notes.append(f"left out, as it is not upscaled: {', '.join(template.left_out)}")
     return ArraySource(movie, lambda number: upscaler_of(number).offset, add_planes), template, notes
+
+
+def _template_of_members(template: OutputTemplate, kept: tuple[str, ...]) -> OutputTemplate:
+    """Describe an output file with what is kept of members: a dimension of members, or arrays of statistics.
+
+    Args:
+        template: The output file of a network without members.
+        kept: Names of the members (numbers) or of the statistics.
+    """
+    movies, channels, *sizes = template.shape
+    shape = (movies, channels * len(kept), *sizes)
+    attrs = template.attrs or ({},) * len(template.names)
+    if kept[0].isdecimal() and len(template.names) == 1 and "c" not in template.axes:
+        at = template.axes.index("y") if template.axes.index("y") < template.axes.index("x") else template.axes.index("x")
+        dims = template.dims and (*template.dims[:at], "member", *template.dims[at:])
+        numbers = AuxiliaryField("member", ("member",), np.arange(1, len(kept) + 1, dtype=np.int32))
+        fields = (*template.fields, numbers) if dims else template.fields
+        return replace(template, axes=f"{template.axes[:at]}c{template.axes[at:]}", shape=shape, dims=dims, fields=fields)  # type: ignore[arg-type]
+    if len(template.names) < channels or load_format_writer(template.format).single_array:
+        raise UserError(
+            f"keep=[{','.join(kept)}]: this output holds one array; type keep=members, or give an output of another format "
+            f"(output=NAME.nc, NAME.npz)"
+        )
+    names, described = [], []
+    for word in kept:
+        for name, own in zip(template.names, attrs, strict=True):
+            names.append(name if word == "mean" else f"{name}_{f'member{word}' if word.isdecimal() else word}")
+            method = {"mean": "mean", "std": "standard_deviation"}.get(word)
+            methods = f"{own.get('cell_methods', '')} realization: {method}".strip()
+            described.append({**own, "cell_methods": methods} if method and template.attrs else dict(own))
+    return replace(template, names=tuple(names), shape=shape, attrs=tuple(described) if template.attrs else ())  # type: ignore[arg-type]
 
 
 def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:

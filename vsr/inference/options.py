@@ -38,6 +38,9 @@ class UpscaleOptions:
         consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection",
             "backprojection" or "ratio"; None for the method used in training.
         consistency_steps: Steps of "backprojection", 1 or more; None for the number used in training.
+        members: Number of members of an ensemble, 2 or more; None for the output of the network without noise.
+        keep: What is kept of the members: ("members",) or statistics such as ("mean", "std", "q05", "q95").
+        seed: Seed of the members.
         tile: Approximate side of a tile in LR pixels; 0 for whole frames; None to derive the tile from `memory`.
         memory: MiB that the intermediate results of the network may take.
 
@@ -54,6 +57,9 @@ class UpscaleOptions:
     ends: Ends | None = None
     consistency: Literal["none", "projection", "backprojection", "ratio"] | None = None
     consistency_steps: int | None = None
+    members: int | None = None
+    keep: tuple[str, ...] = ("mean", "std")
+    seed: int = 0
     tile: int | None = None
     memory: int = 512
 
@@ -62,6 +68,9 @@ class UpscaleOptions:
             value = getattr(self, key)
             if value is not None and value not in choices:
                 raise UserError(f"{key}={value}{error_suggestion(str(value), choices)}")
+        object.__setattr__(self, "keep", (self.keep,) if isinstance(self.keep, str) else tuple(map(str, self.keep)))
+        if self.members is not None and self.members < 2:
+            raise UserError(f"members={self.members}: must be 2 or more; leave it out for the output of the network itself")
         if self.consistency_steps is not None and self.consistency_steps < 1:
             raise UserError(f"consistency_steps={self.consistency_steps}: must be 1 or more")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.inference.engine import Engine, NonFiniteOutput
+from vsr.inference.members import MemberEngine
 from vsr.inference.sources import Source
 from vsr.io.writers.base import Sink
 from vsr.types import Offset
@@ -61,7 +62,7 @@ def read_stream_blocks(
 
 def upscale_stream(
     source: Source,
-    engine: Engine,
+    engine: Engine | MemberEngine,
     sink: Sink,
     progress: Callable[[int], None],
     on_first_block: Callable[[Tensor], None] | None = None,
@@ -75,7 +76,7 @@ def upscale_stream(
 
     Args:
         source: Reader of the LR movies.
-        engine: The network.
+        engine: The network, or the members of an ensemble.
         sink: Writer of SR frames (n, C, H, W), which are numbered over all movies. It already has the first `sink.done` frames.
         progress: Function that is called with the number of frames in each block, after the block was handed to the writer.
         on_first_block: Function that is called with the first block of LR frames, (n + 2 * context, C, h, w).
@@ -108,7 +109,8 @@ def upscale_stream(
                     sr = (engine if engine_of is None else engine_of(movie))(window, first_frame=frame)
                 else:
                     sr = replacement(window[engine.context : len(window) - engine.context], first_frame=frame)
-                outgoing.put((sr.numpy(), source.offset(movie)))
+                offset = source.offset(movie)
+                outgoing.put((sr.numpy(), engine.offset(offset) if isinstance(engine, MemberEngine) else offset))
                 computed += len(sr)
                 progress(len(sr))
         finally:
@@ -135,7 +137,7 @@ def upscale_stream(
 # threads would wait for each other (a third slower on two cores); so reader and writer get one each.
 
 
-def _read(source: Source, engine: Engine, done: int, incoming: queue.Queue, stop: threading.Event) -> None:
+def _read(source: Source, engine: Engine | MemberEngine, done: int, incoming: queue.Queue, stop: threading.Event) -> None:
     """Put pairs (number of the movie, LR block) into `incoming`, then None; put an error instead if reading fails."""
     torch.set_num_threads(1)
     try:
@@ -170,7 +172,7 @@ def _write(sink: Sink, outgoing: queue.Queue, failed: list[BaseException], stop:
             pass
 
 
-def _blocks_of_all_movies(source: Source, engine: Engine, done: int) -> Iterator[tuple[int, Tensor]]:
+def _blocks_of_all_movies(source: Source, engine: Engine | MemberEngine, done: int) -> Iterator[tuple[int, Tensor]]:
     """Yield (number of the movie, LR block) from output frame `done` on, counted over all movies."""
     block = engine.block(source.height, source.width)
     for movie, length in enumerate(source.lengths):

@@ -105,6 +105,8 @@ def open_work(settings: UpscaleSchema) -> Work:
     Raises:
         UserError: If a file cannot be read, or if options contradict each other or the network.
     """
+    if settings.members is not None:
+        raise UserError(f"members={settings.members}: not with workers; leave workers out")
     upscaler, inputs, outputs = _open_network(settings)
     if len(inputs) > 1:
         return ManyFiles(
@@ -141,12 +143,12 @@ def _upscale_one(
             with progress_bar(total, "upscaling", "frame", sink.done) as bar:
                 upscale_stream(
                     source,
-                    upscaler.engine,
+                    upscaler.members or upscaler.engine,
                     sink,
                     bar.update,
                     lambda lr: _check_first_block(lr, upscaler),
                     replacements,
-                    lambda number: upscaler_of(number).engine,
+                    None if upscaler.members else lambda number: upscaler_of(number).engine,
                 )
         except UntransformableInput as error:
             raise UserError(f"{given}: {error}") from error

@@ -23,6 +23,7 @@ from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
 from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
 from vsr.inference.lazy_arrays import is_lazy, upscale_lazily
+from vsr.inference.members import MemberEngine
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
 from vsr.inference.stream import read_stream_blocks
@@ -92,6 +93,8 @@ class Upscaler:
         centred = is_cell(self.alignment, self.scale)
         self.static_fields = self._chosen_fields(static)
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
+        members, keep = self.options.members, self.options.keep
+        self.members = MemberEngine(self.engine, members, self.options.seed, keep) if members is not None else None
 
     def continued(self, periodic: Periodic) -> Upscaler:
         """Return the upscaler of movies that continue beyond their borders, unless the option `periodic` says otherwise."""
@@ -155,9 +158,10 @@ class Upscaler:
                 those of training, or `static` of `vsr.load`; they must fit the size and the coordinates of the movie.
 
         Returns:
-            SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. Values are
-            float64 for float64 input, and for integers if there is an `offset`; otherwise float32. A DataArray keeps its
-            attributes, and its coordinates along rows and columns are refined.
+            SR frames of the same type, dimensions and units, on the same device; H and W are `scale` times larger. With the
+            option `members`, the first dimension is that of the members, or of the statistics `keep` ("member" or "statistic"
+            in a DataArray). Values are float64 for float64 input, and for integers if there is an `offset`; otherwise float32. A
+            DataArray keeps its attributes, and its coordinates along rows and columns are refined.
 
         Raises:
             UserError: If the type or the shape is not listed here, or if values are so large that the network overflows.
@@ -181,7 +185,10 @@ class Upscaler:
                     f"this network takes {', '.join(map(printable_name, names))} beside what it gives; give an array (T, C, H, "
                     f"W) whose last channels they are, or type vsr upscale input=FILE"
                 )
-            return upscale_labelled(movie, self.scale, self.channels, self._upscale_on_grid, self.alignment, self.variables)
+            kept = () if self.members is None else self.members.kept
+            return upscale_labelled(
+                movie, self.scale, self.channels, self._upscale_on_grid, self.alignment, self.variables, kept=kept
+            )
         raise UserError(
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
         )
@@ -311,13 +318,16 @@ class Upscaler:
         grid = grid_of_coordinates(of["y"], of["x"])
         periodic = choose_periodic(self.options.periodic, grid, movies.shape[-1], "the array", "periodic")
         upscaler = self.continued(periodic)
+        if is_lazy(movies) and self.members is not None:
+            raise UserError("members: are not for Dask arrays; type movie.compute() first, or upscale parts of it one by one")
         if is_lazy(movies):
             return upscale_lazily(upscaler, movies, axes, of)
         lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
         frames = movies.reshape(-1, own.get("t", 1), own.get("c", 1), own["y"], own["x"])
         finer = [upscaler._upscale_array(each, of) for each in frames]
-        sr = np.stack([each.astype(finer[0].dtype, copy=False) for each in finer])
-        return sr.reshape(*lead, *movies.shape[-len(axes) : -2], *sr.shape[-2:])
+        sr = np.stack([each.astype(finer[0].dtype, copy=False) for each in finer], axis=0 if self.members is None else 1)
+        kept = () if self.members is None else (len(self.members.kept),)
+        return sr.reshape(*kept, *lead, *movies.shape[-len(axes) : -2], *sr.shape[-2:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the network to another process, which rebuilds it once."""
@@ -351,12 +361,18 @@ class Upscaler:
         known, static = self.known_of(of or nothing, (frames.shape[2], frames.shape[3]), whose)
         if "time" in self.trained.layout.inputs:
             known["time"] = self.trained.facts["pairs"]["time"]["step"] * np.arange(len(frames))
-        sr = self.with_offset(self.upscale_frames(self.add_planes(frames, known, further, static)).numpy(), np.dtype(dtype))
-        return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+        seen = self.add_planes(frames, known, further, static)
+        if self.members is None:
+            sr = self.with_offset(self.upscale_frames(seen).numpy(), np.dtype(dtype))
+            return sr.reshape(*movie.shape[:-2], *sr.shape[-2:])
+        sr = self.with_offset(self._in_blocks(self.members, seen).numpy(), np.dtype(dtype))
+        kept = np.moveaxis(sr.reshape(len(sr), len(self.members.kept), self.channels, *sr.shape[-2:]), 1, 0)
+        return kept.reshape(len(kept), *movie.shape[:-2], *sr.shape[-2:])
 
     def with_offset(self, sr: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Add the offset to SR frames (T, C, H, W), in float64, and return them in a type."""
-        return (sr.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1)) if self.offset else sr).astype(dtype, copy=False)
+        offset = self.offset if self.members is None else self.members.offset(self.offset)
+        return (sr.astype(np.float64) + np.reshape(offset, (-1, 1, 1)) if offset else sr).astype(dtype, copy=False)
 
     def without_offset(self, frames: np.ndarray) -> Tensor:
         """Take the offset off frames (T, C, h, w) of any real dtype, in float64, and return them as float32."""
@@ -372,9 +388,12 @@ class Upscaler:
 
     def upscale_frames(self, frames: Tensor) -> Tensor:
         """Upscale frames (T, C, h, w) block by block to (T, C, H, W), both in physical units minus the offset."""
-        engine, length, block = self.engine, len(frames), self.engine.block(*frames.shape[-2:])
+        return self._in_blocks(self.engine, frames)
+
+    def _in_blocks(self, engine: Engine | MemberEngine, frames: Tensor) -> Tensor:
+        length, block, window = len(frames), engine.block(*frames.shape[-2:]), self.engine.window
         starts = range(0, length, block)
-        return torch.cat([engine(frames[engine.window(a, min(a + block, length), length)], first_frame=a) for a in starts])
+        return torch.cat([engine(frames[window(a, min(a + block, length), length)], first_frame=a) for a in starts])
 
     def _as_frames(self, movie: np.ndarray) -> Tensor:
         """Reshape a movie to (T, C, h, w), without the offset. Raises UserError for a shape that does not fit the network."""

@@ -17,7 +17,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import TrainingFrames
 
-WIDTH, BLOCKS = 28, 2  # of the layers that turn noise into details
+WIDTH, BLOCKS = 28, 3  # of the layers that turn noise into details
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 
@@ -153,10 +153,11 @@ class MemberNoise:
         planes: Planes of noise of a member.
         members: Number of members K.
         seed: Seed of all members.
+        first: Number of the first of these members.
     """
 
-    def __init__(self, planes: int, members: int, seed: int) -> None:
-        self.planes, self.members, self.seed = planes, members, seed
+    def __init__(self, planes: int, members: int, seed: int, first: int = 0) -> None:
+        self.planes, self.members, self.seed, self.first = planes, members, seed, first
         self._size: tuple[int, int] | None = None
         self._drawn: dict[tuple[int, int], np.ndarray] = {}  # (plane, draw) -> white noise (K, h, w)
 
@@ -179,7 +180,7 @@ class MemberNoise:
         return np.stack(
             [
                 _generator(self.seed, member, plane, draw).standard_normal((height, width), np.float32)
-                for member in range(self.members)
+                for member in range(self.first, self.first + self.members)
             ]
         )
 
