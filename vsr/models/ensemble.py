@@ -17,7 +17,7 @@ from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import TrainingFrames
 
-WIDTH, BLOCKS = 28, 3  # of the layers that turn noise into details
+WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-SPECTRAL_WEIGHT = 0.1  # of all Fourier modes together, in units of one mode's own error
+SPECTRAL_WEIGHT = 0.3  # of all Fourier modes together, in units of one mode's own error
 SMALLEST_MODE = 1e-3  # of the mean error of all modes: modes with a smaller error do not count more
 _TINY = 1e-12  # under square roots, whose slope at 0 is infinite
 
