@@ -62,6 +62,7 @@ class EvaluateSchema:
     consistency_steps: int | None = None
     report: bool = True
     members: int | None = None
+    calibrate: bool = False
     workers: int | None = None
     data: Any = None
     degradation: Any = None

@@ -611,7 +611,11 @@ class SRDataModule(L.LightningDataModule, ABC):
 
     def test_dataloader(self) -> list[ClipLoader]:
         """Return one loader per test split, in the order of `test_splits`."""
-        return [self._clips(self.sets[name]) for name in self.test_splits]
+        return [self.split_dataloader(name) for name in self.test_splits]
+
+    def split_dataloader(self, split: str) -> ClipLoader:
+        """Return a loader of all frames of a split, in order."""
+        return self._clips(self.sets[split])
 
     def _clips(self, frames: FrameSet, step: int = 1, whole: bool = True) -> ClipLoader:
         placed = self._on_device(frames)

@@ -31,6 +31,7 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.io.readers.printable import printable_name
+from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration, CalibrationErrors, trajectories_needed
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.ensemble import ACTIVITY_SHARES, LEVELS, activity_of, members_needed
@@ -39,6 +40,7 @@ from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
 from vsr.models.linear import Linear
 from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
+from vsr.system.files import write_json_file
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.system.ranks import current_rank, rank_count
@@ -53,18 +55,36 @@ from vsr.training.trainer import build_scoring_trainer
 
 log = logging.getLogger(__name__)
 
+CALIBRATION = "calibration.json"
+LEAST_TRAJECTORIES = 2  # of a calibration split
 SAMPLE_FRAMES = 24  # frames of a movie in the report
 SAMPLE_VALUES = 1 << 26  # pixel values of all methods together in a movie of the report
 
 
 @dataclass(frozen=True)
 class ScoredMethod:
-    """A method to score: its name, its LightningModule, its training time in seconds, and a flag for baseline methods."""
+    """A method to score.
+
+    Attributes:
+        method: Name of its row.
+        module: Its LightningModule.
+        train_seconds: Seconds of training.
+        baseline: True for a method to compare with, False for a network under evaluation.
+        members: Number of members of an ensemble; 0 for the output of the network.
+        calibration: Intervals around the output, or around the mean of the members; None without.
+    """
 
     method: str
     module: SRModule
     train_seconds: float = 0.0
     baseline: bool = True
+    members: int = 0
+    calibration: Calibration | None = None
+
+    @property
+    def values(self) -> int:
+        """Number of the values that stand for the predicted distribution of a pixel; 1 for a single prediction."""
+        return self.members or 1 if self.calibration is None else 2 * len(CALIBRATED_LEVELS) + 1
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -126,13 +146,19 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     checkpoints = [_for_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
-    _set_members(cfg.get("members"), config, modules)
+    members = _members(cfg.get("members"), config, modules)
     longest = max(modules, key=lambda module: module.network.context)
     prepare_fit_loaders(data, longest, *(module.network for module in modules))
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
-    scored = add_lead_time_curves(_score(config, data, candidates))
+        if network.module.ensemble is not None:
+            candidates.append(replace(network, method=f"{network.method}, {members} members", members=members))
+    uncertain = bool(cfg.get("calibrate")) or any(module.ensemble is not None for module in modules)
+    edges = activity_edges(modules[0], data) if uncertain else None
+    if cfg.get("calibrate") and edges is not None:
+        candidates += [_calibrated(each, data, edges) for each in candidates if not each.baseline]
+    scored = add_lead_time_curves(_score(config, data, candidates, edges))
     if current_rank() > 0:
         return {}
     protocol = run_protocol(config, data, networks[0].module)
@@ -140,8 +166,10 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         checkpoint.protocol(_ood_scores(network, data, checkpoint))
         for network, checkpoint in zip(networks, checkpoints, strict=True)
     ]
-    if members := max(module.members for module in modules):
-        protocol["members"] = members
+    protocol |= {"members": members} if members else {}
+    calibrations = {each.method: each.calibration for each in candidates if each.calibration is not None}
+    if calibrations:
+        protocol["calibration trajectories"] = next(iter(calibrations.values())).trajectories
     protocol["versions"] = software_versions()
     samples = list(_samples(data, candidates)) if cfg.report else []
     write_command_log()
@@ -149,12 +177,23 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     with lengths_in(data.pixel_grid.unit):
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
         table = report_table_text(rows)
+    if calibrations:
+        write_json_file(folder / CALIBRATION, {name: one.to_plain() for name, one in calibrations.items()})
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
+    said += [_guarantee(next(iter(calibrations.values())))] if calibrations else []
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.trained.any_values])
     log.info("\n".join([table, *said, f"results   {folder / 'results.json'}{report}"]))
     return {"rows": rows, "protocol": protocol}
+
+
+def _guarantee(calibration: Calibration) -> str:
+    """Return a line on what calibrated intervals promise."""
+    text = f"calibrated on the {calibration.trajectories} trajectories of 'val': on one more like them, the 90% interval covers "
+    text += f"{calibration.guaranteed(90):.0f}% of the pixels at least"
+    needed = trajectories_needed(90, 85)
+    return text if calibration.trajectories >= needed else f"{text}; {needed} trajectories would make it 85% (data.val)"
 
 
 def _below_linear(rows: list[dict[str, Any]], methods: list[str]) -> list[str]:
@@ -228,26 +267,54 @@ def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
     return replace(checkpoint, trained=checkpoint.trained.for_values(ranges, data.offset, data.variables))
 
 
-def _set_members(asked: int | None, config: DictConfig, modules: list[SRModule]) -> None:
-    """Set the number of members that ensembles are scored with. Raises UserError if there are none, or for protocol=classical."""
+def _members(asked: int | None, config: DictConfig, modules: list[SRModule]) -> int:
+    """Return the number of members that ensembles are scored with, 0 without ensembles.
+
+    Raises:
+        UserError: If members are asked for and there are no ensembles, or for protocol=classical.
+    """
     ensembles = [module for module in modules if module.ensemble is not None]
     if asked is not None and not ensembles:
         raise UserError(f"members={asked}: no checkpoint is an ensemble; train one with vsr train members=2, or leave it out")
     if ensembles and config.protocol == "classical":
         raise UserError("protocol=classical: rounds to 8 bits, and members differ by less; type protocol=float")
-    for module in ensembles:
-        module.members = asked or members_needed(LEVELS[-1])
+    return (asked or members_needed(LEVELS[-1])) if ensembles else 0
+
+
+@torch.no_grad()
+def _calibrated(method: ScoredMethod, data: SRDataModule, edges: list[tuple[float, float]]) -> ScoredMethod:
+    """Return a method with intervals from its errors on the validation split, whose trajectories are those of no test split."""
+    module, frames = method.module, data.sets["val"]
+    if len(frames.segments) < LEAST_TRAJECTORIES:
+        raise UserError(
+            f"calibrate=true: the validation split has {len(frames.segments)} trajectories, intervals need "
+            f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
+        )
+    errors = CalibrationErrors(edges, data.scale, module.window[1:], relative=method.members > 0)
+    starts = np.array([start for start, _ in frames.segments])
+    module.eval()
+    module.members = method.members
+    for batch in data.split_dataloader("val"):
+        members = module.predict_members(batch) if method.members else None
+        sr = module.predict_clip(batch) if members is None else members.mean(2)
+        of = np.searchsorted(starts, batch.position.cpu().numpy(), side="right") - 1
+        lr = module.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
+        spread = None if members is None else members.std(2)
+        errors.update(sr, spread, module.normalizer(batch.hr), lr, of.tolist(), batch.mask)
+    module.members = 0
+    return replace(method, method=f"{method.method}, calibrated", calibration=errors.fit())
 
 
 def activity_edges(module: SRModule, data: SRDataModule) -> list[tuple[float, float]]:
     """Return the activities that divide validation pixels into quiet ones, moderate ones and fronts, for each variable."""
     frames = module.in_unit_interval(data.validation_frames() or data.training_frames())
     edges = []
-    for i in range(data.channels):
-        found = torch.cat([activity_of(lr[:, i : i + 1].unsqueeze(2)).flatten() for lr, _, _ in frames]).numpy()
+    parts = [slice(i, i + 1) for i in range(data.channels)] if module.normalizer.low.ndim else [slice(data.channels)]
+    for own in parts:
+        found = torch.cat([activity_of(lr[:, own].unsqueeze(2)).flatten() for lr, _, _ in frames]).numpy()
         low, high = np.quantile(found, ACTIVITY_SHARES)
         edges.append((float(low), float(high)))
-    return edges if module.normalizer.low.ndim else edges[:1]
+    return edges
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
@@ -287,10 +354,18 @@ def _interim_results(network: ScoredMethod, checkpoint: Checkpoint, several: boo
     return [ScoredMethod(f"{network.method}: {part}" if several else part, module, seconds) for part, module in parts.items()]
 
 
-def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod]) -> list[MethodScores]:
-    """Score every candidate on every test split; return the scores in the order of the splits."""
-    ensembles = [candidate.module for candidate in candidates if candidate.module.members]
-    properties = _data_properties(config, data, activity_edges(ensembles[0], data) if ensembles else None)
+def _score(
+    config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod], activity: list[tuple[float, float]] | None
+) -> list[MethodScores]:
+    """Score every candidate on every test split; return the scores in the order of the splits.
+
+    Args:
+        config: The config of the evaluation.
+        data: The data module.
+        candidates: The methods.
+        activity: As `activity_edges` returns it; None if no method predicts a distribution.
+    """
+    properties = _data_properties(config, data, activity)
     found: list[MethodScores] = []
     total = len(candidates) * sum(len(data.sets[split]) for split in data.test_splits)
     first = current_rank() == 0
@@ -298,9 +373,10 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
         scorer = build_scoring_trainer(config, [ScoringProgressBar(bar)] if first else [])
         for candidate in candidates:
             module = candidate.module
-            members = module.members or 1
+            module.members, module.calibration = candidate.members, candidate.calibration
+            values, drawn = candidate.values, candidate.calibration is None
             module.collections = {
-                split: [MetricCollection(each, members) for each in known] for split, known in properties.items()
+                split: [MetricCollection(each, values, drawn) for each in known] for split, known in properties.items()
             }
             scorer.test(module, dataloaders=data.test_dataloader(), verbose=False)
             for split, each in module.collections.items():
@@ -327,7 +403,7 @@ def _score(config: DictConfig, data: SRDataModule, candidates: list[ScoredMethod
                     keys = {"variable": ALL_VARIABLES, "unit": ""}
                     own.append(replace(own[0], keys=keys, frames=together, segments={}, curves={}))
                 found += own
-            module.collections = {}
+            module.collections, module.members, module.calibration = {}, 0, None
     parts = list(dict.fromkeys(one.part for one in found))
     return sorted(found, key=lambda one: (data.test_splits.index(one.split), parts.index(one.part)))
 
@@ -397,7 +473,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
         clip = add_border(frames.clip(start, stop, context, data.ends), data.border, data.reach)
         truth = normalizer(clip.hr)
         made = {}
-        for candidate in candidates:
+        for candidate in (each for each in candidates if each.values == 1):
             _, y, x = candidate.module.network.geometry.margin
             height, width = truth.shape[-2:]
             picture = truth.clone()  # stands in for the border that the network does not give

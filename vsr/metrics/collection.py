@@ -70,7 +70,7 @@ class MetricCollection(TableMetric):
 
     lengths: list[Tensor]  # frames of each segment
 
-    def __init__(self, data: DataProperties, members: int = 1) -> None:
+    def __init__(self, data: DataProperties, members: int = 1, drawn: bool = True) -> None:
         super().__init__()
         self.add_table("lengths", 1)
         scale, bounds, cut = data.scale, data.bounds, data.window[1:]
@@ -84,7 +84,8 @@ class MetricCollection(TableMetric):
         self.by_segment = nn.ModuleList([SpectrumScores(scale, bounds, taper, grid, data.step)])
         if data.movie:
             self.by_segment.extend([MotionScores(), ErrorLag(), TemporalSpectrum(bounds, data.step)])
-        self.ensemble = nn.ModuleList([EnsembleScores(members, data.activity, scale, cut, grid)] if data.activity else [])
+        activity = [data.activity] if data.activity else []
+        self.ensemble = nn.ModuleList([EnsembleScores(members, edges, scale, cut, grid, drawn) for edges in activity])
         self.consistency = nn.ModuleList([ConsistencyScores(data.degrade, scale, cut)] if data.degrade else [])
 
     def update(

@@ -33,6 +33,12 @@ def activity_of(lr: LRClips) -> Tensor:
     return deviation.unflatten(0, (len(lr), lr.shape[2])).transpose(1, 2)
 
 
+def activity_classes(lr: LRClips, edges: tuple[float, float], scale: int) -> Tensor:
+    """Return the class of activity (0, 1 or 2) of each HR pixel of whole LR clips (B, C, F, h, w), as (B, F, H, W)."""
+    active = torch.bucketize(activity_of(lr)[:, 0].contiguous(), torch.tensor(edges, device=lr.device))
+    return active.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+
+
 def intervals_of_members(members: Tensor, level: int) -> tuple[Tensor, Tensor] | None:
     """Return the ends of the central interval that another draw like the K members (K, ...) falls into with a probability.
 
@@ -59,7 +65,7 @@ def members_needed(level: int) -> int:
     return math.ceil(200 / (100 - level)) - 1
 
 
-def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
+def fair_crps(members: Tensor, truth: Tensor, drawn: bool = True) -> Tensor:
     """Return the fair continuous ranked probability score of each value: E|x - y| - E|x - x'| / 2, without bias for K.
 
     Source: Ferro, "Fair scores for ensemble forecasts", 2014. A single member scores its absolute error.
@@ -67,13 +73,14 @@ def fair_crps(members: Tensor, truth: Tensor) -> Tensor:
     Args:
         members: (K, ...).
         truth: (...).
+        drawn: True for random members; False for values that divide a distribution evenly, which is then taken as it is.
     """
     count = len(members)
     error = (members - truth).abs().mean(0)
     if count == 1:
         return error
     ranks = torch.arange(1, count + 1, device=members.device, dtype=members.dtype).view(-1, *(1,) * truth.ndim)
-    apart = (members.sort(0).values * (2 * ranks - count - 1)).sum(0) / (count * (count - 1))
+    apart = (members.sort(0).values * (2 * ranks - count - 1)).sum(0) / (count * (count - drawn))
     return error - apart
 
 
@@ -135,13 +142,21 @@ class EnsembleScores(TableMetric):
         scale: HR pixels per LR pixel.
         window: (y, x) HR pixels that are cut per side before scoring.
         grid: The size of the pixels.
+        drawn: True for random members; False for values that divide the distribution of each pixel evenly, as of a `Calibration`.
+            These say nothing of several pixels together, and have no spread, no energy score and no variogram score.
     """
 
     def __init__(
-        self, members: int, edges: tuple[float, float], scale: int, window: tuple[int, int], grid: PixelGrid = SQUARE
+        self,
+        members: int,
+        edges: tuple[float, float],
+        scale: int,
+        window: tuple[int, int],
+        grid: PixelGrid = SQUARE,
+        drawn: bool = True,
     ) -> None:
         super().__init__()
-        self.members, self.edges, self.scale, self.window, self.grid = members, edges, scale, window, grid
+        self.members, self.edges, self.scale, self.window, self.grid, self.drawn = members, edges, scale, window, grid, drawn
         self.add_table("values", len(FRAME_SCORES))
         self.add_table("segments", 2)  # variance and squared error, summed over the frames
         self.add_table("ranks", members + 1)  # of each frame: share of the pixels
@@ -184,12 +199,17 @@ class EnsembleScores(TableMetric):
             return float((x * weight).sum(dtype=torch.float64)) / total if total else math.nan
 
         values = dict.fromkeys(FRAME_SCORES, math.nan)
-        values["crps"] = mean(fair_crps(members, hr))
+        values["crps"] = mean(fair_crps(members, hr, self.drawn))
         if count == 1:
             self.append_rows("values", torch.tensor([list(values.values())], dtype=torch.float64))
             return torch.full((2,), math.nan, dtype=torch.float64)
         variance, error = members.var(0) * (count + 1) / count, (members.mean(0) - hr).square()
-        values["spread"] = mean(variance) ** 0.5
+        if self.drawn:
+            values["spread"] = mean(variance) ** 0.5
+            blocks = energy_score(members[:, None], hr[None])
+            least = -F.max_pool2d(-weight, BLOCK).flatten(1)
+            values["energy_score"] = float((blocks * least).sum() / least.sum()) if float(least.sum()) else math.nan
+            values["variogram_score"] = float(variogram_score(members[:, None], hr[None], weight[None])[0])
         hits = {}
         for level in LEVELS:
             ends = intervals_of_members(members, level)
@@ -198,10 +218,6 @@ class EnsembleScores(TableMetric):
                 values[f"coverage_{level}"] = mean(hits[level])
                 if level == 90:
                     values["width_90"] = mean(ends[1] - ends[0])
-        blocks = energy_score(members[:, None], hr[None])
-        least = -F.max_pool2d(-weight, BLOCK).flatten(1)
-        values["energy_score"] = float((blocks * least).sum() / least.sum()) if float(least.sum()) else math.nan
-        values["variogram_score"] = float(variogram_score(members[:, None], hr[None], weight[None])[0])
         self.append_rows("values", torch.tensor([list(values.values())], dtype=torch.float64))
         rank = (members < hr).sum(0).flatten()
         share = torch.zeros(count + 1, dtype=torch.float64, device=hr.device)
@@ -213,7 +229,7 @@ class EnsembleScores(TableMetric):
             columns = [torch.ones_like(hr), variance, error, *(hits.get(level, torch.zeros_like(hr)) for level in LEVELS)]
             rows += [float((x * own).sum(dtype=torch.float64)) for x in columns]
         self.append_rows("activity", torch.tensor([rows], dtype=torch.float64))
-        if whole:
+        if whole and self.drawn:
             self._add_power(members, hr)
         return torch.tensor([mean(variance), mean(error)], dtype=torch.float64)
 
@@ -242,8 +258,7 @@ class EnsembleScores(TableMetric):
 
     def _classes(self, lr: LRClips) -> Tensor:
         """Return the class of activity of each HR pixel inside the window, (B, F, H, W) integers."""
-        active = torch.bucketize(activity_of(lr)[:, 0], torch.tensor(self.edges, device=lr.device))
-        active = active.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
+        active = activity_classes(lr, self.edges, self.scale)
         y, x = self.window
         return active[..., y : active.shape[-2] - y, x : active.shape[-1] - x]
 
@@ -253,7 +268,7 @@ class EnsembleScores(TableMetric):
 
     def per_segment(self) -> dict[str, Tensor]:
         variance, error = self.rows("segments").unbind(1)
-        return {} if self.members == 1 else {"spread_error": metric_ratio(variance, error).sqrt()}
+        return {} if self.members == 1 or not self.drawn else {"spread_error": metric_ratio(variance, error).sqrt()}
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Return the curves "ranks", "activity" and "spread_spectrum" of the split; empty for a single member."""
@@ -268,7 +283,7 @@ class EnsembleScores(TableMetric):
             "class": torch.arange(float(len(ACTIVITIES))),
             "share": weight / weight.sum(),
             **columns,
-            "spread_error": metric_ratio(variance, error).sqrt(),
+            **({"spread_error": metric_ratio(variance, error).sqrt()} if self.drawn else {}),
         }
         if self.has_rows("power"):
             modes, *powers = self.rows("power").sum(0).unflatten(0, (5, BANDS))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vsr.degradations.consistency import Consistency, apply_consistency
 from vsr.errors import UserError
 from vsr.geometry import Alignment, Triple, crop
+from vsr.metrics.calibration import Calibration
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
@@ -97,6 +98,7 @@ class SRModule(L.LightningModule):
         # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
         self._evaluated: tuple[nn.Module] = (network,)
         self.members = 0  # of an ensemble whose members are scored; 0 for the output without noise
+        self.calibration: Calibration | None = None  # whose intervals are scored
         # Split -> scores of the last test, by name, of each variable.
         self.scored: dict[str, list[dict[str, Tensor]]] = {}
         self.collections: dict[str, list[MetricCollection]] = {}  # split -> all metrics of a detailed test, of each variable
@@ -159,6 +161,15 @@ class SRModule(L.LightningModule):
             sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
             found += [self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]]
         return torch.stack(found, 2)
+
+    def predict_distribution(self, batch: Clip) -> tuple[HRClips, Tensor | None]:
+        """Return the prediction (B, C, F, H, W) and members (B, C, K, F, H, W), or values of its calibration; None without."""
+        members = self.predict_members(batch) if self.members else None
+        sr = self.predict_clip(batch) if members is None else members.mean(2)
+        if self.calibration is not None:
+            lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
+            members = self.calibration.members(sr, None if members is None else members.std(2), lr)
+        return sr, members
 
     def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
         if self.consistency is None:
@@ -313,8 +324,7 @@ class SRModule(L.LightningModule):
     def score(self, batch: Clip, split: str) -> None:
         """Crop whole frames by the window in y and x, and add them to a split's scores; the loader has cropped them in time."""
         truth = self.normalizer(batch.hr)
-        members = self.predict_members(batch) if self.members and split in self.collections else None
-        sr = self.predict_clip(batch) if members is None else members.mean(2)
+        sr, members = self.predict_distribution(batch) if split in self.collections else (self.predict_clip(batch), None)
         if self.quantize:
             sr, truth = ((x.clamp(0, 1) * 255).round() / 255 for x in (sr, truth))
         _, y, x = self.window

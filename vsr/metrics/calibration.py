@@ -1,0 +1,169 @@
+"""Conformal calibration: intervals around predictions whose widths come from the errors on a calibration split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsr.metrics.ensemble import ACTIVITIES, activity_classes
+from vsr.types import HRClips, LRClips
+
+CALIBRATED_LEVELS = tuple(range(5, 100, 5))  # per cent
+SMALLEST_SPREAD = 1e-6  # of the data range: the spread of members that is not divided by less
+VALUES_OF_FRAME = 4096  # errors that are kept of each frame
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Widths of intervals for each class of activity and each level.
+
+    An interval of a level is the prediction plus and minus a width, for ensembles in units of the spread of the members: the
+    quantile of the errors on n trajectories of equal weight. On a random pixel (of a class of activity) of one more trajectory
+    that is drawn as they were, it covers the truth with at least n / (n + 1) times the level, whatever the network.
+
+    Source: Lee, Barber and Willett, "Distribution-free inference with hierarchical data", 2023, section 2 (HCP), with an interval
+    per class as in Vovk, "Conditional validity of inductive conformal predictors", 2012.
+
+    Attributes:
+        widths: (variables, classes, levels), in the unit interval, or in units of the spread.
+        edges: For each variable, the two activities between the classes, see `vsr.metrics.ensemble`.
+        scale: HR pixels per LR pixel.
+        relative: True if the widths are in units of the spread of members.
+        trajectories: Number of trajectories of the calibration split.
+    """
+
+    widths: np.ndarray
+    edges: Sequence[tuple[float, float]]
+    scale: int
+    relative: bool
+    trajectories: int
+
+    def guaranteed(self, level: float) -> float:
+        """Return the coverage, in per cent, that the interval of a level in per cent has at least."""
+        return level * self.trajectories / (self.trajectories + 1)
+
+    def members(self, sr: HRClips, spread: HRClips | None, lr: LRClips) -> Tensor:
+        """Return 39 values that divide the predicted distribution of each pixel evenly, (B, C, 39, F, H, W).
+
+        Args:
+            sr: Predictions (B, C, F, H, W) in the unit interval.
+            spread: Standard deviation of the members, for `relative` widths; None for others.
+            lr: LR frames of sr in the unit interval, (B, C, F, h, w).
+        """
+        found = []
+        for i, (widths, edges) in enumerate(zip(self.widths, self.edges, strict=True)):
+            own = slice(None) if len(self.edges) == 1 else slice(i, i + 1)
+            active = _centre(activity_classes(lr[:, own], edges, self.scale), sr)
+            each = torch.from_numpy(widths).to(sr)[active].movedim(-1, 1).unsqueeze(1)  # (B, 1, levels, F, H, W)
+            if spread is not None:
+                each = each * spread[:, own].clamp_min(SMALLEST_SPREAD).unsqueeze(2)
+            middle = sr[:, own].unsqueeze(2)
+            found.append(torch.cat([middle - each.flip(2), middle, middle + each.expand(-1, middle.shape[1], -1, -1, -1, -1)], 2))
+        return torch.cat(found, 1)
+
+    def to_plain(self) -> dict[str, object]:
+        """Return the calibration as plain values."""
+        return {
+            "levels": list(CALIBRATED_LEVELS),
+            "classes": list(ACTIVITIES),
+            "widths": self.widths.tolist(),
+            "edges": [list(edge) for edge in self.edges],
+            "relative": self.relative,
+            "trajectories": self.trajectories,
+            "guaranteed": [self.guaranteed(level) for level in CALIBRATED_LEVELS],
+        }
+
+
+def trajectories_needed(level: float, coverage: float) -> int:
+    """Return the smallest number of trajectories with which the interval of a level covers so much at least, in per cent."""
+    return ceil(coverage / (level - coverage) - 1e-9)
+
+
+class CalibrationErrors:
+    """Collector of the errors of predictions on a calibration split.
+
+    Args:
+        edges: As in `Calibration`.
+        scale: HR pixels per LR pixel.
+        window: (y, x) HR pixels that are cut per side.
+        relative: True to divide errors by the spread of members.
+    """
+
+    def __init__(self, edges: Sequence[tuple[float, float]], scale: int, window: tuple[int, int], relative: bool) -> None:
+        self.edges, self.scale, self.window, self.relative = edges, scale, window, relative
+        self._errors: dict[tuple[int, int, int], list[np.ndarray]] = {}  # (variable, class, trajectory)
+
+    def update(
+        self, sr: HRClips, spread: HRClips | None, hr: HRClips, lr: LRClips, trajectories: Sequence[int], mask: Tensor | None
+    ) -> None:
+        """Add clips in the unit interval, not cut; predictions may lack a border.
+
+        Args:
+            sr: Predictions (B, C, F, H, W).
+            spread: Standard deviation of the members; None for a single prediction.
+            hr: Truth.
+            lr: LR frames (B, C, F, h, w).
+            trajectories: Number of the trajectory of each clip.
+            mask: (B, 1, F, H, W), 0 where a pixel does not count; None for all pixels.
+        """
+        lost = [(whole - own) // 2 for whole, own in zip(hr.shape[-2:], sr.shape[-2:], strict=True)]
+        y, x = (n - own for n, own in zip(self.window, lost, strict=True))
+        cut = (..., slice(y, sr.shape[-2] - y), slice(x, sr.shape[-1] - x))
+        error = (sr - _centre(hr, sr)).abs()
+        if self.relative:
+            assert spread is not None
+            error = error / spread.clamp_min(SMALLEST_SPREAD)
+        counts = torch.ones_like(sr[:, :1]) if mask is None else _centre(mask, sr)
+        for i, edges in enumerate(self.edges):
+            own = slice(None) if len(self.edges) == 1 else slice(i, i + 1)
+            active = _centre(activity_classes(lr[:, own], edges, self.scale), sr)[cut]
+            for b, trajectory in enumerate(trajectories):
+                values, classes = error[b, own][cut], active[b].expand_as(error[b, own][cut])
+                step = max(1, -(-values[:, 0].numel() // VALUES_OF_FRAME))
+                kept = (counts[b][cut] > 0).expand_as(values).flatten()[::step]
+                values, classes = values.flatten()[::step][kept], classes.flatten()[::step][kept]
+                for number in range(len(ACTIVITIES)):
+                    found = values[classes == number].cpu().numpy()
+                    self._errors.setdefault((i, number, trajectory), []).append(found)
+
+    def fit(self) -> Calibration:
+        """Return the calibration; a class without pixels has the widths of all classes together."""
+        trajectories = sorted({trajectory for _, _, trajectory in self._errors})
+        widths = np.zeros((len(self.edges), len(ACTIVITIES), len(CALIBRATED_LEVELS)))
+        for i in range(len(self.edges)):
+            for number in range(len(ACTIVITIES)):
+                own = [self._of(i, (number,), trajectory) for trajectory in trajectories]
+                if not any(map(len, own)):
+                    own = [self._of(i, tuple(range(len(ACTIVITIES))), trajectory) for trajectory in trajectories]
+                widths[i, number] = trajectory_quantiles(own, np.array(CALIBRATED_LEVELS) / 100)
+        return Calibration(widths, self.edges, self.scale, self.relative, len(trajectories))
+
+    def _of(self, variable: int, classes: tuple[int, ...], trajectory: int) -> np.ndarray:
+        parts = [each for number in classes for each in self._errors.get((variable, number, trajectory), [])]
+        return np.concatenate([*parts, np.empty(0, np.float32)])
+
+
+def _centre(x: Tensor, like: Tensor) -> Tensor:
+    """Cut frames (..., H, W) to the size of others, the same number of pixels on opposite sides."""
+    y, x_ = ((whole - own) // 2 for whole, own in zip(x.shape[-2:], like.shape[-2:], strict=True))
+    return x[..., y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
+
+
+def trajectory_quantiles(errors: Sequence[np.ndarray], levels: np.ndarray) -> np.ndarray:
+    """Return quantiles of errors, in which every trajectory with errors has the same weight.
+
+    Args:
+        errors: The errors of each trajectory.
+        levels: Levels between 0 and 1.
+    """
+    known = [each for each in errors if len(each)]
+    values = np.concatenate(known).astype(np.float64)
+    weights = np.concatenate([np.full(len(each), 1 / len(known) / len(each)) for each in known])
+    order = np.argsort(values)
+    shares = np.cumsum(weights[order])
+    return values[order][np.minimum(np.searchsorted(shares, levels - 1e-9), len(values) - 1)]
