@@ -480,6 +480,13 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
             picture[..., y : height - y, x : width - x] = candidate.module.predict_clip(clip)
             made[candidate.method] = picture[0].transpose(0, 1).float().numpy()
         lr = normalizer(clip.own_lr[:, : data.channels])[0].transpose(0, 1)
+        middle = (stop - start) // 2
+        ensembles = {}
+        for candidate in (each for each in candidates if each.members and each.calibration is None):
+            candidate.module.members = candidate.members
+            at = add_border(frames.clip(start + middle, start + middle + 1, context, data.ends), data.border, data.reach)
+            ensembles[candidate.method] = candidate.module.predict_members(at)[0, :, :, 0].transpose(0, 1).float().numpy()
+            candidate.module.members = 0
         for i, keys in enumerate(several):
             unit = keys.get("unit", units if isinstance(units, str) else "")
             own = slice(i, i + 1) if len(several) > 1 else slice(None)
@@ -490,6 +497,7 @@ def _samples(data: SRDataModule, candidates: list[ScoredMethod]) -> Iterator[Sam
                 lr=lr[:, own].numpy(),
                 hr=truth[0].transpose(0, 1)[:, own].numpy(),
                 methods={name: frames[:, own] for name, frames in made.items()},
+                members={name: frame[:, own] for name, frame in ensembles.items()},
                 window=(window[0], window[1]),
                 areas=None if data.pixel_grid.cosines is None else np.array(data.pixel_grid.cosines),
                 bounds=(ranges[i][0], ranges[i][1]) if in_units else None,

@@ -77,6 +77,7 @@ class SampleFrames:
             bars in parts of the data range.
         unit: Unit of the physical values; "" if it is not known.
         axes: Coordinates of the rows and the columns of HR; None if they are not known.
+        members: Ensemble -> members (K, C, H, W) of the middle frame.
     """
 
     split: str
@@ -90,6 +91,7 @@ class SampleFrames:
     bounds: tuple[float, float] | None = None
     unit: str = ""
     axes: tuple[MapAxis, MapAxis] | None = None
+    members: dict[str, np.ndarray] = field(default_factory=dict)
 
     def upright(self) -> SampleFrames:
         """Return the frames as a map shows them: latitudes (or y) ascend from the lowest row up, longitudes (or x) to the right.
@@ -106,6 +108,7 @@ class SampleFrames:
             lr=self.lr[at],
             hr=self.hr[at],
             methods={name: frames[at] for name, frames in self.methods.items()},
+            members={name: frames[at] for name, frames in self.members.items()},
             areas=self.areas if self.areas is None or not upside_down else self.areas[::-1],
             axes=(y.turned(height) if upside_down else y, x.turned(width) if mirrored else x),
         )

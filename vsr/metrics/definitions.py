@@ -242,6 +242,10 @@ DEFINITIONS: dict[str, Definition] = {
         text="root of the mean variance of the members, times (K + 1) / K, over the RMSE of their mean",
         source="Fortin et al. 2014",
     ),
+    "member_flicker": Definition(
+        label="member flicker", better="one", group="uncertainty", per="segment", digits=2,
+        text="RMS of second differences in time, members over y: above 1 they flicker, below they smear", source="this project",
+    ),
     **{f"coverage_{level}": _coverage(level) for level in (50, 80, 90, 95)},
     "width_90": Definition(
         label="width 90%", unit="range", better="low", group="uncertainty", digits=5,

@@ -158,7 +158,7 @@ class EnsembleScores(TableMetric):
         super().__init__()
         self.members, self.edges, self.scale, self.window, self.grid, self.drawn = members, edges, scale, window, grid, drawn
         self.add_table("values", len(FRAME_SCORES))
-        self.add_table("segments", 2)  # variance and squared error, summed over the frames
+        self.add_table("segments", 4)  # sums over frames: variance, squared error; squared second differences of members, HR
         self.add_table("ranks", members + 1)  # of each frame: share of the pixels
         self.add_table("activity", len(ACTIVITIES) * (3 + len(LEVELS)))  # of each frame: weight, variance, error, coverages
         self.add_table("power", 5 * BANDS)  # of each whole frame: modes; power of spread, error, members and HR
@@ -185,9 +185,12 @@ class EnsembleScores(TableMetric):
         active = self._classes(lr)
         whole = metric_valid_frames(mask, hr).unflatten(0, (hr.shape[0], hr.shape[2]))
         for b in range(len(hr)):
-            sums = torch.zeros(2, dtype=torch.float64, device=hr.device)
+            sums = torch.zeros(4, dtype=torch.float64, device=hr.device)
             for t in range(hr.shape[2]):
-                sums += self._add_frame(members[:, b, :, t], hr[b, :, t], weight[b, :, t], active[b, t], bool(whole[b, t]))
+                sums[:2] += self._add_frame(members[:, b, :, t], hr[b, :, t], weight[b, :, t], active[b, t], bool(whole[b, t]))
+            if self.drawn and hr.shape[2] > 2:
+                sums[2] = _second_differences(members[:, b]) / self.members
+                sums[3] = _second_differences(hr[b])
             self.append_segments("segments", sums[None], continues=follows and self.has_rows("segments"))
 
     def _add_frame(self, members: Tensor, hr: Tensor, weight: Tensor, active: Tensor, whole: bool) -> Tensor:
@@ -267,8 +270,12 @@ class EnsembleScores(TableMetric):
         return {name: column for name, column in columns.items() if not column.isnan().all()}
 
     def per_segment(self) -> dict[str, Tensor]:
-        variance, error = self.rows("segments").unbind(1)
-        return {} if self.members == 1 or not self.drawn else {"spread_error": metric_ratio(variance, error).sqrt()}
+        variance, error, members, truth = self.rows("segments").unbind(1)
+        if self.members == 1 or not self.drawn:
+            return {}
+        flicker = metric_ratio(members, truth).sqrt()
+        found = {"spread_error": metric_ratio(variance, error).sqrt()}
+        return found if flicker.isnan().all() else found | {"member_flicker": flicker}
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Return the curves "ranks", "activity" and "spread_spectrum" of the split; empty for a single member."""
@@ -291,6 +298,11 @@ class EnsembleScores(TableMetric):
             columns = dict(zip(("spread", "error", "members", "hr"), (power / modes for power in powers), strict=True))
             found["spread_spectrum"] = {"wavenumber": middle, **columns}
         return found
+
+
+def _second_differences(clips: Tensor) -> Tensor:
+    """Return the sum of the squared second differences in time of clips (..., F, H, W)."""
+    return clips.diff(n=2, dim=-3).square().sum(dtype=torch.float64)
 
 
 def _power(x: Tensor, window: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import report_table_latex, report_table_markdown
+from vsr.evaluation.report.uncertainty import distribution_figures
 from vsr.evaluation.rows import Row, build_rows
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
 from vsr.geometry import SQUARE, PixelGrid
@@ -134,6 +135,8 @@ def _draw(
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
         if (figure := spectra_figure(methods, scale, grid)) is not None:
             add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")
+        for kind, figure, caption in distribution_figures(methods, own, scale, grid):
+            add(split, kind, figure, kind, caption)
         if (figure := scores_over_time_figure(methods)) is not None:
             add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")
         if (figure := lead_time_figure(methods)) is not None:
