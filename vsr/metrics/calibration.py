@@ -43,7 +43,7 @@ class Calibration:
     relative: bool
     trajectories: int
 
-    def guaranteed(self, level: float) -> float:
+    def guaranteed(self, level: int) -> float:
         """Return the coverage, in per cent, that the interval of a level in per cent has at least."""
         return level * self.trajectories / (self.trajectories + 1)
 
@@ -79,7 +79,7 @@ class Calibration:
         }
 
 
-def trajectories_needed(level: float, coverage: float) -> int:
+def trajectories_needed(level: int, coverage: int) -> int:
     """Return the smallest number of trajectories with which the interval of a level covers so much at least, in per cent."""
     return ceil(coverage / (level - coverage) - 1e-9)
 

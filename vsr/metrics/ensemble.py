@@ -84,7 +84,7 @@ def fair_crps(members: Tensor, truth: Tensor, drawn: bool = True) -> Tensor:
     return error - apart
 
 
-def energy_score(members: HRFrames, truth: HRFrames) -> Tensor:
+def energy_score(members: Tensor, truth: HRFrames) -> Tensor:
     """Return the fair energy score of each block of pixels, over the root of their number, (N, blocks).
 
     Source: Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, section 4.3.
@@ -100,7 +100,7 @@ def energy_score(members: HRFrames, truth: HRFrames) -> Tensor:
     return (error - apart / max(1, count * (count - 1))) / members.shape[-1] ** 0.5
 
 
-def variogram_score(members: HRFrames, truth: HRFrames, weight: Tensor) -> Tensor:
+def variogram_score(members: Tensor, truth: HRFrames, weight: Tensor) -> Tensor:
     """Return the variogram score of each frame, of order 0.5 over pairs one and two pixels apart, (N,).
 
     Source: Scheuerer and Hamill, "Variogram-based proper scoring rules for probabilistic forecasts of multivariate

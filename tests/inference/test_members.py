@@ -1,0 +1,132 @@
+"""Members of an ensemble: the same for any cut of a movie, from Python, with xarray and from file to file; and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vsr
+from tests.conftest import Script
+from vsr.errors import UserError
+
+WAVES = np.sin(np.arange(30)[:, None, None] * 0.3 + np.arange(24)[:, None] * 0.7) * np.cos(np.arange(24) * 0.7)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short-trained ensemble of values around 300."""
+    movie = (300 + WAVES).astype(np.float32)
+    run = vsr.fit(
+        {"_target_": "vsr.models.stacked.Stacked", "frames": 3, "width": 8, "blocks": 1},
+        movie,
+        folder=tmp_path_factory.mktemp("ensemble"),
+        epochs=2,
+        members=2,
+        recipe={"patch": 8, "steps": 6, "frames": 5},
+        logger="csv",
+        overrides=["strategy=cpu"],
+    )
+    return run.checkpoint
+
+
+@given(tile=st.sampled_from([None, 0, 13]), memory=st.sampled_from([1, 512]), keep=st.integers(2, 6), start=st.integers(0, 3))
+@settings(max_examples=8, deadline=None)
+def test_members_do_not_depend_on_tiles_blocks_or_their_number(
+    checkpoint: Path, tile: int | None, memory: int, keep: int, start: int
+) -> None:
+    lr = 300 + np.random.default_rng(start).random((9, 17, 19)).astype(np.float32)
+    six = vsr.load(checkpoint, members=6, keep="members").upscale(lr)
+    some = vsr.load(checkpoint, members=keep, keep="members", tile=tile, memory=memory).upscale(lr)
+    assert some.shape == (keep, 9, 34, 38)
+    np.testing.assert_allclose(some, six[:keep], atol=2e-4)
+    assert np.abs(np.diff(six, axis=0)).max() > 1e-3
+    other = vsr.load(checkpoint, members=keep, keep="members", seed=1).upscale(lr)
+    assert np.abs(other - some).max() > 1e-3
+
+
+def test_statistics_are_those_of_the_members(checkpoint: Path) -> None:
+    lr = 300 + np.random.default_rng(0).random((4, 9, 8))
+    members = vsr.load(checkpoint, members=19, keep="members").upscale(lr)
+    assert members.dtype == np.float64
+    keep = ("mean", "std", "q05", "q50")
+    mean, std, low, middle = vsr.load(checkpoint, members=19, keep=keep).upscale(lr)
+    np.testing.assert_allclose(mean, members.mean(0), atol=1e-4)
+    np.testing.assert_allclose(std, members.std(0, ddof=1), atol=1e-4)
+    np.testing.assert_allclose(low, members.min(0), atol=1e-4)  # the first of 19
+    np.testing.assert_allclose(middle, np.median(members, axis=0), atol=1e-4)
+    lr[1, 2, 3] = np.nan
+    gaps = vsr.load(checkpoint, members=3, keep=("mean", "std")).upscale(lr)
+    assert np.isnan(gaps[:, 1, 4:6, 6:8]).all()
+    assert np.isnan(gaps).sum() == 2 * 4
+
+
+def test_a_file_has_a_dimension_of_members_or_arrays_of_statistics(checkpoint: Path, tmp_path: Path, script: Script) -> None:
+    rng = np.random.default_rng(0)
+    given_ = xarray.Dataset(
+        {"h": (("time", "lat", "lon"), 300 + rng.random((6, 9, 10)), {"units": "m"})},
+        coords={"time": np.arange(6.0), "lat": np.linspace(40.0, 48.0, 9), "lon": np.linspace(0.0, 9.0, 10)},
+    )
+    given_.to_netcdf(tmp_path / "lr.nc")
+    command = ["upscale", f"checkpoint={checkpoint}", "input=lr.nc", "members=4", "device=cpu", "guard=off"]
+    for name, more in {
+        "all.nc": ["keep=members"],
+        "some.nc": [],
+        "some.npz": ["keep=[mean,std]"],
+        "all.npy": ["keep=members"],
+    }.items():
+        assert script(*command, f"output={name}", *more).returncode == 0
+    network = vsr.load(checkpoint, members=4, keep="members")
+    found = network.upscale(given_.h)
+    assert found.dims == ("member", "time", "lat", "lon")
+    with xarray.open_dataset(tmp_path / "all.nc") as file:
+        assert file.h.dims == ("time", "member", "lat", "lon")
+        assert file.member.values.tolist() == [1, 2, 3, 4]
+        np.testing.assert_allclose(file.h.transpose(*found.dims).values, found.values, rtol=0, atol=1e-4)
+        assert np.load(tmp_path / "all.npy").shape == file.h.shape
+    with xarray.open_dataset(tmp_path / "some.nc") as file:
+        np.testing.assert_allclose(file.h.values, found.mean("member").values, atol=1e-4)
+        np.testing.assert_allclose(file.h_std.values, found.std("member", ddof=1).values, atol=1e-4)
+        assert file.h_std.attrs["units"] == "m"
+        assert file.h_std.attrs["cell_methods"] == "realization: standard_deviation"
+    statistics = vsr.load(checkpoint, members=4).upscale(given_.h)
+    assert statistics.statistic.values.tolist() == ["mean", "std"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": 1}, "members=1: must be 2 or more"),
+        ({"members": 4, "keep": "q05"}, "keep=q05: this quantile needs 19 members, and members=4; type members=19"),
+        ({"members": 4, "keep": "median"}, "keep=median: must be members, mean, std or a quantile"),
+        ({"members": 4, "keep": ("members", "mean")}, "must be members alone, or statistics"),
+        ({"members": 4, "ensemble": True}, "ensemble=true: is the mean over flips"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(checkpoint: Path, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        vsr.load(checkpoint, **options)
+
+
+def test_networks_without_noise_workers_and_videos_are_refused(checkpoint: Path, tmp_path: Path, script: Script) -> None:
+    with pytest.raises(UserError, match="members=4: this network is no ensemble; train one with vsr train members=2"):
+        vsr.load("pretrained:field_x2", members=4)
+    np.save(tmp_path / "lr.npy", 300 + np.zeros((4, 8, 8)))
+    given_ = ["upscale", f"checkpoint={checkpoint}", "input=lr.npy", "axes=tyx", "members=4"]
+    done = script(*given_, "output=out.zarr", "workers=2")
+    assert done.returncode == 1
+    assert "members=4: not with workers; leave workers out" in done.stderr
+    done = script(*given_)
+    assert "this output holds one array; type keep=members" in done.stderr
+    assert not list(tmp_path.glob("*x2*"))
+
+
+@pytest.mark.parametrize("model", ["srnet3d", "two_stage", "field", "linear"])
+def test_networks_that_cannot_be_ensembles_are_refused(model: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="members=2: is for single networks over bicubic that lose no border, not for"):
+        movie = np.tile(WAVES, (1, 2, 2)).astype(np.float32)
+        vsr.fit(model, movie, folder=tmp_path, members=2, epochs=0, logger="csv", overrides=["strategy=cpu"])

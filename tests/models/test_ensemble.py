@@ -1,0 +1,71 @@
+"""Ensembles: members start equal to the network, and their noise is the same however a movie is cut."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vsr.models.base import Network
+from vsr.models.ensemble import Ensemble, MemberNoise, draw_noise
+from vsr.models.residual import StandardizedResidual
+from vsr.models.resnet import ResNet
+from vsr.models.stacked import Stacked
+
+
+def ensemble_of(network: Network) -> Ensemble:
+    return Ensemble(StandardizedResidual(network), channels=1, inputs=1, total=1)
+
+
+@pytest.mark.parametrize("network", [ResNet(scale=2, width=8, blocks=1), Stacked(scale=3, width=8, blocks=1, frames=3)])
+def test_members_start_as_the_network_and_depend_on_their_own_noise_alone(network: Network) -> None:
+    ensemble = ensemble_of(network)
+    movie, planes = ensemble.kind == "movie", ensemble.noise_planes
+    lr = torch.randn(2, 1, *([5] if movie else []), 9, 8)
+    noise = torch.randn(2, 3 * planes, *lr.shape[2:])
+    with torch.no_grad():
+        alone = ensemble(lr)
+        sr = ensemble(torch.cat([lr, noise], 1))
+        assert sr.shape == (2, 4, *alone.shape[2:])
+        torch.testing.assert_close(sr, alone.expand_as(sr))
+        ensemble.details.out[0].weight.normal_()
+        sr = ensemble(torch.cat([lr, noise], 1))
+        torch.testing.assert_close(sr[:, :1], alone)
+        assert float((sr[:, 1] - sr[:, 2]).abs().min()) > 0
+        second = ensemble(torch.cat([lr, noise[:, planes : 2 * planes]], 1))
+        torch.testing.assert_close(second[:, 1], sr[:, 2])
+
+
+@given(
+    first=st.integers(-5, 40),
+    count=st.integers(1, 9),
+    planes=st.sampled_from([4, 9]),
+    members=st.integers(1, 4),
+    seed=st.integers(0, 3),
+)
+def test_noise_is_the_same_in_any_block_and_for_any_number_of_members(
+    first: int, count: int, planes: int, members: int, seed: int
+) -> None:
+    whole = MemberNoise(planes, 5, seed)(range(-8, 60), 3, 4).unflatten(1, (5, planes))
+    some = MemberNoise(planes, members, seed)(range(first, first + count), 3, 4).unflatten(1, (members, planes))
+    assert torch.equal(some, whole[first + 8 : first + 8 + count, :members])
+    later = MemberNoise(planes, 5 - members, seed, members) if members < 5 else None
+    if later is not None:
+        rest = later(range(first, first + count), 3, 4).unflatten(1, (5 - members, planes))
+        assert torch.equal(rest, whole[first + 8 : first + 8 + count, members:])
+
+
+def test_noise_has_variance_1_and_the_same_correlation_in_time_in_training_and_in_use() -> None:
+    used = MemberNoise(4, 3, 0)(range(200), 12, 11).unflatten(1, (3, 4))
+    trained = draw_noise(4, 200, torch.zeros(1, 1, 200, 12, 11), 3)[0].unflatten(0, (3, 4)).movedim(2, 0)
+    for noise in (used, trained):
+        assert abs(float(noise.mean())) < 0.03
+        assert float(noise.var()) == pytest.approx(1, abs=0.04)
+        # Planes 0 and 2 turn in 2 frames, planes 1 and 3 in 6: the cosine of a part of a quarter turn, or less at a turn's end.
+        lagged = (noise[1:] * noise[:-1]).mean((0, 1, 3, 4))
+        assert float(lagged[1]) == pytest.approx(float(lagged[3]), abs=0.05)
+        assert 0.45 < float(lagged[0]) < 0.75
+        assert 0.85 < float(lagged[1]) < 0.99
+    assert not torch.equal(used, MemberNoise(4, 3, 1)(range(200), 12, 11).unflatten(1, (3, 4)))
+    assert abs(float((used[:, 0] * used[:, 1]).mean())) < 0.02  # members are independent
