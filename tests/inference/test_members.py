@@ -1,4 +1,4 @@
-"""Members of an ensemble: the same for any cut of a movie, from Python, with xarray and from file to file; and what is refused."""
+"""Members of an ensemble: equal for any cut of a movie, from Python, with xarray and from file to file; and what is refused."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def test_networks_without_noise_workers_and_videos_are_refused(checkpoint: Path,
 
 @pytest.mark.parametrize("model", ["srnet3d", "two_stage", "field", "linear"])
 def test_networks_that_cannot_be_ensembles_are_refused(model: str, tmp_path: Path) -> None:
+    movie = np.tile(WAVES, (1, 2, 2)).astype(np.float32)
     with pytest.raises(UserError, match="members=2: is for single networks over bicubic that lose no border, not for"):
-        movie = np.tile(WAVES, (1, 2, 2)).astype(np.float32)
         vsr.fit(model, movie, folder=tmp_path, members=2, epochs=0, logger="csv", overrides=["strategy=cpu"])
