@@ -72,9 +72,9 @@ def test_tables_of_runs_in_tensorboard_show_what_was_typed(tmp_path: Path) -> No
     assert contents.keys() == {SESSION_START_INFO_TAG, SESSION_END_INFO_TAG}  # TensorBoard finds out what differs by itself
     shown = parse_session_start_info_plugin_data(contents[SESSION_START_INFO_TAG]).hparams
     assert shown["rate"].number_value == 0.002
-    assert shown["network"].string_value == "fsrcnn_s"
+    assert shown["model"].string_value == "fsrcnn_s"
     assert {"data", "steps", "patch", "epochs"} <= set(shown)
-    assert not {"seed", "schedule", "ema", "model", "init"} & set(shown)  # not typed
+    assert not {"seed", "schedule", "ema", "network", "init"} & set(shown)  # not typed
 
 
 def test_a_resumed_csv_keeps_the_earlier_rows_and_drops_later_ones(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def _log_run(
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe) | {"loss": cfg.recipe.loss if isinstance(cfg.recipe.loss, str) else cfg.recipe.loss._target_}
     swept |= {key: value for key, value in typed.items() if key.removeprefix("recipe.") not in swept}
-    columns = {"network", "data", *(key.removeprefix("recipe.") for key in typed)} - {"model", "resume"}
+    columns = {"model" if "model" in typed else "network", "data", *(key.removeprefix("recipe.") for key in typed)} - {"resume"}
     shown = {name: value for name, value in swept.items() if name.removeprefix("recipe.") in columns}
     own = [row for row in rows if row["method"] == cfg.name]
     places = [row["split"] if is_overall(row) else f"{row['split']}/{row['variable']}" for row in own]
