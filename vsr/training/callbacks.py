@@ -220,17 +220,20 @@ class ImagePanels(Callback):
             layout = {"network, bicubic, linear": beside, "scores (train, val)": both, "training": course}
             logger.experiment.add_custom_scalars(layout)
 
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SRModule)
+        # In every process, also in one without a share of the frames: the scores are gathered from all.
+        if not self._levels and pl_module.reference is not None and _tensorboards(trainer):
+            found = build_baseline_modules(pl_module, pl_module.card["data"]["channels"])
+            self._measured = {name: found[name].to(pl_module.device) for name in REFERENCES}
+
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         assert isinstance(pl_module, SRModule)
-        if self._levels or pl_module.val_splits[dataloader_idx] != "val" or not _tensorboards(trainer):
-            return
-        if not self._measured and pl_module.reference is not None:
-            found = build_baseline_modules(pl_module, batch.hr.shape[1])
-            self._measured = {name: found[name].to(pl_module.device) for name in REFERENCES}
-        for module in self._measured.values():
-            module.score(batch, "val")
+        if pl_module.val_splits[dataloader_idx] == "val":
+            for module in self._measured.values():
+                module.score(batch, "val")
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for name, module in self._measured.items():
