@@ -38,6 +38,17 @@ def test_every_page_is_there(site: Path) -> None:
     assert not [path for path in made if not (site / path).with_suffix(".html").is_file()]
 
 
+def test_the_gallery_shows_what_its_cells_show(site: Path) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    for path in (ROOT / "docs" / "gallery").glob("*.ipynb"):
+        page = (site / "gallery" / f"{path.stem}.html").read_text(encoding="utf-8")
+        assert 'src="data:image/png;base64,' in page
+        assert f'href="gallery/{path.stem}.html"' in home
+    page = (site / "gallery" / "plugin.html").read_text(encoding="utf-8")
+    assert "dB,   740 parameters" in page  # what a cell printed
+    assert "!vsr" not in page  # a command is shown as one types it
+
+
 def test_every_command_key_and_config_is_explained(site: Path) -> None:
     commands = (site / "reference" / "generated" / "commands.html").read_text(encoding="utf-8")
     assert all(f">vsr {name}<" in commands for name in COMMANDS)

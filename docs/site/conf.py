@@ -12,9 +12,9 @@ from vsr.version import __version__ as release  # noqa: E402, F401
 
 project, author = "vsr", "the vsr developers"
 copyright = f"2026, {author}"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["site", "README.md", "Thumbs.db"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated", "notebooks"]
+source_suffix = {".md": "markdown", ".ipynb": "notebook"}
+exclude_patterns = ["site", "guides/*.ipynb", "README.md", "Thumbs.db"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nitpicky = False

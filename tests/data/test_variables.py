@@ -218,8 +218,7 @@ def test_tensorboard_has_an_image_of_each_variable_with_its_unit(runs: dict[str,
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(runs["tq"].parents[1])).Reload()
-    names = [name for name in events.Tags()["images"] if "HR" in name]
-    assert names == ["val: t (K): LR, bicubic, SR, HR, error x10", "val: q (kg/kg): LR, bicubic, SR, HR, error x10"]
+    assert events.Tags()["images"] == ["val: t (K)", "val: q (kg/kg)"]
 
 
 def test_the_best_epoch_is_that_of_all_variables_together(runs: dict[str, Path]) -> None:

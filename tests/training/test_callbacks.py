@@ -19,7 +19,8 @@ from vsr.geometry import Geometry, crop
 from vsr.models.base import Network
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.training.callbacks import EMA, LRConsistency, ScoreLog, StopAtTarget, TimeLimit, _panel
+from vsr.training import report
+from vsr.training.callbacks import EMA, LRConsistency, ScoreLog, StopAtTarget, TimeLimit
 from vsr.training.modules.frame import FrameSR
 from vsr.types import Clip
 
@@ -149,18 +150,39 @@ def test_the_scores_of_each_epoch_are_a_line(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == [{"epoch": 1, "val/psnr": 30.5}, {"epoch": 2, "val/psnr": 31.5}]
 
 
-def test_a_panel_shows_the_middle_frame_of_each_kind() -> None:
+def test_an_image_of_validation_has_a_row_for_each_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[dict[str, np.ndarray], np.ndarray, str]] = []
+
+    def keep(values: dict[str, np.ndarray], error: np.ndarray, rms: str, unit: str) -> np.ndarray:
+        drawn.append((values, error, rms))
+        return draw_rows(values, error, rms, unit)
+
+    draw_rows = report._draw_rows
+    monkeypatch.setattr(report, "_draw_rows", keep)
     module, batch = module_with_clips((1, 3), 0)
-    lr, hr = (((x + 1) / 4)[0, 0, 4].double() for x in (batch.lr[:, :, 2:-2], batch.hr))
-    bicubic = resize_bicubic_up(lr[None, None], 2)[0, 0]
-    lr, bicubic, hr = (x[1:-1, 3:-3].numpy() for x in (lr.repeat_interleave(2, 0).repeat_interleave(2, 1), bicubic, hr))
-    low, high = hr.min(), hr.max()
-    parts = [*((x - low) / (high - low) for x in (lr, bicubic, bicubic, hr)), 10 * abs(bicubic - hr) / (high - low)]
-    expected = np.concatenate(parts, 1).clip(0, 1)
-    colours = batch._replace(
-        **{name: torch.cat([getattr(batch, name), torch.zeros_like(getattr(batch, name))], 1) for name in ("lr", "hr")}
-    )
-    for clip in (batch, colours):  # the first channel
-        np.testing.assert_allclose(_panel(module, clip).numpy(), expected[None], atol=1e-5)
-    swapped = colours._replace(lr=colours.lr.flip(1), hr=colours.hr.flip(1))
-    np.testing.assert_allclose(_panel(module, swapped, channel=1).numpy(), expected[None], atol=1e-5)
+    module.card = {"data": {"bounds": [-1.0, 3.0], "units": "m"}, "config": {"name": "mine"}}
+    image = report.validation_image(module, batch)
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert np.ptp(image.astype(int), axis=-1).max() > 100  # in colour
+    [(values, error, rms)] = drawn
+    assert list(values) == ["LR", "bicubic", "mine", "truth"]
+    shown = [0, 4, 7]  # of the 8 frames
+    truth = batch.hr[0, 0, shown, 1:-1, 3:-3].numpy()
+    lr = batch.lr[0, :, 2:-2].transpose(0, 1)[shown]
+    bicubic = resize_bicubic_up((lr + 1) / 4, 2)[:, 0, 1:-1, 3:-3].numpy() * 4 - 1
+    np.testing.assert_allclose(values["truth"][..., 0], truth, atol=1e-5)
+    np.testing.assert_allclose(values["mine"][..., 0], bicubic, atol=1e-5)
+    np.testing.assert_allclose(values["bicubic"], values["mine"], atol=1e-5)
+    nearest = lr[:, 0].repeat_interleave(2, -1).repeat_interleave(2, -2)[:, 1:-1, 3:-3].numpy()
+    np.testing.assert_allclose(values["LR"][..., 0], nearest, atol=1e-5)
+    size = np.sqrt(np.mean((bicubic - truth) ** 2))
+    np.testing.assert_allclose(error, (bicubic - truth) / size, atol=1e-4)
+    assert rms == f"{size:.2g} m"
+    colours = batch._replace(**{name: getattr(batch, name).expand(-1, 3, -1, -1, -1) for name in ("lr", "hr")})
+    report.validation_image(module, colours, physical=False)
+    assert drawn[-1][0]["truth"].shape == (3, 26, 26, 3)
+    several = colours._replace(hr=torch.cat([colours.hr[:, :1] * 0, colours.hr[:, 1:]], 1))
+    module.card["data"] |= {"variables": ["u", "v", "w"], "units": ["m/s"] * 3, "bounds": [[-1.0, 3.0]] * 3}
+    report.validation_image(module, several, channel=0)
+    assert np.allclose(drawn[-1][0]["truth"], 0, atol=1e-6)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import (
+    SESSION_END_INFO_TAG,
+    SESSION_START_INFO_TAG,
+    parse_session_start_info_plugin_data,
+)
 
-from tests.fakes import TINY_CLIMATE, compose_config, train_here
+from tests.fakes import ROOT, TINY_CLIMATE, compose_config, train_here
+from tests.processes import run_process
 from vsr.config.check import check_config
 from vsr.errors import UserError
 from vsr.training.loggers import CSV
@@ -29,6 +37,44 @@ def test_several_loggers_get_the_history_and_the_test_scores(tmp_path: Path) -> 
     assert float(rows[-1]["test/psnr"]) == pytest.approx(network["psnr"])
     assert "network: fsrcnn_s" in (tmp_path / "hparams.yaml").read_text()
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def _tensorboard(folder: Path) -> EventAccumulator:
+    found = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    found.Reload()
+    return found
+
+
+def test_tensorboard_shows_the_network_beside_bicubic_and_linear(tmp_path: Path) -> None:
+    results = train_here(tmp_path, QUICK)
+    found = _tensorboard(tmp_path)
+    curve = {tag: {point.step: point.value for point in found.Scalars(tag)} for tag in found.Tags()["scalars"]}
+    assert list(curve["val/psnr"].values()) == pytest.approx([row["val/psnr"] for row in results["history"]])
+    for method in ("bicubic", "linear"):
+        for score in ("psnr", "ssim"):
+            level = curve[f"val/{score}/{method}"]
+            assert level.keys() == curve["val/psnr"].keys()
+            assert len(set(level.values())) == 1
+    assert curve["val/psnr/bicubic"][0] < curve["val/psnr/linear"][0]
+    layout = found.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"val/psnr/linear$" in layout
+    assert all(min(points) > 0 or len(points) > 1 for points in curve.values())  # no point that stands alone at step 0
+    assert max(curve["test/psnr"]) == 4
+    assert [image.step for image in found.Images("val")] == [1, 2]
+
+
+def test_tables_of_runs_in_tensorboard_show_what_was_typed(tmp_path: Path) -> None:
+    typed = [*(part for part in QUICK if part != "epochs=2"), "epochs=1", "recipe.rate=0.002"]
+    command = [sys.executable, "train.py", *typed, f"hydra.run.dir={tmp_path}"]
+    assert run_process(command, cwd=ROOT, capture_output=True, text=True).returncode == 0
+    tags = _tensorboard(tmp_path).summary_metadata
+    contents = {tag: one.plugin_data.content for tag, one in tags.items() if one.plugin_data.plugin_name == "hparams"}
+    assert contents.keys() == {SESSION_START_INFO_TAG, SESSION_END_INFO_TAG}  # TensorBoard finds out what differs by itself
+    shown = parse_session_start_info_plugin_data(contents[SESSION_START_INFO_TAG]).hparams
+    assert shown["rate"].number_value == 0.002
+    assert shown["model"].string_value == "fsrcnn_s"
+    assert {"data", "steps", "patch", "epochs"} <= set(shown)
+    assert not {"seed", "schedule", "ema", "network", "init"} & set(shown)  # not typed
 
 
 def test_a_resumed_csv_keeps_the_earlier_rows_and_drops_later_ones(tmp_path: Path) -> None:

@@ -18,16 +18,18 @@ from vsr.degradations.consistency import Degrade
 from vsr.geometry import crop
 from vsr.metrics.consistency import ConsistencyScores
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.intervals import REFERENCES
 from vsr.metrics.variables import table_part, variable_keys
-from vsr.models.base import apply_network_to_clip
-from vsr.models.interpolation import Interpolation
 from vsr.system.ranks import compute_on_first_rank
+from vsr.training.build import build_baseline_modules
 from vsr.training.modules.base import SRModule
+from vsr.training.report import validation_image
 from vsr.types import Clip
 
 log = logging.getLogger(__name__)
 CONSISTENCY_FRAMES = 16  # validation frames per epoch that LR consistency is measured on, at least
 BORDER = 2  # LR pixels per side that LR consistency leaves out
+LEVELS = ("psnr", "ssim")  # scores of the references that are drawn beside those of the network
 AGREE_EVERY = 20  # steps after which the ranks agree on whether to save or stop
 
 
@@ -193,9 +195,10 @@ class TimeLimit(Callback):
 
 
 class ImagePanels(Callback):
-    """Callback that shows LR, bicubic, SR, HR and the error of a validation frame in TensorBoard, and groups the curves there.
+    """Callback that shows validation frames in TensorBoard, and draws its curves beside the levels of bicubic and linear.
 
-    Several variables have an image each, whose title names the variable and its unit.
+    Several variables have an image each, whose title names the variable and its unit. The validation scores of bicubic and of
+    the linear filter are measured once, in the first validation.
 
     Args:
         every: Epochs between two images; the first and the last epoch have an image too.
@@ -203,12 +206,43 @@ class ImagePanels(Callback):
 
     def __init__(self, *, every: int = 10) -> None:
         self.every = every
+        self._levels: dict[str, float] = {}  # curve -> its value at every step
+        self._measured: dict[str, SRModule] = {}  # baselines, during the validation that measures them
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for logger in _tensorboards(trainer):
+            beside = {
+                f"{score.upper()} (val)": ["Multiline", [f"val/{score}$", *(f"val/{score}/{name}$" for name in REFERENCES)]]
+                for score in LEVELS
+            }
             both = {score.upper(): ["Multiline", [f"train/{score}$", f"val/{score}$"]] for score in HEADLINE_SCORES}
             course = {"loss": ["Multiline", ["train/loss$"]], "learning rate": ["Multiline", ["train/rate$"]]}
-            logger.experiment.add_custom_scalars({"scores (train, val)": both, "training": course})
+            layout = {"network, bicubic, linear": beside, "scores (train, val)": both, "training": course}
+            logger.experiment.add_custom_scalars(layout)
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SRModule)
+        # In every process, also in one without a share of the frames: the scores are gathered from all.
+        if not self._levels and pl_module.reference is not None and _tensorboards(trainer):
+            found = build_baseline_modules(pl_module, pl_module.card["data"]["channels"])
+            self._measured = {name: found[name].to(pl_module.device) for name in REFERENCES}
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Clip, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        assert isinstance(pl_module, SRModule)
+        if pl_module.val_splits[dataloader_idx] == "val":
+            for module in self._measured.values():
+                module.score(batch, "val")
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for name, module in self._measured.items():
+            means = module.validation_means("val")
+            self._levels |= {f"val/{score}/{name}": float(means[score]) for score in LEVELS}
+        self._measured = {}
+        for logger in _tensorboards(trainer):
+            # The step that Lightning gives the scores of this epoch.
+            logger.log_metrics(self._levels, max(0, trainer.global_step - 1))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -216,44 +250,12 @@ class ImagePanels(Callback):
         if due and trainer.is_global_zero and _tensorboards(trainer):
             assert isinstance(pl_module, SRModule)
             batch = next(iter(trainer.val_dataloaders[-1]))  # type: ignore[index]
-            clip = batch.first(pl_module.device)
+            physical = getattr(trainer, "datamodule", None) is None or trainer.datamodule.physical  # type: ignore[attr-defined]
             for channel, keys in enumerate(variable_keys(pl_module.card.get("data", {}))):
-                image, part = _panel(pl_module, clip, channel), table_part({"split": "val", **keys})
+                image = validation_image(pl_module, batch, channel, physical=physical)
                 for logger in _tensorboards(trainer):
-                    logger.experiment.add_image(f"{part}: LR, bicubic, SR, HR, error x10", image, epoch)
+                    logger.experiment.add_image(table_part({"split": "val", **keys}), image, epoch, dataformats="HWC")
 
 
 def _tensorboards(trainer: L.Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-@torch.no_grad()
-def _panel(module: SRModule, clip: Clip, channel: int = 0) -> Tensor:
-    """Draw LR, bicubic, SR, HR and 10 times the absolute error of a clip side by side, as (1, H, 5 W) grey values in [0, 1].
-
-    Args:
-        module: The module with the network.
-        clip: One clip in physical units; its middle frame is drawn, inside the network's margin.
-        channel: Number of the channel to draw.
-    """
-    own = slice(channel, channel + 1)
-    scale = module.network.geometry.scale[1]
-    lr, truth = module.unit_lr(clip.own_lr), module.normalizer(clip.hr)
-    bicubic = Interpolation(method="bicubic", scale=scale, channels=truth.shape[1], alignment=module.alignment)
-    sr = module.predict_clip(clip)
-    lost = (0, *module.network.geometry.margin[1:])
-
-    def middle(x: Tensor) -> Tensor:
-        return crop(x[:, own], lost)[:, :, x.shape[2] // 2]
-
-    low, high = middle(truth).min(), middle(truth).max()
-    nearest = lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
-    frames = [
-        middle(nearest),
-        middle(apply_network_to_clip(bicubic, bicubic.kind, lr)),
-        sr[:, own, sr.shape[2] // 2],
-        middle(truth),
-    ]
-    shown = [(frame - low) / (high - low) for frame in frames]
-    shown.append((frames[2] - frames[3]).abs() * 10 / (high - low))
-    return torch.cat(shown, dim=-1)[0].clamp(0, 1).cpu()

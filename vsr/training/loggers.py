@@ -14,6 +14,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from torch.utils.tensorboard.summary import hparams
 
 from vsr.system.files import writing_file
 from vsr.system.ranks import current_rank
@@ -71,9 +72,24 @@ class Dashboard(TensorBoardLogger):
         with self._guarded():
             super().log_metrics(metrics, step)
 
-    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
+    def log_hyperparams(  # type: ignore[override]
+        self, params: dict[str, Any], metrics: Mapping[str, float] | None = None, step: int | None = None
+    ) -> None:
+        """Write settings and scores to the tab HPARAMS, which lists the settings that differ among runs first.
+
+        It can only do so if no run declares the settings of all runs, as Lightning's method would.
+
+        Args:
+            params: Settings, plain values by name.
+            metrics: Scores at the end of the run.
+            step: The step of the scores.
+        """
+        self.log_metrics(metrics or {}, step)
+        _, begun, ended = hparams(self._sanitize_params(params), {})
         with self._guarded():
-            super().log_hyperparams(*arguments, **options)
+            writer = self.experiment._get_file_writer()
+            writer.add_summary(begun, step)
+            writer.add_summary(ended, step)
 
     def save(self) -> None:
         with self._guarded():

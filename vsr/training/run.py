@@ -12,7 +12,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from vsr.training.budget.resolve import budget_time_limits, resolve_budget
 from vsr.training.build import build_baseline_modules, build_data, build_interim_modules, build_repeated_frame_module
 from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import fit_all_stages, prepare_fit_module, quiet_fit_warnings
+from vsr.training.loggers import Dashboard
 from vsr.training.modules.base import SRModule
 from vsr.training.report import training_report_figure, training_report_table
 from vsr.training.resume.state import RunState
@@ -284,21 +284,28 @@ def _closing(
 def _log_run(
     trainer: L.Trainer, cfg: DictConfig, data: SRDataModule, module: SRModule, rows: list[dict[str, Any]], report: WeightsReport
 ) -> None:
-    """Log the settings and the scores of each test split; in TensorBoard, also the report on the initial weights."""
+    """Log the settings and the scores of each test split; in TensorBoard, also the report on the initial weights.
+
+    TensorBoard's table of runs shows network, data and what was typed; what is the same in all runs would fill it.
+    """
+    typed = _override_values(cfg)
     swept = {"network": cfg.name, "data": data.name, **{key: cfg[key] for key in ("scale", "seed", "epochs", "patience")}}
     swept["init"] = cfg.init["_target_"].rpartition(".")[2]
     swept |= asdict(module.recipe) | {"loss": cfg.recipe.loss if isinstance(cfg.recipe.loss, str) else cfg.recipe.loss._target_}
-    swept |= {key: value for key, value in _override_values(cfg).items() if key.removeprefix("recipe.") not in swept}
+    swept |= {key: value for key, value in typed.items() if key.removeprefix("recipe.") not in swept}
+    columns = {"model" if "model" in typed else "network", "data", *(key.removeprefix("recipe.") for key in typed)} - {"resume"}
+    shown = {name: value for name, value in swept.items() if name.removeprefix("recipe.") in columns}
     own = [row for row in rows if row["method"] == cfg.name]
     places = [row["split"] if is_overall(row) else f"{row['split']}/{row['variable']}" for row in own]
-    scores = {f"{place}/{score}": row[score] for place, row in zip(places, own, strict=True) for score in HEADLINE_SCORES}
+    found = {f"{place}/{score}": row[score] for place, row in zip(places, own, strict=True) for score in HEADLINE_SCORES}
+    scores = {name: value for name, value in found.items() if value is not None}
     for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
+        if isinstance(logger, Dashboard):
             logger.experiment.add_text("init", weights_report_markdown(report))
-            logger.log_hyperparams(swept, scores)
+            logger.log_hyperparams(shown, scores, trainer.global_step)
         else:
             logger.log_hyperparams(swept)
-            logger.log_metrics({name: value for name, value in scores.items() if value is not None}, trainer.global_step)
+            logger.log_metrics(scores, trainer.global_step)
         logger.finalize("success")
 
 

@@ -158,6 +158,25 @@ def test_spectra_draw_what_was_measured_and_mark_the_nyquist_of_lr() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["HR", *BASELINES, "net"]
 
 
+@pytest.mark.parametrize("least", [1e-16, 1e-13])  # of HR; its rounding floor is 1e-14
+def test_spectra_shade_what_is_only_rounding_of_hr(least: float) -> None:
+    [one] = scored("test", methods=("net",), segments=[4])
+    curve = one.curves["spectrum"]
+    near = curve | {"hr": np.geomspace(1, least, 17), "sr": np.geomspace(1, 1e-12, 17)}
+    figure = spectra_figure({"net": replace(one, curves={"spectrum": near})}, None)
+    assert figure is not None
+    power = figure.axes[0]
+    [shade] = power.patches
+    assert shade.get_label() == "rounding of HR"
+    assert shade.get_y() + shade.get_height() == pytest.approx(1e-14)
+    assert power.get_ylim()[0] == pytest.approx(shade.get_y()) or least < 1e-14
+    assert any(list(line.get_ydata()) == [1e-14, 1e-14] for line in power.get_lines())
+    far = spectra_figure({"net": replace(one, curves={"spectrum": curve})}, None)
+    assert far is not None
+    assert not far.axes[0].patches
+    assert [text.get_text() for text in far.axes[0].texts] == [" rounding of HR: 1e-14, far below"]
+
+
 def test_spectra_of_what_was_not_measured_are_left_out() -> None:
     [one] = scored("test", methods=("net",), segments=[4])
     assert spectra_figure({"net": replace(one, curves={})}, 2) is None
@@ -245,6 +264,26 @@ def test_a_movie_is_lr_bicubic_the_networks_and_hr_pixel_by_pixel() -> None:
     assert note == "frames 40 to 45 of test; below, the errors"
     titles = frames[0, :24]
     assert all((titles[:, left : left + width] < 128).any() for left in lefts)  # something is written above each
+
+
+def test_movies_of_files_with_coordinates_have_map_axes_and_a_colour_bar_in_the_unit() -> None:
+    plain = sample("test", methods=("bicubic", "net"))
+    axes = MapAxis("latitude", "°", 51.5, -0.5), MapAxis("longitude", "°", 350.0, 0.5)
+    mapped = replace(plain, axes=axes, bounds=(260.0, 300.0), unit="K")
+    frames, _ = movie_side_by_side(mapped, field=True, baselines=BASELINES)
+    bare, _ = movie_side_by_side(plain, field=True, baselines=BASELINES)
+    height, width, left, below = 24 * 7, 36 * 7, 58, 36
+    look = FrameColours(mapped, field=True)
+    for column, frame in ((1, mapped.methods["bicubic"]), (3, mapped.hr)):
+        panel = frames[:, 24 : 24 + height, left + column * (width + 6) :][:, :, :width]
+        np.testing.assert_array_equal(panel, np.kron(look.picture(frame), np.ones((1, 7, 7, 1), np.uint8)))
+    numbers = frames[0, 24 + height + 2 : 24 + height + below, left : left + width]
+    assert (numbers < 128).any()  # longitudes below LR
+    assert (frames[0, 24 : 24 + height, : left - 2] < 128).any()  # latitudes left of it
+    bar = frames[0, 24 + height + below :, left + 3 * (width + 6) :]
+    ends = colormaps["viridis"]([0.0, 1.0], bytes=True)[:, :3].astype(int)
+    assert all((np.abs(bar.astype(int) - end).max(-1) < 8).any() for end in ends)
+    assert not (bare[0, 24 + height + 6 :, 6 + 3 * (width + 6) :] < 250).any()  # without physical values there is no such bar
 
 
 def test_large_frames_are_cut_not_shrunk() -> None:

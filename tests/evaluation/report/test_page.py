@@ -139,6 +139,11 @@ def test_figures_and_movies_in_the_page_are_those_beside_it(written: Written, pa
     for attrs, _ in parsed.all("video"):
         assert {"controls", "loop", "muted", "playsinline"} <= set(attrs)
         assert attrs["src"].startswith("data:video/mp4;base64,")
+    players = [attrs for _, attrs in parsed.elements if attrs.get("class") == "player"]
+    assert len(players) == len(parsed.all("video"))
+    assert all("hidden" in attrs for attrs in players)  # until the script runs: without it, the movie has its own buttons
+    assert {attrs["data-first"] for attrs in players} == {"40"}
+    assert [attrs["max"] for attrs, _ in parsed.all("input")] == ["5"] * len(players)
     named = [text for _, text in parsed.all("figcaption")]
     assert all(any(f"figures/{path.name}" in text for text in named) for path in (written.folder / "figures").iterdir())
 
@@ -152,6 +157,20 @@ def test_what_would_make_the_page_too_large_is_named_instead() -> None:
     found = Parsed(text)
     assert len(found.all("img")) == 2
     assert any("a movie of test: figures/b.png, beside this page" in text for _, text in found.all("p"))
+
+
+def test_a_movie_that_cannot_be_moved_through_has_no_slider() -> None:
+    rows = build_rows(scored("test", methods=("bicubic",), segments=[3]))
+    still = Shown("test", "figures/a.png", "image/png", b"a", "a movie of test", "A.")
+    assert not Parsed(report_page(rows, {}, [still], command="c")).all("input")
+    large = Shown("test", "figures/a.mp4", "video/mp4", b"a" * (EMBEDDED + 1), "a movie of test", "A.", (0, 9))
+    assert not Parsed(report_page(rows, {}, [large], command="c")).all("input")
+
+
+def test_where_the_numbers_come_from_is_folded_away_at_the_end(parsed: Parsed) -> None:
+    assert [attrs["id"] for attrs, _ in parsed.all("section")][-1] == "compared"
+    assert any(text == "Data, settings, checkpoints and versions" for _, text in parsed.all("summary"))
+    assert not any("open" in attrs for attrs, _ in parsed.all("details"))
 
 
 def test_colours_can_be_read(content: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CELL = 2.1  # inches
 _MANY = 60  # segment borders that can still be told apart
+FLOOR_IN_SIGHT = 1000  # a rounding floor is drawn down to this factor below the lowest power, and is only named further down
 
 
 def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
@@ -46,14 +47,14 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     for column, (name, frame) in enumerate([("LR", low), *frames.items(), ("HR", truth)]):
         step = scale if name == "LR" and column == 0 else 1
         _show(axes[0, column], look.picture(frame), pixels, box=(y / step, x / step, side / step))
-        _place(axes[0, column], place, (0, 0, height, width), labels="yx" if column == 0 else "", names=column == 0)
+        place_map_axes(axes[0, column], place, (0, 0, height, width), labels="yx" if column == 0 else "", names=column == 0)
         axes[0, column].set_title(style_label(name), fontsize=11)
         zoom = frame[:, y // step : (y + side) // step, x // step : (x + side) // step]
         _show(axes[1, column], look.picture(zoom), pixels)
-        _place(axes[1, column], place, (y, x, side, side), labels="yx" if column == 0 else "")
+        place_map_axes(axes[1, column], place, (y, x, side, side), labels="yx" if column == 0 else "")
         if 0 < column <= len(frames):
             _show(axes[2, column], look.error(frame, truth), pixels)
-            _place(axes[2, column], place, (0, 0, height, width), labels="yx" if column == 1 else "x")
+            place_map_axes(axes[2, column], place, (0, 0, height, width), labels="yx" if column == 1 else "x")
             squares = np.square(crop_to_window(frame - truth, sample.window), dtype=np.float64).mean((0, 2))
             areas = None if sample.areas is None else sample.areas[sample.window[0] : height - sample.window[0]]
             mse = float(np.average(squares, weights=areas))
@@ -79,7 +80,7 @@ def _colour_bar(
     bar.ax.tick_params(labelsize=8)
 
 
-def _place(
+def place_map_axes(
     axis: Axes,
     place: tuple[MapAxis, MapAxis] | None,
     region: tuple[int, int, int, int],
@@ -119,7 +120,7 @@ def spectra_figure(methods: Mapping[str, MethodScores], scale: int | None, pixel
     """Plot the radially averaged power of HR and of every method, the coherence with HR, and the power in time.
 
     `scale`, the super-resolution factor, sets a mark at the LR Nyquist wavenumber; None sets no mark. Wavenumbers are in the
-    unit of `pixels`. The figure is None if no method has a spectrum.
+    unit of `pixels`. Power below the rounding floor of HR is shaded. The figure is None if no method has a spectrum.
     """
     from matplotlib.figure import Figure
 
@@ -255,17 +256,30 @@ def _power(axis: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], along: st
 
     truth = next(iter(curves.values()))
     axis.plot(visible(truth[along]), visible(truth["hr"]), color="black", linewidth=2.2, label="HR")
-    low = np.asarray(truth["hr"])[np.asarray(truth["hr"]) > 0].min(initial=np.inf)
-    if low < truth["floor"][0]:
-        axis.axhspan(low, truth["floor"][0], color="0.92", zorder=0, label="rounding")
     for name, curve in curves.items():
         axis.plot(visible(curve[along]), visible(curve["sr"]), label=style_label(name), **styles[name])
     axis.set(xscale="log", yscale="log")
+    _rounding(axis, float(truth["floor"][0]))
     # Less than two decades: powers of ten alone would be one or two labels.
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(color="0.93")
+
+
+def _rounding(axis: Axes, floor: float) -> None:
+    """Shade the power that is only rounding of HR, up to `floor`; name the floor in words where it lies far below all curves."""
+    low, high = axis.get_ylim()
+    if floor <= 0:
+        return
+    if floor < low / FLOOR_IN_SIGHT:
+        text = f" rounding of HR: {floor:.1g}, far below"
+        axis.annotate(text, (0.0, 0.1), xycoords="axes fraction", fontsize=8, color="0.4")
+        return
+    low = min(low, floor / 3)
+    axis.axhspan(low, floor, color="0.92", zorder=0, label="rounding of HR")
+    axis.axhline(floor, color="0.6", linewidth=0.9, zorder=0)
+    axis.set_ylim(low, high)
 
 
 def busiest_region(frame: np.ndarray, side: int, window: tuple[int, int]) -> tuple[int, int]:

@@ -94,5 +94,21 @@ def html_embedded(media: str, content: bytes, alt: str) -> str:
     return f'<div class="scroll" role="region" aria-label="{alt}" tabindex="0">{shown}</div>'
 
 
+def html_player(first: int, count: int, rate: int) -> str:
+    """Build the HTML of a button and a slider for the movie of the same figure; it stays hidden where scripts do not run.
+
+    Args:
+        first: Number of the first frame.
+        count: Number of frames.
+        rate: Frames per second.
+    """
+    return (
+        f'<div class="player" data-first="{first}" data-rate="{rate}" hidden>'
+        '<button type="button" title="play or stop the movie">play</button>'
+        f'<input type="range" min="0" max="{count - 1}" value="0" aria-label="frame of the movie">'
+        f"<span>frame <output>{first}</output></span></div>"
+    )
+
+
 def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

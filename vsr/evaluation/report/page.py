@@ -16,10 +16,12 @@ from vsr.evaluation.report.html import (
     html_embedded,
     html_number_cell,
     html_one_line,
+    html_player,
     html_sortable_table,
     html_table_head,
     html_table_row,
 )
+from vsr.evaluation.report.movie import RATE
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
 from vsr.metrics.intervals import MIN_SEGMENTS
@@ -33,7 +35,17 @@ _TITLES |= {"physics": "Physics", "extremes": "Extremes", "time": "Motion in tim
 
 
 class Shown(NamedTuple):
-    """A figure or movie of a split: the name of its file beside the page, media type, bytes, alternative text and caption."""
+    """A figure or movie of a split.
+
+    Attributes:
+        split: Name of the split.
+        file: Name of the file beside the page.
+        media: Media type, such as "image/png".
+        content: Bytes of the file.
+        alt: Alternative text.
+        caption: Text below the figure.
+        frames: (first, count) of the frames of a movie, for its slider; None for figures, and for movies without a slider.
+    """
 
     split: str
     file: str
@@ -41,6 +53,7 @@ class Shown(NamedTuple):
     content: bytes
     alt: str
     caption: str
+    frames: tuple[int, int] | None = None
 
 
 def report_page(
@@ -57,8 +70,8 @@ def report_page(
         ("scores", "Scores", _tables(found[:1]) + _legend()),
         ("further", "Further scores", _tables(found[1:])),
         ("definitions", "Definitions", _definitions(found)),
-        ("compared", "What was compared", _folded("Data, settings, checkpoints and versions", _protocol(protocol))),
         ("again", "How to reproduce", _reproduction(command)),
+        ("compared", "What was compared", _folded("Data, settings, checkpoints and versions", _protocol(protocol))),
     ]
     return html_document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
 
@@ -199,7 +212,8 @@ def _figures(names: Sequence[str], shown: Sequence[Shown], notes: Sequence[str])
 
 def _figure(one: Shown) -> str:
     caption = f"{html_one_line(one.caption)} <code>{html_one_line(one.file)}</code>"
-    return f"<figure>{html_embedded(one.media, one.content, one.alt)}<figcaption>{caption}</figcaption></figure>"
+    player = html_player(*one.frames, RATE) if one.frames else ""
+    return f"<figure>{html_embedded(one.media, one.content, one.alt)}{player}<figcaption>{caption}</figcaption></figure>"
 
 
 def _definitions(found: Sequence[ColumnBlock]) -> str:

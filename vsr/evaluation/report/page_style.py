@@ -1,4 +1,4 @@
-"""The style sheet of the pages and the script that sorts their tables."""
+"""The style sheet of the pages, and the script of their tables and movies."""
 
 STYLE = """
 :root { color-scheme: light dark; --back: #ffffff; --text: #1b1d21; --muted: #565c66; --line: #d5d9df; --card: #f5f6f8;
@@ -38,12 +38,12 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 th, td { padding: 0.28rem 0.7rem; text-align: right; vertical-align: top; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th:first-child { position: sticky; left: 0; text-align: left; background: var(--back); }
-thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; padding: 0; }
+thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; padding: 0; white-space: normal; }
 thead button { width: 100%; padding: 0.28rem 0.7rem; border: 0; background: none; color: inherit; font: inherit; font-weight: 600;
   text-align: inherit; cursor: pointer; text-decoration: underline dotted var(--muted); text-underline-offset: 0.2em; }
-thead button::after { content: "\\2195"; display: inline-block; width: 0.8em; margin-left: 0.25em; color: var(--muted); }
-th[aria-sort="ascending"] button::after { content: "\\2191"; color: inherit; }
-th[aria-sort="descending"] button::after { content: "\\2193"; color: inherit; }
+thead button::after { content: "\\a0\\2195"; color: var(--muted); }
+th[aria-sort="ascending"] button::after { content: "\\a0\\2191"; color: inherit; }
+th[aria-sort="descending"] button::after { content: "\\a0\\2193"; color: inherit; }
 tbody th { font-weight: 600; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
 tr.baseline th { font-weight: 400; }
 tr.split th { padding-top: 0.8rem; max-width: none; color: var(--muted); font-weight: 600; }
@@ -55,6 +55,12 @@ td.best small { color: inherit; font-weight: 400; }
 figure { margin: 0.8rem 0 1.6rem; }
 figure img, figure video { display: block; max-width: 100%; height: auto; padding: 0.4rem;
   background: #ffffff; border-radius: 0.4rem; }
+.player { display: flex; gap: 0.9rem; align-items: center; max-width: 66rem; margin: 0.5rem 0;
+  font-variant-numeric: tabular-nums; }
+.player[hidden] { display: none; }
+.player input { flex: 1; min-width: 6rem; accent-color: var(--link); }
+.player button { min-width: 4rem; padding: 0.3rem 0.7rem; border: 1px solid var(--muted); border-radius: 0.4rem;
+  background: var(--card); color: inherit; font: inherit; cursor: pointer; }
 .terms { display: grid; grid-template-columns: minmax(8rem, auto) minmax(0, 1fr); gap: 0.2rem 1.2rem; margin: 0.6rem 0;
   font-size: 0.9rem; }
 .terms dt { font-weight: 600; }
@@ -65,7 +71,8 @@ figure img, figure video { display: block; max-width: 100%; height: auto; paddin
 .compare-controls { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.4rem 0.9rem;
   width: min(100%, 60rem); margin: 0.6rem 0; align-items: center; }
 @media (max-width: 50rem) {
-  figure img, figure video { max-width: none; width: 54rem; }
+  figure img { max-width: none; width: 54rem; }
+  figure video { max-width: none; width: 46rem; }
   th, td, thead button { padding-left: 0.45rem; padding-right: 0.45rem; }
   tbody th { max-width: 8rem; }
   .terms { grid-template-columns: 1fr; }
@@ -90,6 +97,26 @@ for (const table of document.querySelectorAll("table.sortable")) {
     };
     for (const [body, rows] of bodies) body.append(...(order ? [...rows].sort(compare) : rows));
   }));
+}
+for (const player of document.querySelectorAll(".player")) {
+  const movie = player.parentElement.querySelector("video");
+  const [button, slider, shown] = ["button", "input", "output"].map(name => player.querySelector(name));
+  const show = frame => { slider.value = frame; shown.value = Number(player.dataset.first) + Number(slider.value); };
+  const follow = () => {
+    if (movie.paused) return;
+    show(Math.floor(movie.currentTime * player.dataset.rate));
+    requestAnimationFrame(follow);
+  };
+  button.addEventListener("click", () => movie.paused ? movie.play() : movie.pause());
+  slider.addEventListener("input", () => {
+    movie.pause();
+    movie.currentTime = (Number(slider.value) + 0.5) / player.dataset.rate;
+    show(slider.value);
+  });
+  movie.addEventListener("play", () => { button.textContent = "stop"; follow(); });
+  movie.addEventListener("pause", () => { button.textContent = "play"; });
+  movie.controls = player.hidden = false;
+  show(0);
 }
 for (const figure of document.querySelectorAll("figure.before-after")) {
   const [divide, frame] = figure.querySelectorAll("input");

@@ -47,7 +47,7 @@ class FrameColours:
         self.values = (low + self.low * (high - low), low + self.high * (high - low)) if field and sample.bounds else None
         self.errors = (-self.limit * (high - low), self.limit * (high - low))
         name, unit = style_label(sample.keys.get("variable", "")), style_label(sample.unit)
-        self.value_label = f"{name} ({unit})" if name and unit else name or unit or "value"
+        self.value_label = f"{name or 'value'} ({unit})" if unit else name or "value"
         self.error_label = f"error ({unit})" if unit else "error" if sample.bounds else "error (1 = the data range)"
 
     def picture(self, frames: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from vsr.evaluation.report.csv_json import (
 )
 from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.figures import lead_time_figure, panels_figure, scores_over_time_figure, spectra_figure
+from vsr.evaluation.report.movie import FRAMES as FRAMES_SHOWN
 from vsr.evaluation.report.movie import report_movie
 from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
@@ -120,7 +121,6 @@ def _draw(
         own = [sample.upright() for sample in samples if sample.part == split]
         baselines = {name for name, one in methods.items() if one.baseline}
         for sample in own:
-            add(split, "frame", panels_figure(sample, field=field), "a frame", f"A frame of {escape_name(split)}: {PANELS}")
             try:
                 found = report_movie(sample, field=field, baselines=baselines)
             except ImportError:
@@ -131,7 +131,11 @@ def _draw(
             if found is not None:
                 file = f"figures/{named(f'movie-{split}')}{found.suffix}"
                 caption = f"{found.note[0].upper()}{found.note[1:]}, on one scale."
-                shown.append(Shown(split, file, found.media, found.content, f"movie of {escape_name(split)}", caption))
+                alt, frames = f"movie of {escape_name(split)}", (sample.first, min(FRAMES_SHOWN, len(sample.hr)))
+                seekable = frames if found.media.startswith("video/") else None
+                shown.append(Shown(split, file, found.media, found.content, alt, caption, seekable))
+        for sample in own:
+            add(split, "frame", panels_figure(sample, field=field), "a frame", f"A frame of {escape_name(split)}: {PANELS}")
         scale = own[0].hr.shape[-1] // own[0].lr.shape[-1] if own else None
         if (figure := spectra_figure(methods, scale, grid)) is not None:
             add(split, "spectra", figure, "spectra", "Power and coherence with HR against wavenumber, means over the split.")

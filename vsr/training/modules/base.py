@@ -369,11 +369,16 @@ class SRModule(L.LightningModule):
             self.log("train/loss", float(self._loss_sum) / max(1, steps), sync_dist=True)
             self.log("train/rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         for split in self.val_splits:
-            scores = self._metrics(self.scores, split)[0]
-            means = scores.compute()
+            means = self.validation_means(split)
             self.log_dict({f"{split}/{name}": value for name, value in means.items()}, add_dataloader_idx=False)
-            scores.reset()
         self._evaluated = (self.network,)
+
+    def validation_means(self, split: str) -> dict[str, Tensor]:
+        """Return the mean headline scores of the frames of a validation split, and begin anew."""
+        scores = self._metrics(self.scores, split)[0]
+        means = scores.compute()
+        scores.reset()
+        return means
 
     def on_test_start(self) -> None:
         self.network.eval()
