@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -516,4 +517,8 @@ def _sample_range(frames: FrameSet, methods: int) -> tuple[int, int]:
 
 
 def _command() -> str:
-    return shlex.join(["vsr", "evaluate", *sys.argv[1:]]) if sys.argv[0].endswith("evaluate.py") else "vsr evaluate"
+    """Return the command of this evaluation for a shell, without the quotes that paths need in Hydra's grammar alone."""
+    if not sys.argv[0].endswith("evaluate.py"):
+        return "vsr evaluate"
+    typed = [re.sub(r"""^([^=]+)=(['"])([^'"]*)\2$""", r"\1=\3", argument) for argument in sys.argv[1:]]
+    return shlex.join(["vsr", "evaluate", *typed])
