@@ -148,7 +148,7 @@ class Engine:
             UntransformableInput: If its transform, or consistency=ratio, does not take a value.
         """
         self._check_values(lr, first_frame, consistent)
-        filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
+        filled, mask = (lr, None) if _all_finite(lr) else fill_masked_pixels(lr)
         unit = self.module.unit_lr(filled.to(self.device))
         if self.layout.alignment is not None:
             skip = skip_planes(unit[:, : self.layout.channels], self.scale, self.layout.alignment)
@@ -163,9 +163,8 @@ class Engine:
         if consistent and self.module.consistency is not None:
             sr = self.module.consistency(sr, unit[self.context : len(unit) - self.context, : self.layout.channels])
         out = self.module.normalizer.inverse(sr).cpu()
-        finite = out.isfinite()
-        if not bool(finite.all()):
-            frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
+        if not _all_finite(out):
+            frame = first_frame + int((~out.isfinite()).flatten(1).any(1).nonzero()[0])
             raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
             # A channel that a frame lacks as a whole is no input for the others.
@@ -291,6 +290,11 @@ class Engine:
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Return True if no value is infinite or NaN, which the smallest and the largest value tell in a tenth of the time."""
+    return all(bool(extreme.isfinite()) for extreme in torch.aminmax(x))
 
 
 def _peak_bytes(network: nn.Module, run: Callable[[], object]) -> int:

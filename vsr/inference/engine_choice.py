@@ -52,7 +52,7 @@ def choose_options(upscaler: Upscaler, lr: Tensor, frames: int | None) -> Upscal
         Options that name an engine and a precision. They depend on the speed of the machine.
     """
     options = upscaler.options
-    candidates, seconds = _candidates(options, upscaler.engine), dict[str, float]()
+    candidates, seconds = candidates_of(options, upscaler.engine), dict[str, float]()
     plain = candidates[0]
     if options.engine == "auto" and len(candidates) > 1:
         sample = first_pixels(lr, SAMPLE_PIXELS)
@@ -60,25 +60,25 @@ def choose_options(upscaler: Upscaler, lr: Tensor, frames: int | None) -> Upscal
         sample = torch.cat([sample, sample[-1:].expand(max(0, several - 1), *sample.shape[1:])])  # a block of small frames
         path = _path_of_trial(upscaler, candidates, sample)
         seconds = _read(path, candidates)
-        torch_seconds = seconds[_label(plain)] if seconds else _seconds(upscaler, [plain], sample, 0.0)[_label(plain)]
+        torch_seconds = seconds[label_of(plain)] if seconds else _seconds(upscaler, [plain], sample, 0.0)[label_of(plain)]
         torch_seconds *= 8 if options.ensemble else 1
         per_frame = torch_seconds * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
         if frames is not None and frames * per_frame < (PAYS if seconds else PAYS_FOR_TRIAL):
-            log.info("engine    %s: the movie is too short for another one to pay", _label(plain))
+            log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
             return plain
         if not seconds:
             seconds = _seconds(upscaler, candidates, sample, TRIAL_SECONDS)
             _keep(path, seconds)
-        candidates = sorted((each for each in candidates if _label(each) in seconds), key=lambda each: seconds[_label(each)])
+        candidates = sorted((each for each in candidates if label_of(each) in seconds), key=lambda each: seconds[label_of(each)])
     for chosen in candidates:
         if options.precision != "auto" or chosen.precision == "fp32":
             break
         error = _engine(upscaler, chosen).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
         if error <= MOST_ERROR:
             break
-        log.info("engine    %s is left out: it errs by %.1e of the data range", _label(chosen), error)
-    ratio = seconds[_label(plain)] / seconds[_label(chosen)] if seconds else 0.0
-    log.info("engine    %s%s", _label(chosen), f", {ratio:.1f} times as fast as {_label(plain)} in a trial" if ratio else "")
+        log.info("engine    %s is left out: it errs by %.1e of the data range", label_of(chosen), error)
+    ratio = seconds[label_of(plain)] / seconds[label_of(chosen)] if seconds else 0.0
+    log.info("engine    %s%s", label_of(chosen), f", {ratio:.1f} times as fast as {label_of(plain)} in a trial" if ratio else "")
     return chosen
 
 
@@ -91,7 +91,7 @@ def first_pixels(lr: Tensor, most: int) -> Tensor:
     return lr[..., top : top + rows, left : left + columns]
 
 
-def _candidates(options: UpscaleOptions, engine: Engine) -> list[UpscaleOptions]:
+def candidates_of(options: UpscaleOptions, engine: Engine) -> list[UpscaleOptions]:
     """Return what the options leave open, plain torch first; with the engine given, the fastest precision first."""
     bf16 = engine.device.type == "cpu" and options.precision != "fp32" and cpu_computes_bf16()
     if options.engine != "auto":
@@ -111,7 +111,8 @@ def _candidates(options: UpscaleOptions, engine: Engine) -> list[UpscaleOptions]
     return found
 
 
-def _label(options: UpscaleOptions) -> str:
+def label_of(options: UpscaleOptions) -> str:
+    """Return engine and precision in words, such as "openvino bf16"."""
     return f"{options.engine} {options.precision}{' channels_last' if options.channels_last else ''}"
 
 
@@ -127,11 +128,11 @@ def _seconds(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: T
         engine = _engine(upscaler, options)
         try:
             engine(sample, consistent=False)
-            engines[_label(options)] = engine
+            engines[label_of(options)] = engine
         except UserError as error:
             if options is candidates[0]:
                 raise
-            log.debug("engine    %s is left out: %s", _label(options), error)
+            log.debug("engine    %s is left out: %s", label_of(options), error)
     best = dict.fromkeys(engines, float("inf"))
     began = time.perf_counter()
     while True:
@@ -151,7 +152,7 @@ def _path_of_trial(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sam
         "size": list(sample.shape),
         "machine": [cpu_name(), torch.get_num_threads()],
         "versions": [__version__, torch.__version__],
-        "engines": {_label(each): runtime_version(each.engine) for each in candidates if each.engine in RUNTIMES},
+        "engines": {label_of(each): runtime_version(each.engine) for each in candidates if each.engine in RUNTIMES},
     }
     return cache_path(None, "engine", about).with_suffix(".json")
 
@@ -160,7 +161,7 @@ def _read(path: Path, candidates: Sequence[UpscaleOptions]) -> dict[str, float]:
     """Return the seconds of a trial that was kept; {} if there was none."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         seconds = {str(label): float(value) for label, value in json.loads(path.read_text(encoding="utf-8")).items()}
-        if _label(candidates[0]) in seconds and all(value > 0 for value in seconds.values()):
+        if label_of(candidates[0]) in seconds and all(value > 0 for value in seconds.values()):
             return seconds
     return {}
 
