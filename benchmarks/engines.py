@@ -117,14 +117,17 @@ def sizes_of(text: str) -> list[tuple[int, int]]:
 
 
 def print_speeds(models: Sequence[str], sizes: Sequence[tuple[int, int]], rounds: int) -> None:
-    rows, header = [], ["network", "LR frame"]
+    found = {}
     for model in models:
-        for height, width in sizes:
-            found = speeds(model, (height, width), rounds)
-            header = header if len(header) > 2 else [*header, *found]
-            rows.append([model, f"{height}x{width}", *(f"{found[label]:.4g}" if label in found else "" for label in header[2:])])
-            print("\t".join(rows[-1]), flush=True)
-    print("\n".join(table(header, rows)))
+        for size in sizes:
+            found[model, size] = speeds(model, size, rounds)
+            print(model, size, {label: float(f"{rate:.4g}") for label, rate in found[model, size].items()}, flush=True)
+    labels = list(dict.fromkeys(label for rates in found.values() for label in rates))
+    rows = [
+        [model, f"{height}x{width}", *(f"{rates[label]:.4g}" if label in rates else "" for label in labels)]
+        for (model, (height, width)), rates in found.items()
+    ]
+    print(table(["network", "LR frame", *labels], rows))
 
 
 def print_losses(models: Sequence[str], budget: float) -> None:
@@ -137,7 +140,7 @@ def print_losses(models: Sequence[str], budget: float) -> None:
                     exact = psnr if exact is None else exact
                     rows.append([data, model, label, f"{psnr:.2f}", f"{exact - psnr:+.4f}", f"{rms:.1e}", f"{most:.1e}"])
                     print("\t".join(rows[-1]), flush=True)
-    print("\n".join(table(["data", "network", "engine", "PSNR, dB", "loss, dB", "RMS", "largest"], rows)))
+    print(table(["data", "network", "engine", "PSNR, dB", "loss, dB", "RMS", "largest"], rows))
 
 
 def main() -> None:

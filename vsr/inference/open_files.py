@@ -127,6 +127,7 @@ def decided_engine(
             identity = output_identity(settings, given, upscaler.with_options(replace(upscaler.options, **begun)))
             same = json.loads(json.dumps(identity))
             if all(recorded.get(key) == value for key, value in same.items() if key != "input"):  # of pictures it has more
+                log.info("engine    %s %s, with which the output was begun", begun["engine"], begun["precision"])
                 return begun
     counts = [length for length in source.lengths if length is not None]
     first = torch.from_numpy(np.stack(list(islice(source.peek(0), 1 + upscaler.engine.context))))
