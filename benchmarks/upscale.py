@@ -1,6 +1,6 @@
 """Speed of upscale.py from file to file, compared with the speed of its parts.
 
-    python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn]
+    python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn] [engines=torch,auto,openvino:bf16]
 
 The script measures frames per second of upscale.py (video in, FFV1 out, x2 to 1080p), and of (a) its network alone on random
 tensors, (b) the same network in ONNX Runtime, and (c) the bicubic scaler of FFmpeg from and to the same files, which is the cost
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -110,11 +112,14 @@ def main() -> None:
             for _ in range(several):
                 body(lr)
 
-        def whole() -> None:
+        def whole(named: str) -> None:
+            engine, _, precision = named.partition(":")
             settings = UpscaleSchema(checkpoint=str(checkpoint), input=str(source), output=str(folder / "o.mkv"), overwrite=True)
-            upscale_file(settings)
+            upscale_file(replace(settings, engine=engine, precision=precision or None))
 
-        ways: dict[str, tuple[Callable[[], object], int]] = {"file to file": (whole, frames), "network alone": (alone, several)}
+        ways: dict[str, tuple[Callable[[], object], int]] = {"network alone": (alone, several)}
+        for named in given.get("engines", "torch").split(","):
+            ways[f"file to file, {named}"] = (partial(whole, named), frames)
         session = onnx_network(checkpoint, folder, threads)
         if session is not None:
             ways["ONNX Runtime, network alone"] = (session, 1)

@@ -47,7 +47,7 @@ def test_models_and_recipes_go_together(model: str, recipe: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONF)))
 def test_configs_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= (35 if path.parent == CONF else 32)
+    assert len(path.read_text().splitlines()) <= (39 if path.parent == CONF else 32)
 
 
 def test_the_report_recipe_is_the_reports() -> None:

@@ -336,7 +336,7 @@ def test_each_mistake_is_one_line(script: Script, checkpoints: dict[str, Path], 
         ([*movie, f"output={tmp_path}/b.xyz"], "b.xyz|xyz"),
         ([*movie, f"output={tmp_path}/no.mp4"], "mp4"),
         ([*movie, "precision=fp16"], "precision=bf16"),
-        ([*movie, "precision=half"], "precision=half; known: bf16, fp16, fp32"),
+        ([*movie, "precision=half"], "precision=half; known: auto, bf16, fp16, fp32"),
         ([*movie, "device=tpu"], "device=tpu; did you mean 'cpu'"),
         (movie, "a_x2.npy: exists.*overwrite=true"),
     ):

@@ -25,7 +25,10 @@ from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name, list
 
 SCALES = (2, 3, 4)
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+# Engines of upscaling beside torch, with the packages that they need.
+RUNTIMES = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino", "onnx", "onnxscript")}
+ENGINES = ("auto", "torch", *RUNTIMES)
 TRAINING_PRECISIONS = ("32", "bf16", "16", "auto")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp")
@@ -129,6 +132,9 @@ def check_config(cfg: DictConfig) -> None:
         nested = path[0] in SUPPLIED and (target.startswith(("vsr.data.", "vsr.models.")) or is_plugin_target(target))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
     _check_choices(plain)
+    if "engine" in plain:
+        flags = {key: bool(plain.get(key)) for key in ("compile", "channels_last")}
+        check_engine(str(plain["engine"]), plain.get("precision"), **flags)
     _check_trainer(plain.get("trainer") or {})
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
@@ -181,12 +187,32 @@ def _check_choices(plain: dict[Any, Any]) -> None:
         "periodic": PERIODIC,
         "consistency": CONSISTENCIES,
         "guard": GUARDS,
+        "engine": ENGINES,
         "precision": TRAINING_PRECISIONS if "recipe" in plain else PRECISIONS,
     }
     for key, choices in choices_of.items():
         if plain.get(key) is not None and str(plain[key]) not in choices:
             told = f"; known: {', '.join(sorted(choices))}" if key == "precision" else error_suggestion(str(plain[key]), choices)
             raise UserError(f"{key}={plain[key]}{told}")
+
+
+def check_engine(engine: str, precision: str | None, *, compile: bool, channels_last: bool) -> None:
+    """Check that the engine of upscaling is installed and knows the other options.
+
+    Raises:
+        UserError: If a package is missing, or if an option is for another engine.
+    """
+    for package in RUNTIMES.get(engine, ()):
+        if find_spec(package) is None:
+            raise UserError(f"engine={engine}: needs the package {package}; type: pip install 'vsr-movies[fast]'")
+    if engine == "torch":
+        return
+    for key, given in {"compile": compile, "channels_last": channels_last}.items():
+        if given:
+            raise UserError(f"{key}=true: is for engine=torch, not for engine={engine}; leave one of them out")
+    if precision == "fp16" or (precision == "bf16" and engine == "onnxruntime"):
+        advice = "engine=torch" if precision == "fp16" else "engine=openvino"
+        raise UserError(f"precision={precision}: engine={engine} does not compute in it; type {advice}, or precision=fp32")
 
 
 def _check_groups(plain: dict[str, Any]) -> None:

@@ -85,7 +85,8 @@ class UpscaleSchema:
     static: Any = None
     max_bytes: int = 2**40
     device: str = "auto"
-    precision: str = "fp32"
+    engine: str = "torch"
+    precision: str | None = None
     compile: bool = False
     channels_last: bool = False
     ensemble: bool = False

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.inference.inputs import open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
-from vsr.inference.open_files import open_array_source, output_identity, upscaler_of_movies
+from vsr.inference.open_files import open_array, output_identity
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import OutputProgress, identity_differences, replace_output, writing_errors
@@ -50,10 +51,12 @@ class Archive:
 
     def __init__(self, settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> None:
         movie = open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
-        self.upscaler_of = upscaler_of_movies(upscaler, movie)
-        self.given, self.target, self.upscaler = given, target, self.upscaler_of(0)
-        self.source, template, self.notes = open_array_source(settings, given, target, self.upscaler_of, movie)
-        self.settings, self.folder = settings, units_folder(target)
+        self.settings, self.folder, self.given, self.target = settings, units_folder(target), given, target
+        recorded: dict[str, Any] = {}
+        with suppress(FileNotFoundError):
+            recorded = WorkUnits(self.folder).plan["identity"]
+        self.upscaler_of, self.source, template, self.notes = open_array(settings, given, target, upscaler, movie, recorded)
+        self.upscaler = self.upscaler_of(0)
         engine = self.upscaler.engine
         self.block = engine.block(self.source.height, self.source.width)
         self.movies, self.length = template.shape[0], template.shape[2]

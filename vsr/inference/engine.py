@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsr.config.check import RUNTIMES
 from vsr.data.checks import ratio_problem, transform_problem
 from vsr.data.frames import Ends, frame_indices_beyond_ends
 from vsr.data.loaders import apply_symmetry, turn_vectors
@@ -19,6 +20,7 @@ from vsr.degradations.consistency import BlockRatio
 from vsr.degradations.resize import resize_aligned, skip_planes
 from vsr.errors import UserError
 from vsr.inference.options import UpscaleOptions
+from vsr.inference.runtimes import RuntimeLayers
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
@@ -75,6 +77,8 @@ class Engine:
             )
         if options.precision == "fp16" and device.type == "cpu":
             raise UserError("precision=fp16: for GPUs; type precision=bf16, or fp32, which is as fast on most CPUs")
+        if options.engine in RUNTIMES and device.type != "cpu":
+            raise UserError(f"engine={options.engine}: computes on the CPU; type device=cpu, or engine=torch")
         self.options, self.channels, self.device = options, channels, device
         self.ends: Ends = options.ends or "replicate"
         self.module = module.to(device).eval()
@@ -102,8 +106,16 @@ class Engine:
             if options.channels_last and self.kind == "frame":
                 self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.tile_area = self._choose_tile_area()
+        if options.engine in RUNTIMES:
+            with torch.no_grad():
+                self._network = network.replace_layers(self._runtime_layers)
         if options.compile:
             self._network = torch.compile(self._network, dynamic=True)  # type: ignore[assignment]
+
+    def _runtime_layers(self, layers: nn.Module) -> nn.Module:
+        """Return layers as the engine of the options computes them."""
+        sizes = {"scale": self.scale, "reach": self.reach, "context": self.context}
+        return RuntimeLayers(layers, self.options.engine, str(self.options.precision), **sizes)
 
     def block(self, height: int, width: int) -> int:
         """Return the number of LR frames of `height` x `width` pixels that are computed at once."""
@@ -126,7 +138,7 @@ class Engine:
         Args:
             lr: LR frames (n + 2 * context, C, h, w) in physical units: n frames and `context` frames on each side; planes of
                 time and position come after the variables (`vsr.models.base.add_input_planes`).
-            exact: True to compute in single precision and without torch.compile, whatever the options say.
+            exact: True to compute in torch, in single precision and without torch.compile, whatever the options say.
             consistent: True to apply the consistency of the module; False for the output of the network itself.
             first_frame: Number in the movie of the first of the n frames, for error messages.
             noise: Planes of noise of K members (n + 2 * context, K planes, h, w), for an ensemble; None for no members.
@@ -139,14 +151,16 @@ class Engine:
             UntransformableInput: If its transform, or consistency=ratio, does not take a value.
         """
         self._check_values(lr, first_frame, consistent)
-        filled, mask = (lr, None) if bool(torch.isfinite(lr).all()) else fill_masked_pixels(lr)
+        filled, mask = (lr, None) if _all_finite(lr) else fill_masked_pixels(lr)
         unit = self.module.unit_lr(filled.to(self.device))
         if self.layout.alignment is not None:
             skip = skip_planes(unit[:, : self.layout.channels], self.scale, self.layout.alignment)
             unit = torch.cat([unit, skip], 1)
         if noise is not None:
             unit = torch.cat([unit, noise.to(unit)], 1)
-        network, dtype = (self._exact, None) if exact else (self._network, DTYPES.get(self.options.precision))
+        # A runtime computes the layers in the precision of the options, and torch the rest in single precision.
+        reduced = None if exact or self.options.engine in RUNTIMES else DTYPES.get(str(self.options.precision))
+        network, dtype = self._exact if exact else self._network, reduced
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             bordered = self.beyond.pad(unit, self.border)
             sr = self._apply_ensemble(network, bordered) if self.options.ensemble else self._apply_tiled(network, bordered)
@@ -156,10 +170,9 @@ class Engine:
             if consistent and self.module.consistency is not None:
                 one = self.module.consistency(one, seen)
             each.append(self.module.normalizer.inverse(one).cpu())
-        out = torch.cat(each, 1)
-        finite = out.isfinite()
-        if not bool(finite.all()):
-            frame = first_frame + int((~finite).flatten(1).any(1).nonzero()[0])
+        out = torch.cat(each, 1) if len(each) > 1 else each[0]
+        if not _all_finite(out):
+            frame = first_frame + int((~out.isfinite()).flatten(1).any(1).nonzero()[0])
             raise NonFiniteOutput(self._describe_overflow(frame, filled, exact))
         if mask is not None:
             # A channel that a frame lacks as a whole is no input for the others.
@@ -193,8 +206,8 @@ class Engine:
             lr: LR frames (n + 2 * context, C, h, w) in physical units.
 
         Returns:
-            "rms" and "max" of the differences in physical units, or as parts of the data range for several variables; "psnr" in
-            dB, with the data range of training.
+            "rms" and "max" of the differences in physical units, or as parts of the data range for several variables; "share",
+            the largest difference as a part of the data range; "psnr" in dB, with the data range of training.
         """
         fast, exact = self(lr), self(lr, exact=True)
         normalizer, spread = self.module.normalizer, 1.0
@@ -204,7 +217,8 @@ class Engine:
             spread = float(normalizer.high) - float(normalizer.low)
         difference = (fast - exact)[torch.isfinite(exact)]
         rms = float(difference.square().mean().sqrt())
-        return {"rms": rms, "max": float(difference.abs().max()), "psnr": float(psnr_from_mse((rms / spread) ** 2))}
+        most = float(difference.abs().max()) if difference.numel() else 0.0
+        return {"rms": rms, "max": most, "share": most / spread, "psnr": float(psnr_from_mse((rms / spread) ** 2))}
 
     def _describe_overflow(self, frame: int, lr: Tensor, exact: bool) -> str:
         lr, bounds = lr[:, : self.layout.channels], np.reshape(self.module.normalizer.bounds, (-1, 2))
@@ -290,6 +304,11 @@ class Engine:
         if self.kind == "frame" and self.device.type == "cpu":
             limit = min(limit, max(CACHED_BYTES * size * size // held, (16 * self.reach) ** 2))
         return max(1, limit)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Return True if no value is infinite or NaN, which the smallest and the largest value tell in a tenth of the time."""
+    return all(bool(extreme.isfinite()) for extreme in torch.aminmax(x))
 
 
 def _peak_bytes(network: nn.Module, run: Callable[[], object]) -> int:

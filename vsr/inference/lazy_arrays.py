@@ -57,6 +57,8 @@ def upscale_lazily(upscaler: Upscaler, movies: Any, axes: str, of: Mapping[str, 
         raise UserError("a Dask array whose size is not known before it is computed; type movie.compute_chunk_sizes() first")
     if not movies.size:
         raise UserError(f"a movie of shape {tuple(movies.shape)} holds no pixel")
+    if upscaler.options.undecided:
+        raise UserError("engine=auto, precision=auto: a Dask array has no frames yet that could decide; name both, as fp32")
     lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
     length, channels, height, width = (own.get(letter, 1) for letter in "tcyx")
     alike = upscaler

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from vsr.config.check import RUNTIMES
 from vsr.config.schema import UpscaleSchema
 from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.inputs import open_input_movie
+from vsr.inference.runtimes import runtime_version
 from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.upscaler import Upscaler
 from vsr.io.formats import load_format_writer
@@ -24,10 +29,11 @@ from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.time_and_place import coordinates_of
-from vsr.io.writers.base import Sink
+from vsr.io.writers.base import Sink, interrupted_identity
 from vsr.io.writers.open import OutputTemplate, open_array_sink, open_writer_pair
 from vsr.io.writers.template import AuxiliaryField
 from vsr.io.writers.template_from_movie import template_from_movie
+from vsr.io.writers.video.source import Source as VideoBlocks
 from vsr.models.base import OF_FRAMES, input_facts
 from vsr.version import __version__
 
@@ -56,7 +62,8 @@ def upscaler_of_movies(upscaler: Upscaler, movie: ArrayMovie | None) -> Upscaler
     )
     if not upscaler.any_values:
         return lambda _: continued
-    _warn_of_classes(movie)
+    if not upscaler.options.undecided:  # otherwise this function is called again
+        _warn_of_classes(movie)
     named = movie.meta["variable"]
 
     @lru_cache(maxsize=4)  # reading, computing and writing are at most at two movies at a time
@@ -82,6 +89,7 @@ def _warn_of_classes(movie: ArrayMovie) -> None:
 def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
     """Return everything that the result depends on; only a run with the same identity continues an interrupted run."""
     about = given.stat()
+    left_out = (*UNIMPORTANT, "engine", *(("members", "keep", "seed") if upscaler.members is None else ()))
     return {
         "checkpoint": upscaler.trained.sha256,
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
@@ -91,42 +99,124 @@ def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) ->
             name: getattr(settings, name)
             for name in ("variable", "axes", "select", "missing", "frames", "fps", "crf", "audio", "guard")
         },
-        **{name: value for name, value in asdict(upscaler.options).items() if name not in UNIMPORTANT},
+        **{name: value for name, value in asdict(upscaler.options).items() if name not in left_out},
+        **engine_identity(upscaler.options.engine),
     }
 
 
+def engine_identity(engine: str) -> dict[str, str]:
+    """Return what says which engine computes, with its version; nothing for torch, as in records of before there were others."""
+    return {"engine": engine, "engine_version": runtime_version(engine)} if engine in RUNTIMES else {}
+
+
+def decided_engine(
+    settings: UpscaleSchema, given: Path, upscaler: Upscaler, source: Source, recorded: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options that name an engine and a precision for an input; {} if the settings name them.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        given: Path of the input.
+        upscaler: The network for the first movie of the input.
+        source: The input, whose first frames decide if no run has begun the output.
+        recorded: Identity of the run that began the output, whose engine is kept; {} if there is none.
+    """
+    if not upscaler.options.undecided:
+        return {}
+    names = ("engine", "precision", "channels_last")
+    begun = {name: recorded.get(name, "torch") for name in names}  # no engine is recorded for torch
+    if recorded and upscaler.options.engine in ("auto", begun["engine"]):
+        with suppress(UserError):  # an engine that is not installed here
+            identity = output_identity(settings, given, upscaler.with_options(replace(upscaler.options, **begun)))
+            same = json.loads(json.dumps(identity))
+            if all(recorded.get(key) == value for key, value in same.items() if key != "input"):  # of pictures it has more
+                log.info("engine    %s %s, with which the output was begun", begun["engine"], begun["precision"])
+                return begun
+    counts = [length for length in source.lengths if length is not None]
+    first = torch.from_numpy(np.stack(list(islice(source.peek(0), 1 + upscaler.engine.context))))
+    options = upscaler.decided_options(first, sum(counts) if len(counts) == len(source.lengths) else None)
+    return {name: getattr(options, name) for name in names}
+
+
 def open_input_and_output(
-    settings: UpscaleSchema, given: Path, target: Path, upscaler_of: UpscalerOf, movie: ArrayMovie | None
-) -> tuple[Source, Sink, list[str]]:
-    """Open the input and the output; return both and a list of notes on data that the output loses. Raises UserError."""
-    upscaler = upscaler_of(0)
-    identity = output_identity(settings, given, upscaler)
-    if movie is None and upscaler.members is not None:
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, movie: ArrayMovie | None
+) -> tuple[UpscalerOf, Source, Sink, list[str]]:
+    """Open the input and the output, with the network fitted to the input.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        given: Path of the input.
+        target: Path of the output.
+        upscaler: The network.
+        movie: The array of the input; None for a video or pictures.
+
+    Returns:
+        The upscaler of each movie, the input, the output, and a list of notes on data that the output loses.
+
+    Raises:
+        UserError: If the input does not suit the network, or if one of them cannot be opened.
+    """
+    if movie is None and settings.members is not None:
         raise UserError(f"members={settings.members}: are for arrays, not for {given}; leave it out")
-    if settings.guard == "linear" and upscaler.members is not None:
+    if settings.guard == "linear" and settings.members is not None:
         raise UserError("guard=linear: the linear filter has no members; type guard=warn")
-    if movie is None:
-        kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
-        if upscaler.channels not in kinds:
-            raise UserError(
-                f"{given}: a picture has 1 channel (luma) or 3 (rgb), {upscaler.trained.path} has {upscaler.channels}"
-            )
-        blocks, sink = open_writer_pair(
-            given,
-            target,
-            scale=upscaler.scale,
-            channels=kinds[upscaler.channels],
-            identity=identity,
-            overwrite=settings.overwrite,
-            frames=settings.frames,
-            audio=settings.audio,
-            comment=_history(upscaler),
-            fps=None if settings.fps is None else Fraction(str(settings.fps)),
-            **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
-        )
-        return VideoSource(blocks), sink, blocks.notes
-    source, template, notes = open_array_source(settings, given, target, upscaler_of, movie)
-    return source, open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
+    recorded = interrupted_identity(target)
+    if movie is not None:
+        upscaler_of, source, template, notes = open_array(settings, given, target, upscaler, movie, recorded)
+        identity = output_identity(settings, given, upscaler_of(0))
+        return upscaler_of, source, open_array_sink(target, template, identity=identity, overwrite=settings.overwrite), notes
+    upscaler_of = upscaler_of_movies(upscaler, None)
+
+    def identity_of(blocks: VideoBlocks) -> dict[str, Any]:
+        nonlocal upscaler_of
+        if found := decided_engine(settings, given, upscaler_of(0), VideoSource(blocks), recorded):
+            upscaler_of = upscaler_of_movies(upscaler.with_options(replace(upscaler.options, **found)), None)
+        return output_identity(settings, given, upscaler_of(0))
+
+    first = upscaler_of(0)
+    kinds: dict[int, Literal["luma", "rgb"]] = {1: "luma", 3: "rgb"}
+    if first.channels not in kinds:
+        raise UserError(f"{given}: a picture has 1 channel (luma) or 3 (rgb), {first.trained.path} has {first.channels}")
+    blocks, sink = open_writer_pair(
+        given,
+        target,
+        scale=first.scale,
+        channels=kinds[first.channels],
+        identity=identity_of,
+        overwrite=settings.overwrite,
+        frames=settings.frames,
+        audio=settings.audio,
+        comment=_history(first),
+        fps=None if settings.fps is None else Fraction(str(settings.fps)),
+        **({} if settings.crf is None else {"crf": settings.crf}),  # type: ignore[arg-type]
+    )
+    return upscaler_of, VideoSource(blocks), sink, blocks.notes
+
+
+def open_array(
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, movie: ArrayMovie, recorded: Mapping[str, Any]
+) -> tuple[UpscalerOf, ArraySource, OutputTemplate, list[str]]:
+    """Open an array for reading, describe the output, and choose the engine where the settings leave it open.
+
+    Args:
+        settings: The settings of upscale.yaml.
+        given: Path of the input.
+        target: Path of the output.
+        upscaler: The network.
+        movie: The array.
+        recorded: Identity of the run that began the output; {} if there is none.
+
+    Returns:
+        The upscaler of each movie, the input, the description of the output, and a list of notes on data that the output loses.
+
+    Raises:
+        UserError: If the array does not suit the network, or if an option is for videos.
+    """
+    upscaler_of = upscaler_of_movies(upscaler, movie)
+    opened = open_array_source(settings, given, target, upscaler_of, movie)
+    if found := decided_engine(settings, given, upscaler_of(0), opened[0], recorded):
+        return open_array(settings, given, target, upscaler.with_options(replace(upscaler.options, **found)), movie, recorded)
+    return upscaler_of, *opened
 
 
 def open_array_source(

@@ -20,7 +20,7 @@ from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
 from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text
-from vsr.inference.open_files import open_input_and_output, upscaler_of_movies
+from vsr.inference.open_files import open_input_and_output
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import Source
 from vsr.inference.stream import upscale_stream
@@ -132,9 +132,8 @@ def _upscale_one(
 ) -> Path:
     """Upscale one movie file and return `target`."""
     movie = None if is_movie_of_pixels(given) else open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
-    upscaler_of = upscaler_of_movies(upscaler, movie)
+    upscaler_of, source, sink, notes = open_input_and_output(settings, given, target, upscaler, movie)
     upscaler = upscaler_of(0)
-    source, sink, notes = open_input_and_output(settings, given, target, upscaler_of, movie)
     with sink:
         total = None if None in source.lengths else sum(n for n in source.lengths if n is not None)
         _log_plan(given, source, total, sink, upscaler, notes)
@@ -205,11 +204,12 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
     """Log the rounding error of the options, and warn of LR values outside the training range."""
     options = upscaler.options
     if options.approximate:
-        error = upscaler.engine.rounding_error(lr)
+        error = upscaler.engine.rounding_error(lr[: 2 * upscaler.engine.context + 1])
         compiled = ", compiled" if options.compile else ""
+        by = "" if options.engine == "torch" else f" by {options.engine}"
         part = " of the range of each variable" if upscaler.variables else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
-        log.info("precision %s%s against fp32 on the first frames: %s", options.precision, compiled, scores)
+        log.info("precision %s%s%s against fp32 on the first frame: %s", options.precision, by, compiled, scores)
     if upscaler.any_values:
         return
     lr, bounds = lr[:, : upscaler.channels], np.reshape(upscaler.bounds, (-1, 2)).tolist()  # without planes of time and position

@@ -15,17 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.config.check import RUNTIMES
 from vsr.config.plugins import open_announced_plugins, open_plugins
 from vsr.config.schema import method_label
 from vsr.degradations.border import Periodic, choose_periodic
 from vsr.errors import UserError
 from vsr.geometry import Alignment, is_cell
 from vsr.inference.engine import Engine
+from vsr.inference.engine_choice import choose_options
 from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
 from vsr.inference.lazy_arrays import is_lazy, upscale_lazily
 from vsr.inference.members import MemberEngine
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
+from vsr.inference.runtimes import runtime_version
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
@@ -80,6 +83,7 @@ class Upscaler:
         self.trained = trained
         self._continued: dict[Periodic, Upscaler] = {}
         self._for_values: dict[tuple[Any, ...], Upscaler] = {}
+        self._decided: dict[tuple[int, ...], Upscaler] = {}
         for name, values in trained.state.items():
             if name.startswith("network.") and values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"{trained.path}: {name} is not finite; train it again with a lower recipe.rate")
@@ -103,6 +107,21 @@ class Upscaler:
         if periodic not in self._continued:
             self._continued[periodic] = Upscaler(self.trained, replace(self.options, periodic=periodic))
         return self._continued[periodic]
+
+    def decided_options(self, frames: Tensor, length: int | None) -> UpscaleOptions:
+        """Return options that name an engine and a precision, chosen for a movie where the options leave them open.
+
+        Args:
+            frames: The first frames (n, C, h, w) of the movie, as `engine` takes them: context + 1, or all of a shorter movie.
+            length: Number of frames to be upscaled; None if it is not known.
+        """
+        return choose_options(self, frames[self.engine.window(0, 1, len(frames))], length)
+
+    def with_options(self, options: UpscaleOptions) -> Upscaler:
+        """Return the upscaler of the same network with other options."""
+        other = Upscaler(self.trained, options)
+        other.static_fields = self.static_fields
+        return other
 
     @property
     def any_values(self) -> bool:
@@ -331,7 +350,7 @@ class Upscaler:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the network to another process, which rebuilds it once."""
-        return _rebuilt_upscaler, (self.trained, self.options, self.static_fields, (__version__, torch.__version__))
+        return _rebuilt_upscaler, (self.trained, self.options, self.static_fields, _versions(self.options))
 
     def _upscale_array(self, movie: np.ndarray, of: Mapping[str, Coordinate] | None = None) -> np.ndarray:
         if self.any_values:
@@ -388,6 +407,11 @@ class Upscaler:
 
     def upscale_frames(self, frames: Tensor) -> Tensor:
         """Upscale frames (T, C, h, w) block by block to (T, C, H, W), both in physical units minus the offset."""
+        if self.options.undecided:
+            size = tuple(frames.shape[-2:])
+            if size not in self._decided:
+                self._decided[size] = self.with_options(self.decided_options(frames, len(frames)))
+            return self._decided[size].upscale_frames(frames)
         return self._in_blocks(self.engine, frames)
 
     def _in_blocks(self, engine: Engine | MemberEngine, frames: Tensor) -> Tensor:
@@ -419,8 +443,15 @@ def _range_of(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + max(1.0, abs(low)))
 
 
+def _versions(options: UpscaleOptions) -> list[str]:
+    """Return what the result of a network depends on beside the network, such as "torch 2.13.0"."""
+    engine = options.engine
+    runtimes = [f"{engine} {runtime_version(engine)}"] if engine in RUNTIMES else []
+    return [f"vsr {__version__}", f"torch {torch.__version__}", *runtimes]
+
+
 def _rebuilt_upscaler(
-    trained: Trained, options: UpscaleOptions, static: tuple[StaticField, ...], versions: tuple[str, str]
+    trained: Trained, options: UpscaleOptions, static: tuple[StaticField, ...], versions: list[str]
 ) -> Upscaler:
     """Rebuild an upscaler that another process sent, once for each process.
 
@@ -428,16 +459,16 @@ def _rebuilt_upscaler(
         trained: Content of the checkpoint.
         options: Options of upscaling.
         static: The static fields of the sender.
-        versions: Versions of vsr and torch of the sender.
+        versions: Versions of vsr, torch and the engine of the sender.
 
     Raises:
         UserError: If this process has other versions, whose results differ.
     """
-    own = (__version__, torch.__version__)
+    own = _versions(options)
     if own != versions:
         raise UserError(
-            f"this worker has vsr {own[0]} and torch {own[1]}, the network was sent by vsr {versions[0]} and torch "
-            f"{versions[1]}; install the same versions on all workers"
+            f"this worker has {' and '.join(own)}, the network was sent by {' and '.join(versions)}; install the same versions "
+            f"on all workers"
         )
     key = (trained.sha256, str(trained.facts), options, tuple(field.sha256 for field in static))
     with _rebuilding:
@@ -461,8 +492,8 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str 
         plugins: Packages whose classes the checkpoint may name, such as ["mypackage"].
         static: Static fields on the grid of SR frames, such as ["orography.nc:z"], for a network that was trained with
             data.static; without any, those of training are used where they fit.
-        **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `precision`, `compile`,
-            `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
+        **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `engine`, `precision`,
+            `compile`, `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
 
     Returns:
         An `Upscaler` with the methods `upscale(movie)` and `ood_score(movie)`.

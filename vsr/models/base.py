@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -170,6 +170,15 @@ class Network(nn.Module):
     def fold(self) -> nn.Module:
         """Return a module that computes the same function in less time, or the network itself."""
         return self
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the network with its layers replaced, and without a change to what is added to their output.
+
+        Args:
+            replace: Function that is called with each part of the network that only has layers, folded by `fold` if it is a
+                network, and that returns a module with the same input and output.
+        """
+        return replace(self.fold())
 
     def with_modules(self, **modules: nn.Module) -> Self:
         """Return a copy of the network with the given submodules replaced; the copy shares all other submodules."""

@@ -5,6 +5,7 @@ The configs two_stage, joint and movie_then_frame build a cascade, with another 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -93,6 +94,10 @@ class Cascade(Network):
     def fold(self) -> nn.Module:
         """Return a copy of the cascade in which both networks are folded; see `Network.fold`."""
         return self.with_modules(first=self.first.fold(), second=self.second.fold())
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a copy of the cascade with the layers of both networks replaced; see `Network.replace_layers`."""
+        return self.with_modules(first=self.first.replace_layers(replace), second=self.second.replace_layers(replace))
 
 
 class Repacked(Network):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -100,6 +100,10 @@ class Ensemble(Network):
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a copy of the wrapper with the layers of the network replaced; see `Network.replace_layers`."""
+        return self.with_modules(network=self.network.replace_layers(replace))
 
 
 def interpolation_weights(planes: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:

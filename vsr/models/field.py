@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up
 from vsr.geometry import Geometry
@@ -70,6 +71,10 @@ class Field(Network):
             bicubic = resize_bicubic_up(planes, self.scale)
         sr = torch.addcmul(bicubic, unit, self.layers(seen).to(bicubic))
         return sr.squeeze(1).unflatten(0, lr.shape[:2])
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a copy of the network with its layers replaced; octaves and sums stay."""
+        return self.with_modules(layers=replace(self.layers))
 
     def _octaves(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the layers see of planes (N, 1, h, w), at LR, and the unit of their output, at HR."""

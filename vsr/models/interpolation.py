@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
+from torch import nn
 
 from vsr.degradations.resize import CUBIC_RADIUS, Interpolate, resize_aligned, resize_bicubic_up
 from vsr.geometry import Alignment, Geometry
@@ -37,3 +40,7 @@ class Interpolation(Network):
         if self.method == "bilinear":
             return F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)
         return resize_bicubic_up(lr, self.scale)
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the network itself: all of it is what other networks add their layers to."""
+        return self

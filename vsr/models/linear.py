@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -107,6 +108,10 @@ class Linear(Network):
         phases = F.conv2d(padded, self.weight, self.bias)  # (N C, s s, h, w)
         sr = F.pixel_shuffle(phases, self.scale).unflatten(0, variables.shape[:2]).squeeze(2)
         return sr if self.alignment is None else sr + self._bicubic(lr)
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return the network itself: all of it is what other networks add their layers to."""
+        return self
 
     def _bicubic(self, lr: Tensor) -> Tensor:
         return unpack_skip(lr, lr.shape[1] - self.channels * self.scale**2, self.scale)

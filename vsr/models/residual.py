@@ -92,6 +92,10 @@ class StandardizedResidual(Network):
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())
 
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a copy of the wrapper with the layers of the network replaced; see `Network.replace_layers`."""
+        return self.with_modules(network=self.network.replace_layers(replace))
+
 
 def residual_rms(frames: TrainingFrames, upscale: Callable[[Tensor], Tensor]) -> float:
     """Return the root mean square of HR minus upscaled LR over whole training frames, without masked pixels."""

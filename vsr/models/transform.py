@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import asinh, isfinite, log, sqrt
 from typing import Any, get_args
@@ -159,6 +159,10 @@ class Transformed(Network):
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
         return self.with_modules(network=self.network.fold())
+
+    def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a copy of the wrapper with the layers of the network replaced; see `Network.replace_layers`."""
+        return self.with_modules(network=self.network.replace_layers(replace))
 
 
 def unwrap_transform(network: Network) -> Network:

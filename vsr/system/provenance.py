@@ -44,7 +44,7 @@ def _hardware() -> dict[str, Any]:
     """Describe the machine: CPU, cores, threads, GPUs (memory in GiB) and operating system."""
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "gpus": [{"name": gpu.name, "memory": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
@@ -62,7 +62,7 @@ def peak_memory() -> dict[str, float]:
     return found
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """Return the name of the CPU from Linux's /proc/cpuinfo, else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

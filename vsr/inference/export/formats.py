@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vsr.errors import UserError
 from vsr.inference.export import Format
@@ -52,23 +52,11 @@ def export_onnx(task: ExportTask) -> ExportedFile:
     import onnxruntime
     from torch.export import Dim
 
-    shapes = {INPUT: {axis: Dim(name, min=least) for axis, (name, least) in task.axes.dynamic.items()}}
-    with _silence_exporters():
-        try:
-            program = torch.onnx.export(
-                ExportableNetwork(task.module),
-                (torch.zeros(task.axes.example),),
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                opset_version=OPSET,
-                verbose=False,
-            )
-        except torch.onnx.OnnxExporterError as error:
-            raise _not_exportable("onnx", task, error) from error
-    assert program is not None
-    content = _serialize(program.model_proto, task.facts)
+    axes = {axis: Dim(name, min=least) for axis, (name, least) in task.axes.dynamic.items()}
+    try:
+        content = onnx_file(ExportableNetwork(task.module), torch.zeros(task.axes.example), axes, task.facts)
+    except torch.onnx.OnnxExporterError as error:
+        raise _not_exportable("onnx", task, error) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -77,6 +65,33 @@ def export_onnx(task: ExportTask) -> ExportedFile:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: lr.numpy()})[0])
 
     return ExportedFile(content, run, f"ONNX, opset {OPSET}")
+
+
+def onnx_file(module: nn.Module, example: Tensor, axes: Mapping[int, Any], facts: Mapping[str, str]) -> bytes:
+    """Export a module of operations that exporters know to an ONNX file.
+
+    Args:
+        module: Maps INPUT to OUTPUT.
+        example: An input, whose values do not matter. Its batch must not be one, because that would be fixed in the file.
+        axes: The free axes of the input, as `torch.export.Dim`.
+        facts: Metadata of the file; "name" is the name of its graph.
+
+    Raises:
+        torch.onnx.OnnxExporterError: If ONNX lacks an operation of the module.
+    """
+    with _silence_exporters():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(dict(axes),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    return _serialize(program.model_proto, facts)
 
 
 def _serialize(model: Any, facts: Mapping[str, str]) -> bytes:

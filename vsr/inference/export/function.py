@@ -20,6 +20,28 @@ INPUT, OUTPUT = "lr", "sr"
 Size = tuple[int, ...]
 
 
+class ExportableLayers(nn.Module):
+    """Layers of a network, or a folded network, as a module of operations that exporters know.
+
+    Args:
+        layers: A module of frames or of clips; its parameters no longer take gradients.
+        scale: SR pixels per LR pixel.
+    """
+
+    cubic: Tensor
+
+    def __init__(self, layers: nn.Module, scale: int) -> None:
+        super().__init__()
+        self.layers, self.scale = layers, scale
+        self.register_buffer("cubic", exportable_cubic_phases(scale))
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers to frames or clips in the unit interval."""
+        with exportable_operators(self.scale, self.cubic):
+            return self.layers(x)
+
+
 class ExportableNetwork(nn.Module):
     """Normalizer, folded network and inverse normalizer as one module of operations that exporters know.
 
@@ -27,21 +49,16 @@ class ExportableNetwork(nn.Module):
     physical units minus the offset of the training data. A folded network computes the same as the trained one, but faster.
     """
 
-    cubic: Tensor
-
     def __init__(self, module: SRModule) -> None:
         super().__init__()
         self.normalizer = module.normalizer
         with torch.no_grad():
-            self.network = module.network.fold()
-        self.scale = module.network.geometry.scale[1]
-        self.register_buffer("cubic", exportable_cubic_phases(self.scale))
+            self.network = ExportableLayers(module.network.fold(), module.network.geometry.scale[1])
         self.requires_grad_(False).eval()
 
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale LR frames or clips in physical units minus the offset of the training data."""
-        with exportable_operators(self.scale, self.cubic):
-            return self.normalizer.inverse(self.network(self.normalizer(lr)))
+        return self.normalizer.inverse(self.network(self.normalizer(lr)))
 
 
 @dataclass(frozen=True)

@@ -293,6 +293,12 @@ def _locked(path: Path, target: Path) -> int:
         os.close(handle)
 
 
+def interrupted_identity(target: Path) -> dict[str, Any]:
+    """Return the identity of the run whose unfinished output lies beside a target; {} if there is none."""
+    known = _journal(target.with_name(f".{target.name}.part.json"))
+    return {} if known is None else dict(known["identity"])
+
+
 def _journal(path: Path) -> dict[str, Any] | None:
     """Read the record of a journal; return None if the record is missing or damaged."""
     with suppress(OSError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,7 +53,7 @@ def open_writer_pair(
     *,
     scale: int,
     channels: Literal["luma", "rgb"],
-    identity: Mapping[str, Any],
+    identity: Mapping[str, Any] | Callable[[Source], Mapping[str, Any]],
     overwrite: bool = False,
     frames: int | Sequence[int] | None = None,
     crf: int = 16,
@@ -76,7 +76,8 @@ def open_writer_pair(
         output: Path of the result; its suffix decides how the result is stored (`VideoSink`, `FrameSink`, `PictureSink`).
         scale: SR pixels per LR pixel along each axis.
         channels: Input of the network; with "luma", colour is enlarged by bicubic interpolation.
-        identity: Everything that the frames depend on; name, size and date of the input are added.
+        identity: Everything that the frames depend on, or a function that finds it out from the source; name, size and date of
+            the input are added.
         overwrite: Replace an existing output (`OutputProgress`).
         frames: Number of frames to use from the beginning, or (start, stop); None for all.
         crf: Quality of H.264 (`VideoSink`).
@@ -124,7 +125,9 @@ def open_writer_pair(
     layout, beside = video_layout(stream.facts), Beside()
     target = target_layout(output, layout, stream.facts.width * scale)
     colours = Colours(layout, target, channels, scale)
-    whole = {**identity, "input": about, "frames": frames, "fps": fps and str(fps)}
+    source = VideoSource(stream, colours, beside, None)
+    known = identity(source) if callable(identity) else identity
+    whole = {**known, "input": about, "frames": frames, "fps": fps and str(fps)}
     sink: VideoSink | FrameSink
     if not video:
         sink = FrameSink(output, stream, colours, beside, identity=whole, overwrite=overwrite)
@@ -141,7 +144,7 @@ def open_writer_pair(
             audio=audio,
             comment=comment,
         )
-    source = VideoSource(stream, colours, beside, sink.known)
+    source.known = sink.known
     source.notes += [*stream.notes, *sink.notes]
     if target.bits < layout.bits:
         source.notes.append(f"{output}: {layout.bits} bits become {target.bits}; type output={output.stem}.mkv to keep them")

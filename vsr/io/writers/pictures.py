@@ -7,7 +7,7 @@ import io
 import re
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -401,7 +401,7 @@ def open_picture_pair(
     *,
     scale: int,
     channels: Literal["luma", "rgb"],
-    identity: Mapping[str, Any],
+    identity: Mapping[str, Any] | Callable[[Source], Mapping[str, Any]],
     overwrite: bool = False,
     frames: int | Sequence[int] | None = None,
 ) -> tuple[PictureSource, PictureSink]:
@@ -415,7 +415,8 @@ def open_picture_pair(
         raise UserError(f"{output}: pictures of a folder are written to a folder, or to .mkv, .mp4; type output={output.stem}")
     files = pictures_of_span(input, frames)
     source = PictureSource(files, channels, Beside())
-    whole = {**identity, "input": picture_identity(input, files)}
+    known = identity(source) if callable(identity) else identity
+    whole = {**known, "input": picture_identity(input, files)}
     sink = PictureSink(output, source, scale, identity=whole, overwrite=overwrite, folder=folder)
     return source, sink
 

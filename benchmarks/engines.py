@@ -1,0 +1,164 @@
+"""Speed of the engines of `vsr upscale`, side by side in one process, and what they cost in PSNR.
+
+    python benchmarks/engines.py [--models plain,resnet,fsrcnn,stacked] [--sizes 64,128,256,540x960] [--threads N] [--rounds 7]
+        [--train 60]
+
+The first table has frames per second of upscaling x2 by each engine and precision, of untrained networks as `vsr upscale` runs
+them, with tiles and the bicubic skip. --sizes are those of LR frames. The engines take turns; figures are medians over rounds.
+
+The second table is printed with --train N: networks are trained for N seconds on the tide, the bores and a film, and scored on
+test frames. "loss" is the PSNR of torch fp32 minus that of the engine; "RMS" and "largest" are differences from torch fp32 over
+the data range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.common.figures import compose_train_config
+from benchmarks.common.markdown import table
+from vsr.geometry import crop
+from vsr.inference import engine_choice
+from vsr.inference.engine import Engine
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.trained import read_trained
+from vsr.metrics.definitions import psnr_from_mse
+from vsr.system.cpu import usable_cores
+from vsr.system.provenance import cpu_name
+from vsr.training.build import build_data, build_module
+from vsr.training.modules.base import SRModule
+
+ROOT = Path(__file__).parent.parent
+PIXELS = 1 << 17  # LR pixels of the frames of a round, one frame at least
+DATA = {"tide": "data=climate", "bores": "data=climate data.family=bores", "film": "data=movies"}
+MOVIES, FRAMES = 6, 8  # of a test set; of a movie
+
+
+def untrained(model: str) -> SRModule:
+    """Return an untrained network: its speed does not depend on its weights."""
+    cfg = compose_train_config([f"model={model}"])
+    return build_module(cfg, {"name": "none", "channels": 1, "bounds": [0.0, 1.0]}, ()).eval()
+
+
+def options_of(module: SRModule) -> list[UpscaleOptions]:
+    """Return all engines and precisions that are installed here."""
+    engine = Engine(module, UpscaleOptions(device="cpu", engine="auto"), channels=1)
+    return engine_choice.candidates_of(engine.options, engine)
+
+
+def seconds(engine: Engine, lr: Tensor) -> float:
+    length, block, start = len(lr), engine.block(*lr.shape[-2:]), time.perf_counter()
+    for first in range(0, length, block):
+        engine(lr[engine.window(first, min(first + block, length), length)])
+    return time.perf_counter() - start
+
+
+def speeds(model: str, size: tuple[int, int], rounds: int) -> dict[str, float]:
+    """Return the frames per second of each engine, medians over rounds in which the engines take turns."""
+    module = untrained(model)
+    engines = {
+        engine_choice.label_of(each): Engine(copy.deepcopy(module), each, channels=1)
+        for each in options_of(copy.deepcopy(module))
+    }
+    length = max(1, min(64, PIXELS // (size[0] * size[1])))
+    lr = torch.rand(length, 1, *size, generator=torch.Generator().manual_seed(0))
+    taken: dict[str, list[float]] = {label: [] for label in engines}
+    for engine in engines.values():
+        seconds(engine, lr)
+    for _ in range(rounds):
+        for label, engine in engines.items():
+            taken[label].append(seconds(engine, lr))
+    return {label: length / statistics.median(times) for label, times in taken.items()}
+
+
+def train(model: str, data: str, budget: float, folder: Path) -> Path:
+    """Train a network for some seconds and return its checkpoint."""
+    typed = [f"model={model}", *DATA[data].split(), f"budget={budget:g}s", f"hydra.run.dir='{folder}'"]
+    done = subprocess.run([sys.executable, str(ROOT / "train.py"), *typed], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return folder / "checkpoints" / "best.ckpt"
+
+
+@torch.inference_mode()
+def losses(checkpoint: Path) -> Iterator[tuple[str, float, float, float]]:
+    """Yield engine, PSNR in dB, and the root mean square and the largest difference from torch fp32 over the data range."""
+    trained = read_trained(checkpoint)
+    data, module = build_data(trained.config, trained.bounds), trained.module()
+    frames, window, context = data.sets[data.test_splits[-1]], tuple(trained.config.window), module.network.context
+    spans = [(start, min(stop, start + FRAMES)) for start, stop in frames.segments[:MOVIES]]
+    clips = [frames.clip(*span, context, data.ends) for span in spans]
+    exact: list[Tensor] = []
+    for options in options_of(copy.deepcopy(module)):
+        engine = Engine(copy.deepcopy(module), options, channels=trained.channels)
+        found = [module.normalizer(engine(clip.lr[0].transpose(0, 1))) for clip in clips]
+        exact = exact or found
+        true = [module.normalizer(clip.hr)[0].transpose(0, 1) for clip in clips]
+        errors = [crop((sr - hr)[None].transpose(1, 2), (0, *window[1:])) for sr, hr in zip(found, true, strict=True)]
+        psnr = torch.cat([psnr_from_mse(error.square().mean((0, 1, 3, 4))) for error in errors]).mean()
+        apart = torch.cat([(a - b).flatten() for a, b in zip(found, exact, strict=True)])
+        yield engine_choice.label_of(options), float(psnr), float(apart.square().mean().sqrt()), float(apart.abs().max())
+
+
+def sizes_of(text: str) -> list[tuple[int, int]]:
+    pairs = [[int(side) for side in size.split("x")] for size in text.split(",")]
+    return [(pair[0], pair[-1]) for pair in pairs]
+
+
+def print_speeds(models: Sequence[str], sizes: Sequence[tuple[int, int]], rounds: int) -> None:
+    found = {}
+    for model in models:
+        for size in sizes:
+            found[model, size] = speeds(model, size, rounds)
+            print(model, size, {label: float(f"{rate:.4g}") for label, rate in found[model, size].items()}, flush=True)
+    labels = list(dict.fromkeys(label for rates in found.values() for label in rates))
+    rows = [
+        [model, f"{height}x{width}", *(f"{rates[label]:.4g}" if label in rates else "" for label in labels)]
+        for (model, (height, width)), rates in found.items()
+    ]
+    print(table(["network", "LR frame", *labels], rows))
+
+
+def print_losses(models: Sequence[str], budget: float) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for data in DATA:
+            for model in models:
+                exact = None
+                for label, psnr, rms, most in losses(train(model, data, budget, Path(name) / f"{model}-{data}")):
+                    exact = psnr if exact is None else exact
+                    rows.append([data, model, label, f"{psnr:.2f}", f"{exact - psnr:+.4f}", f"{rms:.1e}", f"{most:.1e}"])
+                    print("\t".join(rows[-1]), flush=True)
+    print(table(["data", "network", "engine", "PSNR, dB", "loss, dB", "RMS", "largest"], rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="plain,resnet,fsrcnn,stacked")
+    parser.add_argument("--sizes", default="64,128,256,540x960")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--train", type=float, default=0.0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    models = options.models.split(",")
+    print(f"{cpu_name()}, {options.threads} threads, medians of {options.rounds} rounds")
+    if options.sizes:
+        print_speeds(models, sizes_of(options.sizes), options.rounds)
+    if options.train:
+        print_losses(models, options.train)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Choice of the engine and the precision of upscaling for a movie: `engine=auto` and `precision=auto`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vsr.config.check import RUNTIMES
+from vsr.data.cache import cache_path
+from vsr.errors import UserError
+from vsr.inference.engine import Engine
+from vsr.inference.options import UpscaleOptions
+from vsr.inference.runtimes import runtime_version
+from vsr.system.cpu import cpu_computes_bf16
+from vsr.system.files import replacing_file
+from vsr.system.provenance import cpu_name
+from vsr.version import __version__
+
+if TYPE_CHECKING:
+    from vsr.inference.upscaler import Upscaler
+
+MOST_ERROR = 1e-4  # of the data range, by which bf16 may differ from torch in single precision under precision=auto
+TRIAL_SECONDS = 2.0  # of all engines together, after each has computed the sample once
+SAMPLE_PIXELS = 1 << 15  # LR pixels that the engines compute in a trial
+ERROR_PIXELS = 1 << 18  # LR pixels of the first frame on which the error of bf16 is measured
+# Seconds that torch must need for a movie, so that another engine pays: after a trial was kept, and before there was one.
+PAYS, PAYS_FOR_TRIAL = 3.0, 15.0
+
+log = logging.getLogger(__name__)
+
+
+def choose_options(upscaler: Upscaler, lr: Tensor, frames: int | None) -> UpscaleOptions:
+    """Choose the engine and the precision for a movie, where the options leave them open.
+
+    Args:
+        upscaler: The network, with the options.
+        lr: The first LR frames (2 * context + 1, C, h, w) in physical units, with the planes that the network sees.
+        frames: Number of frames that will be upscaled; None if it is not known, as of a long movie.
+
+    Returns:
+        Options that name an engine and a precision. They depend on the speed of the machine.
+    """
+    options = upscaler.options
+    candidates, seconds = candidates_of(options, upscaler.engine), dict[str, float]()
+    plain = candidates[0]
+    if options.engine == "auto" and len(candidates) > 1:
+        sample = first_pixels(lr, SAMPLE_PIXELS)
+        several = min(upscaler.engine.block(*lr.shape[-2:]), SAMPLE_PIXELS // sample[0, 0].numel())
+        sample = torch.cat([sample, sample[-1:].expand(max(0, several - 1), *sample.shape[1:])])  # a block of small frames
+        path = _path_of_trial(upscaler, candidates, sample)
+        seconds = _read(path, candidates)
+        torch_seconds = seconds[label_of(plain)] if seconds else _seconds(upscaler, [plain], sample, 0.0)[label_of(plain)]
+        torch_seconds *= 8 if options.ensemble else 1
+        per_frame = torch_seconds * lr[0, 0].numel() / sample[0, 0].numel() / (len(sample) - len(lr) + 1)
+        if frames is not None and frames * per_frame < (PAYS if seconds else PAYS_FOR_TRIAL):
+            log.info("engine    %s: the movie is too short for another one to pay", label_of(plain))
+            return plain
+        if not seconds:
+            seconds = _seconds(upscaler, candidates, sample, TRIAL_SECONDS)
+            _keep(path, seconds)
+        candidates = sorted((each for each in candidates if label_of(each) in seconds), key=lambda each: seconds[label_of(each)])
+    for chosen in candidates:
+        if options.precision != "auto" or chosen.precision == "fp32":
+            break
+        error = _engine(upscaler, chosen).rounding_error(first_pixels(lr, ERROR_PIXELS))["share"]
+        if error <= MOST_ERROR:
+            break
+        log.info("engine    %s is left out: it errs by %.1e of the data range", label_of(chosen), error)
+    ratio = seconds[label_of(plain)] / seconds[label_of(chosen)] if seconds else 0.0
+    log.info("engine    %s%s", label_of(chosen), f", {ratio:.1f} times as fast as {label_of(plain)} in a trial" if ratio else "")
+    return chosen
+
+
+def first_pixels(lr: Tensor, most: int) -> Tensor:
+    """Return the middle of the first frames (n, C, h, w) of a movie, with about `most` LR pixels a frame at most."""
+    height, width = lr.shape[-2:]
+    columns = min(width, max(int(most**0.5), most // height))
+    rows = min(height, max(8, most // columns))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return lr[..., top : top + rows, left : left + columns]
+
+
+def candidates_of(options: UpscaleOptions, engine: Engine) -> list[UpscaleOptions]:
+    """Return what the options leave open, plain torch first; with the engine given, the fastest precision first."""
+    bf16 = engine.device.type == "cpu" and options.precision != "fp32" and cpu_computes_bf16()
+    if options.engine != "auto":
+        fp32 = replace(options, precision="fp32")
+        return [replace(options, precision="bf16"), fp32] if bf16 and options.engine != "onnxruntime" else [fp32]
+    plain = replace(options, engine="torch", precision="fp32")
+    if engine.device.type != "cpu":
+        return [plain]
+    last = engine.kind == "frame"
+    found = [plain, replace(plain, channels_last=True)] if last else [plain]
+    found += [replace(plain, precision="bf16", channels_last=last)] if bf16 else []
+    if all(map(find_spec, RUNTIMES["onnxruntime"])):
+        found.append(replace(plain, engine="onnxruntime"))
+    if all(map(find_spec, RUNTIMES["openvino"])):
+        found.append(replace(plain, engine="openvino"))
+        found += [replace(plain, engine="openvino", precision="bf16")] if bf16 else []
+    return found
+
+
+def label_of(options: UpscaleOptions) -> str:
+    """Return engine and precision in words, such as "openvino bf16"."""
+    return f"{options.engine} {options.precision}{' channels_last' if options.channels_last else ''}"
+
+
+def _engine(upscaler: Upscaler, options: UpscaleOptions) -> Engine:
+    """Return an engine for a trial. It has a copy of the network, because channels_last changes the order of weights."""
+    return Engine(copy.deepcopy(upscaler.module), replace(options, ensemble=False), channels=upscaler.channels)
+
+
+def _seconds(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: Tensor, trial: float) -> dict[str, float]:
+    """Measure the shortest time of each candidate, in turns for `trial` seconds; one that cannot compute is left out."""
+    engines = {}
+    for options in candidates:
+        engine = _engine(upscaler, options)
+        try:
+            engine(sample, consistent=False)
+            engines[label_of(options)] = engine
+        except UserError as error:
+            if options is candidates[0]:
+                raise
+            log.debug("engine    %s is left out: %s", label_of(options), error)
+    best = dict.fromkeys(engines, float("inf"))
+    began = time.perf_counter()
+    while True:
+        for label, engine in engines.items():
+            since = time.perf_counter()
+            engine(sample, consistent=False)
+            now = time.perf_counter()
+            best[label] = min(best[label], now - since)
+            if now - began > trial and max(best.values()) < float("inf"):
+                return best
+
+
+def _path_of_trial(upscaler: Upscaler, candidates: Sequence[UpscaleOptions], sample: Tensor) -> Path:
+    """Return the file of a trial of this network on frames of this size, on this kind of machine."""
+    about = {
+        "network": upscaler.trained.sha256,
+        "size": list(sample.shape),
+        "machine": [cpu_name(), torch.get_num_threads()],
+        "versions": [__version__, torch.__version__],
+        "engines": {label_of(each): runtime_version(each.engine) for each in candidates if each.engine in RUNTIMES},
+    }
+    return cache_path(None, "engine", about).with_suffix(".json")
+
+
+def _read(path: Path, candidates: Sequence[UpscaleOptions]) -> dict[str, float]:
+    """Return the seconds of a trial that was kept; {} if there was none."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        seconds = {str(label): float(value) for label, value in json.loads(path.read_text(encoding="utf-8")).items()}
+        if label_of(candidates[0]) in seconds and all(value > 0 for value in seconds.values()):
+            return seconds
+    return {}
+
+
+def _keep(path: Path, seconds: dict[str, float]) -> None:
+    """Keep a trial for later movies of this size."""
+    try:
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(seconds), encoding="utf-8")
+    except OSError as error:
+        log.debug("%s: not kept (%s)", path, error)
