@@ -120,7 +120,7 @@ def test_it_is_scored_on_any_data_beside_their_own_linear_filter(tmp_path: Path)
     trained = train_here(tmp_path / "own", ["model=linear", *typed[:3], "recipe.patch=8"])
     [own] = [row for row in trained["rows"] if row["method"] == "linear"]
     assert rows["linear"]["psnr"] == pytest.approx(own["psnr"], abs=0.01)
-    assert rows["field"]["frames"] == own["frames"]
+    assert rows["field_x2"]["frames"] == own["frames"]
     assert 240 < found["protocol"]["data"]["bounds"][0] < found["protocol"]["data"]["bounds"][1] < 260
 
 

@@ -204,7 +204,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                 )
     for trained in (each.trained for each in checkpoints):
         trained.check_static_fields(data.static_fields, data.name)
-        if not typed and (name := trained.facts.get("name", data.name)) != data.name:
+        if not (typed or trained.shipped) and (name := trained.facts.get("name", data.name)) != data.name:
             raise UserError(
                 f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "
                 f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
@@ -245,10 +245,10 @@ def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data
     if (projected := build_consistent_module(found["bicubic"], data.unit_degradation(), data.scale)) is not None:
         linear = found.pop("linear")
         found |= {"bicubic+projection": projected, "linear": linear}
-    seen = {checkpoints[0].data_sha256}
+    seen = [checkpoints[0].linear_fit(data.card)]
     for network, checkpoint in zip(networks[1:], checkpoints[1:], strict=True):
-        if checkpoint.data_sha256 not in seen:
-            seen.add(checkpoint.data_sha256)
+        if (fit := checkpoint.linear_fit(data.card)) not in seen:
+            seen.append(fit)
             found[f"linear ({network.method})"] = build_baseline_modules(network.module, data.channels)["linear"]
     taken = {network.method for network in networks}
     return [ScoredMethod(name, module) for name, module in found.items() if name not in taken]

@@ -8,7 +8,6 @@ from vsr.errors import UserError
 from vsr.inference.out_of_distribution import OODScore
 from vsr.inference.sources import Source
 from vsr.inference.upscaler import Upscaler
-from vsr.models.weights.shipped import FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
             raise UserError(
                 f"guard=linear: {_reason(upscaler, source)}; type guard=off, or evaluate the network on frames like these first"
             )
-        if score is not None and upscaler.trained.path.parent == FOLDER and movie == 0:  # a network of the package
+        if score is not None and upscaler.trained.shipped and movie == 0:  # a network of the package
             log.info("gain      %s", coarser_gain_text(score))
         if score is None or not score.unfamiliar:
             continue

@@ -29,7 +29,7 @@ from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.io.writers.base import Sink
-from vsr.models.weights.shipped import FOLDER, WORD, read_safetensors_header
+from vsr.models.weights.shipped import WORD, read_safetensors_header
 from vsr.system.progress import progress_bar
 from vsr.system.work_units import units_folder
 from vsr.training.hardware import check_single_process_hardware
@@ -117,7 +117,7 @@ def _open_network(settings: UpscaleSchema) -> tuple[Upscaler, list[Path], list[P
     """Return the network of the settings, and the paths of inputs and outputs."""
     path = find_checkpoint(chosen_checkpoint(settings))
     trained = read_trained(path)
-    if path.parent == FOLDER:
+    if trained.shipped:
         log.info("package   %s: %s", path.stem, read_safetensors_header(path).get("summary", ""))
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
@@ -154,7 +154,7 @@ def _upscale_one(
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
     log.info("result    %s", target)
-    if movie is not None and upscaler.trained.path.parent == FOLDER:
+    if movie is not None and upscaler.trained.shipped:
         command = f"vsr evaluate checkpoint={WORD}:{upscaler.trained.path.stem} data=climate data.path={given} data.crop=true"
         log.info("next      %s compares it with the best linear filter of this file", command)
     if show is not None:
