@@ -79,6 +79,9 @@ def test_a_file_needs_no_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFix
         np.testing.assert_allclose(made.t, vsr.load("pretrained:field_x2").upscale(field()), atol=2e-4)
     assert "field_x2: fields in any unit" in caplog.text
     assert "over bicubic one scale coarser, with LR as the truth" in caplog.text
+    assert "if they are means over grid cells, as in many models, type checkpoint=pretrained:field_area_x2" in caplog.text
+    command = f"vsr evaluate checkpoint=pretrained:field_x2 data=climate data.path={tmp_path}/a.nc data.crop=true"
+    assert f"the best linear filter of this file: {command}" in caplog.text
     assert "the network was trained on" not in caplog.text
 
 
@@ -102,6 +105,8 @@ def test_a_clip_takes_the_film_network(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         upscale_here([f"input={tmp_path}/a.y4m", f"output={tmp_path}/frames/"])
     assert "film_x2: luma of videos and pictures" in caplog.text
+    assert "means over grid cells" not in caplog.text
+    assert "vsr evaluate checkpoint=pretrained:film_x2 data=movies" in caplog.text
     assert len(list((tmp_path / "frames").glob("*.png"))) == 4
 
 
