@@ -26,13 +26,13 @@ from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
-from vsr.evaluation.report.tables import report_table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.io.readers.printable import printable_name
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
+from vsr.metrics.headline import headline_table
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
@@ -144,12 +144,13 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     kinds = {"field": data.physical, "grid": data.pixel_grid, "pictures": cfg.report}
     with lengths_in(data.pixel_grid.unit):
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
-        table = report_table_text(rows)
-    report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.trained.any_values])
-    log.info("\n".join([table, *said, f"results   {folder / 'results.json'}{report}"]))
+    count = len({name for row in rows for name in row} & set(DEFINITIONS))
+    where = f"all {count} scores: table.md, frames.csv, segments.csv"
+    report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
+    log.info("\n".join([headline_table(rows), *said, f"results   {folder / 'results.json'}; {where}{report}"]))
     return {"rows": rows, "protocol": protocol}
 
 

@@ -11,10 +11,10 @@ from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
-from vsr.evaluation.report.escape import escape_name
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part
+from vsr.system.escape import escape_name
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
