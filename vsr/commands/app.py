@@ -154,12 +154,12 @@ def run_app_with_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> in
 
     folder, failed = run_sweep(script, conf, arguments)
     if script.stem == "train":
-        from vsr.evaluation.compare.runs import read_compared_sweep
+        from vsr.evaluation.compare.runs import keys_distinguishing_runs, read_compared_sweep
         from vsr.evaluation.compare.write import write_comparison
 
         if runs := read_compared_sweep(folder):
-            command = shlex.join(["vsr", script.stem, *arguments])
-            print(write_comparison(folder, runs, title=f"Sweep {folder.name}", command=command))
+            command, keys = shlex.join(["vsr", script.stem, *arguments]), ", ".join(keys_distinguishing_runs(runs))
+            print(write_comparison(folder, runs, title=f"Sweep over {keys or 'seed'}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)

@@ -38,7 +38,7 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 th, td { padding: 0.28rem 0.7rem; text-align: right; vertical-align: top; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th:first-child { position: sticky; left: 0; text-align: left; background: var(--back); }
-thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; padding: 0; }
+thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; padding: 0; white-space: normal; }
 thead button { width: 100%; padding: 0.28rem 0.7rem; border: 0; background: none; color: inherit; font: inherit; font-weight: 600;
   text-align: inherit; cursor: pointer; text-decoration: underline dotted var(--muted); text-underline-offset: 0.2em; }
 thead button::after { content: "\\2195"; display: inline-block; width: 0.8em; margin-left: 0.25em; color: var(--muted); }
