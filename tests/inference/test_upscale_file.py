@@ -376,6 +376,26 @@ def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path]
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]  # nothing takes up the room that is missing
 
 
+def test_one_bad_file_does_not_end_the_others(script: Script, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", fields())
+    for name, kept in {"a": 0, "b": 500}.items():
+        (tmp_path / f"{name}.npy").write_bytes((tmp_path / f"{name}.npy").read_bytes()[:kept])
+    typed = [f"checkpoint={checkpoints['fields']}", "input=*.npy", "axes=tyx", "output=fine"]
+    done = script("upscale", *typed)
+    refused(done, "1 of 3 files are in fine, 2 failed: a.npy, b.npy; mend them and type the same command again")
+    assert done.stdout.count("failed    ") == 2
+    assert [path.name for path in (tmp_path / "fine").iterdir()] == ["c_x2.npy"]
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", fields())
+    done = script("upscale", *typed)
+    assert done.returncode == 0
+    assert "kept      fine/c_x2.npy is there already" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "fine").iterdir()) == ["a_x2.npy", "b_x2.npy", "c_x2.npy"]
+    (tmp_path / "file").write_text("")
+    refused(script("upscale", *typed[:3], "output=file/fine"), "file/fine: cannot be written", "type output=PATH")
+
+
 def test_options_are_reported(checkpoints: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     np.save(tmp_path / "a.npy", 30 + fields(3))
     with caplog.at_level(logging.INFO):

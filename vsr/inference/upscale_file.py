@@ -16,7 +16,7 @@ from torch import Tensor
 from vsr.config.check import find_checkpoint
 from vsr.config.overrides import typed_argument
 from vsr.config.schema import UpscaleSchema
-from vsr.errors import UserError
+from vsr.errors import UserError, WriteError
 from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
@@ -30,7 +30,7 @@ from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.printable import printable_name, printable_value
-from vsr.io.writers.base import Sink
+from vsr.io.writers.base import Sink, writing_errors
 from vsr.models.weights.shipped import WORD, read_safetensors_header, shipped_for
 from vsr.system.progress import progress_bar
 from vsr.system.work_units import units_folder
@@ -74,7 +74,8 @@ class Preview:
 def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | None = None) -> Path:
     """Upscale movie files with the network of a checkpoint and return the output path; an interrupted run is continued.
 
-    Several inputs give a file each in one folder; an output that is there already is kept.
+    Several inputs give a file each in one folder; an output that is there already is kept. A file that cannot be read ends
+    none of the others.
 
     Args:
         settings: The settings of upscale.yaml.
@@ -91,15 +92,27 @@ def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | No
         target = _upscale_one(settings, inputs[0], outputs[0], upscaler, show)
         _log_next(settings, inputs[0], upscaler)
         return target
-    outputs[0].parent.mkdir(parents=True, exist_ok=True)
+    with writing_errors(outputs[0].parent):
+        outputs[0].parent.mkdir(parents=True, exist_ok=True)
     log.info("inputs    %d files, to %s", len(inputs), outputs[0].parent)
     if upscaler.engine.context:
         log.info("note      each file is a movie of its own: frames beyond its ends are made up (ends=%s)", upscaler.engine.ends)
+    failed: dict[Path, str] = {}
     for given, target in zip(inputs, outputs, strict=True):
         if target.exists() and not settings.overwrite:
             log.info("kept      %s is there already", target)
-        else:
+            continue
+        try:
             _upscale_one(settings, given, target, upscaler, show)
+        except WriteError:  # the others would fail in the same way
+            raise
+        except UserError as error:
+            failed[given] = str(error)
+            log.error("failed    %s", error)
+    if failed:
+        done = f"{len(inputs) - len(failed)} of {len(inputs)} files are in {outputs[0].parent}"
+        names = ", ".join(map(str, failed))
+        raise UserError(f"{done}, {len(failed)} failed: {names}; mend them and type the same command again")
     _log_next(settings, inputs[0], upscaler)
     return outputs[0].parent
 
@@ -126,9 +139,10 @@ def _open_network(settings: UpscaleSchema) -> tuple[Upscaler, list[Path], list[P
         header = read_safetensors_header(path)
         log.info("package   %s: %s", path.stem, header.get("summary", ""))
         if settings.checkpoint is None and header.get("suits") == "field":
-            other = f"checkpoint={WORD}:{shipped_for('area', trained.config.scale).stem}"
-            told = f"takes values for points of a field thinned by {header['degradation']}"
-            log.info("note      %s %s; if they are means over grid cells, as in many models, type %s", path.stem, told, other)
+            other = shipped_for("area", trained.config.scale).stem
+            told = f"{path.stem} assumes that LR comes from {header['degradation']} downscaling"
+            means = f"if its values are means over grid cells, as in many models, type checkpoint={WORD}:{other}"
+            log.info("note      %s; %s", told, means)
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
