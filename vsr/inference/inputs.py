@@ -148,7 +148,7 @@ def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str]
         variable = alike
     chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
     try:
-        movie = open_movie(path, variable=variable, **chosen)
+        movie = open_movie(path, variable=variable, frame=True, **chosen)
         return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
         raise type(error)(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error

@@ -189,7 +189,12 @@ def _log_next(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> None:
     if not upscaler.trained.shipped:
         command = f"vsr evaluate {typed_argument('checkpoint', str(path))}"
         log.info("next      compare it with the best linear filter on the test frames of its training: %s", command)
-    elif given.suffix.lower() not in PICTURES:
+        return
+    if is_movie_of_pixels(given):
+        still = given.suffix.lower() in PICTURES
+    else:
+        still = open_input_movie(settings, given, upscaler.variables, upscaler.any_values).shape[2] < 2
+    if not still:  # one frame is not divided into frames to learn from and frames to test on
         data = "movies" if is_movie_of_pixels(given) else "climate"
         keys = () if data == "movies" else ("variable", "axes", "select", "missing")
         chosen = {
