@@ -19,7 +19,8 @@ from scipy.io import savemat
 from tests.fakes import ROOT, moving_pattern, write_y4m
 from tests.processes import run_process
 from vsr.__main__ import main
-from vsr.commands.inspect import Decoded, inspect_argument, inspect_sample, inspect_statistics
+from vsr.commands.inspect import Decoded, inspect_sample, inspect_statistics
+from vsr.config.overrides import typed_argument
 
 
 def waves(frames: int = 40, height: int = 12, width: int = 16) -> np.ndarray:
@@ -217,17 +218,17 @@ def understood(line: str) -> object:
 @example("\\'${a}\\\\")
 @example("C:\\data\\h.nc")
 def test_commands_survive_shell_and_hydra(text: str) -> None:
-    assert understood(inspect_argument("data.path", text)) == text
-    assert understood(inspect_argument("data.variable", [text, "b"])) == [text, "b"]
+    assert understood(typed_argument("data.path", text)) == text
+    assert understood(typed_argument("data.variable", [text, "b"])) == [text, "b"]
 
 
 def test_the_shell_agrees(tmp_path: Path) -> None:
     for text in ("a b.nc", "it's", "$HOME", "`id`", "a\\b", "h!.nc", 'say "x"', "plain/h.nc", "*"):
-        line = inspect_argument("data.path", text)
+        line = typed_argument("data.path", text)
         done = run_process(["bash", "-c", f"printf %s {line}"], capture_output=True, text=True, check=True, cwd=tmp_path)
         assert OverridesParser.create().parse_override(done.stdout).value() == text
-    assert inspect_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
-    assert inspect_argument("data.path", "run/h.nc") == "data.path=run/h.nc"
+    assert typed_argument("data.path", "a b.nc") == "\"data.path='a b.nc'\""
+    assert typed_argument("data.path", "run/h.nc") == "data.path=run/h.nc"
 
 
 def test_a_movie_that_hides_in_a_struct_or_a_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,8 @@ from vsr.version import __version__
         ("export checkpoint=a fromat=onnx", "error: fromat: unknown key; did you mean 'format'?"),
         ("train lrr=1", "error: lrr: unknown key"),
         ("upscale --help", "vsr upscale --cfg job"),
+        ("train --help", "experiment     null (22 more: vsr train --help all)"),
+        ("train --help all", " table1 table2 "),
         ("evaluate checkpoint=missing.ckpt", "error: checkpoint=missing.ckpt: no such file"),
         ("trian", "error: trian: unknown command; did you mean 'train'?"),
         ("", "  vsr train model=fsrcnn data=climate "),

@@ -73,7 +73,8 @@ def test_the_plugin_of_the_guide_trains_evaluates_upscales_and_resumes(
 
     _refused(script("evaluate", f"checkpoint={best}"), "type plugins=[mypackage] if you trust the code of that package")
     bias = "+metrics.bias._target_=mypackage.scores.Bias"
-    assert "bias" in _ended_well(script("evaluate", OPEN, f"checkpoint={best}", bias, "report=false", "hydra.run.dir=scores"))
+    _ended_well(script("evaluate", OPEN, f"checkpoint={best}", bias, "report=false", "hydra.run.dir=scores"))
+    assert "bias" in (here / "scores" / "table.md").read_text()
     scores = json.loads((here / "scores" / "results.json").read_text())
     assert scores["definitions"]["bias"]["text"] == "mean p - y"
     assert all(abs(row["bias"]) < 0.5 for row in scores["rows"])

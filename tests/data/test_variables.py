@@ -34,9 +34,9 @@ from vsr.inference.export.checkpoint import export_checkpoint
 from vsr.inference.inputs import check_upscale_files
 from vsr.inference.trained import read_trained
 from vsr.io.readers.open import open_movie
+from vsr.metrics.headline import headline_table
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.training.report import training_report_table
 
 QUICK = ["model=fsrcnn_s", "epochs=1", "recipe.steps=3", "recipe.patch=8"]
 
@@ -264,7 +264,7 @@ def test_tables_and_files_have_a_block_for_each_variable(runs: dict[str, Path], 
     assert "Split test: q (kg/kg):" in comparison_table_markdown(table)
     compared = list(csv.DictReader(comparison_table_csv([run]).splitlines()))
     assert [line["variable"] for line in compared] == ["t", "q", "all variables"]
-    printed = training_report_table(run.results["rows"])
+    printed = headline_table(run.results["rows"])
     assert printed.count("\n---") == 3
     assert "test: q (kg/kg)" in printed
 

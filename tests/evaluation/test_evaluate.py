@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_two_processes_give_the_scores_of_one_to_the_last_digit(runs: dict[str, 
         ("x3", "scale=2.*scale=3.*one by one"),
         ("window", r"window=\[0, 4, 4\].*type window="),
         ("area", "degradation=bicubic.*degradation=area.*type degradation="),
-        ("bores", r"data\.family.*type data="),
+        ("bores", r"data\.family=turbulence.*vsr evaluate checkpoint=\S+,\S+ data=climate data\.size=24"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(runs: dict[str, Path], tmp_path: Path, other: str, said: str) -> None:
@@ -89,6 +90,25 @@ def test_what_cannot_be_compared_is_refused(runs: dict[str, Path], tmp_path: Pat
     with pytest.raises(UserError, match="is given twice; leave one of them out"):
         evaluate(tmp_path / "no", runs["fsrcnn"], runs["fsrcnn"])
     assert not (tmp_path / "no").exists()
+
+
+def test_a_network_of_the_package_is_scored_on_the_data_of_the_other(
+    runs: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever stands first; the linear filter of these data is one row, as both networks have the same one."""
+    alone = evaluate(tmp_path / "alone", runs["fsrcnn"])
+    for number, order in enumerate([(runs["fsrcnn"], "pretrained:field_x2"), ("pretrained:field_x2", runs["fsrcnn"])]):
+        with caplog.at_level(logging.INFO):
+            rows = evaluate(tmp_path / str(number), *map(Path, order))
+        names = ["fsrcnn", "field_x2"] if number == 0 else ["field_x2", "fsrcnn"]
+        assert [row["method"] for row in rows] == [*BASELINES, *names]
+        for method in ("linear", "fsrcnn"):
+            assert of(rows, method)["psnr"] == pytest.approx(of(alone, method)["psnr"], abs=0.01)
+        assert "data      data=climate data.size=24 data.learn=20 data.test=10; type data=" in caplog.text
+    with pytest.raises(UserError, match=r"data\.family=turbulence.*vsr evaluate checkpoint=.*,pretrained:field_x2 data=climate"):
+        evaluate(tmp_path / "no", runs["fsrcnn"], runs["bores"], Path("pretrained:field_x2"))
+    with pytest.raises(UserError, match="type degradation=bicubic to score both alike"):
+        evaluate(tmp_path / "no", runs["fsrcnn"], Path("pretrained:field_area_x2"))
 
 
 @pytest.mark.long

@@ -152,6 +152,18 @@ def test_a_movie_that_the_network_does_not_know_is_named(runs: Path, tmp_path: P
         assert not lines
 
 
+def test_a_network_of_ones_own_says_what_it_gains_too(runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One scale coarser, over bicubic and the filter of its training; then the command that scores it."""
+    np.save(tmp_path / "a.npy", fields())
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"checkpoint={best(runs, 'plain')}", f"input={tmp_path / 'a.npy'}", "axes=tyx"])
+    score = vsr.load(best(runs, "plain")).ood_score(fields())
+    assert score is not None
+    gains = f"{score.coarser_over_bicubic:+.1f} dB over bicubic and {score.coarser_gain:+.1f} dB over the linear filter"
+    assert f"gain      {gains} of its training, one scale coarser" in caplog.text
+    assert f"on the test frames of its training: vsr evaluate checkpoint={best(runs, 'plain')}" in caplog.text
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_replacement_is_the_linear_filter_to_the_bit(seed: int, runs: Path, tmp_path: Path) -> None:
     """For frames of any size, number and range."""

@@ -79,6 +79,9 @@ def test_a_file_needs_no_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFix
         np.testing.assert_allclose(made.t, vsr.load("pretrained:field_x2").upscale(field()), atol=2e-4)
     assert "field_x2: fields in any unit" in caplog.text
     assert "over bicubic one scale coarser, with LR as the truth" in caplog.text
+    assert "if its values are means over grid cells, as in many models, type checkpoint=pretrained:field_area_x2" in caplog.text
+    command = f"vsr evaluate checkpoint=pretrained:field_x2 data=climate data.path={tmp_path}/a.nc data.crop=true"
+    assert f"the best linear filter of this file: {command}" in caplog.text
     assert "the network was trained on" not in caplog.text
 
 
@@ -102,6 +105,8 @@ def test_a_clip_takes_the_film_network(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         upscale_here([f"input={tmp_path}/a.y4m", f"output={tmp_path}/frames/"])
     assert "film_x2: luma of videos and pictures" in caplog.text
+    assert "means over grid cells" not in caplog.text
+    assert "vsr evaluate checkpoint=pretrained:film_x2 data=movies" in caplog.text
     assert len(list((tmp_path / "frames").glob("*.png"))) == 4
 
 
@@ -120,7 +125,7 @@ def test_it_is_scored_on_any_data_beside_their_own_linear_filter(tmp_path: Path)
     trained = train_here(tmp_path / "own", ["model=linear", *typed[:3], "recipe.patch=8"])
     [own] = [row for row in trained["rows"] if row["method"] == "linear"]
     assert rows["linear"]["psnr"] == pytest.approx(own["psnr"], abs=0.01)
-    assert rows["field"]["frames"] == own["frames"]
+    assert rows["field_x2"]["frames"] == own["frames"]
     assert 240 < found["protocol"]["data"]["bounds"][0] < found["protocol"]["data"]["bounds"][1] < 260
 
 

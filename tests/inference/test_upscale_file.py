@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 import vsr
 from tests.commands.test_app import Script, refused
@@ -18,6 +20,7 @@ from tests.fakes import ROOT, TINY_CLIMATE, moving_pattern, train_here, upscale_
 from tests.processes import run_process
 from vsr.errors import UserError
 from vsr.inference.labelled_arrays import upscale_labelled
+from vsr.io.readers.open import open_movie
 
 xarray = pytest.importorskip("xarray")
 
@@ -374,6 +377,55 @@ def test_a_file_system_that_refuses_is_one_line_too(checkpoints: dict[str, Path]
     command = [sys.executable, "-c", code, str(ROOT / "upscale.py"), *options]
     refused(run_process(command, cwd=tmp_path, capture_output=True, text=True), "a_x2.npy", "disk is full")
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]  # nothing takes up the room that is missing
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "nc", "h5", "mat", "zarr", "tif"])
+def test_a_field_of_one_frame_stays_one_frame(checkpoints: dict[str, Path], tmp_path: Path, suffix: str) -> None:
+    frame = fields(1)[0]
+    path, made = tmp_path / f"a.{suffix}", tmp_path / f"a_x2.{suffix}"
+    if suffix in ("npy", "npz"):
+        np.save(path, frame) if suffix == "npy" else np.savez(path, h=frame)
+    elif suffix in ("nc", "zarr"):
+        dataset = xarray.Dataset({"h": (("y", "x"), frame)}, {"y": np.arange(len(frame)), "x": np.arange(frame.shape[1])})
+        dataset.to_netcdf(path, engine="h5netcdf") if suffix == "nc" else dataset.to_zarr(path)
+    elif suffix == "h5":
+        with h5py.File(path, "w") as file:
+            file["h"] = frame
+    elif suffix == "mat":
+        savemat(path, {"h": frame})
+    else:
+        pytest.importorskip("tifffile").imwrite(path, frame)
+    upscale_here([f"checkpoint={checkpoints['fields']}", f"input={path}", "page=true"])
+    expected = vsr.load(checkpoints["fields"]).upscale(frame)
+    movie = open_movie(made, variable=None, axes=None, frame=True)
+    assert movie.axes == "yx"
+    np.testing.assert_allclose(movie.read(0, 0, 1)[0, 0], expected, atol=1e-5)
+    with pytest.raises(UserError, match="no numeric array of 3 or more dimensions"):
+        open_movie(path, variable=None, axes=None)
+    if suffix == "nc":
+        with xarray.open_dataset(made) as found:
+            assert found.h.dims == ("y", "x")
+            np.testing.assert_allclose(found.x[:3], [-0.25, 0.25, 0.75])
+
+
+def test_one_bad_file_does_not_end_the_others(script: Script, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", fields())
+    for name, kept in {"a": 0, "b": 500}.items():
+        (tmp_path / f"{name}.npy").write_bytes((tmp_path / f"{name}.npy").read_bytes()[:kept])
+    typed = [f"checkpoint={checkpoints['fields']}", "input=*.npy", "axes=tyx", "output=fine"]
+    done = script("upscale", *typed)
+    refused(done, "1 of 3 files are in fine, 2 failed: a.npy, b.npy; mend them and type the same command again")
+    assert done.stdout.count("failed    ") == 2
+    assert [path.name for path in (tmp_path / "fine").iterdir()] == ["c_x2.npy"]
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", fields())
+    done = script("upscale", *typed)
+    assert done.returncode == 0
+    assert "kept      fine/c_x2.npy is there already" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "fine").iterdir()) == ["a_x2.npy", "b_x2.npy", "c_x2.npy"]
+    (tmp_path / "file").write_text("")
+    refused(script("upscale", *typed[:3], "output=file/fine"), "file/fine: cannot be written", "type output=PATH")
 
 
 def test_options_are_reported(checkpoints: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

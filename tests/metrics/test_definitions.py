@@ -16,9 +16,11 @@ def test_the_page_explains_every_score_under_what_it_is_of() -> None:
         "segment": page.split("## Scores per segment")[1].split("## ")[0],
     }
     for per, part in parts.items():
-        cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
-        named = re.findall(r"`(\w+)`", " ".join(cells))
-        assert sorted(named) == sorted(name for name, known in DEFINITIONS.items() if known.per == per)
+        lines = [line.split("|") for line in part.splitlines() if line.startswith("| `")]
+        names = [name for line in lines for name in re.findall(r"`(\w+)`", line[1])]
+        headings = [heading.strip() for line in lines for heading in line[2].split(";")]
+        expected = {name: known.label for name, known in DEFINITIONS.items() if known.per == per}
+        assert dict(zip(names, headings, strict=True)) == expected
 
 
 def test_the_scores_of_training_are_defined() -> None:

@@ -288,11 +288,12 @@ def test_clips_of_any_length_are_frames_to_a_frame_network(tmp_path: Path) -> No
 def test_a_network_below_the_linear_filter_is_told_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         rows = train_here(tmp_path / "net", [*QUICK, "recipe.steps=1"])["rows"]
-        found = re.findall(r"linear    (\S+) is below the best linear filter \((.*?)\)", caplog.text)
         psnr = {(row["split"], row["method"]): row["psnr"] for row in rows}
         network = rows[-1]["method"]
+        found = re.findall(r"verdict   (\S+) .*is below the best linear filter by (\S+) dB on test", caplog.text)
+        assert found == [(network, f"{psnr['test', 'linear'] - psnr['test', network]:.1f}")]
         assert "type model=linear model.size=9" in caplog.text
-        assert found == [(network, f"{psnr['test', 'linear'] - psnr['test', network]:.2f} dB on test")]
+        assert caplog.text.count("best linear filter") == 1
         caplog.clear()
         train_here(tmp_path / "linear", [*QUICK, "model=linear"])
     assert "is below the best linear filter" not in caplog.text

@@ -46,6 +46,7 @@ LESS_MEMORY = {
     "evaluate": "type strategy=cpu, or data=... of smaller frames",
     "upscale": "type memory=128 and a smaller tile=N",
 }
+MOST_USED = ("preset", "model", "data", "degradation", "strategy", "logger", "recipe")  # config groups, in the order of --help
 Task = Callable[[DictConfig, Path], None]
 
 
@@ -64,7 +65,7 @@ def run_hydra_app(name: str, task: Task) -> None:
                 take_plugins(os.environ.get("COMP_LINE", "").split())
         arguments = take_plugins(sys.argv[1:])
         if {"--help", "-h"} & set(arguments):
-            print(_help(name))
+            print(_help(name, everything="all" in arguments))
             return
         arguments = expand_recorded_overrides(arguments) if name == "train" else arguments
         arguments = options_before_overrides(name, arguments)
@@ -154,12 +155,12 @@ def run_app_with_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> in
 
     folder, failed = run_sweep(script, conf, arguments)
     if script.stem == "train":
-        from vsr.evaluation.compare.runs import read_compared_sweep
+        from vsr.evaluation.compare.runs import keys_distinguishing_runs, read_compared_sweep
         from vsr.evaluation.compare.write import write_comparison
 
         if runs := read_compared_sweep(folder):
-            command = shlex.join(["vsr", script.stem, *arguments])
-            print(write_comparison(folder, runs, title=f"Sweep {folder.name}", command=command))
+            command, keys = shlex.join(["vsr", script.stem, *arguments]), ", ".join(keys_distinguishing_runs(runs))
+            print(write_comparison(folder, runs, title=f"Sweep over {keys or 'seed'}", command=command))
             print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
@@ -195,10 +196,16 @@ def _quote_paths(arguments: list[str], several: bool) -> list[str]:
     return quoted
 
 
-def _help(name: str) -> str:
-    """Return the help text of a command, made from the config folder. (Hydra's own is slow and lists internal groups.)"""
+def _help(name: str, everything: bool = False) -> str:
+    """Return the help text of a command, made from the config folder. (Hydra's own is slow and lists internal groups.)
+
+    Args:
+        name: Name of the command.
+        everything: List the experiments, too, which are runs of the report and of the package's networks.
+    """
     main = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     groups = re.findall(r"^  - (\w+): (\w+)", main, re.M)
+    groups.sort(key=lambda group: MOST_USED.index(group[0]) if group[0] in MOST_USED else len(MOST_USED))
     lines = [main.splitlines()[0].lstrip("# ")]
     for group, default in groups:
         choices = choices_with_plugins(group)
@@ -206,7 +213,10 @@ def _help(name: str) -> str:
             continue
         if len(lines) == 1:
             lines += ["", "Groups (group=choice; the default comes first):"]
-        lines.append(f"  {group:<12} {' '.join([default, *(c for c in choices if c != default)])}")
+        words = [default, *(c for c in choices if c != default)]
+        if group == "experiment" and not everything:
+            words = [default, f"({len(words) - 1} more: vsr {name} --help all)"]
+        lines.append(f"  {group:<14} {' '.join(words)}")
     scalars = re.split(r"^(?=\w)", main, flags=re.M, maxsplit=2)[2]
     lines += ["", "Keys (key=value; keys inside a group as group.key=value):"]
     lines += [f"  {line}" for line in scalars.splitlines()]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -159,22 +157,14 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else np.nan
 
 
-def inspect_argument(key: str, value: Any) -> str:
-    """Return the argument key=value with the quotes that the shell and Hydra's grammar need."""
-    from vsr.config.overrides import override_text  # imports Hydra, which --help does not need
-
-    full = f"{key}={override_text(value)}"
-    if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
-        return full
-    return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
-
-
 def _data_arguments(data: str, choices: dict[str, Any], frames: Frames, found: Statistics) -> str:
     """Return the arguments of `vsr train` and `vsr evaluate` that choose the inspected file."""
-    words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
+    from vsr.config.overrides import typed_argument  # imports Hydra, which --help does not need
+
+    words = [typed_argument(f"data.{key}", value) for key, value in choices.items()]
     if found.undeclared and data == "climate" and "missing" not in choices:
         values = [float(f"{value:.7g}") for value, _ in found.undeclared]
-        words.append(inspect_argument("data.missing", values[0] if len(values) == 1 else values))
+        words.append(typed_argument("data.missing", values[0] if len(values) == 1 else values))
     if (found.nan or found.undeclared) and data == "climate":
         words.append("data.mask=true")
     if frames.shape[3] % 2 or frames.shape[4] % 2:
@@ -259,6 +249,8 @@ def _inspect_file(
     image: Path | None,
 ) -> None:
     """Print a file's content and the command that trains on it; draw frames to `image`. Raises UserError if that fails."""
+    from vsr.config.overrides import typed_argument  # imports Hydra, which --help does not need
+
     choices: dict[str, Any] = {"path": given[0] if len(given) == 1 else list(given)}
     videos = [Path(name) for name in given if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     files = videos or files_of_movie(given)
@@ -292,7 +284,7 @@ def _inspect_file(
     found = inspect_statistics(frames)
     lines = _movie_report(frames, found, check_time=axes is not None and data == "climate", check_missing=data == "climate")
     typed = {"input": choices["path"], "variable": variable, "axes": axes, "select": select, "missing": choices.get("missing")}
-    words = [inspect_argument(key, value) for key, value in typed.items() if value]
+    words = [typed_argument(key, value) for key, value in typed.items() if value]
     network, arguments = (
         f"pretrained:{'field' if data == 'climate' else 'film'}_x2",
         _data_arguments(data, choices, frames, found),
@@ -316,6 +308,8 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
     Raises:
         UserError: If a file cannot be read, or if LR and HR do not belong together.
     """
+    from vsr.config.overrides import typed_argument  # imports Hydra, which --help does not need
+
     paths = [each[0] if len(each) == 1 else list(each) for each in (lr, hr)]
     if options["variable"] is None:
         options["variable"] = _common_variables(*(files_of_movie(path)[0] for path in paths))
@@ -365,7 +359,7 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
             )
     choices: dict[str, Any] = {"lr": paths[0], "hr": paths[1], "variable": names if len(names) > 1 else names[0]}
     choices |= {key: value for key, value in options.items() if value and key != "variable"} | ({"align": align} if align else {})
-    words = [inspect_argument(f"data.{key}", value) for key, value in choices.items()]
+    words = [typed_argument(f"data.{key}", value) for key, value in choices.items()]
     print("train: vsr train data=pairs", *words, f"scale={grid.scale} model=unet 'data.inputs=[time,position]'")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -128,6 +129,14 @@ def _override_word(text: str) -> str:
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
+
+
+def typed_argument(key: str, value: Any) -> str:
+    """Return the argument key=value of a command line, with the quotes that the shell and Hydra's grammar need."""
+    full = f"{key}={override_text(value)}"
+    if re.fullmatch(r"[\w./=:,@%+-]+", full, re.ASCII):
+        return full
+    return f'"{full}"' if not re.search(r'["$`\\!]', full) else shlex.quote(full)
 
 
 def value_as_typed(value: Any) -> str:

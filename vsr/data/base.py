@@ -260,6 +260,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         if self.sets:
             return
         splits = self._cut_splits()
+        learned, tested_on = ({part.movie for _, part in splits.get(name, ())} for name in ("train", self.test_split_name))
+        if self.split.by == "time" and learned & tested_on:
+            easy = "test frames are later times of the movie that training frames are of, an easy test; another movie says more"
+            log.info("note      %s: %s (vsr evaluate checkpoint=... data=... data.path=ANOTHER)", self.name, easy)
         self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
         self.border = self._find_border([movie for parts in splits.values() for movie, _ in parts])
         self.degradation = with_border(self.degradation, self.border)

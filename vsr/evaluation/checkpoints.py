@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vsr.config import CONF
+from vsr.config.overrides import typed_argument
 from vsr.config.schema import method_label as method_name
 from vsr.errors import UserError
 from vsr.inference.trained import Trained, read_trained
 
+log = logging.getLogger(__name__)
+
+PAIRED = "vsr.degradations.scaling.Paired"
 # Keys that must agree between the rows of one table, with what to type where they do not.
 SHARED = {"scale": "", "ends": "", "protocol": "protocol=float", "window": "window=[0,8,8]", "degradation": "degradation=bicubic"}
 # Keys of a data config that do not change the frames.
@@ -36,6 +44,16 @@ class Checkpoint:
     def data_sha256(self) -> Any:
         """The SHA-256 checksum of the training data; None if the checkpoint does not record it."""
         return self.trained.facts.get("sha256")
+
+    def linear_fit(self, card: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return what decides the linear filter of the network: the frames that it is fitted to, and how their LR was made.
+
+        Args:
+            card: Description of the evaluated data, to which the filter of a network for any values is fitted.
+        """
+        facts, config = (card, self.config) if self.trained.any_values else (self.trained.facts, self.trained.config)
+        frames = facts.get("frames", {})
+        return facts.get("sha256"), frames.get("train"), frames.get("val"), OmegaConf.to_container(config.degradation)
 
     def protocol(self, ood_scores: dict[str, Any]) -> dict[str, Any]:
         """Return the facts about the checkpoint for the report; `ood_scores` has out-of-distribution scores by split."""
@@ -64,15 +82,41 @@ def read_evaluated_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
         if each.sha256 in {other.sha256 for other in trained[:i]}:
             raise UserError(f"checkpoint: {each.path} is given twice; leave one of them out")
     configs = [_with_command_line(each, cfg) for each in trained]
+    if cfg.data is None:
+        _use_own_data(trained, configs)
     for each, config in zip(trained[1:], configs[1:], strict=True):
-        _check_comparable((trained[0].path, configs[0]), (each.path, config))
+        _check_comparable((trained[0].path, configs[0]), (each.path, config), list(map(str, paths)))
+    if cfg.data is None and any(each.shipped for each in trained):
+        log.info("data      %s; type data=... to score on others", _data_arguments(configs[0].data))
     return [Checkpoint(*each) for each in zip(_methods(trained, configs), trained, configs, strict=True)]
+
+
+def _use_own_data(trained: list[Trained], configs: list[DictConfig]) -> None:
+    """Give networks of the package, whose own data are generated, the data of the first other checkpoint."""
+    given = next((config for each, config in zip(trained, configs, strict=True) if not each.shipped), None)
+    for each, config in zip(trained, configs, strict=True):
+        if given is not None and each.shipped:
+            config.data = given.data
+            if given.degradation._target_ == PAIRED:  # LR comes with the data
+                config.degradation = given.degradation
+
+
+def _data_arguments(data: DictConfig) -> str:
+    """Return the arguments that choose the data of a config: data=NAME, and the keys that differ from those of its file."""
+    name = str(data._target_).split(".")[-2]
+    file = CONF / "data" / f"{name}.yaml"
+    usual: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
+    if usual.get("_target_") != data._target_:
+        return "data=..."  # of a plugin
+    chosen: Any = OmegaConf.to_container(data)
+    changed = {key: value for key, value in chosen.items() if key not in HANDLING and value != usual.get(key)}
+    return " ".join([f"data={name}", *(typed_argument(f"data.{key}", value) for key, value in changed.items())])
 
 
 def _methods(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
     """Return a unique name for each checkpoint, from its run and its consistency method, plus the run's folder if needed."""
     names = [
-        method_name(str(each.config.name), config.consistency, each.config.consistency)
+        method_name(each.path.stem if each.shipped else str(each.config.name), config.consistency, each.config.consistency)
         for each, config in zip(trained, configs, strict=True)
     ]
     found: list[str] = []
@@ -96,24 +140,30 @@ def _with_command_line(trained: Trained, cfg: DictConfig) -> DictConfig:
     return config
 
 
-def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictConfig]) -> None:
-    """Raise UserError if two checkpoints would be scored on different splits, frames, pixels, ranges or degradations."""
+def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictConfig], typed: list[str]) -> None:
+    """Raise UserError if two checkpoints would be scored on different splits, frames, pixels, ranges or degradations.
+
+    Args:
+        first: Path and config of a checkpoint.
+        other: Path and config of another one.
+        typed: All checkpoints, as they were typed.
+    """
     (path, config), (other_path, other_config) = first, other
-    for key, typed in SHARED.items():
+    for key, advice in SHARED.items():
         if other_config[key] != config[key]:
             raise UserError(
                 f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}: their scores "
-                f"are not comparable; {f'type {typed} to score both alike' if typed else 'evaluate them one by one'}"
+                f"are not comparable; {f'type {advice} to score both alike' if advice else 'evaluate them one by one'}"
             )
     ours, theirs = (
         {k: v for k, v in node.data.items() if k not in HANDLING and v is not None} for node in (config, other_config)
     )
     if ours != theirs:
-        key = next(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
-        both = " and ".join(_short(node.get(key)) for node in (ours, theirs))
+        both = shlex.quote("checkpoint=" + ",".join(typed))
+        given, others = map(_data_arguments, (config.data, other_config.data))
         raise UserError(
-            f"{path} and {other_path} were trained on different data (data.{key}: {both}); "
-            "type data=... to score both on the same"
+            f"{path} was trained with {given}, {other_path} with {others}; choose the data to score both on, as in: "
+            f"vsr evaluate {both} {given}"
         )
 
 

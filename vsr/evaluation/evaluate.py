@@ -27,7 +27,6 @@ from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
-from vsr.evaluation.report.tables import report_table_text
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.inference.out_of_distribution import out_of_distribution_score
@@ -36,7 +35,8 @@ from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration, CalibrationE
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.ensemble import ACTIVITY_SHARES, LEVELS, activity_of, members_needed
-from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
+from vsr.metrics.headline import headline_table
+from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, table_part, variable_keys
 from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
 from vsr.models.linear import Linear
@@ -177,16 +177,37 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     kinds = {"field": data.physical, "grid": data.pixel_grid, "pictures": cfg.report}
     with lengths_in(data.pixel_grid.unit):
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
-        table = report_table_text(rows)
     if calibrations:
         write_json_file(folder / CALIBRATION, {name: one.to_plain() for name, one in calibrations.items()})
-    report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
+    said += _uncertainty_lines(rows, [each for each in candidates if each.values > 1])
     said += [_guarantee(next(iter(calibrations.values())))] if calibrations else []
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.trained.any_values])
-    log.info("\n".join([table, *said, f"results   {folder / 'results.json'}{report}"]))
+    count = len({name for row in rows for name in row} & set(DEFINITIONS))
+    where = f"all {count} scores: table.md, frames.csv, segments.csv"
+    report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
+    log.info("\n".join([headline_table(rows), *said, f"results   {folder / 'results.json'}; {where}{report}"]))
     return {"rows": rows, "protocol": protocol}
+
+
+def _uncertainty_lines(rows: list[dict[str, Any]], methods: list[ScoredMethod]) -> list[str]:
+    """Return a line for each predicted distribution and part of the table: CRPS, coverage of 90%, spread over error."""
+    crps = {(table_part(row), row["method"]): row["crps"] for row in rows if row.get("crps") is not None}
+    several, lines = len({table_part(row) for row in rows}) > 1, []
+    for row in rows:
+        own = next((each for each in methods if each.method == row["method"]), None)
+        if own is None or row.get("crps") is None:
+            continue
+        alone = own.method.removesuffix(", calibrated").removesuffix(f", {own.members} members")
+        words = [f"CRPS {row['crps']:.3e} (a single prediction: {crps[table_part(row), alone]:.3e})"]
+        if row.get("coverage_90") is not None:
+            words.append(f"{100 * row['coverage_90']:.0f}% of HR inside the 90% interval")
+        if row.get("spread_error") is not None:
+            words.append(f"spread / error {row['spread_error']:.2f}")
+        part = f" on {table_part(row)}" if several else ""
+        lines.append(f"uncertain {row['method']}{part}: {', '.join(words)}")
+    return lines
 
 
 def _guarantee(calibration: Calibration) -> str:
@@ -248,7 +269,7 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                 )
     for trained in (each.trained for each in checkpoints):
         trained.check_static_fields(data.static_fields, data.name)
-        if not typed and (name := trained.facts.get("name", data.name)) != data.name:
+        if not (typed or trained.shipped) and (name := trained.facts.get("name", data.name)) != data.name:
             raise UserError(
                 f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "
                 f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
@@ -339,10 +360,10 @@ def _baselines(networks: list[ScoredMethod], checkpoints: list[Checkpoint], data
     if (projected := build_consistent_module(found["bicubic"], data.unit_degradation(), data.scale)) is not None:
         linear = found.pop("linear")
         found |= {"bicubic+projection": projected, "linear": linear}
-    seen = {checkpoints[0].data_sha256}
+    seen = [checkpoints[0].linear_fit(data.card)]
     for network, checkpoint in zip(networks[1:], checkpoints[1:], strict=True):
-        if checkpoint.data_sha256 not in seen:
-            seen.add(checkpoint.data_sha256)
+        if (fit := checkpoint.linear_fit(data.card)) not in seen:
+            seen.append(fit)
             found[f"linear ({network.method})"] = build_baseline_modules(network.module, data.channels)["linear"]
     taken = {network.method for network in networks}
     return [ScoredMethod(name, module) for name, module in found.items() if name not in taken]

@@ -212,7 +212,8 @@ class ManyFiles:
             if units.progress().running:
                 raise UserError(f"{self.target}: other processes write here, with other {', '.join(differing)}; wait for them")
             shutil.rmtree(self.folder)
-        self.target.mkdir(parents=True, exist_ok=True)
+        with writing_errors(self.target):
+            self.target.mkdir(parents=True, exist_ok=True)
         return WorkUnits.create(self.folder, {"units": self.count, "identity": self.identity, "target": str(self.target)})
 
     def compute(self, number: int, plan: dict[str, Any]) -> None:

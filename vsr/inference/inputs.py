@@ -148,7 +148,7 @@ def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str]
         variable = alike
     chosen = {"axes": settings.axes, "select": settings.select, "missing": settings.missing, "max_bytes": settings.max_bytes}
     try:
-        movie = open_movie(path, variable=variable, **chosen)
+        movie = open_movie(path, variable=variable, frame=True, **chosen)
         return movie.part(*frame_span(settings.frames, movie.shape[2], movie.name))
     except UserError as error:  # data.axes= of train.py is axes= of upscale.py
         raise type(error)(re.sub(r"\bdata\.(variable|axes|max_bytes|select|missing|path)\b", r"\1", str(error))) from error
@@ -195,7 +195,7 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
     """Check the input and the output as far as possible before torch is imported.
 
     Raises:
-        UserError: If an input cannot be opened, or the output exists or has an ending that is not written.
+        UserError: If no input can be opened, or the output exists or has an ending that is not written.
     """
     inputs = upscale_inputs(settings.input)
     chosen_checkpoint(settings)
@@ -209,8 +209,19 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
             raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
         if not is_movie_of_pixels(inputs[0]):
             format_of_output(output)
-    for path in inputs[:1]:
-        if not is_movie_of_pixels(path):
-            arrays = [] if settings.variable is not None else [v for v in open_listing(path).variables if len(v.shape) > 2]
-            with suppress(*([Unspecified] if len(arrays) > 1 else [])):  # the network may name its variables
-                open_input_movie(settings, path)
+    problems = []
+    for path in inputs:  # one that cannot be read does not keep the others from being upscaled
+        try:
+            _check_input(settings, path)
+            return
+        except UserError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _check_input(settings: UpscaleSchema, path: Path) -> None:
+    """Check that a file of arrays holds a movie. Raises UserError."""
+    if not is_movie_of_pixels(path):
+        arrays = [] if settings.variable is not None else [v for v in open_listing(path).variables if len(v.shape) > 2]
+        with suppress(*([Unspecified] if len(arrays) > 1 else [])):  # the network may name its variables
+            open_input_movie(settings, path)

@@ -19,8 +19,8 @@ from vsr.config.overrides import override_text
 from vsr.config.plugins import open_announced_plugins
 from vsr.errors import UserError
 from vsr.inference.upscaler import Array, Upscaler, load_upscaler
+from vsr.metrics.headline import headline_table
 from vsr.models.base import Network
-from vsr.training.report import training_report_table
 from vsr.training.run import train
 
 AXES = {3: "tyx", 4: "tcyx", 5: "ntcyx"}  # meaning of an array's indices, by their number
@@ -61,7 +61,7 @@ class Fitted:
         return self.upscaler.upscale(movie)
 
     def __str__(self) -> str:
-        return training_report_table(self.rows)
+        return headline_table(self.rows)
 
 
 def fit(

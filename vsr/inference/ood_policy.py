@@ -8,7 +8,6 @@ from vsr.errors import UserError
 from vsr.inference.out_of_distribution import OODScore
 from vsr.inference.sources import Source
 from vsr.inference.upscaler import Upscaler
-from vsr.models.weights.shipped import FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
             raise UserError(
                 f"guard=linear: {_reason(upscaler, source)}; type guard=off, or evaluate the network on frames like these first"
             )
-        if score is not None and upscaler.trained.path.parent == FOLDER and movie == 0:  # a network of the package
-            log.info("gain      %s", coarser_gain_text(score))
+        if score is not None and movie == 0:
+            log.info("gain      %s", coarser_gain_text(score, upscaler.trained.shipped))
         if score is None or not score.unfamiliar:
             continue
         unfamiliar.append(movie)
@@ -52,10 +51,16 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
     return unfamiliar if policy == "linear" else []
 
 
-def coarser_gain_text(score: OODScore) -> str:
-    """Say what the network gains one scale coarser, and what that does not tell."""
-    gain = f"{score.coarser_over_bicubic:+.1f} dB over bicubic one scale coarser, with LR as the truth"
-    return f"{gain}; the gain at this scale is not known, as there is no HR"
+def coarser_gain_text(score: OODScore, shipped: bool) -> str:
+    """Say what the network gains one scale coarser, and what that does not tell.
+
+    Args:
+        score: The score of the movie.
+        shipped: True for a network of the package, whose linear filter was fitted to generated fields.
+    """
+    over = f"{score.coarser_over_bicubic:+.1f} dB over bicubic"
+    over += "" if shipped else f" and {score.coarser_gain:+.1f} dB over the linear filter of its training,"
+    return f"{over} one scale coarser, with LR as the truth; the gain at this scale is not known, as there is no HR"
 
 
 def _reason(upscaler: Upscaler, source: Source) -> str:

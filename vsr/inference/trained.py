@@ -26,6 +26,7 @@ from vsr.models.normalize import frame_bounds
 from vsr.models.parameter_names import printable_parameter_name
 from vsr.models.transform import transforms_from_facts
 from vsr.models.weights.files import weight_file_tensor_problem
+from vsr.models.weights.shipped import FOLDER
 from vsr.system.checksums import file_sha256
 from vsr.training.build import build_from_node, build_module, build_network
 from vsr.training.modules.base import SRModule
@@ -92,6 +93,11 @@ class Trained:
     def any_values(self) -> bool:
         """True if the network takes values of any unit and range; see `Network.equivariant`."""
         return bool(getattr(get_class(str(self.config.model._target_)), "equivariant", False))
+
+    @property
+    def shipped(self) -> bool:
+        """True for a network of the package."""
+        return self.path.parent == FOLDER
 
     @property
     def layout(self) -> LRLayout:

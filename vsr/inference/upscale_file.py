@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vsr.config.check import find_checkpoint
+from vsr.config.overrides import typed_argument
 from vsr.config.schema import UpscaleSchema
-from vsr.errors import UserError
+from vsr.errors import UserError, WriteError
 from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
@@ -27,9 +28,10 @@ from vsr.inference.stream import upscale_stream
 from vsr.inference.trained import read_trained
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.open import ArrayMovie
+from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.printable import printable_name, printable_value
-from vsr.io.writers.base import Sink
-from vsr.models.weights.shipped import FOLDER, WORD, read_safetensors_header
+from vsr.io.writers.base import Sink, writing_errors
+from vsr.models.weights.shipped import WORD, read_safetensors_header, shipped_for
 from vsr.system.progress import progress_bar
 from vsr.system.work_units import units_folder
 from vsr.training.hardware import check_single_process_hardware
@@ -72,7 +74,8 @@ class Preview:
 def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | None = None) -> Path:
     """Upscale movie files with the network of a checkpoint and return the output path; an interrupted run is continued.
 
-    Several inputs give a file each in one folder; an output that is there already is kept.
+    Several inputs give a file each in one folder; an output that is there already is kept. A file that cannot be read ends
+    none of the others.
 
     Args:
         settings: The settings of upscale.yaml.
@@ -86,16 +89,31 @@ def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | No
     if len(inputs) == 1:
         if (folder := units_folder(outputs[0])).exists() and not settings.overwrite:
             raise UserError(f"{folder}: was begun with workers; type workers=1 to continue it, or overwrite=true to start over")
-        return _upscale_one(settings, inputs[0], outputs[0], upscaler, show)
-    outputs[0].parent.mkdir(parents=True, exist_ok=True)
+        target = _upscale_one(settings, inputs[0], outputs[0], upscaler, show)
+        _log_next(settings, inputs[0], upscaler)
+        return target
+    with writing_errors(outputs[0].parent):
+        outputs[0].parent.mkdir(parents=True, exist_ok=True)
     log.info("inputs    %d files, to %s", len(inputs), outputs[0].parent)
     if upscaler.engine.context:
         log.info("note      each file is a movie of its own: frames beyond its ends are made up (ends=%s)", upscaler.engine.ends)
+    failed: dict[Path, str] = {}
     for given, target in zip(inputs, outputs, strict=True):
         if target.exists() and not settings.overwrite:
             log.info("kept      %s is there already", target)
-        else:
+            continue
+        try:
             _upscale_one(settings, given, target, upscaler, show)
+        except WriteError:  # the others would fail in the same way
+            raise
+        except UserError as error:
+            failed[given] = str(error)
+            log.error("failed    %s", error)
+    if failed:
+        done = f"{len(inputs) - len(failed)} of {len(inputs)} files are in {outputs[0].parent}"
+        names = ", ".join(map(str, failed))
+        raise UserError(f"{done}, {len(failed)} failed: {names}; mend them and type the same command again")
+    _log_next(settings, inputs[0], upscaler)
     return outputs[0].parent
 
 
@@ -119,8 +137,14 @@ def _open_network(settings: UpscaleSchema) -> tuple[Upscaler, list[Path], list[P
     """Return the network of the settings, and the paths of inputs and outputs."""
     path = find_checkpoint(chosen_checkpoint(settings))
     trained = read_trained(path)
-    if path.parent == FOLDER:
-        log.info("package   %s: %s", path.stem, read_safetensors_header(path).get("summary", ""))
+    if trained.shipped:
+        header = read_safetensors_header(path)
+        log.info("package   %s: %s", path.stem, header.get("summary", ""))
+        if settings.checkpoint is None and header.get("suits") == "field":
+            other = shipped_for("area", trained.config.scale).stem
+            told = f"{path.stem} assumes that LR comes from {header['degradation']} downscaling"
+            means = f"if its values are means over grid cells, as in many models, type checkpoint={WORD}:{other}"
+            log.info("note      %s; %s", told, means)
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
@@ -155,12 +179,32 @@ def _upscale_one(
             log.info("interrupted after %d frames; the same command continues", sink.done)
             raise
     log.info("result    %s", target)
-    if movie is not None and upscaler.trained.path.parent == FOLDER:
-        command = f"vsr evaluate checkpoint={WORD}:{upscaler.trained.path.stem} data=climate data.path={given} data.crop=true"
-        log.info("next      %s compares it with the best linear filter of this file", command)
     if show is not None:
         show(_preview(source, upscaler, movie, given, target))
     return target
+
+
+def _log_next(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> None:
+    """Log the command that tells what the network is worth: on the file, or on the test frames of its training."""
+    path = upscaler.trained.path
+    if not upscaler.trained.shipped:
+        command = f"vsr evaluate {typed_argument('checkpoint', str(path))}"
+        log.info("next      compare it with the best linear filter on the test frames of its training: %s", command)
+        return
+    if is_movie_of_pixels(given):
+        still = given.suffix.lower() in PICTURES
+    else:
+        still = open_input_movie(settings, given, upscaler.variables, upscaler.any_values).shape[2] < 2
+    if not still:  # one frame is not divided into frames to learn from and frames to test on
+        data = "movies" if is_movie_of_pixels(given) else "climate"
+        keys = () if data == "movies" else ("variable", "axes", "select", "missing")
+        chosen = {
+            "path": str(given),
+            **{key: value for key in keys if (value := getattr(settings, key)) is not None},
+            "crop": True,
+        }
+        words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
+        log.info("next      compare it with the best linear filter of this file: vsr evaluate %s", " ".join(words))
 
 
 def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given: Path, target: Path) -> Preview:
@@ -168,7 +212,7 @@ def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given
     lr = torch.from_numpy(np.stack(list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))))
     sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
     score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
-    gain = "" if score is None else coarser_gain_text(score)
+    gain = "" if score is None else coarser_gain_text(score, upscaler.trained.shipped)
     lr, what, rows = lr[: len(sr), : sr.shape[1]], "", None
     if movie is not None:
         names, units = movie.meta["variable"], movie.meta["units"]

@@ -1,10 +1,9 @@
-"""Images of validation frames, and the table of scores and comparison figure at the end of a training run."""
+"""Images of validation frames, and the comparison figure at the end of a training run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,50 +13,12 @@ from vsr.data.base import SRDataModule
 from vsr.data.loaders import add_border
 from vsr.geometry import crop
 from vsr.metrics.definitions import psnr_from_mse
-from vsr.metrics.intervals import LEVEL
-from vsr.metrics.variables import table_part, variable_keys
+from vsr.metrics.variables import variable_keys
 from vsr.models.base import apply_network_to_clip
 from vsr.models.interpolation import Interpolation
 from vsr.system.files import writing_file
 from vsr.training.modules.base import SRModule
 from vsr.types import Clip
-
-
-def training_report_table(rows: list[dict[str, Any]]) -> str:
-    """Format the rows of a run's score table as text, one block per split, with the PSNR gains over bicubic and linear.
-
-    After the gain over linear stands its 95% interval over the segments of the split, paired frame by frame.
-    """
-    header = ("method", "MAE", "MSE", "PSNR", "SSIM", "over bicubic", "over linear", "parameters", "train s")
-    psnr = {(table_part(row), row["method"]): row["psnr"] for row in rows}
-    body: list[tuple[str, list[str]]] = []
-    for row in rows:
-        split = table_part(row)
-        gains = [f"{row['psnr'] - psnr[split, base]:+.2f}" for base in ("bicubic", "linear")]
-        if (interval := row["intervals"].get("gain_linear")) is not None:
-            gains[1] += " [{:+.1f}, {:+.1f}]".format(*interval)
-        scores = [f"{row['mae']:.3e}", f"{row['mse']:.3e}", f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"]
-        cost = [str(row["parameters"]), f"{row['train_seconds']:.0f}" if row["train_seconds"] else "-"]
-        count, movies = f"{row['frames']} frames", row["segments"]
-        if movies < row["frames"]:
-            count += f" of {movies} movie{'s' * (movies > 1)}"
-        body.append((f"{split}, {count}", [row["method"], *scores, *gains, *cost]))
-    widths = [max(len(line[i]) for line in (header, *(cells for _, cells in body))) for i in range(len(header))]
-
-    def line_of(cells: Sequence[str]) -> str:
-        return "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
-        )
-
-    lines, block = [line_of(header)], ""
-    for title, cells in body:
-        if title != block:
-            lines.append(f"--- {title} ".ljust(sum(widths) + 2 * (len(widths) - 1), "-"))
-            block = title
-        lines.append(line_of(cells))
-    if any(row["intervals"] for row in rows):
-        lines.append(f"PSNR in dB; in brackets: {LEVEL:.0%} interval over the movies of the split")
-    return "\n".join(lines)
 
 
 @torch.no_grad()

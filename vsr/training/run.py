@@ -22,6 +22,7 @@ from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
 from vsr.metrics.definitions import HEADLINE_SCORES
+from vsr.metrics.headline import headline_table, headline_verdict
 from vsr.metrics.intervals import REFERENCES, SegmentIntervals
 from vsr.metrics.variables import ALL_VARIABLES, is_overall, scores_over_variables, table_part, variable_keys
 from vsr.models.cost import count_parameters
@@ -37,7 +38,7 @@ from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import fit_all_stages, prepare_fit_module, quiet_fit_warnings
 from vsr.training.loggers import Dashboard
 from vsr.training.modules.base import SRModule
-from vsr.training.report import training_report_figure, training_report_table
+from vsr.training.report import training_report_figure
 from vsr.training.resume.state import RunState
 from vsr.training.run_folder import run_folder_relative_to_cwd, work_in_run_folder
 from vsr.training.trainer import build_scoring_trainer
@@ -112,7 +113,7 @@ def _train(cfg: DictConfig, folder: Path, run_state: RunState) -> dict[str, Any]
     training_report_figure(folder / "comparison.png", module, data, cfg.name)
     _log_run(whole.trainer, cfg, data, module, rows, report)
     write_json_file(folder / RESULTS, results)  # last: with it the run is finished
-    log.info("%s\n%s", training_report_table(rows), _closing(cfg, whole.history, folder, rows, neighbours, module))
+    log.info("%s\n%s", headline_table(rows), _closing(cfg, whole.history, folder, rows, neighbours, module))
     return results
 
 
@@ -261,15 +262,11 @@ def _closing(
     if neighbours and max(neighbours.values()) < LEAST_NEIGHBOUR_GAIN:
         gains = ", ".join(f"{gain:+.2f} dB on {split}" for split, gain in neighbours.items())
         lines.append(f"movie     neighbouring frames do not help here ({gains}); a frame network (model=resnet) costs less")
-    psnr = {(table_part(row), row["method"]): row["psnr"] for row in rows if row["psnr"] is not None}
-    splits = [split for split, method in psnr if method == "linear" and (split, cfg.name) in psnr]
-    losses = {split: psnr[split, "linear"] - psnr[split, cfg.name] for split in splits}
-    lost = ", ".join(f"{loss:.2f} dB on {split}" for split, loss in losses.items() if loss > 0)
-    if lost and module.reference is not None:
-        lines.append(
-            f"linear    {cfg.name} is below the best linear filter ({lost}), which costs nothing to train: train longer "
-            f"(budget=30min), or type model=linear model.size={module.reference.size}"
-        )
+    units = module.card["data"].get("units")
+    own = [headline_verdict(row, rows, units if isinstance(units, str) else "") for row in rows if row["method"] == cfg.name]
+    lines += [f"verdict   {text}" for text in own]
+    if module.trainable and module.reference is not None and any("The linear filter is better" in text for text in own):
+        lines.append(f"          train longer (budget=30min), or type model=linear model.size={module.reference.size}")
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     checkpoint = f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}"

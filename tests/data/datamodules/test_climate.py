@@ -53,6 +53,17 @@ def test_each_trajectory_is_wholly_in_one_split_and_eight_are_tested_on(monkeypa
     assert jobs[0] == jobs[1]
 
 
+@pytest.mark.parametrize(("by", "easy"), [("time", True), (None, False)])
+def test_later_times_of_one_movie_are_called_an_easy_test(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, by: str | None, easy: bool
+) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((5, 12, 24, 24), np.float32))
+    data = climate(tmp_path, path=str(tmp_path / "a.npy"), axes="ntyx", by=by, learn=0.7, test=0.3)
+    with caplog.at_level("INFO"):
+        data.setup()
+    assert ("test frames are later times of the movie that training frames are of" in caplog.text) == easy
+
+
 def test_lr_is_the_degraded_whole_frame(tmp_path: Path) -> None:
     for scale in (2, 3, 4):
         data = climate(tmp_path, scale=scale, recipe=Recipe(patch=4))

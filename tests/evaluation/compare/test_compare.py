@@ -19,7 +19,7 @@ from vsr.commands.compare import compare_command
 from vsr.errors import UserError
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import find_compared_runs, keys_distinguishing_runs
-from vsr.evaluation.compare.table import build_comparison_table
+from vsr.evaluation.compare.table import build_comparison_table, table_mean_and_spread
 from vsr.evaluation.report.style import style_png
 
 NASTY = '<img src=x onerror="alert(1)">|a\u202eb'
@@ -104,6 +104,12 @@ def test_a_gain_has_its_spread_over_seeds_and_its_interval_over_movies(
     assert "± half of the range over seeds; in brackets: 95% interval over the movies" in text
     [page] = (tmp_path / "out").glob("*.html")
     assert "2.50 ± 0.50 [2.00, 3.25]" in page.read_text()
+
+
+def test_small_errors_keep_their_digits() -> None:
+    assert table_mean_and_spread([3.2e-6, 3.4e-6], 6) == "3.30e-06 ± 1.00e-07"
+    assert table_mean_and_spread([0.0012346], 6) == "0.001235"
+    assert table_mean_and_spread([0.004], 2) == "0.00"  # a gain in dB
 
 
 @pytest.mark.parametrize("typed", [True, False])
@@ -204,7 +210,7 @@ def test_the_page_asks_nobody_for_anything_and_shows_names_as_they_are(tmp_path:
     assert sum(NASTY.partition("|")[0] in text for text in page.texts) >= 4
     kinds = [tag for tag, _ in page.tags]
     assert kinds.count("img") == 2
-    assert kinds.count("table") == 2
+    assert kinds.count("table") == 3
 
 
 def test_plots_place_every_run_and_mark_the_best() -> None:

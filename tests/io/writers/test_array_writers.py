@@ -292,7 +292,7 @@ def test_frames_that_do_not_belong_are_refused(tmp_path: Path) -> None:
     for wrong in (
         OutputTemplate("npy", ("h",), "tyx", (1, 2, 4, 2, 3)),
         OutputTemplate("hdf5", ("u", "v"), "tyx", (1, 3, 4, 2, 3)),
-        OutputTemplate("hdf5", ("h",), "yx", (1, 1, 1, 2, 3)),
+        OutputTemplate("hdf5", ("h",), "yx", (1, 1, 2, 2, 3)),
     ):
         with pytest.raises(ValueError, match="axes|arrays"):
             open_array_sink(tmp_path / f"b.{wrong.format[:3]}".replace("hdf", "h5"), wrong, identity={})

@@ -8,7 +8,7 @@ from vsr.config.monitor import monitor_is_maximised
 from vsr.config.overrides import value_as_typed
 from vsr.evaluation.compare.plots import PlottedRun, parallel_coordinates, scatter_plots
 from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
-from vsr.evaluation.compare.table import INTERVAL, SPREAD, ComparisonTable, comparison_score
+from vsr.evaluation.compare.table import BRIEF, INTERVAL, SPREAD, ComparisonTable, comparison_score, table_mean_and_spread
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.html import (
     html_document,
@@ -37,7 +37,7 @@ def comparison_page(
     sections = []
     for at, ((found, one), name) in enumerate(zip(tables, names, strict=True)):
         sections.append(
-            (f"set{at}", html_one_line(name), _describe_protocol(found[0]) + _table(one) + _plots([*found, *early], one))
+            (f"set{at}", html_one_line(name), _describe_protocol(found[0]) + _tables(one) + _plots([*found, *early], one))
         )
     sections.append(("unfinished", "Without a result", _unfinished_table(unfinished)))
     sections.append(
@@ -77,8 +77,20 @@ def _describe_protocol(run: Run) -> str:
     return f'<p class="muted">{html_one_line(text)}</p>'
 
 
-def _table(one: ComparisonTable) -> str:
-    columns, numeric = one.columns(), one.numeric()
+def _tables(one: ComparisonTable) -> str:
+    """Build the HTML of a table of the most important scores and one of the others, so that each fits a screen."""
+    brief, further = ([column for column in one.columns() if (column.key in BRIEF) == wanted] for wanted in (True, False))
+    several = any(len(entry.runs) > 1 for entry in one.entries)
+    return (
+        f'{_table(one, brief, "scores")}<p class="muted">{f"± {SPREAD}; " if several else ""}'
+        f"{INTERVAL}. Tinted: best of the split. A click on a heading sorts within each split; the best "
+        f"{html_one_line(one.monitor)} comes first.</p>"
+        + (f"<h3>Further scores</h3>{_table(one, further, 'further scores')}" if further else "")
+    )
+
+
+def _table(one: ComparisonTable, columns: Sequence[Column], label: str) -> str:
+    numeric = one.numeric()
     several = any(len(entry.runs) > 1 for entry in one.entries)
     heads = [html_table_head(head) for head in ("run", *one.keys, *(["seeds"] if several else []))]
     heads += [
@@ -97,18 +109,14 @@ def _table(one: ComparisonTable) -> str:
             cells += [html_number_cell(len(entry.runs), "" if entry.method else str(len(entry.runs)))] if several else []
             row = html_table_row(entry.name, [*cells, *(column[i] for column in numbers)], baseline=entry.method is not None)
             groups[split].append(row)
-    return (
-        f'{html_sortable_table(heads, groups, label="scores")}<p class="muted">{f"± {SPREAD}; " if several else ""}'
-        f"{INTERVAL}. Tinted: best of the split. A click on a heading sorts within each split; the best "
-        f"{html_one_line(one.monitor)} comes first.</p>"
-    )
+    return html_sortable_table(heads, groups, label=label)
 
 
 def _cells(one: ComparisonTable, split: str, column: Column) -> list[str]:
     """Build the HTML cells of one column on one split: the mean over seeds for each line of the table."""
     scores = [entry.scores(split, one.monitor, column.key) for entry in one.lines]
     means = [sum(values) / len(values) if values else None for values in scores]
-    best = column.best_of(means, ["" if mean is None else f"{mean:.{column.digits}f}" for mean in means])
+    best = column.best_of(means, ["" if mean is None else table_mean_and_spread([mean], column.digits) for mean in means])
     return [
         html_number_cell(mean, entry.shown(split, one.monitor, column), best=tinted)
         for entry, mean, tinted in zip(one.lines, means, best, strict=True)

@@ -11,10 +11,10 @@ from vsr.config.monitor import monitor_is_maximised
 from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
-from vsr.evaluation.report.escape import escape_name
 from vsr.metrics.definitions import DEFINITIONS
 from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part
+from vsr.system.escape import escape_name
 
 BASELINES = ("nearest", "bilinear", "bicubic", "linear")
 SPREAD = "half of the range over seeds"
@@ -29,7 +29,7 @@ COLUMNS = (
     *(Column.of_score(name) for name in DEFINITIONS if name not in _FIRST),
     *COSTS,
 )
-_BRIEF = ("best", "psnr", "ssim", "over bicubic", "over linear", "parameters", "train_seconds")
+BRIEF = ("best", "psnr", "ssim", "over bicubic", "over linear", "parameters", "train_seconds")
 
 
 @dataclass(frozen=True)
@@ -154,17 +154,21 @@ def build_comparison_table(runs: Sequence[Run]) -> ComparisonTable:
 
 
 def table_mean_and_spread(values: Sequence[float], digits: int) -> str:
-    """Format the mean and half of the range, as in "31.20 ± 0.03"; "-" for no value. Equal whole numbers get no spread."""
+    """Format the mean and half of the range, as in "31.20 ± 0.03"; "-" for no value. Equal whole numbers get no spread.
+
+    Numbers with four decimals or more are written as in "3.21e-06 ± 4.00e-07" if the decimals leave fewer than three digits.
+    """
     if not values:
         return "-"
-    half = (max(values) - min(values)) / 2
+    mean, half = sum(values) / len(values), (max(values) - min(values)) / 2
+    style = ".2e" if digits > 3 and 0 < abs(mean) < 10.0 ** (2 - digits) else f".{digits}f"
     spread = len(values) > 1 and (digits > 0 or half > 0)
-    return f"{sum(values) / len(values):.{digits}f}" + (f" ± {half:.{digits}f}" if spread else "")
+    return f"{mean:{style}}" + (f" ± {half:{style}}" if spread else "")
 
 
 def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> str:
     """Format a Markdown table per split, with aligned columns; `brief` keeps only the columns for a terminal."""
-    columns = [column for column in one.columns() if not brief or column.key in _BRIEF]
+    columns = [column for column in one.columns() if not brief or column.key in BRIEF]
     several = any(len(entry.runs) > 1 for entry in one.entries)
     parts = []
     for split in one.splits:

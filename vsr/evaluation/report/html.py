@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.page_style import SCRIPT, STYLE
+from vsr.system.escape import escape_name
 
 Section = tuple[str, str, str]  # id, title, content
 

@@ -10,7 +10,6 @@ from html import escape
 from typing import Any, NamedTuple
 
 from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
-from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.html import (
     html_document,
     html_embedded,
@@ -24,13 +23,14 @@ from vsr.evaluation.report.html import (
 from vsr.evaluation.report.movie import RATE
 from vsr.evaluation.report.tables import INTERVALS
 from vsr.evaluation.rows import Row
+from vsr.metrics.headline import headline_verdict
 from vsr.metrics.intervals import MIN_SEGMENTS
 from vsr.metrics.variables import table_part
+from vsr.system.escape import escape_name
 
 EMBEDDED = 3_600_000  # bytes of figures and movies in the page; in base64 they take a third more
 _OPEN = 14  # facts that a card shows at once
 _TITLES = {"headline": "Headline scores", "error": "Error", "structure": "Structure", "spectrum": "Spectrum"}
-VERDICT_REFERENCES = {"bicubic": "bicubic", "linear": "the best linear filter"}
 _TITLES |= {"physics": "Physics", "extremes": "Extremes", "time": "Motion in time"}
 
 
@@ -80,31 +80,10 @@ def _verdicts(rows: Sequence[Row], protocol: Mapping[str, Any]) -> str:
     """Build the HTML of a sentence for each network and part of the table: its gains, their interval, and its error."""
     data = protocol.get("data")
     units = data.get("units") if isinstance(data, Mapping) else None
-    lines = [_verdict(row, units if isinstance(units, str) else "") for row in rows if not row["baseline"]]
+    safe = [{key: html_one_line(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
+    unit = html_one_line(units) if isinstance(units, str) else ""
+    lines = [headline_verdict(row, safe, unit, mark="<b>{}</b>") for row in safe if not row["baseline"]]
     return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else ""
-
-
-def _verdict(row: Row, units: str) -> str:
-    over = [_gain(row, reference) for reference in VERDICT_REFERENCES if row.get(f"gain_{reference}") is not None]
-    where = f"{row['frames']} frames of {row['segments']} movie{'s' * (row['segments'] != 1)}"
-    text = f"<b>{html_one_line(row['method'])}</b> {' and '.join(over) or 'has no rival here'} "
-    text += f"on <b>{html_one_line(table_part(row))}</b> ({where})."
-    if (ends := row["intervals"].get("gain_linear") if isinstance(row["intervals"], Mapping) else None) is not None:
-        text += f" The 95% interval of the gain over the linear filter is {ends[0]:+.1f} to {ends[1]:+.1f} dB."
-    elif row["segments"] < MIN_SEGMENTS:
-        text += f" There is no interval: it takes {MIN_SEGMENTS} movies or more."
-    if row.get("rmse") is not None:
-        unit = str(row.get("unit", units))
-        text += f" Its typical error (RMSE) is {row['rmse']:.3g}{f' {html_one_line(unit)}' if unit not in ('', '1') else ''}"
-        text += f", {100 * row['vrmse']:.2g} % of the spread of HR." if row.get("vrmse") is not None else "."
-    if (row.get("gain_linear") or 0) < 0:
-        text += " The linear filter is better and costs less."
-    return text
-
-
-def _gain(row: Row, reference: str) -> str:
-    gain = row[f"gain_{reference}"]
-    return f"{'beats' if gain > 0 else 'is below'} {VERDICT_REFERENCES[reference]} by {abs(gain):.1f} dB"
 
 
 def _folded(title: str, content: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.scored import SampleFrames
+from vsr.system.escape import escape_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

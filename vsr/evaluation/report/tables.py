@@ -1,4 +1,4 @@
-"""Tables of scores for the terminal, Markdown and LaTeX. Every cell is escaped, as names come from other people's files."""
+"""Tables of scores for Markdown and LaTeX. Every cell is escaped, as names come from other people's files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from vsr.evaluation.report.columns import Column, ColumnBlock, column_blocks
-from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.rows import Row
 from vsr.metrics.intervals import LEVEL
 from vsr.metrics.variables import table_part
+from vsr.system.escape import escape_name
 
-WIDTH = 150
-_NAME = 36  # characters of a name in the terminal
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -24,27 +22,6 @@ _LATEX = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 INTERVALS = f"in brackets: {LEVEL:.0%} interval over segments"
-
-
-def report_table_text(rows: Sequence[Row]) -> str:
-    """Format rows as tables for a terminal: headline scores first, then the other groups, no line above 150 characters."""
-    parts = []
-    for number, block in enumerate(column_blocks(rows)):
-        own = block.rows
-        cells = {column: [column.label, *(_with_interval(column, row) for row in own)] for column in block.columns}
-        parts_of = [table_part(row) for row in own]
-        names = [["split", *(escape_name(part, _NAME) for part in parts_of)]]
-        names.append(["method", *(escape_name(row["method"], _NAME) for row in own)])
-        left = [_justified(cell, str.ljust) for cell in names]
-        room = WIDTH - sum(len(cell[0]) + 2 for cell in left)
-        for chunk in _chunks([_justified(cell, str.rjust) for cell in cells.values()], room):
-            lines = ["  ".join(line) for line in zip(*left, *chunk, strict=True)]
-            starts = {i + 1 for i, part in enumerate(parts_of) if not i or part != parts_of[i - 1]}
-            ruled = [f"{'-' * len(lines[0])}\n{line}" if i in starts else line for i, line in enumerate(lines)]
-            parts.append("\n".join([*([block.title] if number else []), *ruled]))
-    if any("psnr" in row["intervals"] for row in rows):
-        parts.append(INTERVALS)
-    return "\n\n".join(parts)
 
 
 def report_table_markdown(rows: Sequence[Row]) -> str:
@@ -100,21 +77,6 @@ def _grid(block: ColumnBlock, name: Callable[[str], str], cell: Callable[[str, b
         [name(table_part(row)), name(row["method"]), *(cell(_with_interval(c, row), best[c][i]) for c in block.columns)]
         for i, row in enumerate(block.rows)
     ]
-
-
-def _justified(cells: list[str], how: Callable[[str, int], str]) -> list[str]:
-    width = max(len(cell) for cell in cells)
-    return [how(cell, width) for cell in cells]
-
-
-def _chunks(columns: list[list[str]], room: int) -> list[list[list[str]]]:
-    """Split the columns into as few groups as possible, each at most `room` characters wide."""
-    found: list[list[list[str]]] = [[]]
-    for column in columns:
-        if found[-1] and sum(len(one[0]) + 2 for one in (*found[-1], column)) > room:
-            found.append([])
-        found[-1].append(column)
-    return found
 
 
 def _markdown_name(name: str) -> str:

@@ -21,7 +21,6 @@ from vsr.evaluation.report.csv_json import (
     segments_csv,
     to_jsonable,
 )
-from vsr.evaluation.report.escape import escape_name
 from vsr.evaluation.report.figures import lead_time_figure, panels_figure, scores_over_time_figure, spectra_figure
 from vsr.evaluation.report.movie import FRAMES as FRAMES_SHOWN
 from vsr.evaluation.report.movie import report_movie
@@ -33,6 +32,7 @@ from vsr.evaluation.rows import Row, build_rows
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
 from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.intervals import MIN_SEGMENTS
+from vsr.system.escape import escape_name
 from vsr.system.files import replacing_file
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ GEOGRAPHIC = {
     *("geolon", "tlon", "ulon", "xlon"),
 }
 # Orders that occur in practice, to be listed; any other order of these letters works as well.
-USUAL = {4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "nctyx", "ntyxc", "xytcn", "yxtcn")}
+USUAL = {2: ("yx", "xy"), 4: ("tcyx", "tyxc", "ctyx", "ntyx", "xytn", "yxtn"), 5: ("ntcyx", "nctyx", "ntyxc", "xytcn", "yxtcn")}
 
 
 class Unspecified(UserError):
@@ -58,7 +58,7 @@ def check_axes(axes: str, variable: Variable, where: str) -> str:
         )
     if len(set(letters)) < len(letters):
         raise UserError(f"{where}: data.axes={letters}: a letter occurs twice{example}")
-    if missing := [letter for letter in "tyx" if letter not in letters]:
+    if missing := [letter for letter in _needed(variable) if letter not in letters]:
         raise UserError(f"{where}: data.axes={letters}: {', '.join(missing)} is missing{example}")
     if len(letters) != rank:
         raise UserError(
@@ -66,6 +66,11 @@ def check_axes(axes: str, variable: Variable, where: str) -> str:
             f"({printable_shape(variable.shape)}){example}"
         )
     return letters
+
+
+def _needed(variable: Variable) -> str:
+    """Return the letters that the axes of an array must have: without time for a single frame."""
+    return "yx" if len(variable.shape) == 2 else "tyx"
 
 
 def _usual_axes(rank: int, matlab: bool = False) -> list[str]:
@@ -105,6 +110,8 @@ def infer_axes(
     Raises:
         Unspecified: If names and attributes do not settle every axis. The message lists the choices.
     """
+    if not variable.dims and len(variable.shape) == 2:
+        return "yx"
     if not variable.dims:
         choices = _usual_axes(len(variable.shape), matlab)
         rest = "" if len(variable.shape) == 3 else "; any other order works too"
@@ -113,6 +120,8 @@ def infer_axes(
             f"type e.g. data.axes={choices[0]} ({_listed_axes(choices, variable.shape)}{rest})"
         )
     letters = _from_names(variable, coordinates, movies)
+    if len(letters) == 2 and "t" not in letters:
+        return "xy" if letters in (["x", "y"], ["x", None], [None, "y"]) else "yx"
     if None not in letters and set("tyx") <= set(letters):
         return "".join(letter or "" for letter in letters)
     raise Unspecified(f"{where}: {_open_axes(variable, letters, values)}")
@@ -232,7 +241,7 @@ def is_geographic(name: str, attrs: Mapping[str, Any]) -> bool:
 
 
 def arrange_axes(values: np.ndarray, axes: str, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """Arrange an array with the axes `axes`, e.g. "yxt", as (N, C, T, H, W) of type `dtype`; a missing n or c gets length 1.
+    """Arrange an array with the axes `axes`, e.g. "yxt", as (N, C, T, H, W) of type `dtype`; a missing n, c or t gets length 1.
 
     Raises:
         FloatingPointError: If a finite value is too large for the type.

@@ -88,7 +88,7 @@ class ArrayMovie:
         several = [at for at in self.positions.values() if isinstance(at, tuple)]
         self._movies = several[0] if several else tuple(range(size.get("n", 1)))
         self.name = f"{reader.path}:{','.join(map(printable_name, names))}"
-        self.shape = (len(self._movies), size.get("c", len(names)), size["t"], size["y"], size["x"])
+        self.shape = (len(self._movies), size.get("c", len(names)), size.get("t", 1), size["y"], size["x"])
         units = [variable.units for variable in variables]
         dims = [name for name, letter in zip(first.dims or (), self.letters, strict=bool(first.dims)) if letter]
         self.meta: dict[str, Any] = {
@@ -100,11 +100,11 @@ class ArrayMovie:
             "attrs": details[0].attrs,
         }
         attached = details[0].coordinates
-        at = self.letters.index("t")
+        at = self.letters.index("t") if "t" in axes else len(self.letters)  # a single frame has no index of time
         self.time_attrs: Mapping[str, Any] = attached[at] if attached and at < len(attached) else {}
         self.coordinates = dict(coordinates or {})
         named = [name for name, letter in self.coordinates.items() if letter == "t" and axis_rules.may_be_times(name)]
-        alone = len(named) == 1 and reader.coordinate(names[0], at) is None
+        alone = "t" in axes and len(named) == 1 and reader.coordinate(names[0], at) is None
         self.times_by_name = named[0] if alone else None
         if self.times_by_name is not None:
             self.time_attrs = reader.details(self.times_by_name).attrs
@@ -159,6 +159,8 @@ class ArrayMovie:
     def times(self) -> np.ndarray | None:
         """Return the time of each frame as the file has it, with the units in `time_attrs`, or None without times."""
         times: np.ndarray | None
+        if "t" not in self.axes:
+            return None
         if self.times_by_name is not None:
             times = coordinate_values(self.reader.read_stored(self.times_by_name).ravel(), self.time_attrs)
         else:
@@ -253,6 +255,7 @@ def open_movie(
     select: Mapping[Any, Any] | None = None,
     missing: float | Sequence[float] | None = None,
     max_bytes: int = 2**40,
+    frame: bool = False,
 ) -> ArrayMovie:
     """Open the movie in an array file without reading any value of it.
 
@@ -265,6 +268,7 @@ def open_movie(
         select: Dimension -> value, for arrays with more dimensions than a movie; see `selected_positions`.
         missing: Physical value, or values, that mean "missing", besides those that the file declares.
         max_bytes: Most bytes that the arrays may take as float32, by their declared shape.
+        frame: Take an array of two dimensions, rows and columns, for a movie of one frame, whose axes have no t.
 
     Raises:
         UserError: If the file, the variable, the selection or the axes cannot be used.
@@ -272,7 +276,8 @@ def open_movie(
     """
     reader = open_reader(Path(path))
     listing = reader.listing()
-    names = [variable] if isinstance(variable, str) else list(variable) if variable is not None else [_only(reader, listing)]
+    variable = _only(reader, listing, frame) if variable is None else variable
+    names = [variable] if isinstance(variable, str) else list(variable)
     if not names:
         raise UserError(f"{path}: data.variable=[] names no variable; type data.variable=NAME")
     variables = [_find(reader, listing, name) for name in names]
@@ -288,7 +293,7 @@ def open_movie(
         raise UserError(f"{where}: data.select gives several positions of {len(movies)} dimensions; give several of one only")
     kept = [i for i in range(len(first.shape)) if not isinstance(positions.get(i), int)]
     for other in variables:
-        if not 3 <= len(other.shape) - (len(first.shape) - len(kept)) <= 5:
+        if not (2 if frame else 3) <= len(other.shape) - (len(first.shape) - len(kept)) <= 5:
             rest = f" and data.select leaves {len(kept)}" if positions else ""
             raise UserError(
                 f"{path}: {printable_name(other.name)} is {printable_shape(other.shape)}, of {len(other.shape)} dimensions"
@@ -419,9 +424,14 @@ def _unknown(path: Path, head: bytes) -> str:
     return f"not a format that is read ({known}), or damaged at its beginning; {promised}"
 
 
-def _only(reader: ArrayReader, listing: Listing) -> str:
-    """Return the name of the only array that can be a movie; raise Unspecified with all candidates if several arrays can."""
+def _only(reader: ArrayReader, listing: Listing, frame: bool) -> str:
+    """Return the name of the only array that can be a movie; raise Unspecified with all candidates if several arrays can.
+
+    With `frame`, arrays of two dimensions count in a file without larger ones.
+    """
     candidates = [v for v in listing.variables if len(v.shape) >= 3]
+    if frame and not candidates:
+        candidates = [v for v in listing.variables if len(v.shape) == 2 and min(v.shape) > 1]
     if len(candidates) > 1:
         candidates = _without_coordinates(reader, candidates)
     if len(candidates) == 1:

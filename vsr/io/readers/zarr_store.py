@@ -117,7 +117,7 @@ class ZarrReader(ArrayReader):
                 "version": movies[0].metadata.zarr_format,
                 "compressors": _compressors(movies[0]),
                 "consolidated": getattr(getattr(top, "metadata", None), "consolidated_metadata", None) is not None,
-                "frames": (movies[0].shards or movies[0].chunks)[axes.index("t")],
+                "frames": (movies[0].shards or movies[0].chunks)[axes.index("t")] if "t" in axes else 1,
             }
         dims = listed[names[0]].dims
         return Metadata(dims, tuple(map(_attributes, movies)), groups, neighbours, storage=storage)

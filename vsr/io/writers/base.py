@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsr.errors import UserError
+from vsr.errors import UserError, WriteError
 from vsr.io.writers.template import OutputTemplate
 from vsr.system.files import sync_path
 
@@ -237,13 +237,13 @@ def writing_errors(target: Path, done: int | None = None) -> Iterator[None]:
     except OSError as error:
         kept = f"; {done} frames are kept, the same command continues" if done else ""
         if error.errno in FULL:
-            raise UserError(
-                f"{target}: the disk is full or a limit on file sizes is reached ({os.strerror(error.errno)}){kept}; "
-                f"free space and type the same command again, or type output=PATH on another disk"
+            raise WriteError(
+                f"{target}: the disk is full or a limit on file sizes is reached ({os.strerror(error.errno)}){kept}",
+                "free space and type the same command again, or type output=PATH on another disk",
             ) from error
         if error.errno in FORBIDDEN:
-            raise UserError(
-                f"{target}: cannot be written ({os.strerror(error.errno)}){kept}; type output=PATH where you may write"
+            raise WriteError(
+                f"{target}: cannot be written ({os.strerror(error.errno)}){kept}", "type output=PATH where you may write"
             ) from error
         raise UserError(
             f"{target}: cannot be written ({error}){kept}; check the disk and type the same command again, or type output=PATH"

@@ -196,10 +196,11 @@ class ContiguousSink(Sink):
 
 
 def to_contiguous_order(frames: np.ndarray, order: str, dtype: str) -> np.ndarray:
-    """Return frames (t, C, H, W) in the type `dtype` with the axes `order`; n gets length 1. Without c, C must be 1."""
+    """Return frames (t, C, H, W) in the type `dtype` with the axes `order`: n gets length 1, a missing c or t must have it."""
     letters = [letter for letter in order if letter != "n"]
     values = frames if "c" in letters else frames[:, 0]
-    have = "tcyx" if "c" in letters else "tyx"
+    values = values if "t" in letters else values[0]
+    have = [letter for letter in "tcyx" if letter in letters]
     values = values.transpose([have.index(letter) for letter in letters])
     if "n" in order:
         values = np.expand_dims(values, order.index("n"))

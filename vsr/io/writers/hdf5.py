@@ -49,7 +49,7 @@ def frame_offsets_in_hdf5(path: Path, template: OutputTemplate) -> list[int]:
 
             def note(chunk: Any, i: int = i) -> None:
                 at = dict(zip(template.axes, chunk.chunk_offset, strict=True))
-                found[i, at.get("n", 0) * template.shape[2] + at["t"]] = int(chunk.byte_offset)
+                found[i, at.get("n", 0) * template.shape[2] + at.get("t", 0)] = int(chunk.byte_offset)
 
             file[name].id.chunk_iter(note)
     return [found[i, frame] for i in range(len(template.names)) for frame in range(template.frames)]

@@ -25,7 +25,7 @@ class NpyWriter(ContiguousWriter):
 
     def storage_order(self, template: OutputTemplate) -> str:
         """Return the storage order that keeps each frame together: reversed (Fortran's) if t follows y and x, as in "yxt"."""
-        reverse = template.axes.rindex("t") > max(map(template.axes.index, "yx"))
+        reverse = template.axes.rfind("t") > max(map(template.axes.index, "yx"))
         return template.axes[::-1] if reverse else template.axes
 
     def create(self, path: Path, template: OutputTemplate) -> list[int]:

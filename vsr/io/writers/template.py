@@ -150,7 +150,7 @@ class OutputTemplate:
     def check(self) -> None:
         """Raise ValueError if names, axes, shape, dimensions, attributes and fields contradict each other."""
         extra = "c" if len(self.names) == 1 and self.shape[1] > 1 else ""
-        needed = {*"tyx", *extra, *("n" if self.shape[0] > 1 else "")}
+        needed = {*"yx", *("t" if self.shape[2] > 1 else ""), *extra, *("n" if self.shape[0] > 1 else "")}
         if len(set(self.axes)) != len(self.axes) or not needed <= set(self.axes) <= set("nctyx"):
             raise ValueError(f"axes {self.axes} do not describe {self.shape} in {len(self.names)} arrays")
         if len(self.names) > 1 and ("c" in self.axes or len(self.names) != self.shape[1]):

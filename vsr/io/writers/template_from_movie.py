@@ -58,7 +58,7 @@ def template_from_movie(
     grid = FinerGrid(scale, alignment)
     every = carried_over_metadata(reader, metadata, movie.letters, grid, converted, movie.positions)
     fields = [entry for entry in every if entry.values.dtype.kind in writer.field_kinds]
-    if metadata.dims:
+    if metadata.dims and "t" in movie.letters:
         fields = [_frames_of(entry, metadata.dims[movie.letters.index("t")], movie) for entry in fields]
     attrs = metadata_attributes(metadata, fields, grid)
     groups = {group: grid.attributes(found) for group, found in metadata.groups.items()}
@@ -87,7 +87,7 @@ def template_from_movie(
         notes += [f"{name} has a fixed length in the output; it was unlimited" for name in fixed]
     kept, letters = {*names, *(entry.name for entry in fields)}, movie.axes
     if writer.single_array and len(names) > 1:
-        names, letters = [path.stem], letters.replace("t", "tc")
+        names, letters = [path.stem], letters.replace("t", "tc") if "t" in letters else f"c{letters}"
         notes.append(f"a {writer.suffixes[0]} holds one array: the variables are its channels, axes={letters}")
     given = [*names, *(entry.name for entry in fields)]
     valid = writer.valid_names(given)

@@ -79,7 +79,7 @@ class ZarrSink(Sink):
             raise ValueError(f"{start + len(frames)} frames for a file of {self._template.frames}")
         while len(frames):
             frame = self.done % length
-            end = min(frame - frame % self._chunk["t"] + self._chunk["t"], length)
+            end = min(frame - frame % self._chunk.get("t", 1) + self._chunk.get("t", 1), length)
             part = frames[: end - frame]
             self._pending.append(np.array(part, self._template.dtype))  # the caller may use its memory again
             self.done += len(part)
@@ -164,7 +164,7 @@ def _sync_frames(arrays: Sequence[Any], template: OutputTemplate, path: Path, pa
     stored = dict(zip(template.axes, arrays[0].shards or arrays[0].chunks, strict=True))
     for movie, first, last in parts:
         places = {letter: range(math.ceil(size / stored[letter])) for letter, size in template.sizes.items()}
-        places |= {"n": range(movie, movie + 1), "t": range(first // stored["t"], math.ceil(last / stored["t"]))}
+        places |= {"n": range(movie, movie + 1), "t": range(first // (every := stored.get("t", 1)), math.ceil(last / every))}
         for place in product(*(places[letter] for letter in template.axes)):
             for name, array in zip(template.names, arrays, strict=True):
                 file = path / name / array.metadata.encode_chunk_key(place)
@@ -186,7 +186,7 @@ def zarr_chunk_sizes(template: OutputTemplate) -> dict[str, int]:
     single = template.item * sizes["y"] * sizes["x"]
     chunk = {"n": 1, "c": sizes.get("c", 1) if frame <= CHUNK else 1, "x": sizes["x"]}
     chunk["y"] = math.ceil(sizes["y"] / math.ceil(single / LARGE))
-    chunk["t"] = min(sizes["t"], max(1, CHUNK // frame), template.storage.get("frames", sizes["t"]))
+    chunk["t"] = min(template.shape[2], max(1, CHUNK // frame), template.storage.get("frames", template.shape[2]))
     if unit := template.storage.get("unit"):
         chunk["t"] = next(most for most in range(min(chunk["t"], unit), 0, -1) if unit % most == 0)
     return chunk
