@@ -33,8 +33,8 @@ from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.io.readers.printable import printable_name
 from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration, CalibrationErrors, trajectories_needed
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
-from vsr.metrics.ensemble import ACTIVITY_SHARES, LEVELS, activity_of, members_needed
+from vsr.metrics.definitions import DEFINITIONS, LEVELS, Definition, lengths_in
+from vsr.metrics.ensemble import ACTIVITY_SHARES, activity_of, members_needed
 from vsr.metrics.headline import headline_table
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, table_part, variable_keys
 from vsr.models.base import input_facts

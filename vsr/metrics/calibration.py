@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.metrics.ensemble import ACTIVITIES, activity_classes
+from vsr.metrics.definitions import ACTIVITIES
+from vsr.metrics.ensemble import activity_classes
 from vsr.types import HRClips, LRClips
 
 CALIBRATED_LEVELS = tuple(range(5, 100, 5))  # per cent

@@ -20,6 +20,8 @@ UNIT_INTERVAL = "range"  # 1 = the data range
 # is 138.5 dB; without it one such frame would make the mean PSNR infinite.
 MSE_FLOOR = 2.0**-46
 AMPLITUDE_FLOOR = MSE_FLOOR**0.5  # amplitudes below it are rounding
+LEVELS = (50, 80, 90, 95)  # per cent, of the intervals whose coverage is scored
+ACTIVITIES = ("quiet", "moderate", "front")  # classes of pixels, see `vsr.metrics.ensemble`
 RESOLVED = 0.5  # coherence: below, prediction and truth have little in common
 
 
@@ -246,7 +248,7 @@ DEFINITIONS: dict[str, Definition] = {
         label="member flicker", better="one", group="uncertainty", per="segment", digits=2,
         text="RMS of second differences in time, members over y: above 1 they flicker, below they smear", source="this project",
     ),
-    **{f"coverage_{level}": _coverage(level) for level in (50, 80, 90, 95)},
+    **{f"coverage_{level}": _coverage(level) for level in LEVELS},
     "width_90": Definition(
         label="width 90%", unit="range", better="low", group="uncertainty", digits=5,
         text="mean width of the 90% interval of the members",

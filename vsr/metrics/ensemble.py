@@ -11,13 +11,12 @@ from torch import Tensor
 
 from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.base import TableMetric, metric_frames, metric_ratio, metric_valid_frames
+from vsr.metrics.definitions import ACTIVITIES, LEVELS
 from vsr.metrics.power import ROUNDING, power_of_spectrum
 from vsr.metrics.spectrum import FourierModes
 from vsr.types import HRFrames, LRClips
 
-LEVELS = (50, 80, 90, 95)  # per cent, of central intervals
 COVERAGES = tuple(f"coverage_{level}" for level in LEVELS)
-ACTIVITIES = ("quiet", "moderate", "front")
 ACTIVITY_SHARES = (0.5, 0.9)  # quantiles of the activity that divide its classes
 BLOCK = 4  # HR pixels per side of the blocks of the energy score
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0))  # (y, x) of the pairs of the variogram score

@@ -10,7 +10,7 @@ import numpy as np
 from vsr.evaluation.report.style import ERROR, FIELD, crop_to_window, line_styles, style_label
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.ensemble import ACTIVITIES, LEVELS
+from vsr.metrics.definitions import ACTIVITIES, LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
