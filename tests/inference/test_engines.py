@@ -68,6 +68,12 @@ def test_a_runtime_gives_what_torch_gives_whatever_the_tiles_and_blocks(runtime:
     # After a kill, the blocks begin at other frames.
     blocks = [engine(lr[engine.window(a, b, 7)]) for a, b in ((0, 1), (1, 4), (4, 7))]
     assert torch.equal(torch.cat(blocks), found)
+    # A worker of an archive has fewer threads than one process.
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(whole(engine_of(module, channels=2, engine=runtime), lr), found)
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
