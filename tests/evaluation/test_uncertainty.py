@@ -89,11 +89,13 @@ def test_members_and_calibrated_intervals_are_rows_with_their_own_scores(
     [
         ("network", ["members=4"], "members=4: no checkpoint is an ensemble; train one with vsr train members=2"),
         ("ensemble", ["members=1"], "members=1: must be 2 or more"),
+        ("network", ["calibrate=true", "data=climate", "data.path=one.npy", "data.axes=tyx"], "movies are cut in time"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(
-    name: str, arguments: list[str], message: str, runs: dict[str, Path], script: Script
+    name: str, arguments: list[str], message: str, runs: dict[str, Path], tmp_path: Path, script: Script
 ) -> None:
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).random((20, 32, 32), np.float32))
     done = script("evaluate", f"checkpoint={runs[name]}", "strategy=cpu", "report=false", *arguments)
     assert done.returncode == 1
     assert message in done.stderr

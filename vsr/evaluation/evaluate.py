@@ -307,6 +307,11 @@ def _members(asked: int | None, config: DictConfig, modules: list[SRModule]) -> 
 def _calibrated(method: ScoredMethod, data: SRDataModule, edges: list[tuple[float, float]]) -> ScoredMethod:
     """Return a method with intervals from its errors on the validation split, whose trajectories are those of no test split."""
     module, frames = method.module, data.sets["val"]
+    if data.split.by == "time":
+        raise UserError(
+            "calibrate=true: these movies are cut in time, so that validation frames are of the movies that were learned from; "
+            "give several movies and type data.by=trajectory"
+        )
     if len(frames.segments) < LEAST_TRAJECTORIES:
         raise UserError(
             f"calibrate=true: the validation split has {len(frames.segments)} trajectories, intervals need "
