@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from vsr.degradations.consistency import Degrade
@@ -224,7 +225,8 @@ class ImagePanels(Callback):
         assert isinstance(pl_module, SRModule)
         # In every process, also in one without a share of the frames: the scores are gathered from all.
         if not self._levels and pl_module.reference is not None and _tensorboards(trainer):
-            found = build_baseline_modules(pl_module, pl_module.card["data"]["channels"])
+            with isolate_rng():  # a run that is continued measures them at another time
+                found = build_baseline_modules(pl_module, pl_module.card["data"]["channels"])
             self._measured = {name: found[name].to(pl_module.device) for name in REFERENCES}
 
     def on_validation_batch_end(
