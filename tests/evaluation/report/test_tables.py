@@ -49,7 +49,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
     nasty = "a|b*c_d`e`<f>\n# [g](h)"
     found = report_table_markdown(rows_of(nasty))
     tables = re.findall(r"(?:^\|.*\|\n?)+", found, re.MULTILINE)
-    assert len(tables) == 7
+    assert len(tables) == 8
     for table in tables:
         counts = {len(cells(line, r"\|")) for line in table.splitlines()}
         assert len(counts) == 1
@@ -61,7 +61,7 @@ def test_latex_tables_have_as_many_cells_as_columns_and_balanced_braces() -> Non
     nasty = "100% & #1 {x}_y^2 ~ $z$ \\input{secret} [opt]"
     found = report_table_latex(rows_of(nasty, split="[4pt]"))
     tables = re.findall(r"\\begin\{tabular\}\{@\{\}(l+r+)@\{\}\}\n(.*?)\\end\{tabular\}", found, re.DOTALL)
-    assert len(tables) == 7
+    assert len(tables) == 8
     for columns, body in tables:
         assert body.startswith("\\toprule\n")
         assert body.endswith("\\bottomrule\n")
