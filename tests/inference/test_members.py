@@ -130,3 +130,16 @@ def test_networks_that_cannot_be_ensembles_are_refused(model: str, tmp_path: Pat
     movie = np.tile(WAVES, (1, 2, 2)).astype(np.float32)
     with pytest.raises(UserError, match="members=2: is for single networks over bicubic that lose no border, not for"):
         vsr.fit(model, movie, folder=tmp_path, members=2, epochs=0, logger="csv", overrides=["strategy=cpu"])
+
+
+def test_an_ensemble_begins_as_the_network_that_it_starts_from(tmp_path: Path) -> None:
+    quick: dict = {"recipe": {"patch": 8, "steps": 2, "frames": 5}, "logger": "csv"}
+    network = {"_target_": "vsr.models.stacked.Stacked", "frames": 3, "width": 8, "blocks": 1}
+    movie = WAVES.astype(np.float32)
+    first = vsr.fit(network, movie, folder=tmp_path / "network", epochs=1, overrides=["strategy=cpu"], **quick)
+    start = ["strategy=cpu", "init=checkpoint", f"weights={first.checkpoint}"]
+    ensemble = vsr.fit(network, movie, folder=tmp_path / "ensemble", epochs=0, members=2, overrides=start, **quick)
+    expected = first.upscale(movie[:5, :12, :12])
+    np.testing.assert_allclose(ensemble.upscale(movie[:5, :12, :12]), expected, atol=1e-6)
+    members = vsr.load(ensemble.checkpoint, members=3, keep="members").upscale(movie[:5, :12, :12])
+    np.testing.assert_allclose(members, np.broadcast_to(expected, members.shape), atol=1e-6)

@@ -22,11 +22,12 @@ from vsr.degradations.consistency import degradation_for_consistency
 from vsr.errors import UserError
 from vsr.models.base import Network
 from vsr.models.cascade import Cascade
+from vsr.models.ensemble import Ensemble
 from vsr.models.linear import LARGEST_SIZE
 from vsr.models.parameter_names import parameters_by_name
 from vsr.models.transform import unwrap_transform
 from vsr.models.weights.init import Initializer, TwoStage
-from vsr.models.weights.report import WeightsReport
+from vsr.models.weights.report import WeightsReport, WeightsReportRow
 from vsr.models.weights.transfer import transferred_value_masks, untransferred_tensor_names
 from vsr.system.files import remove_unfinished_files
 from vsr.system.ranks import compute_on_first_rank, current_rank
@@ -102,7 +103,10 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     start: Initializer = build_from_node("init", cfg.init)
     network = unwrap_transform(module.network)
     drawn = {name: tensor.detach().clone() for name, tensor in parameters_by_name(network).items()}
-    report = start(network, frames=lambda: module.seen_frames(data.training_frames()))
+    initialised = network.network if isinstance(network, Ensemble) else network
+    report = start(initialised, frames=lambda: module.seen_frames(data.training_frames()))
+    kept = {row.tensor for row in report}  # the layers of members start at zero details, whatever the weights
+    report += [WeightsReportRow(name, tuple(x.shape), None, "fresh") for name, x in drawn.items() if name not in kept]
     if not isinstance(start, TwoStage) or start.epochs == 0:
         _check_fixed(network, report)
     return PreparedModule(module, start, report, transferred_value_masks(network, drawn, report))
