@@ -78,6 +78,7 @@ def test_a_file_has_a_dimension_of_members_or_arrays_of_statistics(checkpoint: P
         "some.nc": [],
         "some.npz": ["keep=[mean,std]"],
         "all.npy": ["keep=members"],
+        "mean.npy": ["keep=[mean]"],
     }.items():
         assert script(*command, f"output={name}", *more).returncode == 0
     network = vsr.load(checkpoint, members=4, keep="members")
@@ -88,6 +89,7 @@ def test_a_file_has_a_dimension_of_members_or_arrays_of_statistics(checkpoint: P
         assert file.member.values.tolist() == [1, 2, 3, 4]
         np.testing.assert_allclose(file.h.transpose(*found.dims).values, found.values, rtol=0, atol=1e-4)
         assert np.load(tmp_path / "all.npy").shape == file.h.shape
+        np.testing.assert_allclose(np.load(tmp_path / "mean.npy"), file.h.mean("member").values, atol=1e-4)
     with xarray.open_dataset(tmp_path / "some.nc") as file:
         np.testing.assert_allclose(file.h.values, found.mean("member").values, atol=1e-4)
         np.testing.assert_allclose(file.h_std.values, found.std("member", ddof=1).values, atol=1e-4)

@@ -16,6 +16,7 @@ from vsr.config.overrides import typed_argument
 from vsr.config.schema import method_label as method_name
 from vsr.errors import UserError
 from vsr.inference.trained import Trained, read_trained
+from vsr.models.weights.shipped import FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,18 @@ class Checkpoint:
         """The SHA-256 checksum of the training data; None if the checkpoint does not record it."""
         return self.trained.facts.get("sha256")
 
+    @property
+    def general(self) -> bool:
+        """True for a network of the package or for any values: its rival is the linear filter of the evaluated data."""
+        return self.trained.any_values or self.trained.path.parent == FOLDER
+
     def linear_fit(self, card: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what decides the linear filter of the network: the frames that it is fitted to, and how their LR was made.
 
         Args:
-            card: Description of the evaluated data, to which the filter of a network for any values is fitted.
+            card: Description of the evaluated data, to which the filter of a general network is fitted.
         """
-        facts, config = (card, self.config) if self.trained.any_values else (self.trained.facts, self.trained.config)
+        facts, config = (card, self.config) if self.general else (self.trained.facts, self.trained.config)
         frames = facts.get("frames", {})
         return facts.get("sha256"), frames.get("train"), frames.get("val"), OmegaConf.to_container(config.degradation)
 

@@ -183,7 +183,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
     said += _uncertainty_lines(rows, [each for each in candidates if each.values > 1])
     said += [_guarantee(next(iter(calibrations.values())))] if calibrations else []
-    said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.trained.any_values])
+    said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general])
     count = len({name for row in rows for name in row} & set(DEFINITIONS))
     where = f"all {count} scores: table.md, frames.csv, segments.csv"
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
@@ -352,7 +352,7 @@ def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
     for part in (module.network, module.consistency):
         if isinstance(part, Transformed | BlockRatio):
             part.set_bounds(data.bounds)
-    if checkpoint.trained.any_values:  # the fair rival knows the data
+    if checkpoint.general:  # the fair rival knows the data
         module.reference = Linear(scale=data.scale, channels=data.channels)
         known = (module.in_unit_interval(frames) for frames in (data.training_frames(), data.validation_frames()))
         module.reference.prepare_best_size(*known)

@@ -283,7 +283,7 @@ def _template_of_members(template: OutputTemplate, kept: tuple[str, ...]) -> Out
         numbers = AuxiliaryField("member", ("member",), np.arange(1, len(kept) + 1, dtype=np.int32))
         fields = (*template.fields, numbers) if dims else template.fields
         return replace(template, axes=f"{template.axes[:at]}c{template.axes[at:]}", shape=shape, dims=dims, fields=fields)  # type: ignore[arg-type]
-    if len(template.names) < channels or load_format_writer(template.format).single_array:
+    if len(template.names) < channels or (len(kept) > 1 and load_format_writer(template.format).single_array):
         raise UserError(
             f"keep=[{','.join(kept)}]: this output holds one array; type keep=members, or give an output of another format "
             f"(output=NAME.nc, NAME.npz)"

@@ -87,6 +87,9 @@ def headline_verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], 
         unit = escape_name(str(row.get("unit", units)))
         text += f" Its typical error (RMSE) is {row['rmse']:.3g}{f' {unit}' if unit not in ('', '1') else ''}"
         text += f", {100 * row['vrmse']:.2g} % of the spread of HR." if row.get("vrmse") is not None else "."
+    if row.get("coverage_90") is not None:
+        text += f" Of HR, {100 * row['coverage_90']:.0f} % lies inside its 90% intervals"
+        text += f"; spread / error is {row['spread_error']:.2f}." if row.get("spread_error") is not None else "."
     if gains.get("linear", 0) < 0:
         text += " The linear filter is better and costs less."
     return text

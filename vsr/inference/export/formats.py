@@ -190,14 +190,16 @@ def _not_exportable(format_: str, task: ExportTask, error: Exception) -> UserErr
 
 @contextmanager
 def _silence_exporters() -> Iterator[None]:
-    """Hide the exporters' warnings about missing torchvision and the deprecation of torch.jit."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    """Hide what the exporters say of their steps, of missing torchvision and of the deprecation of torch.jit."""
+    exporters = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [exporter.level for exporter in exporters]
+    for exporter in exporters:
+        exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield
     finally:
-        exporter.setLevel(level)
+        for exporter, level in zip(exporters, levels, strict=True):
+            exporter.setLevel(level)
