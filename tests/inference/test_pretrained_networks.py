@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vsr
+from tests.conftest import Script
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
 from vsr.commands.weights import weights_command
 from vsr.errors import UserError
@@ -206,3 +207,11 @@ def test_a_copy_under_another_name_is_the_same_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         vsr.load(tmp_path / "mine.safetensors").upscale(field()), vsr.load("pretrained:field_x2").upscale(field())
     )
+
+
+def test_networks_of_the_package_have_one_rival(script: Script, tmp_path: Path, movie: Path) -> None:
+    both = "checkpoint=[pretrained:film_x2,pretrained:field_x2]"
+    done = script("evaluate", both, "data=movies", f"data.path={movie}", "report=false", "strategy=cpu", "hydra.run.dir=out")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    assert [row["method"] for row in rows if row["method"].startswith("linear")] == ["linear"]
