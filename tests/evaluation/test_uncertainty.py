@@ -84,6 +84,15 @@ def test_members_and_calibrated_intervals_are_rows_with_their_own_scores(
     assert {"calibration-test.png", "members-test.png"} <= {each.name for each in (tmp_path / "out" / "figures").iterdir()}
 
 
+def test_two_processes_calibrate_and_score_members_as_one(runs: dict[str, Path], tmp_path: Path, script: Script) -> None:
+    command = ("evaluate", f"checkpoint={runs['ensemble']}", "members=4", "calibrate=true", "report=false", "strategy=cpu")
+    for folder, more in (("one", ()), ("two", ("workers=2",))):
+        done = script(*command, f"hydra.run.dir={folder}", *more)
+        assert done.returncode == 0, done.stderr
+    for name in ("frames.csv", "segments.csv", "table.md", "calibration.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

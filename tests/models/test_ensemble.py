@@ -58,7 +58,7 @@ def test_noise_is_the_same_in_any_block_and_for_any_number_of_members(
 
 def test_noise_has_variance_1_and_the_same_correlation_in_time_in_training_and_in_use() -> None:
     used = MemberNoise(4, 3, 0)(range(200), 12, 11).unflatten(1, (3, 4))
-    trained = draw_noise(4, 200, torch.zeros(1, 1, 200, 12, 11), 3)[0].unflatten(0, (3, 4)).movedim(2, 0)
+    trained = draw_noise(4, 200, torch.zeros(1, 1, 200, 12, 11), 3, 1)[0].unflatten(0, (3, 4)).movedim(2, 0)
     for noise in (used, trained):
         assert abs(float(noise.mean())) < 0.03
         assert float(noise.var()) == pytest.approx(1, abs=0.04)

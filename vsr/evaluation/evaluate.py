@@ -29,14 +29,14 @@ from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.scored import MethodScores, SampleFrames
+from vsr.evaluation.uncertainty import activity_edges, calibrate, guarantee_line, member_count, uncertainty_lines
 from vsr.inference.out_of_distribution import out_of_distribution_score
 from vsr.io.readers.printable import printable_name
-from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration, CalibrationErrors, trajectories_needed
+from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration
 from vsr.metrics.collection import DataProperties, MetricCollection
-from vsr.metrics.definitions import DEFINITIONS, LEVELS, Definition, lengths_in
-from vsr.metrics.ensemble import ACTIVITY_SHARES, activity_of, members_needed
+from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.headline import headline_table
-from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, table_part, variable_keys
+from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
 from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
 from vsr.models.linear import Linear
@@ -57,7 +57,6 @@ from vsr.training.trainer import build_scoring_trainer
 log = logging.getLogger(__name__)
 
 CALIBRATION = "calibration.json"
-LEAST_TRAJECTORIES = 2  # of a calibration split
 SAMPLE_FRAMES = 24  # frames of a movie in the report
 SAMPLE_VALUES = 1 << 26  # pixel values of all methods together in a movie of the report
 
@@ -73,6 +72,7 @@ class ScoredMethod:
         baseline: True for a method to compare with, False for a network under evaluation.
         members: Number of members of an ensemble; 0 for the output of the network.
         calibration: Intervals around the output, or around the mean of the members; None without.
+        single: Name of the row of the output of the network, where this row is another.
     """
 
     method: str
@@ -81,6 +81,12 @@ class ScoredMethod:
     baseline: bool = True
     members: int = 0
     calibration: Calibration | None = None
+    single: str = ""
+
+    def calibrated(self, data: SRDataModule, edges: list[tuple[float, float]]) -> ScoredMethod:
+        """Return the method with calibrated intervals; `edges` are those of `activity_edges`. Raises UserError."""
+        found = calibrate(self.module, self.members, data, edges)
+        return replace(self, method=f"{self.method}, calibrated", calibration=found, single=self.single or self.method)
 
     @property
     def values(self) -> int:
@@ -147,18 +153,19 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     checkpoints = [_for_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
-    members = _members(cfg.get("members"), config, modules)
+    members = member_count(cfg.get("members"), config, modules)
     longest = max(modules, key=lambda module: module.network.context)
     prepare_fit_loaders(data, longest, *(module.network for module in modules))
     candidates = _baselines(networks, checkpoints, data)
     for network, checkpoint in zip(networks, checkpoints, strict=True):
         candidates += [*_interim_results(network, checkpoint, several=len(networks) > 1), network]
         if network.module.ensemble is not None:
-            candidates.append(replace(network, method=f"{network.method}, {members} members", members=members))
+            several = f"{network.method}, {members} members"
+            candidates.append(replace(network, method=several, members=members, single=network.method))
     uncertain = bool(cfg.get("calibrate")) or any(module.ensemble is not None for module in modules)
     edges = activity_edges(modules[0], data) if uncertain else None
     if cfg.get("calibrate") and edges is not None:
-        candidates += [_calibrated(each, data, edges) for each in candidates if not each.baseline]
+        candidates += [each.calibrated(data, edges) for each in candidates if not each.baseline]
     scored = add_lead_time_curves(_score(config, data, candidates, edges))
     if current_rank() > 0:
         return {}
@@ -181,41 +188,14 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         write_json_file(folder / CALIBRATION, {name: one.to_plain() for name, one in calibrations.items()})
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
-    said += _uncertainty_lines(rows, [each for each in candidates if each.values > 1])
-    said += [_guarantee(next(iter(calibrations.values())))] if calibrations else []
+    said += uncertainty_lines(rows, {each.method: each.single for each in candidates if each.values > 1})
+    said += [guarantee_line(next(iter(calibrations.values())))] if calibrations else []
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general])
     count = len({name for row in rows for name in row} & set(DEFINITIONS))
     where = f"all {count} scores: table.md, frames.csv, segments.csv"
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     log.info("\n".join([headline_table(rows), *said, f"results   {folder / 'results.json'}; {where}{report}"]))
     return {"rows": rows, "protocol": protocol}
-
-
-def _uncertainty_lines(rows: list[dict[str, Any]], methods: list[ScoredMethod]) -> list[str]:
-    """Return a line for each predicted distribution and part of the table: CRPS, coverage of 90%, spread over error."""
-    crps = {(table_part(row), row["method"]): row["crps"] for row in rows if row.get("crps") is not None}
-    several, lines = len({table_part(row) for row in rows}) > 1, []
-    for row in rows:
-        own = next((each for each in methods if each.method == row["method"]), None)
-        if own is None or row.get("crps") is None:
-            continue
-        alone = own.method.removesuffix(", calibrated").removesuffix(f", {own.members} members")
-        words = [f"CRPS {row['crps']:.3e} (a single prediction: {crps[table_part(row), alone]:.3e})"]
-        if row.get("coverage_90") is not None:
-            words.append(f"{100 * row['coverage_90']:.0f}% of HR inside the 90% interval")
-        if row.get("spread_error") is not None:
-            words.append(f"spread / error {row['spread_error']:.2f}")
-        part = f" on {table_part(row)}" if several else ""
-        lines.append(f"uncertain {row['method']}{part}: {', '.join(words)}")
-    return lines
-
-
-def _guarantee(calibration: Calibration) -> str:
-    """Return a line on what calibrated intervals promise."""
-    text = f"calibrated on the {calibration.trajectories} trajectories of 'val': on one more like them, the 90% interval covers "
-    text += f"{calibration.guaranteed(90):.0f}% of the pixels at least"
-    needed = trajectories_needed(90, 85)
-    return text if calibration.trajectories >= needed else f"{text}; {needed} trajectories would make it 85% (data.val)"
 
 
 def _below_linear(rows: list[dict[str, Any]], methods: list[str]) -> list[str]:
@@ -287,61 +267,6 @@ def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
     assert data.bounds is not None
     ranges: Any = data.bounds if data.channels == 1 or np.ndim(data.bounds) == 2 else [data.bounds] * data.channels
     return replace(checkpoint, trained=checkpoint.trained.for_values(ranges, data.offset, data.variables))
-
-
-def _members(asked: int | None, config: DictConfig, modules: list[SRModule]) -> int:
-    """Return the number of members that ensembles are scored with, 0 without ensembles.
-
-    Raises:
-        UserError: If members are asked for and there are no ensembles, or for protocol=classical.
-    """
-    ensembles = [module for module in modules if module.ensemble is not None]
-    if asked is not None and not ensembles:
-        raise UserError(f"members={asked}: no checkpoint is an ensemble; train one with vsr train members=2, or leave it out")
-    if ensembles and config.protocol == "classical":
-        raise UserError("protocol=classical: rounds to 8 bits, and members differ by less; type protocol=float")
-    return (asked or members_needed(LEVELS[-1])) if ensembles else 0
-
-
-@torch.no_grad()
-def _calibrated(method: ScoredMethod, data: SRDataModule, edges: list[tuple[float, float]]) -> ScoredMethod:
-    """Return a method with intervals from its errors on the validation split, whose trajectories are those of no test split."""
-    module, frames = method.module, data.sets["val"]
-    if data.split.by == "time":
-        raise UserError(
-            "calibrate=true: these movies are cut in time, so that validation frames are of the movies that were learned from; "
-            "give several movies and type data.by=trajectory"
-        )
-    if len(frames.segments) < LEAST_TRAJECTORIES:
-        raise UserError(
-            f"calibrate=true: the validation split has {len(frames.segments)} trajectories, intervals need "
-            f"{LEAST_TRAJECTORIES} or more, and {trajectories_needed(90, 85)} for a guarantee of 85%; type a larger data.val"
-        )
-    errors = CalibrationErrors(edges, data.scale, module.window[1:], relative=method.members > 0)
-    starts = np.array([start for start, _ in frames.segments])
-    module.eval()
-    module.members = method.members
-    for batch in data.split_dataloader("val"):
-        members = module.predict_members(batch) if method.members else None
-        sr = module.predict_clip(batch) if members is None else members.mean(2)
-        of = np.searchsorted(starts, batch.position.cpu().numpy(), side="right") - 1
-        lr = module.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
-        spread = None if members is None else members.std(2)
-        errors.update(sr, spread, module.normalizer(batch.hr), lr, of.tolist(), batch.mask)
-    module.members = 0
-    return replace(method, method=f"{method.method}, calibrated", calibration=errors.fit())
-
-
-def activity_edges(module: SRModule, data: SRDataModule) -> list[tuple[float, float]]:
-    """Return the activities that divide validation pixels into quiet ones, moderate ones and fronts, for each variable."""
-    frames = module.in_unit_interval(data.validation_frames() or data.training_frames())
-    edges = []
-    parts = [slice(i, i + 1) for i in range(data.channels)] if module.normalizer.low.ndim else [slice(data.channels)]
-    for own in parts:
-        found = torch.cat([activity_of(lr[:, own].unsqueeze(2)).flatten() for lr, _, _ in frames]).numpy()
-        low, high = np.quantile(found, ACTIVITY_SHARES)
-        edges.append((float(low), float(high)))
-    return edges
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:

@@ -16,7 +16,6 @@ from vsr.training.modules.base import MEMBERS_AT_ONCE
 from vsr.types import Offset
 
 _QUANTILE = re.compile(r"q([0-9]{2})")
-KEPT = ("mean", "std")  # of members that are written to a file, unless the user wants others
 
 
 def check_kept(keep: Sequence[str], count: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vsr.metrics.definitions import ACTIVITIES
 from vsr.metrics.ensemble import activity_classes
+from vsr.system.ranks import gather_from_ranks
 from vsr.types import HRClips, LRClips
 
 CALIBRATED_LEVELS = tuple(range(5, 100, 5))  # per cent
@@ -133,8 +134,13 @@ class CalibrationErrors:
                     self._errors.setdefault((i, number, trajectory), []).append(found)
 
     def fit(self) -> Calibration:
-        """Return the calibration; a class without pixels has the widths of all classes together."""
-        trajectories = sorted({trajectory for _, _, trajectory in self._errors})
+        """Return the calibration from the errors of all processes; a class without pixels has the widths of all classes."""
+        gathered: dict[tuple[int, int, int], list[np.ndarray]] = {}
+        for errors in gather_from_ranks(self._errors):
+            for key, parts in errors.items():
+                gathered.setdefault(key, []).extend(parts)
+        self._errors = gathered
+        trajectories = sorted({trajectory for _, _, trajectory in gathered})
         widths = np.zeros((len(self.edges), len(ACTIVITIES), len(CALIBRATED_LEVELS)))
         for i in range(len(self.edges)):
             for number in range(len(ACTIVITIES)):
@@ -165,6 +171,6 @@ def trajectory_quantiles(errors: Sequence[np.ndarray], levels: np.ndarray) -> np
     known = [each for each in errors if len(each)]
     values = np.concatenate(known).astype(np.float64)
     weights = np.concatenate([np.full(len(each), 1 / len(known) / len(each)) for each in known])
-    order = np.argsort(values)
+    order = np.argsort(values, kind="stable")
     shares = np.cumsum(weights[order])
     return values[order][np.minimum(np.searchsorted(shares, levels - 1e-9), len(values) - 1)]

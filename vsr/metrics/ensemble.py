@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,10 @@ FRAME_SCORES = ("crps", "spread", *COVERAGES, "width_90", "energy_score", "vario
 
 def activity_of(lr: LRClips) -> Tensor:
     """Return the standard deviation of LR frames over 3x3 pixels, the mean over channels, (B, 1, T, h, w)."""
-    frames = F.pad(metric_frames(lr), (1, 1, 1, 1), mode="replicate")
+    frames = F.pad(metric_frames(lr).double(), (1, 1, 1, 1), mode="replicate")  # a difference of squares of nearly equal values
     mean, square = F.avg_pool2d(frames, 3, 1), F.avg_pool2d(frames.square(), 3, 1)
     deviation = (square - mean.square()).clamp_min(0).sqrt().mean(1, keepdim=True)
-    return deviation.unflatten(0, (len(lr), lr.shape[2])).transpose(1, 2)
+    return deviation.to(lr).unflatten(0, (len(lr), lr.shape[2])).transpose(1, 2)
 
 
 def activity_classes(lr: LRClips, edges: tuple[float, float], scale: int) -> Tensor:
@@ -64,10 +65,34 @@ def members_needed(level: int) -> int:
     return math.ceil(200 / (100 - level)) - 1
 
 
-def fair_crps(members: Tensor, truth: Tensor, drawn: bool = True) -> Tensor:
-    """Return the fair continuous ranked probability score of each value: E|x - y| - E|x - x'| / 2, without bias for K.
+def fair_score(members: Tensor, truth: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return E|x - y| - E|x - x'| / 2 of members x and truth y, without bias for any number of members.
 
-    Source: Ferro, "Fair scores for ensemble forecasts", 2014. A single member scores its absolute error.
+    Source: Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007, sections 4.2 and 4.3; for
+    the fair form Ferro, "Fair scores for ensemble forecasts", 2014.
+
+    Args:
+        members: (K, ...), K of 2 or more.
+        truth: (...).
+        norm: Size of a difference: the absolute value, or the length of vectors along the last axis.
+    """
+    count = len(members)
+    error = norm(members - truth).mean(0)
+    apart = sum(norm(members[i + 1 :] - members[i]).sum(0) for i in range(count - 1)) / (count * (count - 1))
+    return error - apart
+
+
+def blocks_of(x: Tensor, side: int) -> Tensor:
+    """Return the pixels (..., h, w, side^2) of the whole blocks of images (..., H, W)."""
+    h, w = (n // side for n in x.shape[-2:])
+    x = x[..., : h * side, : w * side].unflatten(-1, (w, side)).unflatten(-3, (h, side))
+    return x.transpose(-3, -2).flatten(-2)
+
+
+def fair_crps(members: Tensor, truth: Tensor, drawn: bool = True) -> Tensor:
+    """Return the fair continuous ranked probability score of each value: `fair_score` of absolute values, by one sort.
+
+    A single member scores its absolute error.
 
     Args:
         members: (K, ...).
@@ -92,11 +117,8 @@ def energy_score(members: Tensor, truth: HRFrames) -> Tensor:
         members: (K, N, C, H, W).
         truth: (N, C, H, W).
     """
-    members, truth = _blocks(members), _blocks(truth)
-    count = len(members)
-    error = (members - truth).norm(dim=-1).mean(0)
-    apart = sum((members[i + 1 :] - members[i]).norm(dim=-1).sum(0) for i in range(count - 1)) if count > 1 else 0.0
-    return (error - apart / max(1, count * (count - 1))) / members.shape[-1] ** 0.5
+    members, truth = (blocks_of(x, BLOCK).movedim(-4, -2).flatten(-2).flatten(-3, -2) for x in (members, truth))
+    return fair_score(members, truth, lambda x: x.norm(dim=-1)) / members.shape[-1] ** 0.5
 
 
 def variogram_score(members: Tensor, truth: HRFrames, weight: Tensor) -> Tensor:
@@ -120,13 +142,6 @@ def variogram_score(members: Tensor, truth: HRFrames, weight: Tensor) -> Tensor:
         total = total + (error * both).sum((1, 2, 3), dtype=torch.float64)
         counted = counted + both.sum((1, 2, 3), dtype=torch.float64) * truth.shape[1]
     return metric_ratio(total, counted, 0.0)
-
-
-def _blocks(x: Tensor) -> Tensor:
-    """Return the pixels (..., blocks, C BLOCK^2) of the whole blocks of frames (..., C, H, W)."""
-    h, w = (n // BLOCK for n in x.shape[-2:])
-    x = x[..., : h * BLOCK, : w * BLOCK].unflatten(-1, (w, BLOCK)).unflatten(-3, (h, BLOCK))  # (..., C, h, B, w, B)
-    return x.movedim((-4, -2), (-5, -4)).flatten(-3).flatten(-3, -2)
 
 
 class EnsembleScores(TableMetric):
@@ -200,11 +215,14 @@ class EnsembleScores(TableMetric):
         def mean(x: Tensor) -> float:
             return float((x * weight).sum(dtype=torch.float64)) / total if total else math.nan
 
+        def row(numbers: Iterable[float]) -> Tensor:
+            return torch.tensor([list(numbers)], dtype=torch.float64, device=hr.device)
+
         values = dict.fromkeys(FRAME_SCORES, math.nan)
         values["crps"] = mean(fair_crps(members, hr, self.drawn))
         if count == 1:
-            self.append_rows("values", torch.tensor([list(values.values())], dtype=torch.float64))
-            return torch.full((2,), math.nan, dtype=torch.float64)
+            self.append_rows("values", row(values.values()))
+            return row([math.nan, math.nan])[0]
         variance, error = members.var(0) * (count + 1) / count, (members.mean(0) - hr).square()
         if self.drawn:
             values["spread"] = mean(variance) ** 0.5
@@ -220,7 +238,7 @@ class EnsembleScores(TableMetric):
                 values[f"coverage_{level}"] = mean(hits[level])
                 if level == 90:
                     values["width_90"] = mean(ends[1] - ends[0])
-        self.append_rows("values", torch.tensor([list(values.values())], dtype=torch.float64))
+        self.append_rows("values", row(values.values()))
         rank = (members < hr).sum(0).flatten()
         share = torch.zeros(count + 1, dtype=torch.float64, device=hr.device)
         share.index_add_(0, rank, weight.expand_as(hr).flatten().double())
@@ -230,10 +248,10 @@ class EnsembleScores(TableMetric):
             own = weight * (active == i)
             columns = [torch.ones_like(hr), variance, error, *(hits.get(level, torch.zeros_like(hr)) for level in LEVELS)]
             rows += [float((x * own).sum(dtype=torch.float64)) for x in columns]
-        self.append_rows("activity", torch.tensor([rows], dtype=torch.float64))
+        self.append_rows("activity", row(rows))
         if whole and self.drawn:
             self._add_power(members, hr)
-        return torch.tensor([mean(variance), mean(error)], dtype=torch.float64)
+        return row([mean(variance), mean(error)])[0]
 
     def _add_power(self, members: Tensor, hr: Tensor) -> None:
         """Add the power over rings of wavenumbers of spread, error, members and HR, in a Hann window."""
@@ -291,7 +309,7 @@ class EnsembleScores(TableMetric):
             **columns,
             **({"spread_error": metric_ratio(variance, error).sqrt()} if self.drawn else {}),
         }
-        if self.has_rows("power"):
+        if len(self.rows("power")):
             modes, *powers = self.rows("power").sum(0).unflatten(0, (5, BANDS))
             middle = (torch.arange(BANDS, dtype=torch.float64) + 0.5) * 0.5 / BANDS / self.grid.side
             columns = dict(zip(("spread", "error", "members", "hr"), (power / modes for power in powers), strict=True))

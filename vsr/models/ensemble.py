@@ -126,22 +126,23 @@ def interpolation_weights(planes: int, times: Tensor) -> tuple[Tensor, Tensor, T
     return draw.long(), angle.cos().float(), angle.sin().float()
 
 
-def draw_noise(planes: int, frames: int, like: Tensor, members: int) -> Tensor:
+def draw_noise(planes: int, frames: int, like: Tensor, members: int, clips: int) -> Tensor:
     """Draw noise for training clips from torch's generator, which changes in time as that of `MemberNoise`.
 
     Args:
         planes: Planes of noise of a member.
         frames: Number of frames T of the clips.
-        like: LR clips (B, c, T, h, w).
+        like: LR clips (B, c, T, h, w), whose size, type and device the noise has.
         members: Number of members K.
+        clips: Number of clips to draw noise for.
 
     Returns:
-        (B, K * planes, T, h, w).
+        (clips, K * planes, T, h, w).
     """
     start = torch.randint(0, 1 << 16, (1,))
     draw, first, second = interpolation_weights(planes, start + torch.arange(frames))
     draw = draw - draw[:, :1]
-    white = torch.randn(len(like), members, planes, int(draw.max()) + 2, *like.shape[-2:], device=like.device, dtype=like.dtype)
+    white = torch.randn(clips, members, planes, int(draw.max()) + 2, *like.shape[-2:], device=like.device, dtype=like.dtype)
     at = torch.arange(planes)[:, None]
     first, second = (weight[..., None, None].to(white) for weight in (first, second))
     noise = white[:, :, at, draw] * first + white[:, :, at, draw + 1] * second

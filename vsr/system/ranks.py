@@ -123,6 +123,15 @@ def copy_from_first_rank(tensors: Iterable[Tensor]) -> None:
             tensor.copy_(value)
 
 
+def gather_from_ranks(value: Value) -> list[Value]:
+    """Return the values that all ranks pass, in the order of the ranks, the same on each rank; they must be picklable."""
+    if rank_count() == 1:
+        return [value]
+    values: list[Value | None] = [None] * rank_count()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]
+
+
 def compute_on_first_rank(make: Callable[[], Value]) -> Value:
     """Call `make` on rank 0 only, and return its value on every rank; the value must be picklable."""
     if rank_count() == 1:

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from vsr.training.modules.ensemble_loss import ensemble_terms, fair_score
+from vsr.metrics.ensemble import fair_score
+from vsr.training.modules.ensemble_loss import ensemble_terms
 
 
 def loss(members: torch.Tensor, hr: torch.Tensor, mask: torch.Tensor | None = None) -> float:

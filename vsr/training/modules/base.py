@@ -23,7 +23,7 @@ from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.models.transform import Transformed, unwrap_transform
 from vsr.recipe import Recipe
-from vsr.system.ranks import average_over_ranks, copy_from_first_rank, rank_count, sum_over_ranks
+from vsr.system.ranks import average_over_ranks, copy_from_first_rank, current_rank, rank_count, sum_over_ranks
 from vsr.training.finetune import Tune, Tuning
 from vsr.training.modules.ensemble_loss import ensemble_terms
 from vsr.training.modules.losses import additional_loss_terms, loss_function, weighted_mean
@@ -241,7 +241,9 @@ class SRModule(L.LightningModule):
     def ensemble_error(self, network: Ensemble, lr: LRClips, hr: HRClips, mask: Tensor | None) -> Tensor:
         """Compute the recipe's loss of the network's own output, plus the proper scores of members, see `ensemble_terms`."""
         count = int(self.card["config"]["members"])
-        noise = draw_noise(network.noise_planes, lr.shape[2], lr, count)
+        # All processes draw the noise of all clips, so that none has that of another.
+        every = draw_noise(network.noise_planes, lr.shape[2], lr, count, clips=len(lr) * rank_count())
+        noise = every[current_rank() * len(lr) :][: len(lr)]
         found = self.super_resolve(network, torch.cat([lr, noise], 1)).unflatten(1, (1 + count, network.channels))
         sr, *members = found.unbind(1)
         loss = self.error(sr, hr, mask, network)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from vsr.metrics.ensemble import blocks_of, fair_score
 
 SPECTRAL_WEIGHT = 0.3  # of all Fourier modes together, in units of one mode's own error
 SMALLEST_MODE = 1e-3  # of the mean error of all modes: modes with a smaller error do not count more
@@ -22,9 +24,6 @@ def ensemble_terms(members: Tensor, hr: Tensor, mask: Tensor | None, scale: int)
     Single pixels make the spread right; differences in space and time, blocks and Fourier modes make the members look like HR
     and not only spread around the truth.
 
-    Source: CRPS and energy score in Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", 2007,
-    sections 4.2 and 4.3; their fair forms in Ferro, "Fair scores for ensemble forecasts", 2014.
-
     Args:
         members: Predicted clips (K, B, C, T, H, W), K of 2 or more, divided by the network's error unit.
         hr: True clips (B, C, T, H, W) in the same unit.
@@ -36,38 +35,17 @@ def ensemble_terms(members: Tensor, hr: Tensor, mask: Tensor | None, scale: int)
     for weight, axis in axes:
         both = None if mask is None else torch.minimum(*(mask.narrow(axis, i, mask.shape[axis] - 1) for i in (0, 1)))
         yield weight, fair_score(members.diff(dim=axis), hr.diff(dim=axis), torch.abs), both
-    score = fair_score(_blocks(members, scale), _blocks(hr, scale), _length) / scale
-    yield 1.0, score, None if mask is None else _blocks(mask, scale).amin(-1)
+    score = fair_score(blocks_of(members, scale), blocks_of(hr, scale), _length) / scale
+    yield 1.0, score, None if mask is None else blocks_of(mask, scale).amin(-1)
     modes, truth = _modes(members), _modes(hr)
     unit = _length(modes - truth).detach().mean(tuple(range(modes.ndim - 3)))
     score = fair_score(modes, truth, _length) / (unit + SMALLEST_MODE * unit.mean() + _TINY)
     yield SPECTRAL_WEIGHT, score, None if mask is None else mask.amin((-2, -1), keepdim=True)
 
 
-def fair_score(members: Tensor, truth: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return E|x - y| - E|x - x'| / 2 of members x and truth y, without bias for any number of members.
-
-    Args:
-        members: (K, ...), K of 2 or more.
-        truth: (...).
-        norm: Size of a difference: the absolute value, or the length of vectors along the last axis.
-    """
-    count = len(members)
-    error = norm(members - truth).mean(0)
-    apart = sum(norm(members[i + 1 :] - members[i]).sum(0) for i in range(count - 1)) / (count * (count - 1))
-    return error - apart
-
-
 def _length(vectors: Tensor) -> Tensor:
     """Return the length of vectors (..., D) as (...)."""
     return (vectors.square().sum(-1) + _TINY).sqrt()
-
-
-def _blocks(x: Tensor, side: int) -> Tensor:
-    """Return the pixels (..., h, w, side^2) of the whole blocks of images (..., H, W)."""
-    h, w = (n // side for n in x.shape[-2:])
-    x = x[..., : h * side, : w * side].unflatten(-1, (w, side)).unflatten(-3, (h, side))
-    return x.transpose(-3, -2).flatten(-2)
 
 
 def _modes(frames: Tensor) -> Tensor:
