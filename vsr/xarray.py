@@ -28,7 +28,7 @@ class VsrAccessor:
 
         Args:
             network: A checkpoint, "pretrained:NAME" for a network of the package, or what `vsr.load` returned; None for the
-                network of the package for fields of any unit.
+                network of the package for fields of any unit, or that for means over grid cells where `cell_methods` says so.
             scale: SR pixels per LR pixel, where `network` is None: 2, 3 or 4.
             **options: Options of `vsr.load`, such as `periodic` or `memory`.
 
@@ -41,10 +41,14 @@ class VsrAccessor:
             UserError: As `vsr.load` and `Upscaler.upscale`.
         """
         from vsr.inference.upscaler import Upscaler, load_upscaler
-        from vsr.models.weights.shipped import shipped_for
+        from vsr.models.weights.shipped import kind_of_field, shipped_for
 
         if isinstance(network, Upscaler):
             if options:
                 raise TypeError(f"{', '.join(options)}: options belong to vsr.load, which made the network")
             return network.upscale(self._movie)
-        return load_upscaler(shipped_for("field", scale) if network is None else network, **options).upscale(self._movie)
+        if network is None:
+            arrays = list(getattr(self._movie, "data_vars", {}).values()) or [self._movie]
+            kinds = {kind_of_field(array.attrs) for array in arrays}
+            network = shipped_for(kinds.pop() if len(kinds) == 1 else "field", scale)
+        return load_upscaler(network, **options).upscale(self._movie)

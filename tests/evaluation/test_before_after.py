@@ -30,7 +30,7 @@ def test_a_field_is_compared_frame_by_frame(tmp_path: Path) -> None:
         assert [frame.shape for frame in frames] == [(40, 48, 3)] * 5
         assert np.abs(np.diff(np.stack(frames).astype(int), axis=0)).max() > 20
     assert "over bicubic one scale coarser, with LR as the truth" in page
-    assert "Dark blue to yellow: a, " in page
+    assert re.search(r'class="colour-bar"><span>[-+0-9.e]+</span><img alt="colours of a, ', page)
     assert page.count('<input type="range"') == 2
     assert "http" not in page.replace("http-equiv", "")
 
@@ -61,12 +61,21 @@ def test_the_north_is_up(tmp_path: Path) -> None:
     """Latitudes that grow are drawn from below, and those that fall from above: the same picture."""
     xarray = pytest.importorskip("xarray")
     noise = np.random.default_rng(0).standard_normal((2, 20, 24)).cumsum(1).cumsum(2)
-    grown = xarray.DataArray(noise, {"lat": np.linspace(-40, 40, 20)}, ["time", "lat", "lon"], name="t", attrs={"units": "K"})
+    grown = xarray.DataArray(
+        noise,
+        {"lat": np.linspace(-40, 40, 20), "lon": np.linspace(0, 46, 24)},
+        ["time", "lat", "lon"],
+        name="t",
+        attrs={"units": "K"},
+    )
     shown = []
     for name, array in (("grows", grown), ("falls", grown.isel(lat=slice(None, None, -1)))):
         array.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
         upscale_here([f"input={tmp_path}/{name}.nc", "page=true", "guard=off"])
         page = (tmp_path / f"{name}_x2.nc.html").read_text(encoding="utf-8")
-        assert "Dark blue to yellow: t (K), " in page
+        assert "<span>t (K)</span>" in page
+        edges = ["42.1053", "latitude (°)", "-42.1053"]  # half a pixel beyond the outer latitudes
+        assert '<div class="map-y">' + "".join(f"<span>{text}</span>" for text in edges) in page
+        assert f"<code>vsr evaluate checkpoint=pretrained:field_x2 data=climate data.path={tmp_path}/{name}.nc" in page
         shown += images(page, "bicubic, frame 0")
     assert np.abs(shown[0].astype(int) - shown[1]).max() <= 8

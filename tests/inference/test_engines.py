@@ -261,6 +261,18 @@ def test_an_interrupted_run_continues_with_its_engine(
         assert np.array_equal(*shown)
 
 
+def test_nothing_is_measured_for_an_output_that_exists(
+    checkpoints: dict[str, Path],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    np.save(tmp_path / "a.npy", fields())
+    (tmp_path / "a_x2.npy").write_bytes(b"")
+    monkeypatch.setattr(engine_choice, "_seconds", lambda *_: pytest.fail("an engine was measured"))
+    with pytest.raises(UserError, match=r"a_x2\.npy: exists; type overwrite=true"):
+        upscale_here([f"checkpoint={checkpoints['fields']}", f"input={tmp_path}/a.npy", "axes=tyx", "engine=auto"])
+
+
 def test_the_result_says_by_how_much_an_engine_differs(
     checkpoints: dict[str, Path],  # noqa: F811
     tmp_path: Path,

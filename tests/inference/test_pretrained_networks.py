@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vsr
+import vsr.xarray
 from tests.conftest import Script
 from tests.fakes import TINY_CLIMATE, evaluate_here, moving_pattern, train_here, upscale_here, write_y4m
+from vsr.commands.inspect import inspect_command
 from vsr.commands.weights import weights_command
 from vsr.errors import UserError
 from vsr.inference.export.checkpoint import export_checkpoint
@@ -47,6 +49,43 @@ def test_fields_come_at_three_scales_and_pictures_at_one() -> None:
     assert shipped_for("film", 2).stem == "film_x2"
     with pytest.raises(UserError, match=r"no network of the package for films at x4 \(there is x2\); type checkpoint=FILE"):
         shipped_for("film", 4)
+
+
+@pytest.mark.parametrize(
+    ("methods", "kind"),
+    [
+        ("area: mean", "area"),
+        ("area: time: mean", "area"),
+        ("time: mean area: mean where land", "area"),
+        ("time: mean", "field"),
+        ("time: mean area: point", "field"),
+        ("area: sum", "field"),
+        (None, "field"),
+    ],
+)
+def test_cell_methods_choose_the_network(
+    methods: str | None, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attrs = {"units": "K"} if methods is None else {"units": "K", "cell_methods": methods}
+    array = xarray.DataArray(field(), dims=["time", "lat", "lon"], name="t", attrs=attrs)
+    array.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    network = shipped_for(kind, 2).stem
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"input={tmp_path}/a.nc"])
+    assert f"package   {network}: " in caplog.text
+    assert ("cell_methods of the input says means over grid cells" in caplog.text) == (kind == "area")
+    inspect_command([str(tmp_path / "a.nc")])
+    assert f"checkpoint=pretrained:{network} data=climate" in capsys.readouterr().out
+    np.testing.assert_array_equal(array.vsr.upscale(), vsr.load(f"pretrained:{network}").upscale(array))
+
+
+def test_a_gain_that_cannot_be_measured_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "a.npy", field(height=10, width=12))
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"input={tmp_path}/a.npy", "axes=tyx", "page=true"])
+    told = "not measured: frames of 10x12 are too small, or hold too little, to compare the network on them"
+    assert f"gain      {told}" in caplog.text
+    assert f"Gain: {told}." in (tmp_path / "a_x2.npy.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -20,6 +20,7 @@ from vsr.io.readers.paired import common_grid, frame_runs, lead_times, match_tra
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
+from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
 
 SAMPLE = 64  # frames
 SLICES = 64  # neighbours that are compared along each axis
@@ -259,7 +260,7 @@ def _inspect_file(
     if path.suffix.lower() in VIDEO_SUFFIXES:
         if not path.is_file():
             raise UserError(f"{path}: no such file; give a file of arrays or a video")
-        frames, data = Decoded(read_video_luma(path)), "movies"
+        frames, data, kind = Decoded(read_video_luma(path)), "movies", "film"
         print(printable_name(str(path)), "format: video (luma, code values 0 to 255)", sep="\n")
     else:
         print(printable_name(str(path)), *_array_contents(path), sep="\n")
@@ -280,15 +281,12 @@ def _inspect_file(
         choices |= {"missing": missing[0] if len(missing) == 1 else missing} if missing else {}
         if "packing" in movie.meta:
             print(f"decoded by its attributes: {printable_name(movie.meta['packing'])}")
-        data = "climate"
+        data, kind = "climate", kind_of_field(movie.meta["attrs"])
     found = inspect_statistics(frames)
     lines = _movie_report(frames, found, check_time=axes is not None and data == "climate", check_missing=data == "climate")
     typed = {"input": choices["path"], "variable": variable, "axes": axes, "select": select, "missing": choices.get("missing")}
     words = [typed_argument(key, value) for key, value in typed.items() if value]
-    network, arguments = (
-        f"pretrained:{'field' if data == 'climate' else 'film'}_x2",
-        _data_arguments(data, choices, frames, found),
-    )
+    network, arguments = f"{WORD}:{shipped_for(kind, 2).stem}", _data_arguments(data, choices, frames, found)
     print(*lines, f"sharpen without a training: {' '.join(['vsr upscale', *words])}", sep="\n")
     print(f"what is that worth: vsr evaluate checkpoint={network} {arguments}")
     print(f"train: vsr train preset=balanced {arguments}")

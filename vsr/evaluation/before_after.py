@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.evaluation.report.html import html_document, html_one_line
 from vsr.evaluation.report.style import FIELD, coloured
+from vsr.geometry import MapAxis
 from vsr.inference.upscale_file import Preview
 from vsr.system.files import replacing_file
 
@@ -35,7 +37,8 @@ def before_after_page(preview: Preview) -> str:
     scale = preview.sr.shape[-1] // preview.lr.shape[-1]
     finite = preview.lr[preview.lr.isfinite()]
     lr = torch.nan_to_num(preview.lr.float(), nan=float(finite.mean()) if len(finite) else 0.0)
-    before, after = (_cut(frames.numpy()) for frames in (resize_bicubic_up(lr, scale), preview.sr))
+    rows, columns = _middle(preview.sr.shape[-2:])
+    before, after = (frames.numpy()[..., rows, columns] for frames in (resize_bicubic_up(lr, scale), preview.sr))
     low, high = (0.0, 255.0) if preview.of_pixels else _range_of(after[:, 0])
     pairs = []
     for number, both in enumerate(zip(before, after, strict=True)):
@@ -45,21 +48,21 @@ def before_after_page(preview: Preview) -> str:
             for name, picture in zip(("bicubic", "result"), pictures, strict=True)
         )
         pairs.append(f'<div class="compare">{images}</div>')
+    panel = "".join(pairs) if preview.axes is None else _with_axes("".join(pairs), preview.axes, rows, columns)
     controls = [_slider("bicubic | result", 0, 100, 50)]
     if len(pairs) > 1:
         controls.append(_slider("frame", 0, len(pairs) - 1, 0))
-    shown = ""
-    if preview.what:
-        ends = " to ".join(f"{value + preview.offset:.4g}" for value in (low, high))
-        shown = html_one_line(f"Dark blue to yellow: {preview.what}, {ends}.")
+    bar = "" if preview.of_pixels else _colour_bar(preview.what, low + preview.offset, high + preview.offset)
     figure = (
-        f'<figure class="before-after">{"".join(pairs)}<div class="compare-controls">{"".join(controls)}</div>'
-        f"<figcaption>Left of the divider bicubic interpolation, right of it the result. {shown}</figcaption></figure>"
+        f'<figure class="before-after">{panel}{bar}<div class="compare-controls">{"".join(controls)}</div>'
+        f"<figcaption>Left of the divider bicubic interpolation, right of it the result.</figcaption></figure>"
     )
-    facts = [f"Network: {preview.network}.", *([f"Measured: {preview.gain}."] if preview.gain else [])]
+    facts = [f"Network: {preview.network}.", f"Gain: {preview.gain}."]
     facts.append("Nobody has seen the truth at this scale: sharp is not the same as right.")
     heading = f"{html_one_line(preview.given.name)}, x{scale}"
     lead = "</p><p>".join(map(html_one_line, facts))
+    if preview.judge:
+        lead += f"</p><p>What the network is worth beside the best linear filter: <code>{html_one_line(preview.judge)}</code>"
     return html_document(f"{preview.given.name}, x{scale}", heading, lead, [("frames", "Bicubic and the result", figure)])
 
 
@@ -69,10 +72,31 @@ def _range_of(values: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def _cut(frames: np.ndarray) -> np.ndarray:
-    """Cut frames (n, C, H, W) to at most MOST_PIXELS per side around their middle."""
-    starts = [max(0, (size - MOST_PIXELS) // 2) for size in frames.shape[-2:]]
-    return frames[..., starts[0] : starts[0] + MOST_PIXELS, starts[1] : starts[1] + MOST_PIXELS]
+def _middle(sizes: Sequence[int]) -> tuple[slice, slice]:
+    """Return the rows and columns around the middle of a frame, at most MOST_PIXELS of each."""
+    starts = [max(0, (size - MOST_PIXELS) // 2) for size in sizes]
+    rows, columns = (slice(start, min(size, start + MOST_PIXELS)) for start, size in zip(starts, sizes, strict=True))
+    return rows, columns
+
+
+def _with_axes(picture: str, axes: tuple[MapAxis, MapAxis], rows: slice, columns: slice) -> str:
+    """Put the coordinates of the outer edges beside and below a picture of some rows and columns."""
+    texts = []
+    for axis, part in zip(axes, (rows, columns), strict=True):
+        start, stop = (axis.first + axis.step * (edge - 0.5) for edge in (part.start, part.stop))
+        ends = [f"<span>{html_one_line(f'{value:.6g}')}</span>" for value in (start, stop)]
+        name = html_one_line(f"{axis.name} ({axis.unit})" if axis.unit else axis.name)
+        texts.append(f"{ends[0]}<span>{name}</span>{ends[1]}")
+    return f'<div class="map"><div class="map-y">{texts[0]}</div><div>{picture}</div><div class="map-x">{texts[1]}</div></div>'
+
+
+def _colour_bar(what: str, low: float, high: float) -> str:
+    """Build the HTML of a bar of the colours of fields with the values at its ends; `what` names them."""
+    picture = _png(coloured(np.linspace(0, 1, 256)[None], FIELD, 0, 1))
+    ends = [html_one_line(f"{value:.5g}") for value in (low, high)]
+    text = f"{html_one_line(what)}, {ends[0]} to {ends[1]}"
+    bar = f'<img alt="colours of {text}" src="data:image/png;base64,{picture}">'
+    return f'<div class="colour-bar"><span>{ends[0]}</span>{bar}<span>{ends[1]}</span><span>{html_one_line(what)}</span></div>'
 
 
 def _colours(frame: np.ndarray, low: float, high: float, of_pixels: bool) -> np.ndarray:

@@ -18,7 +18,8 @@ from vsr.io.readers.selection import frame_span
 from vsr.io.readers.tiff import SUFFIXES as TIFF
 from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
-from vsr.models.weights.shipped import WORD, shipped_for
+from vsr.io.writers.base import check_target
+from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
 
 
 def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
@@ -70,7 +71,15 @@ def chosen_checkpoint(settings: UpscaleSchema) -> Path:
     kinds = sorted({"film" if is_movie_of_pixels(path) else "field" for path in upscale_inputs(settings.input)})
     if len(kinds) > 1:
         raise UserError(f"input={settings.input}: has fields and pictures, which take networks of their own; give one kind")
-    return shipped_for(kinds[0], 2)
+    return shipped_for(_kind_of_field(settings) if kinds == ["field"] else kinds[0], 2)
+
+
+def _kind_of_field(settings: UpscaleSchema) -> str:
+    """Return the kind of the arrays in the first input that can be read; see `vsr.models.weights.shipped.kind_of_field`."""
+    for path in upscale_inputs(settings.input):
+        with suppress(UserError):
+            return kind_of_field(open_input_movie(settings, path, all_variables=True).meta["attrs"])
+    return "field"
 
 
 def default_output(given: Path, scale: int) -> Path:
@@ -205,8 +214,8 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
         _check_for_workers(settings, inputs[0])
     if settings.output is not None and len(inputs) == 1:
         output = Path(settings.output).expanduser()
-        if output.exists() and not settings.overwrite and not output.is_dir():
-            raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
+        if not output.is_dir():
+            check_target(output, settings.overwrite)
         if not is_movie_of_pixels(inputs[0]):
             format_of_output(output)
     problems = []

@@ -35,10 +35,12 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
         score = upscaler.ood_score_of_frames(source.peek(movie), length, (source.height, source.width))
         if score is None and policy == "linear":
             raise UserError(
-                f"guard=linear: {_reason(upscaler, source)}; type guard=off, or evaluate the network on frames like these first"
+                f"guard=linear: {why_not_measured(upscaler, source)}; type guard=off, or evaluate the network on frames like "
+                f"these first"
             )
-        if score is not None and movie == 0:
-            log.info("gain      %s", coarser_gain_text(score, upscaler.trained.shipped))
+        if movie == 0:
+            told = why_not_measured(upscaler, source) if score is None else coarser_gain_text(score, upscaler.trained.shipped)
+            log.info("gain      %s", told if score else f"not measured: {told}")
         if score is None or not score.unfamiliar:
             continue
         unfamiliar.append(movie)
@@ -63,7 +65,7 @@ def coarser_gain_text(score: OODScore, shipped: bool) -> str:
     return f"{over} one scale coarser, with LR as the truth; the gain at this scale is not known, as there is no HR"
 
 
-def _reason(upscaler: Upscaler, source: Source) -> str:
+def why_not_measured(upscaler: Upscaler, source: Source) -> str:
     """Explain why the out-of-distribution score cannot be measured."""
     if upscaler.trained.facts.get("pairs"):
         return "LR of pairs is no degraded HR, so that nothing can be measured one scale coarser"

@@ -29,7 +29,7 @@ from vsr.io.readers.open import ArrayMovie, open_listing
 from vsr.io.readers.paired import lead_times
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.time_and_place import coordinates_of
-from vsr.io.writers.base import Sink, interrupted_identity
+from vsr.io.writers.base import Sink, check_target, interrupted_identity
 from vsr.io.writers.open import OutputTemplate, open_array_sink, open_writer_pair
 from vsr.io.writers.template import AuxiliaryField
 from vsr.io.writers.template_from_movie import template_from_movie
@@ -110,16 +110,20 @@ def engine_identity(engine: str) -> dict[str, str]:
 
 
 def decided_engine(
-    settings: UpscaleSchema, given: Path, upscaler: Upscaler, source: Source, recorded: Mapping[str, Any]
+    settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler, source: Source, recorded: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the options that name an engine and a precision for an input; {} if the settings name them.
 
     Args:
         settings: The settings of upscale.yaml.
         given: Path of the input.
+        target: Path of the output.
         upscaler: The network for the first movie of the input.
         source: The input, whose first frames decide if no run has begun the output.
         recorded: Identity of the run that began the output, whose engine is kept; {} if there is none.
+
+    Raises:
+        UserError: If the output exists and must not be replaced: nothing is measured for it.
     """
     if not upscaler.options.undecided:
         return {}
@@ -132,6 +136,8 @@ def decided_engine(
             if all(recorded.get(key) == value for key, value in same.items() if key != "input"):  # of pictures it has more
                 log.info("engine    %s %s, with which the output was begun", begun["engine"], begun["precision"])
                 return begun
+    if not target.is_dir():  # a folder may take further pictures
+        check_target(target, settings.overwrite)
     counts = [length for length in source.lengths if length is not None]
     first = torch.from_numpy(np.stack(list(islice(source.peek(0), 1 + upscaler.engine.context))))
     options = upscaler.decided_options(first, sum(counts) if len(counts) == len(source.lengths) else None)
@@ -169,7 +175,7 @@ def open_input_and_output(
 
     def identity_of(blocks: VideoBlocks) -> dict[str, Any]:
         nonlocal upscaler_of
-        if found := decided_engine(settings, given, upscaler_of(0), VideoSource(blocks), recorded):
+        if found := decided_engine(settings, given, target, upscaler_of(0), VideoSource(blocks), recorded):
             upscaler_of = upscaler_of_movies(upscaler.with_options(replace(upscaler.options, **found)), None)
         return output_identity(settings, given, upscaler_of(0))
 
@@ -214,7 +220,7 @@ def open_array(
     """
     upscaler_of = upscaler_of_movies(upscaler, movie)
     opened = open_array_source(settings, given, target, upscaler_of, movie)
-    if found := decided_engine(settings, given, upscaler_of(0), opened[0], recorded):
+    if found := decided_engine(settings, given, target, upscaler_of(0), opened[0], recorded):
         return open_array(settings, given, target, upscaler.with_options(replace(upscaler.options, **found)), movie, recorded)
     return upscaler_of, *opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,11 @@ from vsr.config.check import find_checkpoint
 from vsr.config.overrides import typed_argument
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError, WriteError
+from vsr.geometry import MapAxis, lr_position
 from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
 from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
-from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text
+from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text, why_not_measured
 from vsr.inference.open_files import open_input_and_output
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.sources import Source
@@ -55,9 +56,11 @@ class Preview:
         given: Path of the input.
         target: Path of the result.
         network: Name of the network.
-        gain: What the network gains one scale coarser, in words; "" if that is not known.
+        gain: What the network gains one scale coarser, or why that is not measured, in words.
         what: Variable and unit of the first channel; "" for videos and pictures.
         offset: What is to be added to values of the first channel.
+        axes: Coordinates of rows and columns of SR; None without them.
+        judge: Command that compares the network with the linear filter; "" if there is none.
     """
 
     lr: Tensor
@@ -69,6 +72,8 @@ class Preview:
     gain: str
     what: str
     offset: float
+    axes: tuple[MapAxis, MapAxis] | None
+    judge: str
 
 
 def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | None = None) -> Path:
@@ -90,7 +95,7 @@ def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | No
         if (folder := units_folder(outputs[0])).exists() and not settings.overwrite:
             raise UserError(f"{folder}: was begun with workers; type workers=1 to continue it, or overwrite=true to start over")
         target = _upscale_one(settings, inputs[0], outputs[0], upscaler, show)
-        _log_next(settings, inputs[0], upscaler)
+        _log_next(_judging_command(settings, inputs[0], upscaler), upscaler)
         return target
     with writing_errors(outputs[0].parent):
         outputs[0].parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,7 @@ def upscale_file(settings: UpscaleSchema, show: Callable[[Preview], object] | No
         done = f"{len(inputs) - len(failed)} of {len(inputs)} files are in {outputs[0].parent}"
         names = ", ".join(map(str, failed))
         raise UserError(f"{done}, {len(failed)} failed: {names}; mend them and type the same command again")
-    _log_next(settings, inputs[0], upscaler)
+    _log_next(_judging_command(settings, inputs[0], upscaler), upscaler)
     return outputs[0].parent
 
 
@@ -140,15 +145,24 @@ def _open_network(settings: UpscaleSchema) -> tuple[Upscaler, list[Path], list[P
     if trained.shipped:
         header = read_safetensors_header(path)
         log.info("package   %s: %s", path.stem, header.get("summary", ""))
-        if settings.checkpoint is None and header.get("suits") == "field":
-            other = shipped_for("area", trained.config.scale).stem
-            told = f"{path.stem} assumes that LR comes from {header['degradation']} downscaling"
-            means = f"if its values are means over grid cells, as in many models, type checkpoint={WORD}:{other}"
-            log.info("note      %s; %s", told, means)
+        if settings.checkpoint in (None, WORD) and (told := _assumed(path, trained.config.scale, header)):
+            log.info("note      %s", told)
     static = [settings.static] if isinstance(settings.static, str) else list(settings.static or ())
     upscaler = Upscaler(trained, UpscaleOptions.from_config(settings), static)
     inputs = upscale_inputs(settings.input)
     return upscaler, inputs, output_of_each(settings, inputs, upscaler.scale)
+
+
+def _assumed(path: Path, scale: int, header: Mapping[str, str]) -> str:
+    """Say which kind of values a network of the package assumes that was chosen for the input; "" for pictures."""
+    suits, other = header.get("suits"), {"field": "area", "area": "field"}
+    if suits not in other:
+        return ""
+    instead = f"type checkpoint={WORD}:{shipped_for(other[suits], scale).stem}"
+    if suits == "area":
+        return f"cell_methods of the input says means over grid cells, which {path.stem} assumes; for others {instead}"
+    told = f"{path.stem} assumes that LR comes from {header['degradation']} downscaling"
+    return f"{told}; if its values are means over grid cells, as in many models, {instead}"
 
 
 def _upscale_one(
@@ -180,50 +194,68 @@ def _upscale_one(
             raise
     log.info("result    %s", target)
     if show is not None:
-        show(_preview(source, upscaler, movie, given, target))
+        show(_preview(source, upscaler, movie, given, target, _judging_command(settings, given, upscaler)))
     return target
 
 
-def _log_next(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> None:
-    """Log the command that tells what the network is worth: on the file, or on the test frames of its training."""
+def _log_next(command: str, upscaler: Upscaler) -> None:
+    if command:
+        where = "of this file" if upscaler.trained.shipped else "on the test frames of its training"
+        log.info("next      compare it with the best linear filter %s: %s", where, command)
+
+
+def _judging_command(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> str:
+    """Return the command that tells what the network is worth: on the file, or on the test frames of its training."""
     path = upscaler.trained.path
     if not upscaler.trained.shipped:
-        command = f"vsr evaluate {typed_argument('checkpoint', str(path))}"
-        log.info("next      compare it with the best linear filter on the test frames of its training: %s", command)
-        return
+        return f"vsr evaluate {typed_argument('checkpoint', str(path))}"
     if is_movie_of_pixels(given):
         still = given.suffix.lower() in PICTURES
     else:
         still = open_input_movie(settings, given, upscaler.variables, upscaler.any_values).shape[2] < 2
-    if not still:  # one frame is not divided into frames to learn from and frames to test on
-        data = "movies" if is_movie_of_pixels(given) else "climate"
-        keys = () if data == "movies" else ("variable", "axes", "select", "missing")
-        chosen = {
-            "path": str(given),
-            **{key: value for key in keys if (value := getattr(settings, key)) is not None},
-            "crop": True,
-        }
-        words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
-        log.info("next      compare it with the best linear filter of this file: vsr evaluate %s", " ".join(words))
+    if still:  # one frame is not divided into frames to learn from and frames to test on
+        return ""
+    data = "movies" if is_movie_of_pixels(given) else "climate"
+    keys = () if data == "movies" else ("variable", "axes", "select", "missing")
+    chosen = {
+        "path": str(given),
+        **{key: value for key in keys if (value := getattr(settings, key)) is not None},
+        "crop": True,
+    }
+    words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
+    return f"vsr evaluate {' '.join(words)}"
 
 
-def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given: Path, target: Path) -> Preview:
+def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given: Path, target: Path, judge: str) -> Preview:
     """Upscale the first frames of an input once more, for a page."""
     lr = torch.from_numpy(np.stack(list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))))
     sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
     score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
-    gain = "" if score is None else coarser_gain_text(score, upscaler.trained.shipped)
-    lr, what, rows = lr[: len(sr), : sr.shape[1]], "", None
+    gain = coarser_gain_text(score, upscaler.trained.shipped) if score else f"not measured: {why_not_measured(upscaler, source)}"
+    lr, what, axes = lr[: len(sr), : sr.shape[1]], "", None
     if movie is not None:
         names, units = movie.meta["variable"], movie.meta["units"]
         name, unit = (each[0] if isinstance(each, list) else each for each in (names, units))
         several = f", the first of {len(names)} variables" if isinstance(names, list) else ""
         what = f"{printable_name(name)}{f' ({printable_name(str(unit))})' if unit else ''}{several}"
+        axes = _finer_axes(movie, upscaler)
         rows = movie.coordinate("y")
-    if rows is not None and len(rows) > 1 and rows[-1] > rows[0]:  # the north is up
-        lr, sr = lr.flip(-2), sr.flip(-2)
+        if rows is not None and len(rows) > 1 and rows[-1] > rows[0]:  # the north is up
+            lr, sr = lr.flip(-2), sr.flip(-2)
+            axes = axes and (axes[0].turned(sr.shape[-2]), axes[1])
     offset = float(np.ravel(source.offset(0))[0])
-    return Preview(lr, sr, movie is None, given, target, upscaler.name, gain, what, offset)
+    return Preview(lr, sr, movie is None, given, target, upscaler.name, gain, what, offset, axes, judge)
+
+
+def _finer_axes(movie: ArrayMovie, upscaler: Upscaler) -> tuple[MapAxis, MapAxis] | None:
+    """Return the coordinates of rows and columns of SR; None without coordinates of LR."""
+    if (coarse := movie.pixel_grid.axes) is None:
+        return None
+    finer = []
+    for axis, size, origin in zip(coarse, movie.shape[-2:], upscaler.alignment, strict=True):
+        first, second = lr_position(size, upscaler.scale, origin)[:2]
+        finer.append(axis._replace(first=axis.first + first * axis.step, step=(second - first) * axis.step))
+    return finer[0], finer[1]
 
 
 def _log_plan(given: Path, source: Source, total: int | None, sink: Sink, upscaler: Upscaler, notes: list[str]) -> None:

@@ -26,7 +26,7 @@ def html_document(title: str, heading: str, lead: str, sections: Sequence[Sectio
         sections: Id, title and content of each section as HTML; sections without content are left out.
     """
     sections = [section for section in sections if section[2]]
-    links = "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
+    links = "" if len(sections) < 2 else "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
     body = "".join(f'<section id="{key}"><h2>{name}</h2>{content}</section>\n' for key, name, content in sections)
     policy = (
         f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; "

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vsr.evaluation.report.figures import busiest_region, place_map_axes
-from vsr.evaluation.report.style import ERROR, FIELD, REFERENCE, FrameColours, style_label
+from vsr.evaluation.report.style import ERROR, FIELD, FrameColours, style_label
 from vsr.evaluation.scored import SampleFrames
 from vsr.geometry import MapAxis
+from vsr.metrics.intervals import REFERENCES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ class MovieFile(NamedTuple):
 
 
 def report_movie(sample: SampleFrames, *, field: bool, baselines: Collection[str] = ()) -> MovieFile | None:
-    """Encode a movie of a sample: LR, bicubic, up to three networks and HR, with the errors below.
+    """Encode a movie of a sample: LR, bicubic, the linear filter, up to three networks and HR, with the errors below.
 
     Returns:
         An MP4 file (H.264, yuv420p) made by PyAV with libx264; without them, an animated PNG made by Pillow. None for a single
@@ -63,8 +64,8 @@ def movie_side_by_side(sample: SampleFrames, *, field: bool, baselines: Collecti
     physical values a colour bar of values, below HR.
     """
     look = FrameColours(sample, field=field)
-    others = [name for name in sample.methods if name not in baselines and name != REFERENCE][:_NETWORKS]
-    names = [*([REFERENCE] if REFERENCE in sample.methods else []), *others]
+    others = [name for name in sample.methods if name not in (*baselines, *REFERENCES)][:_NETWORKS]
+    names = [*(name for name in REFERENCES if name in sample.methods), *others]
     scale = sample.hr.shape[2] // sample.lr.shape[2]
     rows, columns, note = _region(sample, scale)
     hr = sample.hr[:FRAMES, :, rows, columns]

@@ -68,6 +68,13 @@ figure img, figure video { display: block; max-width: 100%; height: auto; paddin
 .compare { position: relative; width: min(100%, 60rem); line-height: 0; }
 .compare img { width: 100%; image-rendering: pixelated; border-radius: 0.4rem; }
 .compare img + img { position: absolute; inset: 0; clip-path: inset(0 0 0 50%); }
+.map { display: grid; grid-template-columns: max-content minmax(0, 60rem); gap: 0.2rem 0.5rem; font-size: 0.8rem; }
+.map-y, .map-x { display: flex; justify-content: space-between; }
+.map-y { flex-direction: column; align-items: flex-end; }
+.map-y span:nth-child(2) { writing-mode: vertical-rl; transform: rotate(180deg); }
+.map-x { grid-column: 2; }
+.colour-bar { display: flex; gap: 0.6rem; align-items: center; flex-wrap: wrap; font-size: 0.8rem; margin-top: 0.6rem; }
+.colour-bar img { width: 14rem; height: 1.2rem; padding: 0; border-radius: 0.2rem; }
 .compare-controls { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.4rem 0.9rem;
   width: min(100%, 60rem); margin: 0.6rem 0; align-items: center; }
 @media (max-width: 50rem) {

@@ -18,11 +18,11 @@ FIELD, ERROR = "viridis", "RdBu_r"
 REFERENCE = "bicubic"
 _NETWORKS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # safe for the colour-blind (Okabe & Ito)
 _BASELINES = (
-    (":", "#9a9a9a"),
-    ("-.", "#9a9a9a"),
-    ("--", "#777777"),
-    ((0, (3, 1, 1, 1, 1, 1)), "#777777"),
-    ((0, (6, 1)), "#444444"),
+    (":", "#8a8a8a"),
+    ("-.", "#8c6d46"),
+    ("--", "#6b5b95"),
+    ((0, (3, 1, 1, 1, 1, 1)), "#5f7a3a"),
+    ((0, (6, 1)), "#000000"),
     ((0, (1, 3)), "#444444"),
 )
 
@@ -71,7 +71,7 @@ def crop_to_window(frames: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 
 def line_styles(methods: Iterable[str], baselines: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the matplotlib line style of each method: dashed or dotted grey for baselines, a colour for networks; all differ."""
+    """Return the matplotlib line style of each method: dull and dashed for baselines, bright and whole for networks."""
     found: dict[str, dict[str, Any]] = {}
     networks = simple = 0
     for method in methods:

@@ -114,6 +114,12 @@ class ArrayWriter(ABC):
         return None
 
 
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raise UserError if a target exists and must not be replaced."""
+    if os.path.lexists(target) and not overwrite:
+        raise UserError(f"{target}: exists; type overwrite=true to replace it, or another output=PATH")
+
+
 class OutputProgress:
     """Record of the progress of one output: the run that writes it (`identity`) and the number of stored frames.
 
@@ -166,8 +172,7 @@ class OutputProgress:
         left = os.path.lexists(self.partial)
         if not left:
             self.path.unlink(missing_ok=True)  # killed between moving the file and forgetting how it was made
-        if os.path.lexists(self.target) and not overwrite:
-            raise UserError(f"{self.target}: exists; type overwrite=true to replace it, or another output=PATH")
+        check_target(self.target, overwrite)
         known = _journal(self.path)
         if not left or known is None:
             self.start_over()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,6 +127,19 @@ def shipped_for(kind: str, scale: int, folder: Path = FOLDER) -> Path:
             return found.path
     have = ", ".join(f"x{found.scale}" for found in fitting) or "none"
     raise UserError(f"no network of the package for {kind}s at x{scale} (there is {have}); type checkpoint=FILE")
+
+
+def kind_of_field(attrs: Mapping[str, Any]) -> str:
+    """Return the kind of data that an array is, as `shipped_for` takes it, from its attributes.
+
+    Args:
+        attrs: Attributes of the array. `cell_methods` of the CF conventions says how a value stands for its cell.
+
+    Returns:
+        "area" for means over grid cells, such as `cell_methods` of "area: time: mean"; "field" for anything else.
+    """
+    means = re.search(r"\barea\s*:\s*(?:\w+\s*:\s*)*mean\b", str(attrs.get("cell_methods", "")))
+    return "area" if means else "field"
 
 
 def _listed(names: list[str]) -> str:
