@@ -69,7 +69,7 @@ def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.Capture
     assert "format: NetCDF (HDF5-based)" in out
     assert "h  40x12x16  float64  (time, lat, lon)  [m]" in out
     assert "movie: 40 frames of 12x16\nsample: 40 of 40 frames" in out
-    arguments = f"data=climate data.path={tmp_path}/h.nc data.variable=h data.axes=tyx"
+    arguments = f"data=climate data.path={tmp_path}/h.nc"
     assert f"what is that worth: vsr evaluate checkpoint=pretrained:field_x2 {arguments}\n" in out
     assert f"train: vsr train preset=balanced {arguments}\n" in out
     assert f"sharpen without a training: vsr upscale input={tmp_path}/h.nc\n" in out
@@ -84,7 +84,7 @@ def test_axes_must_be_given_where_the_file_does_not_say(tmp_path: Path, capsys: 
     assert "type e.g. data.axes=tyx" in out
     assert "train:" not in out
     out = said(capsys, tmp_path / "a.npz", "--axes", "tyx")
-    assert "data.variable=u data.axes=tyx" in out
+    assert f"data.path={tmp_path}/a.npz data.axes=tyx\n" in out
     assert "warning" not in out
     assert "no such array" in failed(capsys, tmp_path / "a.npz", "--variable", "v", "--axes", "tyx")
     assert "twice" in failed(capsys, tmp_path / "a.npz", "--axes", "tyy")
@@ -254,7 +254,7 @@ def test_a_movie_that_hides_in_a_struct_or_a_group(tmp_path: Path, capsys: pytes
     out = said(capsys, tmp_path / "a.mat")
     assert "  s.flow.u  6x5x7  float64" in out
     assert "s.flow.u: the file does not say which index of 6x5x7 is time; type e.g. data.axes=yxt" in out
-    assert "data.variable=s.flow.u data.axes=yxt" in said(capsys, tmp_path / "a.mat", "--axes", "yxt")
+    assert f"data.path={tmp_path}/a.mat data.axes=yxt data.crop=true\n" in said(capsys, tmp_path / "a.mat", "--axes", "yxt")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(4):
             file[f"run/frames/{i}"] = movie[i]

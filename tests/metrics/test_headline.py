@@ -69,7 +69,8 @@ def test_a_verdict_of_training_is_that_of_the_report_without_the_error() -> None
     rows[2]["intervals"] = {"gain_linear": [-0.6, -0.2]}
     assert headline_verdict(rows[2], rows) == (
         "net beats bicubic by 3.0 dB and is below the best linear filter by 0.4 dB on test (80 frames of 8 movies). "
-        "The 95% interval of the gain over the linear filter is -0.6 to -0.2 dB. The linear filter is better and costs less."
+        "The 95% interval of the gain over the linear filter is -0.6 to -0.2 dB. The linear filter is better and "
+        "costs less; model=linear writes it as a checkpoint."
     )
     assert headline_verdict(rows[1], rows).startswith("linear beats bicubic by 3.4 dB on test (80 frames")
     line = next(line for line in headline_table(rows).splitlines() if line.startswith("linear"))

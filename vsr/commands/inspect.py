@@ -276,8 +276,7 @@ def _inspect_file(
             print(f"note: {note}")
         if movie.coordinates:
             print(f"coordinates by their names: {', '.join(map(printable_name, movie.coordinates))}")
-        choices |= {"variable": variable if len(movies) > 1 else movie.meta["variable"], "axes": movie.axes}
-        choices |= {"select": select} if select else {}
+        choices |= {key: given for key, given in (("variable", variable), ("axes", axes), ("select", select)) if given}
         choices |= {"missing": missing[0] if len(missing) == 1 else missing} if missing else {}
         if "packing" in movie.meta:
             print(f"decoded by its attributes: {printable_name(movie.meta['packing'])}")

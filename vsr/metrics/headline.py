@@ -91,7 +91,7 @@ def headline_verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], 
         text += f" Of HR, {100 * row['coverage_90']:.0f} % lies inside its 90% intervals"
         text += f"; spread / error is {row['spread_error']:.2f}." if row.get("spread_error") is not None else "."
     if gains.get("linear", 0) < 0:
-        text += " The linear filter is better and costs less."
+        text += " The linear filter is better and costs less; model=linear writes it as a checkpoint."
     return text
 
 

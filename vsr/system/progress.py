@@ -1,11 +1,33 @@
-"""Progress bars."""
+"""Output on a terminal: progress bars and colours."""
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import sys
 from typing import Any
 
 from tqdm import tqdm
+
+BOLD, YELLOW, RED, PLAIN = "\x1b[1m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+BEST = re.compile(r"^\S+ \* .*$", re.M)  # the row of a table whose name has a star
+
+
+class TerminalFormatter(logging.Formatter):
+    """Formatter of messages that prints warnings and the best row of a table in colour on a terminal.
+
+    Files and pipes get the plain message, and so does a terminal where the environment variable NO_COLOR is set (no-color.org).
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message of a record."""
+        text = super().format(record)
+        if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+            return text
+        if record.levelno >= logging.WARNING:
+            return f"{RED if record.levelno >= logging.ERROR else YELLOW}{text}{PLAIN}"
+        return BEST.sub(lambda row: f"{BOLD}{row[0]}{PLAIN}", text)
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> Any:

@@ -234,4 +234,4 @@ def test_the_verdict_stands_first_and_in_words() -> None:
     worse = report_page([row | {"gain_linear": -0.4, "segments": 2, "intervals": {}}], protocol, [], command="c")
     assert "is below the best linear filter by 0.4 dB" in worse
     assert "There is no interval: it takes" in worse
-    assert "The linear filter is better and costs less." in worse
+    assert "The linear filter is better and costs less; model=linear writes it as a checkpoint." in worse
