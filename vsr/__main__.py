@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -62,16 +61,16 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
     """Run a command that does not use Hydra (`vsr.commands.NAME`), and report its errors like `main`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names with letters that the terminal does not know
+    from vsr.system.progress import printing
+
     try:
-        getattr(import_module(f"vsr.commands.{name}"), f"{name}_command")(arguments)
-        sys.stdout.flush()
+        with printing():
+            getattr(import_module(f"vsr.commands.{name}"), f"{name}_command")(arguments)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of the output is gone (`| head`): nothing can be written at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> None:

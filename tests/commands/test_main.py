@@ -122,3 +122,10 @@ def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch, c
     with pytest.raises(SystemExit, match="130"):
         main(["weights", "a.ckpt"])
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("typed", ["evaluate --help", "weights --help"])
+def test_a_reader_that_ends_early_is_no_error(typed: str) -> None:
+    command = f"set -o pipefail; {sys.executable} -m vsr {typed} | true"
+    done = run_process(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")

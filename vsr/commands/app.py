@@ -34,6 +34,7 @@ from vsr.config.run_record import RECORD, expand_recorded_overrides
 from vsr.config.schema import register_schemas
 from vsr.errors import UserError
 from vsr.system.lock import FolderInUse, locked_folder
+from vsr.system.progress import printing
 from vsr.system.signals import Stopped
 from vsr.system.torchrun import torchrun_rank
 
@@ -65,7 +66,8 @@ def run_hydra_app(name: str, task: Task) -> None:
                 take_plugins(os.environ.get("COMP_LINE", "").split())
         arguments = take_plugins(sys.argv[1:])
         if {"--help", "-h"} & set(arguments):
-            print(_help(name, everything="all" in arguments))
+            with printing():
+                print(_help(name, everything="all" in arguments))
             return
         arguments = expand_recorded_overrides(arguments) if name == "train" else arguments
         arguments = options_before_overrides(name, arguments)

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -28,6 +30,16 @@ class TerminalFormatter(logging.Formatter):
         if record.levelno >= logging.WARNING:
             return f"{RED if record.levelno >= logging.ERROR else YELLOW}{text}{PLAIN}"
         return BEST.sub(lambda row: f"{BOLD}{row[0]}{PLAIN}", text)
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print to a reader that may end before the output does (`| head`): what it does not read is dropped."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # nothing can be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress_bar(total: int | None, label: str, unit: str, done: int = 0) -> Any:
