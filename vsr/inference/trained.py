@@ -14,7 +14,8 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vsr.config.check import check_config, find_checkpoint
 from vsr.degradations.border import Periodic
@@ -195,7 +196,7 @@ class Trained:
         largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
-        with torch.device("meta"):
+        with torch.device("meta"), _UndrawnWeights():
             recipe = build_from_node("recipe", config.recipe)
             members = config.get("members")
             network = build_network(
@@ -204,6 +205,16 @@ class Trained:
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
             raise _other_tensors(self.path, f"{named} numbers, and the file holds {held}")
+
+
+class _UndrawnWeights(TorchFunctionMode):
+    """Mode in which the initialisers of torch leave weights as they are: without memory, they would import torch._dynamo."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def read_trained(path: Path) -> Trained:
