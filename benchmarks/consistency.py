@@ -29,7 +29,7 @@ from vsr.degradations.consistency import Consistency, build_consistency
 from vsr.inference.trained import Trained, read_trained
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.system.files import replacing_file, write_json_file
-from vsr.training.build import build_baseline_modules, build_data
+from vsr.training.build import build_baseline_modules, build_data, build_module
 from vsr.training.fit import prepare_fit_loaders
 from vsr.training.modules.base import SRModule
 from vsr.training.run import quiet_fit_warnings
@@ -73,7 +73,7 @@ def measured(trained: Trained) -> dict[str, Any]:
     OmegaConf.resolve(config)
     config.trainer = TRAINER
     data = build_data(config, trained.bounds)
-    own = trained.module(config, data.test_splits)
+    own = trained.build_with(partial(build_module, test_splits=data.test_splits), config)
     prepare_fit_loaders(data, own)
     split = data.test_splits[-1]
     baselines = build_baseline_modules(own, data.channels)

@@ -34,10 +34,11 @@ from vsr.inference.engine import Engine
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.trained import read_trained
 from vsr.metrics.definitions import psnr_from_mse
+from vsr.models.super_resolver import SuperResolver
 from vsr.system.cpu import usable_cores
 from vsr.system.provenance import cpu_name
-from vsr.training.build import build_data, build_module
-from vsr.training.modules.base import SRModule
+from vsr.training.build import build_data
+from vsr.training.build_network import build_super_resolver
 
 ROOT = Path(__file__).parent.parent
 PIXELS = 1 << 17  # LR pixels of the frames of a round, one frame at least
@@ -45,13 +46,13 @@ DATA = {"tide": "data=climate", "bores": "data=climate data.family=bores", "film
 MOVIES, FRAMES = 6, 8  # of a test set; of a movie
 
 
-def untrained(model: str) -> SRModule:
+def untrained(model: str) -> SuperResolver:
     """Return an untrained network: its speed does not depend on its weights."""
     cfg = compose_train_config([f"model={model}"])
-    return build_module(cfg, {"name": "none", "channels": 1, "bounds": [0.0, 1.0]}, ()).eval()
+    return build_super_resolver(cfg, {"name": "none", "channels": 1, "bounds": [0.0, 1.0]}).eval()
 
 
-def options_of(module: SRModule) -> list[UpscaleOptions]:
+def options_of(module: SuperResolver) -> list[UpscaleOptions]:
     """Return all engines and precisions that are installed here."""
     engine = Engine(module, UpscaleOptions(device="cpu", engine="auto"), channels=1)
     return engine_choice.candidates_of(engine.options, engine)

@@ -32,8 +32,9 @@ from vsr.inference.out_of_distribution import OODScore
 from vsr.inference.trained import Trained, read_trained
 from vsr.inference.upscaler import Upscaler
 from vsr.metrics.definitions import psnr_from_mse
+from vsr.models.super_resolver import SuperResolver
 from vsr.system.files import replacing_file, write_json_file
-from vsr.training.build import build_baseline_modules, build_data
+from vsr.training.build import build_data
 from vsr.training.fit import quiet_fit_warnings
 
 FAMILIES = ("tide", "bores", "turbulence", "strong_tide", "thin_bores")
@@ -84,7 +85,8 @@ def measure(trained: Trained, data: SRDataModule) -> Iterator[dict[str, float]]:
     upscaler = Upscaler(trained, UpscaleOptions(device="cpu", ends=data.ends))
     module, frames = upscaler.module, data.sets[data.test_splits[-1]]
     module.normalizer.set(*data.frame_bounds)
-    linear = build_baseline_modules(module, data.channels)["linear"]
+    assert module.reference is not None
+    linear = SuperResolver(module.reference, normalizer=module.normalizer, layout=module.layout)
     window = tuple(trained.config.window)
     for start, stop in frames.segments[:MOVIES]:
         clip = frames.clip(start, min(stop, start + FRAMES), module.network.context, data.ends)

@@ -32,7 +32,7 @@ from vsr.models.residual import StandardizedResidual, unwrap_residual
 from vsr.models.weights.files import architecture_in_weight_file
 from vsr.models.weights.shipped import FOLDER, list_shipped
 from vsr.system.files import replacing_file
-from vsr.training.build import build_data
+from vsr.training.build import build_data, build_module
 from vsr.training.modules.base import SRModule
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ def pack(run: Path, out: Path) -> Path:
     """
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     config, trained = results["config"], read_trained(run / "checkpoints" / "best.ckpt")
-    data, module = build_data(trained.config), trained.module()
+    data, module = build_data(trained.config), trained.build_with(build_module)
     assert isinstance(data, ImageDataModule)
     network = module.network
     if not isinstance(network, StandardizedResidual):

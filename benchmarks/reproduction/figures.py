@@ -93,8 +93,8 @@ def panels(placed: Mapping[tuple[str, int], SeededRun], climate: Sequence[str], 
     at = len(frames) // 2
     shown: dict[str, torch.Tensor] = {}
     for label, run in PIPELINES.items():
-        module = read_trained(placed[run, 0].folder / "checkpoints" / "best.ckpt").module().eval()
-        clip = frames.clip(at, at + 1, module.network.context, data.ends).first(module.device)
+        module = read_trained(placed[run, 0].folder / "checkpoints" / "best.ckpt").module()
+        clip = frames.clip(at, at + 1, module.network.context, data.ends).first(torch.device("cpu"))
         truth = module.normalizer(clip.hr)[0, 0, 0]
         if not shown:
             lr = module.normalizer(clip.lr)[:, :, module.network.context]

@@ -37,6 +37,7 @@ from vsr.io.readers.open import open_movie
 from vsr.metrics.headline import headline_table
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
+from vsr.training.build import build_module
 
 QUICK = ["model=fsrcnn_s", "epochs=1", "recipe.steps=3", "recipe.patch=8"]
 
@@ -443,7 +444,7 @@ def test_weights_of_the_loss_go_by_name(runs: dict[str, Path], tmp_path: Path) -
     """The loss is the weighted mean of the losses of the variables, with all its terms and with gaps."""
     given = [*QUICK, "data=climate", f"data.path={runs['tq'].parents[2]}/tq.h5", "data.axes=tyx", "data.variable=[t,q]"]
     train_here(tmp_path / "a", [*given, "recipe.weights={q: 3}", "recipe.gradient=1"])
-    module = read_trained(tmp_path / "a" / "checkpoints" / "best.ckpt").module()
+    module = read_trained(tmp_path / "a" / "checkpoints" / "best.ckpt").build_with(build_module)
     sr, hr = torch.rand(2, 4, 2, 1, 16, 16)
     for mask in (None, (torch.rand(4, 1, 1, 16, 16) > 0.2).float()):
         found = []

@@ -24,7 +24,7 @@ from vsr.config.check import check_config
 from vsr.degradations import H264, JPEG, Area, Bicubic, Chain, Degradation, GaussianBlur, GaussianNoise, SameSizeStep, Subsample
 from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
-from vsr.training.build import build_from_node
+from vsr.training.build_network import build_from_node
 
 SCALES = (2, 3, 4)
 BYTES = (0.0, 255.0)

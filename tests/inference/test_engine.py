@@ -20,7 +20,7 @@ from vsr.inference.tiles import split_into_tiles
 from vsr.models.cascade import Cascade
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.training.build import build_network
+from vsr.training.build_network import build_network
 from vsr.training.modules.base import SRModule
 from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR

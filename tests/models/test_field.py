@@ -12,7 +12,7 @@ from vsr.degradations.resize import resize_bicubic_up
 from vsr.models.base import Network
 from vsr.models.field import Field
 from vsr.recipe import Recipe
-from vsr.training.build import build_from_node, build_network
+from vsr.training.build_network import build_from_node, build_network
 
 
 def field(scale: int = 2, **options: int) -> Field:

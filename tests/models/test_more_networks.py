@@ -19,7 +19,7 @@ from vsr.models.plain import Plain
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3DKim
-from vsr.training.build import build_from_node, build_network
+from vsr.training.build_network import build_from_node, build_network
 
 MODELS = choices("model")
 

@@ -21,7 +21,7 @@ from vsr.models.srcnn import SRCNN
 from vsr.models.srnet3d import SRNet3D
 from vsr.models.stacked import Stacked
 from vsr.recipe import Recipe
-from vsr.training.build import build_network
+from vsr.training.build_network import build_network
 
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]

@@ -13,13 +13,17 @@ from vsr.config.schema import UpscaleSchema
 
 def upscale_checked(settings: UpscaleSchema) -> Path:
     """Upscale the input of checked settings, and write a page that compares if `page` asks for it."""
-    from vsr.evaluation.before_after import write_before_after_page
     from vsr.inference.upscale_file import open_work, upscale_file
-    from vsr.inference.workers import run_work
 
     if settings.workers is not None:
+        from vsr.inference.workers import run_work
+
         return run_work(open_work(settings), settings)
-    return upscale_file(settings, write_before_after_page if settings.page else None)
+    if settings.page:
+        from vsr.evaluation.before_after import write_before_after_page
+
+        return upscale_file(settings, write_before_after_page)
+    return upscale_file(settings)
 
 
 def _task(cfg: DictConfig, folder: Path) -> None:

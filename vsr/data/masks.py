@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from vsr.types import HRFrames
 
@@ -33,6 +32,8 @@ def fill_masked_pixels(hr: HRFrames) -> tuple[HRFrames, HRFrames]:
             frame.zero_()
             continue
         if of is None or not torch.equal(mask, of):  # coasts stay where they are
+            from scipy.ndimage import distance_transform_edt  # a fifth of a second, for frames with gaps alone
+
             of = mask
             nearest = torch.from_numpy(distance_transform_edt(~mask.numpy(), return_distances=False, return_indices=True)).long()
         frame.copy_(frame[nearest[0], nearest[1]])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -45,7 +46,8 @@ from vsr.system.files import write_json_file
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.system.ranks import current_rank, rank_count
-from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_from_node, build_interim_modules
+from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_interim_modules, build_module
+from vsr.training.build_network import build_from_node
 from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
 from vsr.training.hardware import hardware_placement
@@ -270,7 +272,8 @@ def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
-    module = checkpoint.trained.module(checkpoint.config, data.test_splits, data.border.periodic)
+    build = partial(build_module, test_splits=data.test_splits)
+    module = checkpoint.trained.build_with(build, checkpoint.config, data.border.periodic)
     # Data with declared bounds use them: a network sees the unit interval wherever it is used.
     module.normalizer.set(*data.frame_bounds)
     assert data.bounds is not None

@@ -24,9 +24,10 @@ from vsr.inference.runtimes import RuntimeLayers
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
+from vsr.models.ensemble import MEMBERS_AT_ONCE
+from vsr.models.super_resolver import SuperResolver
 from vsr.models.transform import Transformed, transform_kinds
 from vsr.system.cpu import keep_freed_memory
-from vsr.training.modules.base import MEMBERS_AT_ONCE, SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_FRAMES = 64  # per block
@@ -68,7 +69,7 @@ class Engine:
         UserError: If options contradict each other, or if an option does not suit the network or the device.
     """
 
-    def __init__(self, module: SRModule, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
+    def __init__(self, module: SuperResolver, options: UpscaleOptions, *, channels: int, centred: bool = True) -> None:
         device = options.torch_device()
         keep_freed_memory()
         if options.ensemble and not centred:

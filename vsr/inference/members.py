@@ -11,8 +11,7 @@ from torch import Tensor
 
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
-from vsr.models.ensemble import MemberNoise
-from vsr.training.modules.base import MEMBERS_AT_ONCE
+from vsr.models.ensemble import MEMBERS_AT_ONCE, MemberNoise
 from vsr.types import Offset
 
 _QUANTILE = re.compile(r"q([0-9]{2})")

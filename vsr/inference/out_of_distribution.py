@@ -30,10 +30,10 @@ from vsr.degradations.consistency import Degrade, degradation_for_consistency
 from vsr.degradations.resize import resize_bicubic_up
 from vsr.inference.engine import Engine, UntransformableInput
 from vsr.inference.options import UpscaleOptions
-from vsr.metrics.base import metric_ratio
 from vsr.metrics.definitions import psnr_from_mse
+from vsr.metrics.frames import metric_ratio
 from vsr.models.base import Network
-from vsr.training.modules.base import SRModule
+from vsr.models.super_resolver import SuperResolver
 
 MOST_DISTRUST = 3.0  # of an OODScore: a network with more that is below the filter one scale coarser is not trusted
 SMALLEST = 8  # pixels per side of the coarser frames, below which nothing is measured
@@ -106,7 +106,7 @@ def out_of_distribution_clip_score(
 
 
 def out_of_distribution_score(
-    module: SRModule,
+    module: SuperResolver,
     frames: FrameSet,
     degradation: Degradation,
     validation_error: float | None,

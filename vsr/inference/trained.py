@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vsr.config.check import check_config, find_checkpoint
 from vsr.degradations.border import Periodic
@@ -24,12 +25,12 @@ from vsr.io.static_fields import StaticField
 from vsr.models.base import LRLayout, input_facts
 from vsr.models.normalize import frame_bounds
 from vsr.models.parameter_names import printable_parameter_name
+from vsr.models.super_resolver import SuperResolver
 from vsr.models.transform import transforms_from_facts
 from vsr.models.weights.files import weight_file_tensor_problem
 from vsr.models.weights.shipped import FOLDER
 from vsr.system.checksums import file_sha256
-from vsr.training.build import build_from_node, build_module, build_network
-from vsr.training.modules.base import SRModule
+from vsr.training.build_network import build_from_node, build_network, build_super_resolver
 from vsr.training.resume.checkpoints import read_checkpoint
 from vsr.types import Offset, ValueBounds
 
@@ -38,6 +39,8 @@ DROPPED = ("init", "trainer", "callbacks", "logger", "precision", "compile", "tf
 REQUIRED = ("name", "scale", "model", "degradation", "recipe", "window")
 
 log = logging.getLogger(__name__)
+
+Built = TypeVar("Built", bound=SuperResolver)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Trained:
         sha256: SHA-256 checksum of the file, in hexadecimal.
         config: Config of the training run.
         facts: Facts about the training data: "channels", "bounds", "offset", "units", "name" and others.
-        state: State dict of the LightningModule.
+        state: State dict of the `SuperResolver`.
         description: What the file says of itself: config and facts as they stand there, and others.
         seconds: Seconds of training.
         stage_seconds: Name of a stage of the training -> seconds of the stage.
@@ -149,15 +152,25 @@ class Trained:
         }
         return replace(self, facts=facts | {"variables": list(variables), "units": ""}, state=self.state | levels)
 
-    def module(
-        self, config: DictConfig | None = None, test_splits: tuple[str, ...] = (), periodic: Periodic | None = None
-    ) -> SRModule:
-        """Build the LightningModule of the training with the trained weights.
+    def module(self, config: DictConfig | None = None, periodic: Periodic | None = None) -> SuperResolver:
+        """Build the network with all that upscaling needs; see `build_with`."""
+        return self.build_with(build_super_resolver, config, periodic)
+
+    def build_with(
+        self,
+        build: Callable[[DictConfig, dict[str, Any]], Built],
+        config: DictConfig | None = None,
+        periodic: Periodic | None = None,
+    ) -> Built:
+        """Build a module from the config and the facts of the training, and give it the trained weights.
 
         Args:
+            build: Function of config and facts, such as `vsr.training.build.build_module` for a LightningModule.
             config: A changed copy of the training config; None for the training config itself.
-            test_splits: Names of the splits that the module will be tested on.
             periodic: How the frames to be upscaled continue beyond their borders; None for those of training.
+
+        Returns:
+            What `build` returns, in evaluation mode.
 
         Raises:
             UserError: If the config is incomplete, or if the weights do not belong to the network that the config names.
@@ -167,7 +180,7 @@ class Trained:
         try:
             with warnings.catch_warnings(action="ignore"):  # torch warns of empty tensors
                 self._check_size(config)
-                module = build_module(config, facts, test_splits)
+                module = build(config, facts)
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
             raise _incomplete(self.path, error) from error
         try:
@@ -183,7 +196,7 @@ class Trained:
         largest = max(_integers(OmegaConf.to_container(config.model)), default=0)
         if largest > held:  # a width, a depth or a kernel: each needs a number at least
             raise _other_tensors(self.path, f"{largest} of a part, and the file holds {held} numbers")
-        with torch.device("meta"):
+        with torch.device("meta"), _UndrawnWeights():
             recipe = build_from_node("recipe", config.recipe)
             members = config.get("members")
             network = build_network(
@@ -192,6 +205,16 @@ class Trained:
         named = sum(tensor.numel() for tensor in network.state_dict().values())
         if named > held:
             raise _other_tensors(self.path, f"{named} numbers, and the file holds {held}")
+
+
+class _UndrawnWeights(TorchFunctionMode):
+    """Mode in which the initialisers of torch leave weights as they are: without memory, they would import torch._dynamo."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def read_trained(path: Path) -> Trained:

@@ -38,7 +38,8 @@ from vsr.io.time_and_place import time_and_place
 from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
 from vsr.models.base import add_input_planes, input_facts
-from vsr.training.build import build_baseline_modules, build_from_node
+from vsr.models.super_resolver import SuperResolver
+from vsr.training.build_network import build_from_node
 from vsr.version import __version__
 
 _rebuilding = threading.Lock()
@@ -158,9 +159,10 @@ class Upscaler:
     @cached_property
     def linear(self) -> Engine:
         """The linear filter that was fitted to the training frames of the network, as an `Engine` with the same options."""
-        module = build_baseline_modules(self.module, self.channels)["linear"]
-        module.consistency = self.module.consistency
-        return Engine(module, self.options, channels=self.channels)
+        module, reference = self.module, self.module.reference
+        assert reference is not None
+        shared: Any = {"normalizer": module.normalizer, "consistency": module.consistency, "layout": module.layout}
+        return Engine(SuperResolver(reference, **shared), self.options, channels=self.channels)
 
     def upscale(self, movie: Array) -> Array:
         """Upscale a movie `scale` times along y and x. No frame is lost, and NaN stays NaN.

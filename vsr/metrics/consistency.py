@@ -9,7 +9,8 @@ from torch.nn.functional import avg_pool2d
 
 from vsr.degradations.consistency import Degrade
 from vsr.degradations.resize import pad_symmetric
-from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio, metric_valid_frames
+from vsr.metrics.base import FrameMetric
+from vsr.metrics.frames import metric_frames, metric_ratio, metric_valid_frames
 from vsr.types import HRClips, LRClips
 
 MIN_SIDE = 4  # LR pixels per side; smaller frames have no score

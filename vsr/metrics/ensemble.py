@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.base import TableMetric, metric_frames, metric_ratio, metric_valid_frames
+from vsr.metrics.base import TableMetric
 from vsr.metrics.definitions import ACTIVITIES, LEVELS
+from vsr.metrics.frames import metric_frames, metric_ratio, metric_valid_frames
 from vsr.metrics.power import ROUNDING, power_of_spectrum
 from vsr.metrics.spectrum import FourierModes
 from vsr.types import HRFrames, LRClips

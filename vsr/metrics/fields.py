@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.base import FrameMetric, metric_frames, metric_ratio
+from vsr.metrics.base import FrameMetric
 from vsr.metrics.definitions import AMPLITUDE_FLOOR, DEFINITIONS, HEADLINE_SCORES, QUANTILES, functions_of_definitions
+from vsr.metrics.frames import metric_frames, metric_ratio
 from vsr.metrics.psnr_ssim import psnr_ssim_of_frames
 from vsr.types import HRClips, HRFrames
 

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import TableMetric, metric_ratio
+from vsr.metrics.base import TableMetric
+from vsr.metrics.frames import metric_ratio
 from vsr.types import HRClips
 
 MOTION_SCORES = ("change_error", "flicker")

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from vsr.metrics.base import TableMetric, metric_frames
+from vsr.metrics.base import TableMetric
 from vsr.metrics.definitions import HEADLINE_SCORES, psnr_from_mse
+from vsr.metrics.frames import metric_frames
 from vsr.types import HRClips, HRFrames
 
 SSIM_RADIUS = 5  # pixels: 11x11 Gaussian, sigma 1.5

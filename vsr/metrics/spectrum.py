@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.base import FrameMetric, metric_frames, metric_valid_frames
+from vsr.metrics.base import FrameMetric
 from vsr.metrics.definitions import functions_of_definitions
+from vsr.metrics.frames import metric_frames, metric_valid_frames
 from vsr.metrics.power import MODES, ROUNDING, PowerMetric, SpectrumPair, power_of_spectrum, rounded_power_ring
 from vsr.types import HRClips
 

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vsr.metrics.base import TableMetric, metric_valid_frames
+from vsr.metrics.base import TableMetric
 from vsr.metrics.definitions import MSE_FLOOR, functions_of_definitions
+from vsr.metrics.frames import metric_valid_frames
 from vsr.metrics.power import MODES, PowerMetric, PowerSums, power_of_spectrum
 from vsr.types import HRClips
 

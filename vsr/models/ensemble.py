@@ -18,6 +18,7 @@ from vsr.models.resnet import ResNetLayers, resnet_reach
 from vsr.types import TrainingFrames
 
 WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
+MEMBERS_AT_ONCE = 8  # that are computed together, to bound the memory
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 

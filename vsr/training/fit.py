@@ -32,12 +32,13 @@ from vsr.models.weights.transfer import transferred_value_masks, untransferred_t
 from vsr.system.files import remove_unfinished_files
 from vsr.system.ranks import compute_on_first_rank, current_rank
 from vsr.training.arithmetic import to_scoring_arithmetic, to_training_arithmetic
-from vsr.training.build import build_from_node, build_module, build_stage
+from vsr.training.build import build_module, build_stage
+from vsr.training.build_network import build_from_node
 from vsr.training.callbacks import History, LRConsistency, StopAtTarget, TimeLimit
 from vsr.training.finetune import Tuning
 from vsr.training.modules.base import SRModule
+from vsr.training.resume.checkpoint_io import PatientCheckpointIO
 from vsr.training.resume.checkpoints import (
-    PatientCheckpointIO,
     complete_checkpoint,
     move_checkpoint,
     read_checkpoint,

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.config.monitor import monitor_is_maximised
 from vsr.config.signatures import signature_parameters
 from vsr.recipe import Recipe
-from vsr.training.build import build_from_node
+from vsr.training.build_network import build_from_node
 from vsr.training.callbacks import EMA, History
 from vsr.training.hardware import PRECISIONS, hardware_placement
 from vsr.training.progress_bars import TrainingProgressBar
-from vsr.training.resume.checkpoints import AtomicCheckpointIO
+from vsr.training.resume.checkpoint_io import AtomicCheckpointIO
 
 # Keys of the Trainer that a Trainer for scoring takes over.
 TYPED = ("log_every_n_steps", "enable_model_summary", "gradient_clip_val")  # keys that a typed value overrides

@@ -17,7 +17,7 @@ from benchmarks.leaderboard.readme_table import render_table, update_readme
 from benchmarks.leaderboard.results import Leaderboard
 from tests.fakes import ROOT, compose_config
 from vsr.errors import UserError
-from vsr.training.build import build_from_node, build_network
+from vsr.training.build_network import build_from_node, build_network
 
 FACTS = ROOT / "docs" / "results" / "leaderboard.json"
 ROW = {"psnr": 30.0, "ssim": 0.9, "lsd": 2.0, "change_error": 0.5, "flicker": None, "consistency": 0.01}

@@ -26,11 +26,11 @@ from vsr.inference.trained import read_trained
 from vsr.models.interpolation import Interpolation
 from vsr.models.residual import StandardizedResidual
 from vsr.models.srnet3d import srnet3d_windows
+from vsr.models.super_resolver import SuperResolver
 from vsr.models.weights.files import read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.models.weights.shipped import tensors_sha256
 from vsr.training.build import build_module
-from vsr.training.modules.base import SRModule
 
 MODELS = choices("model")
 # (scale, channels) where they are not 2 and 1, spread over the networks: an ONNX export takes seconds.
@@ -62,7 +62,7 @@ def saved(path: Path, model: str, scale: int = 2, channels: int = 1, *more: str,
     return path
 
 
-def network_of(checkpoint: Path) -> SRModule:
+def network_of(checkpoint: Path) -> SuperResolver:
     return read_trained(checkpoint).module()
 
 

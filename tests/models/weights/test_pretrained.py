@@ -37,7 +37,7 @@ from vsr.models.weights.files import describe_weight_file, read_weight_tensors
 from vsr.models.weights.init import Checkpoint
 from vsr.models.weights.pretrained import Pretrained
 from vsr.models.weights.shipped import FOLDER, list_shipped
-from vsr.training.build import build_from_node, build_network
+from vsr.training.build_network import build_from_node, build_network
 from vsr.types import TrainingFrames
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]

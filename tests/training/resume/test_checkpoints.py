@@ -15,7 +15,8 @@ import torch
 
 from vsr.errors import UserError
 from vsr.models.weights.files import read_weight_file
-from vsr.training.resume.checkpoints import AtomicCheckpointIO, PatientCheckpointIO, move_checkpoint, read_checkpoint
+from vsr.training.resume.checkpoint_io import AtomicCheckpointIO, PatientCheckpointIO
+from vsr.training.resume.checkpoints import move_checkpoint, read_checkpoint
 
 CONTENT = {"state_dict": {"network.w": torch.arange(300.0)}, "vsr": {"config": {"a": [1, "b"]}}, "epoch": 3, "global_step": 12}
 

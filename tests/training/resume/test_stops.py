@@ -18,7 +18,8 @@ from tests.fakes import ROOT, TINY_CLIMATE, train_here
 from tests.processes import deadline, run_process, start_process, wait_until
 from tests.training.resume.test_resume import QUICK, Steps, steps  # noqa: F401
 from vsr.system.signals import Signals, Stopped
-from vsr.training.resume.checkpoints import AtomicCheckpointIO, read_checkpoint
+from vsr.training.resume.checkpoint_io import AtomicCheckpointIO
+from vsr.training.resume.checkpoints import read_checkpoint
 from vsr.training.run_folder import work_in_run_folder
 
 ENDLESS = [*TINY_CLIMATE, "recipe.patch=8", "recipe.steps=50", "epochs=100000", "patience=null", "strategy=cpu"]

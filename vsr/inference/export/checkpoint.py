@@ -15,8 +15,8 @@ from vsr.inference.export import Format
 from vsr.inference.export.formats import EXPORTERS, ExportedFile, ExportTask
 from vsr.inference.export.function import INPUT, OUTPUT, InputAxes, Size, describe_exported_function
 from vsr.inference.trained import read_trained
+from vsr.models.super_resolver import SuperResolver
 from vsr.system.files import replacing_file
-from vsr.training.modules.base import SRModule
 
 TOLERANCE = 1e-4  # of the standard deviation of the output: another order of sums costs a tenth of that in the deepest networks
 ROUNDINGS = 8  # units in the last place of float32, for values whose standard deviation is small beside them
@@ -84,7 +84,7 @@ def export_checkpoint(
     return ExportReport(output, facts, difference, _summarize(output, format_, exported, axes, facts, largest))
 
 
-def _compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: Path) -> tuple[float, float]:
+def _compare(exported: ExportedFile, module: SuperResolver, axes: InputAxes, output: Path) -> tuple[float, float]:
     """Compare an exported file with its network on noise within the training bounds, at several input sizes.
 
     Returns:
@@ -124,7 +124,7 @@ def _compare(exported: ExportedFile, module: SRModule, axes: InputAxes, output: 
     return max(differences, key=lambda difference: difference[1])
 
 
-def _noise(size: Size, module: SRModule) -> Tensor:
+def _noise(size: Size, module: SuperResolver) -> Tensor:
     return module.normalizer.inverse(torch.rand(size, generator=torch.Generator().manual_seed(0)))
 
 

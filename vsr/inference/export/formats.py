@@ -21,8 +21,8 @@ from vsr.inference.export import Format
 from vsr.inference.export.function import INPUT, OUTPUT, ExportableNetwork, InputAxes
 from vsr.inference.trained import Trained
 from vsr.models.normalize import Normalizer, frame_bounds
+from vsr.models.super_resolver import SuperResolver
 from vsr.models.weights.shipped import BESIDE, SHA256, TRAINED, tensors_sha256
-from vsr.training.modules.base import SRModule
 
 OPSET = 18  # of ONNX, 2022: the first with all operations of the networks here; every runtime knows it
 
@@ -41,7 +41,7 @@ class ExportTask:
     """An export to do: the checkpoint, its network with the normalizer, the input sizes, and the metadata for the file."""
 
     trained: Trained
-    module: SRModule
+    module: SuperResolver
     axes: InputAxes
     facts: Mapping[str, str]
 

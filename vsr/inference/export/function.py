@@ -12,8 +12,8 @@ from vsr.config.resolved import resolved_window
 from vsr.geometry import Geometry
 from vsr.inference.export.operators import exportable_cubic_phases, exportable_operators
 from vsr.inference.trained import Trained
-from vsr.training.build import build_from_node
-from vsr.training.modules.base import SRModule
+from vsr.models.super_resolver import SuperResolver
+from vsr.training.build_network import build_from_node
 from vsr.version import __version__
 
 INPUT, OUTPUT = "lr", "sr"
@@ -49,7 +49,7 @@ class ExportableNetwork(nn.Module):
     physical units minus the offset of the training data. A folded network computes the same as the trained one, but faster.
     """
 
-    def __init__(self, module: SRModule) -> None:
+    def __init__(self, module: SuperResolver) -> None:
         super().__init__()
         self.normalizer = module.normalizer
         with torch.no_grad():
@@ -79,7 +79,7 @@ class InputAxes:
     pixels: int
 
     @classmethod
-    def of(cls, module: SRModule, channels: int) -> InputAxes:
+    def of(cls, module: SuperResolver, channels: int) -> InputAxes:
         """Derive the accepted input sizes from the geometry of a network."""
         network, geometry = module.network, module.network.geometry
         frames, *whole = (-(-(2 * lost + 1) // scale) for lost, scale in zip(geometry.margin, geometry.scale, strict=True))
@@ -124,7 +124,7 @@ class InputAxes:
         return [self.size(1, 0, 0, 1), self.size(3, 1, 9, 2), self.size(1, 3, 6, 17)]
 
 
-def describe_exported_function(trained: Trained, module: SRModule) -> dict[str, str]:
+def describe_exported_function(trained: Trained, module: SuperResolver) -> dict[str, str]:
     """Return the metadata of an exported file as texts by key; numbers and lists are JSON.
 
     `margin` (t, y, x) counts the frames and HR pixels per side that the network removes. `window` (t, y, x) counts the frames

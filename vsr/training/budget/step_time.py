@@ -39,7 +39,7 @@ from vsr.training.fit import (
 from vsr.training.hardware import check_single_process_hardware, with_hardware_precision
 from vsr.training.loggers import SERVICES
 from vsr.training.modules.base import SRModule
-from vsr.training.resume.checkpoints import PatientCheckpointIO
+from vsr.training.resume.checkpoint_io import PatientCheckpointIO
 from vsr.training.resume.state import CheckpointSaver, RunState, restore_resume_random_states, resume_fit, resume_random_states
 from vsr.training.trainer import build_trainer
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from vsr.degradations.consistency import Consistency, apply_consistency
+from vsr.degradations.consistency import Consistency
 from vsr.errors import UserError
-from vsr.geometry import Alignment, Triple, crop
+from vsr.geometry import Triple, crop
 from vsr.metrics.calibration import Calibration
 from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
-from vsr.models.base import LRLayout, Network, apply_network_to_clip
-from vsr.models.ensemble import Ensemble, MemberNoise, draw_noise
+from vsr.models.base import LRLayout, Network
+from vsr.models.ensemble import MEMBERS_AT_ONCE, Ensemble, MemberNoise, draw_noise
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
+from vsr.models.super_resolver import SuperResolver
 from vsr.models.transform import Transformed, unwrap_transform
 from vsr.recipe import Recipe
 from vsr.system.ranks import average_over_ranks, copy_from_first_rank, current_rank, rank_count, sum_over_ranks
@@ -30,12 +31,11 @@ from vsr.training.modules.losses import additional_loss_terms, loss_function, we
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
-MEMBERS_AT_ONCE = 8  # of an ensemble in scoring, to bound the memory
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
 
-class SRModule(L.LightningModule):
-    """LightningModule of a network with normaliser, loss, optimiser and scores.
+class SRModule(SuperResolver, L.LightningModule):
+    """LightningModule of a network: a `SuperResolver` with loss, optimiser and scores.
 
     Batches are in physical units; the network works in the unit interval.
 
@@ -59,8 +59,6 @@ class SRModule(L.LightningModule):
         UserError: If the network loses more of the border than the window cuts.
     """
 
-    kind: ClassVar[Literal["frame", "movie"]]
-
     def __init__(
         self,
         network: Network,
@@ -77,7 +75,6 @@ class SRModule(L.LightningModule):
         consistency: Consistency | None = None,
         layout: LRLayout | None = None,
     ) -> None:
-        super().__init__()
         # In time the data module makes frames up beyond the ends; in space nothing stands in for what a network loses.
         needed = (window[0], *network.geometry.margin[1:])
         if not network.geometry.fits((network.geometry.margin[0], *window[1:])):
@@ -85,18 +82,16 @@ class SRModule(L.LightningModule):
                 f"{type(network).__name__} loses {network.geometry.margin[1:]} (y,x) of its output's border, the evaluation "
                 f"window cuts only {window[1:]}; type window=[{','.join(map(str, needed))}] or larger"
             )
-        self.network, self.normalizer, self.reference = network, normalizer, reference
-        self.recipe, self.window, self.quantize, self.card = recipe, window, quantize, card or {}
+        super().__init__(network, normalizer=normalizer, reference=reference, card=card, consistency=consistency, layout=layout)
+        self.recipe, self.window, self.quantize = recipe, window, quantize
         self.val_splits, self.test_splits = val_splits, test_splits
-        self.tune, self.consistency, self.layout = tune or Tune(), consistency, layout
+        self.tune = tune or Tune()
         self.tuning = Tuning(Tune(), network)  # at work during a fit
         # Tests score each variable in its own range, validation all of them together.
         each = range(normalizer.low.numel())
         self.scores = nn.ModuleDict({_key(name): nn.ModuleList([HeadlineScores()]) for name in val_splits})
         self.scores.update({_key(name): nn.ModuleList([HeadlineScores() for _ in each]) for name in test_splits})
         self.sequences = nn.ModuleDict({_key(name): nn.ModuleList([MotionScores() for _ in each]) for name in test_splits})
-        # Its folded form while scoring. In a tuple, so that it is no submodule: its weights are those of `network`.
-        self._evaluated: tuple[nn.Module] = (network,)
         self.members = 0  # of an ensemble whose members are scored; 0 for the output without noise
         self.calibration: Calibration | None = None  # whose intervals are scored
         # Split -> scores of the last test, by name, of each variable.
@@ -108,43 +103,6 @@ class SRModule(L.LightningModule):
         self._started: float | None = None
         self._spent = 0.0  # seconds, in the processes that this fit was interrupted in
         self.stage_seconds: dict[str, float] = {}  # of fits of parts of the network that came before this one
-
-    def super_resolve(self, network: nn.Module, lr: LRClips) -> HRClips:
-        """Apply `network` to LR clips (B, C, T, h, w) in the unit interval, and return SR clips (B, C, T', H', W')."""
-        return apply_network_to_clip(network, self.kind, lr)
-
-    @property
-    def alignment(self) -> Alignment | None:
-        """Return the place of the LR pixels on the HR grid; None for the middle of their blocks."""
-        return None if self.layout is None else self.layout.alignment
-
-    def unit_lr(self, lr: Tensor) -> Tensor:
-        """Map the variables of LR frames or clips to the unit interval; further channels are in units of their own."""
-        if self.layout is None or self.layout.plain:
-            return self.normalizer(lr)
-        channels = self.layout.channels
-        return torch.cat([self.normalizer(lr[:, :channels]), lr[:, channels:]], 1)
-
-    def forward(self, lr: LRClips) -> HRClips:
-        """Map LR clips (B, C, T, h, w) to SR clips, both in physical units; a movie network can return fewer frames."""
-        return self.normalizer.inverse(self.super_resolve(self._evaluated[0], self.unit_lr(lr)))
-
-    def predict_clip(self, batch: Clip) -> HRClips:
-        """Return SR clips in the unit interval, one SR frame per HR frame of the batch, after consistency correction."""
-        return self._agreeing(self.network_clip(batch), batch)
-
-    def network_clip(self, batch: Clip) -> HRClips:
-        """Return SR clips in the unit interval, one SR frame per HR frame of the batch, without consistency correction."""
-        context, lost = self.network.context, self.network.geometry.margin[0]
-        seen = crop(self.unit_lr(batch.lr), (batch.context - context, 0, 0))
-        scale, (y, x) = self.network.geometry.scale[1], batch.border
-        return crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * scale, x * scale))
-
-    @property
-    def ensemble(self) -> Ensemble | None:
-        """Return the ensemble among the wrappers of the network; None for other networks."""
-        network = unwrap_transform(self.network)
-        return network if isinstance(network, Ensemble) else None
 
     def predict_members(self, batch: Clip) -> Tensor:
         """Return `members` members of an ensemble, in the unit interval and after consistency correction, (B, C, K, F, H, W)."""
@@ -170,12 +128,6 @@ class SRModule(L.LightningModule):
             lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]])
             members = self.calibration.members(sr, None if members is None else members.std(2), lr)
         return sr, members
-
-    def _agreeing(self, sr: HRClips, batch: Clip) -> HRClips:
-        if self.consistency is None:
-            return sr
-        _, y, x = self.network.geometry.margin
-        return apply_consistency(self.consistency, sr, self.normalizer(batch.own_lr[:, : batch.hr.shape[1]]), (y, x))
 
     def in_unit_interval(self, frames: TrainingFrames) -> TrainingFrames:
         """Normalise whole frames from physical units to the unit interval."""

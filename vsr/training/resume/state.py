@@ -21,7 +21,8 @@ from vsr.recipe import Recipe
 from vsr.system.signals import Signals, Stopped
 from vsr.training.callbacks import AGREE_EVERY, History
 from vsr.training.modules.base import SRModule
-from vsr.training.resume.checkpoints import PatientCheckpointIO, read_checkpoint
+from vsr.training.resume.checkpoint_io import PatientCheckpointIO
+from vsr.training.resume.checkpoints import read_checkpoint
 
 log = logging.getLogger(__name__)
 
