@@ -46,16 +46,18 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-# Networks that are tested at every scale in each run of the tests.
+# Networks that are tested at every scale in each run of the tests, and those of conf/model/ that are for small scales alone.
 EACH_SCALE = ("fsrcnn",)
+SMALL_SCALES = ("fsrcnn_s", "fsrcnn_56")
 
 
 def at_scales(models: list[str]) -> list[Any]:
-    """Parameters (model, scale): every model at x2, those of EACH_SCALE at x3 and x4 too; the others there are marked long."""
+    """Parameters (model, scale): every model at x2, those of EACH_SCALE at all scales; the others there are marked long."""
     return [
         pytest.param(model, scale, marks=[] if scale == 2 or model in EACH_SCALE else pytest.mark.long)
         for model in models
-        for scale in (2, 3, 4)
+        for scale in (2, 3, 4, 6, 8)
+        if scale <= 4 or model not in SMALL_SCALES
     ]
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Triple = tuple[int, int, int]
-MOST_SCALE_OF_PAIRS = 16  # of files of LR and HR; degradations make LR at 2, 3 or 4
+MOST_SCALE_OF_PAIRS = 16  # of files of LR and HR; degradations make LR at `SCALES`
 # Position of LR pixel 0 in HR pixels from HR pixel 0; "node" where both grids share their first and their last point.
 Origin = float | Literal["node"]
 Alignment = tuple[Origin, Origin]  # along y and along x

@@ -29,7 +29,7 @@ class VsrAccessor:
         Args:
             network: A checkpoint, "pretrained:NAME" for a network of the package, or what `vsr.load` returned; None for the
                 network of the package for fields of any unit, or that for means over grid cells where `cell_methods` says so.
-            scale: SR pixels per LR pixel, where `network` is None: 2, 3 or 4.
+            scale: SR pixels per LR pixel, where `network` is None.
             **options: Options of `vsr.load`, such as `periodic` or `memory`.
 
         Returns:

@@ -60,7 +60,13 @@ def test_the_report_recipe_is_the_reports() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["scale=5"], "scale=5: networks here enlarge by 2, 3 or 4; type scale=2"),
+        (["scale=5"], "scale=5: networks here enlarge by 2, 3, 4, 6 or 8; type scale=4"),
+        (["scale=16"], "scale=16: networks here enlarge by 2, 3, 4, 6 or 8; type scale=8"),
+        (["model=fsrcnn_s", "scale=6"], "scale=6: FSRCNNOriginal is for scales up to 4; type model=fsrcnn, or scale=4"),
+        (
+            ["model=joint", "model@model.first=fsrcnn_56", "scale=8"],
+            "scale=8: FSRCNNOriginal is for scales up to 4; type model=fsrcnn, or scale=4",
+        ),
         (["epochs=-1"], "epochs=-1: must be 0 or more"),
         (["patience=-1"], "patience=-1: must be 0 or more"),
         (["seed=-3"], "seed=-3: must be 0 or more"),

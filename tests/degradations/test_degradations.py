@@ -26,11 +26,11 @@ from vsr.degradations.resize import resize_bicubic_down
 from vsr.errors import UserError
 from vsr.training.build_network import build_from_node
 
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4, 6, 8)
 BYTES = (0.0, 255.0)
 
 
-def frames(n: int = 4, c: int = 1, height: int = 24, width: int = 36, seed: int = 0) -> Tensor:
+def frames(n: int = 4, c: int = 1, height: int = 24, width: int = 48, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random((n, c, height, width), dtype=np.float32))
 
 
@@ -58,7 +58,7 @@ def configured(choice: str, *overrides: str) -> Any:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_area_is_the_block_mean(scale: int, channels: int) -> None:
     hr = frames(c=channels)
-    blocks = hr.numpy().reshape(4, channels, 24 // scale, scale, 36 // scale, scale)
+    blocks = hr.numpy().reshape(4, channels, 24 // scale, scale, 48 // scale, scale)
     np.testing.assert_allclose(Area()(hr, scale).numpy(), blocks.mean((3, 5)), atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_a_phase_beyond_the_scale(phase: int) -> None:
 
 @pytest.mark.parametrize("degradation", [Bicubic(), Area(), Subsample()], ids=lambda d: d.name)
 def test_sizes_must_be_divisible(degradation: Degradation) -> None:
-    with pytest.raises(ValueError, match="24x36 is not divisible by 5"):
+    with pytest.raises(ValueError, match="24x48 is not divisible by 5"):
         degradation(frames(), 5)
 
 
@@ -104,7 +104,7 @@ def test_which_ones_commute_with_flips(degradation: Degradation, centred: bool, 
 @pytest.mark.parametrize("scale", SCALES)
 def test_where_subsampled_pixels_lie(scale: int) -> None:
     """The shift that the docstring states, on a ramp of HR pixel positions."""
-    ramp = torch.arange(36.0).expand(1, 1, 24, 36)
+    ramp = torch.arange(48.0).expand(1, 1, 24, 48)
     centre = Area()(ramp, scale)
     for phase in range(scale):
         torch.testing.assert_close(centre - Subsample(phase)(ramp, scale), torch.full_like(centre, (scale - 1) / 2 - phase))
@@ -340,7 +340,7 @@ CODED: list[Degradation] = [chain(down=Subsample(), jpeg=JPEG(60)), chain(h264=H
 @given(value=st.floats(-1e3, 1e3, width=32), scale=st.sampled_from(SCALES))
 @settings(max_examples=20, deadline=None)
 def test_constants_stay_constant(degradation: Degradation, value: float, scale: int) -> None:
-    lr = degradation(torch.full((2, 1, 24, 36), value), scale)
+    lr = degradation(torch.full((2, 1, 24, 48), value), scale)
     torch.testing.assert_close(lr, torch.full_like(lr, value), atol=1e-6, rtol=1e-5)
 
 
@@ -488,9 +488,9 @@ def test_every_config_degrades(choice: str, scale: int) -> None:
     degradation = configured(choice)
     assert isinstance(degradation, Degradation)
     assert not isinstance(degradation, SameSizeStep)
-    hr = movie(4, 24, 36)
+    hr = movie(4, 24, 48)
     lr = degradation(hr, scale, bounds=BYTES)
-    assert lr.shape == (4, 1, 24 // scale, 36 // scale)
+    assert lr.shape == (4, 1, 24 // scale, 48 // scale)
     assert lr.dtype == hr.dtype
     reference = Subsample()(hr, scale) if choice in ("subsample", "blur") else Area()(hr, scale)
     assert psnr(lr, reference) > 18

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vsr.degradations import Area, Bicubic, Degradation, Subsample
 from vsr.degradations.resize import pad_symmetric, resize_bicubic_down, resize_bicubic_up, resize_clips_bicubic_up
 
 
@@ -40,8 +41,8 @@ def imresize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return imresize_matrix(image.shape[0], height) @ image @ imresize_matrix(image.shape[1], width).T
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("size", [(24, 36), (12, 60)])
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("size", [(24, 72), (48, 120)])
 def test_equals_matlab(scale: int, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random(size)
     x = torch.from_numpy(image)[None, None]
@@ -52,8 +53,22 @@ def test_equals_matlab(scale: int, size: tuple[int, int]) -> None:
     np.testing.assert_allclose(up, imresize(image, h * scale, w * scale), atol=1e-12)
 
 
+@pytest.mark.parametrize("degrade", [Bicubic(), Area(), Subsample(1)], ids=lambda one: one.name)
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
+def test_lr_pixels_of_a_ramp_lie_where_the_degradation_says(degrade: Degradation, scale: int) -> None:
+    """And bicubic interpolation puts HR pixels back to their places, away from the mirrored border."""
+    y, x = torch.meshgrid(*(torch.arange(float(n * scale), dtype=torch.float64) for n in (14, 17)), indexing="ij")
+    ramp = (y - 2 * x)[None, None]
+    lr = degrade(ramp, scale)
+    rows, columns = (degrade.origin(scale) + scale * torch.arange(float(n), dtype=torch.float64) for n in (14, 17))
+    inner, fine = (..., slice(3, -3), slice(3, -3)), (..., slice(6 * scale, -6 * scale), slice(6 * scale, -6 * scale))
+    torch.testing.assert_close(lr[inner], (rows[:, None] - 2 * columns)[None, None][inner])
+    shift = degrade.origin(scale) - (scale - 1) / 2
+    torch.testing.assert_close(resize_bicubic_up(lr, scale)[fine], (ramp + shift - 2 * shift)[fine])
+
+
 @settings(max_examples=40, deadline=None)
-@given(scale=st.sampled_from([2, 3, 4]), h=st.integers(1, 9), w=st.integers(1, 9), level=st.floats(-100, 100))
+@given(scale=st.sampled_from([2, 3, 4, 6, 8]), h=st.integers(1, 9), w=st.integers(1, 9), level=st.floats(-100, 100))
 def test_constants_and_sizes_are_kept(scale: int, h: int, w: int, level: float) -> None:
     x = torch.full((1, 2, h, w), level, dtype=torch.float64)
     up = resize_bicubic_up(x, scale)

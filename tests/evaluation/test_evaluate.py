@@ -223,7 +223,7 @@ def test_the_projection_agrees_with_lr_and_comes_closer_to_hr(runs: dict[str, Pa
 
 
 @pytest.mark.parametrize("degradation", [Bicubic(), Area(), Subsample()])
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
 def test_projection_is_the_smallest_change_that_gives_the_lr_frame(degradation: Any, scale: int) -> None:
     def degrade(hr: torch.Tensor) -> torch.Tensor:
         return degradation(hr, scale)

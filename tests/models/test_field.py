@@ -29,7 +29,7 @@ def frames(*shape: int) -> Tensor:
     return torch.from_numpy(rng.standard_normal(shape).cumsum(-1).cumsum(-2))
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
 @pytest.mark.parametrize(("factor", "offset"), [(1e-9, 0.0), (3.0, 100.0), (1e9, -1e10)])
 @torch.no_grad()
 def test_another_unit_and_another_zero_change_nothing_else(scale: int, factor: float, offset: float) -> None:

@@ -26,7 +26,7 @@ from vsr.training.build_network import build_network
 # With what of their structure can be chosen beside the files of conf/model/.
 VARIANTS = ["fsrcnn model.kernel=LARGE", "srcnn model.kernels=[9,1,3,5]"]
 MODELS = [*choices("model"), *VARIANTS]
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4, 6, 8)
 
 
 def build(model: str, scale: int, channels: int = 1) -> Network:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from tests.fakes import TINY_CLIMATE, assert_same_scores, at_scales, choices, compose_config, evaluate_here, small, train_here
 from vsr.errors import UserError
+from vsr.inference.upscaler import load_upscaler
 from vsr.metrics.intervals import SegmentIntervals
 from vsr.models.base import RepeatedFrame
 from vsr.models.stacked import Stacked
@@ -45,6 +46,24 @@ def test_every_model_trains_and_scores_the_same_when_read_back(model: str, scale
     again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])
     assert_same_scores(again["rows"], rows)
     assert results["protocol"].items() <= again["protocol"].items()
+
+
+@pytest.mark.parametrize(("scale", "source"), [(6, "phantom"), (8, "climate")])
+def test_scales_6_and_8_train_evaluate_and_upscale(scale: int, source: str, tmp_path: Path) -> None:
+    """On 48x48 HR pixels; tiles give the frame of the whole."""
+    data = [f"data={source}", "data.size=48", "data.learn=20", "data.test=10"]
+    data += ["data.sampling=3"] if source == "climate" else []
+    tried = [*data, *small("stacked"), f"scale={scale}", "recipe.patch=null", "recipe.steps=4"]
+    rows = train_here(tmp_path / "run", tried)["rows"]
+    best = f"{tmp_path}/run/checkpoints/best.ckpt"
+    assert_same_scores(evaluate_here(tmp_path / "again", [f"checkpoint={best}", "report=true"])["rows"], rows)
+    network = load_upscaler(best, device="cpu", tile=0)
+    low, high = network.bounds
+    lr = np.random.default_rng(0).uniform(low, high, (3, 44, 50)).astype(np.float32)
+    sr = network.upscale(lr)
+    assert sr.shape == (3, 44 * scale, 50 * scale)
+    tiled = load_upscaler(best, device="cpu", tile=32).upscale(lr)
+    np.testing.assert_allclose(tiled, sr, atol=1e-4 * (high - low))
 
 
 @pytest.mark.parametrize("recipe", choices("recipe"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,9 @@ from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 from vsr.geometry import MOST_SCALE_OF_PAIRS
 from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name, list_shipped
 
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4, 6, 8)
+# Networks whose layers are for small scales alone, and what to type instead.
+SMALL_SCALES = {"vsr.models.fsrcnn.FSRCNNOriginal": (4, "model=fsrcnn")}
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 # Engines of upscaling beside torch, with the packages that they need.
@@ -110,7 +112,7 @@ def check_config(cfg: DictConfig) -> None:
     assert isinstance(plain, dict)
     degradation = plain.get("degradation")
     paired = isinstance(degradation, dict) and degradation.get("_target_") == "vsr.degradations.scaling.Paired"
-    _check_values(plain, MOST_SCALE_OF_PAIRS if paired else SCALES[-1])
+    _check_values(plain, range(2, MOST_SCALE_OF_PAIRS + 1) if paired else SCALES)
     _check_missing(plain.get("missing"))
     _check_workers(plain)
     if plain.get("select") is not None and not isinstance(plain["select"], dict):
@@ -131,6 +133,10 @@ def check_config(cfg: DictConfig) -> None:
         target = str(node["_target_"])
         nested = path[0] in SUPPLIED and (target.startswith(("vsr.data.", "vsr.models.")) or is_plugin_target(target))
         _check_target(".".join(path), node, SUPPLIED.get(path[0], {}) if len(path) == 1 or nested else {})
+        most, advice = SMALL_SCALES.get(target, (MOST_SCALE_OF_PAIRS, ""))
+        if path[0] == "model" and path[-1] != "second" and plain.get("scale", 1) > most:
+            name = target.rpartition(".")[2]
+            raise UserError(f"scale={plain['scale']}: {name} is for scales up to {most}; type {advice}, or scale={most}")
     _check_choices(plain)
     if "engine" in plain:
         flags = {key: bool(plain.get(key)) for key in ("compile", "channels_last")}
@@ -141,11 +147,13 @@ def check_config(cfg: DictConfig) -> None:
     _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
 
 
-def _check_values(plain: dict[Any, Any], most_scale: int) -> None:
+def _check_values(plain: dict[Any, Any], scales: Sequence[int]) -> None:
     """Check the top-level values scale, monitor, seed and window, and the top-level counts."""
-    if "scale" in plain and not SCALES[0] <= plain["scale"] <= most_scale:
-        known = "2, 3 or 4" if most_scale == SCALES[-1] else f"2 to {most_scale}"
-        raise UserError(f"scale={plain['scale']}: networks here enlarge by {known}; type scale=2")
+    if "scale" in plain and plain["scale"] not in scales:
+        *most, last = map(str, scales)
+        known = f"{', '.join(most)} or {last}" if scales == SCALES else f"{most[0]} to {last}"
+        nearest = min(scales, key=lambda scale: abs(scale - plain["scale"]))
+        raise UserError(f"scale={plain['scale']}: networks here enlarge by {known}; type scale={nearest}")
     if "monitor" in plain and plain["monitor"] not in MONITORS:
         raise UserError(f"monitor={plain['monitor']}{error_suggestion(plain['monitor'], MONITORS)}")
     for key, least in LEAST.items():

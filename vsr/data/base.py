@@ -63,7 +63,7 @@ class SRDataModule(L.LightningDataModule, ABC):
     added here alone.
 
     Args:
-        scale: Number of HR pixels per LR pixel along each side: 2, 3 or 4.
+        scale: Number of HR pixels per LR pixel along each side.
         degradation: Degradation that makes LR frames from whole HR frames.
         recipe: Training recipe, which sets batch, patch and augmentation of the training loader.
         draw_seed: Seed of the random draws in training (patches, clips, flips).

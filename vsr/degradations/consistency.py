@@ -214,7 +214,13 @@ def build_consistency(
             f"compression), which agreeing with them would put into the result; type consistency=none"
         )
     if kind == "backprojection":
-        return BackProjection(degrade, scale, steps, degradation.border if isinstance(degradation, Bordered) else None)
+        found = BackProjection(degrade, scale, steps, degradation.border if isinstance(degradation, Bordered) else None)
+        if not _comes_closer(found):
+            raise UserError(
+                f"consistency_steps={steps}: under degradation={degradation.name} at scale={scale} so many steps lead away from "
+                f"agreement again; type consistency=projection, which is exact, or a smaller consistency_steps"
+            )
+        return found
     if kind == "ratio":
         if not _is_block_mean(degrade, scale):
             raise UserError(
@@ -312,6 +318,22 @@ def _is_linear(degrade: Degrade, scale: int) -> bool:
     expected = torch.cat([degrade(one) + degrade(other), torch.ones_like(flat[..., ::scale, ::scale])])
     found = torch.cat([degrade(one + other), degrade(flat)])
     return bool(torch.allclose(found, expected, rtol=0, atol=LINEAR_TOLERANCE))
+
+
+def _comes_closer(projection: BackProjection) -> bool:
+    """Return True if the last step still brings a random frame nearer to agreement with its LR frame.
+
+    Where LR pixels lie far from the middle of their blocks, as after subsampling at large scales, enlargement puts the finest LR
+    patterns so far from their places that steps make them larger.
+    """
+    size = PROBE_BLOCKS * projection.scale
+    frame = torch.rand(1, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    lr = projection.degrade(frame)
+    errors = []
+    for steps in (projection.steps - 1, projection.steps):
+        closer = BackProjection(projection.degrade, projection.scale, steps, projection.border)
+        errors.append(float((projection.degrade(closer(resize_bicubic_up(lr, projection.scale), lr)) - lr).square().mean()))
+    return errors[1] <= errors[0] + EXACT
 
 
 def _is_block_mean(degrade: Degrade, scale: int) -> bool:

@@ -60,7 +60,7 @@ class Upscaler:
             for those of training.
 
     Attributes:
-        scale: SR pixels per LR pixel along y and x: 2, 3 or 4.
+        scale: SR pixels per LR pixel along y and x.
         alignment: Place of the LR pixels on the SR grid along y and x; see `vsr.geometry.lr_position`.
         variables: Names of the variables that are the channels, in their order; empty for one variable.
         bounds: The physical values that the normalizer maps to 0 and 1; a pair for each of several variables.

@@ -128,7 +128,7 @@ def unpack_skip(lr: Tensor, seen: int, scale: int) -> Tensor:
 class Network(nn.Module):
     """Base class of networks that map LR frames or clips to HR frames or clips, all in the unit interval.
 
-    Constructor arguments are keyword-only. Every constructor takes `scale` (HR pixels per LR pixel along each axis: 2, 3 or 4,
+    Constructor arguments are keyword-only. Every constructor takes `scale` (HR pixels per LR pixel along each axis,
     or 1 for the second network of a `Cascade`) and `channels` (number of channels of each frame).
 
     Attributes:

@@ -24,7 +24,7 @@ class EDSR(Network):
     Args:
         width: Number of channels of the hidden layers, 1 or more.
         blocks: Number of residual blocks, 1 or more.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
         inputs: Number of channels of each LR frame; None for `channels`.
 
@@ -64,17 +64,25 @@ class ResidualBlock(nn.Module):
 
 
 def _pixel_shuffle_upsampler(width: int, scale: int) -> nn.Sequential:
-    """Return layers (N, width, h, w) -> (N, width, H, W): a convolution and a pixel shuffle; both twice at x4, none at x1."""
+    """Return layers (N, width, h, w) -> (N, width, H, W): a convolution and a pixel shuffle for each prime factor of scale."""
     layers: list[nn.Module] = []
-    for step in {1: (), 4: (2, 2)}.get(scale, (scale,)):
+    for step in _prime_factors(scale):
         layers += [nn.Conv2d(width, width * step**2, 3, padding=1), nn.PixelShuffle(step)]
     return nn.Sequential(*layers)
+
+
+def _prime_factors(number: int) -> list[int]:
+    """Return the prime factors of a number, the smallest first; none of 1."""
+    for prime in range(2, number + 1):
+        if number % prime == 0:
+            return [prime, *_prime_factors(number // prime)]
+    return []
 
 
 def _upsampler_reach(scale: int) -> int:
     """Return the reach, in LR pixels, of `_pixel_shuffle_upsampler` with a 3x3 convolution behind it.
 
-    At x4 the last two convolutions work at 2x and at 4x the LR size. Both together reach one LR pixel further, no more.
+    The convolutions behind the first one work at 2x or 3x the LR size and more. All together reach one LR pixel further, no more.
     """
     return 1 if scale == 1 else 2
 

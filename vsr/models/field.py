@@ -35,7 +35,7 @@ class Field(Network):
     Args:
         width: Number of channels of the hidden layers, 1 or more.
         blocks: Number of residual blocks, 1 or more.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4.
+        scale: HR pixels per LR pixel along each axis.
         channels: Number of channels of each frame; the weights are the same for all.
 
     Raises:

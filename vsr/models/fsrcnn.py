@@ -37,7 +37,7 @@ class FSRCNN(Network):
         act: "prelu" (the report's) or "relu".
         slope: Initial slope of the PReLU; 0 in the report.
         output_act: True to put an activation behind the last layer too; the report says "all layers".
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 
     Raises:
@@ -112,7 +112,7 @@ class FSRCNNOriginal(Network):
         slope: Initial slope of the PReLU.
         output_act: True to put an activation behind the deconvolution too; the authors have none.
         border: Padding of every layer: "replicate" (the authors' code) or "zero".
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 
     Raises:

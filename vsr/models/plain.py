@@ -25,7 +25,7 @@ class Plain(Network):
         depth: Number of layers between the first and the last, 1 or more.
         act: "silu", "relu" (takes a fifth less time) or "prelu".
         slope: Initial slope of the PReLU.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
         inputs: Number of channels of each LR frame; None for `channels`.
 

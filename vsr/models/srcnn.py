@@ -25,7 +25,7 @@ class SRCNN(Network):
         act: "prelu" (the report's) or "relu" (the authors').
         slope: Initial slope of the PReLU; 0 in the report.
         output_act: True to put an activation behind the last layer too. The report says "all layers"; the authors have none.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 
     Raises:

@@ -35,7 +35,7 @@ class SRNet3D(Network):
         output_act: True to put an activation behind the last layer too; the report says "all layers".
         windows: True to evaluate each window of five frames as a clip of its own, as in the report; zeros then stand beyond the
             ends of each window. False evaluates the whole clip once, with 2.6 times less work per frame.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
         inputs: Number of channels of each LR frame; None for `channels`.
         alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
@@ -101,7 +101,7 @@ class SRNet3DKim(Network):
     Args:
         width: Number of channels of the hidden layers, 1 or more; 64 in the paper.
         windows: True to evaluate each window of five frames as a clip of its own, as the paper does; see `SRNet3D`.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
 
     Raises:

@@ -53,7 +53,7 @@ class Stacked(StackedFrames):
         frames: Number of LR frames per HR frame, odd; the middle LR frame belongs to the HR frame.
         width: Number of channels of the hidden layers, 1 or more.
         blocks: Number of residual blocks, 1 or more.
-        scale: HR pixels per LR pixel along each axis: 2, 3 or 4, or 1 for the second network of a `Cascade`.
+        scale: HR pixels per LR pixel along each axis, or 1 for the second network of a `Cascade`.
         channels: Number of channels of each frame.
         inputs: Number of channels of each LR frame; None for `channels`.
 

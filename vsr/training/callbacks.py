@@ -119,7 +119,7 @@ class LRConsistency(Callback):
 
     Args:
         degrade: The degradation of the LR frames.
-        scale: Scale of the network, 2, 3 or 4.
+        scale: Scale of the network.
         lost: (y, x) HR pixels that the network loses on each side.
     """
 

@@ -49,7 +49,7 @@ def test_each_phantom_movie_is_another_head() -> None:
     assert again.card["sha256"] == data.card["sha256"] != another.card["sha256"]
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
 def test_default_sizes_are_divisible_by_every_scale(scale: int, tmp_path: Path) -> None:
     data = phantom(size=120, frames=2, learn=4, test=2, scale=scale)
     data.setup()

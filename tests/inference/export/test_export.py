@@ -168,7 +168,7 @@ def test_a_clip_run_as_a_whole_or_in_windows(windows: str, tmp_path: Path) -> No
     assert report.facts["context"] == ("2" if windows == "true" else "7")
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 2), (9, 17)])
 def test_the_forms_are_the_functions_that_they_stand_in_for(scale: int, height: int, width: int) -> None:
     frames = torch.randn(2, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
