@@ -73,7 +73,7 @@ def beyond(frames: torch.Tensor) -> torch.Tensor:
 def test_lr_pixels_and_patches_know_the_other_side(tmp_path: Path, caplog: pytest.LogCaptureFixture, memory: float) -> None:
     with caplog.at_level("INFO"):
         data = data_of(write(tmp_path / "a.nc"), vectors=[["u", "v"]], memory=memory)
-    assert "longitudes go round the globe, and rows go on beyond the poles; data.periodic=none" in caplog.text
+    assert "longitudes go round the globe, and rows go on beyond the poles (data.periodic=none if not)" in caplog.text
     assert (data.card["border"], data.card["vectors"], data.card["north_up"]) == ("globe", [[1, 2]], True)
     pair = data.sets["train"].read(0, 3)
     around = beyond(pair.hr)

@@ -255,7 +255,12 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], typed: bool) 
                 f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
             )
         if data.channels != trained.channels and not trained.any_values:
-            raise UserError(f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}")
+            advice = (
+                f"; type data.variable={data.variables[0]}, or another one" if data.variables and trained.channels == 1 else ""
+            )
+            raise UserError(
+                f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}{advice}"
+            )
     data.check_window(resolved_window(config))
     return data
 

@@ -201,7 +201,6 @@ def _log_next(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> None:
         chosen = {
             "path": str(given),
             **{key: value for key in keys if (value := getattr(settings, key)) is not None},
-            "crop": True,
         }
         words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
         log.info("next      compare it with the best linear filter of this file: vsr evaluate %s", " ".join(words))

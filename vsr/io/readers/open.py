@@ -336,6 +336,7 @@ def open_movie(
             reader.time_last,
             [kept.index(i) for i in movies],
             lambda i: coordinate(kept[i]),
+            alone=len(variables) == 1,
         )
     if len(variables) > 1 and "c" in letters:
         raise UserError(
@@ -433,7 +434,7 @@ def _only(reader: ArrayReader, listing: Listing, frame: bool) -> str:
     if frame and not candidates:
         candidates = [v for v in listing.variables if len(v.shape) == 2 and min(v.shape) > 1]
     if len(candidates) > 1:
-        candidates = _without_coordinates(reader, candidates)
+        candidates = without_coordinates(reader, candidates)
     if len(candidates) == 1:
         return candidates[0].name
     if candidates:
@@ -460,7 +461,7 @@ def _advice_on_planes(listing: Listing) -> str:
     return "store the movie as one array of real numbers, or give another file"
 
 
-def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
+def without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
     """Leave out coordinates of others: longitudes, latitudes, 1x1xN times, and what an attribute `coordinates` names."""
     attrs = {v.name: reader.details(v.name).attrs for v in candidates[:MOST_EXAMINED]}
     words = {word for found in attrs.values() for word in str(found.get("coordinates", "")).split()}
