@@ -41,7 +41,7 @@ from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.static_fields import StaticField
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
-from vsr.models.base import OF_FRAMES, add_input_planes
+from vsr.models.base import OF_FRAMES, LRLayout, add_input_planes
 from vsr.models.normalize import frame_bounds
 from vsr.models.transform import POSITIVE, Transform, transforms_to_facts
 from vsr.recipe import Recipe
@@ -318,14 +318,23 @@ class SRDataModule(L.LightningDataModule, ABC):
         cut = any(width % self.scale for width in widths)
         grid = replace(self.pixel_grid, closed="none") if cut else self.pixel_grid
         periodic = choose_periodic(self.periodic, grid, min(widths, key=lambda width: width % 2 == 0), self.name, "data.periodic")
-        if periodic != "none" and (self.inputs or self.lr_variables or self.static_names):
+        layout = LRLayout(movies[0].shape[0], self.inputs, None, self.lr_variables, self.static_names, self.scale**2)
+        if periodic != "none" and layout.bordered:
             if self.periodic is not None:
                 raise UserError(
-                    f"{self.name}: data.periodic={periodic}: what networks see beside the variables ends at the border; leave it "
-                    f"out, or data.static, data.inputs and data.lr_variable"
+                    f"{self.name}: data.periodic={periodic}: with data.inputs=[position], frames say where their borders are; "
+                    f"leave one of the two out"
                 )
-            log.info("note      %s: frames are mirrored at their borders, where longitudes go round the globe", self.name)
+            self.choices.append("frames are mirrored at their borders, as data.inputs=[position] says where these are")
             periodic = "none"
+        elif periodic == "globe" and (odd := [width // self.scale for width in widths if width // self.scale % 2]):
+            if self.periodic is not None:
+                raise UserError(
+                    f"{self.name}: data.periodic=globe: a row beyond a pole is turned by half a circle, and LR frames have "
+                    f"{odd[0]} columns, which is odd; type data.periodic=x"
+                )
+            self.choices.append(f"longitudes go round the globe, and rows are mirrored at the poles: {odd[0]} LR columns are odd")
+            periodic = "x"
         elif self.periodic is None and periodic != "none":
             poles = ", and rows go on beyond the poles" if periodic == "globe" else ""
             self.choices.append(f"longitudes go round the globe{poles} (data.periodic=none if not)")
@@ -336,7 +345,7 @@ class SRDataModule(L.LightningDataModule, ABC):
                 f"{self.name}: data.vectors: these components hardly differ from a number that is not 0, they do not turn; "
                 f"leave the key out"
             )
-        return Border(periodic, {channel: 0.0 for pair in self.vectors for channel in pair})
+        return Border(periodic, {channel: 0.0 for pair in self.vectors for channel in pair}, layout.packed)
 
     def _vectors_have_offsets(self) -> bool:
         """Return True if a component of a vector is not 0 in frames where it is 0."""

@@ -102,10 +102,10 @@ class Upscaler:
 
     def continued(self, periodic: Periodic) -> Upscaler:
         """Return the upscaler of movies that continue beyond their borders, unless the option `periodic` says otherwise."""
-        if self.options.periodic is not None or periodic == "none" or not self.trained.layout.plain:
+        if self.options.periodic is not None or periodic == "none" or self.trained.layout.bordered:
             return self
         if periodic not in self._continued:
-            self._continued[periodic] = Upscaler(self.trained, replace(self.options, periodic=periodic))
+            self._continued[periodic] = self.with_options(replace(self.options, periodic=periodic))
         return self._continued[periodic]
 
     def decided_options(self, frames: Tensor, length: int | None) -> UpscaleOptions:
