@@ -25,6 +25,7 @@ def check_data_files(cfg: DictConfig) -> None:
         UserError: If a file cannot be opened, does not say which array or which axes form the movie, or has frames that the
             scale does not divide.
     """
+    open_static_fields(OmegaConf.select(cfg, "static") or [], "static")
     data = None if cfg.data is None else OmegaConf.to_container(cfg.data, resolve=True)
     scale = OmegaConf.select(cfg, "scale")
     if not isinstance(data, Mapping) or data.get("_target_") != ARRAYS or data.get("path") is None:

@@ -224,6 +224,12 @@ class SRDataModule(L.LightningDataModule, ABC):
         found = [[self.variables.index(name) for name in pair] for pair in given]
         self.vectors = tuple((along_x, along_y) for along_x, along_y in found)
 
+    def use_static_fields(self, fields: Sequence[StaticField]) -> None:
+        """Take static fields in place of those of the config; call this before setup. Raises UserError if there cannot be any."""
+        raise UserError(
+            f"static=[{','.join(field.name for field in fields)}]: {self.name} has no static fields of files; leave it out"
+        )
+
     def require_transforms(self, transforms: Sequence[TransformName | None]) -> None:
         """Add the transforms of a network to be scored, one per channel: `setup` refuses values that they do not take."""
         own = self.transforms * (len(transforms) if len(self.transforms) == 1 else 1) or (None,) * len(transforms)

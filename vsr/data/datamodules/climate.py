@@ -164,6 +164,12 @@ class ClimateDataModule(SRDataModule):
         rule: Literal["time", "trajectory"] = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
 
+    def use_static_fields(self, fields: Sequence[StaticField]) -> None:
+        """Take static fields in place of those of `static`. Raises UserError for simulated flows."""
+        if self.flows is not None:
+            super().use_static_fields(fields)
+        self._given_fields, self.static_names = list(fields), tuple(field.name for field in fields)
+
     def movies(self) -> list[Movie]:
         """Return the file's movies, or the simulated trajectories: first those to learn from, then those to test on."""
         if self.flows is not None:
