@@ -42,6 +42,8 @@ def test_all_variables_of_one_grid_are_taken_without_flags_and_coordinates(tmp_p
 
 def test_where_nothing_is_to_choose_nothing_is_chosen(tmp_path: Path) -> None:
     assert variables_on_one_grid(write(tmp_path / "a.nc", t=PLANES)) == ([], [])
+    edges = {"t": ("lat lon", "f4"), "lat_bnds": ("lat lon time", "f8"), "lon_bnds": ("lat lon time", "f8")}
+    assert variables_on_one_grid(write(tmp_path / "edges.nc", **edges)) == ([], [])
     np.savez(tmp_path / "a.npz", train=np.ones((6, 8, 8)), test=np.ones((6, 8, 8)))  # equal sizes say nothing
     assert variables_on_one_grid(str(tmp_path / "a.npz")) == ([], [])
     with pytest.raises(Unspecified, match="several arrays can be the movie"):
