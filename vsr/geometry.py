@@ -166,11 +166,11 @@ def crop(x: Tensor, window: Triple) -> Tensor:
     return x[..., t : x.shape[-3] - t, y : x.shape[-2] - y, x_ : x.shape[-1] - x_]
 
 
-def frame_size_problem(height: int, width: int, scale: int, crop: bool) -> str | None:
-    """Return the reason why frames of height x width pixels cannot be HR frames, or None; with `crop`, they may be cut."""
+def frame_size_problem(height: int, width: int, scale: int, crop: bool | None) -> str | None:
+    """Return the reason why frames of height x width pixels cannot be HR frames, or None; `crop` is False for no cut."""
     if min(height, width) < scale:
         return f"frames of {height}x{width} are smaller than scale={scale}; give larger ones"
-    if (height % scale or width % scale) and not crop:
+    if (height % scale or width % scale) and crop is False:
         return (
             f"frames of {height}x{width} are not divisible by scale={scale}; "
             f"type data.crop=true to cut them to {height // scale * scale}x{width // scale * scale}"

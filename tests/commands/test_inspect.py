@@ -111,7 +111,7 @@ def test_missing_values_and_odd_sizes(tmp_path: Path, capsys: pytest.CaptureFixt
     np.save(tmp_path / "a.npy", values)
     out = said(capsys, tmp_path / "a.npy", "--axes", "tyx")
     assert "NaN: 2 values in 1 frames; Inf: 1 values in 1 frames" in out
-    assert "data.axes=tyx data.mask=true data.crop=true" in out
+    assert "data.axes=tyx data.mask=true\n" in out
     np.save(tmp_path / "a.npy", np.full((4, 6, 6), np.nan))
     assert "min nan" in said(capsys, tmp_path / "a.npy", "--axes", "tyx")
     np.save(tmp_path / "a.npy", np.zeros((1, 1, 1)))
@@ -262,3 +262,12 @@ def test_a_movie_that_hides_in_a_struct_or_a_group(tmp_path: Path, capsys: pytes
     told = failed(capsys, tmp_path / "a.h5")
     assert "records is struct, not real numbers; save one of its fields (u, v) as an array of its own" in told
     assert "if the 4 arrays of 5x7 in run/frames are frames, stack them in order" in told
+
+
+def test_the_command_that_trains_on_all_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    xarray = pytest.importorskip("xarray")
+    dims = ("time", "y", "x")
+    xarray.Dataset({name: (dims, waves(8)) for name in "tq"}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    out = said(capsys, tmp_path / "a.nc")
+    assert "several arrays can be the movie" in out
+    assert f"train on t, q: vsr train preset=balanced data=climate data.path={tmp_path}/a.nc\n" in out

@@ -67,7 +67,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(typed: str, said: str) -> None:
     [
         ("train model=fsrcnn data=climate data.path=a.npy", "the file does not say which index of 6x15x16 is time"),
         (
-            "train model=fsrcnn data=climate data.path=a.npy data.axes=tyx",
+            "train model=fsrcnn data=climate data.path=a.npy data.axes=tyx data.crop=false",
             "15x16 are not divisible by scale=2; type data.crop=true",
         ),
         ("train model=fsrcnn data=climate data.path=*.h5", "no file fits this pattern"),

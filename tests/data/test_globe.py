@@ -15,6 +15,7 @@ from tests.fakes import assert_same_scores, evaluate_here, train_here, upscale_h
 from vsr.data.base import SRDataModule
 from vsr.data.datamodules.climate import ClimateDataModule
 from vsr.data.loaders import SYMMETRIES, apply_symmetry, turn_vectors
+from vsr.degradations.border import Border
 from vsr.degradations.resize import resize_bicubic_down
 from vsr.degradations.scaling import Bicubic
 from vsr.errors import UserError
@@ -73,7 +74,7 @@ def beyond(frames: torch.Tensor) -> torch.Tensor:
 def test_lr_pixels_and_patches_know_the_other_side(tmp_path: Path, caplog: pytest.LogCaptureFixture, memory: float) -> None:
     with caplog.at_level("INFO"):
         data = data_of(write(tmp_path / "a.nc"), vectors=[["u", "v"]], memory=memory)
-    assert "longitudes go round the globe, and rows go on beyond the poles; data.periodic=none" in caplog.text
+    assert "longitudes go round the globe, and rows go on beyond the poles (data.periodic=none if not)" in caplog.text
     assert (data.card["border"], data.card["vectors"], data.card["north_up"]) == ("globe", [[1, 2]], True)
     pair = data.sets["train"].read(0, 3)
     around = beyond(pair.hr)
@@ -145,6 +146,92 @@ def test_it_does_not_matter_where_longitudes_begin(tmp_path: Path, caplog: pytes
     assert "its frames are mirrored; type periodic=globe if they go on, too" in caplog.text
     mirrored = vsr.load(best, periodic="none").upscale(dataset)["u"].values
     assert np.abs(mirrored - whole[1]).max() > 1e-3
+
+
+def begin_elsewhere(path: Path, columns: int) -> Path:
+    """Write a file whose longitudes begin elsewhere, and return its path."""
+    target = path.with_name(f"{path.stem}_{columns}.nc")
+    with xarray.open_dataset(path, engine="h5netcdf") as file:
+        file.roll(lon=columns, roll_coords=True).to_netcdf(target, engine="h5netcdf")
+    return target
+
+
+def write_orography(path: Path) -> np.ndarray:
+    """Write a field on the grid of HR, and return it."""
+    values = fields(1)["t"][0] + np.random.default_rng(0).standard_normal((ROWS, COLUMNS))
+    with xarray.open_dataset(path.with_name("a.nc"), engine="h5netcdf") as file:
+        coords = {"lat": file.lat.values, "lon": file.lon.values}
+    xarray.Dataset({"z": (("lat", "lon"), values.astype(np.float32))}, coords).to_netcdf(path, engine="h5netcdf")
+    return values
+
+
+def test_static_fields_and_places_go_round_too(tmp_path: Path) -> None:
+    here, orography = write(tmp_path / "a.nc"), tmp_path / "z.nc"
+    values = torch.from_numpy(write_orography(orography)).float()[None, None]
+    beside = {"static": [f"{orography}:z"], "inputs": ["latitude", "longitude"], "lr_variable": ["v"]}
+    data = data_of(here, ("t", "u"), vectors=[], **beside)
+    assert (data.card["border"], data.card["beside"]["static"][0]["name"]) == ("globe", "z")
+    data.configure_loaders(data.recipe, context=0, margin=0, trim=0, reach=3)
+    clip, n = next(iter(data.test_dataloader()[0])), 3
+    seen = torch.nn.functional.pixel_shuffle(clip.lr[0, -4:, 0], 2)
+    around = (beyond(values.expand(-1, 3, -1, -1))[0, 0] - values.mean()) / values.std()
+    torch.testing.assert_close(seen[0], around[24 - 2 * n : 48 + 2 * n, 48 - 2 * n : 96 + 2 * n], rtol=0, atol=1e-5)
+    latitude = clip.lr[0, 3, 0]
+    torch.testing.assert_close(latitude[:n], latitude[n : 2 * n].flip(0))
+
+    keys = ["data=climate", "data.variable=[t,u]", "data.vectors=[]", "data.lr_variable=[v]", "data.inputs=[latitude,longitude]"]
+    keys += [f"data.static=[{orography}:z]", "model=resnet", "model.width=4", "model.blocks=1", "recipe.steps=3"]
+    keys += ["recipe.patch=8", "window=[0,0,0]", "epochs=1"]
+    trained = train_here(tmp_path / "run", [*keys, f"data.path={here}"])
+    best = tmp_path / "run/checkpoints/best.ckpt"
+    there = begin_elsewhere(here, 10)
+    moved = evaluate_here(tmp_path / "moved", [f"checkpoint={best}", *keys[:6], f"data.path={there}"])["rows"]
+    found = {(row["variable"], row["method"]): row["psnr"] for row in moved}
+    for row in trained["rows"]:
+        assert found[row["variable"], row["method"]] == pytest.approx(row["psnr"], rel=1e-5)
+
+    coarse = write(tmp_path / "c.nc", coarse=True)
+    rolled, finer = begin_elsewhere(coarse, 5), begin_elsewhere(orography, 10)
+    more = [[f"input={coarse}"], [f"input={rolled}"], [f"input={rolled}", f"static=[{finer}:z]", f"output={tmp_path}/given.nc"]]
+    made = [
+        open_movie(upscale_here([f"checkpoint={best}", *each]), variable=["t", "u"], axes=None).read(0, 0, 12) for each in more
+    ]
+    np.testing.assert_allclose(np.roll(made[0], 10, -1), made[1], rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(made[1], made[2])
+    lr = np.stack([open_movie(coarse, variable=name, axes=None).read(0, 0, 12)[0] for name in "tuv"], 1)
+    mirrored = vsr.load(best, periodic="none", static=[f"{orography}:z"])
+    with pytest.raises(UserError, match=r"no latitudes in degrees"):
+        mirrored.upscale(lr)
+    with xarray.open_dataset(upscale_here([f"checkpoint={best}", *more[0], "periodic=none", f"output={tmp_path}/m.nc"])) as file:
+        assert np.abs(file.t.values - made[0][0]).max() > 1e-3
+
+
+def test_rows_of_finer_fields_turn_beyond_a_pole() -> None:
+    fine, lr = torch.rand(2, 2, 24, 36), torch.rand(2, 3, 8, 12)
+    frames = torch.cat([lr, torch.nn.functional.pixel_unshuffle(fine, 3), torch.rand(2, 1, 8, 12)], 1)
+    padded = Border("globe", {1: 0.5}, (3, 21, 3)).pad(frames, (4, 2))
+    torch.testing.assert_close(torch.nn.functional.pixel_shuffle(padded[:, 3:21], 3), Border("globe").pad(fine, (12, 6)))
+    torch.testing.assert_close(padded[:, :3], Border("globe", {1: 0.5}).pad(lr, (4, 2)))
+    torch.testing.assert_close(padded[:, 21:], Border("globe").pad(frames[:, 21:], (4, 2)))
+
+
+def test_poles_are_mirrored_where_half_a_circle_is_no_number_of_lr_columns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lat, lon = 90 - (np.arange(24) + 0.5) * 7.5, np.arange(50) * 7.2
+    values = np.random.default_rng(0).random((12, 24, 50))
+    coords = {"lat": lat, "lon": lon}
+    xarray.Dataset({"t": (("time", "lat", "lon"), values)}, coords).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with caplog.at_level("INFO"):
+        assert data_of(tmp_path / "a.nc", "t").border.periodic == "x"
+    assert "rows are mirrored at the poles: 25 LR columns are odd" in caplog.text
+    with pytest.raises(UserError, match="LR frames have 25 columns, which is odd; type data.periodic=x"):
+        data_of(tmp_path / "a.nc", "t", periodic="globe")
+    with caplog.at_level("INFO"):
+        assert data_of(write(tmp_path / "b.nc"), "t", inputs=["position"]).border.periodic == "none"
+    assert "frames are mirrored at their borders, as data.inputs=[position] says where these are" in caplog.text
+    with pytest.raises(UserError, match=r"data.periodic=x: with data.inputs=\[position\]"):
+        data_of(tmp_path / "b.nc", "t", inputs=["position"], periodic="x")
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES)

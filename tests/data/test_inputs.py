@@ -203,6 +203,38 @@ def test_beds_of_simulated_flows(tmp_path: Path) -> None:
         vsr.load(checkpoint).upscale(lr)
 
 
+def test_other_data_are_scored_with_the_fields_of_the_checkpoint_or_with_others(tmp_path: Path) -> None:
+    train_here(tmp_path / "run", [*QUICK, *earth(tmp_path)])
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    part, typed = (
+        earth(tmp_path, rows=slice(2, 22), name="part.nc"),
+        [f"checkpoint={checkpoint}", "data=climate", "data.variable=t"],
+    )
+    given = {"kept": [], "data": [part[1]], "typed": [f"static=[{tmp_path}/z.nc:z]"]}
+    mse = [evaluate_here(tmp_path / name, [*typed, part[0], *keys])["rows"][-1]["mse"] for name, keys in given.items()]
+    assert mse[0] == mse[1] == mse[2]
+
+    with xarray.open_dataset(tmp_path / "part.nc", decode_times=False) as file:
+        save(file.load().assign_coords(lat=file.lat + 20), tmp_path / "north.nc")
+    with xarray.open_dataset(tmp_path / "z.nc") as file:
+        save(file.load().assign_coords(lat=file.lat + 20).rename(z="height"), tmp_path / "height.nc")
+    north = [*typed, f"data.path={tmp_path}/north.nc"]
+    with pytest.raises(
+        UserError, match=r"the static fields in .*best.ckpt: does not reach y = .*; type static=\[FILE:z\] on the"
+    ):
+        evaluate_here(tmp_path / "none", north)
+    found = evaluate_here(tmp_path / "north", [*north, f"static={tmp_path}/height.nc"])["rows"][-1]
+    assert found["mse"] == pytest.approx(mse[0], rel=0.01)  # rows have other areas
+
+    (tmp_path / "z.nc").rename(tmp_path / "moved.nc")
+    own = evaluate_here(tmp_path / "own", [f"checkpoint={checkpoint}", f"static=[{tmp_path}/moved.nc:z]"])["rows"]
+    assert own[-1]["method"] == "resnet"
+    with pytest.raises(UserError, match=r"static=\[moved.nc\]: a.ckpt was trained without static fields; leave it out"):
+        static_fields.open_fields_of_network(["moved.nc"], (), Path("a.ckpt"))
+    with pytest.raises(UserError, match=r"static=\[z\]: a.ckpt was trained with z, lsm; give fields of these names"):
+        static_fields.open_fields_of_network([f"{tmp_path}/moved.nc:z"], ("z", "lsm"), Path("a.ckpt"))
+
+
 def changed(change: Any) -> Any:
     """Rewrite the orography."""
 

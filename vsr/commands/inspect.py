@@ -18,6 +18,7 @@ from vsr.io.readers.open import Unspecified, open_listing
 from vsr.io.readers.packing import ExtremeValues
 from vsr.io.readers.paired import common_grid, frame_runs, lead_times, match_trajectories, open_trajectories, variable_names
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape, printable_value
+from vsr.io.readers.variables import variables_on_one_grid
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
@@ -168,8 +169,6 @@ def _data_arguments(data: str, choices: dict[str, Any], frames: Frames, found: S
         words.append(typed_argument("data.missing", values[0] if len(values) == 1 else values))
     if (found.nan or found.undeclared) and data == "climate":
         words.append("data.mask=true")
-    if frames.shape[3] % 2 or frames.shape[4] % 2:
-        words.append("data.crop=true")
     return " ".join([f"data={data}", *words])
 
 
@@ -268,6 +267,8 @@ def _inspect_file(
             movies = open_movies(choices["path"], variable=variable, axes=axes, select=select, missing=missing)
         except Unspecified as error:
             print(f"movie: not opened; {error}")
+            if variable is None:
+                _print_all_variables(choices["path"], select)
             return
         frames = movie = movies[0]
         if len(files) > 1:
@@ -291,6 +292,17 @@ def _inspect_file(
     print(f"train: vsr train preset=balanced {arguments}")
     if image is not None:
         _draw_frames(frames, image, path.name)
+
+
+def _print_all_variables(path: str | Sequence[str], select: Mapping[Any, Any] | None) -> None:
+    """Print the command that trains on all variables of one grid, if there are several."""
+    from vsr.config.overrides import typed_argument  # imports Hydra, which --help does not need
+
+    with suppress(UserError):
+        names, _ = variables_on_one_grid(path, select)
+        open_movies(path, variable=names, axes=None, select=select)
+        words = [typed_argument(key, value) for key, value in (("data.path", path), ("data.select", select)) if value]
+        print(f"train on {', '.join(map(printable_name, names))}: vsr train preset=balanced data=climate {' '.join(words)}")
 
 
 def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any], align: Literal["cell", "node"] | None) -> None:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from vsr.errors import UserError
 from vsr.geometry import frame_size_problem
 from vsr.io.readers.joined import open_movies
+from vsr.io.readers.variables import variables_on_one_grid
 from vsr.io.static_fields import open_static_fields
 
 ARRAYS = "vsr.data.datamodules.climate.ClimateDataModule"  # the data module that reads files of arrays
@@ -24,13 +25,14 @@ def check_data_files(cfg: DictConfig) -> None:
         UserError: If a file cannot be opened, does not say which array or which axes form the movie, or has frames that the
             scale does not divide.
     """
+    open_static_fields(OmegaConf.select(cfg, "static") or [], "static")
     data = None if cfg.data is None else OmegaConf.to_container(cfg.data, resolve=True)
     scale = OmegaConf.select(cfg, "scale")
     if not isinstance(data, Mapping) or data.get("_target_") != ARRAYS or data.get("path") is None:
         return
     keys: dict[str, Any] = {key: data[key] for key in ("variable", "axes", "select", "missing", "max_bytes") if key in data}
-    for movie in open_movies(data["path"], **{"variable": None, "axes": None, **keys}):
-        crop = bool(data.get("crop", False))
-        if scale and (problem := frame_size_problem(movie.shape[3], movie.shape[4], int(scale), crop)) is not None:
+    keys["variable"] = keys.get("variable") or variables_on_one_grid(data["path"], keys.get("select"))[0] or None
+    for movie in open_movies(data["path"], **{"axes": None, **keys}):
+        if scale and (problem := frame_size_problem(movie.shape[3], movie.shape[4], int(scale), data.get("crop"))) is not None:
             raise UserError(f"{movie.name}: {problem}")
     open_static_fields(data.get("static") or [])

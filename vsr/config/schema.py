@@ -56,6 +56,7 @@ class EvaluateSchema:
     plugins: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     checkpoint: Any = MISSING
+    static: Any = None
     window: tuple[int, int, int] | None = None
     protocol: str | None = None
     consistency: str | None = None

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vsr.data.checks import (
+    FixedGaps,
     check_copied_frames,
     ratio_problem,
     scan_frames_for_checks,
@@ -37,10 +38,10 @@ from vsr.degradations.scaling import Paired
 from vsr.errors import UserError, error_suggestion
 from vsr.geometry import SQUARE, PixelGrid, Triple, frame_size_problem
 from vsr.io.readers.packing import ExtremeValues
-from vsr.io.readers.printable import printable_name, printable_value
+from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.static_fields import StaticField
 from vsr.metrics.psnr_ssim import SSIM_RADIUS
-from vsr.models.base import OF_FRAMES, add_input_planes
+from vsr.models.base import OF_FRAMES, LRLayout, add_input_planes
 from vsr.models.normalize import frame_bounds
 from vsr.models.transform import POSITIVE, Transform, transforms_to_facts
 from vsr.recipe import Recipe
@@ -67,10 +68,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         degradation: Degradation that makes LR frames from whole HR frames.
         recipe: Training recipe, which sets batch, patch and augmentation of the training loader.
         draw_seed: Seed of the random draws in training (patches, clips, flips).
-        crop: If true, frames are cut at the lower and right border to a multiple of the scale; if false, other sizes are
-            refused.
-        mask: If true, values that are not finite (land, gaps) are filled and left out of loss and scores; if false, they are
-            refused.
+        crop: True to cut frames at the lower and right border to a multiple of the scale, False to refuse other sizes. None cuts
+            them, too, and says so.
+        mask: True to fill values that are not finite (land, gaps) and leave them out of loss and scores, False to refuse them.
+            None is True, and says so, if the same pixels are NaN in all frames of a movie; other gaps are refused.
         memory: MiB of HR frames per split that are held in memory; a larger split stays in its file and is read in blocks.
     """
 
@@ -116,14 +117,15 @@ class SRDataModule(L.LightningDataModule, ABC):
         degradation: Degradation,
         recipe: Recipe,
         draw_seed: int = 0,
-        crop: bool = False,
-        mask: bool = False,
+        crop: bool | None = None,
+        mask: bool | None = False,
         memory: float = 1024,
     ) -> None:
         super().__init__()
         self.scale, self.degradation, self.recipe, self.draw_seed = scale, degradation, recipe, draw_seed
         self.crop, self.mask, self.memory = crop, mask, memory
         self.sets: dict[str, FrameSet] = {}
+        self.choices: list[str] = []  # what was not typed and is chosen from the data; setup() says it in one note
         self.fitted_transforms: list[Transform | None] = []  # of each channel, measured on the training frames
         self.card: dict[str, Any] = {}
 
@@ -222,6 +224,12 @@ class SRDataModule(L.LightningDataModule, ABC):
         found = [[self.variables.index(name) for name in pair] for pair in given]
         self.vectors = tuple((along_x, along_y) for along_x, along_y in found)
 
+    def use_static_fields(self, fields: Sequence[StaticField]) -> None:
+        """Take static fields in place of those of the config; call this before setup. Raises UserError if there cannot be any."""
+        raise UserError(
+            f"static=[{','.join(field.name for field in fields)}]: {self.name} has no static fields of files; leave it out"
+        )
+
     def require_transforms(self, transforms: Sequence[TransformName | None]) -> None:
         """Add the transforms of a network to be scored, one per channel: `setup` refuses values that they do not take."""
         own = self.transforms * (len(transforms) if len(self.transforms) == 1 else 1) or (None,) * len(transforms)
@@ -268,6 +276,8 @@ class SRDataModule(L.LightningDataModule, ABC):
         self.border = self._find_border([movie for parts in splits.values() for movie, _ in parts])
         self.degradation = with_border(self.degradation, self.border)
         digest = self._check_inputs(splits, self._check_values(splits))
+        if self.choices:
+            log.info("note      %s: %s", self.name, "; ".join(self.choices))
         if self.protocol == "classical" and self.bounds != (0.0, 255.0):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
         tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
@@ -314,23 +324,39 @@ class SRDataModule(L.LightningDataModule, ABC):
         cut = any(width % self.scale for width in widths)
         grid = replace(self.pixel_grid, closed="none") if cut else self.pixel_grid
         periodic = choose_periodic(self.periodic, grid, min(widths, key=lambda width: width % 2 == 0), self.name, "data.periodic")
-        if periodic != "none" and (self.inputs or self.lr_variables or self.static_names):
+        layout = LRLayout(movies[0].shape[0], self.inputs, None, self.lr_variables, self.static_names, self.scale**2)
+        if periodic != "none" and layout.bordered:
             if self.periodic is not None:
                 raise UserError(
-                    f"{self.name}: data.periodic={periodic}: what networks see beside the variables ends at the border; leave it "
-                    f"out, or data.static, data.inputs and data.lr_variable"
+                    f"{self.name}: data.periodic={periodic}: with data.inputs=[position], frames say where their borders are; "
+                    f"leave one of the two out"
                 )
-            log.info("note      %s: frames are mirrored at their borders, where longitudes go round the globe", self.name)
+            self.choices.append("frames are mirrored at their borders, as data.inputs=[position] says where these are")
             periodic = "none"
+        elif periodic == "globe" and (odd := [width // self.scale for width in widths if width // self.scale % 2]):
+            if self.periodic is not None:
+                raise UserError(
+                    f"{self.name}: data.periodic=globe: a row beyond a pole is turned by half a circle, and LR frames have "
+                    f"{odd[0]} columns, which is odd; type data.periodic=x"
+                )
+            self.choices.append(f"longitudes go round the globe, and rows are mirrored at the poles: {odd[0]} LR columns are odd")
+            periodic = "x"
         elif self.periodic is None and periodic != "none":
             poles = ", and rows go on beyond the poles" if periodic == "globe" else ""
-            log.info("note      %s: longitudes go round the globe%s; data.periodic=none for neither", self.name, poles)
-        if self.vectors and np.any(self.offset):
+            self.choices.append(f"longitudes go round the globe{poles} (data.periodic=none if not)")
+        elif cut and self.pixel_grid.closed != "none":
+            self.choices.append(f"longitudes go round the globe, but scale={self.scale} cuts columns: frames are mirrored there")
+        if self._vectors_have_offsets():
             raise UserError(
                 f"{self.name}: data.vectors: these components hardly differ from a number that is not 0, they do not turn; "
                 f"leave the key out"
             )
-        return Border(periodic, {channel: 0.0 for pair in self.vectors for channel in pair})
+        return Border(periodic, {channel: 0.0 for pair in self.vectors for channel in pair}, layout.packed)
+
+    def _vectors_have_offsets(self) -> bool:
+        """Return True if a component of a vector is not 0 in frames where it is 0."""
+        offsets = np.ravel(self.offset)
+        return any(offsets[channel if len(offsets) > 1 else 0] != 0 for pair in self.vectors for channel in pair)
 
     def unit_degradation(self, channel: int | None = None) -> Degradation:
         """Return the degradation of frames in the unit interval, of all channels or of one alone."""
@@ -342,9 +368,15 @@ class SRDataModule(L.LightningDataModule, ABC):
     def _cut_splits(self) -> dict[str, list[tuple[Movie, Segment]]]:
         """Return the segments (runs of frames) of every split, each with its movie."""
         movies, extra_movies = self.movies(), self.extra_test_splits()
+        cut: dict[str, str] = {}
         for number, movie in enumerate([*movies, *(movie for extra in extra_movies.values() for movie in extra)]):
             movie.number = number
             self._check_shape(movie)
+            whole = [n // self.scale * self.scale for n in movie.shape[2:]]
+            if self.crop is None and whole != list(movie.shape[2:]):
+                cut[printable_shape(movie.shape[2:])] = printable_shape(whole)
+        for size, rest in cut.items():
+            self.choices.append(f"frames of {size} are cut to {rest} for scale={self.scale}")
         splits = {
             self.test_split_name if name == "test" else name: [(movies[part.movie], part) for part in parts]
             for name, parts in self.split.cut([movie.shape[1] for movie in movies], self.name).items()
@@ -360,8 +392,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         digest = hashlib.sha256()
         learned: set[bytes] = set()
         extremes = [ExtremeValues() for _ in self.variables or ("",)] if self.physical else []
+        gaps = FixedGaps() if self.mask is None else None
         for name, parts in splits.items():
-            ranges, hashes, lost, sizes = scan_frames_for_checks(parts, digest, self.mask, extremes, self._check_transforms)
+            masked = bool(self.mask) if gaps is None else gaps
+            ranges, hashes, lost, sizes = scan_frames_for_checks(parts, digest, masked, extremes, self._check_transforms)
             if name == "train":
                 learned = set(hashes)
                 for where, share in zip(self._places(), lost, strict=False):
@@ -378,6 +412,10 @@ class SRDataModule(L.LightningDataModule, ABC):
         for where, found, offset in zip(self._places(), extremes, np.broadcast_to(self.offset, len(extremes)), strict=False):
             if (warning := found.describe(float(offset))) is not None:
                 log.warning("%s: %s", where, warning)
+        if gaps is not None:
+            self.mask = gaps.share > 0
+            if self.mask:
+                self.choices.append(f"{100 * gaps.share:.2g} % of the pixels are NaN in every frame and do not count")
         return digest.hexdigest()
 
     def _check_inputs(self, splits: dict[str, list[tuple[Movie, Segment]]], digest: str) -> str:

@@ -105,10 +105,29 @@ def _thumbnails(parts: list[tuple[Movie, Segment]], bounds: FrameBounds) -> tupl
     return names, torch.stack(found) if found else torch.empty(0, THUMBNAIL**2)
 
 
+class FixedGaps:
+    """Pixels of movies without a value, such as land, which are the same in all frames.
+
+    Attributes:
+        share: Largest share of such pixels in a movie.
+    """
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        self._known: dict[int, Tensor] = {}
+
+    def are_fixed(self, movie: Movie, frames: Tensor) -> bool:
+        """Take further frames (C, t, H, W) of a movie, and return False if its gaps change, or if a value is infinite."""
+        known = ~torch.isnan(frames)
+        first = self._known.setdefault(movie.number, known[:, 0].clone())
+        self.share = max(self.share, 1 - float(first.all(0).float().mean()))
+        return bool((known == first[:, None]).all()) and not bool(torch.isinf(frames).any())
+
+
 def scan_frames_for_checks(
     parts: list[tuple[Movie, Segment]],
     digest: Any,
-    masked: bool,
+    masked: bool | FixedGaps,
     extremes: Sequence[ExtremeValues] = (),
     check: Callable[[Movie, int, Tensor], None] = lambda movie, start, frames: None,
 ) -> tuple[list[ValueRange], list[bytes], list[float], list[float]]:
@@ -117,7 +136,7 @@ def scan_frames_for_checks(
     Args:
         parts: Movies and segments of the split.
         digest: Object of hashlib that is updated with all values.
-        masked: If true, NaN and infinite values are accepted.
+        masked: True to accept NaN and infinite values, False to refuse them; an object that takes fixed gaps refuses others.
         extremes: Objects that collect the extreme values: one for all channels, one per channel, or none.
         check: Function of a movie, a frame number, and the frames (C, t, H, W) of the movie from this number on, that raises
             UserError for values that cannot be used.
@@ -128,7 +147,7 @@ def scan_frames_for_checks(
         of each channel.
 
     Raises:
-        UserError: If there are NaN or infinite values and `masked` is false, or if there is no finite value at all.
+        UserError: If there are NaN or infinite values that `masked` refuses, or if there is no finite value at all.
     """
     channels = parts[0][0].shape[0]
     low, high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
@@ -136,7 +155,7 @@ def scan_frames_for_checks(
     count = alone = torch.zeros(channels)
     total = torch.zeros(channels, dtype=torch.float64)
     for movie, part in parts:
-        bad, first_bad = 0, None
+        bad, first_bad, accepted = 0, None, masked is True
         for start, stop in _chunks(movie, part, CHUNK_BYTES):
             frames = movie.read(start, stop)
             digest.update(frames.numpy().tobytes())
@@ -152,12 +171,16 @@ def scan_frames_for_checks(
             total += torch.where(finite, frames, 0).abs().sum((1, 2, 3), dtype=torch.float64)
             for one, values in zip(extremes, frames if len(extremes) > 1 else [frames], strict=bool(extremes)):
                 one.add(values.numpy())
+            if isinstance(masked, FixedGaps):
+                accepted = masked.are_fixed(movie, frames) and (accepted or start == part.start)
             low = torch.minimum(low, torch.where(finite, frames, torch.inf).amin((1, 2, 3)))
             high = torch.maximum(high, torch.where(finite, frames, -torch.inf).amax((1, 2, 3)))
-        if bad and not masked:
+        if not accepted and (bad or isinstance(masked, FixedGaps)):
+            some = f"{bad} of the frames {part.start} to {part.stop - 1} hold NaN or infinite values"
+            some += f", the first is frame {first_bad}" if bad else ", others do"
+            changing = ", not at the same pixels in all frames" if isinstance(masked, FixedGaps) else ""
             raise UserError(
-                f"{movie.name}: {bad} of the frames {part.start} to {part.stop - 1} hold NaN or infinite values, the "
-                f"first is frame {first_bad}; fill them, or type data.mask=true to leave them out of loss and scores"
+                f"{movie.name}: {some}{changing}; fill them, or type data.mask=true to leave them out of loss and scores"
             )
     if not (low <= high).any():
         raise UserError(f"{parts[0][0].name}: holds no finite value")

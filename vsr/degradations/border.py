@@ -29,10 +29,13 @@ class Border:
     Args:
         periodic: Axes along which frames continue at the opposite side, or "globe". Frames are mirrored along other axes.
         vectors: Channel of each component of a vector -> the value that stands for a component of 0.
+        packed: (first, stop, scale): the channels first..stop-1 are finer fields, packed by space to depth, whose rows are turned
+            beyond a pole, too. None without such channels.
     """
 
     periodic: Periodic = "none"
     vectors: Mapping[int, float] = field(default_factory=dict)
+    packed: tuple[int, int, int] | None = None
 
     @classmethod
     def in_unit_interval(cls, facts: dict[str, Any]) -> Border:
@@ -43,7 +46,7 @@ class Border:
 
     def of_channel(self, channel: int) -> Border:
         """Return the border of frames that have only one of the channels."""
-        return replace(self, vectors={0: self.vectors[channel]} if channel in self.vectors else {})
+        return replace(self, vectors={0: self.vectors[channel]} if channel in self.vectors else {}, packed=None)
 
     @property
     def closed(self) -> tuple[bool, bool]:
@@ -87,6 +90,9 @@ class Border:
         for channel, zero in self.vectors.items():
             if channel < frames.shape[1]:  # a probe has one channel
                 turned[:, channel] = 2 * zero - turned[:, channel]
+        first, stop, scale = self.packed or (0, 0, 1)
+        if first < min(stop, frames.shape[1]):  # frames of variables alone have no such channels
+            turned[:, first:stop] = turned[:, first:stop].unflatten(1, (-1, scale, scale)).flip(2).flatten(1, 3)
         return torch.where(beyond[:, None], turned, rows)
 
 

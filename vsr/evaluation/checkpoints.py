@@ -25,6 +25,7 @@ PAIRED = "vsr.degradations.scaling.Paired"
 SHARED = {"scale": "", "ends": "", "protocol": "protocol=float", "window": "window=[0,8,8]", "degradation": "degradation=bicubic"}
 # Keys of a data config that do not change the frames.
 HANDLING = ("cache", "memory", "max_bytes", "geostrophic")
+SAME_PIXELS = ("crop", "mask")  # they refuse frames, or take the same pixels
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictCon
                 f"are not comparable; {f'type {advice} to score both alike' if advice else 'evaluate them one by one'}"
             )
     ours, theirs = (
-        {k: v for k, v in node.data.items() if k not in HANDLING and v is not None} for node in (config, other_config)
+        {k: v for k, v in node.data.items() if k not in (*HANDLING, *SAME_PIXELS) and v is not None}
+        for node in (config, other_config)
     )
     if ours != theirs:
         both = shlex.quote("checkpoint=" + ",".join(typed))

@@ -89,11 +89,15 @@ class Engine:
         self.vectors, self.north_up = tuple(map(tuple, facts.get("vectors", ()))), bool(facts.get("north_up", False))
         zeros = (-module.normalizer.low / (module.normalizer.high - module.normalizer.low)).expand(channels)
         self.zeros = {channel: float(zeros[channel]) for pair in self.vectors for channel in pair}
-        self.beyond = Border(options.periodic or "none", self.zeros)
-        if not self.layout.plain and (options.ensemble or any(self.beyond.closed)):
+        self.beyond = Border(options.periodic or "none", self.zeros, self.layout.packed)
+        if not self.layout.plain and options.ensemble:
             raise UserError(
-                f"{'ensemble=true' if options.ensemble else f'periodic={options.periodic}'}: this network knows where a pixel "
-                f"lies in its frame, so that neither flips nor opposite borders mean the same; leave it out"
+                "ensemble=true: this network sees more than the variables, so that flips do not mean the same; leave it out"
+            )
+        if self.layout.bordered and any(self.beyond.closed):
+            raise UserError(
+                f"periodic={options.periodic}: this network knows where a pixel lies in its frame, so that opposite borders do "
+                f"not mean the same; leave it out"
             )
         self.kind, self.context, self.margin = network.kind, network.context, network.geometry.margin
         self.scale, self.reach = network.geometry.scale[1], network.halo

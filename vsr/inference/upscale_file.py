@@ -217,11 +217,7 @@ def _judging_command(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -
         return ""
     data = "movies" if is_movie_of_pixels(given) else "climate"
     keys = () if data == "movies" else ("variable", "axes", "select", "missing")
-    chosen = {
-        "path": str(given),
-        **{key: value for key in keys if (value := getattr(settings, key)) is not None},
-        "crop": True,
-    }
+    chosen = {"path": str(given), **{key: value for key in keys if (value := getattr(settings, key)) is not None}}
     words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
     return f"vsr evaluate {' '.join(words)}"
 

@@ -33,7 +33,7 @@ from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
 from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
 from vsr.io.readers.printable import printable_name, printable_shape
-from vsr.io.static_fields import StaticField, open_static_fields, ticks_of
+from vsr.io.static_fields import StaticField, open_fields_of_network, ticks_of
 from vsr.io.time_and_place import time_and_place
 from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
@@ -96,17 +96,17 @@ class Upscaler:
         origin = float(self.degradation.origin(self.scale))
         self.alignment: Alignment = trained.layout.alignment or (origin, origin)
         centred = is_cell(self.alignment, self.scale)
-        self.static_fields = self._chosen_fields(static)
+        self.static_fields = open_fields_of_network(static, trained.layout.static, trained.path) if static else trained.static
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
         members, keep = self.options.members, self.options.keep
         self.members = MemberEngine(self.engine, members, self.options.seed, keep) if members is not None else None
 
     def continued(self, periodic: Periodic) -> Upscaler:
         """Return the upscaler of movies that continue beyond their borders, unless the option `periodic` says otherwise."""
-        if self.options.periodic is not None or periodic == "none" or not self.trained.layout.plain:
+        if self.options.periodic is not None or periodic == "none" or self.trained.layout.bordered:
             return self
         if periodic not in self._continued:
-            self._continued[periodic] = Upscaler(self.trained, replace(self.options, periodic=periodic))
+            self._continued[periodic] = self.with_options(replace(self.options, periodic=periodic))
         return self._continued[periodic]
 
     def decided_options(self, frames: Tensor, length: int | None) -> UpscaleOptions:
@@ -242,28 +242,6 @@ class Upscaler:
         block = min(FRAMES, engine.block(*size), FRAMES if length is None else max(1, length // 8))
         clips = islice(read_stream_blocks(frames, 0, base=0, context=engine.context, block=block, ends=engine.ends), 1)
         return out_of_distribution_clip_score(engine, self.degradation, self.trained.consistency, clips)
-
-    def _chosen_fields(self, given: Sequence[str]) -> tuple[StaticField, ...]:
-        """Return the static fields in the order of the network: those that are given, or those of training.
-
-        Raises:
-            UserError: If the given fields have other names than those of training, or if the network sees none.
-        """
-        names, path = self.trained.layout.static, self.trained.path
-        if not given:
-            return self.trained.static
-        if not names:
-            raise UserError(f"static={list(given)}: {path} was trained without static fields; leave it out")
-        found = open_static_fields(given, "static")
-        if len(found) == len(names) == 1:
-            return tuple(found)
-        by_name = {field.name: field for field in found}
-        if set(by_name) != set(names):
-            raise UserError(
-                f"static=[{','.join(map(printable_name, by_name))}]: {path} was trained with "
-                f"{', '.join(map(printable_name, names))}; give fields of these names"
-            )
-        return tuple(by_name[name] for name in names)
 
     def known_of(
         self, of: Mapping[str, Coordinate], size: tuple[int, int], whose: str

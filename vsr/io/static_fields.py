@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,32 @@ def open_static_fields(given: str | Sequence[str], key: str = "data.static") -> 
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{key}: names {printable_name(twice)} twice; give fields with different names")
     return found
+
+
+def open_fields_of_network(given: str | Sequence[str], names: Sequence[str], path: Path) -> tuple[StaticField, ...]:
+    """Read static fields for a trained network, in the order of the network.
+
+    Args:
+        given: As in `open_static_fields`; a single field for a network with one has any name.
+        names: Names of the fields of training.
+        path: The checkpoint, for messages.
+
+    Raises:
+        UserError: If the network sees no static fields, or fields of other names.
+    """
+    if not names:
+        typed = given if isinstance(given, str) else f"[{','.join(map(str, given))}]"
+        raise UserError(f"static={typed}: {path} was trained without static fields; leave it out")
+    found = open_static_fields(given, "static")
+    if len(found) == len(names) == 1:
+        return (replace(found[0], name=names[0]),)
+    by_name = {field.name: field for field in found}
+    if set(by_name) != set(names):
+        raise UserError(
+            f"static=[{','.join(map(printable_name, by_name))}]: {path} was trained with "
+            f"{', '.join(map(printable_name, names))}; give fields of these names"
+        )
+    return tuple(by_name[name] for name in names)
 
 
 def _open(given: str, key: str) -> StaticField:

@@ -63,6 +63,16 @@ class LRLayout:
         return len(self.static) * self.blocks
 
     @property
+    def packed(self) -> tuple[int, int, int] | None:
+        """Channels (first, stop) of the static fields and HR pixels per LR pixel along a side, for `Border`; None without any."""
+        return (self.seen - self.static_planes, self.seen, math.isqrt(self.blocks)) if self.static else None
+
+    @property
+    def bordered(self) -> bool:
+        """True if LR frames say where their borders are, so that they do not continue beyond them."""
+        return "position" in self.inputs or self.alignment is not None
+
+    @property
     def seen(self) -> int:
         """Number of channels that a network sees: all variables and planes, without the bicubic frame."""
         return self.channels + len(self.further) + sum(INPUT_PLANES[word] for word in self.inputs) + self.static_planes

@@ -14,6 +14,7 @@ from vsr.degradations import Degradation
 from vsr.degradations.consistency import Consistency, build_consistency, check_ratio_bounds
 from vsr.errors import UserError, error_suggestion
 from vsr.io.readers.printable import printable_name
+from vsr.io.static_fields import StaticField
 from vsr.models.base import Network, RepeatedFrame
 from vsr.models.cascade import Cascade, Repacked
 from vsr.models.interpolation import Interpolation
@@ -38,6 +39,7 @@ def build_data(
     lead_length: float | None = None,
     lr_bounds: Sequence[Sequence[float]] | None = None,
     static_scales: Sequence[Sequence[float]] | None = None,
+    static_fields: Sequence[StaticField] = (),
     positive: bool = False,
     for_training: bool | None = None,
 ) -> SRDataModule:
@@ -51,6 +53,7 @@ def build_data(
         lead_length: `lead_length` of the data that the networks to be scored were trained on; None in training.
         lr_bounds: `lr_bounds` of these data; None in training.
         static_scales: `static_scales` of these data; None in training.
+        static_fields: Static fields in place of those of the config; empty for those of the config.
         positive: True to refuse negative values, as consistency=ratio does.
         for_training: True if patches are drawn from the frames; None for True if there are no `bounds`.
 
@@ -68,6 +71,8 @@ def build_data(
             f"type data.bounds={typed}"
         )
     data.variables = data.variables or variables
+    if static_fields:
+        data.use_static_fields(static_fields)
     if bounds:
         data.complete_bounds(bounds[0])
     data.positive = positive or cfg.consistency == "ratio"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -82,7 +83,7 @@ def test_every_format_trains_and_is_upright(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the real climate file is not here")
 def test_a_real_climate_file_trains(tmp_path: Path) -> None:
-    results = train_here(tmp_path, [*QUICK, f"data.path={REAL.resolve()}", "data.crop=true"])
+    results = train_here(tmp_path, [*QUICK, f"data.path={REAL.resolve()}"])
     assert results["protocol"]["data"]["size"] == [36, 48]
     assert results["protocol"]["data"]["frames"] == {"train": 134, "val": 34, "test": 72}
     low, high = results["protocol"]["data"]["bounds"]
@@ -117,8 +118,10 @@ def test_land_is_refused_or_masked(tmp_path: Path) -> None:
     np.save(tmp_path / "sea.npy", values)
     run = [*QUICK, f"data.path={tmp_path}/sea.npy", "data.axes=tyx"]
     with pytest.raises(UserError, match=r"6 of the frames 0 to 5 hold NaN.*the first is frame 0.*type data.mask=true"):
-        train_here(tmp_path / "a", run)
+        train_here(tmp_path / "a", [*run, "data.mask=false"])
     results = train_here(tmp_path / "b", [*run, "data.mask=true", "model=bicubic"])
+    chosen = train_here(tmp_path / "chosen", [*run, "model=bicubic"])
+    assert_same_scores(chosen["rows"], results["rows"])
     data = ClimateDataModule(path=str(tmp_path / "sea.npy"), axes="tyx", mask=True, **COMMON)
     data.setup()
     pair = data.sets["test"].pair
@@ -206,3 +209,77 @@ def test_scores_of_latitudes_and_longitudes_are_in_km(tmp_path: Path) -> None:
     [spectrum] = [c for c in content["curves"] if (c["curve"], c["method"]) == ("spectrum", "bicubic")]
     sides = 55.597 * 16, 111.195 * np.cos(np.radians(lat[1][4:-4])).mean() * 24  # inside the window
     assert spectrum["columns"]["wavenumber"][0] == pytest.approx(1 / min(sides), rel=1e-3)
+
+
+def earth(path: Path, land: np.ndarray | None = None, columns: int = 48) -> Any:
+    """Write a global temperature, humidity and wind with rows at the poles, an odd number, and return them as a data set."""
+    xr = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    rng = np.random.default_rng(0)
+    coords = {
+        "lat": ("lat", np.linspace(90, -90, 25), {"units": "degrees_north"}),
+        "lon": ("lon", np.arange(columns) * 360 / columns, {"units": "degrees_east"}),
+    }
+    waves = rng.standard_normal((12, 25, columns)).cumsum(1).cumsum(2)
+    made = {"t": 280 + waves, "q": 0.005 * np.exp(waves / 30), "u": waves, "v": -2 * waves}
+    units = {"t": "K", "q": "kg kg-1", "u": "m s-1", "v": "m s-1"}
+    dims = ("time", "lat", "lon")
+    file = xr.Dataset({name: (dims, values.astype("f4"), {"units": units[name]}) for name, values in made.items()}, coords)
+    if land is not None:
+        file = file.where(~xr.DataArray(land, dims=dims[1:]))
+    file["flag"] = dims, np.ones(file.t.shape, np.int8)
+    file.to_netcdf(path, engine="h5netcdf")
+    return file
+
+
+def test_a_global_file_of_several_variables_needs_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    land = np.zeros((25, 48), bool)
+    land[3:9, 10:20] = True
+    file = earth(tmp_path / "era5.nc", land)
+    quick = [*QUICK, f"data.path={tmp_path}/era5.nc", "model=fsrcnn_s"]
+    with caplog.at_level("INFO"):
+        trained = train_here(tmp_path / "run", quick)
+    notes = [record.message for record in caplog.records if "era5.nc: takes" in record.message]
+    assert notes == [
+        "note      era5.nc: takes t, q, u, v, without flag (data.variable=[...] for others), each in the range of its training "
+        "frames; u,v turn as vectors (data.vectors=[] if not); frames of 25x48 are cut to 24x48 for scale=2; longitudes go round "
+        "the globe (data.periodic=none if not); 5 % of the pixels are NaN in every frame and do not count"
+    ]
+    facts = trained["protocol"]["data"]
+    assert (facts["variables"], facts["border"], facts["vectors"], facts["size"]) == (
+        ["t", "q", "u", "v"],
+        "x",
+        [[2, 3]],
+        [24, 48],
+    )
+    first = file.t.values[: facts["frames"]["train"]]
+    assert facts["bounds"][0] == [np.nanmin(first), np.nanmax(first)]
+
+    # The same keys, typed.
+    keys = ["data.variable=[t,q,u,v]", "data.vectors=[[u,v]]", "data.crop=true", "data.mask=true", "data.periodic=x"]
+    typed = train_here(tmp_path / "typed", [*quick, *keys])
+    assert [row["mse"] for row in typed["rows"]] == [row["mse"] for row in trained["rows"]]
+    again = evaluate_here(tmp_path / "again", [f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"])
+    assert_same_scores(again["rows"], trained["rows"])
+    train_here(tmp_path / "one", [*quick[:-1], "data.variable=t", "model=bicubic"])
+    other = [f"checkpoint={tmp_path}/one/checkpoints/best.ckpt", "data=climate", f"data.path={tmp_path}/era5.nc"]
+    with pytest.raises(UserError, match="has 4 channels, .* was trained on 1; type data.variable=t, or another one"):
+        evaluate_here(tmp_path / "t", other)
+
+
+def test_what_is_chosen_is_refused_where_it_cannot_be_right(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = earth(tmp_path / "era5.nc", columns=50)
+    run = {"path": str(tmp_path / "era5.nc"), "scale": 4, "degradation": Bicubic(), "recipe": Recipe(patch=4)}
+    with caplog.at_level("INFO"):
+        ClimateDataModule(**run).setup()
+    assert (
+        "25x50 are cut to 24x48 for scale=4; longitudes go round the globe, but scale=4 cuts columns: frames are" in caplog.text
+    )
+    with pytest.raises(UserError, match="25x50 are not divisible by scale=4; type data.crop=true to cut them to 24x48"):
+        ClimateDataModule(crop=False, **run).setup()
+    for at, value in (((3, 4, 5), np.nan), ((9, 0, 0), np.nan), ((slice(None), 2, 2), np.inf)):
+        broken = file.copy(deep=True)
+        broken.t.values[at] = value
+        broken.to_netcdf(tmp_path / "broken.nc", engine="h5netcdf")
+        with pytest.raises(UserError, match=r"hold NaN or infinite values, the first is frame \d, not at the same pixels in all"):
+            ClimateDataModule(**{**run, "path": str(tmp_path / "broken.nc")}).setup()

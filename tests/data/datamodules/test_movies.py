@@ -122,12 +122,14 @@ def test_module_splits_in_time(movie: Path) -> None:
     assert data.channels == 1
 
 
-def test_crop_is_explicit(tmp_path: Path) -> None:
+def test_frames_are_cut_and_the_cut_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_y4m(tmp_path / "odd.y4m", moving_pattern(20, 33, 47))
     with pytest.raises(UserError, match="33x47 are not divisible by scale=2; type data.crop=true to cut them to 32x46"):
-        MovieDataModule(path=str(path), **COMMON).setup()
-    data = MovieDataModule(path=str(path), crop=True, **COMMON)
-    data.setup()
+        MovieDataModule(path=str(path), crop=False, **COMMON).setup()
+    data = MovieDataModule(path=str(path), **COMMON)
+    with caplog.at_level("INFO"):
+        data.setup()
+    assert "note      odd.y4m: frames of 33x47 are cut to 32x46 for scale=2" in caplog.text
     assert data.sets["test"].pair.hr.shape[-2:] == (32, 46)
 
 

@@ -208,6 +208,47 @@ def test_upscale_writes_the_fine_grid_and_the_scores_of_evaluation(kind: str, na
     assert np.isnan(network.upscale(frames)).sum((1, 2, 3)).tolist() == [0, 0, 4 * len(names), 0, 0, 0]
 
 
+def on_earth(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Put a pair on latitudes and longitudes, at hours of March 2001."""
+    degrees = {"y": ("degrees_north", 40), "x": ("degrees_east", 350)}
+    places = {axis: (axis, start + 20 * dataset[axis].values, {"units": units}) for axis, (units, start) in degrees.items()}
+    times = {"units": "hours since 2001-03-01 03:00", "calendar": "noleap"}
+    return dataset.assign_coords(places | {"time": ("time", 6.0 * np.arange(FRAMES), times)})
+
+
+def test_networks_see_hours_days_and_places_of_lr(tmp_path: Path) -> None:
+    files, words = write_pair(tmp_path, kind="cell"), "data.inputs=[time,hour,day_of_year,latitude,longitude]"
+    for side in ("lr", "hr"):
+        rewrite(tmp_path / f"{side}.nc", on_earth)
+    data, *_ = built([*files, words, "data.frames=[1,6]"])
+    lr = data.sets["test"].clip(0, 5, 0, "replicate").lr[0].double()
+    hours, unit = 3 + 6 * np.arange(1, FRAMES), (np.arange(SIZE) + 0.5) / SIZE
+    expected = [hours / 24, (59 + hours / 24) / 365]
+    for at, turns in zip((2, 4), expected, strict=True):
+        np.testing.assert_allclose(lr[at : at + 2, :, 3, 5], [f(2 * np.pi * turns) for f in (np.sin, np.cos)], atol=1e-6)
+    np.testing.assert_allclose(lr[6, 0, :, 2], (40 + 20 * unit) / 90, atol=1e-6)
+    place = np.radians(350 + 20 * unit)
+    np.testing.assert_allclose(lr[7:9, 1, 4], [np.sin(place), np.cos(place)], atol=1e-6)
+
+    trained = train_here(tmp_path / "run", [*QUICK, *files, words, "model=resnet", "model.width=4", "model.blocks=1"])
+    checkpoint = tmp_path / "run/checkpoints/best.ckpt"
+    assert_same_scores(evaluate_here(tmp_path / "again", [f"checkpoint={checkpoint}"])["rows"], trained["rows"])
+    made = upscale_here([f"checkpoint={checkpoint}", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])
+    low, high = trained["protocol"]["data"]["bounds"]
+    with xarray.open_dataset(made) as sr, xarray.open_dataset(tmp_path / "hr.nc") as hr:
+        inner = np.s_[-1, :, 2:-2, 2:-2]  # the last of four trajectories is tested on
+        error, rows = (((sr.h.values - hr.h.values)[inner] / (high - low)) ** 2).mean((0, 2)), hr.y.values[2:-2]
+    assert np.average(error, weights=np.cos(np.radians(rows))) == pytest.approx(trained["rows"][-1]["mse"], rel=1e-4)
+
+    rewrite(tmp_path / "lr.nc", lambda dataset: dataset.drop_vars("time"))
+    rewrite(tmp_path / "hr.nc", lambda dataset: dataset.drop_vars("time"))
+    with pytest.raises(UserError, match=r"lr.nc:h: data.inputs=\[hour\]: the file has no times, not dates .*; leave the word"):
+        built([*files, "data.inputs=[hour]"])
+    plain = write_pair(tmp_path, kind="cell")
+    with pytest.raises(UserError, match=r"lr.nc:h: data.inputs=\[latitude\]: the file has no latitudes in degrees along rows"):
+        built([*plain, "data.inputs=[latitude]"])
+
+
 def test_trajectories_are_matched_by_name(tmp_path: Path) -> None:
     files = write_pair(tmp_path)
     rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(run=[2, 0, 3, 1]))

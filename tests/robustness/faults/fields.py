@@ -75,7 +75,9 @@ fault("13-a-movie-network-on-five-frames", "srnet3d", status=0)(
     lambda bench: npy(bench, flow(5), "model=srnet3d", "data.learn=3", "data.test=2", "data.val=0.34", "recipe.frames=6")
 )
 fault("13-clips-longer-than-the-movie", "recipe.frames")(lambda bench: npy(bench, flow(12), "model=srnet3d", "recipe.frames=40"))
-fault("14-not-divisible", "25x32 are not divisible by scale=2; type data.crop=true")(lambda bench: npy(bench, flow(12, 25, 32)))
+fault("14-not-divisible", "25x32 are not divisible by scale=2; type data.crop=true")(
+    lambda bench: npy(bench, flow(12, 25, 32), "data.crop=false")
+)
 fault("14-smaller-than-the-patch", "type recipe.patch=6")(lambda bench: npy(bench, flow(12, 12, 32)))
 fault("14-smaller-than-the-scores-window", "SSIM needs 11x11")(lambda bench: npy(bench, flow(12, 16, 32)))
 fault("14-smaller-than-the-kernel-upscaled", "result", status=0)(

@@ -111,7 +111,7 @@ fault("19-mp4-cut-short", "a.mp4: holds no video stream; not a video, or cut sho
     lambda bench: video(cut(write_video(bench.path / "a.mp4", moving_pattern(20), "libx264", "yuv420p"), 0.7))
 )
 fault("19-odd-size", "not divisible by scale=2; type data.crop=true")(
-    lambda bench: video(write_y4m(bench.path / "a.y4m", moving_pattern(20, 31, 48)))
+    lambda bench: video(write_y4m(bench.path / "a.y4m", moving_pattern(20, 31, 48)), "data.crop=false")
 )
 
 

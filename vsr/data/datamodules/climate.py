@@ -18,8 +18,9 @@ from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.io.readers.joined import open_movies
+from vsr.io.readers.joined import JoinedMovie, open_movies
 from vsr.io.readers.printable import printable_name, printable_shape
+from vsr.io.readers.variables import variables_on_one_grid, vectors_among
 from vsr.io.static_fields import StaticField, open_static_fields, ticks_of
 from vsr.io.time_and_place import at_lr_pixels, coordinates_of, time_and_place
 from vsr.models.base import INPUT_PLANES, OF_FRAMES
@@ -41,7 +42,8 @@ class ClimateDataModule(SRDataModule):
         path: Array file (.mat 4 to 7.3, HDF5, NetCDF, Zarr, .npy or .npz); a folder, a pattern such as "*.nc" or a list of files,
             which are joined along time; None simulates shallow water.
         variable: Name of a variable in the file, or several names that become channels; None for a file with one variable. A
-            name with * stands for several variables that are a movie each: "*/data".
+            name with * stands for several variables that are a movie each: "*/data". None also takes all variables of a file that
+            names its dimensions, if they lie on one grid.
         axes: Meaning of the array's axes in the file's order, from n (movies), c (channels), t, y, x: "tyx", "xyt", "nyxt", ...
             None for a file that names its dimensions.
         select: Dimension -> value, for an array with more dimensions than a movie: {"level": 500} takes the level 500, {"level":
@@ -52,7 +54,7 @@ class ClimateDataModule(SRDataModule):
         transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
             {"q": "log"} transforms some of several variables. None for none.
         vectors: Pairs of variables that are the components of vectors along x and along y, as in [["u", "v"]]; symmetries turn
-            them, and poles. None for none.
+            them, and poles. None for those that names and CF attributes tell.
         periodic: How frames continue beyond their borders: "x", "y" or "xy" at the opposite side, "globe" along x and beyond
             the poles, "none" not at all. None for what the coordinates of the file say; simulated frames do not continue.
         lr_variable: Further variables of the file that networks see at LR, each in the range of its training frames, and do not
@@ -77,6 +79,7 @@ class ClimateDataModule(SRDataModule):
         val: Share of the learning frames that is held out for validation.
         gap: Number of frames left out between the parts.
         cache: Folder of simulated files; None for $VSR_CACHE or ~/.cache/vsr.
+        mask: As in `SRDataModule`; None takes land and other pixels that are NaN in all frames.
         shared: Arguments of `SRDataModule`.
 
     Raises:
@@ -112,14 +115,16 @@ class ClimateDataModule(SRDataModule):
         val: float = 0.2,
         gap: int = 0,
         cache: str | None = None,
+        mask: bool | None = None,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(mask=mask, **shared)
         self.flows: SimulatedFlows | None = None
         self.periodic = periodic
         self.inputs = tuple(word for word in INPUT_PLANES if word in (inputs or ()))
         fields = [static] if isinstance(static, str) else list(static or ())
         if path is None:
+            self.crop = self.crop or False  # the size is typed, too
             _check_simulated_inputs(lr_variable, self.inputs, fields)
             if frames is not None and not isinstance(frames, int):
                 raise UserError(f"data.frames={list(frames)}: is for a file; type data.frames=N for simulated trajectories")
@@ -133,7 +138,11 @@ class ClimateDataModule(SRDataModule):
             self.declare_transforms(transform)
             self.declare_vectors(vectors)
             return
+        chosen, left_out = ([], []) if variable is not None else variables_on_one_grid(path, select)
+        variable = chosen if len(chosen) > 1 else next(iter(chosen), variable)
         self.read = file_movies(path, variable, axes, select, missing, frames, max_bytes)
+        if chosen:
+            self.choices.append(_chosen_variables(chosen, left_out))
         self.name = Path(path).expanduser().name if isinstance(path, str) else f"{Path(path[0]).name} and {len(path) - 1} more"
         self.symmetries = tuple(symmetries or ())
         if self.symmetries and (places := [word for word in self.inputs if word in PLACES]):
@@ -145,7 +154,8 @@ class ClimateDataModule(SRDataModule):
         self.variables = variables_of(self.read)
         self.declare_bounds(bounds)
         self.declare_transforms(transform)
-        self.declare_vectors(vectors)
+        self._chosen_vectors = self._find_vectors() if vectors is None else []
+        self.declare_vectors(self._chosen_vectors or vectors)
         options = {"axes": axes, "select": select, "missing": missing, "max_bytes": max_bytes}
         self.lr_variables = self._open_further(path, lr_variable, options)
         self._given_fields = open_static_fields(fields)
@@ -153,6 +163,12 @@ class ClimateDataModule(SRDataModule):
         whole = by == "trajectory" or (by is None and len(self.read) >= 4)
         rule: Literal["time", "trajectory"] = "trajectory" if whole else "time"
         self.split = Split(by=rule, learn=0.7 if learn is None else learn, test=0.3 if test is None else test, val=val, gap=gap)
+
+    def use_static_fields(self, fields: Sequence[StaticField]) -> None:
+        """Take static fields in place of those of `static`. Raises UserError for simulated flows."""
+        if self.flows is not None:
+            super().use_static_fields(fields)
+        self._given_fields, self.static_names = list(fields), tuple(field.name for field in fields)
 
     def movies(self) -> list[Movie]:
         """Return the file's movies, or the simulated trajectories: first those to learn from, then those to test on."""
@@ -162,7 +178,18 @@ class ClimateDataModule(SRDataModule):
         further = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
         self.lr_offset = set_common_offset(further) if further else 0.0
         self._find_inputs()
+        if self._chosen_vectors and self._vectors_have_offsets():
+            self.vectors = ()
+        elif self._chosen_vectors:
+            shown = " and ".join(",".join(map(printable_name, pair)) for pair in self._chosen_vectors)
+            self.choices.append(f"{shown} turn as vectors (data.vectors=[] if not)")
         return [*self.read]
+
+    def _find_vectors(self) -> list[list[str]]:
+        """Find the variables that are components of vectors."""
+        array = self.read[0].array
+        reader = (array.parts[0] if isinstance(array, JoinedMovie) else array).reader
+        return vectors_among(self.variables, [reader.details(name).attrs for name in self.variables])
 
     def _open_further(self, path: str | list[str], given: str | list[str] | None, options: dict[str, Any]) -> tuple[str, ...]:
         """Open the variables that networks see at LR and do not give, and return their names.
@@ -302,6 +329,13 @@ class SimulatedFlows:
                 )
             arrays += [stored.astype(np.float32), run.u, run.v, run.bed]
         return arrays
+
+
+def _chosen_variables(chosen: Sequence[str], left_out: Sequence[str]) -> str:
+    """Describe the variables of a file that are taken where none is named."""
+    each = ", each in the range of its training frames" if len(chosen) > 1 else ""
+    rest = f", without {', '.join(map(printable_name, left_out))}" if left_out else ""
+    return f"takes {', '.join(map(printable_name, chosen))}{rest} (data.variable=[...] for others){each}"
 
 
 def _first(values: np.ndarray | None, count: int) -> np.ndarray | None:

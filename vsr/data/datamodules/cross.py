@@ -31,8 +31,14 @@ class CrossDataModule(SRDataModule):
     test_split_name = "own"
 
     def __init__(self, *, train: SRDataModule, test: SRDataModule, **shared: Any) -> None:
-        of_both = {"crop": train.crop and test.crop, "mask": train.mask or test.mask, "memory": max(train.memory, test.memory)}
+        crops, masks = {train.crop, test.crop}, {train.mask, test.mask}
+        of_both = {
+            "crop": False if False in crops else None if None in crops else True,
+            "mask": True if True in masks else None if None in masks else False,
+            "memory": max(train.memory, test.memory),
+        }
         super().__init__(**(of_both | shared))
+        self.choices = list(dict.fromkeys([*train.choices, *test.choices]))
         self.train, self.test = train, test
         self.name = f"{train.name} to {test.name}"
         self.physical, self.geostrophic = train.physical and test.physical, test.geostrophic

@@ -35,12 +35,14 @@ from vsr.io.readers.paired import (
 )
 from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.selection import frame_span
-from vsr.models.base import INPUT_PLANES
+from vsr.io.time_and_place import coordinates_of, time_and_place
+from vsr.models.base import INPUT_PLANES, OF_FRAMES
 from vsr.types import Movie, TransformName
 
 log = logging.getLogger(__name__)
 
 TESTED = 0.2  # share of the trajectories
+Word = Literal["time", "position", "hour", "day_of_year", "latitude", "longitude"]
 
 
 class PairedDataModule(SRDataModule):
@@ -49,8 +51,8 @@ class PairedDataModule(SRDataModule):
     A subclass sets `key`, `alignment` and `where`; its `movies` returns `read`.
 
     Args:
-        inputs: Further planes that the network sees: "time" (the lead time of `PairedMovie`, 1 at the longest one of training)
-            and "position" (y and x from -1 to 1).
+        inputs: Further planes that the network sees: "time" (the lead time of `PairedMovie`, 1 at the longest one of training),
+            "position" (y and x from -1 to 1), and words whose values a subclass puts into `Movie.known`.
         shared: Arguments of `SRDataModule`.
 
     Attributes:
@@ -69,7 +71,7 @@ class PairedDataModule(SRDataModule):
     where: str
     read: Sequence[PairedMovie]
 
-    def __init__(self, *, inputs: list[Literal["time", "position"]] | None = None, **shared: Any) -> None:
+    def __init__(self, *, inputs: Sequence[str] | None = None, **shared: Any) -> None:
         super().__init__(**shared)
         if not isinstance(self.degradation, Paired):
             raise UserError(f"degradation={self.degradation.name}: {self.key} has LR frames of its own; type degradation=pairs")
@@ -112,7 +114,7 @@ class PairedDataModule(SRDataModule):
         lr = movie.read_lr(start, stop).transpose(0, 1).contiguous()
         low, high = self.frame_bounds
         self._check_transformed_lr(movie, start, lr)
-        movie.known = {"time": movie.lead / self.lead_length}
+        movie.known = {**movie.known, "time": movie.lead / self.lead_length}
         further = self._read_further(movie, start, stop).transpose(0, 1) if self.lr_variables else lr[:, :0]
         seen = self._with_inputs(movie, start, stop, lr, further)
         if not is_cell(self.alignment, self.scale):
@@ -159,7 +161,8 @@ class PairsDataModule(PairedDataModule):
         align: Where LR pixels lie if the files have no coordinates of rows and columns: "cell" (in the middle of their blocks)
             or "node" (both grids share their end points).
         inputs: Further planes that the network sees: "time" (since the first frame of the trajectory, 1 at the last frame of
-            training) and "position" (y and x from -1 to 1).
+            training), "position" (y and x from -1 to 1), and from the coordinates of LR "hour" (of UTC), "day_of_year"
+            and "longitude" (sine and cosine each) and "latitude".
         bounds: Physical values that become 0 and 1, or such values for some of several variables by name; None for the range of
             the HR training frames.
         transform: "log", "sqrt" or "asinh": networks see and learn the transformed variable, for variables with heavy tails;
@@ -190,7 +193,7 @@ class PairsDataModule(PairedDataModule):
         select: dict[Any, Any] | None = None,
         missing: float | list[float] | None = None,
         align: Literal["cell", "node"] | None = None,
-        inputs: list[Literal["time", "position"]] | None = None,
+        inputs: list[Word] | None = None,
         bounds: tuple[float, float] | dict[str, tuple[float, float]] | None = None,
         transform: TransformName | dict[str, TransformName] | None = None,
         frames: int | list[int] | None = None,
@@ -244,7 +247,18 @@ class PairsDataModule(PairedDataModule):
             movie.coarse.offset = self.offset
         found = [movie.further for movie in self.read if isinstance(movie.further, FileMovie)]
         self.lr_offset = set_common_offset(found) if found else 0.0
+        self._find_times_and_places()
         return [*self.read]
+
+    def _find_times_and_places(self) -> None:
+        """Give each movie the hours, days, latitudes and longitudes of its LR frames. Raises UserError where LR has none."""
+        words, found = set(self.inputs) - {"time", "position"}, {}
+        for movie in self.read if words else ():
+            array, first = movie.coarse.array, movie.coarse.start
+            if id(array) not in found:
+                found[id(array)] = time_and_place(words, coordinates_of(array), array.name)
+            part = slice(first, first + movie.shape[1])
+            movie.known = {word: each[part] if word in OF_FRAMES else each for word, each in found[id(array)].items()}
 
     def pixel_grid_of(self, movie: Movie) -> PixelGrid:
         """Return the size of the HR pixels of a movie, from the coordinates in its file, in the direction of LR."""

@@ -53,7 +53,7 @@ class PhantomDataModule(SRDataModule):
         test: int = 80,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(**{"crop": False, **shared})
         self.name, self.bounds = f"phantom-{variant}-{VERSION}", BOUNDS[variant]
         for name, value, low, high in (("motion", motion, 0, LARGEST_MOTION), ("variety", variety, 0, 1)):
             if not low <= value <= high:

@@ -48,7 +48,7 @@ class SpectralDataModule(SRDataModule):
         cache: str | None = None,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
+        super().__init__(**{"crop": False, **shared})
         self.name, self.field = f"spectral-{field}-{VERSION}", field
         self.bounds = BOUNDS[field]
         # A reflection changes the sign of the vorticity, and one in y also the sign of the scalar's gradient; only flip_x of the

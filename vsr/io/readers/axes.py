@@ -96,6 +96,7 @@ def infer_axes(
     matlab: bool,
     movies: Collection[int] = (),
     values: Callable[[int], np.ndarray | None] = lambda _: None,
+    alone: bool = True,
 ) -> str:
     """Derive the axes of an array, e.g. "tyx", from the names and the coordinates of its dimensions.
 
@@ -106,6 +107,7 @@ def infer_axes(
         matlab: True if the error message must list the usual axis orders of MATLAB files first.
         movies: Numbers of the dimensions that count movies, whatever their names say.
         values: Function that returns the values of the coordinate of a dimension, or None; for the message.
+        alone: False if further arrays are channels, so that the message offers none.
 
     Raises:
         Unspecified: If names and attributes do not settle every axis. The message lists the choices.
@@ -124,7 +126,7 @@ def infer_axes(
         return "xy" if letters in (["x", "y"], ["x", None], [None, "y"]) else "yx"
     if None not in letters and set("tyx") <= set(letters):
         return "".join(letter or "" for letter in letters)
-    raise Unspecified(f"{where}: {_open_axes(variable, letters, values)}")
+    raise Unspecified(f"{where}: {_open_axes(variable, letters, values, alone)}")
 
 
 def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | None, movies: Collection[int]) -> list[str | None]:
@@ -147,7 +149,7 @@ def _from_names(variable: Variable, coordinates: Sequence[Mapping[str, Any]] | N
     return letters
 
 
-def _open_axes(variable: Variable, letters: Sequence[str | None], values: Callable[[int], np.ndarray | None]) -> str:
+def _open_axes(variable: Variable, letters: Sequence[str | None], values: Callable[[int], np.ndarray | None], alone: bool) -> str:
     """Say which dimensions have no meaning yet, and what to type."""
     assert variable.dims is not None
     dims = variable.dims
@@ -159,7 +161,7 @@ def _open_axes(variable: Variable, letters: Sequence[str | None], values: Callab
         advice = [f"'data.select={{{one}}}' for one of them"]
         if len(unknown) == 1 and "n" not in letters:
             advice.append(f"'data.select={{{printable_name(dims[unknown[0]])}:all}}' for a movie each")
-        if len(unknown) == 1 and "c" not in letters:
+        if len(unknown) == 1 and "c" not in letters and alone:
             advice.append(f"data.axes={''.join(letter or 'c' for letter in letters)} for channels")
         verb = "is" if len(unknown) == 1 else "are"
         return f"{described} {verb} neither time, row nor column; type {', or '.join(advice)}"

@@ -336,6 +336,7 @@ def open_movie(
             reader.time_last,
             [kept.index(i) for i in movies],
             lambda i: coordinate(kept[i]),
+            alone=len(variables) == 1,
         )
     if len(variables) > 1 and "c" in letters:
         raise UserError(
@@ -433,7 +434,7 @@ def _only(reader: ArrayReader, listing: Listing, frame: bool) -> str:
     if frame and not candidates:
         candidates = [v for v in listing.variables if len(v.shape) == 2 and min(v.shape) > 1]
     if len(candidates) > 1:
-        candidates = _without_coordinates(reader, candidates)
+        candidates = without_coordinates(reader, candidates) or candidates
     if len(candidates) == 1:
         return candidates[0].name
     if candidates:
@@ -460,11 +461,11 @@ def _advice_on_planes(listing: Listing) -> str:
     return "store the movie as one array of real numbers, or give another file"
 
 
-def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
+def without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) -> list[Variable]:
     """Leave out coordinates of others: longitudes, latitudes, 1x1xN times, and what an attribute `coordinates` names."""
     attrs = {v.name: reader.details(v.name).attrs for v in candidates[:MOST_EXAMINED]}
     words = {word for found in attrs.values() for word in str(found.get("coordinates", "")).split()}
-    kept = [
+    return [
         v
         for v in candidates
         if v.name.rpartition("/")[2] not in words
@@ -472,7 +473,6 @@ def _without_coordinates(reader: ArrayReader, candidates: Sequence[Variable]) ->
         and not (sum(n > 1 for n in v.shape) < 2 and axis_rules.axis_meanings(re.split(r"[/.]", v.name)[-1], {}))
         and not is_geographic(v.name.rpartition("/")[2], attrs.get(v.name, {}))
     ]
-    return kept or list(candidates)
 
 
 def _find(reader: ArrayReader, listing: Listing, name: str) -> Variable:
