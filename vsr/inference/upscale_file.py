@@ -211,7 +211,8 @@ def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given
     """Upscale the first frames of an input once more, for a page."""
     lr = torch.from_numpy(np.stack(list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))))
     sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
-    score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
+    plain = not upscaler.trained.facts.get("pairs")
+    score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width)) if plain else None
     gain = "" if score is None else coarser_gain_text(score, upscaler.trained.shipped)
     lr, what, rows = lr[: len(sr), : sr.shape[1]], "", None
     if movie is not None:
@@ -254,7 +255,7 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
         part = " of the range of each variable" if upscaler.variables else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s%s against fp32 on the first frame: %s", options.precision, by, compiled, scores)
-    if upscaler.any_values:
+    if upscaler.any_values or upscaler.trained.lr_statistics is not None:  # the guard compares ranges, too
         return
     lr, bounds = lr[:, : upscaler.channels], np.reshape(upscaler.bounds, (-1, 2)).tolist()  # without planes of time and position
     offsets = np.broadcast_to(upscaler.offset, len(bounds)).tolist()

@@ -532,3 +532,45 @@ def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -
     rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(y=slice(None, None, -1)).drop_vars("time"))
     with pytest.raises(UserError, match=r"counts time in frames, .* data.inputs=\[time\] in s; give a file with times in s$"):
         upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])
+
+
+def test_the_guard_compares_lr_with_that_of_the_training_pairs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_pair(tmp_path, kind="cell", names=("h", "u"))
+    typed = [*files, "data.variable=[h,u]", "model=stacked", "model.width=8", "model.blocks=1", "data.inputs=[time]"]
+    train_here(tmp_path / "run", [*QUICK, *typed])
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    upscale = [f"checkpoint={checkpoint}", "tile=8", f"output={tmp_path}/sr.nc", "overwrite=true"]
+    caplog.clear()
+    upscale_here([*upscale, f"input={tmp_path}/lr.nc"])
+    assert "unlike" not in caplog.text
+    assert "measured" not in caplog.text
+    with pytest.raises(UserError, match=r"32x32 pixels as fine as .* 2 times coarser; give the coarse file, or") as caught:
+        upscale_here([*upscale, f"input={tmp_path}/hr.nc"])
+    assert "\n" not in str(caught.value)
+    upscale_here([*upscale, f"input={tmp_path}/hr.nc", "guard=off"])
+    network = vsr.load(checkpoint, tile=8)
+    with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+        values = np.stack([lr[name][3].values for name in ("h", "u")], 1)
+        noise = np.random.default_rng(0).standard_normal(values[:, 1].shape)
+        wrong = values + 20 * np.stack([0 * noise, noise], 1)
+        lr.load().assign(u=(lr.u.dims, np.stack([*lr.u.values[:3], wrong[:, 1]]))).to_netcdf(tmp_path / "noisy.nc")
+        lr.assign_coords(time=("time", 2 * lr.time.values, lr.time.attrs)).to_netcdf(tmp_path / "late.nc")
+    assert not network.ood_score(values).unfamiliar  # type: ignore[union-attr]
+    assert str(network.ood_score(wrong)).startswith("u ")
+    upscale_here([*upscale, f"input={tmp_path}/late.nc"])
+    assert "lead times up to 36000 s, in training up to 18000 s; type guard=linear to have the" in caplog.text
+    caplog.clear()
+    made = upscale_here([*upscale, f"input={tmp_path}/noisy.nc", "guard=linear"])
+    assert "movie 4 of 4 is unlike what the network was trained on: u with" in caplog.text
+    assert caplog.text.count("unlike") == 1
+    with xarray.open_dataset(made, decode_times=False) as sr:
+        frames = np.stack([sr[name].values for name in ("h", "u")], 2)
+    filtered = network.linear(network.add_planes(torch.from_numpy(wrong).float(), {"time": 3600.0 * np.arange(FRAMES)}))
+    np.testing.assert_allclose(frames[3], filtered.numpy(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(frames[2], network.upscale(lr_of(tmp_path, 2)), rtol=1e-4, atol=1e-3)
+
+
+def lr_of(folder: Path, which: int) -> np.ndarray:
+    """Return the frames (T, C, h, w) of a trajectory of lr.nc."""
+    with xarray.open_dataset(folder / "lr.nc", decode_times=False) as lr:
+        return np.stack([lr[name][which].values for name in ("h", "u")], 1)

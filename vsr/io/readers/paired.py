@@ -339,6 +339,18 @@ def _coordinate(array: Arrays, letter: str) -> np.ndarray | None:
     return values
 
 
+def pixel_spacing(array: Arrays) -> tuple[tuple[float | None, float | None], tuple[str, str]]:
+    """Return the distance of pixels along y and x, and its units; None and "" where no coordinate says it."""
+    steps: list[float | None] = []
+    units: list[str] = []
+    for letter in "yx":
+        values = _coordinate(array, letter)
+        known = values is not None and not _counts_pixels(values)
+        steps.append(float(np.abs(np.diff(values)).mean()) if known and values is not None else None)
+        units.append(array.coordinate_units(letter) if known else "")
+    return (steps[0], steps[1]), (units[0], units[1])
+
+
 def _counts_pixels(values: np.ndarray) -> bool:
     return any(np.array_equal(values, np.arange(len(values)) + first) for first in (0, 1))
 
