@@ -21,6 +21,7 @@ from torch import Tensor
 
 import vsr
 from vsr.degradations.resize import resize_bicubic_up
+from vsr.inference.out_of_distribution import OODScore
 from vsr.inference.upscaler import Upscaler
 from vsr.models.linear import Linear
 
@@ -52,7 +53,7 @@ def score_source(frames: np.ndarray, network: Upscaler) -> dict[str, Any]:
         gain = _errors(resize_bicubic_up(coarser, scale), coarse) / _errors(_upscale(network, coarser), coarse)
         scores["forecast"] = float((10 * gain.log10()).mean())
     score = network.ood_score(lr.squeeze(1).numpy())
-    if score is not None:
+    if isinstance(score, OODScore):
         scores |= {"distrust": score.distrust, "unfamiliar": score.unfamiliar}
     return scores
 

@@ -366,6 +366,8 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
                 f"warning: {side}: {lost} values of a sample of {sample.frames} frames are NaN or infinite; data=pairs needs "
                 f"values everywhere, fill them in both"
             )
+    if len(pairs) == 2:
+        print("warning: two trajectories cannot be divided into train, val and test; training takes three or more, or one")
     choices: dict[str, Any] = {"lr": paths[0], "hr": paths[1], "variable": names if len(names) > 1 else names[0]}
     choices |= {key: value for key, value in options.items() if value and key != "variable"} | ({"align": align} if align else {})
     words = [typed_argument(f"data.{key}", value) for key, value in choices.items()]

@@ -29,6 +29,7 @@ from vsr.data.checks import (
 from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
 from vsr.data.loaders import ClipLoader, FrameLoader, PatchLoader
+from vsr.data.lr_statistics import LRStatistics
 from vsr.data.masks import fill_masked_pixels
 from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
@@ -150,6 +151,10 @@ class SRDataModule(L.LightningDataModule, ABC):
 
         None for data whose scores do not depend on this time.
         """
+        return None
+
+    def lr_statistics(self) -> LRStatistics | None:
+        """Measure what upscaling compares LR frames with; None for LR frames that are made from HR. Known after setup."""
         return None
 
     def storage_step(self, variable: int, largest: float) -> float:

@@ -288,10 +288,11 @@ def _build_data(config: DictConfig, checkpoints: list[Checkpoint], fields: tuple
         words = {"inputs": "data.inputs", "lr_variables": "data.lr_variable", "alignment": "data.align"}
         for key, word in {**words, "time": "the unit or the span of time"}.items():
             if (known.get(key) or None) != (own.get(key) or None) and (key != "time" or "time" in known.get("inputs", ())):
-                raise UserError(
-                    f"{data.name}: has {word}={own.get(key)}, {trained.path} was trained with {known.get(key)}; give data like "
-                    f"those of its training"
-                )
+                advice = "give data like those of its training"
+                if key == "inputs":
+                    advice = f"type 'data.inputs=[{','.join(known.get(key) or ())}]'"
+                told = f"{data.name}: has {word}={own.get(key)}, {trained.path} was trained with {known.get(key)}"
+                raise UserError(f"{told}; {advice}")
     for trained in (each.trained for each in checkpoints):
         trained.check_static_fields(data.static_fields, data.name)
         if not (typed or trained.shipped) and (name := trained.facts.get("name", data.name)) != data.name:

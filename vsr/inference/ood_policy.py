@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
+
 from vsr.errors import UserError
-from vsr.inference.out_of_distribution import OODScore
-from vsr.inference.sources import Source
+from vsr.inference.out_of_distribution import FRAMES, OODScore, PairsScore
+from vsr.inference.sources import ArraySource, Source
 from vsr.inference.upscaler import Upscaler
+from vsr.io.readers.paired import lead_times
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +21,7 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
     """Warn of movies that are unlike the training data, and return the movies that the linear filter must upscale.
 
     Args:
-        source: Reader of the LR movies. Only the first frames of each movie are read.
+        source: Reader of the LR movies. The first frames of each movie are read; for a network of pairs, evenly spread ones.
         upscaler: The network, which measures how unlike a movie is.
         policy: "warn" to warn only, "linear" to warn and use the linear filter, "off" to measure nothing.
 
@@ -31,26 +34,45 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
     if policy == "off":
         return []
     unfamiliar = []
+    pairs = bool(upscaler.trained.facts.get("pairs"))
     for movie, length in enumerate(source.lengths):
-        score = upscaler.ood_score_of_frames(source.peek(movie), length, (source.height, source.width))
+        score: OODScore | PairsScore | None
+        if pairs:
+            score = _pairs_score(source, movie, upscaler)
+        else:
+            score = upscaler.ood_score_of_frames(source.peek(movie), length, (source.height, source.width))
         if score is None and policy == "linear":
             raise UserError(
                 f"guard=linear: {why_not_measured(upscaler, source)}; type guard=off, or evaluate the network on frames like "
                 f"these first"
             )
-        if movie == 0:
-            told = why_not_measured(upscaler, source) if score is None else coarser_gain_text(score, upscaler.trained.shipped)
-            log.info("gain      %s", told if score else f"not measured: {told}")
+        if movie == 0 and isinstance(score, OODScore):
+            log.info("gain      %s", coarser_gain_text(score, upscaler.trained.shipped))
+        elif movie == 0 and score is None:
+            log.info("gain      not measured: %s", why_not_measured(upscaler, source))
         if score is None or not score.unfamiliar:
             continue
         unfamiliar.append(movie)
         if len(unfamiliar) <= NAMED:
             name = "this movie" if len(source.lengths) == 1 else f"movie {movie + 1} of {len(source.lengths)}"
             advice = "the linear filter is used" if policy == "linear" else "type guard=linear to have that filter in its place"
+            if pairs and policy != "linear":
+                advice = "type guard=linear to have the linear filter in its place"
             log.warning("warning   %s is unlike what the network was trained on: %s; %s", name, score, advice)
     if len(unfamiliar) > NAMED:
         log.warning("warning   and so are %d more movies", len(unfamiliar) - NAMED)
     return unfamiliar if policy == "linear" else []
+
+
+def _pairs_score(source: Source, movie: int, upscaler: Upscaler) -> PairsScore | None:
+    """Compare evenly spread frames of a movie with the LR frames of the training pairs."""
+    if not isinstance(source, ArraySource):
+        return None
+    length = source.array.shape[2]
+    chosen = np.unique(np.linspace(0, length - 1, FRAMES).astype(int)).tolist()
+    frames = np.stack([next(source.frames(movie, k, k + 1)) for k in chosen])[:, : upscaler.channels]
+    lead, unit = lead_times(source.array)
+    return upscaler.pairs_score(upscaler.with_offset(frames, np.dtype(np.float64)), float(lead[-1]), unit)
 
 
 def coarser_gain_text(score: OODScore, shipped: bool) -> str:
@@ -68,7 +90,7 @@ def coarser_gain_text(score: OODScore, shipped: bool) -> str:
 def why_not_measured(upscaler: Upscaler, source: Source) -> str:
     """Explain why the out-of-distribution score cannot be measured."""
     if upscaler.trained.facts.get("pairs"):
-        return "LR of pairs is no degraded HR, so that nothing can be measured one scale coarser"
+        return f"{upscaler.trained.path} has no statistics of its LR frames, as an earlier version trained it"
     if not upscaler.trained.layout.plain:
         return "this network sees more than the variables, which nothing can give one scale coarser"
     if upscaler.trained.consistency is None:

@@ -18,6 +18,7 @@ import torch
 
 from vsr.config.check import RUNTIMES
 from vsr.config.schema import UpscaleSchema
+from vsr.data.lr_statistics import SPACING
 from vsr.degradations.border import choose_periodic
 from vsr.errors import UserError
 from vsr.inference.inputs import open_input_movie
@@ -26,7 +27,7 @@ from vsr.inference.sources import ArraySource, Source, VideoSource
 from vsr.inference.upscaler import Upscaler
 from vsr.io.formats import load_format_writer
 from vsr.io.readers.open import ArrayMovie, open_listing
-from vsr.io.readers.paired import lead_times
+from vsr.io.readers.paired import lead_times, pixel_spacing
 from vsr.io.readers.printable import printable_name, printable_shape, printable_value
 from vsr.io.time_and_place import coordinates_of
 from vsr.io.writers.base import Sink, check_target, interrupted_identity
@@ -248,6 +249,7 @@ def open_array_source(
         )
     if settings.guard != "off" and not upscaler.any_values:
         _check_quantity(movie, upscaler)
+        _check_spacing(movie, upscaler)
     add_planes = _input_planes(movie, _further_variables(settings, given, movie, upscaler), upscaler)
     template = template_from_movie(
         movie, upscaler.scale, _history(upscaler), suffix=target.suffix, alignment=upscaler.alignment, offset=upscaler.offset
@@ -264,8 +266,10 @@ def open_array_source(
     if upscaler.variables and isinstance(movie.meta["variable"], str):
         order = ", ".join(map(printable_name, upscaler.variables))
         notes.append(f"the channels of {movie.name} have no names; they are taken as {order}, in this order")
-    if upscaler.trained.facts.get("pairs") and settings.guard != "off":
-        notes.append("it is not measured whether this movie is like the training pairs: their LR is no degraded HR")
+    if upscaler.trained.facts.get("pairs"):
+        if settings.guard != "off" and upscaler.trained.lr_statistics is None:
+            why = "as an earlier version of vsr trained on them"
+            notes.append(f"it is not measured whether this movie is like the training pairs, {why}")
     elif not upscaler.trained.layout.plain and settings.guard != "off":
         notes.append("it is not measured whether this movie is like the training data: the network sees more than the variables")
     if template.left_out:
@@ -328,6 +332,29 @@ def _check_quantity(movie: ArrayMovie, upscaler: Upscaler) -> None:
             f"{shown[2]} to {shown[3]}{trained_unit}: another quantity, or other units; give values in the units of training, "
             f"take a network for any unit (leave checkpoint out), or type guard=off"
         )
+
+
+def _check_spacing(movie: ArrayMovie, upscaler: Upscaler) -> None:
+    """Check that pixels are as far apart as in LR of the training pairs.
+
+    Raises:
+        UserError: If they are as close as those of HR.
+    """
+    known, scale = upscaler.trained.lr_statistics, upscaler.scale
+    fine = None if known is None else known.times_as_fine(*pixel_spacing(movie), movie.shape[3:], scale)
+    if known is None or fine is None:
+        return
+    if abs(fine - scale) < SPACING * scale:
+        raise UserError(
+            f"{movie.name}: {movie.shape[3]}x{movie.shape[4]} pixels as fine as those of HR in the training pairs of "
+            f"{upscaler.trained.path}, whose LR is {scale} times coarser; give the coarse file, or type guard=off"
+        )
+    log.warning(
+        "warning   %s: its pixels are %.3g times as %s as LR of the training pairs: what the network makes of them is a guess",
+        movie.name,
+        max(fine, 1 / fine),
+        "fine" if fine > 1 else "coarse",
+    )
 
 
 def _unit_of_training(upscaler: Upscaler, number: int) -> str:

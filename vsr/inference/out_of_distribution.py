@@ -80,6 +80,24 @@ class OODScore(NamedTuple):
         )
 
 
+class PairsScore(NamedTuple):
+    """How unlike the training pairs of a network the LR frames of a movie are.
+
+    Attributes:
+        differences: In which respects, in words; () if in none.
+    """
+
+    differences: tuple[str, ...]
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Return True if the movie is unlike the training pairs."""
+        return bool(self.differences)
+
+    def __str__(self) -> str:
+        return "; ".join(self.differences)
+
+
 def out_of_distribution_clip_score(
     engine: Engine, degradation: Degradation, validation_error: float | None, clips: Iterable[Tensor]
 ) -> OODScore | None:

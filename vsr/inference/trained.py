@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vsr.config.check import check_config, find_checkpoint
+from vsr.data.lr_statistics import LRStatistics
 from vsr.degradations.border import Periodic
 from vsr.errors import UserError
 from vsr.io.readers.printable import printable_name
@@ -58,6 +59,7 @@ class Trained:
         stage_seconds: Name of a stage of the training -> seconds of the stage.
         consistency: LR consistency error in validation (`vsr.training.callbacks.LRConsistency`); None if it was not measured.
         static: The static fields of training; empty if there were none, or if they differed between its movies.
+        lr_statistics: What LR frames are compared with, for pairs; None for other data, and in checkpoints of earlier versions.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Trained:
     stage_seconds: dict[str, float]
     consistency: float | None
     static: tuple[StaticField, ...] = ()
+    lr_statistics: LRStatistics | None = None
 
     @property
     def channels(self) -> int:
@@ -239,6 +242,7 @@ def read_trained(path: Path) -> Trained:
         stages = {str(name): float(value) for name, value in card.get("stage_seconds", {}).items()}
         consistency = None if card.get("consistency") is None else float(card["consistency"])
         static = tuple(StaticField.from_plain(field, str(path)) for field in card.get("static", ()))
+        measured = LRStatistics.from_plain(card["lr_statistics"]) if "lr_statistics" in card else None
     except (KeyError, TypeError, ValueError, AttributeError, OmegaConfBaseException) as error:
         raise _incomplete(path, error) from error
     _check_state(path, content["state_dict"])
@@ -246,7 +250,8 @@ def read_trained(path: Path) -> Trained:
         check_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "data"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # types that the schema does not refuse
         raise _incomplete(path, error) from error
-    return Trained(path, file_sha256(path), config, facts, content["state_dict"], card, seconds, stages, consistency, static)
+    state = content["state_dict"]
+    return Trained(path, file_sha256(path), config, facts, state, card, seconds, stages, consistency, static, measured)
 
 
 def _config_of(card: dict[str, Any]) -> DictConfig:

@@ -226,8 +226,13 @@ def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given
     """Upscale the first frames of an input once more, for a page."""
     lr = torch.from_numpy(np.stack(list(islice(source.peek(0), PREVIEW_FRAMES + upscaler.engine.context))))
     sr = upscaler.upscale_frames(lr)[:PREVIEW_FRAMES]
-    score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
-    gain = coarser_gain_text(score, upscaler.trained.shipped) if score else f"not measured: {why_not_measured(upscaler, source)}"
+    if upscaler.trained.facts.get("pairs"):
+        gain = "not measured: LR of pairs is no degraded HR, so that there is no truth one scale coarser"
+    else:
+        score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
+        gain = (
+            coarser_gain_text(score, upscaler.trained.shipped) if score else f"not measured: {why_not_measured(upscaler, source)}"
+        )
     lr, what, axes = lr[: len(sr), : sr.shape[1]], "", None
     if movie is not None:
         names, units = movie.meta["variable"], movie.meta["units"]
@@ -282,7 +287,7 @@ def _check_first_block(lr: Tensor, upscaler: Upscaler) -> None:
         part = " of the range of each variable" if upscaler.variables else ""
         scores = f"RMSE {error['rms']:.3g}{part}, largest difference {error['max']:.3g}{part}, PSNR {error['psnr']:.1f} dB"
         log.info("precision %s%s%s against fp32 on the first frame: %s", options.precision, by, compiled, scores)
-    if upscaler.any_values:
+    if upscaler.any_values or upscaler.trained.lr_statistics is not None:  # the guard compares ranges, too
         return
     lr, bounds = lr[:, : upscaler.channels], np.reshape(upscaler.bounds, (-1, 2)).tolist()  # without planes of time and position
     offsets = np.broadcast_to(upscaler.offset, len(bounds)).tolist()

@@ -27,7 +27,7 @@ from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
 from vsr.inference.lazy_arrays import is_lazy, upscale_lazily
 from vsr.inference.members import MemberEngine
 from vsr.inference.options import UpscaleOptions
-from vsr.inference.out_of_distribution import FRAMES, OODScore, out_of_distribution_clip_score
+from vsr.inference.out_of_distribution import FRAMES, OODScore, PairsScore, out_of_distribution_clip_score
 from vsr.inference.runtimes import runtime_version
 from vsr.inference.stream import read_stream_blocks
 from vsr.inference.trained import Trained, read_trained
@@ -214,20 +214,38 @@ class Upscaler:
             f"upscale takes a numpy array, a torch tensor, an xarray.DataArray or an xarray.Dataset, not {type(movie).__name__}"
         )
 
-    def ood_score(self, movie: Array) -> OODScore | None:
-        """Compute the out-of-distribution score of a movie from its first LR frames.
+    def ood_score(self, movie: Array) -> OODScore | PairsScore | None:
+        """Compute the out-of-distribution score of a movie from its LR frames.
 
         Args:
             movie: LR frames as for `upscale`.
 
         Returns:
-            The score; `score.unfamiliar` is True if the linear filter is to be preferred. None if the score cannot be measured.
+            The score; `score.unfamiliar` is True if the linear filter is to be preferred, `str(score)` says why. None if the
+            score cannot be measured.
         """
-        if self.trained.facts.get("pairs"):  # their LR is no degraded HR
-            return None
+        if self.trained.facts.get("pairs"):
+            values = np.asarray(movie)
+            if self.trained.layout.further and values.ndim > 2:
+                values = values[..., : self.channels, :, :]
+            every = self.with_offset(self._as_frames(values).numpy(), np.dtype(np.float64))
+            step = float(self.trained.facts["pairs"]["time"]["step"])
+            chosen = np.unique(np.linspace(0, len(every) - 1, FRAMES).astype(int))
+            return self.pairs_score(every[chosen], step * (len(every) - 1), self.trained.facts["pairs"]["time"]["unit"])
         upscaler = self._for_array(np.asarray(movie)) if self.any_values else self
         frames = upscaler._as_frames(np.asarray(movie))
         return upscaler.ood_score_of_frames((frame.numpy() for frame in frames), len(frames), frames.shape[-2:])
+
+    def pairs_score(self, frames: np.ndarray, lead: float, lead_unit: str) -> PairsScore | None:
+        """Compare LR frames with those of the training pairs; None for a checkpoint without their statistics.
+
+        Args:
+            frames: LR frames (T, C, h, w) in physical units.
+            lead: Longest lead time of the movie.
+            lead_unit: Unit of `lead`.
+        """
+        known = self.trained.lr_statistics
+        return None if known is None else PairsScore(known.differences(frames, lead, lead_unit))
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
         """Compute the out-of-distribution score of a movie that is read frame by frame; see `ood_score`.

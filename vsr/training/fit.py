@@ -100,6 +100,8 @@ def prepare_fit_module(cfg: DictConfig, data: SRDataModule) -> PreparedModule:
     module = build_module(cfg, data.card, data.test_splits)
     if data.static_fields:
         module.card["static"] = [_with_tensor(field.to_plain()) for field in data.static_fields]
+    if (statistics := data.lr_statistics()) is not None:
+        module.card["lr_statistics"] = statistics.to_plain()
     module.tune.check(module.network)
     start: Initializer = build_from_node("init", cfg.init)
     network = unwrap_transform(module.network)

@@ -340,7 +340,7 @@ def with_calendars(folder: Path) -> None:
         (None, ["degradation=bicubic"], r"degradation=bicubic: .*type degradation=pairs$"),
         (None, ["data.align=cell"], r"data.align=cell: the coordinate y of .*lr.nc:h\[100\] says node; leave data.align out$"),
         (None, ["consistency=projection"], r"consistency=projection: .*type consistency=none$"),
-        (None, ["recipe.residual=none"], r"recipe.residual=none: .*type recipe.residual=bicubic$"),
+        (None, ["recipe.residual=none"], r"model: .*more channels than HR frames; type recipe.residual=bicubic$"),
         (None, ["model=fsrcnn", "data.inputs=[time]"], r"model: FSRCNN does not take data.inputs=\[time\]; type model=unet"),
         (None, ["+data.mask=true"], r"data.mask=true: data=pairs takes whole frames"),
         (of("lr", lambda d: d.isel(run=[0, 1, 2])), [], r"data.lr: lacks trajectory 103, which data.hr has"),
@@ -355,7 +355,7 @@ def with_calendars(folder: Path) -> None:
             r"frame 0 is of time 59.0, that of .* of 50.0; give frames of",
         ),
         (of("lr", lambda d: d.isel(time=slice(5))), [], r"has 5 frames, .* has 6; give frames of the same times$"),
-        (of("lr", lambda d: d.rename(h="depth")), [], r"holds depth, .*holds h; type data.variable=NAME that both have$"),
+        (of("lr", lambda d: d.rename(h="depth")), [], r"holds depth, .*holds h; type .* ncrename -v depth,h FILE$"),
         (of("lr", lambda d: d.assign(h=d.h.assign_attrs(units="km"))), [], None),
         (
             of("lr", lambda d: d.assign_coords(y=("y", 2 * d.y.values, {"units": "m"}))),
@@ -375,6 +375,7 @@ def with_calendars(folder: Path) -> None:
         (nan_at("lr"), [], r"lr.nc:h\[101\]: frame 3 holds NaN .*fill them in both$"),
         (nan_at("hr"), [], r"hr.nc:h\[101\]: frame 3 holds NaN .*fill them in both$"),
         (with_calendars, [], r"has the calendar noleap, .* gregorian; give both in one calendar$"),
+        (of("hr", lambda d: d.assign_coords(calendar("standard"))), [], r"counts time in 's', .* in 'days since 2000.*; give"),
     ],
 )
 @pytest.mark.sampled(12)
@@ -388,6 +389,42 @@ def test_what_does_not_match_is_refused_in_one_line(change: Any, more: list[str]
     with pytest.raises(UserError, match=message) as caught:
         built([*files, *more])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("units", "alike"), [("days since 1900-01-01", True), ("days since 0001-01-01", False)])
+def test_the_two_gregorian_calendars_are_one_since_1583(units: str, alike: bool, tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    for side, name in (("lr", "proleptic_gregorian"), ("hr", "standard")):
+        rewrite(tmp_path / f"{side}.nc", lambda found, name=name: found.assign_coords(calendar(name, units)))
+    if alike:
+        built(files)
+        return
+    with pytest.raises(UserError, match="has the calendar proleptic_gregorian, .* standard; give both in one calendar$"):
+        built(files)
+
+
+@pytest.mark.parametrize("layout", ["alike", "of their side", "with names that repeat"])
+def test_files_of_one_name_in_a_folder_for_each_trajectory(layout: str, tmp_path: Path) -> None:
+    write_pair(tmp_path, count=6)
+    stem = {"lr": "coarse", "hr": "fine"} if layout == "of their side" else dict.fromkeys(("lr", "hr"), "out")
+    for side in ("lr", "hr"):
+        with xarray.open_dataset(tmp_path / f"{side}.nc", decode_times=False) as dataset:
+            for i in range(3):
+                (tmp_path / side / f"run{i}").mkdir(parents=True)
+                whole = dataset.isel(run=[2 * i, 2 * i + 1]).assign_coords(run=[7, 8])
+                held = whole if layout == "with names that repeat" else whole.isel(run=0, drop=True)
+                held.to_netcdf(tmp_path / side / f"run{i}" / f"{stem[side]}.nc")
+    files = [f"data.{side}='{tmp_path}/{side}/*/*.nc'" for side in ("lr", "hr")]
+    data, *_ = built(files)
+    keys = ["run0", "run1", "run2"] if layout != "with names that repeat" else [f"run{i}[{n}]" for i in range(3) for n in (7, 8)]
+    assert [movie.name.partition("/hr/")[2].split("/")[0] for movie in data.read] == [key[:4] for key in keys]
+    for movie in data.read:  # the values differ between trajectories
+        assert float((movie.read(0, 1)[0, 0, ::31, ::31] - movie.read_lr(0, 1)[0, 0, ::15, ::15]).abs().max()) < 1e-5
+    with pytest.raises(UserError, match=r"hr: a folder without a file of arrays, .*; type '.*/hr/\*/\*.nc' for the files in its"):
+        built([files[0], f"data.hr={tmp_path}/hr"])
+    (tmp_path / "hr" / "run1").rename(tmp_path / "hr" / "run9")
+    with pytest.raises(UserError, match="data.hr: lacks trajectory run1"):
+        built(files)
 
 
 def with_wind(gain: float = 1.0) -> Any:
@@ -528,7 +565,7 @@ def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -
     files = write_pair(tmp_path)
     train_here(tmp_path / "run", [*QUICK, *files, "model=plain", "model.width=4", "data.inputs=[time]"])
     checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
-    with pytest.raises(UserError, match=r"data.inputs=.*trained with \['time'\]"):
+    with pytest.raises(UserError, match=r"data.inputs=.*trained with \['time'\]; type 'data.inputs=\[time\]'"):
         evaluate_here(tmp_path / "scores", [checkpoint, "data=pairs", *files[:2]])
     rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(y=slice(None, None, -1)))
     with pytest.raises(UserError, match=r"y falls from the first pixel to the last.*turn the file around along y$"):
@@ -536,3 +573,45 @@ def test_upscale_and_evaluate_refuse_what_training_did_not_see(tmp_path: Path) -
     rewrite(tmp_path / "lr.nc", lambda lr: lr.isel(y=slice(None, None, -1)).drop_vars("time"))
     with pytest.raises(UserError, match=r"counts time in frames, .* data.inputs=\[time\] in s; give a file with times in s$"):
         upscale_here([checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])
+
+
+def test_the_guard_compares_lr_with_that_of_the_training_pairs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_pair(tmp_path, kind="cell", names=("h", "u"))
+    typed = [*files, "data.variable=[h,u]", "model=stacked", "model.width=8", "model.blocks=1", "data.inputs=[time]"]
+    train_here(tmp_path / "run", [*QUICK, *typed])
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    upscale = [f"checkpoint={checkpoint}", "tile=8", f"output={tmp_path}/sr.nc", "overwrite=true"]
+    caplog.clear()
+    upscale_here([*upscale, f"input={tmp_path}/lr.nc"])
+    assert "unlike" not in caplog.text
+    assert "measured" not in caplog.text
+    with pytest.raises(UserError, match=r"32x32 pixels as fine as .* 2 times coarser; give the coarse file, or") as caught:
+        upscale_here([*upscale, f"input={tmp_path}/hr.nc"])
+    assert "\n" not in str(caught.value)
+    upscale_here([*upscale, f"input={tmp_path}/hr.nc", "guard=off"])
+    network = vsr.load(checkpoint, tile=8)
+    with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+        values = np.stack([lr[name][3].values for name in ("h", "u")], 1)
+        noise = np.random.default_rng(0).standard_normal(values[:, 1].shape)
+        wrong = values + 20 * np.stack([0 * noise, noise], 1)
+        lr.load().assign(u=(lr.u.dims, np.stack([*lr.u.values[:3], wrong[:, 1]]))).to_netcdf(tmp_path / "noisy.nc")
+        lr.assign_coords(time=("time", 2 * lr.time.values, lr.time.attrs)).to_netcdf(tmp_path / "late.nc")
+    assert not network.ood_score(values).unfamiliar  # type: ignore[union-attr]
+    assert str(network.ood_score(wrong)).startswith("u ")
+    upscale_here([*upscale, f"input={tmp_path}/late.nc"])
+    assert "lead times up to 36000 s, in training up to 18000 s; type guard=linear to have the" in caplog.text
+    caplog.clear()
+    made = upscale_here([*upscale, f"input={tmp_path}/noisy.nc", "guard=linear"])
+    assert "movie 4 of 4 is unlike what the network was trained on: u with" in caplog.text
+    assert caplog.text.count("unlike") == 1
+    with xarray.open_dataset(made, decode_times=False) as sr:
+        frames = np.stack([sr[name].values for name in ("h", "u")], 2)
+    filtered = network.linear(network.add_planes(torch.from_numpy(wrong).float(), {"time": 3600.0 * np.arange(FRAMES)}))
+    np.testing.assert_allclose(frames[3], filtered.numpy(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(frames[2], network.upscale(lr_of(tmp_path, 2)), rtol=1e-4, atol=1e-3)
+
+
+def lr_of(folder: Path, which: int) -> np.ndarray:
+    """Return the frames (T, C, h, w) of a trajectory of lr.nc."""
+    with xarray.open_dataset(folder / "lr.nc", decode_times=False) as lr:
+        return np.stack([lr[name][which].values for name in ("h", "u")], 1)

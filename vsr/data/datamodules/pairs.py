@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from vsr.data.base import SRDataModule
 from vsr.data.file_movies import FileMovie, set_common_offset, variables_of
 from vsr.data.frames import LrHrPair
+from vsr.data.lr_statistics import LRStatistics, measure_variable
 from vsr.data.splits import Segment, Split
 from vsr.degradations.resize import skip_planes
 from vsr.degradations.scaling import Paired
@@ -31,6 +32,7 @@ from vsr.io.readers.paired import (
     lead_times,
     match_trajectories,
     open_trajectories,
+    pixel_spacing,
     variable_names,
 )
 from vsr.io.readers.printable import printable_name, printable_shape
@@ -41,6 +43,7 @@ from vsr.types import Movie, TransformName
 
 log = logging.getLogger(__name__)
 
+MEASURED = 32  # frames of each trajectory, for the guard
 TESTED = 0.2  # share of the trajectories
 Word = Literal["time", "position", "hour", "day_of_year", "latitude", "longitude"]
 
@@ -94,6 +97,30 @@ class PairedDataModule(SRDataModule):
         """Return the lead time of each scored frame of a split, (N,), and its unit."""
         every = [lead[self.trim : len(lead) - self.trim] for lead in self._leads[split]]
         return np.concatenate(every), self.read[0].lead_unit
+
+    def lr_statistics(self) -> LRStatistics:
+        """Measure the LR frames to learn from: those of training and of validation, evenly spread ones of long trajectories."""
+        offsets = np.broadcast_to(self.offset, self.channels).tolist()
+
+        def trajectories(channel: int) -> Iterator[np.ndarray]:
+            for frames in (self.sets[name] for name in ("train", "val")):
+                for start, stop in frames.segments:
+                    chosen = np.unique(np.linspace(start, stop - 1, MEASURED).astype(int)).tolist()
+                    lr = torch.cat([frames.read(k, k + 1).lr[:, channel] for k in chosen])
+                    yield lr.double().numpy() + offsets[channel]
+
+        first = self.read[0]
+        return LRStatistics(
+            tuple(measure_variable(name, trajectories(i)) for i, name in enumerate(self.variables or ("",) * self.channels)),
+            (first.lr_shape[2], first.lr_shape[3]),
+            *self.lr_spacing(),
+            lead=float(self.lead_length or 0),
+            lead_unit=first.lead_unit,
+        )
+
+    def lr_spacing(self) -> tuple[tuple[float | None, float | None], tuple[str, str]]:
+        """Return the distance of LR pixels along y and x, None where nothing says it, and its units."""
+        return (None, None), ("", "")
 
     def _check_values(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> str:
         digest = hashlib.sha256(super()._check_values(splits).encode())
@@ -265,6 +292,10 @@ class PairsDataModule(PairedDataModule):
         assert isinstance(movie, PairedFileMovie)
         grid = movie.fine.array.pixel_grid
         return grid.turned(self.grid.reversed, *movie.shape[2:])
+
+    def lr_spacing(self) -> tuple[tuple[float | None, float | None], tuple[str, str]]:
+        """Return the distance of LR pixels along y and x in the files, None where no coordinate says it, and its units."""
+        return pixel_spacing(self.read[0].coarse.array)
 
     def storage_step(self, variable: int, largest: float) -> float:
         """Return the largest distance between neighbouring values in the files of HR."""

@@ -138,7 +138,9 @@ def _files_of_folder(folder: Path) -> list[Path]:
     seen = {entry.suffix.lower() for entry in entries}
     if seen & {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES}:
         raise UserError(f"{folder}: a folder of videos or pictures, not of arrays; type data=movies data.path={folder}")
-    raise UserError(f"{folder}: a folder without a file of arrays, and no Zarr store; give a file or a folder of files")
+    inside = {found.suffix for found in folder.glob("*/*") if found.suffix.lower() in readable_suffixes()}
+    advice = f"type '{folder}/*/*{min(inside)}' for the files in its folders" if inside else "give a file or a folder of files"
+    raise UserError(f"{folder}: a folder without a file of arrays, and no Zarr store; {advice}")
 
 
 def natural_order(path: Path) -> list[Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +22,7 @@ Align = Literal["cell", "node"]
 TOLERANCE = 0.05  # HR pixels that coordinates may be off, as those of single precision or of slightly stretched grids are
 SAME_TIME = 1e-3  # of a step of time
 CALENDARS = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
+REFORM = 1582  # the year from whose end on the standard calendar is the proleptic Gregorian one
 SHOWN = 4  # names in a message
 
 
@@ -79,15 +83,37 @@ def open_trajectories(path: str | Sequence[str], **options: Any) -> list[Traject
     Files that continue each other in time are one movie. Files with a gap between them, that begin at the same time, or have no
     times, are movies of their own.
     """
-    found: list[Trajectory] = []
     arrays = open_movies(path, **options, apart=True)
-    for array in arrays:
-        keys = _names(array)
-        if keys is None and len(arrays) > 1 and isinstance(array, ArrayMovie):
-            stem = array.reader.path.stem
-            keys = [stem] if array.shape[0] == 1 else [f"{stem}[{which}]" for which in range(array.shape[0])]
-        found += [Trajectory(array, which, None if keys is None else keys[which]) for which in range(array.shape[0])]
+    several, names = len(arrays) > 1, [_names(array) for array in arrays]
+    files = _names_of_files(arrays) if several else [None]
+    every = [name for each in names for name in each or ()]
+    repeat = len(set(every)) < len(every)  # each file counts its movies from the same number on
+    found: list[Trajectory] = []
+    for array, own, file in zip(arrays, names, files, strict=True):
+        keys: Sequence[str | None] = own or [None] * array.shape[0]
+        if file is not None and own is not None and repeat:
+            keys = [f"{file}[{name}]" for name in own]
+        elif file is not None and own is None:
+            keys = [file] if array.shape[0] == 1 else [f"{file}[{which}]" for which in range(array.shape[0])]
+        found += [Trajectory(array, which, key) for which, key in enumerate(keys)]
     return found
+
+
+def _names_of_files(arrays: Sequence[Arrays]) -> list[str | None]:
+    """Return what tells the files of movies apart: their names, or their folders where the names repeat; None for joined files.
+
+    Files run0/out.nc and run1/out.nc are called run0 and run1.
+    """
+    paths = [array.reader.path for array in arrays if isinstance(array, ArrayMovie)]
+    stems = [path.stem for path in paths]
+    if len(set(stems)) < len(stems):
+        folders = [path.absolute().parent for path in paths]
+        common = Path(os.path.commonpath(folders))
+        alike = len(set(stems)) == 1 and len(set(folders)) == len(folders)
+        stems = [str(path.absolute().relative_to(common)) for path in paths]
+        stems = [str(folder.relative_to(common)) for folder in folders] if alike else stems
+    left = iter(stems)
+    return [next(left) if isinstance(array, ArrayMovie) else None for array in arrays]
 
 
 def _names(array: Arrays) -> list[str] | None:
@@ -127,7 +153,11 @@ def _check_alike(lr: Trajectory, hr: Trajectory) -> None:
     ours, theirs = variable_names(lr.array), variable_names(hr.array)
     if not (_is_npy(lr.array) or _is_npy(hr.array)) and ours != theirs:
         shown = [", ".join(map(printable_name, names)) for names in (ours, theirs)]
-        raise UserError(f"{lr.name}: holds {shown[0]}, {hr.name} holds {shown[1]}; type data.variable=NAME that both have")
+        single = len(ours) == len(theirs) == 1
+        renamed = f", or rename it in one of them: ncrename -v {','.join(shown)} FILE" if single else ""
+        raise UserError(
+            f"{lr.name}: holds {shown[0]}, {hr.name} holds {shown[1]}; type data.variable=NAME that both have{renamed}"
+        )
     if lr.array.shape[1] != hr.array.shape[1]:
         raise UserError(
             f"{lr.name}: has {lr.array.shape[1]} channels, {hr.name} has {hr.array.shape[1]}; give the same variables in both"
@@ -153,8 +183,8 @@ def _check_times(lr: Trajectory, hr: Trajectory) -> None:
     """Raise UserError if the frames of two movies are not of the same times."""
     count, other = lr.array.shape[2], hr.array.shape[2]
     told = [str(one.array.time_attrs.get("calendar", "standard")).lower() for one in (lr, hr)]
-    calendars = [CALENDARS.get(word, word) for word in told]
     times = [one.array.times() for one in (lr, hr)]
+    calendars = [_calendar(one, word) for one, word in zip((lr, hr), told, strict=True)]
     if all(each is not None for each in times):
         if calendars[0] != calendars[1]:
             raise UserError(f"{lr.name}: has the calendar {told[0]}, {hr.name} {told[1]}; give both in one calendar")
@@ -184,6 +214,14 @@ def _check_times(lr: Trajectory, hr: Trajectory) -> None:
             )
     if count != other:
         raise UserError(f"{lr.name}: has {count} frames, {hr.name} has {other}; give frames of the same times")
+
+
+def _calendar(one: Trajectory, told: str) -> str:
+    """Return the calendar of a movie under the name that alike calendars share: after 1582, the proleptic one is the standard."""
+    epoch, times = re.search(r"since\s+(\d{4})", str(one.array.time_attrs.get("units", ""))), one.array.times()
+    if told == "proleptic_gregorian" and epoch and int(epoch[1]) > REFORM and times is not None and (times >= 0).all():
+        return "standard"
+    return CALENDARS.get(told, told)
 
 
 def _in_one_unit(
@@ -299,6 +337,18 @@ def _coordinate(array: Arrays, letter: str) -> np.ndarray | None:
     if not np.isfinite(values).all() or not ((steps > 0).all() or (steps < 0).all()):
         return None
     return values
+
+
+def pixel_spacing(array: Arrays) -> tuple[tuple[float | None, float | None], tuple[str, str]]:
+    """Return the distance of pixels along y and x, and its units; None and "" where no coordinate says it."""
+    steps: list[float | None] = []
+    units: list[str] = []
+    for letter in "yx":
+        values = _coordinate(array, letter)
+        known = values is not None and not _counts_pixels(values)
+        steps.append(float(np.abs(np.diff(values)).mean()) if known and values is not None else None)
+        units.append(array.coordinate_units(letter) if known else "")
+    return (steps[0], steps[1]), (units[0], units[1])
 
 
 def _counts_pixels(values: np.ndarray) -> bool:
