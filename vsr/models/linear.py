@@ -15,7 +15,7 @@ from vsr.geometry import Alignment, Geometry
 from vsr.models.base import Network, unpack_skip
 from vsr.types import HRFrames, LRFrames, TrainingFrames
 
-LARGER_SIZES = (13, 17)  # LR pixels per side
+SMALLEST_SIZE, LARGER_SIZES = 9, (13, 17)  # LR pixels per side
 LARGEST_SIZE = max(LARGER_SIZES)
 LEAST_GAIN = 0.05  # dB of validation PSNR that a larger filter must gain
 CHOICE_PIXELS = 1 << 20  # LR pixels that larger filters are fitted to; 17x17 taps have 290 unknowns
@@ -28,7 +28,7 @@ class Linear(Network):
     in the middle of their blocks, the filters are fitted to HR minus bicubic, as phases alone do not say where a pixel lies.
 
     Args:
-        size: Side K of the filters in LR pixels, odd.
+        size: Side K of the filters in LR pixels, odd; None for 9, 13 or 17, whichever is best on validation frames.
         scale: HR pixels per LR pixel along each axis.
         channels: Number of channels of each frame. Further channels of LR are ignored.
         alignment: Place of the LR pixels on the HR grid; None for the middle of their blocks.
@@ -39,9 +39,11 @@ class Linear(Network):
 
     chunk = 1 << 17  # LR pixels per block of the normal equations; bounds the memory of prepare()
 
-    def __init__(self, *, size: int = 9, scale: int, channels: int = 1, alignment: Alignment | None = None) -> None:
+    def __init__(self, *, size: int | None = None, scale: int, channels: int = 1, alignment: Alignment | None = None) -> None:
         super().__init__()
         self.alignment = alignment
+        self.chosen = size is None
+        size = SMALLEST_SIZE if size is None else size
         if size < 1 or size % 2 == 0:
             raise UserError(f"model.size={size}: must be odd, a pixel stands in the middle; type model.size=9")
         self.scale, self.channels = scale, channels

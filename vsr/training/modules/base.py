@@ -149,7 +149,11 @@ class SRModule(SuperResolver, L.LightningModule):
             Validation PSNR in dB of the linear filter by its size; empty without validation frames.
         """
         unit = self.in_unit_interval(frames)
-        self.network.prepare(unit)
+        own = unwrap_transform(self.network)
+        if isinstance(own, Linear) and own.chosen and validation:
+            own.prepare_best_size(self.seen_frames(frames), self.seen_frames(validation))
+        else:
+            self.network.prepare(unit)
         if self.reference is not None and validation:
             return self.reference.prepare_best_size(unit, self.in_unit_interval(validation))
         if self.reference is not None:
