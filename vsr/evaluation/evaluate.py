@@ -29,6 +29,7 @@ from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.write import write_report
+from vsr.evaluation.rows import pair_sentences
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.evaluation.uncertainty import activity_edges, calibrate, guarantee_line, member_count, uncertainty_lines
 from vsr.inference.out_of_distribution import out_of_distribution_score
@@ -192,7 +193,8 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if calibrations:
         write_json_file(folder / CALIBRATION, {name: one.to_plain() for name, one in calibrations.items()})
     parts = lead_time_sentences(lead_time_findings(scored))
-    said = [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
+    said = [f"pair      {line}" for line in pair_sentences(scored)]
+    said += [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
     said += uncertainty_lines(rows, {each.method: each.single for each in candidates if each.values > 1})
     said += [guarantee_line(next(iter(calibrations.values())))] if calibrations else []
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general])

@@ -10,9 +10,11 @@ import numpy as np
 
 from vsr.evaluation.scored import MethodScores, group_scores_by_part
 from vsr.metrics.definitions import DEFINITIONS
-from vsr.metrics.intervals import REFERENCES, Interval, SegmentIntervals
+from vsr.metrics.intervals import LEVEL, MIN_SEGMENTS, REFERENCES, Interval, SegmentIntervals
+from vsr.system.escape import escape_name
 
 Row = dict[str, Any]
+MOST_PAIRS = 5  # sentences on pairs of methods for each part of a table
 
 
 def row_score_names(scored: Sequence[MethodScores]) -> list[str]:
@@ -73,6 +75,41 @@ def _row(one: MethodScores, names: list[str], references: dict[str, MethodScores
             intervals[f"skill_{name}"] = None if own else over.skill(mse, its)
     row["intervals"] = {name: list(found) for name, found in intervals.items() if found is not None and row[name] is not None}
     return row | {"parameters": int(one.parameters), "train_seconds": _number(one.train_seconds)}
+
+
+def pair_sentences(scored: Sequence[MethodScores]) -> list[str]:
+    """Say by how much the best network beats each other one, frame by frame, on every part of the table.
+
+    Where too few movies give no interval, networks are compared with the linear filter in the same way.
+
+    Raises:
+        ValueError: If the methods of a split cannot be compared (see `group_scores_by_part`).
+    """
+    found = []
+    for part, methods in group_scores_by_part(scored).items():
+        networks = [one for one in methods.values() if not one.baseline and math.isfinite(one.mean("psnr"))]
+        networks.sort(key=lambda one: -one.mean("psnr"))
+        pairs = [(networks[0], other) for other in networks[1:]]
+        linear = methods.get("linear")
+        if linear is not None and len(np.unique(linear.segment_of)) < MIN_SEGMENTS:
+            pairs += [(network, linear) for network in networks]
+        found += [_pair_sentence(*pair, part) for pair in pairs[:MOST_PAIRS]]
+    return [text for text in found if text]
+
+
+def _pair_sentence(one: MethodScores, other: MethodScores, part: str) -> str:
+    """Compare the PSNR of two methods on the same frames in words; "" if no frame has both."""
+    gains = one.frames["psnr"] - other.frames["psnr"]
+    finite = gains[np.isfinite(gains)]
+    if not len(finite):
+        return ""
+    names = [escape_name(each.method) for each in (one, other)]
+    gain = f"{abs(finite.mean()):.1f} dB {'above' if finite.mean() >= 0 else 'below'}"
+    won = f"better on {(finite > 0).sum()} of {len(finite)} frames ({finite.min():+.1f} to {finite.max():+.1f} dB)"
+    text = f"{names[0]} is {gain} {names[1]} on {escape_name(part)}, and {won}"
+    if (interval := SegmentIntervals(one.segment_of).mean(gains)) is None:
+        return text
+    return f"{text}; {LEVEL:.0%} interval over the movies: {interval[0]:+.1f} to {interval[1]:+.1f} dB"
 
 
 def _has_scores(one: MethodScores) -> np.ndarray:

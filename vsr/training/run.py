@@ -266,7 +266,7 @@ def _closing(
     own = [headline_verdict(row, rows, units if isinstance(units, str) else "") for row in rows if row["method"] == cfg.name]
     lines += [f"verdict   {text}" for text in own]
     if module.trainable and module.reference is not None and any("The linear filter is better" in text for text in own):
-        lines.append(f"          train longer (budget=30min), or type model=linear")
+        lines.append("          train longer (budget=30min), or type model=linear")
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     checkpoint = f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}"

@@ -57,15 +57,30 @@ class Shown(NamedTuple):
 
 
 def report_page(
-    rows: Sequence[Row], protocol: Mapping[str, Any], shown: Sequence[Shown], *, command: str, notes: Sequence[str] = ()
+    rows: Sequence[Row],
+    protocol: Mapping[str, Any],
+    shown: Sequence[Shown],
+    *,
+    command: str,
+    notes: Sequence[str] = (),
+    pairs: Sequence[str] = (),
 ) -> str:
-    """Build the HTML of report.html; `protocol` has the data and settings of the scores, `notes` say why movies are missing."""
+    """Build the HTML of report.html.
+
+    Args:
+        rows: Rows of the results table.
+        protocol: Data and settings of the scores.
+        shown: Figures and movies.
+        command: Command that reproduces the report.
+        notes: Why movies are missing.
+        pairs: Sentences that compare two methods each.
+    """
     found = column_blocks(rows)
     names = list(dict.fromkeys(map(table_part, rows)))
     methods = list(dict.fromkeys(row["method"] for row in rows if not row["baseline"]))
     lead = f"{_list(methods) or 'Baselines'} on {_list(names)}, every row on the same frames and pixels."
     sections = [
-        ("verdict", "In short", _verdicts(rows, protocol)),
+        ("verdict", "In short", _verdicts(rows, protocol, pairs)),
         ("figures", "Figures", _figures(names, shown, notes)),
         ("scores", "Scores", _tables(found[:1]) + _legend()),
         ("further", "Further scores", _tables(found[1:])),
@@ -76,13 +91,14 @@ def report_page(
     return html_document(f"Scores on {', '.join(names)}", "Super-resolution scores", lead, sections)
 
 
-def _verdicts(rows: Sequence[Row], protocol: Mapping[str, Any]) -> str:
-    """Build the HTML of a sentence for each network and part of the table: its gains, their interval, and its error."""
+def _verdicts(rows: Sequence[Row], protocol: Mapping[str, Any], pairs: Sequence[str]) -> str:
+    """Build the HTML of a sentence for each network and part of the table (gains, interval, error), and each of `pairs`."""
     data = protocol.get("data")
     units = data.get("units") if isinstance(data, Mapping) else None
     safe = [{key: html_one_line(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows]
     unit = html_one_line(units) if isinstance(units, str) else ""
     lines = [headline_verdict(row, safe, unit, mark="<b>{}</b>") for row in safe if not row["baseline"]]
+    lines += [f"{html_one_line(text)}." for text in pairs]
     return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else ""
 
 

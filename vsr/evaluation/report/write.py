@@ -28,7 +28,7 @@ from vsr.evaluation.report.page import Shown, report_page
 from vsr.evaluation.report.style import style_png
 from vsr.evaluation.report.tables import report_table_latex, report_table_markdown
 from vsr.evaluation.report.uncertainty import distribution_figures
-from vsr.evaluation.rows import Row, build_rows
+from vsr.evaluation.rows import Row, build_rows, pair_sentences
 from vsr.evaluation.scored import MethodScores, SampleFrames, group_scores_by_part
 from vsr.geometry import SQUARE, PixelGrid
 from vsr.metrics.intervals import MIN_SEGMENTS
@@ -89,7 +89,9 @@ def write_report(
         "table.tex": report_table_latex(rows),
     }
     if pictures:
-        texts["report.html"] = report_page(rows, to_jsonable(protocol), shown, command=command, notes=notes)
+        texts["report.html"] = report_page(
+            rows, to_jsonable(protocol), shown, command=command, notes=notes, pairs=pair_sentences(scored)
+        )
     files |= {name: text.encode("utf-8", errors="replace") for name, text in texts.items()}
     write_report_files(folder, files, advice="; type hydra.run.dir=FOLDER to write elsewhere")
     return rows
