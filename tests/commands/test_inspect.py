@@ -254,7 +254,7 @@ def test_a_movie_that_hides_in_a_struct_or_a_group(tmp_path: Path, capsys: pytes
     out = said(capsys, tmp_path / "a.mat")
     assert "  s.flow.u  6x5x7  float64" in out
     assert "s.flow.u: the file does not say which index of 6x5x7 is time; type e.g. data.axes=yxt" in out
-    assert f"data.path={tmp_path}/a.mat data.axes=yxt data.crop=true\n" in said(capsys, tmp_path / "a.mat", "--axes", "yxt")
+    assert f"data.path={tmp_path}/a.mat data.axes=yxt\n" in said(capsys, tmp_path / "a.mat", "--axes", "yxt")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(4):
             file[f"run/frames/{i}"] = movie[i]

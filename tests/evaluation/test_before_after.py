@@ -29,7 +29,7 @@ def test_a_field_is_compared_frame_by_frame(tmp_path: Path) -> None:
         frames = images(page, rf"{method}, frame \d")
         assert [frame.shape for frame in frames] == [(40, 48, 3)] * 5
         assert np.abs(np.diff(np.stack(frames).astype(int), axis=0)).max() > 20
-    assert "over bicubic one scale coarser, with LR as the truth" in page
+    assert "over bicubic on a coarser copy of this file" in page
     assert re.search(r'class="colour-bar"><span>[-+0-9.e]+</span><img alt="colours of a, ', page)
     assert page.count('<input type="range"') == 2
     assert "http" not in page.replace("http-equiv", "")

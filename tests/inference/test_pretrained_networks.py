@@ -118,7 +118,7 @@ def test_a_file_needs_no_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFix
         assert made.t.attrs["units"] == "K"
         np.testing.assert_allclose(made.t, vsr.load("pretrained:field_x2").upscale(field()), atol=2e-4)
     assert "field_x2: fields in any unit" in caplog.text
-    assert "over bicubic one scale coarser, with LR as the truth" in caplog.text
+    assert "over bicubic on a coarser copy of this file" in caplog.text
     assert "if its values are means over grid cells, as in many models, type checkpoint=pretrained:field_area_x2" in caplog.text
     command = f"vsr evaluate checkpoint=pretrained:field_x2 data=climate data.path={tmp_path}/a.nc"
     assert f"the best linear filter of this file: {command}" in caplog.text

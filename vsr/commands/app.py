@@ -40,6 +40,7 @@ from vsr.system.torchrun import torchrun_rank
 
 PATHS = ("checkpoint", "input", "output", "resume")
 SWEEP = {"-m", "--multirun"}
+MOST_EVALUATED = 8  # runs of a sweep in the command that scores them
 # Messages of torch, for GPUs and for main memory, and advice by command.
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory")
 LESS_MEMORY = {
@@ -163,7 +164,9 @@ def run_app_with_sweep(script: Path, conf: Path, arguments: Sequence[str]) -> in
         if runs := read_compared_sweep(folder):
             command, keys = shlex.join(["vsr", script.stem, *arguments]), ", ".join(keys_distinguishing_runs(runs))
             print(write_comparison(folder, runs, title=f"Sweep over {keys or 'seed'}", command=command))
-            print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}", flush=True)
+            print(f"summary   {folder / 'summary.html'}, summary.md, summary.csv; tensorboard --logdir {folder}")
+            best = [str(run.folder / "checkpoints" / "best.ckpt") for run in runs if run.state == "ok"]
+            print(f"next      vsr evaluate checkpoint={','.join(best[:MOST_EVALUATED])}", flush=True)
     for line in failed:
         print(f"error: {line}", file=sys.stderr)
     return 1 if failed else 0

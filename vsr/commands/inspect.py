@@ -279,6 +279,8 @@ def _inspect_file(
             print(f"coordinates by their names: {', '.join(map(printable_name, movie.coordinates))}")
         choices |= {key: given for key, given in (("variable", variable), ("axes", axes), ("select", select)) if given}
         choices |= {"missing": missing[0] if len(missing) == 1 else missing} if missing else {}
+        if methods := movie.meta["attrs"].get("cell_methods"):
+            print(f"cell_methods: {printable_name(str(methods))}")
         if "packing" in movie.meta:
             print(f"decoded by its attributes: {printable_name(movie.meta['packing'])}")
         data, kind = "climate", kind_of_field(movie.meta["attrs"])

@@ -79,7 +79,8 @@ class SweepCommand:
         text = " ".join(f"{key}={','.join(values)}" for key, values in swept.items())
         kept = [part for part in self.sweep if part.startswith(_SEARCH)]
         whole = json.dumps([script, *self.options, sorted([*self.fixed, *kept]), sorted((k, repr(v)) for k, v in swept.items())])
-        short = re.sub(r"[^\w=,.+-]+", "_", re.sub("['\"]", "", text))[:60].strip("_,.")
+        # Without = and commas, which would have to be quoted in checkpoint=FOLDER.
+        short = re.sub(r"[^\w.+-]+", "_", re.sub("['\"]", "", text).replace(",", "+"))[:60].strip("_.+")
         return f"{short or script}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 

@@ -58,6 +58,8 @@ def before_after_page(preview: Preview) -> str:
         f"<figcaption>Left of the divider bicubic interpolation, right of it the result.</figcaption></figure>"
     )
     facts = [f"Network: {preview.network}.", f"Gain: {preview.gain}."]
+    if preview.of_pixels and preview.sr.shape[1] == 1:
+        facts.append("Shown is the brightness; a result keeps the colours of its input.")
     facts.append("Nobody has seen the truth at this scale: sharp is not the same as right.")
     heading = f"{html_one_line(preview.given.name)}, x{scale}"
     lead = "</p><p>".join(map(html_one_line, facts))

@@ -160,7 +160,7 @@ def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictCon
         if other_config[key] != config[key]:
             raise UserError(
                 f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}: their scores "
-                f"are not comparable; {f'type {advice} to score both alike' if advice else 'evaluate them one by one'}"
+                f"are not comparable; {f'type {advice} to score both alike, or ' if advice else ''}evaluate them one by one"
             )
     ours, theirs = (
         {k: v for k, v in node.data.items() if k not in (*HANDLING, *SAME_PIXELS) and v is not None}

@@ -6,7 +6,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -197,6 +197,9 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     said += [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
     said += uncertainty_lines(rows, {each.method: each.single for each in candidates if each.values > 1})
     said += [guarantee_line(next(iter(calibrations.values())))] if calibrations else []
+    if any(window := resolved_window(config)):
+        cut = f"window={list(window)}".replace(" ", "")
+        said.append(f"window    {window[1]} rows and {window[2]} columns at each side of a frame are not scored ({cut})")
     said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general])
     count = len({name for row in rows for name in row} & set(DEFINITIONS))
     where = f"all {count} scores: table.md, frames.csv, segments.csv"
@@ -205,17 +208,24 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "protocol": protocol}
 
 
-def _below_linear(rows: list[dict[str, Any]], methods: list[str]) -> list[str]:
-    """Return a line for each network of any values and split on which the linear filter of the data is better."""
+def _below_linear(rows: list[dict[str, Any]], general: Collection[str]) -> list[str]:
+    """Return a line for each network and split on which the linear filter is better; `general` take fields of any values."""
     psnr = {(row["split"], row["method"]): row["psnr"] for row in rows if row.get("psnr") is not None}
+    networks = {row["method"] for row in rows if not row["baseline"]}
     lines = []
     for (split, method), own in psnr.items():
         linear = psnr.get((split, "linear"))
-        if method in methods and linear is not None and linear > own:
-            lines.append(
-                f"linear    {method} is {linear - own:.2f} dB below the best linear filter of these data on {split}; a network "
-                f"that is trained on them is likely better (vsr train preset=balanced data=...), and model=linear is this filter"
-            )
+        if method not in networks or linear is None or linear <= own:
+            continue
+        advice = "train it longer (budget=30min)"
+        if better := [other for other in networks if psnr.get((split, other), linear) > linear]:
+            advice = f"{max(better, key=lambda other: psnr[split, other])} is above it"
+        elif method in general:
+            advice = "a network that is trained on them is likely better (vsr train preset=balanced data=...)"
+        lines.append(
+            f"linear    {method} is {linear - own:.2f} dB below the best linear filter of these data on {split}; {advice}; "
+            f"model=linear writes this filter"
+        )
     return lines
 
 

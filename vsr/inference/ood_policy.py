@@ -83,8 +83,8 @@ def coarser_gain_text(score: OODScore, shipped: bool) -> str:
         shipped: True for a network of the package, whose linear filter was fitted to generated fields.
     """
     over = f"{score.coarser_over_bicubic:+.1f} dB over bicubic"
-    over += "" if shipped else f" and {score.coarser_gain:+.1f} dB over the linear filter of its training,"
-    return f"{over} one scale coarser, with LR as the truth; the gain at this scale is not known, as there is no HR"
+    over += "" if shipped else f" and {score.coarser_gain:+.1f} dB over the linear filter of its training"
+    return f"{over} on a coarser copy of this file, whose truth is the file; a rough guide, no forecast for the finer result"
 
 
 def why_not_measured(upscaler: Upscaler, source: Source) -> str:

@@ -216,7 +216,7 @@ def _judging_command(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -
     if still:  # one frame is not divided into frames to learn from and frames to test on
         return ""
     data = "movies" if is_movie_of_pixels(given) else "climate"
-    keys = () if data == "movies" else ("variable", "axes", "select", "missing")
+    keys = ("frames",) if data == "movies" else ("variable", "axes", "select", "missing", "frames")
     chosen = {"path": str(given), **{key: value for key in keys if (value := getattr(settings, key)) is not None}}
     words = [f"checkpoint={WORD}:{path.stem}", f"data={data}", *(typed_argument(f"data.{k}", v) for k, v in chosen.items())]
     return f"vsr evaluate {' '.join(words)}"

@@ -25,6 +25,7 @@ COMPARED = ("data", "degradation", "scale", "window", "pixels", "ends", "range",
 OLDER = {"pixels": SQUARE.describe()}  # of runs that did not record the key
 # Config groups that do not change the result of a run.
 _APART = ("hparams_search", "callbacks", "logger")
+BUDGET_PLAN = ("epochs", "recipe.steps")  # follow from budget=, by the speed of the machine
 SEED = "seed"  # runs that differ in it alone form one line with a spread
 
 
@@ -201,11 +202,24 @@ def keys_distinguishing_runs(runs: Sequence[Run]) -> list[str]:
         if run.results:
             alike.setdefault(tuple(run.value(key) for key in found), []).append(run)
     for group in alike.values():
+        planned = BUDGET_PLAN if all(_has_budget(run) for run in group) else ()
         for key in dict.fromkeys(key for run in group for key in run.config):
-            counts = key not in (SEED, "name", *found) and not key.startswith(_APART)
+            counts = key not in (SEED, "name", *planned, *found) and not key.startswith(_APART)
             if counts and len({run.value(key) for run in group}) > 1:
                 found.append(key)
     return found
+
+
+def budget_note(runs: Sequence[Run]) -> str:
+    """Say that runs of one line of a table had unequal numbers of steps, which a budget measured for each; "" if they had not."""
+    steps = [int(run.config["epochs"]) * int(run.config["recipe.steps"]) for run in runs if run.results and _has_budget(run)]
+    if len(set(steps)) < 2:
+        return ""
+    return f"a budget measures the steps of each run: {min(steps):,} to {max(steps):,} for seeds of one line"
+
+
+def _has_budget(run: Run) -> bool:
+    return run.value("budget") not in ("-", "null", "None")
 
 
 def _flatten(node: Any, path: str = "") -> dict[str, Any]:

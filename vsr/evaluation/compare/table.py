@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vsr.config.monitor import monitor_is_maximised
-from vsr.evaluation.compare.runs import SEED, Run, keys_distinguishing_runs
+from vsr.evaluation.compare.runs import SEED, Run, budget_note, keys_distinguishing_runs
 from vsr.evaluation.report.columns import COSTS, Column
 from vsr.evaluation.report.csv_json import format_csv
 from vsr.metrics.definitions import DEFINITIONS
@@ -184,6 +184,7 @@ def comparison_table_markdown(one: ComparisonTable, *, brief: bool = False) -> s
         texts = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
         parts.append("\n".join([f"Split {split}:", "", texts[0], rule, *texts[1:]]))
     told = [f"± {SPREAD}"] if several else []
+    told += sorted({note for entry in one.entries if (note := budget_note(entry.runs))})
     if any("[" in part for part in parts):
         told.append(INTERVAL)
     return "\n\n".join([*parts, *([f"{'; '.join(told)}."] if told else [])])
