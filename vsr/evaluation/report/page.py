@@ -124,7 +124,7 @@ def _table(block: ColumnBlock) -> str:
     for split in dict.fromkeys(map(table_part, rows)):
         at = [i for i, row in enumerate(rows) if table_part(row) == split]
         frames, segments = rows[at[0]]["frames"], rows[at[0]]["segments"]
-        size = f"{frames} frame{'s' * (frames != 1)} in {segments} segment{'s' * (segments != 1)}"
+        size = f"{frames} frame{'s' * (frames != 1)} of {segments} movie{'s' * (segments != 1)}"
         groups[f"{split}: {size}"] = [
             html_table_row(
                 rows[i]["method"], [_cell(c, rows[i], best[c][i]) for c in block.columns], baseline=rows[i]["baseline"]
@@ -142,7 +142,7 @@ def _cell(column: Column, row: Row, best: bool) -> str:
 def _legend() -> str:
     return (
         f'<p class="muted">Tinted and bold: best of the split. {html_one_line(INTERVALS.capitalize())}; none with fewer than '
-        f"{MIN_SEGMENTS} segments. A click on a heading sorts within each split; headings explain themselves when "
+        f"{MIN_SEGMENTS} movies. A click on a heading sorts within each split; headings explain themselves when "
         "pointed at.</p>"
     )
 
@@ -229,7 +229,7 @@ def _reproduction(command: str) -> str:
     return (
         f"<pre><code>{lines}</code></pre>"
         "<p>Beside this page: <code>results.json</code> (these rows, and how each mean is taken), "
-        "<code>frames.csv</code> and <code>segments.csv</code> (the scores of every frame and segment), for pairs "
+        "<code>frames.csv</code> and <code>segments.csv</code> (the scores of every frame and every movie), for pairs "
         "<code>lead_time.csv</code> (the scores over lead time), <code>table.md</code>, "
         "<code>table.tex</code> and the figures.</p>"
     )

@@ -21,7 +21,7 @@ _LATEX = {
     "[": "{[}",  # after the end of a row it would be an argument
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
-INTERVALS = f"in brackets: {LEVEL:.0%} interval over segments"
+INTERVALS = f"in brackets: {LEVEL:.0%} interval over the movies"
 
 
 def report_table_markdown(rows: Sequence[Row]) -> str:

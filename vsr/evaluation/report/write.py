@@ -144,7 +144,7 @@ def _draw(
         for kind, figure, caption in distribution_figures(methods, own, scale, grid):
             add(split, kind, figure, kind, caption)
         if (figure := scores_over_time_figure(methods)) is not None:
-            add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between segments.")
+            add(split, "psnr", figure, "psnr", "PSNR of every frame; lines between movies.")
         if (figure := lead_time_figure(methods)) is not None:
             counts = next(one.curves[LEAD_TIME]["trajectories"] for one in methods.values() if LEAD_TIME in one.curves)
             count = " to ".join(str(n) for n in sorted({int(counts.min()), int(counts.max())}))
