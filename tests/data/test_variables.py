@@ -198,7 +198,7 @@ def test_scores_of_each_variable_are_those_of_plain_numpy(runs: dict[str, Path],
     hr = np.stack([fields()[name][11:] for name in "pq"], axis=1)  # the last 5 of 16 frames are the test
     offset, (height, width) = np.reshape(network.offset, (-1, 1, 1)), hr.shape[-2:]
     lr = resize_bicubic_down(torch.from_numpy((hr - offset).astype(np.float32)), 2).numpy().astype(np.float64) + offset
-    cut = (..., *(slice(n, size - n) for n, size in zip(network.module.window[1:], (height, width), strict=True)))
+    cut = (..., *(slice(n, size - n) for n, size in zip(network.config.window[1:], (height, width), strict=True)))
     low, high = np.moveaxis(np.array(network.bounds), 1, 0)[..., None, None]
     error = ((network.upscale(lr) - hr) / (high - low))[cut]
     mse = (error**2).mean((2, 3))
@@ -231,7 +231,7 @@ def test_the_best_epoch_is_that_of_all_variables_together(runs: dict[str, Path])
     clip = data.sets["val"].clip(0, len(data.sets["val"]))
     with torch.no_grad():
         sr, truth = network.module.predict_clip(clip), network.module.normalizer(clip.hr)
-    _, y, x = network.module.window
+    _, y, x = network.config.window
     mse = (sr - truth)[..., y : truth.shape[-2] - y, x : truth.shape[-1] - x].square().mean((0, 1, 3, 4))
     best = next(row for row in results["history"] if row["epoch"] == content["epoch"] + 1)
     assert best["val/mse"] == pytest.approx(float(mse.mean()), rel=1e-3)

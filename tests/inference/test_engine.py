@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import vsr
 from tests.fakes import at_scales, choices, compose_config, small
 from vsr.data.frames import LrHrPair, MemoryFrames
 from vsr.degradations.resize import resize_bicubic_up
@@ -20,7 +22,7 @@ from vsr.inference.tiles import split_into_tiles
 from vsr.models.cascade import Cascade
 from vsr.models.normalize import Normalizer
 from vsr.recipe import Recipe
-from vsr.training.build_network import build_network
+from vsr.training.build_network import build_network, build_super_resolver
 from vsr.training.modules.base import SRModule
 from vsr.training.modules.cascade import CascadeSR
 from vsr.training.modules.frame import FrameSR
@@ -155,6 +157,20 @@ def turned(frames: torch.Tensor, vectors: tuple[int, ...]) -> torch.Tensor:
     other = frames.roll(frames.shape[-1] // 2, -1).clone()
     other[:, vectors] *= -1
     return other
+
+
+@torch.no_grad()
+def test_the_filter_of_an_upscaler_turns_vectors_as_its_network_does(tmp_path: Path) -> None:
+    facts = {"name": "wind", "channels": 2, "bounds": [[-2.0, 3.0], [-4.0, 3.0]], "variables": ["u", "v"], "vectors": [[0, 1]]}
+    plain = build_super_resolver(compose_config("train", ["model=linear"]), facts)
+    assert plain.reference is not None
+    for one in (plain.network, plain.reference):
+        for name, values in one.state_dict().items():
+            values.copy_(torch.randn(values.shape, generator=torch.Generator().manual_seed(len(name))))
+    torch.save({"state_dict": plain.state_dict(), "vsr": plain.card}, tmp_path / "a.ckpt")
+    upscaler = vsr.load(tmp_path / "a.ckpt", device="cpu", periodic="globe", ensemble=True)
+    lr = movie(2, 24, 16, channels=2)
+    torch.testing.assert_close(upscaler.linear(lr), upscaler.engine(lr), rtol=0, atol=1e-5)
 
 
 def test_the_ensemble_is_the_mean_over_eight_views() -> None:

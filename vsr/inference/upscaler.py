@@ -159,10 +159,12 @@ class Upscaler:
     @cached_property
     def linear(self) -> Engine:
         """The linear filter that was fitted to the training frames of the network, as an `Engine` with the same options."""
-        module, reference = self.module, self.module.reference
+        own, reference = self.module, self.module.reference
         assert reference is not None
-        shared: Any = {"normalizer": module.normalizer, "consistency": module.consistency, "layout": module.layout}
-        return Engine(SuperResolver(reference, **shared), self.options, channels=self.channels)
+        module = SuperResolver(
+            reference, normalizer=own.normalizer, card=own.card, consistency=own.consistency, layout=own.layout
+        )
+        return Engine(module, self.options, channels=self.channels)
 
     def upscale(self, movie: Array) -> Array:
         """Upscale a movie `scale` times along y and x. No frame is lost, and NaN stays NaN.

@@ -9,7 +9,7 @@ from torch import nn
 from vsr.errors import UserError, error_suggestion
 from vsr.models.base import Network
 
-WRAPPER = "network"  # attribute of StandardizedResidual and SRModule that holds the wrapped network
+WRAPPER = "network"  # attribute of StandardizedResidual and SuperResolver that holds the wrapped network
 
 
 def canonical_parameter_name(name: str) -> str:
