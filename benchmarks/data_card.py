@@ -151,7 +151,8 @@ PAGES = (
             ),
             Section(
                 "bores with velocities",
-                "The same trajectories with the velocities `u` and `v` of both runs.",
+                "The same trajectories with the velocities `u` and `v` of both runs: relative to its variance, the velocity "
+                "drifts as the depth does.",
                 ("data=coarse", "data.family=bores", "data.variable=[h,u,v]"),
             ),
         ),

@@ -207,6 +207,7 @@ def build_module(cfg: DictConfig, facts: dict[str, Any], test_splits: tuple[str,
             cfg.consistency_steps,
             facts["bounds"],
             facts.get("variables", ()),
+            layout.alignment,
         ),
         layout=layout,
     )

@@ -204,7 +204,7 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
     Raises:
         FloatingPointError: If the flow blows up.
     """
-    family, flow = FAMILIES[job.family], _start(job.family, job.seed, job.cells)
+    family, flow = FAMILIES[job.family], start_family(job.family, job.seed, job.cells)
     pick = slice(job.sampling // 2, None, job.sampling)
     frames = []
     for k in range(job.frames):
@@ -262,7 +262,7 @@ def simulate_pair_of_states(
     Raises:
         FloatingPointError: If one of the flows blows up.
     """
-    known, flow = FAMILIES[family], _start(family, seed, cells)
+    known, flow = FAMILIES[family], start_family(family, seed, cells)
     pairs = []
     for k in range(frames):
         now = known.spin_up + k * known.interval
@@ -278,7 +278,7 @@ def simulate_pair_of_states(
     return low, high, flow.bed.astype(np.float32)
 
 
-def _start(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
+def start_family(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
     """Return the flow of a trajectory at t = 0."""
     known = FAMILIES[family]
     return known.start(np.random.default_rng(seed), cells, **_phase(seed) if known.cyclic else {})
