@@ -149,6 +149,12 @@ PAGES = (
                 "block means of balanced eddies were out of balance on the coarse grid; the cause was not examined.",
                 ("data=coarse", "data.family=turbulence"),
             ),
+            Section(
+                "bores with velocities",
+                "The same trajectories with the velocities `u` and `v` of both runs: relative to its variance, the velocity "
+                "drifts as the depth does.",
+                ("data=coarse", "data.family=bores", "data.variable=[h,u,v]"),
+            ),
         ),
         (2, 4),
     ),
@@ -273,10 +279,10 @@ def scores_table(found: dict[int, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def apart_table(data: SRDataModule) -> str:
-    """Return a Markdown table of how far the coarse run and the fine run of the test trajectories are apart over time."""
-    test, scale = data.sets["test"], data.scale
-    lr, hr = (torch.stack([getattr(test.read(a, b), side) for a, b in test.segments]).double() for side in ("lr", "hr"))
+def apart_table(data: SRDataModule, channel: int = 0) -> str:
+    """Return a Markdown table of how far coarse and fine runs of the test trajectories are apart over time, in one channel."""
+    test, scale, own = data.sets["test"], data.scale, slice(channel, channel + 1)
+    lr, hr = (torch.stack([getattr(test.read(a, b), side)[:, own] for a, b in test.segments]).double() for side in ("lr", "hr"))
     means = torch.nn.functional.avg_pool2d(hr.flatten(0, 1), scale).unflatten(0, hr.shape[:2])
     lines = ["| frame | bicubic | resolution | drift | coherence at Nyquist | at half |", "|---" * 6 + "|"]
     for k in range(hr.shape[1]):
@@ -301,10 +307,16 @@ def section_text(page: Page, section: Section) -> str:
         cfg = compose_config(section.overrides, scale)
         data = build_data(cfg)
         first = first or data
+        for channel, variable in enumerate(data.variables):
+            apart += f"\n\nscale {scale}, {variable}:\n\n{apart_table(data, channel)}"
+        if data.variables:
+            continue
         found[scale] = score_baselines(cfg, data)
         if page.name == "coarse":
             apart += f"\n\nscale {scale}:\n\n{apart_table(data)}"
     assert first is not None
+    if first.variables:
+        return f"{head}{apart.removeprefix(chr(10))}\n"
     picture = f"{page.name}-{section.name}.png"
     draw_frames(OUT / picture, first)
     return f"{head}\n![frames of {section.name}]({picture})\n\n{facts_table(first)}\n\n{scores_table(found)}{apart}\n"

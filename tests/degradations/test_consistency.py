@@ -160,6 +160,8 @@ def test_a_run_with_ratio_makes_positive_frames_that_agree(tmp_path: Path, caplo
         build_consistency("ratio", Bicubic(), 2, 1)
     with pytest.raises(UserError, match=r"under degradation=pairs"):
         build_consistency("ratio", Paired(), 2, 1)
+    with pytest.raises(UserError, match=r"consistency=mean: is for pairs; type consistency=projection"):
+        build_consistency("mean", Area(), 2, 1)
     with pytest.raises(UserError, match=r"consistency=ratio: the bounds of q begin at -1, and a ratio is for values of 0"):
         build_consistency("ratio", Area(), 2, 1, ((200.0, 300.0), (-1.0, 1.0)), ("t", "q"))
     with pytest.raises(UserError, match=r"consistency=ratio: the bounds of the data begin at -10.*type consistency=projection"):

@@ -39,7 +39,7 @@ PERIODIC = ("none", "x", "y", "xy", "globe")
 GUARDS = ("warn", "linear", "off")
 PROTOCOLS = ("float", "classical")
 ENDS = ("replicate", "reflect")
-CONSISTENCIES = ("none", "projection", "backprojection", "ratio")
+CONSISTENCIES = ("none", "projection", "backprojection", "ratio", "mean")
 
 # Packages of the optional loggers.
 LOGGER_PACKAGES = {"vsr.training.loggers.WandB": "wandb", "vsr.training.loggers.MLflow": "mlflow"}

@@ -13,8 +13,9 @@ from torch import Tensor
 from vsr.degradations.base import Degradation
 from vsr.degradations.border import Border, Bordered
 from vsr.degradations.resize import CUBIC_RADIUS, resize_bicubic_up
+from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
-from vsr.geometry import crop
+from vsr.geometry import Alignment, crop
 from vsr.types import HRClips, HRFrames, LRClips, LRFrames
 
 # HR frames in the unit interval -> LR frames, (N, C, H, W) -> (N, C, H/scale, W/scale).
@@ -147,6 +148,34 @@ def check_ratio_bounds(bounds: Bounds, names: Sequence[str] = ()) -> None:
             )
 
 
+class FrameMean:
+    """Shift of SR frames p by one number per frame and channel, after which their mean (the mass) is that of the LR frames x.
+
+    On grids that share their end points, the outermost pixels count half along each such axis, as in the trapezoidal rule.
+
+    Args:
+        alignment: Place of the LR pixels on the HR grid along y and x.
+    """
+
+    def __init__(self, alignment: Alignment) -> None:
+        self.halved = tuple(origin == "node" for origin in alignment)
+
+    def __call__(self, sr: HRFrames, lr: LRFrames) -> HRFrames:
+        """Return SR frames (N, C, H, W) with the means of LR frames (N, C, h, w), all in the unit interval."""
+        return sr + (self.mean(lr) - self.mean(sr)).to(sr)
+
+    def mean(self, frames: Tensor) -> Tensor:
+        """Return the mean of each frame and channel (N, C, h, w) as (N, C, 1, 1), in double precision."""
+        found = frames.double()
+        for axis, halved in zip((-2, -1), self.halved, strict=True):
+            weights = torch.ones(found.shape[axis], dtype=torch.float64, device=found.device)
+            if halved:
+                weights[[0, -1]] = 0.5
+            shape = (-1, 1) if axis == -2 else (-1,)
+            found = (found * weights.view(shape)).sum(axis, keepdim=True) / weights.sum()
+        return found
+
+
 class BandedMatrix:
     """Matrix without its negligible entries far from the diagonal, stored as blocks of rows.
 
@@ -186,16 +215,18 @@ def build_consistency(
     steps: int,
     bounds: Bounds = (0.0, 1.0),
     names: Sequence[str] = (),
+    alignment: Alignment | None = None,
 ) -> Consistency | None:
     """Build the correction that makes SR frames agree with their LR frames.
 
     Args:
-        kind: Name of the correction: "none", "projection", "backprojection" or "ratio".
+        kind: Name of the correction: "none", "projection", "backprojection", "ratio" or "mean".
         degradation: Degradation that made the LR frames.
         scale: HR pixels per LR pixel along each axis.
         steps: Number of iterations of "backprojection".
         bounds: Physical values that are 0 and 1 in the unit interval, for all channels or for each, for "ratio".
         names: Names of the channels, for error messages; empty for channels without names.
+        alignment: Place of the LR pixels of pairs on the HR grid along y and x; None for the middle of their blocks.
 
     Returns:
         The correction, or None for "none".
@@ -203,10 +234,22 @@ def build_consistency(
     Raises:
         UserError: If the degradation adds errors to the LR frames (noise, compression), if `kind` is "projection" and the
             degradation has no inverse that is exact in single precision, or if `kind` is "ratio" and the degradation is no mean
-            over blocks or a bound is negative.
+            over blocks or a bound is negative, and if `kind` is "mean" and LR is no part of pairs, or covers another area.
     """
     if kind == "none":
         return None
+    paired, middle = isinstance(degradation, Paired), (scale - 1) / 2
+    if kind == "mean":
+        if not paired:
+            raise UserError("consistency=mean: is for pairs; type consistency=projection, which restores more than the mean")
+        if alignment is not None and any(origin not in ("node", middle) for origin in alignment):
+            raise UserError("consistency=mean: LR of a staggered grid covers another area than HR; type consistency=none")
+        return FrameMean(alignment or (middle, middle))
+    if paired:
+        raise UserError(
+            f"consistency={kind}: under degradation=pairs LR is no function of HR; type consistency=mean for the mean (mass) of "
+            f"LR in each frame, or consistency=none"
+        )
     degrade = partial(degradation, scale=scale)
     if degradation.temporal or not _is_linear(degrade, scale):
         raise UserError(

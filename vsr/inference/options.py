@@ -46,7 +46,7 @@ class UpscaleOptions:
         ends: Padding before the first and after the last frame: "replicate" (nearest frame) or "reflect" (mirrored); None for
             the padding used in training.
         consistency: Method that corrects SR frames until they give the LR frames when degraded: "none", "projection",
-            "backprojection" or "ratio"; None for the method used in training.
+            "backprojection" or "ratio", or "mean" for pairs; None for the method used in training.
         consistency_steps: Steps of "backprojection", 1 or more; None for the number used in training.
         members: Number of members of an ensemble, 2 or more; None for the output of the network without noise.
         keep: What is kept of the members: ("members",) or statistics such as ("mean", "std", "q05", "q95").
@@ -67,7 +67,7 @@ class UpscaleOptions:
     ensemble: bool = False
     periodic: Periodic | None = None
     ends: Ends | None = None
-    consistency: Literal["none", "projection", "backprojection", "ratio"] | None = None
+    consistency: Literal["none", "projection", "backprojection", "ratio", "mean"] | None = None
     consistency_steps: int | None = None
     members: int | None = None
     keep: tuple[str, ...] = ("mean", "std")

@@ -126,6 +126,7 @@ def build_super_resolver(cfg: DictConfig, facts: dict[str, Any], recipe: Recipe 
             cfg.consistency_steps,
             facts["bounds"],
             facts.get("variables", ()),
+            layout.alignment,
         ),
         layout=layout,
     )

@@ -13,7 +13,7 @@ import torch
 from tests.fakes import TINY_COARSE, compose_config
 from vsr.config.check import check_config
 from vsr.data.datamodules.coarse import CoarseDataModule
-from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family, simulate_pair
+from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family, simulate_pair, simulate_pair_of_states
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
 from vsr.recipe import Recipe
@@ -112,3 +112,27 @@ def test_what_cannot_be_simulated_is_refused_in_one_line(overrides: list[str], m
     with pytest.raises(UserError, match=message) as caught:
         built(*overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_velocities_are_channels_that_turn_and_the_bed_is_an_input(tmp_path: Path) -> None:
+    shared = [f"data.cache={tmp_path}", "data.inputs=[time]", "model=resnet"]
+    data = built(*shared, "data.family=tide", "data.variable=[h,u,v]", "data.static=bed")
+    lr, hr, bed = simulate_pair_of_states("tide", (0, 1, 0), 64, 2, FRAMES, WINDOW)
+    pair = data.sets["test"].read(0, FRAMES)
+    np.testing.assert_array_equal(pair.hr, hr)
+    np.testing.assert_array_equal(pair.lr[:, :3], lr)
+    np.testing.assert_array_equal(hr[:, 0], simulate_pair("tide", (0, 1, 0), 64, 2, FRAMES, WINDOW)[1])
+    momentum = [block_means(hr[:, 0] * hr[:, i], 2) / block_means(hr[:, 0], 2) for i in (1, 2)]
+    for i, mean in enumerate(momentum, start=1):
+        for k in range(FRAMES):
+            apart = np.abs(lr[k, i] - mean[k]).max()
+            assert apart < 1e-5 if k % WINDOW == 0 else apart > 1e-3, k
+    assert pair.lr.shape[1] == 3 + 1 + 4
+    planes = torch.nn.functional.pixel_shuffle(pair.lr[:1, 4:], 2)[0, 0].numpy()
+    assert np.corrcoef(planes.ravel(), bed.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+    assert (data.vectors, data.variables, data.symmetries) == (((1, 2),), ("h", "u", "v"), FAMILIES["tide"].symmetries)
+    assert data.card["bounds"][0] == [0, 3]
+    assert [entry["name"] for entry in data.card["pairs"]["static"]] == ["bed"]
+    assert built(*shared, "data.family=bores", "data.variable=[h,u]").symmetries == ()
+    with pytest.raises(UserError, match=r"data.static: every value of bed is 0; .*leave it out$"):
+        built(*shared, "data.family=bores", "data.static=bed")

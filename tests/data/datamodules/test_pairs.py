@@ -615,3 +615,33 @@ def lr_of(folder: Path, which: int) -> np.ndarray:
     """Return the frames (T, C, h, w) of a trajectory of lr.nc."""
     with xarray.open_dataset(folder / "lr.nc", decode_times=False) as lr:
         return np.stack([lr[name][which].values for name in ("h", "u")], 1)
+
+
+@pytest.mark.parametrize("kind", ["cell", "node"])
+def test_the_mean_of_lr_is_restored_in_each_frame_and_variable(kind: str, tmp_path: Path) -> None:
+    files = [*write_pair(tmp_path, kind=kind, names=("h", "u"), gain=0.9), "data.variable=[h,u]", "data.inputs=[time]"]
+    typed = [*QUICK, *files, "model=stacked", "model.width=8", "model.blocks=1", "window=[0,0,0]"]
+    results = train_here(tmp_path / "run", [*typed, "consistency=mean"])
+    assert results["rows"][-1]["method"] == "stacked+mean"
+    checkpoint = f"checkpoint={tmp_path}/run/checkpoints/best.ckpt"
+    assert_same_scores(evaluate_here(tmp_path / "scores", [checkpoint])["rows"], results["rows"])
+    away = {}
+    for choice in ("mean", "none"):
+        typed = [checkpoint, f"input={tmp_path}/lr.nc", f"output={tmp_path}/{choice}.nc", "tile=8", f"consistency={choice}"]
+        with (
+            xarray.open_dataset(upscale_here(typed), decode_times=False) as sr,
+            xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr,
+        ):
+            means = []
+            for side in (sr, lr):
+                values = np.stack([side[name].values.astype(np.float64) / 100.0**i for i, name in enumerate(("h", "u"))])
+                weights = np.ones(values.shape[-1])
+                weights[[0, -1]] = 0.5 if kind == "node" else 1
+                means.append(values @ weights @ weights / weights.sum() ** 2)  # along x, then along y
+        away[choice] = np.abs(means[0] - means[1]).max()
+    assert away["mean"] < 1e-6 < 1e-3 < away["none"]
+
+
+def test_the_mean_of_a_shifted_grid_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="consistency=mean: LR of a staggered grid covers another area than HR; type"):
+        built([*write_pair(tmp_path, kind="staggered"), "consistency=mean"])

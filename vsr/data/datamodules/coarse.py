@@ -10,7 +10,7 @@ import torch
 
 from vsr.data.cache import cache_path, generate_in_parallel, load_cached_or_generate
 from vsr.data.datamodules.pairs import PairedDataModule, PairedMovie
-from vsr.data.simulation.families import FAMILIES, simulate_pair
+from vsr.data.simulation.families import FAMILIES, simulate_pair, simulate_pair_of_states
 from vsr.data.splits import TRAJECTORY, Split, count_trajectories
 from vsr.errors import UserError
 from vsr.types import Movie
@@ -18,12 +18,14 @@ from vsr.types import Movie
 VERSION = 1  # of the generator; raise it when the same parameters give other values, so that no stale cache is read
 LEAST_CELLS, LEAST_COARSE = 64, 16  # per side of the fine and of the coarse grid
 SIDES = ("lr", "hr")  # of each trajectory, in the cached file
+STATES = (*SIDES, "bed")  # in the cached file where velocities or the bed are asked for; sides have the channels FIELDS
+FIELDS = ("h", "u", "v")
 
 
 class CoarseDataModule(PairedDataModule):
     """Trajectories of a family of flows, solved twice: HR on a fine grid, LR on a grid that is `scale` times coarser.
 
-    The coarse run begins from the block means of the fine run, and again every `window` frames. Values are depths in the
+    The coarse run begins from the block means of the fine run, and again every `window` frames. Values are in the
     solver's units, of the cells themselves: LR pixels lie in the middle of their blocks.
 
     Args:
@@ -32,6 +34,9 @@ class CoarseDataModule(PairedDataModule):
         window: Number of frames from one start of the coarse run to the next; the first of them is the start itself.
         inputs: Further planes that the network sees: "time" (since the last start of the coarse run, 1 at the last frame before
             the next) and "position" (y and x from -1 to 1).
+        variable: Some of "h" (depth), "u" and "v" (velocity along x and y), of both runs, as channels with a range each; None
+            for the depth alone.
+        static: "bed" for the bed of the fine run, which the network sees; None for none.
         seed: Seed of all trajectories.
         frames: Number of frames of each trajectory.
         learn: Number of frames to learn from.
@@ -53,6 +58,8 @@ class CoarseDataModule(PairedDataModule):
         size: int = 144,
         window: int = 10,
         inputs: list[Literal["time", "position"]] | None = None,
+        variable: list[Literal["h", "u", "v"]] | None = None,
+        static: Literal["bed"] | None = None,
         seed: int = 0,
         frames: int = TRAJECTORY,
         learn: int = 150,
@@ -75,10 +82,18 @@ class CoarseDataModule(PairedDataModule):
         if seed < 0:
             raise UserError(f"data.seed={seed}: must be 0 or more; type data.seed=0")
         self.name, self.family, self.window, self.flow = f"coarse-{family}-{VERSION}", family, window, FAMILIES[family]
-        self.bounds, self.geostrophic = self.flow.range, family == "turbulence"
+        names = list(dict.fromkeys(variable or ["h"]))
+        self.variables = () if names == ["h"] else tuple(names)
+        self.states, self.static_names = bool(self.variables) or static is not None, () if static is None else (static,)
+        self.declare_bounds({"h": self.flow.range} if "h" in self.variables else {} if self.variables else self.flow.range)
+        self.geostrophic = family == "turbulence" and not self.variables
         self.alignment = ((self.scale - 1) / 2,) * 2
         self.where = f"cell: LR begins from block means of HR, every {window} frames anew"
         self.symmetries = () if "position" in self.inputs else self.flow.symmetries  # of both runs
+        if {"u", "v"} <= set(names):
+            self.declare_vectors([["u", "v"]])
+        elif {"u", "v"} & set(names):
+            self.symmetries = ()  # one component alone does not turn
         self.split = Split(by="trajectory", learn=learn, test=test, val=val)
         counts = count_trajectories(learn, test, frames)
         # The trajectories to test on do not depend on the number of those to learn from.
@@ -89,17 +104,21 @@ class CoarseDataModule(PairedDataModule):
         }
         # The hash in the file's name covers everything that the values depend on.
         parameters = {"version": VERSION, "family": repr(replace(self.flow, start=None, symmetries=())), "calls": self.calls}  # type: ignore[arg-type]
-        self.path = cache_path(cache, f"{self.name}-x{self.scale}-{size}px", parameters)
+        label = f"{self.name}-x{self.scale}-{size}px{'-states' if self.states else ''}"
+        self.path = cache_path(cache, label, parameters | ({"fields": STATES} if self.states else {}))
         self.read: list[PairedMovie] = []
 
     def movies(self) -> list[Movie]:
         """Return the trajectories, read from the cache or simulated: first those to learn from, then those to test on."""
         if not self.read:
-            every = [f"{name}/{side}" for name in self.calls for side in SIDES]
+            kept = STATES if self.states else SIDES
+            every = [f"{name}/{side}" for name in self.calls for side in kept]
             arrays = load_cached_or_generate(self.path, every, self._generate)
+            chosen = [FIELDS.index(name) for name in self.variables or ("h",)]
             meta: dict[str, Any] = {"units": "1", "dt": self.flow.interval, "periodic": True}
             for name in self.calls:
-                lr, hr = (torch.from_numpy(arrays[f"{name}/{side}"]).unsqueeze(0) for side in SIDES)
+                lr, hr = (torch.from_numpy(arrays[f"{name}/{side}"]) for side in SIDES)
+                lr, hr = (x[:, chosen].transpose(0, 1).contiguous() if self.states else x.unsqueeze(0) for x in (lr, hr))
                 count = hr.shape[1]
                 self.read.append(
                     PairedMovie(
@@ -111,13 +130,16 @@ class CoarseDataModule(PairedDataModule):
                         runs_up=[True, True],
                     )
                 )
+                if self.static_names:
+                    self.read[-1].static = torch.from_numpy(arrays[f"{name}/bed"]).unsqueeze(0)
         return [*self.read]
 
     def _generate(self) -> list[np.ndarray]:
-        """Simulate every trajectory and return its depths, in the order of SIDES."""
+        """Simulate every trajectory and return its depths, in the order of SIDES, or its states, in that of STATES."""
+        simulate: Any = simulate_pair_of_states if self.states else simulate_pair
         calls, label = list(self.calls.values()), f"generating coarse and fine runs ({self.family})"
         try:
-            pairs = generate_in_parallel(simulate_pair, calls, sum(call[-2] for call in calls), label)
+            pairs = generate_in_parallel(simulate, calls, sum(call[-2] for call in calls), label)
         except FloatingPointError as error:
             raise UserError(f"{self.name}: {error}; type another data.seed") from error
         return [values for pair in pairs for values in pair]

@@ -204,7 +204,7 @@ def simulate_family(job: SimulationJob, *, tick: Callable[[], None] | None = Non
     Raises:
         FloatingPointError: If the flow blows up.
     """
-    family, flow = FAMILIES[job.family], _start(job.family, job.seed, job.cells)
+    family, flow = FAMILIES[job.family], start_family(job.family, job.seed, job.cells)
     pick = slice(job.sampling // 2, None, job.sampling)
     frames = []
     for k in range(job.frames):
@@ -226,6 +226,21 @@ def simulate_pair(
     *,
     tick: Callable[[], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the depths of `simulate_pair_of_states`, whose arguments it takes: (frames, h, w) and (frames, H, W)."""
+    lr, hr, _ = simulate_pair_of_states(family, seed, cells, scale, frames, window, tick=tick)
+    return np.ascontiguousarray(lr[:, 0]), np.ascontiguousarray(hr[:, 0])
+
+
+def simulate_pair_of_states(
+    family: str,
+    seed: tuple[int, ...],
+    cells: int,
+    scale: int,
+    frames: int,
+    window: int,
+    *,
+    tick: Callable[[], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Simulate one trajectory of a family on a fine grid and, beside it, on a grid of cells that are `scale` times as wide.
 
     The coarse run begins at the first frame, from the block means of the fine run, and again every `window` frames. In between,
@@ -241,13 +256,13 @@ def simulate_pair(
         tick: Function that is called after each frame.
 
     Returns:
-        Depths of the coarse run, (frames, cells / scale, cells / scale), and of the fine run, (frames, cells, cells); float32,
-        solver units.
+        Depth h and velocity u, v of the coarse run, (frames, 3, cells / scale, cells / scale), and of the fine run, (frames, 3,
+        cells, cells), and the bed of the fine run, (cells, cells); float32, solver units.
 
     Raises:
         FloatingPointError: If one of the flows blows up.
     """
-    known, flow = FAMILIES[family], _start(family, seed, cells)
+    known, flow = FAMILIES[family], start_family(family, seed, cells)
     pairs = []
     for k in range(frames):
         now = known.spin_up + k * known.interval
@@ -256,14 +271,14 @@ def simulate_pair(
             coarse = flow.coarsened(scale)
         else:
             coarse.run(now, known.courant)
-        pairs.append((coarse.h.astype(np.float32), flow.h.astype(np.float32)))
+        pairs.append(tuple(np.stack([side.h, *side.velocity]).astype(np.float32) for side in (coarse, flow)))
         if tick is not None:
             tick()
     low, high = (np.stack(side) for side in zip(*pairs, strict=True))
-    return low, high
+    return low, high, flow.bed.astype(np.float32)
 
 
-def _start(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
+def start_family(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
     """Return the flow of a trajectory at t = 0."""
     known = FAMILIES[family]
     return known.start(np.random.default_rng(seed), cells, **_phase(seed) if known.cyclic else {})
