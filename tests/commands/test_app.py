@@ -93,7 +93,7 @@ def test_a_real_video(script: Script, movie: Path) -> None:
         (["model=fsrcn"], ["model=fsrcn: no such config; did you mean 'fsrcnn'?"]),
         (["modle=fsrcnn"], ["modle: unknown key; did you mean 'model'?"]),
         (["scale=two"], ["scale=two: must be a whole number"]),
-        (["scale=5"], ["scale=5", "type scale=2"]),
+        (["scale=5"], ["scale=5", "type scale=4"]),
         (["hparams_search=optuna"], ["hparams_search: a search is of many runs; type -m with it"]),
         (["hydra.mode=MULTIRUN", "seed=0,1"], ["hydra.mode: type -m to sweep"]),
         (["model=srcnn,fsrcnn"], ["model=srcnn,fsrcnn: more than one value; type -m"]),

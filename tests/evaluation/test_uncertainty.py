@@ -8,9 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import xarray
 
 import vsr
 from tests.conftest import Script
+from tests.fakes import evaluate_here
+from vsr.errors import UserError
+from vsr.geometry import crop
+from vsr.inference.trained import read_trained
+from vsr.models.ensemble import SpreadFit
+from vsr.training.build import build_data
+from vsr.training.fit import prepare_fit_loaders
 
 CLIMATE = {"_target_": "vsr.data.datamodules.climate.ClimateDataModule", "family": "bores", "size": 36, "sampling": 2}
 CLIMATE |= {"learn": 60, "test": 40, "val": 0.34}
@@ -82,6 +91,115 @@ def test_members_and_calibrated_intervals_are_rows_with_their_own_scores(
     assert calibration["network, calibrated"]["trajectories"] == 2
     assert calibration["network, calibrated"]["guaranteed"][-2] == pytest.approx(60)  # of 90%, with two trajectories
     assert {"calibration-test.png", "members-test.png"} <= {each.name for each in (tmp_path / "out" / "figures").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def calibration(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The intervals of both networks and of six members, on the validation trajectories of the training."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    evaluate_here(folder, [f"checkpoint=[{runs['ensemble']},{runs['network']}]", "members=6", "calibrate=true"])
+    return folder / "calibration.json"
+
+
+def classes_of(lr: np.ndarray, edges: list[float], size: float) -> np.ndarray:
+    """The class of activity of each SR pixel of movies (T, h, w) at x2, from the definition."""
+    padded = np.pad(lr.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    near = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+    return np.searchsorted(edges, near.std((-2, -1)) / size).repeat(2, -2).repeat(2, -1)
+
+
+@pytest.mark.parametrize(("name", "members"), [("network", None), ("ensemble", None), ("ensemble", 6)])
+def test_upscale_writes_the_intervals_of_a_calibration(
+    name: str, members: int | None, runs: dict[str, Path], calibration: Path
+) -> None:
+    row = f"{name}, {members} members, calibrated" if members else f"{name}, calibrated"
+    stored = json.loads(calibration.read_text())[row]
+    y, x = np.arange(30)[:, None], np.arange(26)
+    lr = np.stack([8 * np.sin(0.3 * t + 0.02 * y * x) * x / 26 for t in range(4)]).astype(np.float32)
+    more = {"members": members} if members else {}
+    plain = vsr.load(runs[name], keep=["members"], **more).upscale(lr) if members else vsr.load(runs[name]).upscale(lr)
+    mean = plain.mean(0) if members else plain
+    found = vsr.load(runs[name], calibration=calibration, keep=["q05", "mean", "q50", "q95", "q60"], **more).upscale(lr)
+    low, middle, half, high, above = found
+    np.testing.assert_allclose(middle, mean, atol=1e-4)
+    np.testing.assert_array_equal(half, middle)
+    [size], [edges], [widths] = stored["ranges"], stored["edges"], np.array(stored["widths"])
+    classes = classes_of(lr, edges, size)
+    assert len(np.unique(classes)) > 1
+    unit = plain.std(0, ddof=1) if members else size
+    for end, level, sign in ((low, 90, -1), (high, 90, 1), (above, 20, 1)):
+        width = widths[classes, stored["levels"].index(level)] * unit
+        np.testing.assert_allclose(end, mean + sign * width, atol=2e-4 * size)
+
+
+def test_a_calibration_of_something_else_is_refused(runs: dict[str, Path], calibration: Path, tmp_path: Path) -> None:
+    for options, message in [
+        ({"members": 5}, r"is for no members or members=6, not for members=5"),
+        ({"consistency": "projection"}, r"is for consistency=none, not for projection; calibrate again with vsr evaluate"),
+        ({"keep": "q07"}, r"keep=q07: the calibration holds q05, q10"),
+        ({"keep": "std"}, r"keep=std: calibration= gives intervals.*type keep=\[mean,q05,q95\]"),
+        ({"members": 6, "keep": "members"}, r"keep=members: calibration= gives intervals"),
+        ({"engine": "onnxruntime"}, r"calibration=.*: for engine=torch"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            vsr.load(runs["ensemble"], calibration=calibration, **options)
+    with pytest.raises(UserError, match="takes fields of any unit"):
+        vsr.load("pretrained:field_x2", calibration=calibration)
+    stored = json.loads(calibration.read_text())
+    for key, value, message in [
+        ("checkpoint", "0" * 64, r"is of checkpoint 000000000000, not of this one, [0-9a-f]{12}; make one with vsr evaluate"),
+        ("degradation", "area", "is for degradation=area, not for bicubic"),
+        ("scale", 4, "is for scale=4, not for 2"),
+        ("variables", ["u"], r"is for variables=\['u'\], not for \[\]"),
+        ("widths", [[1.0]], "is none of this vsr; make one with"),
+    ]:
+        other = tmp_path / f"{key}.json"
+        other.write_text(json.dumps({name: entry | {key: value} for name, entry in stored.items()}))
+        with pytest.raises(UserError, match=message):
+            vsr.load(runs["network"], calibration=other)
+    for text in ("[1]", "{}", "{", '{"a": {"widths": 1}}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(UserError, match=r"calibration=.*bad.json: is "):
+            vsr.load(runs["network"], calibration=tmp_path / "bad.json")
+
+
+def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Path, tmp_path: Path, script: Script) -> None:
+    lr = np.random.default_rng(0).random((3, 12, 14)).astype(np.float32)
+    xarray.DataArray(lr, dims=("time", "y", "x"), name="h").to_netcdf(tmp_path / "lr.nc")
+    given = ["upscale", f"checkpoint={runs['network']}", "input=lr.nc", "guard=off"]
+    done = script(*given, f"calibration={calibration}", "output=sr.nc")
+    assert done.returncode == 0, done.stderr
+    mean, low, high = vsr.load(runs["network"], calibration=calibration).upscale(lr)
+    with xarray.open_dataset(tmp_path / "sr.nc") as found:
+        assert {"h", "h_q05", "h_q95"} <= set(found)
+        for name, expected in (("h", mean), ("h_q05", low), ("h_q95", high)):
+            np.testing.assert_allclose(found[name], expected, atol=1e-5)
+    for more, message in [
+        (["workers=2", f"calibration={calibration}", "output=o.zarr"], "not with workers; leave workers out"),
+        (["calibration=none.json"], "calibration=none.json: "),
+        (["guard=linear", f"calibration={calibration}", "output=o.nc"], "the linear filter has neither members nor intervals"),
+    ]:
+        done = script(*given, *more)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_checkpoint_has_the_factor_that_fits_the_spread_of_its_weights_to_validation_frames(runs: dict[str, Path]) -> None:
+    trained = read_trained(runs["ensemble"])
+    module, data = trained.module(), build_data(trained.config, for_training=True)
+    prepare_fit_loaders(data, module, module.network)
+    ensemble = module.ensemble
+    assert ensemble is not None
+    saved = ensemble.factor.clone()
+    assert abs(float(saved) - 1) > 0.05
+    fit, _, (_, y, x) = SpreadFit(1), ensemble.factor.fill_(1.0), module.window
+    with torch.no_grad():
+        for batch in data.split_dataloader("val"):
+            module.members = 2
+            clips = module.predict_members(batch), module.predict_clip(batch), module.normalizer(batch.hr)
+            fit.update(*(crop(each, (0, y, x)) for each in clips), None)
+    torch.testing.assert_close(fit.factor(), saved, rtol=1e-3, atol=0)
 
 
 def test_two_processes_calibrate_and_score_members_as_one(runs: dict[str, Path], tmp_path: Path, script: Script) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.models.base import Network
-from vsr.models.ensemble import Ensemble, MemberNoise, draw_noise
+from vsr.models.ensemble import Ensemble, MemberNoise, SpreadFit, draw_noise
 from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNet
 from vsr.models.stacked import Stacked
@@ -44,6 +44,7 @@ def test_members_start_as_the_network_and_depend_on_their_own_noise_alone(networ
     members=st.integers(1, 4),
     seed=st.integers(0, 3),
 )
+@settings(deadline=None)
 def test_noise_is_the_same_in_any_block_and_for_any_number_of_members(
     first: int, count: int, planes: int, members: int, seed: int
 ) -> None:
@@ -57,6 +58,7 @@ def test_noise_is_the_same_in_any_block_and_for_any_number_of_members(
 
 
 def test_noise_has_variance_1_and_the_same_correlation_in_time_in_training_and_in_use() -> None:
+    torch.manual_seed(0)
     used = MemberNoise(4, 3, 0)(range(200), 12, 11).unflatten(1, (3, 4))
     trained = draw_noise(4, 200, torch.zeros(1, 1, 200, 12, 11), 3, 1)[0].unflatten(0, (3, 4)).movedim(2, 0)
     for noise in (used, trained):
@@ -69,3 +71,49 @@ def test_noise_has_variance_1_and_the_same_correlation_in_time_in_training_and_i
         assert 0.85 < float(lagged[1]) < 0.99
     assert not torch.equal(used, MemberNoise(4, 3, 1)(range(200), 12, 11).unflatten(1, (3, 4)))
     assert abs(float((used[:, 0] * used[:, 1]).mean())) < 0.02  # members are independent
+
+
+def test_members_are_spread_by_the_factor_outside_of_training_alone() -> None:
+    ensemble = ensemble_of(ResNet(scale=2, width=8, blocks=1))
+    with torch.no_grad():
+        ensemble.details.out[0].weight.normal_()
+        ensemble.factor.fill_(1.5)
+        lr = torch.randn(2, 1 + ensemble.noise_planes, 9, 8)
+        (sr, member), (same, wider) = ensemble.train()(lr).unbind(1), ensemble.eval()(lr).unbind(1)
+    assert torch.equal(same, sr)
+    torch.testing.assert_close(wider - sr, 1.5 * (member - sr))
+
+
+def test_an_ensemble_without_a_factor_is_read_with_a_factor_of_1() -> None:
+    ensemble, other = (ensemble_of(ResNet(scale=2, width=8, blocks=1)) for _ in range(2))
+    other.factor.fill_(2.0)
+    other.load_state_dict({name: tensor for name, tensor in ensemble.state_dict().items() if name != "factor"})
+    assert other.factor.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_the_fitted_factor_makes_spread_and_error_of_the_mean_alike(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, 4, 40, 40)
+    error = torch.randn(shape, generator=generator) * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
+    # A part of the error is known to all members alike.
+    details = torch.randn(3, 2, count, *shape[2:], generator=generator) + 0.4 * error.unsqueeze(2)
+    sr, mask = torch.rand(shape, generator=generator), torch.ones(3, 1, *shape[2:])
+    mask[..., :20] = 0
+    spoilt = torch.where(mask > 0, error, 100.0)
+    fit = SpreadFit(2)
+    for i in range(3):
+        one = slice(i, i + 1)
+        fit.update((sr.unsqueeze(2) + details)[one], sr[one], (sr + spoilt)[one], mask[one])
+    members = (details * fit.factor().view(1, 2, 1, 1, 1, 1))[..., 20:]
+    for channel in range(2):
+        spread = members[:, channel].var(1).mean() * (count + 1) / count
+        missed = (members[:, channel].mean(1) - error[:, channel, :, :, 20:]).square().mean()
+        assert float(spread / missed) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_members_that_do_not_differ_have_a_factor_of_1() -> None:
+    fit, clips = SpreadFit(1), torch.rand(1, 1, 2, 8, 8)
+    assert fit.factor().tolist() == [1.0]
+    fit.update(clips.unsqueeze(2).expand(-1, -1, 2, -1, -1, -1), clips, clips + 1, None)
+    assert fit.factor().tolist() == [1.0]

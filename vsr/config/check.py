@@ -144,7 +144,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_trainer(plain.get("trainer") or {})
     _check_recipe(plain.get("recipe") or {})
     _check_tune(plain.get("tune") or {})
-    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"))
+    _check_paths(plain.get("data") or {}, plain.get("checkpoint"), plain.get("input"), plain.get("calibration"))
 
 
 def _check_values(plain: dict[Any, Any], scales: Sequence[int]) -> None:
@@ -266,10 +266,11 @@ def _check_loggers(loggers: Any) -> None:
             raise UserError(f"logger={package}: needs the package {package}; type pip install 'vsr-movies[{package}]'")
 
 
-def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any) -> None:
+def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any, calibration: Any) -> None:
     """Check that the input files exist."""
     checkpoints = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     named = [("data.path", data.get("path")), ("data.test_path", data.get("test_path")), ("input", movie)]
+    named += [("calibration", calibration)]
     named += [("data.lr", data.get("lr")), ("data.hr", data.get("hr"))]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
         if key in ("data.path", "data.lr", "data.hr", "input") and (

@@ -96,7 +96,8 @@ class UpscaleSchema:
     consistency: str | None = None
     consistency_steps: int | None = None
     members: int | None = None
-    keep: Any = ("mean", "std")
+    keep: Any = None
+    calibration: str | None = None
     seed: int = 0
     guard: str = "warn"
     tile: int | None = None

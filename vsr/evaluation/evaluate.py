@@ -191,7 +191,13 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     with lengths_in(data.pixel_grid.unit):
         rows = write_report(folder, scored, samples, protocol, command=_command(), **kinds)
     if calibrations:
-        write_json_file(folder / CALIBRATION, {name: one.to_plain() for name, one in calibrations.items()})
+        of = {network.method: (network.module, one) for network, one in zip(networks, checkpoints, strict=True)}
+        described = {
+            each.method: each.calibration.to_plain() | _calibrated_network(*of[each.single], each.members, data)
+            for each in candidates
+            if each.calibration is not None
+        }
+        write_json_file(folder / CALIBRATION, described)
     parts = lead_time_sentences(lead_time_findings(scored))
     said = [f"pair      {line}" for line in pair_sentences(scored)]
     said += [f"lead time {f'{part}: ' if len(parts) > 1 else ''}{line}" for part, lines in parts.items() for line in lines]
@@ -206,6 +212,19 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
     log.info("\n".join([headline_table(rows), *said, f"results   {folder / 'results.json'}; {where}{report}"]))
     return {"rows": rows, "protocol": protocol}
+
+
+def _calibrated_network(module: SRModule, checkpoint: Checkpoint, members: int, data: SRDataModule) -> dict[str, Any]:
+    """Return what a calibration is for: it is refused for anything else."""
+    return {
+        "checkpoint": checkpoint.trained.sha256,
+        "members": members,
+        "scale": data.scale,
+        "degradation": data.degradation.name,
+        "consistency": checkpoint.config.consistency,
+        "variables": list(data.variables),
+        "ranges": (module.normalizer.high - module.normalizer.low).flatten().tolist(),
+    }
 
 
 def _below_linear(rows: list[dict[str, Any]], general: Collection[str]) -> list[str]:

@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 
 from vsr.data.base import SRDataModule
 from vsr.errors import UserError
+from vsr.metrics.activity import ACTIVITY_SHARES, activity_of
 from vsr.metrics.calibration import Calibration, CalibrationErrors, trajectories_needed
 from vsr.metrics.definitions import LEVELS
-from vsr.metrics.ensemble import ACTIVITY_SHARES, activity_of, members_needed
+from vsr.metrics.ensemble import members_needed
 from vsr.metrics.variables import table_part
 from vsr.training.modules.base import SRModule
 

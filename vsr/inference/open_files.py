@@ -36,6 +36,7 @@ from vsr.io.writers.template import AuxiliaryField
 from vsr.io.writers.template_from_movie import template_from_movie
 from vsr.io.writers.video.source import Source as VideoBlocks
 from vsr.models.base import OF_FRAMES, input_facts
+from vsr.system.checksums import file_sha256
 from vsr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ def _warn_of_classes(movie: ArrayMovie) -> None:
 def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
     """Return everything that the result depends on; only a run with the same identity continues an interrupted run."""
     about = given.stat()
-    left_out = (*UNIMPORTANT, "engine", *(("members", "keep", "seed") if upscaler.members is None else ()))
+    left_out = (*UNIMPORTANT, "engine", "calibration", *(("members", "keep", "seed") if upscaler.members is None else ()))
+    calibration = upscaler.options.calibration
     return {
         "checkpoint": upscaler.trained.sha256,
         "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
@@ -102,6 +104,7 @@ def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) ->
         },
         **{name: value for name, value in asdict(upscaler.options).items() if name not in left_out},
         **engine_identity(upscaler.options.engine),
+        **({} if calibration is None else {"calibration": file_sha256(Path(calibration).expanduser())}),
     }
 
 
@@ -163,10 +166,11 @@ def open_input_and_output(
     Raises:
         UserError: If the input does not suit the network, or if one of them cannot be opened.
     """
-    if movie is None and settings.members is not None:
-        raise UserError(f"members={settings.members}: are for arrays, not for {given}; leave it out")
-    if settings.guard == "linear" and settings.members is not None:
-        raise UserError("guard=linear: the linear filter has no members; type guard=warn")
+    several = [f"{key}={value}" for key in ("members", "calibration") if (value := getattr(settings, key)) is not None]
+    if movie is None and several:
+        raise UserError(f"{several[0]}: for arrays, not for {given}; leave it out")
+    if settings.guard == "linear" and several:
+        raise UserError("guard=linear: the linear filter has neither members nor intervals; type guard=warn")
     recorded = interrupted_identity(target)
     if movie is not None:
         upscaler_of, source, template, notes = open_array(settings, given, target, upscaler, movie, recorded)

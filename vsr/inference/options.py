@@ -49,7 +49,9 @@ class UpscaleOptions:
             "backprojection" or "ratio", or "mean" for pairs; None for the method used in training.
         consistency_steps: Steps of "backprojection", 1 or more; None for the number used in training.
         members: Number of members of an ensemble, 2 or more; None for the output of the network without noise.
-        keep: What is kept of the members: ("members",) or statistics such as ("mean", "std", "q05", "q95").
+        keep: What is kept of the members: ("members",) or statistics such as ("mean", "std", "q05", "q95"); None for mean and
+            std, with `calibration` for mean, q05 and q95.
+        calibration: Path of the calibration.json of an evaluation of this network, whose intervals are the quantiles of `keep`.
         seed: Seed of the members.
         tile: Approximate side of a tile in LR pixels; 0 for whole frames; None to derive the tile from `memory`.
         memory: MiB that the intermediate results of the network may take.
@@ -70,7 +72,8 @@ class UpscaleOptions:
     consistency: Literal["none", "projection", "backprojection", "ratio", "mean"] | None = None
     consistency_steps: int | None = None
     members: int | None = None
-    keep: tuple[str, ...] = ("mean", "std")
+    keep: tuple[str, ...] | None = None
+    calibration: str | None = None
     seed: int = 0
     tile: int | None = None
     memory: int = 512
@@ -80,14 +83,18 @@ class UpscaleOptions:
             value = getattr(self, key)
             if value is not None and value not in choices:
                 raise UserError(f"{key}={value}{error_suggestion(str(value), choices)}")
-        object.__setattr__(self, "keep", (self.keep,) if isinstance(self.keep, str) else tuple(map(str, self.keep)))
+        default = ("mean", "std") if self.calibration is None else ("mean", "q05", "q95")
+        keep = default if self.keep is None else (self.keep,) if isinstance(self.keep, str) else tuple(map(str, self.keep))
+        object.__setattr__(self, "keep", keep)
+        object.__setattr__(self, "calibration", None if self.calibration is None else str(self.calibration))
         if self.members is not None and self.members < 2:
             raise UserError(f"members={self.members}: must be 2 or more; leave it out for the output of the network itself")
         check_engine(self.engine, self.precision, compile=self.compile, channels_last=self.channels_last)
         if self.precision is None:
             object.__setattr__(self, "precision", "auto" if self.engine == "auto" else "fp32")
-        if self.members is not None and (self.engine != "torch" or self.precision == "auto"):
-            raise UserError(f"members={self.members}: are computed by engine=torch in precision=fp32 or bf16; type engine=torch")
+        if self.several and (self.engine != "torch" or self.precision == "auto"):
+            given = f"calibration={self.calibration}" if self.members is None else f"members={self.members}"
+            raise UserError(f"{given}: for engine=torch in precision=fp32 or bf16; type engine=torch")
         if self.consistency_steps is not None and self.consistency_steps < 1:
             raise UserError(f"consistency_steps={self.consistency_steps}: must be 1 or more")
 
@@ -95,6 +102,11 @@ class UpscaleOptions:
     def from_config(cls, config: UpscaleSchema) -> UpscaleOptions:
         """Build the options from the config of upscale.py."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    @property
+    def several(self) -> bool:
+        """Return True if the result has several fields for each field of the input: of members, or ends of intervals."""
+        return self.members is not None or self.calibration is not None
 
     @property
     def approximate(self) -> bool:

@@ -128,8 +128,9 @@ def open_work(settings: UpscaleSchema) -> Work:
     Raises:
         UserError: If a file cannot be read, or if options contradict each other or the network.
     """
-    if settings.members is not None:
-        raise UserError(f"members={settings.members}: not with workers; leave workers out")
+    for key in ("members", "calibration"):
+        if getattr(settings, key) is not None:
+            raise UserError(f"{key}={getattr(settings, key)}: not with workers; leave workers out")
     upscaler, inputs, outputs = _open_network(settings)
     if len(inputs) > 1:
         return ManyFiles(

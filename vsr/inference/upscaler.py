@@ -25,7 +25,7 @@ from vsr.inference.engine import Engine
 from vsr.inference.engine_choice import choose_options
 from vsr.inference.labelled_arrays import movies_of_dataset, upscale_labelled
 from vsr.inference.lazy_arrays import is_lazy, upscale_lazily
-from vsr.inference.members import MemberEngine
+from vsr.inference.members import MemberEngine, read_calibration
 from vsr.inference.options import UpscaleOptions
 from vsr.inference.out_of_distribution import FRAMES, OODScore, PairsScore, out_of_distribution_clip_score
 from vsr.inference.runtimes import runtime_version
@@ -98,8 +98,29 @@ class Upscaler:
         centred = is_cell(self.alignment, self.scale)
         self.static_fields = open_fields_of_network(static, trained.layout.static, trained.path) if static else trained.static
         self.engine = Engine(self.module, self.options, channels=self.channels, centred=centred)
-        members, keep = self.options.members, self.options.keep
-        self.members = MemberEngine(self.engine, members, self.options.seed, keep) if members is not None else None
+        self.members = self._member_engine() if self.options.several else None
+
+    def _member_engine(self) -> MemberEngine:
+        """Return what computes several fields: members, or calibrated intervals. Raises UserError."""
+        count, path = self.options.members or 0, self.options.calibration
+        if path is None:
+            return MemberEngine(self.engine, count, self.options.seed, self.options.keep or ())
+        if self.any_values:
+            raise UserError(
+                f"calibration={path}: is for a network of one kind of field, and this one takes fields of any unit, whose errors "
+                f"differ; train one on these: vsr train preset=balanced data=..."
+            )
+        facts = {
+            "checkpoint": self.trained.sha256,
+            "members": count,
+            "scale": self.scale,
+            "degradation": self.degradation.name,
+            "consistency": self.options.consistency,
+            "variables": list(self.variables),
+        }
+        normalizer = self.module.normalizer
+        calibration = read_calibration(Path(path).expanduser(), facts, (normalizer.high - normalizer.low).flatten().tolist())
+        return MemberEngine(self.engine, count, self.options.seed, self.options.keep or (), calibration)
 
     def continued(self, periodic: Periodic) -> Upscaler:
         """Return the upscaler of movies that continue beyond their borders, unless the option `periodic` says otherwise."""
@@ -338,7 +359,9 @@ class Upscaler:
         periodic = choose_periodic(self.options.periodic, grid, movies.shape[-1], "the array", "periodic")
         upscaler = self.continued(periodic)
         if is_lazy(movies) and self.members is not None:
-            raise UserError("members: are not for Dask arrays; type movie.compute() first, or upscale parts of it one by one")
+            raise UserError(
+                "members and calibration: are not for Dask arrays; type movie.compute() first, or upscale parts of it one by one"
+            )
         if is_lazy(movies):
             return upscale_lazily(upscaler, movies, axes, of)
         lead, own = movies.shape[: -len(axes)], dict(zip(axes, movies.shape[-len(axes) :], strict=True))
@@ -493,7 +516,8 @@ def load_upscaler(path: str | Path, *, plugins: Sequence[str] = (), static: str 
         static: Static fields on the grid of SR frames, such as ["orography.nc:z"], for a network that was trained with
             data.static; without any, those of training are used where they fit.
         **options: Fields of `vsr.inference.options.UpscaleOptions`, which explains them: `device`, `engine`, `precision`,
-            `compile`, `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile` and `memory`.
+            `compile`, `channels_last`, `ensemble`, `periodic`, `ends`, `consistency`, `consistency_steps`, `tile`,
+            `memory`, `members`, `keep`, `seed` and `calibration`.
 
     Returns:
         An `Upscaler` with the methods `upscale(movie)` and `ood_score(movie)`.

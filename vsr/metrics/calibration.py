@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vsr.metrics.activity import activity_classes
 from vsr.metrics.definitions import ACTIVITIES
-from vsr.metrics.ensemble import activity_classes
 from vsr.system.ranks import gather_from_ranks
 from vsr.types import HRClips, LRClips
 
@@ -33,7 +34,7 @@ class Calibration:
 
     Attributes:
         widths: (variables, classes, levels), in the unit interval, or in units of the spread.
-        edges: For each variable, the two activities between the classes, see `vsr.metrics.ensemble`.
+        edges: For each variable, the two activities between the classes, see `vsr.metrics.activity`.
         scale: HR pixels per LR pixel.
         relative: True if the widths are in units of the spread of members.
         trajectories: Number of trajectories of the calibration split.
@@ -57,16 +58,42 @@ class Calibration:
             spread: Standard deviation of the members, for `relative` widths; None for others.
             lr: LR frames of sr in the unit interval, (B, C, F, h, w).
         """
+        return sr.unsqueeze(2) + self.deviations(sr, spread, lr, range(2 * len(CALIBRATED_LEVELS) + 1))
+
+    def deviations(self, sr: HRClips, spread: HRClips | None, lr: LRClips, kept: Sequence[int]) -> Tensor:
+        """Return what is added to predictions for some of the values of `members`, (B, C, kept, F, H, W).
+
+        Args:
+            sr: As for `members`.
+            spread: As for `members`.
+            lr: As for `members`.
+            kept: Numbers of the values, 0 to 38 from the lowest to the highest.
+        """
         found = []
         for i, (widths, edges) in enumerate(zip(self.widths, self.edges, strict=True)):
             own = slice(None) if len(self.edges) == 1 else slice(i, i + 1)
             active = _centre(activity_classes(lr[:, own], edges, self.scale), sr)
-            each = torch.from_numpy(widths).to(sr)[active].movedim(-1, 1).unsqueeze(1)  # (B, 1, levels, F, H, W)
+            signed = np.concatenate([-widths[:, ::-1], np.zeros((len(widths), 1)), widths], 1)[:, list(kept)]
+            each = torch.from_numpy(signed).to(sr)[active].movedim(-1, 1).unsqueeze(1)  # (B, 1, kept, F, H, W)
             if spread is not None:
                 each = each * spread[:, own].clamp_min(SMALLEST_SPREAD).unsqueeze(2)
-            middle = sr[:, own].unsqueeze(2)
-            found.append(torch.cat([middle - each.flip(2), middle, middle + each.expand(-1, middle.shape[1], -1, -1, -1, -1)], 2))
+            found.append(each.expand(-1, sr[:, own].shape[1], -1, -1, -1, -1))
         return torch.cat(found, 1)
+
+    def in_other_units(self, factors: Sequence[float]) -> Calibration:
+        """Return the calibration with widths and edges times the factor of each variable; relative widths stay."""
+        each = np.reshape(factors, (-1, 1, 1))
+        edges = [(low * factor, high * factor) for (low, high), factor in zip(self.edges, factors, strict=True)]
+        return replace(self, widths=self.widths if self.relative else self.widths * each, edges=edges)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], scale: int) -> Calibration:
+        """Return the calibration that `to_plain` described. Raises KeyError, TypeError or ValueError for other values."""
+        widths = np.array(plain["widths"], np.float64)
+        edges = [(float(low), float(high)) for low, high in plain["edges"]]
+        if widths.shape != (len(edges), len(ACTIVITIES), len(CALIBRATED_LEVELS)) or not np.isfinite(widths).all():
+            raise ValueError("widths do not suit the levels")
+        return cls(widths, edges, scale, bool(plain["relative"]), int(plain["trajectories"]))
 
     def to_plain(self) -> dict[str, object]:
         """Return the calibration as plain values."""

@@ -11,33 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vsr.geometry import SQUARE, PixelGrid
+from vsr.metrics.activity import activity_classes
 from vsr.metrics.base import TableMetric
 from vsr.metrics.definitions import ACTIVITIES, LEVELS
-from vsr.metrics.frames import metric_frames, metric_ratio, metric_valid_frames
+from vsr.metrics.frames import metric_ratio, metric_valid_frames
 from vsr.metrics.power import ROUNDING, power_of_spectrum
 from vsr.metrics.spectrum import FourierModes
 from vsr.types import HRFrames, LRClips
 
 COVERAGES = tuple(f"coverage_{level}" for level in LEVELS)
-ACTIVITY_SHARES = (0.5, 0.9)  # quantiles of the activity that divide its classes
 BLOCK = 4  # HR pixels per side of the blocks of the energy score
 LAGS = ((0, 1), (1, 0), (0, 2), (2, 0))  # (y, x) of the pairs of the variogram score
 BANDS = 16  # of wavenumbers, between 0 and 0.5 cycles per pixel
 FRAME_SCORES = ("crps", "spread", *COVERAGES, "width_90", "energy_score", "variogram_score")
-
-
-def activity_of(lr: LRClips) -> Tensor:
-    """Return the standard deviation of LR frames over 3x3 pixels, the mean over channels, (B, 1, T, h, w)."""
-    frames = F.pad(metric_frames(lr).double(), (1, 1, 1, 1), mode="replicate")  # a difference of squares of nearly equal values
-    mean, square = F.avg_pool2d(frames, 3, 1), F.avg_pool2d(frames.square(), 3, 1)
-    deviation = (square - mean.square()).clamp_min(0).sqrt().mean(1, keepdim=True)
-    return deviation.to(lr).unflatten(0, (len(lr), lr.shape[2])).transpose(1, 2)
-
-
-def activity_classes(lr: LRClips, edges: tuple[float, float], scale: int) -> Tensor:
-    """Return the class of activity (0, 1 or 2) of each HR pixel of whole LR clips (B, C, F, h, w), as (B, F, H, W)."""
-    active = torch.bucketize(activity_of(lr)[:, 0].contiguous(), torch.tensor(edges, device=lr.device))
-    return active.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
 def intervals_of_members(members: Tensor, level: int) -> tuple[Tensor, Tensor] | None:

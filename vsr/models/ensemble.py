@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +16,24 @@ from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNetLayers, resnet_reach
-from vsr.types import TrainingFrames
+from vsr.system.ranks import sum_over_ranks
+from vsr.types import HRClips, TrainingFrames
 
 WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
 MEMBERS_AT_ONCE = 8  # that are computed together, to bound the memory
+LARGEST_FACTOR = 3.0  # of the details of members; a fit that asks for more, or for less than its inverse, is not trusted
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 
 class Ensemble(Network):
     """Wrapper that also gives members: the frames of a network plus details made from noise.
 
-    A member is sr = network(lr) + rms * layers(lr, network(lr), noise): the network runs once for all members, and a few small
-    layers run once for each. The last of these layers starts at zero, so that training starts from the network alone. Noise is
-    one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
+    A member is sr = network(lr) + factor * rms * layers(lr, network(lr), noise): the network runs once for all members, and a few
+    small layers run once for each. The last of these layers starts at zero, so that training starts from the network alone.
+    Noise is one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
+
+    The factor, one for each channel, is 1 in training. It is fitted to validation frames (`SpreadFit`), because the network errs
+    more on movies that it did not learn from than the members of training can tell.
 
     Noise planes come after all other channels of LR frames, `noise_planes` for each member. Without any, the output is that of
     the network.
@@ -43,7 +49,10 @@ class Ensemble(Network):
 
     Attributes:
         noise_planes: Number of planes of noise of each member.
+        factor: Factor (C,) of the details of members outside of training.
     """
+
+    factor: Tensor
 
     def __init__(self, network: StandardizedResidual, *, channels: int, inputs: int, total: int) -> None:
         super().__init__()
@@ -55,6 +64,7 @@ class Ensemble(Network):
         self.noise_planes = self.scale**2
         self.details = ResNetLayers(inputs + channels * self.scale**2 + self.noise_planes, WIDTH, BLOCKS, channels, self.scale)
         nn.init.zeros_(self.details.out[0].weight)  # type: ignore[arg-type]
+        self.register_buffer("factor", torch.ones(channels))
 
     @property
     def error_unit(self) -> Tensor | float:
@@ -89,9 +99,15 @@ class Ensemble(Network):
             details = details.transpose(1, 2).flatten(0, 1)
         seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)
         noise = noise.unflatten(1, (count, self.noise_planes)).flatten(0, 1)
-        made = network.rms * self.details(torch.cat([seen.repeat_interleave(count, 0), noise], 1))
+        made = self.details(torch.cat([seen.repeat_interleave(count, 0), noise], 1)) * network.rms
+        if not self.training:
+            made = made * self.factor.view(-1, 1, 1)
         made = made.unflatten(0, (-1, count))  # (N, K, C, H, W)
         return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}factor", torch.ones_like(self.factor))  # ensembles of before there was one
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
@@ -105,6 +121,43 @@ class Ensemble(Network):
     def replace_layers(self, replace: Callable[[nn.Module], nn.Module]) -> nn.Module:
         """Return a copy of the wrapper with the layers of the network replaced; see `Network.replace_layers`."""
         return self.with_modules(network=self.network.replace_layers(replace))
+
+
+class SpreadFit:
+    """Fit of the factor of details with which members differ from each other as much as their mean differs from HR.
+
+    With details d around the network's own output, and its error r, the factor f solves f^2 V = E(f m - r)^2, where m is the
+    mean and V the variance of the details of K members, times (K + 1) / K. All of these are sums over pixels, for each channel.
+
+    Args:
+        channels: Number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._sums = torch.zeros(4, channels, dtype=torch.float64)
+
+    def update(self, members: Tensor, sr: HRClips, hr: HRClips, mask: Tensor | None) -> None:
+        """Add clips.
+
+        Args:
+            members: Members with a factor of 1, (B, C, K, F, H, W), K of 2 or more.
+            sr: The network's own output (B, C, F, H, W).
+            hr: Truth.
+            mask: Weight of each pixel (B, 1, F, H, W); None for all pixels alike.
+        """
+        details, error, count = members - sr.unsqueeze(2), hr - sr, members.shape[2]
+        mean, variance = details.mean(2), details.var(2) * (count + 1) / count
+        weight = torch.ones_like(error) if mask is None else mask.expand_as(error)
+        terms = torch.stack([variance, mean.square(), mean * error, error.square()])
+        self._sums += (terms * weight).sum((1, 3, 4, 5), dtype=torch.float64).cpu()
+
+    def factor(self) -> Tensor:
+        """Return the factor of each channel (C,) from the clips of all processes; 1 where members do not differ."""
+        variance, mean, both, error = sum_over_ranks(self._sums)
+        own = variance - mean
+        found = ((both.square() + own * error).clamp_min(0).sqrt() - both) / own
+        found = torch.where(own > 0, found, LARGEST_FACTOR).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        return torch.where((variance > 0) & (error > 0), found, 1.0).float()
 
 
 def interpolation_weights(planes: int, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,6 +58,11 @@ class EMA(WeightAveraging):
             *([x.detach() for x in module.buffers()] for module in both),
         )
 
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SRModule)
+        pl_module.fit_spread()  # of the averaged weights, which are still in place and are saved
+        super().on_validation_epoch_end(trainer, pl_module)
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if trainer.global_step <= self._latest_update_step:
             return

@@ -58,10 +58,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         pytest.param(
             [*QUICK, "patience=1", "recipe.rate=0.3", "epochs=9"], (7, 10), id="early stopping, after its last step too"
         ),
+        pytest.param(
+            [*QUICK, "model=resnet", "model.width=6", "model.blocks=1", "members=2", "epochs=3"], (3, 10), id="an ensemble"
+        ),
         pytest.param([*STAGES], (7, 13, 23), id="first stage, second stage, both together"),
     ],
 )
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 def test_a_run_that_was_stopped_and_resumed_is_the_same_to_the_bit(
     overrides: list[str], stops: tuple[int, ...], steps: Steps, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network
-from vsr.models.ensemble import MEMBERS_AT_ONCE, Ensemble, MemberNoise, draw_noise
+from vsr.models.ensemble import MEMBERS_AT_ONCE, Ensemble, MemberNoise, SpreadFit, draw_noise
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.models.super_resolver import SuperResolver
@@ -31,6 +31,7 @@ from vsr.training.modules.losses import additional_loss_terms, loss_function, we
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
+MEMBERS_OF_FIT = 2  # of an ensemble in validation, to fit their spread
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
 
@@ -97,6 +98,7 @@ class SRModule(SuperResolver, L.LightningModule):
         # Split -> scores of the last test, by name, of each variable.
         self.scored: dict[str, list[dict[str, Tensor]]] = {}
         self.collections: dict[str, list[MetricCollection]] = {}  # split -> all metrics of a detailed test, of each variable
+        self._spread: SpreadFit | None = None  # of an ensemble, during a validation of a fit
         self._loss_sum: Tensor | float = 0.0
         self._part = 1.0  # of the batch, see Clip
         self._steps = 0  # of the fit
@@ -315,12 +317,31 @@ class SRModule(SuperResolver, L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         # After the callbacks' hook of this name, which puts the averaged weights in place.
+        if self.ensemble is not None and self.trainer.state.fn == "fit":
+            self._spread = SpreadFit(self.ensemble.channels)
+            self.ensemble.factor.fill_(1.0)
         self._evaluated = (self.network.fold(),)
 
     def validation_step(self, batch: Clip, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self.score(batch, self.val_splits[dataloader_idx])
+        split = self.val_splits[dataloader_idx]
+        self.score(batch, split)
+        if self._spread is not None and split == "val":
+            _, y, x = self.window  # ensembles lose no border
+            self.members = MEMBERS_OF_FIT
+            clips = self.predict_members(batch), self.predict_clip(batch), self.normalizer(batch.hr)
+            self.members = 0
+            mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
+            members, sr, hr = (crop(each, (0, y, x)) for each in clips)
+            self._spread.update(members, sr, hr, mask)
+
+    def fit_spread(self) -> None:
+        """Set the factor of the members of an ensemble to that of the validation frames since the validation began."""
+        if self._spread is not None and self.ensemble is not None:
+            self.ensemble.factor.copy_(self._spread.factor())
 
     def on_validation_epoch_end(self) -> None:
+        self.fit_spread()
+        self._spread = None
         if self.trainer.state.fn == "fit":
             # Once per epoch, and here, where callbacks still see it: logging every step costs more than a step does.
             steps = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # an epoch may be ended early
