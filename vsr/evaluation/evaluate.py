@@ -27,29 +27,26 @@ from vsr.data.loaders import add_border
 from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
+from vsr.evaluation.evaluated_data import build_evaluated_data, evaluated_static_fields, fit_to_data
 from vsr.evaluation.lead_time import add_lead_time_curves, lead_time_findings, lead_time_sentences
 from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import pair_sentences
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.evaluation.uncertainty import activity_edges, calibrate, guarantee_line, member_count, uncertainty_lines
 from vsr.inference.out_of_distribution import out_of_distribution_score
-from vsr.inference.trained import Trained
-from vsr.io.readers.printable import printable_name
-from vsr.io.static_fields import StaticField, open_fields_of_network
 from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
 from vsr.metrics.headline import headline_table
 from vsr.metrics.variables import ALL_VARIABLES, scores_over_variables, variable_keys
-from vsr.models.base import input_facts
 from vsr.models.cost import count_parameters
 from vsr.models.linear import Linear
-from vsr.models.transform import Transformed, transform_kinds, transforms_from_facts
+from vsr.models.transform import Transformed
 from vsr.system.files import write_json_file
 from vsr.system.progress import progress_bar
 from vsr.system.provenance import software_versions
 from vsr.system.ranks import current_rank, rank_count
-from vsr.training.build import build_baseline_modules, build_consistent_module, build_data, build_interim_modules, build_module
+from vsr.training.build import build_baseline_modules, build_consistent_module, build_interim_modules, build_module
 from vsr.training.build_network import build_from_node
 from vsr.training.distributed import distributed_ranks
 from vsr.training.fit import prepare_fit_loaders, quiet_fit_warnings
@@ -154,9 +151,9 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     checkpoints = read_evaluated_checkpoints(cfg)
     config = checkpoints[0].config
     check_config(config)
-    fields = _static_fields(cfg.get("static"), config, checkpoints[0].trained)
-    data = _build_data(config, checkpoints, fields, typed=cfg.data is not None)
-    checkpoints = [_for_data(checkpoint, data) for checkpoint in checkpoints]
+    fields = evaluated_static_fields(cfg.get("static"), config, checkpoints[0].trained)
+    data = build_evaluated_data(config, checkpoints, fields, typed=cfg.data is not None)
+    checkpoints = [fit_to_data(checkpoint, data) for checkpoint in checkpoints]
     networks = [_network(checkpoint, data) for checkpoint in checkpoints]
     modules = [network.module for network in networks]
     members = member_count(cfg.get("members"), config, modules)
@@ -246,109 +243,6 @@ def _below_linear(rows: list[dict[str, Any]], general: Collection[str]) -> list[
             f"model=linear writes this filter"
         )
     return lines
-
-
-def _static_fields(given: Any, config: DictConfig, trained: Trained) -> tuple[StaticField, ...]:
-    """Return the static fields of the evaluated data: those that are typed, or those in the checkpoint; empty for data.static.
-
-    Args:
-        given: The key `static`.
-        config: Config of the evaluation, whose data.static is removed if `given` takes its place.
-        trained: The first network.
-
-    Raises:
-        UserError: If the network sees no such fields, or if the checkpoint holds none for data without data.static.
-    """
-    if given:
-        fields = [str(each) for each in ([given] if isinstance(given, str) else given)]
-        if "static" in config.data:
-            config.data.static = None
-        return open_fields_of_network(fields, trained.layout.static, trained.path)
-    if not trained.layout.static or config.data.get("static") or config.data.get("path") is None:
-        return ()
-    if not trained.static or any(field.values is None for field in trained.static):
-        names = ", ".join(map(printable_name, trained.layout.static))
-        raise UserError(
-            f"{trained.path}: was trained with data.static ({names}), which it does not hold; type "
-            f"{_typed_static(trained)} on the grid of HR"
-        )
-    return trained.static
-
-
-def _typed_static(trained: Trained) -> str:
-    """Return what is typed to give the static fields of a network."""
-    return f"static=[{','.join(f'FILE:{printable_name(name)}' for name in trained.layout.static)}]"
-
-
-def _build_data(config: DictConfig, checkpoints: list[Checkpoint], fields: tuple[StaticField, ...], typed: bool) -> SRDataModule:
-    """Build the data module and check that its channels fit every network and its frames fit the evaluation window.
-
-    Data that are not typed must be those of the training: older versions of vsr generated others. `fields` are the static fields
-    in place of data.static.
-    """
-    several = [each.trained for each in checkpoints if each.trained.variables]
-    variables, pairs = several[0].variables if several else (), [input_facts(each.trained.facts) for each in checkpoints]
-    length = pairs[0].get("time", {}).get("length")
-    known = (pairs[0].get("lr_variables") or {}).get("bounds")
-    bounds = [each.trained.bounds for each in checkpoints if not each.trained.any_values]
-    transforms = [transform_kinds(transforms_from_facts(each.trained.facts)) for each in checkpoints]
-    positive = any(each.config.consistency == "ratio" for each in checkpoints)
-    scales = [(field["mean"], field["std"]) for field in pairs[0].get("static", ())] or None
-    shared: dict[str, Any] = {"transforms": transforms, "lead_length": length, "lr_bounds": known, "static_scales": scales}
-    shared |= {"static_fields": fields, "positive": positive, "for_training": False}
-    try:
-        data = build_data(config, *bounds, variables=variables, **shared)
-    except UserError as error:
-        first = checkpoints[0].trained
-        if fields is not first.static or not fields or not str(error).startswith(f"{first.path}: "):
-            raise
-        raise UserError(f"the static fields in {error}; type {_typed_static(first)} on the grid of HR") from error
-    for trained in several:
-        if data.variables != trained.variables:
-            wanted = ",".join(trained.variables)
-            raise UserError(
-                f"{data.name}: has the variables {', '.join(data.variables)}, {trained.path} was trained on {wanted}; type "
-                f"data.variable=[{wanted}]"
-            )
-    own = input_facts(data.card)
-    for trained, known in zip((each.trained for each in checkpoints), pairs, strict=True):
-        own_names, asked = data.static_names, trained.layout.static
-        if own_names != asked:
-            typed_names = [f"data.static=[{','.join(map(printable_name, each))}]" for each in (own_names, asked)]
-            raise UserError(f"{data.name}: has {typed_names[0]}, {trained.path} was trained with {typed_names[1]}; give the same")
-        words = {"inputs": "data.inputs", "lr_variables": "data.lr_variable", "alignment": "data.align"}
-        for key, word in {**words, "time": "the unit or the span of time"}.items():
-            if (known.get(key) or None) != (own.get(key) or None) and (key != "time" or "time" in known.get("inputs", ())):
-                advice = "give data like those of its training"
-                if key == "inputs":
-                    advice = f"type 'data.inputs=[{','.join(known.get(key) or ())}]'"
-                told = f"{data.name}: has {word}={own.get(key)}, {trained.path} was trained with {known.get(key)}"
-                raise UserError(f"{told}; {advice}")
-    for trained in (each.trained for each in checkpoints):
-        trained.check_static_fields(data.static_fields, data.name)
-        if not (typed or trained.shipped) and (name := trained.facts.get("name", data.name)) != data.name:
-            raise UserError(
-                f"{trained.path}: was trained on {name}, which this version of vsr does not generate; type "
-                f"data={config.data._target_.split('.')[-2]} to score it on {data.name}"
-            )
-        if data.channels != trained.channels and not trained.any_values:
-            advice = (
-                f"; type data.variable={data.variables[0]}, or another one" if data.variables and trained.channels == 1 else ""
-            )
-            raise UserError(
-                f"{data.name}: has {data.channels} channels, {trained.path} was trained on {trained.channels}{advice}"
-            )
-    data.check_window(resolved_window(config))
-    return data
-
-
-def _for_data(checkpoint: Checkpoint, data: SRDataModule) -> Checkpoint:
-    """Return a checkpoint whose network, if it takes values of any range, takes those of the data."""
-    if not checkpoint.trained.any_values:
-        return checkpoint
-    assert data.bounds is not None
-    ranges: Any = data.bounds if data.channels == 1 or np.ndim(data.bounds) == 2 else [data.bounds] * data.channels
-    return replace(checkpoint, trained=checkpoint.trained.for_values(ranges, data.offset, data.variables))
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:
