@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from vsr.errors import UserError
 from vsr.geometry import crop
 from vsr.inference.trained import read_trained
 from vsr.models.ensemble import SpreadFit
-from vsr.training.build import build_data
+from vsr.training.build import build_data, build_module
 from vsr.training.fit import prepare_fit_loaders
 
 CLIMATE = {"_target_": "vsr.data.datamodules.climate.ClimateDataModule", "family": "bores", "size": 36, "sampling": 2}
@@ -187,7 +188,8 @@ def test_intervals_are_written_to_a_file(runs: dict[str, Path], calibration: Pat
 
 def test_the_checkpoint_has_the_factor_that_fits_the_spread_of_its_weights_to_validation_frames(runs: dict[str, Path]) -> None:
     trained = read_trained(runs["ensemble"])
-    module, data = trained.module(), build_data(trained.config, for_training=True)
+    data = build_data(trained.config, for_training=True)
+    module = trained.build_with(partial(build_module, test_splits=data.test_splits), trained.config)
     prepare_fit_loaders(data, module, module.network)
     ensemble = module.ensemble
     assert ensemble is not None
