@@ -198,5 +198,5 @@ SRModule.{method} = strike
 """
 
 
-def video(path: Path) -> list[str]:
-    return train("data=movies", f"data.path={path}")
+def video(path: Path, *more: str) -> list[str]:
+    return train("data=movies", f"data.path={path}", *more)
