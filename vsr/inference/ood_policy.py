@@ -72,7 +72,7 @@ def _pairs_score(source: Source, movie: int, upscaler: Upscaler) -> PairsScore |
     chosen = np.unique(np.linspace(0, length - 1, FRAMES).astype(int)).tolist()
     frames = np.stack([next(source.frames(movie, k, k + 1)) for k in chosen])[:, : upscaler.channels]
     lead, unit = lead_times(source.array)
-    return upscaler.pairs_score(upscaler.with_offset(frames, np.dtype(np.float64)), float(lead[-1]), unit)
+    return upscaler.pairs_score(frames, float(lead[-1]), unit)
 
 
 def coarser_gain_text(score: OODScore, shipped: bool) -> str:

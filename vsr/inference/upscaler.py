@@ -251,7 +251,7 @@ class Upscaler:
             values = np.asarray(movie)
             if self.trained.layout.further and values.ndim > 2:
                 values = values[..., : self.channels, :, :]
-            every = self.with_offset(self._as_frames(values).numpy(), np.dtype(np.float64))
+            every = self._as_frames(values).numpy()
             step = float(self.trained.facts["pairs"]["time"]["step"])
             chosen = np.unique(np.linspace(0, len(every) - 1, FRAMES).astype(int))
             return self.pairs_score(every[chosen], step * (len(every) - 1), self.trained.facts["pairs"]["time"]["unit"])
@@ -263,12 +263,12 @@ class Upscaler:
         """Compare LR frames with those of the training pairs; None for a checkpoint without their statistics.
 
         Args:
-            frames: LR frames (T, C, h, w) in physical units.
+            frames: LR frames (T, C, h, w) in physical units minus the offset.
             lead: Longest lead time of the movie.
             lead_unit: Unit of `lead`.
         """
-        known = self.trained.lr_statistics
-        return None if known is None else PairsScore(known.differences(frames, lead, lead_unit))
+        known, physical = self.trained.lr_statistics, frames.astype(np.float64) + np.reshape(self.offset, (-1, 1, 1))
+        return None if known is None else PairsScore(known.differences(physical, lead, lead_unit))
 
     def ood_score_of_frames(self, frames: Iterable[np.ndarray], length: int | None, size: Sequence[int]) -> OODScore | None:
         """Compute the out-of-distribution score of a movie that is read frame by frame; see `ood_score`.

@@ -645,3 +645,17 @@ def test_the_mean_of_lr_is_restored_in_each_frame_and_variable(kind: str, tmp_pa
 def test_the_mean_of_a_shifted_grid_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="consistency=mean: LR of a staggered grid covers another area than HR; type"):
         built([*write_pair(tmp_path, kind="staggered"), "consistency=mean"])
+
+
+def test_the_guard_knows_values_with_a_large_offset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_pair(tmp_path, kind="cell")
+    for side in ("lr", "hr"):
+        rewrite(tmp_path / f"{side}.nc", lambda found: found.assign(h=(found.h.dims, 101325 + found.h.values.astype(np.float64))))
+    train_here(tmp_path / "run", [*QUICK, *files, "model=resnet", "model.width=8", "model.blocks=1"])
+    upscale_here([f"checkpoint={tmp_path}/run", f"input={tmp_path}/lr.nc", f"output={tmp_path}/sr.nc"])
+    assert "unlike" not in caplog.text
+    network = vsr.load(tmp_path / "run")
+    assert network.offset > 1e5
+    with xarray.open_dataset(tmp_path / "lr.nc", decode_times=False) as lr:
+        assert not network.ood_score(lr.h[3].values).unfamiliar  # type: ignore[union-attr]
+        assert str(network.ood_score(lr.h[3].values + 20)).startswith("from 1013")
