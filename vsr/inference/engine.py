@@ -26,7 +26,7 @@ from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
 from vsr.models.transform import Transformed, transform_kinds
 from vsr.system.cpu import keep_freed_memory
-from vsr.training.modules.base import MEMBERS_AT_ONCE, SRModule
+from vsr.training.modules.base import SRModule
 
 DTYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_FRAMES = 64  # per block
@@ -296,7 +296,7 @@ class Engine:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
-        ensemble, members = self.module.ensemble, min(self.options.members or 0, MEMBERS_AT_ONCE)
+        ensemble, members = self.module.ensemble, self.options.members or 0
         planes = self.layout.total(self.scale) + (members * ensemble.noise_planes if ensemble is not None else 0)
         probe = torch.zeros(1, planes, frames, size, size, device=self.device)
         held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))

@@ -30,7 +30,6 @@ from vsr.training.modules.losses import additional_loss_terms, loss_function, we
 from vsr.training.modules.schedule import build_schedule
 from vsr.types import Clip, HRClips, LRClips, TrainingFrames
 
-MEMBERS_AT_ONCE = 8  # of an ensemble in scoring, to bound the memory
 MEMBERS_OF_FIT = 2  # of an ensemble in validation, to fit their spread
 FINITE_CHECK_EVERY = 50  # steps, on accelerators, where looking at the loss waits for the device
 
@@ -157,12 +156,9 @@ class SRModule(L.LightningModule):
         planes = [noise(range(first - batch.context, first - batch.context + length), h, w) for first in batch.position.tolist()]
         drawn = torch.stack(planes).transpose(1, 2).to(batch.lr)  # (B, K planes, T, h, w)
         lr, context, lost = self.unit_lr(batch.lr), network.context, network.geometry.margin[0]
-        found = []
-        for some in drawn.split(MEMBERS_AT_ONCE * network.noise_planes, 1):
-            seen = crop(torch.cat([lr, some], 1), (batch.context - context, 0, 0))
-            sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
-            found += [self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]]
-        return torch.stack(found, 2)
+        seen = crop(torch.cat([lr, drawn], 1), (batch.context - context, 0, 0))
+        sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
+        return torch.stack([self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]], 2)
 
     def predict_distribution(self, batch: Clip) -> tuple[HRClips, Tensor | None]:
         """Return the prediction (B, C, F, H, W) and members (B, C, K, F, H, W), or values of its calibration; None without."""
