@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import vsr
 from tests.conftest import Script
 from vsr.errors import UserError
+from vsr.models.residual import StandardizedResidual
 
 WAVES = np.sin(np.arange(30)[:, None, None] * 0.3 + np.arange(24)[:, None] * 0.7) * np.cos(np.arange(24) * 0.7)
 
@@ -47,6 +48,13 @@ def test_members_do_not_depend_on_tiles_blocks_or_their_number(
     assert np.abs(np.diff(six, axis=0)).max() > 1e-3
     other = vsr.load(checkpoint, members=keep, keep="members", seed=1).upscale(lr)
     assert np.abs(other - some).max() > 1e-3
+
+
+def test_the_network_runs_once_for_all_members(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, calls, real = vsr.load(checkpoint, members=20, tile=0), [], StandardizedResidual.forward
+    monkeypatch.setattr(StandardizedResidual, "forward", lambda self, lr: calls.append(lr.shape[1]) or real(self, lr))
+    network.upscale(np.full((1, 9, 8), 300.0, np.float32))
+    assert calls == [1]
 
 
 def test_statistics_are_those_of_the_members(checkpoint: Path) -> None:

@@ -24,7 +24,6 @@ from vsr.inference.runtimes import RuntimeLayers
 from vsr.inference.tiles import Tile, split_into_tiles
 from vsr.metrics.definitions import psnr_from_mse
 from vsr.models.base import LRLayout, apply_network_to_clip
-from vsr.models.ensemble import MEMBERS_AT_ONCE
 from vsr.models.super_resolver import SuperResolver
 from vsr.models.transform import Transformed, transform_kinds
 from vsr.system.cpu import keep_freed_memory
@@ -301,7 +300,7 @@ class Engine:
             return self.options.tile**2 if self.options.tile else 1 << 40
         size = PROBE + 2 * self.reach
         frames = 1 + 2 * self.context
-        ensemble, members = self.module.ensemble, min(self.options.members or 0, MEMBERS_AT_ONCE)
+        ensemble, members = self.module.ensemble, self.options.members or 0
         planes = self.layout.total(self.scale) + (members * ensemble.noise_planes if ensemble is not None else 0)
         probe = torch.zeros(1, planes, frames, size, size, device=self.device)
         held = _peak_bytes(self._network, lambda: apply_network_to_clip(self._network, self.kind, probe))

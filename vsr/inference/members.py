@@ -15,7 +15,7 @@ from torch import Tensor
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
 from vsr.metrics.calibration import Calibration
-from vsr.models.ensemble import MEMBERS_AT_ONCE, MemberNoise
+from vsr.models.ensemble import MemberNoise
 from vsr.types import Offset
 
 _QUANTILE = re.compile(r"q([0-9]{2})")
@@ -123,10 +123,7 @@ class MemberEngine:
         self.engine, self.count, self.keep = engine, count, tuple(keep)
         self.kept = tuple(str(i + 1) for i in range(count)) if self.keep == ("members",) else self.keep
         self.context, self.ends, self.calibration = engine.context, engine.ends, calibration
-        self._noise = [
-            MemberNoise(network.noise_planes if network is not None else 0, min(MEMBERS_AT_ONCE, count - first), seed, first)
-            for first in range(0, count, MEMBERS_AT_ONCE)
-        ]
+        self._noise = MemberNoise(network.noise_planes if network is not None else 0, count, seed)
 
     def block(self, height: int, width: int) -> int:
         """Return the number of LR frames of `height` x `width` pixels that are computed at once."""
@@ -145,11 +142,8 @@ class MemberEngine:
         if not self.count:
             return self._calibrated(self.engine(lr, first_frame=first_frame).unsqueeze(1), lr)
         frames = range(first_frame - self.context, first_frame - self.context + len(lr))
-        parts = []
-        for noise in self._noise:
-            sr = self.engine(lr, first_frame=first_frame, noise=noise(frames, *lr.shape[-2:]))
-            parts.append(sr[:, self.engine.channels :].unflatten(1, (-1, self.engine.channels)))
-        members = torch.cat(parts, 1)
+        sr = self.engine(lr, first_frame=first_frame, noise=self._noise(frames, *lr.shape[-2:]))
+        members = sr[:, self.engine.channels :].unflatten(1, (-1, self.engine.channels))
         if self.calibration is not None:
             return self._calibrated(members, lr)
         if self.keep == ("members",):

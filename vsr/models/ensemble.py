@@ -20,7 +20,7 @@ from vsr.system.ranks import sum_over_ranks
 from vsr.types import HRClips, TrainingFrames
 
 WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
-MEMBERS_AT_ONCE = 8  # that are computed together, to bound the memory
+MEMBERS_AT_ONCE = 8  # outside of training, to bound the memory
 LARGEST_FACTOR = 3.0  # of the details of members; a fit that asks for more, or for less than its inverse, is not trusted
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
@@ -97,12 +97,14 @@ class Ensemble(Network):
             lost, clips = self.geometry.margin[0], len(lr)
             own, noise = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise))
             details = details.transpose(1, 2).flatten(0, 1)
-        seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1)
-        noise = noise.unflatten(1, (count, self.noise_planes)).flatten(0, 1)
-        made = self.details(torch.cat([seen.repeat_interleave(count, 0), noise], 1)) * network.rms
+        seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1).unsqueeze(1)
+        parts = []
+        for some in noise.unflatten(1, (count, self.noise_planes)).split(count if self.training else MEMBERS_AT_ONCE, 1):
+            known = seen.expand(-1, some.shape[1], -1, -1, -1)
+            parts.append(self.details(torch.cat([known, some], 2).flatten(0, 1)).unflatten(0, some.shape[:2]))
+        made = torch.cat(parts, 1) * network.rms  # (N, K, C, H, W)
         if not self.training:
             made = made * self.factor.view(-1, 1, 1)
-        made = made.unflatten(0, (-1, count))  # (N, K, C, H, W)
         return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
@@ -212,11 +214,10 @@ class MemberNoise:
         planes: Planes of noise of a member.
         members: Number of members K.
         seed: Seed of all members.
-        first: Number of the first of these members.
     """
 
-    def __init__(self, planes: int, members: int, seed: int, first: int = 0) -> None:
-        self.planes, self.members, self.seed, self.first = planes, members, seed, first
+    def __init__(self, planes: int, members: int, seed: int) -> None:
+        self.planes, self.members, self.seed = planes, members, seed
         self._size: tuple[int, int] | None = None
         self._drawn: dict[tuple[int, int], np.ndarray] = {}  # (plane, draw) -> white noise (K, h, w)
 
@@ -239,7 +240,7 @@ class MemberNoise:
         return np.stack(
             [
                 _generator(self.seed, member, plane, draw).standard_normal((height, width), np.float32)
-                for member in range(self.first, self.first + self.members)
+                for member in range(self.members)
             ]
         )
 

@@ -18,7 +18,7 @@ from vsr.metrics.collection import MetricCollection
 from vsr.metrics.motion import MotionScores
 from vsr.metrics.psnr_ssim import HeadlineScores
 from vsr.models.base import LRLayout, Network
-from vsr.models.ensemble import MEMBERS_AT_ONCE, Ensemble, MemberNoise, SpreadFit, draw_noise
+from vsr.models.ensemble import Ensemble, MemberNoise, SpreadFit, draw_noise
 from vsr.models.linear import Linear
 from vsr.models.normalize import Normalizer
 from vsr.models.super_resolver import SuperResolver
@@ -115,12 +115,9 @@ class SRModule(SuperResolver, L.LightningModule):
         planes = [noise(range(first - batch.context, first - batch.context + length), h, w) for first in batch.position.tolist()]
         drawn = torch.stack(planes).transpose(1, 2).to(batch.lr)  # (B, K planes, T, h, w)
         lr, context, lost = self.unit_lr(batch.lr), network.context, network.geometry.margin[0]
-        found = []
-        for some in drawn.split(MEMBERS_AT_ONCE * network.noise_planes, 1):
-            seen = crop(torch.cat([lr, some], 1), (batch.context - context, 0, 0))
-            sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
-            found += [self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]]
-        return torch.stack(found, 2)
+        seen = crop(torch.cat([lr, drawn], 1), (batch.context - context, 0, 0))
+        sr = crop(self.super_resolve(self._evaluated[0], seen), (context - lost, y * network.scale, x * network.scale))
+        return torch.stack([self._agreeing(one, batch) for one in sr.split(network.channels, 1)[1:]], 2)
 
     def predict_distribution(self, batch: Clip) -> tuple[HRClips, Tensor | None]:
         """Return the prediction (B, C, F, H, W) and members (B, C, K, F, H, W), or values of its calibration; None without."""
