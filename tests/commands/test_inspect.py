@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ def test_a_file_that_names_its_dimensions(tmp_path: Path, capsys: pytest.Capture
     assert f"train: vsr train preset=balanced {arguments}\n" in out
     assert f"sharpen without a training: vsr upscale input={tmp_path}/h.nc\n" in out
     assert "warning" not in out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_histogram_shows_how_values_are_spread(tmp_path: Path, encoding: str) -> None:
+    values = np.repeat([0.0, 1.0, 4.0], [600, 300, 60])
+    values[0] = np.nan
+    np.save(tmp_path / "a.npy", values.reshape(6, 10, 16))
+    typed = [sys.executable, "-m", "vsr", "inspect", str(tmp_path / "a.npy"), "--axes", "tyx"]
+    done = run_process(typed, capture_output=True, check=True, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": encoding})
+    [drawn] = [line for line in done.stdout.decode(encoding).splitlines() if line.startswith("  from min to max: ")]
+    bars = drawn.removeprefix("  from min to max: |").removesuffix("|")
+    marks = {"utf-8": "█▅▁", "ascii": "@+."}[encoding]
+    assert len(bars) == 40
+    assert bars.replace(" ", "") == marks  # of 599, 300 and 60 values
+    assert (bars[0], bars[10], bars[-1]) == tuple(marks)
 
 
 def test_axes_must_be_given_where_the_file_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

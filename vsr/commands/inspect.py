@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
 SAMPLE = 64  # frames
 SLICES = 64  # neighbours that are compared along each axis
 PAIRS_SHOWN = 6  # names of trajectories
+BINS = 40  # of the histogram
+BARS, PLAIN_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"  # of nine heights; the others where the terminal does not know the first
 
 
 class Frames(Protocol):
@@ -66,6 +69,7 @@ class Statistics:
         warning: The same as a sentence, or None.
         change: Root mean square of the difference of consecutive frames, divided by std.
         along: Median correlation of neighbouring slices, by axis: t, y, x.
+        histogram: Number of finite values in each of BINS equal parts of the range from low to high.
     """
 
     frames: int
@@ -82,6 +86,7 @@ class Statistics:
     warning: str | None
     change: float
     along: dict[str, float]
+    histogram: np.ndarray
 
 
 def inspect_sample(frames: Frames) -> Iterator[tuple[int, int, int]]:
@@ -137,6 +142,7 @@ def inspect_statistics(frames: Frames) -> Statistics:
             "y": _median(_neighbours(values[:, 0].swapaxes(0, 1))),
             "x": _median(_neighbours(values[:, 0].transpose(2, 0, 1))),
         },
+        histogram=np.histogram(finite, BINS)[0] if finite.size and np.isfinite(high - low) else np.zeros(BINS, int),
     )
 
 
@@ -188,6 +194,7 @@ def _movie_report(frames: Frames, found: Statistics, check_time: bool, check_mis
         f"movie: {length} frames of {height}x{width}{several}",
         f"sample: {found.frames} of {found.whole} frames",
         f"  min {low}  max {high}  mean {mean}  std {found.std:.6g}",
+        f"  from min to max: |{_bars(found.histogram)}|",
         f"  NaN: {found.nan} values in {found.nan_frames} frames; Inf: {found.inf} values in {found.inf_frames} frames",
         f"  change from frame to frame (rms / std): {found.change:.3g}",
         "  correlation of neighbours: " + ", ".join(f"along {axis} {value:.4f}" for axis, value in found.along.items()),
@@ -201,6 +208,17 @@ def _movie_report(frames: Frames, found: Statistics, check_time: bool, check_mis
             "check that t stands at the right place in --axes"
         )
     return lines
+
+
+def _bars(histogram: np.ndarray) -> str:
+    """Draw a histogram as a line of text. A part of the range with a value never looks empty."""
+    try:
+        BARS.encode(sys.stdout.encoding or "ascii")
+        bars = BARS
+    except UnicodeEncodeError:
+        bars = PLAIN_BARS
+    heights = np.ceil(histogram / max(1, histogram.max()) * (len(bars) - 1)).astype(int)
+    return "".join(bars[height] for height in heights)
 
 
 def _draw_frames(frames: Frames, path: Path, title: str) -> None:
