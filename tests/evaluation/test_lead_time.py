@@ -66,6 +66,9 @@ def test_a_sentence_says_where_skill_ends_and_where_bicubic_is_as_good(unit: str
     figure = lead_time_figure({one.method: one for one in found})
     assert figure is not None
     assert [axis.get_xlabel() for axis in figure.axes] == [f"lead time ({unit})"] * 2
+    plain = lead_time_figure({one.method: replace(one, lead_unit="1") for one in found})
+    assert plain is not None
+    assert [axis.get_xlabel() for axis in plain.axes] == ["lead time"] * 2
     lines = lead_times_csv(found).splitlines()
     assert lines[0].startswith("split,method,time,time_unit,trajectories,mae,mae_low,mae_high,")
     assert len(lines) == 1 + 3 * 6

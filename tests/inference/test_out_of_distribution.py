@@ -160,7 +160,7 @@ def test_a_network_of_ones_own_says_what_it_gains_too(runs: Path, tmp_path: Path
     score = vsr.load(best(runs, "plain")).ood_score(fields())
     assert score is not None
     gains = f"{score.coarser_over_bicubic:+.1f} dB over bicubic and {score.coarser_gain:+.1f} dB over the linear filter"
-    assert f"gain      {gains} of its training, one scale coarser" in caplog.text
+    assert f"gain      {gains} of its training on a coarser copy of this file" in caplog.text
     assert f"on the test frames of its training: vsr evaluate checkpoint={best(runs, 'plain')}" in caplog.text
 
 

@@ -27,6 +27,7 @@ CURRENT = {  # beginning of a former dotted name -> beginning of the current nam
     "vsr.nets.combined.Combined": "vsr.models.cascade.Cascade",
 }
 NEW_KEYS = ("select", "missing")  # of data configs
+ONCE_FALSE = ("data.crop", "data.mask")  # null by default since, which does the same to data that false accepts
 FORMER = {current: former for former, current in CURRENT.items()}
 _TYPED = re.compile(r"(?<=_target_)(\s*[:=]\s*['\"]?)([\w.]+)")  # a target in an override of the command line
 
@@ -47,7 +48,8 @@ def with_former_targets(config: Any) -> Any:
     data = config.get("data")
     if isinstance(data, dict):
         new = (*NEW_KEYS, "frames") if "axes" in data else NEW_KEYS  # data of movies had `frames` before
-        config = config | {"data": {key: value for key, value in data.items() if key not in new or value is not None}}
+        former = {key: False if value is None and f"data.{key}" in ONCE_FALSE else value for key, value in data.items()}
+        config = config | {"data": {key: value for key, value in former.items() if key not in new or value is not None}}
     return _renamed(config, FORMER, lambda logger: logger["tensorboard"] if logger.keys() == {"tensorboard"} else logger)
 
 

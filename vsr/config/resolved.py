@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from vsr.config.old_targets import ONCE_FALSE
 from vsr.config.overrides import overridden_keys, with_overrides
 from vsr.geometry import Triple
 
@@ -43,7 +44,8 @@ def _without(config: Mapping[str, Any], keys: Sequence[str], prefix: str = "") -
     found: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name not in keys and value is not None:  # results of an older version lack keys that are null by default
+        default = value is None or (value is False and name in ONCE_FALSE)
+        if name not in keys and not default:  # results of an older version lack keys that are null by default
             found[key] = _without(value, keys, f"{name}.") if isinstance(value, dict) else value
     return found
 

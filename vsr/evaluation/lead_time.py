@@ -130,4 +130,4 @@ def _end(finding: Mapping[str, Any]) -> str:
 
 
 def _time(value: float, unit: str) -> str:
-    return f"frame {value:.6g}" if unit == "frames" else f"{value:.6g} {unit}"
+    return f"frame {value:.6g}" if unit == "frames" else f"{value:.6g}{f' {unit}' if unit not in ('', '1') else ''}"

@@ -231,7 +231,7 @@ def test_training_and_inspect_name_undeclared_constants_with_counts(
         climate(tmp_path / "a.npy").setup()
     assert "a.npy: 72 of 1920 values are 1e+20, far outside of the rest" in caplog.text
     with pytest.raises(UserError, match="type data.mask=true"):
-        climate(tmp_path / "a.npy", missing=1e20).setup()
+        climate(tmp_path / "a.npy", missing=1e20, mask=False).setup()
     data = climate(tmp_path / "a.npy", missing=[1e20], mask=True)
     data.setup()
     assert data.bounds is not None

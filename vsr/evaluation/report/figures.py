@@ -226,7 +226,7 @@ def lead_time_figure(methods: Mapping[str, MethodScores]) -> Figure | None:
             if not methods[name].baseline or name == REFERENCE:
                 low, high = curve[f"{score}_low"], curve[f"{score}_high"]
                 axis.fill_between(curve["time"], low, high, color=styles[name]["color"], alpha=0.2, linewidth=0)
-        axis.set(xlabel=f"lead time ({style_label(unit)})", ylabel=label)
+        axis.set(xlabel="lead time" if unit in ("", "1") else f"lead time ({style_label(unit)})", ylabel=label)
         axis.margins(x=0.01)
         axis.grid(axis="y", color="0.93")
         if score == "nyquist_coherence":

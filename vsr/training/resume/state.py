@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
+from vsr.config.old_targets import ONCE_FALSE
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, WriteError
 from vsr.recipe import Recipe
 from vsr.system.signals import Signals, Stopped
@@ -250,6 +251,8 @@ def resume_config_differences(before: dict[str, Any], now: dict[str, Any], prefi
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys((*before, *now)):
         name, a, b = f"{prefix}{key}", before.get(key), now.get(key)
+        if name in ONCE_FALSE:
+            a, b = a or None, b or None
         if isinstance(a, dict) and isinstance(b, dict) and name != "logger":
             found += resume_config_differences(a, b, f"{name}.")
         elif a != b and (name.partition(".")[0] not in MAY_DIFFER or name.removeprefix("trainer.") in LEARNING):
