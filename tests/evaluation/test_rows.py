@@ -29,6 +29,12 @@ def test_networks_are_compared_with_each_other_and_with_linear_where_movies_are_
         )
 
 
+def test_members_of_a_network_are_not_compared_with_it() -> None:
+    several = scored("test", methods=("bicubic", "linear", "net", "net, 39 members", "other, plain"), segments=[3, 4, 3, 5])
+    assert [text.split(" is ")[0] for text in pair_sentences(several)] == ["other, plain"]
+    assert all(" net on test" in text for text in pair_sentences(several))
+
+
 def test_pairs_have_an_interval_over_movies() -> None:
     several = scored("test", methods=("bicubic", "linear", "worse", "better"), segments=[3, 4, 3, 5, 4])
     [text] = pair_sentences(several)

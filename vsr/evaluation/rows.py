@@ -88,6 +88,8 @@ def pair_sentences(scored: Sequence[MethodScores]) -> list[str]:
     found = []
     for part, methods in group_scores_by_part(scored).items():
         networks = [one for one in methods.values() if not one.baseline and math.isfinite(one.mean("psnr"))]
+        # Rows such as "NAME, 39 members" and "NAME, calibrated" are the network NAME.
+        networks = [one for one in networks if not any(one.method.startswith(f"{other.method}, ") for other in networks)]
         networks.sort(key=lambda one: -one.mean("psnr"))
         pairs = [(networks[0], other) for other in networks[1:]]
         linear = methods.get("linear")
