@@ -1,6 +1,6 @@
 """Compare a coarse run with super-resolution and the same solver on finer grids: error over CPU seconds.
 
-    python benchmarks/break_even.py [--family tide] [--scale 4] [--model resnet] [--budget 10min] [--out runs/break_even]
+    python -m benchmarks.break_even [--family tide] [--scale 4] [--model resnet] [--budget 10min] [--out runs/break_even]
 
 The truth is a run on `--size` cells per side. Solvers on 1, 1.5, 2 and 3 times the cells of the run that is `--scale` times
 coarser begin from the block means of the truth, or from values between its cells where their number does not divide that of the
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = vsr.load(run, device="cpu")
     seeds = [(0, 1, k) for k in range(given.test)]  # those that data=coarse tests on
     methods = measure(given.family, seeds, given.size, given.scale, network.upscale)
-    words = shlex.join(["python", "benchmarks/break_even.py", *(sys.argv[1:] if arguments is None else arguments)])
+    words = shlex.join(["python", "-m", "benchmarks.break_even", *(sys.argv[1:] if arguments is None else arguments)])
     text = page(methods, once, words)
     rival, count = paid_back(methods, once)
     after = None if math.isinf(count) else count

@@ -2,7 +2,7 @@
 
     vsr train degradation=bicubic epochs=40 recipe.steps=100 hydra.run.dir=runs/bicubic
     vsr train degradation=area epochs=40 recipe.steps=100 hydra.run.dir=runs/area
-    python benchmarks/consistency.py runs/bicubic/checkpoints/best.ckpt runs/area/checkpoints/best.ckpt [--out docs/results]
+    python -m benchmarks.consistency runs/bicubic/checkpoints/best.ckpt runs/area/checkpoints/best.ckpt [--out docs/results]
 
 The script scores each checkpoint and its baselines on the last test split of its own data under every constraint, with unchanged
 weights. `block means` is the additive constraint layer of Harder et al. 2023 (Hard-Constrained Deep Learning for Climate
@@ -48,7 +48,7 @@ TRAINER = {
 HEAD = """\
 # Value of consistency with LR
 
-`python benchmarks/consistency.py` writes this page; the beginning of that file has the commands of the two networks. Scores are
+`python -m benchmarks.consistency` writes this page; the beginning of that file has the commands of the two networks. Scores are
 on the split `{split}` of {data}, x{scale}, window {window}, one seed: PSNR in dB as the mean over frames, and the
 [LR consistency error](../reference/metrics.md) RMS(D p - x) / RMS(x - mean x). All columns use the same weights; `backprojection`
 takes {steps} steps. [The guide](../guides/consistency.md) explains the constraints. The numbers are in

@@ -1,7 +1,7 @@
 """Write docs/reference/data/: a card for each data source, with pictures and measured difficulty.
 
-    python benchmarks/data_card.py
-    python benchmarks/data_card.py --only coarse
+    python -m benchmarks.data_card
+    python -m benchmarks.data_card --only coarse
 
 All figures are measured by this script, on the data that `vsr train data=...` uses. The second command writes one page.
 docs/results/leaderboard.md has networks.
@@ -129,7 +129,7 @@ PAGES = (
         "The default `data.window=10` comes from these tables: in tide and bores, coherence at the LR Nyquist wavenumber stays "
         "above 0.5 in all frames at both scales, so that LR still says something about its smallest waves. In turbulence it is "
         "below 0.5 from frame 1 or 2 on, and no shorter window would change that; at half the wavenumber it stays above 0.8.\n\n"
-        "`python benchmarks/data_card.py --only coarse` writes this page.",
+        "`python -m benchmarks.data_card --only coarse` writes this page.",
         (
             Section(
                 "tide",

@@ -1,6 +1,6 @@
 """Training speed in images per second of one CPU process and of two processes, with one core each.
 
-    python benchmarks/ddp.py [--rounds 5] [--cases default doubled large movie]
+    python -m benchmarks.ddp [--rounds 5] [--cases default doubled large movie]
 
 One process is pinned to the first core; two processes form a group and are pinned to one core each. Every process computes in one
 thread, and the single process and the group take turns. An image is a training patch, or a clip for movie networks. The script

@@ -1,6 +1,6 @@
 """Comparison of the accelerator of this machine with the CPU: speed, scores and frames (make device-check).
 
-    python benchmarks/device_check.py [--steps 100]
+    python -m benchmarks.device_check [--steps 100]
 
 The script trains fsrcnn for some steps in fp32 on the CPU, and on the device in fp32, bf16, fp16 (GPUs only) and compiled, always
 from the same start and on the same patches. It scores each network on the test frames, upscales frames of 270x480 with it, and

@@ -1,6 +1,6 @@
 """Draw the picture of docs/guides/upscale.md.
 
-    python benchmarks/draw_upscale.py best.ckpt docs/images/upscale.png
+    python -m benchmarks.draw_upscale best.ckpt docs/images/upscale.png
 
 Test frames of the tide are degraded, written as NetCDF, upscaled by upscale.py, and drawn beside the original frame.
 """

@@ -1,6 +1,6 @@
 """Speed of the engines of `vsr upscale`, side by side in one process, and what they cost in PSNR.
 
-    python benchmarks/engines.py [--models plain,resnet,fsrcnn,stacked] [--sizes 64,128,256,540x960] [--threads N] [--rounds 7]
+    python -m benchmarks.engines [--models plain,resnet,fsrcnn,stacked] [--sizes 64,128,256,540x960] [--threads N] [--rounds 7]
         [--train 60]
 
 The first table has frames per second of upscaling x2 by each engine and precision, of untrained networks as `vsr upscale` runs

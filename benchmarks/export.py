@@ -1,6 +1,6 @@
 """Time per frame of a trained frame network in upscale.py and, exported, in ONNX Runtime and TorchScript.
 
-    python benchmarks/export.py best.ckpt [--height 270] [--width 480] [--threads 1] [--rounds 15] [--tile 96] [--compile]
+    python -m benchmarks.export best.ckpt [--height 270] [--width 480] [--threads 1] [--rounds 15] [--tile 96] [--compile]
 
 All variants take turns in one process. The script prints medians in milliseconds, and the median over rounds of each ratio to the
 first row. With one thread it measures processor time, which depends less on other processes of the machine.

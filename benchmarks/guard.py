@@ -2,7 +2,7 @@
 
     python -m benchmarks.leaderboard only=1min models=[plain,fsrcnn,edsr,resnet,stacked] data=[tide,bores,turbulence] \\
         out=runs page=runs/page.md
-    python benchmarks/guard.py runs/*-1min-*/*/checkpoints/best.ckpt [--work runs/guard] [--add NAME="data=movies data.path=FILE"]
+    python -m benchmarks.guard runs/*-1min-*/*/checkpoints/best.ckpt [--work runs/guard] [--add NAME="data=movies data.path=FILE"]
 
 Each network upscales each movie of each test set. The script compares the true gain over the linear filter with the decision of
 the guard, which sees the LR frames alone. The limit of the guard was chosen on DESIGN, its form with SEEN in view; all other
@@ -157,7 +157,7 @@ HEADER = (
 PAGE = """\
 # Hits and false alarms of the guard
 
-`python benchmarks/guard.py` writes this page; the beginning of that file has the commands.
+`python -m benchmarks.guard` writes this page; the beginning of that file has the commands.
 [The guide](../guides/out-of-distribution.md) explains the guard. {networks} networks were tested on {tests} sets of movies, x2.
 Gains are PSNR of the network over the linear filter of its training, in dB, movie by movie. A hit is a movie below the filter
 by more than {below} dB (far below: {far} dB) that the guard rejects; a false alarm is another movie that it rejects. The largest

@@ -1,6 +1,6 @@
 """Frames per second of FSRCNN networks in the trained form and in the folded form.
 
-    python benchmarks/inference.py [--size 256] [--rounds 7] [--threads N]
+    python -m benchmarks.inference [--size 256] [--rounds 7] [--threads N]
 
 Both forms take turns in one process. --size is the size of the output in pixels. The script prints medians, the median ratio, and
 the largest difference between the two outputs.

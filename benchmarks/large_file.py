@@ -1,6 +1,6 @@
 """Peak memory of training on a movie that does not fit into memory.
 
-    python benchmarks/large_file.py [--frames 1000] [--size 1024] [--suffix .h5] [--folder TMP] [--memory MIB]
+    python -m benchmarks.large_file [--frames 1000] [--size 1024] [--suffix .h5] [--folder TMP] [--memory MIB]
 
 The script writes an HDF5 file or a Zarr store (--suffix .zarr) of 4 GB, trains on it in a separate process, and deletes it
 afterwards.

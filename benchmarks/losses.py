@@ -1,6 +1,6 @@
 """Compare losses and write docs/results/losses.md and losses.json.
 
-    python benchmarks/losses.py runs/losses [--epochs 40] [--movie-epochs 8] [--seeds 2]
+    python -m benchmarks.losses runs/losses [--epochs 40] [--movie-epochs 8] [--seeds 2]
 
 The script trains a network on the tide with each loss (`plain_24`; `stacked` on clips of 7 frames for the temporal loss), scores
 it with evaluate.py on other trajectories, and writes the page. Finished runs in the folder are reused.
@@ -58,7 +58,7 @@ ranges together.
 The runs are of commit {commit}. The numbers are in [losses.json](losses.json).
 
 ```
-python benchmarks/losses.py runs/losses --epochs {epochs} --movie-epochs {movie_epochs} --seeds {seeds}
+python -m benchmarks.losses runs/losses --epochs {epochs} --movie-epochs {movie_epochs} --seeds {seeds}
 ```
 """
 

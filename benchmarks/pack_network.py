@@ -1,7 +1,7 @@
 """Pack a trained network as one of the package: a safetensors file that is a whole checkpoint, and its card.
 
     vsr train experiment=field_network scale=2 hydra.run.dir=runs/field_x2
-    python benchmarks/pack_network.py runs/field_x2 --suits field --summary TEXT
+    python -m benchmarks.pack_network runs/field_x2 --suits field --summary TEXT
 
 The files are vsr/models/weights/pretrained_files/NAME_xS.safetensors and .md, with the name of the run's config and its scale.
 `--suits` is the kind of input for which `vsr upscale` takes the network without being asked: field or film; area for a network

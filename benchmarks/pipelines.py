@@ -1,6 +1,6 @@
 """Time that a combined pipeline takes on a movie, compared with the time of its parts.
 
-    python benchmarks/pipelines.py [--size 128] [--frames 16] [--threads 1]
+    python -m benchmarks.pipelines [--size 128] [--frames 16] [--threads 1]
 
 For each pair of networks, one run measures three times: the whole movie through the combined network; the frame network on all
 frames; and the movie network once per output frame, on windows of five frames. The ratio is the first time over the sum of the

@@ -1,6 +1,6 @@
 """Train the weights that are part of the package and write them with their cards (make pretrained).
 
-    python benchmarks/pretrain.py [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
+    python -m benchmarks.pretrain [--models fsrcnn_s] [--scales 2,3] [--runs runs/pretrained] [--out FOLDER] [OVERRIDE ...]
 
 For each network and scale of `WEIGHTS`, or of the options, the script runs `vsr train experiment=pretrained model=M scale=S`
 (seed 0) and packs the weights of the best epoch into vsr/models/weights/pretrained_files/. A finished run is not repeated. The

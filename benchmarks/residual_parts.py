@@ -1,6 +1,6 @@
 """Ablation of the standardised residual for 3D networks on raw data: the residual and the units, each alone.
 
-    python benchmarks/residual_parts.py OUT [train.py overrides, e.g. model=srnet3d data.family=bores epochs=8]
+    python -m benchmarks.residual_parts OUT [train.py overrides, e.g. model=srnet3d data.family=bores epochs=8]
 
 The script trains the network of the config three times: with the whole wrapper; with the residual over bicubic in the unit of the
 data (mean 0, std 1, rms 1); and with standardised units but without adding the bicubic frame. It prints the result of each run

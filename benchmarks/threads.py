@@ -1,6 +1,6 @@
 """Time per training step of a small network with one thread and with all threads, alone and beside one other busy process.
 
-    python benchmarks/threads.py [--seconds 6] [--model plain_24]
+    python -m benchmarks.threads [--seconds 6] [--model plain_24]
 
 Threads that compute one layer wait for each other. When one thread has to share its core, all threads wait, dozens of times per
 step. The script prints medians and means over the steps. Each measurement runs in a process of its own, and the other busy

@@ -1,6 +1,6 @@
 """Steps per second of a Lightning run, compared with a bare PyTorch loop that does the same work on the same batches.
 
-    python benchmarks/train_loop.py [--steps 300] [--rounds 5] [--threads N]
+    python -m benchmarks.train_loop [--steps 300] [--rounds 5] [--threads N]
 
 Both run in one process and take turns. The script prints medians of the rounds and of their ratios. The bare loop has the same
 network, loss, clipping, Adam, schedule and averaged weights, and nothing else.

@@ -1,6 +1,6 @@
 """Tables and a figure that compare starts of training (init=random, authors, pretrained) from runs that differ in init and seed.
 
-    python benchmarks/transfer.py runs/transfer --figure docs/images/transfer.png
+    python -m benchmarks.transfer runs/transfer --figure docs/images/transfer.png
 
 The script reads every results.json below the folder, and groups the runs by data, epochs and number of training frames, then by
 start. For each start it reports when the validation PSNR reaches the final value of the random start with the same seed, and its

@@ -1,6 +1,6 @@
 """Speed of upscale.py from file to file, compared with the speed of its parts.
 
-    python benchmarks/upscale.py [frames=60] [threads=2] [model=fsrcnn] [engines=torch,auto,openvino:bf16]
+    python -m benchmarks.upscale [frames=60] [threads=2] [model=fsrcnn] [engines=torch,auto,openvino:bf16]
 
 The script measures frames per second of upscale.py (video in, FFV1 out, x2 to 1080p), and of (a) its network alone on random
 tensors, (b) the same network in ONNX Runtime, and (c) the bicubic scaler of FFmpeg from and to the same files, which is the cost

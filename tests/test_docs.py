@@ -66,7 +66,7 @@ def test_pipelines_are_as_their_runs() -> None:
 
 def test_the_guard_is_as_its_measurements() -> None:
     movies = [Movie(*row[:4], OODScore(*row[4:])) for row in kept("guard")["rows"]]
-    assert (RESULTS / "guard.md").read_text(encoding="utf-8") == page(movies), "type python benchmarks/guard.py"
+    assert (RESULTS / "guard.md").read_text(encoding="utf-8") == page(movies), "type python -m benchmarks.guard"
     assert max(movie.gain for movie in movies if movie.group == "design" and movie.score.unfamiliar) < 1
 
 
@@ -148,3 +148,14 @@ def test_commands_of_pages_compose(page: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_most_commands_of_pages_are_looked_at() -> None:
     assert sum(len(_commands(page)) for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]) > 60
+
+
+def test_benchmarks_are_named_as_modules() -> None:
+    """They import each other, so that `python benchmarks/NAME.py` would not find them."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.py")]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages if "generated" not in page.parts}
+    assert not [page for page, text in texts.items() if "python benchmarks/" in text]
+    named = {name for text in texts.values() for name in re.findall(r"python -m benchmarks\.(\w+)", text)} - {"NAME"}
+    missing = [name for name in named if not any((ROOT / "benchmarks" / name).with_suffix(end).exists() for end in (".py", ""))]
+    assert named
+    assert not missing

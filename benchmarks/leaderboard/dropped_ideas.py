@@ -65,7 +65,7 @@ DROPPED = (
         "block means equal to the LR pixels, the constraint of the literature",
         "`consistency=projection`",
         "under bicubic degradation 1.4 dB below no constraint ([consistency](consistency.md))",
-        "python benchmarks/consistency.py",
+        "python -m benchmarks.consistency",
     ),
     Dropped(
         "`model=span`: reparametrised layers, attention without parameters (Wan et al. 2024)",
