@@ -78,16 +78,7 @@ def on_cells(flow: ShallowWater, cells: int) -> ShallowWater:
     h, hu, hv, bed = (resized(field, cells) for field in (*flow.state, flow.bed))
     # Interpolation changes the mass a little.
     h += flow.h.mean(dtype=np.float64) - h.mean()
-    other = type(flow)(
-        *(h, hu / h, hv / h),
-        bed=bed,
-        gravity=flow.gravity,
-        coriolis=flow.coriolis,
-        body_force=flow.body_force,
-        dtype=flow.state.dtype.type,
-    )
-    other.time = flow.time
-    return other
+    return flow.on_other_cells(h, hu, hv, bed)
 
 
 def resized(field: np.ndarray, cells: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.evaluation.synthetic import scored
@@ -43,3 +45,8 @@ def test_pairs_have_an_interval_over_movies() -> None:
     assert text.endswith(f"; 95% interval over the movies: {low:+.1f} to {high:+.1f} dB")
     assert pair_sentences(several[:2]) == []
     assert pair_sentences(several[:3]) == []
+
+
+def test_a_method_is_not_compared_with_itself() -> None:
+    one = scored("test", methods=("bicubic", "linear"), segments=[6])
+    assert pair_sentences([*one, replace(one[1], method="own", baseline=False)]) == []

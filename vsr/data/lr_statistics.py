@@ -29,7 +29,7 @@ NAMED = 3  # variables in a message
 
 @dataclass(frozen=True)
 class VariableStatistics:
-    """What the training frames of one variable of LR have in common, in physical units.
+    """Ranges of the statistics of one LR variable over the training frames, in physical units.
 
     Spans are those of all frames, wider by as much as one training trajectory is outside of all others.
 

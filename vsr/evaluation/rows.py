@@ -96,14 +96,14 @@ def pair_sentences(scored: Sequence[MethodScores]) -> list[str]:
         if linear is not None and len(np.unique(linear.segment_of)) < MIN_SEGMENTS:
             pairs += [(network, linear) for network in networks]
         found += [_pair_sentence(*pair, part) for pair in pairs[:MOST_PAIRS]]
-    return [text for text in found if text]
+    return [text for text in dict.fromkeys(found) if text]
 
 
 def _pair_sentence(one: MethodScores, other: MethodScores, part: str) -> str:
-    """Compare the PSNR of two methods on the same frames in words; "" if no frame has both."""
+    """Compare the PSNR of two methods on the same frames in words; "" if no frame differs."""
     gains = one.frames["psnr"] - other.frames["psnr"]
     finite = gains[np.isfinite(gains)]
-    if not len(finite):
+    if not finite.any():  # of model=linear against the row linear
         return ""
     names = [escape_name(each.method) for each in (one, other)]
     gain = f"{abs(finite.mean()):.1f} dB {'above' if finite.mean() >= 0 else 'below'}"

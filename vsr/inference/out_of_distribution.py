@@ -81,7 +81,7 @@ class OODScore(NamedTuple):
 
 
 class PairsScore(NamedTuple):
-    """How unlike the training pairs of a network the LR frames of a movie are.
+    """Comparison of the LR frames of a movie with those of the training pairs of a network.
 
     Attributes:
         differences: In which respects, in words; () if in none.

@@ -100,7 +100,10 @@ class ShallowWater:
         if ny % scale or nx % scale:
             raise ValueError(f"{ny}x{nx} cells are no multiple of {scale}")
         blocks = np.stack([*self.state, self.bed]).astype(np.float64).reshape(4, ny // scale, scale, nx // scale, scale)
-        h, hu, hv, bed = blocks.mean((2, 4))
+        return self.on_other_cells(*blocks.mean((2, 4)))
+
+    def on_other_cells(self, h: np.ndarray, hu: np.ndarray, hv: np.ndarray, bed: np.ndarray) -> Self:
+        """Return a flow with this one's time, gravity and forces, and depth, momentum and bed on another number of cells."""
         flow = type(self)(
             *(h, hu / h, hv / h),
             bed=bed,
