@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from tests.fakes import TINY_COARSE, compose_config
 from vsr.config.check import check_config
 from vsr.data.datamodules.coarse import CoarseDataModule
+from vsr.data.simulation import gyre
 from vsr.data.simulation.families import FAMILIES, SimulationJob, simulate_family, simulate_pair, simulate_pair_of_states
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError
@@ -136,3 +139,63 @@ def test_velocities_are_channels_that_turn_and_the_bed_is_an_input(tmp_path: Pat
     assert built(*shared, "data.family=bores", "data.variable=[h,u]").symmetries == ()
     with pytest.raises(UserError, match=r"data.static: every value of bed is 0; .*leave it out$"):
         built(*shared, "data.family=bores", "data.static=bed")
+
+
+@pytest.fixture
+def quick_gyre(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gyres that have hardly begun to turn."""
+    pytest.importorskip("qgpython")
+    monkeypatch.setattr(gyre, "SPIN_UP_TIME", 50.0)
+    monkeypatch.setattr(gyre, "SETTLING_TIME", 10.0)
+
+
+@pytest.mark.usefixtures("quick_gyre")
+def test_runs_of_the_gyre_share_points_and_solve_the_equation_of_their_grid() -> None:
+    lr, hr, bed = simulate_pair_of_states("gyre", (0, 0, 0), 64, 2, FRAMES, WINDOW)
+    assert (lr.shape, hr.shape) == ((FRAMES, 2, 32, 32), (FRAMES, 2, 64, 64))
+    assert not bed.any()
+    for k in range(FRAMES):
+        apart = np.abs(lr[k, 1] - hr[k, 1, ::2, ::2]).max() / np.abs(hr[k, 1]).max()
+        assert apart < 1e-6 if k % WINDOW == 0 else apart > 1e-5, k
+    psi = hr[:, 1].astype(np.float64)
+    assert not psi[:, [0], :].any()  # the wall in the south
+    assert not psi[:, :, 0].any()  # the wall in the west
+    inner = psi[:, 1:-1, 1:-1]
+    laplacian = 64**2 * (psi[:, 2:, 1:-1] + psi[:, :-2, 1:-1] + psi[:, 1:-1, 2:] + psi[:, 1:-1, :-2] - 4 * inner)
+    np.testing.assert_allclose(hr[:, 0, 1:-1, 1:-1], laplacian - 1600 * inner, atol=2e-4 * np.abs(hr[:, 0]).max())
+    other = simulate_pair_of_states("gyre", (0, 0, 1), 64, 2, 1, WINDOW)[1]
+    assert np.abs(other[0, 1] - hr[0, 1]).max() > 0.1 * np.abs(hr[0, 1]).max()
+    again = simulate_pair_of_states("gyre", (0, 0, 0), 64, 4, 1, WINDOW)
+    np.testing.assert_array_equal(again[1][0], hr[0])
+    np.testing.assert_array_equal(again[0][0, 1], hr[0, 1, ::4, ::4])
+
+
+@pytest.mark.usefixtures("quick_gyre")
+def test_gyres_are_pairs_whose_pixels_lie_on_each_other(tmp_path: Path) -> None:
+    def here(make: Callable[..., Any], calls: list[tuple[Any, ...]], *_: object) -> list[Any]:
+        return [make(*call) for call in calls]
+
+    options = [f"data.cache={tmp_path}", "data.family=gyre", "model=resnet", "data.inputs=[time,position]"]
+    with mock.patch("vsr.data.datamodules.coarse.generate_in_parallel", here):
+        data = built(*options, "data.variable=[q,psi]")
+    lr, hr, _ = simulate_pair_of_states("gyre", (0, 1, 0), 64, 2, FRAMES, WINDOW)
+    pair = data.sets["test"].read(0, FRAMES)
+    np.testing.assert_array_equal(pair.hr, hr)
+    np.testing.assert_array_equal(pair.lr[:, :2], lr)
+    assert data.card["pairs"]["alignment"] == [0.0, 0.0]
+    assert (data.card["periodic"], data.symmetries, data.variables) == (False, (), ("q", "psi"))
+    assert data.card["bounds"][0] == [-6e4, 6e4]
+
+
+def test_quantities_of_other_families_and_missing_solvers_are_refused() -> None:
+    with pytest.raises(UserError, match=r"data.variable=\[h\]: data.family=gyre has q, psi; type data.variable=\[q\]$"):
+        built("data.family=gyre", "data.variable=[h]")
+    with pytest.raises(UserError, match=r"data.variable=\[psi\]: data.family=bores has h, u, v; .*\[h\]$"):
+        built("data.variable=[psi]")
+    with (
+        mock.patch("vsr.data.datamodules.coarse.find_spec", return_value=None),
+        pytest.raises(
+            UserError, match=r"data.family=gyre: needs the solver qgpython; type: pip install 'vsr-movies\[solvers\]'$"
+        ),
+    ):
+        built("data.family=gyre")

@@ -1,4 +1,4 @@
-"""Named families of shallow-water flows, from nearly linear to shock-dominated: initial states, forcings, trajectories.
+"""Named families of flows, from nearly linear to shock-dominated: initial states, forcings, trajectories.
 
 docs/reference/data/climate.md measures how hard each family is to super-resolve. Sharp moving fronts (tide, bores) need a
 non-linear network; the best linear filter nearly recovers the smooth height of balanced eddies (turbulence).
@@ -6,12 +6,36 @@ non-linear network; the best linear filter nearly recovers the smooth height of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
+from vsr.data.simulation.gyre import COURANT, gyre_family
 from vsr.data.simulation.shallow_water import ShallowWater
+
+
+class Flow(Protocol):
+    """What pairs of runs need of a flow.
+
+    Attributes:
+        fields: Values of the quantities in `Family.names`, (quantities, cells, cells).
+        bed: Height of the bed, (cells, cells).
+    """
+
+    @property
+    def fields(self) -> np.ndarray: ...
+
+    @property
+    def bed(self) -> np.ndarray: ...
+
+    def run(self, until: float, courant: float) -> None:
+        """Advance to a time."""
+
+    def coarsened(self, scale: int) -> Any:
+        """Return the flow at this time on a grid that is `scale` times coarser."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +48,28 @@ class Family:
         spin_up: Time of the first frame.
         interval: Time between frames.
         courant: Time step in units of the cell size (waves travel at up to 3).
-        range: Depths that are stored as -10 and 10, equal for every seed.
+        range: Values of the first quantity that are stored as -10 and 10, equal for every seed.
         cyclic: Whether the flow is forced in cycles; each trajectory then begins at another phase.
         symmetries: Symmetries of the frames' statistics, for augmentation. On a rotating plane a mirror image is not a
             solution, because cyclones and anticyclones differ. (The tide has a sense of rotation too, but its effect on single
             frames is within the noise.)
+        names: Names of the quantities, first the one that is learned if no variable is named.
+        package: Python package of the solver if it is not that of vsr.
+        nodes: Whether values are those of grid points: then LR pixel k lies on HR pixel `scale` k, otherwise it is the mean of
+            a block.
     """
 
-    start: Callable[..., ShallowWater]
+    start: Callable[..., Any]
     spin_up: float
     interval: float
     courant: float
     range: tuple[float, float]
     cyclic: bool = False
     symmetries: tuple[str, ...] = ("flip_y", "flip_x", "transpose")
+    # Not in the text of a family, which names cached files.
+    names: tuple[str, ...] = field(default=("h", "u", "v"), repr=False)
+    package: str | None = field(default=None, repr=False)
+    nodes: bool = field(default=False, repr=False)
 
 
 def _grid(cells: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,6 +195,15 @@ FAMILIES: dict[str, Family] = {
     "thin_bores": Family(thin_bores_family, 0.05, 0.01, 0.15, (0.0, 3.0)),
     "turbulence": Family(turbulence_family, 0.5, 0.015, 0.2, (0.5, 1.5), symmetries=TURNS),
 }
+# Flows for pairs of runs alone. A gyre has walls, wind and a beta plane, so that no turned or mirrored frame is a solution.
+PAIRED_FAMILIES: Mapping[str, Family] = ChainMap(
+    FAMILIES,
+    {
+        "gyre": Family(
+            *(gyre_family, 0.0, 10.0, COURANT, (-6e4, 6e4)), symmetries=(), names=("q", "psi"), package="qgpython", nodes=True
+        )
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -226,7 +267,7 @@ def simulate_pair(
     *,
     tick: Callable[[], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the depths of `simulate_pair_of_states`, whose arguments it takes: (frames, h, w) and (frames, H, W)."""
+    """Return the first quantity of `simulate_pair_of_states`, whose arguments it takes: (frames, h, w) and (frames, H, W)."""
     lr, hr, _ = simulate_pair_of_states(family, seed, cells, scale, frames, window, tick=tick)
     return np.ascontiguousarray(lr[:, 0]), np.ascontiguousarray(hr[:, 0])
 
@@ -243,11 +284,12 @@ def simulate_pair_of_states(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Simulate one trajectory of a family on a fine grid and, beside it, on a grid of cells that are `scale` times as wide.
 
-    The coarse run begins at the first frame, from the block means of the fine run, and again every `window` frames. In between,
-    the two know nothing of each other. Both solve the same equations, each with the time step of its own grid.
+    The coarse run begins at the first frame, from the block means of the fine run (or its values at the shared points), and
+    again every `window` frames. In between, the two know nothing of each other. Both solve the same equations, each with the time
+    step of its own grid.
 
     Args:
-        family: Name in FAMILIES.
+        family: Name in PAIRED_FAMILIES.
         seed: Integers that form the seed, as in `SimulationJob`.
         cells: Number of cells per side of the fine grid, a multiple of `scale`.
         scale: Fine cells per coarse cell along each side.
@@ -256,31 +298,32 @@ def simulate_pair_of_states(
         tick: Function that is called after each frame.
 
     Returns:
-        Depth h and velocity u, v of the coarse run, (frames, 3, cells / scale, cells / scale), and of the fine run, (frames, 3,
-        cells, cells), and the bed of the fine run, (cells, cells); float32, solver units.
+        The quantities of the coarse run, (frames, quantities, cells / scale, cells / scale), and of the fine run, (frames,
+        quantities, cells, cells), and the bed of the fine run, (cells, cells); float32, solver units.
 
     Raises:
         FloatingPointError: If one of the flows blows up.
     """
-    known, flow = FAMILIES[family], start_family(family, seed, cells)
+    known: Family = PAIRED_FAMILIES[family]
+    flow: Flow = start_family(family, seed, cells)
     pairs = []
     for k in range(frames):
         now = known.spin_up + k * known.interval
         flow.run(now, known.courant)
         if k % window == 0:
-            coarse = flow.coarsened(scale)
+            coarse: Flow = flow.coarsened(scale)
         else:
             coarse.run(now, known.courant)
-        pairs.append(tuple(np.stack([side.h, *side.velocity]).astype(np.float32) for side in (coarse, flow)))
+        pairs.append(tuple(side.fields.astype(np.float32) for side in (coarse, flow)))
         if tick is not None:
             tick()
     low, high = (np.stack(side) for side in zip(*pairs, strict=True))
     return low, high, flow.bed.astype(np.float32)
 
 
-def start_family(family: str, seed: tuple[int, ...], cells: int) -> ShallowWater:
-    """Return the flow of a trajectory at t = 0."""
-    known = FAMILIES[family]
+def start_family(family: str, seed: tuple[int, ...], cells: int) -> Any:
+    """Return the flow of a trajectory at t = 0: a `ShallowWater`, or a `Gyre`."""
+    known = PAIRED_FAMILIES[family]
     return known.start(np.random.default_rng(seed), cells, **_phase(seed) if known.cyclic else {})
 
 

@@ -85,6 +85,11 @@ class ShallowWater:
         """Velocity (u, v), each (ny, nx)."""
         return self.state[1] / self.state[0], self.state[2] / self.state[0]
 
+    @property
+    def fields(self) -> np.ndarray:
+        """Depth h and velocity u, v, (3, ny, nx)."""
+        return np.stack([self.h, *self.velocity])
+
     def coarsened(self, scale: int) -> Self:
         """Return the flow at this time on cells that are `scale` times as wide, with the same equations.
 
