@@ -14,8 +14,8 @@ from vsr.models.resnet import ResNet
 from vsr.models.stacked import Stacked
 
 
-def ensemble_of(network: Network) -> Ensemble:
-    return Ensemble(StandardizedResidual(network), channels=1, inputs=1, total=1)
+def ensemble_of(network: Network, channels: int = 1) -> Ensemble:
+    return Ensemble(StandardizedResidual(network), channels=channels, inputs=channels, total=channels)
 
 
 @pytest.mark.parametrize("network", [ResNet(scale=2, width=8, blocks=1), Stacked(scale=3, width=8, blocks=1, frames=3)])
@@ -80,36 +80,73 @@ def test_members_are_spread_by_the_factor_outside_of_training_alone() -> None:
     torch.testing.assert_close(wider - sr, 1.5 * (member - sr))
 
 
-def test_an_ensemble_without_a_factor_is_read_with_a_factor_of_1() -> None:
+def test_the_factor_of_a_pixel_is_that_of_the_activity_of_its_lr_frames() -> None:
+    ensemble = ensemble_of(ResNet(scale=2, width=8, blocks=1))
+    lr = torch.randn(1, 1 + ensemble.noise_planes, 16, 24)
+    lr[:, 0] *= torch.tensor([0.01, 1.0, 100.0]).repeat_interleave(8)
+    with torch.no_grad():
+        ensemble.details.out[0].weight.normal_()
+        ensemble.edges.copy_(torch.tensor([[0.1, 10.0]]))
+        ensemble.factor.copy_(torch.tensor([[0.5, 1.0, 2.0]]))
+        sr, member = ensemble.train()(lr).unbind(1)
+        same, wider = ensemble.eval()(lr).unbind(1)
+    ratio = ((wider - same) / (member - sr))[0]
+    for i, (start, stop) in enumerate(((0, 10), (20, 26), (36, 48))):  # not where a class begins
+        torch.testing.assert_close(ratio[:, start:stop], torch.full((32, stop - start), [0.5, 1.0, 2.0][i]), rtol=1e-3, atol=0)
+    assert bool((ratio[:, 1:] - ratio[:, :-1] >= -1e-3).all())  # no step, and nothing beyond the two factors at a border
+    assert ensemble.classes(lr).unique().tolist() == [0, 1, 2]
+
+
+def test_classes_of_activity_are_those_of_the_training_frames_of_each_channel() -> None:
+    ensemble = ensemble_of(ResNet(scale=2, width=8, blocks=1, channels=2), 2)
+    lr = torch.rand(6, 2, 20, 20, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0]).view(2, 1, 1)
+    ensemble.prepare([(lr, torch.rand(6, 2, 40, 40), None)])
+    for channel in range(2):
+        shares = [float((ensemble.classes(lr)[:, channel] == i).double().mean()) for i in range(3)]
+        assert shares == pytest.approx([0.5, 0.4, 0.1], abs=0.01)
+
+
+@pytest.mark.parametrize("missing", [["factor", "edges"], ["edges"]])
+def test_an_ensemble_of_before_keeps_its_one_factor(missing: list[str]) -> None:
     ensemble, other = (ensemble_of(ResNet(scale=2, width=8, blocks=1)) for _ in range(2))
     other.factor.fill_(2.0)
-    other.load_state_dict({name: tensor for name, tensor in ensemble.state_dict().items() if name != "factor"})
-    assert other.factor.tolist() == [1.0]
+    other.edges.fill_(0.5)
+    old = {name: tensor for name, tensor in ensemble.state_dict().items() if name not in missing}
+    if "factor" in old:
+        old["factor"] = torch.tensor([1.5])
+    other.load_state_dict(old)
+    assert other.factor.tolist() == [[1.5 if "factor" in old else 1.0] * 3]
+    assert other.edges.tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_fitted_factor_makes_spread_and_error_of_the_mean_alike(count: int) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (3, 2, 4, 40, 40)
-    error = torch.randn(shape, generator=generator) * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
+    error = torch.randn(shape, generator=generator) * torch.tensor([1.6, 0.8]).view(2, 1, 1, 1)
     # A part of the error is known to all members alike.
     details = torch.randn(3, 2, count, *shape[2:], generator=generator) + 0.4 * error.unsqueeze(2)
     sr, mask = torch.rand(shape, generator=generator), torch.ones(3, 1, *shape[2:])
     mask[..., :20] = 0
     spoilt = torch.where(mask > 0, error, 100.0)
+    classes = torch.randint(0, 3, shape, generator=generator)
+    error, spoilt = (each * torch.tensor([0.8, 0.9, 1.0])[classes] for each in (error, spoilt))
     fit = SpreadFit(2)
     for i in range(3):
         one = slice(i, i + 1)
-        fit.update((sr.unsqueeze(2) + details)[one], sr[one], (sr + spoilt)[one], mask[one])
-    members = (details * fit.factor().view(1, 2, 1, 1, 1, 1))[..., 20:]
+        fit.update((sr.unsqueeze(2) + details)[one], sr[one], (sr + spoilt)[one], mask[one], classes[one])
+    factor = fit.factor()[torch.arange(2).view(1, 2, 1, 1, 1), classes]
+    members = (details * factor.unsqueeze(2))[..., 20:]
     for channel in range(2):
-        spread = members[:, channel].var(1).mean() * (count + 1) / count
-        missed = (members[:, channel].mean(1) - error[:, channel, :, :, 20:]).square().mean()
-        assert float(spread / missed) == pytest.approx(1.0, abs=1e-4)
+        for i in range(3):
+            chosen = classes[:, channel, :, :, 20:] == i
+            spread = members[:, channel].var(1)[chosen].mean() * (count + 1) / count
+            missed = (members[:, channel].mean(1) - error[:, channel, :, :, 20:])[chosen].square().mean()
+            assert float(spread / missed) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_members_that_do_not_differ_have_a_factor_of_1() -> None:
     fit, clips = SpreadFit(1), torch.rand(1, 1, 2, 8, 8)
-    assert fit.factor().tolist() == [1.0]
-    fit.update(clips.unsqueeze(2).expand(-1, -1, 2, -1, -1, -1), clips, clips + 1, None)
-    assert fit.factor().tolist() == [1.0]
+    assert fit.factor().tolist() == [[1.0] * 3]
+    fit.update(clips.unsqueeze(2).expand(-1, -1, 2, -1, -1, -1), clips, clips + 1, None, torch.zeros_like(clips).long())
+    assert fit.factor().tolist() == [[1.0] * 3]

@@ -10,8 +10,8 @@ import torch
 from omegaconf import DictConfig
 
 from vsr.data.base import SRDataModule
+from vsr.degradations.activity import ACTIVITY_SHARES, activity_of
 from vsr.errors import UserError
-from vsr.metrics.activity import ACTIVITY_SHARES, activity_of
 from vsr.metrics.calibration import Calibration, CalibrationErrors, trajectories_needed
 from vsr.metrics.definitions import LEVELS
 from vsr.metrics.ensemble import members_needed

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsr.metrics.activity import activity_classes
+from vsr.degradations.activity import activity_classes
 from vsr.metrics.definitions import ACTIVITIES
 from vsr.system.ranks import gather_from_ranks
 from vsr.types import HRClips, LRClips
@@ -34,7 +34,7 @@ class Calibration:
 
     Attributes:
         widths: (variables, classes, levels), in the unit interval, or in units of the spread.
-        edges: For each variable, the two activities between the classes, see `vsr.metrics.activity`.
+        edges: For each variable, the two activities between the classes, see `vsr.degradations.activity`.
         scale: HR pixels per LR pixel.
         relative: True if the widths are in units of the spread of members.
         trajectories: Number of trajectories of the calibration split.

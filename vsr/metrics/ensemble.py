@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vsr.degradations.activity import activity_classes
 from vsr.geometry import SQUARE, PixelGrid
-from vsr.metrics.activity import activity_classes
 from vsr.metrics.base import TableMetric
 from vsr.metrics.definitions import ACTIVITIES, LEVELS
 from vsr.metrics.frames import metric_ratio, metric_valid_frames

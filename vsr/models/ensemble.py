@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsr.degradations.activity import ACTIVITY_SHARES, activity_of
 from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.models.residual import StandardizedResidual
@@ -32,8 +33,9 @@ class Ensemble(Network):
     small layers run once for each. The last of these layers starts at zero, so that training starts from the network alone.
     Noise is one value per HR pixel, given as scale^2 planes of LR pixels (space to depth).
 
-    The factor, one for each channel, is 1 in training. It is fitted to validation frames (`SpreadFit`), because the network errs
-    more on movies that it did not learn from than the members of training can tell.
+    The factor is 1 in training. It is fitted to validation frames (`SpreadFit`), because the network errs more on movies that it
+    did not learn from than the members of training can tell. There is one for each channel and class of activity of its LR
+    frames (quiet, moderate, fronts), as errors in quiet places and in fronts do not grow alike.
 
     Noise planes come after all other channels of LR frames, `noise_planes` for each member. Without any, the output is that of
     the network.
@@ -49,9 +51,11 @@ class Ensemble(Network):
 
     Attributes:
         noise_planes: Number of planes of noise of each member.
-        factor: Factor (C,) of the details of members outside of training.
+        edges: Activities (C, 2) that divide the classes.
+        factor: Factor (C, 3) of the details of members outside of training.
     """
 
+    edges: Tensor
     factor: Tensor
 
     def __init__(self, network: StandardizedResidual, *, channels: int, inputs: int, total: int) -> None:
@@ -64,7 +68,8 @@ class Ensemble(Network):
         self.noise_planes = self.scale**2
         self.details = ResNetLayers(inputs + channels * self.scale**2 + self.noise_planes, WIDTH, BLOCKS, channels, self.scale)
         nn.init.zeros_(self.details.out[0].weight)  # type: ignore[arg-type]
-        self.register_buffer("factor", torch.ones(channels))
+        self.register_buffer("edges", torch.zeros(channels, len(ACTIVITY_SHARES)))
+        self.register_buffer("factor", torch.ones(channels, len(ACTIVITY_SHARES) + 1))
 
     @property
     def error_unit(self) -> Tensor | float:
@@ -95,7 +100,7 @@ class Ensemble(Network):
         own = network.standardised(lr)[:, : self.inputs]
         if self.kind == "movie":
             lost, clips = self.geometry.margin[0], len(lr)
-            own, noise = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise))
+            own, noise, lr = (crop(x, (lost, 0, 0)).transpose(1, 2).flatten(0, 1) for x in (own, noise, lr))
             details = details.transpose(1, 2).flatten(0, 1)
         seen = torch.cat([own, F.pixel_unshuffle(details, self.scale)], 1).unsqueeze(1)
         parts = []
@@ -104,17 +109,36 @@ class Ensemble(Network):
             parts.append(self.details(torch.cat([known, some], 2).flatten(0, 1)).unflatten(0, some.shape[:2]))
         made = torch.cat(parts, 1) * network.rms  # (N, K, C, H, W)
         if not self.training:
-            made = made * self.factor.view(-1, 1, 1)
+            made = made * self._factors(lr).unsqueeze(1)
         return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
 
+    def classes(self, lr: Tensor) -> Tensor:
+        """Return the class of activity (0, 1 or 2) of each pixel and channel of LR frames (N, c, h, w), as (N, C, h, w)."""
+        return (self._activity(lr).unsqueeze(-1) > self.edges.view(1, self.channels, 1, 1, -1)).sum(-1)
+
+    def _activity(self, lr: Tensor) -> Tensor:
+        own = lr[:, : self.channels]
+        return activity_of(own.flatten(0, 1)[:, None, None]).view(own.shape)
+
+    def _factors(self, lr: Tensor) -> Tensor:
+        """Return the factor of each HR pixel, (N, C, H, W), without steps where the class of LR frames (N, c, h, w) changes."""
+        channel = torch.arange(self.channels, device=lr.device).view(-1, 1, 1)
+        return F.interpolate(self.factor[channel, self.classes(lr)], scale_factor=self.scale, mode="bilinear")
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        state_dict.setdefault(f"{prefix}factor", torch.ones_like(self.factor))  # ensembles of before there was one
+        # Ensembles of before have no factor, or one for each channel, and no classes.
+        factor = state_dict.get(f"{prefix}factor", torch.ones(self.channels))
+        state_dict[f"{prefix}factor"] = factor.view(self.channels, -1).expand_as(self.factor).clone()
+        state_dict.setdefault(f"{prefix}edges", torch.zeros_like(self.edges))
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.no_grad()
     def prepare(self, frames: TrainingFrames) -> None:
-        """Prepare the wrapped network."""
+        """Prepare the wrapped network, and divide the classes of activity by training frames."""
         self.network.prepare(frames)
+        for channel in range(self.channels):
+            active = torch.cat([self._activity(lr)[:, channel].flatten() for lr, _, _ in frames])
+            self.edges[channel] = torch.from_numpy(np.quantile(active.cpu().numpy(), ACTIVITY_SHARES))
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
@@ -126,19 +150,20 @@ class Ensemble(Network):
 
 
 class SpreadFit:
-    """Fit of the factor of details with which members differ from each other as much as their mean differs from HR.
+    """Fit of the factors of details with which members differ from each other as much as their mean differs from HR.
 
     With details d around the network's own output, and its error r, the factor f solves f^2 V = E(f m - r)^2, where m is the
-    mean and V the variance of the details of K members, times (K + 1) / K. All of these are sums over pixels, for each channel.
+    mean and V the variance of the details of K members, times (K + 1) / K. All of these are sums over pixels, for each channel
+    and class of activity.
 
     Args:
         channels: Number of channels.
     """
 
     def __init__(self, channels: int) -> None:
-        self._sums = torch.zeros(4, channels, dtype=torch.float64)
+        self._sums = torch.zeros(4, channels, len(ACTIVITY_SHARES) + 1, dtype=torch.float64)
 
-    def update(self, members: Tensor, sr: HRClips, hr: HRClips, mask: Tensor | None) -> None:
+    def update(self, members: Tensor, sr: HRClips, hr: HRClips, mask: Tensor | None, classes: Tensor) -> None:
         """Add clips.
 
         Args:
@@ -146,15 +171,17 @@ class SpreadFit:
             sr: The network's own output (B, C, F, H, W).
             hr: Truth.
             mask: Weight of each pixel (B, 1, F, H, W); None for all pixels alike.
+            classes: Class of activity of each pixel (B, C, F, H, W), see `Ensemble.classes`.
         """
         details, error, count = members - sr.unsqueeze(2), hr - sr, members.shape[2]
         mean, variance = details.mean(2), details.var(2) * (count + 1) / count
         weight = torch.ones_like(error) if mask is None else mask.expand_as(error)
         terms = torch.stack([variance, mean.square(), mean * error, error.square()])
-        self._sums += (terms * weight).sum((1, 3, 4, 5), dtype=torch.float64).cpu()
+        for i in range(self._sums.shape[-1]):
+            self._sums[..., i] += (terms * weight * (classes == i)).sum((1, 3, 4, 5), dtype=torch.float64).cpu()
 
     def factor(self) -> Tensor:
-        """Return the factor of each channel (C,) from the clips of all processes; 1 where members do not differ."""
+        """Return the factors (C, classes) from the clips of all processes; 1 where members do not differ."""
         variance, mean, both, error = sum_over_ranks(self._sums)
         own = variance - mean
         found = ((both.square() + own * error).clamp_min(0).sqrt() - both) / own

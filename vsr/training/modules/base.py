@@ -329,10 +329,17 @@ class SRModule(SuperResolver, L.LightningModule):
             self.members = 0
             mask = None if batch.mask is None else crop(batch.mask, (0, y, x))
             members, sr, hr = (crop(each, (0, y, x)) for each in clips)
-            self._spread.update(members, sr, hr, mask)
+            self._spread.update(members, sr, hr, mask, crop(self.classes_of(batch), (0, y, x)))
+
+    def classes_of(self, batch: Clip) -> Tensor:
+        """Return the class of activity of each HR pixel of the frames to score, (B, C, F, H, W), for an ensemble."""
+        assert self.ensemble is not None
+        lr = self.normalizer(batch.own_lr[:, : batch.hr.shape[1]]).transpose(1, 2)
+        found = self.ensemble.classes(lr.flatten(0, 1)).unflatten(0, lr.shape[:2]).transpose(1, 2)
+        return found.repeat_interleave(self.ensemble.scale, -2).repeat_interleave(self.ensemble.scale, -1)
 
     def fit_spread(self) -> None:
-        """Set the factor of the members of an ensemble to that of the validation frames since the validation began."""
+        """Set the factors of the members of an ensemble to that of the validation frames since the validation began."""
         if self._spread is not None and self.ensemble is not None:
             self.ensemble.factor.copy_(self._spread.factor())
 
