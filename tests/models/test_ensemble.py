@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsr.models.base import Network
-from vsr.models.ensemble import Ensemble, MemberNoise, SpreadFit, draw_noise
+from vsr.models.ensemble import SPREAD_SHARES, Ensemble, MemberNoise, SpreadFit, draw_noise
 from vsr.models.residual import StandardizedResidual
 from vsr.models.resnet import ResNet
 from vsr.models.stacked import Stacked
+
+CLASSES = len(SPREAD_SHARES) + 1
 
 
 def ensemble_of(network: Network, channels: int = 1) -> Ensemble:
@@ -86,15 +88,15 @@ def test_the_factor_of_a_pixel_is_that_of_the_activity_of_its_lr_frames() -> Non
     lr[:, 0] *= torch.tensor([0.01, 1.0, 100.0]).repeat_interleave(8)
     with torch.no_grad():
         ensemble.details.out[0].weight.normal_()
-        ensemble.edges.copy_(torch.tensor([[0.1, 10.0]]))
-        ensemble.factor.copy_(torch.tensor([[0.5, 1.0, 2.0]]))
+        ensemble.edges.copy_(torch.tensor([[0.1] * 3 + [10.0] * 3]))
+        ensemble.factor.copy_(torch.tensor([[0.5, 9.0, 9.0, 1.0, 9.0, 9.0, 2.0]]))
         sr, member = ensemble.train()(lr).unbind(1)
         same, wider = ensemble.eval()(lr).unbind(1)
     ratio = ((wider - same) / (member - sr))[0]
     for i, (start, stop) in enumerate(((0, 10), (20, 26), (36, 48))):  # not where a class begins
         torch.testing.assert_close(ratio[:, start:stop], torch.full((32, stop - start), [0.5, 1.0, 2.0][i]), rtol=1e-3, atol=0)
     assert bool((ratio[:, 1:] - ratio[:, :-1] >= -1e-3).all())  # no step, and nothing beyond the two factors at a border
-    assert ensemble.classes(lr).unique().tolist() == [0, 1, 2]
+    assert ensemble.classes(lr).unique().tolist() == [0, 3, 6]
 
 
 def test_classes_of_activity_are_those_of_the_training_frames_of_each_channel() -> None:
@@ -102,8 +104,8 @@ def test_classes_of_activity_are_those_of_the_training_frames_of_each_channel() 
     lr = torch.rand(6, 2, 20, 20, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0]).view(2, 1, 1)
     ensemble.prepare([(lr, torch.rand(6, 2, 40, 40), None)])
     for channel in range(2):
-        shares = [float((ensemble.classes(lr)[:, channel] == i).double().mean()) for i in range(3)]
-        assert shares == pytest.approx([0.5, 0.4, 0.1], abs=0.01)
+        shares = [float((ensemble.classes(lr)[:, channel] == i).double().mean()) for i in range(CLASSES)]
+        assert shares == pytest.approx([*[0.125] * 4, 0.25, 0.15, 0.1], abs=0.01)
 
 
 @pytest.mark.parametrize("missing", [["factor", "edges"], ["edges"]])
@@ -115,8 +117,8 @@ def test_an_ensemble_of_before_keeps_its_one_factor(missing: list[str]) -> None:
     if "factor" in old:
         old["factor"] = torch.tensor([1.5])
     other.load_state_dict(old)
-    assert other.factor.tolist() == [[1.5 if "factor" in old else 1.0] * 3]
-    assert other.edges.tolist() == [[0.0, 0.0]]
+    assert other.factor.tolist() == [[1.5 if "factor" in old else 1.0] * CLASSES]
+    assert other.edges.tolist() == [[0.0] * (CLASSES - 1)]
 
 
 @pytest.mark.parametrize("count", [2, 7])
@@ -129,8 +131,8 @@ def test_the_fitted_factor_makes_spread_and_error_of_the_mean_alike(count: int) 
     sr, mask = torch.rand(shape, generator=generator), torch.ones(3, 1, *shape[2:])
     mask[..., :20] = 0
     spoilt = torch.where(mask > 0, error, 100.0)
-    classes = torch.randint(0, 3, shape, generator=generator)
-    error, spoilt = (each * torch.tensor([0.8, 0.9, 1.0])[classes] for each in (error, spoilt))
+    classes = torch.randint(0, CLASSES, shape, generator=generator)
+    error, spoilt = (each * torch.linspace(0.8, 1.0, CLASSES)[classes] for each in (error, spoilt))
     fit = SpreadFit(2)
     for i in range(3):
         one = slice(i, i + 1)
@@ -138,7 +140,7 @@ def test_the_fitted_factor_makes_spread_and_error_of_the_mean_alike(count: int) 
     factor = fit.factor()[torch.arange(2).view(1, 2, 1, 1, 1), classes]
     members = (details * factor.unsqueeze(2))[..., 20:]
     for channel in range(2):
-        for i in range(3):
+        for i in range(CLASSES):
             chosen = classes[:, channel, :, :, 20:] == i
             spread = members[:, channel].var(1)[chosen].mean() * (count + 1) / count
             missed = (members[:, channel].mean(1) - error[:, channel, :, :, 20:])[chosen].square().mean()
@@ -147,6 +149,6 @@ def test_the_fitted_factor_makes_spread_and_error_of_the_mean_alike(count: int) 
 
 def test_members_that_do_not_differ_have_a_factor_of_1() -> None:
     fit, clips = SpreadFit(1), torch.rand(1, 1, 2, 8, 8)
-    assert fit.factor().tolist() == [[1.0] * 3]
+    assert fit.factor().tolist() == [[1.0] * CLASSES]
     fit.update(clips.unsqueeze(2).expand(-1, -1, 2, -1, -1, -1), clips, clips + 1, None, torch.zeros_like(clips).long())
-    assert fit.factor().tolist() == [[1.0] * 3]
+    assert fit.factor().tolist() == [[1.0] * CLASSES]

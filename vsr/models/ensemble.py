@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vsr.degradations.activity import ACTIVITY_SHARES, activity_of
+from vsr.degradations.activity import activity_of
 from vsr.geometry import crop
 from vsr.models.base import Network
 from vsr.models.residual import StandardizedResidual
@@ -23,6 +23,9 @@ from vsr.types import HRClips, TrainingFrames
 WIDTH, BLOCKS = 32, 2  # of the layers that turn noise into details
 MEMBERS_AT_ONCE = 8  # outside of training, to bound the memory
 LARGEST_FACTOR = 3.0  # of the details of members; a fit that asks for more, or for less than its inverse, is not trusted
+# Quantiles of the activity of LR frames that divide the classes with a factor of their own. Most are among quiet places, where
+# water at rest lies beside waves.
+SPREAD_SHARES = (0.125, 0.25, 0.375, 0.5, 0.75, 0.9)
 CORRELATION_TIMES = (2.0, 6.0)  # frames; planes of noise take turns, and training chooses among them
 
 
@@ -35,7 +38,7 @@ class Ensemble(Network):
 
     The factor is 1 in training. It is fitted to validation frames (`SpreadFit`), because the network errs more on movies that it
     did not learn from than the members of training can tell. There is one for each channel and class of activity of its LR
-    frames (quiet, moderate, fronts), as errors in quiet places and in fronts do not grow alike.
+    frames (`SPREAD_SHARES`), as errors in quiet places and in fronts do not grow alike.
 
     Noise planes come after all other channels of LR frames, `noise_planes` for each member. Without any, the output is that of
     the network.
@@ -51,8 +54,8 @@ class Ensemble(Network):
 
     Attributes:
         noise_planes: Number of planes of noise of each member.
-        edges: Activities (C, 2) that divide the classes.
-        factor: Factor (C, 3) of the details of members outside of training.
+        edges: Activities (C, classes - 1) that divide the classes.
+        factor: Factor (C, classes) of the details of members outside of training.
     """
 
     edges: Tensor
@@ -68,8 +71,8 @@ class Ensemble(Network):
         self.noise_planes = self.scale**2
         self.details = ResNetLayers(inputs + channels * self.scale**2 + self.noise_planes, WIDTH, BLOCKS, channels, self.scale)
         nn.init.zeros_(self.details.out[0].weight)  # type: ignore[arg-type]
-        self.register_buffer("edges", torch.zeros(channels, len(ACTIVITY_SHARES)))
-        self.register_buffer("factor", torch.ones(channels, len(ACTIVITY_SHARES) + 1))
+        self.register_buffer("edges", torch.zeros(channels, len(SPREAD_SHARES)))
+        self.register_buffer("factor", torch.ones(channels, len(SPREAD_SHARES) + 1))
 
     @property
     def error_unit(self) -> Tensor | float:
@@ -113,7 +116,7 @@ class Ensemble(Network):
         return made if clips is None else made.unflatten(0, (clips, -1)).permute(0, 2, 3, 1, 4, 5)
 
     def classes(self, lr: Tensor) -> Tensor:
-        """Return the class of activity (0, 1 or 2) of each pixel and channel of LR frames (N, c, h, w), as (N, C, h, w)."""
+        """Return the number of the class of activity of each pixel and channel of LR frames (N, c, h, w), as (N, C, h, w)."""
         return (self._activity(lr).unsqueeze(-1) > self.edges.view(1, self.channels, 1, 1, -1)).sum(-1)
 
     def _activity(self, lr: Tensor) -> Tensor:
@@ -138,7 +141,7 @@ class Ensemble(Network):
         self.network.prepare(frames)
         for channel in range(self.channels):
             active = torch.cat([self._activity(lr)[:, channel].flatten() for lr, _, _ in frames])
-            self.edges[channel] = torch.from_numpy(np.quantile(active.cpu().numpy(), ACTIVITY_SHARES))
+            self.edges[channel] = torch.from_numpy(np.quantile(active.cpu().numpy(), SPREAD_SHARES))
 
     def fold(self) -> nn.Module:
         """Return a copy of the wrapper in which the network is folded; see `Network.fold`."""
@@ -161,7 +164,7 @@ class SpreadFit:
     """
 
     def __init__(self, channels: int) -> None:
-        self._sums = torch.zeros(4, channels, len(ACTIVITY_SHARES) + 1, dtype=torch.float64)
+        self._sums = torch.zeros(4, channels, len(SPREAD_SHARES) + 1, dtype=torch.float64)
 
     def update(self, members: Tensor, sr: HRClips, hr: HRClips, mask: Tensor | None, classes: Tensor) -> None:
         """Add clips.
