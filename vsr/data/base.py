@@ -25,6 +25,7 @@ from vsr.data.checks import (
     scan_frames_for_checks,
     transform_problem,
     warn_near_duplicates,
+    warn_twins,
 )
 from vsr.data.frames import Ends, FrameSet, LrHrPair, MemoryFrames, MixedFrames
 from vsr.data.lazy_frames import LazyFrames
@@ -35,6 +36,7 @@ from vsr.data.splits import Segment, Split
 from vsr.degradations import Degradation
 from vsr.degradations.base import is_centred
 from vsr.degradations.border import Border, Bordered, Periodic, choose_periodic, with_border
+from vsr.degradations.resize import resize_bicubic_up
 from vsr.degradations.scaling import Paired
 from vsr.errors import UserError, error_suggestion
 from vsr.geometry import SQUARE, PixelGrid, Triple, frame_size_problem
@@ -273,10 +275,6 @@ class SRDataModule(L.LightningDataModule, ABC):
         if self.sets:
             return
         splits = self._cut_splits()
-        learned, tested_on = ({part.movie for _, part in splits.get(name, ())} for name in ("train", self.test_split_name))
-        if self.split.by == "time" and learned & tested_on:
-            easy = "test frames are later times of the movie that training frames are of, an easy test; another movie says more"
-            log.info("note      %s: %s (vsr evaluate checkpoint=... data=... data.path=ANOTHER)", self.name, easy)
         self.pixel_grid = self._common_grid([movie for parts in splits.values() for movie, _ in parts])
         self.border = self._find_border([movie for parts in splits.values() for movie, _ in parts])
         self.degradation = with_border(self.degradation, self.border)
@@ -287,6 +285,7 @@ class SRDataModule(L.LightningDataModule, ABC):
             raise UserError(f"{self.name}: protocol=classical is for 8-bit pictures and video, not for values in {self.bounds}")
         tested = [movie for name, found in splits.items() if name not in ("train", "val") for movie, _ in found]
         sets = {name: self._build_frame_set(found) for name, found in splits.items()}
+        self._warn_of_easy_tests(splits)
         if self.for_training:
             self._check_patch(sets["train"])
         self.card = {
@@ -770,6 +769,21 @@ class SRDataModule(L.LightningDataModule, ABC):
         lr, more = lr[:, : hr.shape[1]], lr[:, hr.shape[1] :]
         self._check_transformed_lr(movie, start, lr if mask is None else lr[mask.flatten(1).any(1)])
         return LrHrPair(self._with_inputs(movie, start, stop, lr, more), hr, mask)
+
+    def _warn_of_easy_tests(self, splits: dict[str, list[tuple[Movie, Segment]]]) -> None:
+        """Say if test frames are later times of training movies, or nearly training frames."""
+        learned, tested = ({part.movie for _, part in splits.get(name, ())} for name in ("train", self.test_split_name))
+        if self.split.by == "time" and learned & tested:
+            easy = "test frames are later times of the movie that training frames are of, an easy test; another movie says more"
+            log.info("note      %s: %s (vsr evaluate checkpoint=... data=... data.path=ANOTHER)", self.name, easy)
+        if self.physical and self.split.by == "trajectory" and not isinstance(self.degradation, Paired):
+            for name in splits.keys() - {"train", "val"}:
+                warn_twins(f"{self.name}: the split '{name}'", splits["train"], splits[name], self._with_bicubic)
+
+    def _with_bicubic(self, movie: Movie, frame: int) -> tuple[Tensor, Tensor]:
+        """Return an HR frame of a movie, without the rows and columns that are cut off, and its bicubic frame, (C, H, W) each."""
+        pair = self._pair(movie, frame, frame + 1)
+        return pair.hr[0], resize_bicubic_up(pair.lr[:, : pair.hr.shape[1]], self.scale)[0]
 
     def _with_inputs(self, movie: Movie, start: int, stop: int, lr: Tensor, further: Tensor) -> Tensor:
         """Return LR frames start..stop-1 with all that networks see beside the variables.

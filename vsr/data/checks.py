@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ THUMBNAIL = 16  # pixels per side
 NEAR_DUPLICATE = 0.95
 FLAT = 0.01  # share of the data range; thumbnails with a smaller standard deviation are not compared
 MAX_THUMBNAILS = 4096  # evenly spread frames per split
+TESTED_TWINS, LEARNED_TWINS = 8, 32  # frames of the test split, and movies of the training split, that `warn_twins` compares
 
 
 def check_copied_frames(split: str, movie: str, tested: list[bytes], learned: set[bytes]) -> bool:
@@ -88,6 +90,43 @@ def warn_near_duplicates(
             len(mine),
             mine[first],
             names[int(which[first])],
+        )
+
+
+def warn_twins(
+    split: str,
+    train: list[tuple[Movie, Segment]],
+    tested: list[tuple[Movie, Segment]],
+    read: Callable[[Movie, int], tuple[Tensor, Tensor]],
+) -> None:
+    """Warn of test movies that are nearly training movies, frame by frame, such as members of one ensemble forecast.
+
+    A frame is a twin if, in every channel, it differs less from the frame of the same number of a training movie than from its
+    own interpolation: a network that has learned the training frames by heart would then score well.
+
+    Args:
+        split: Label of the test split, for the warning.
+        train: Movies and segments of the training split.
+        tested: Movies and segments of the test split.
+        read: Function of a movie and the number of a frame that returns the HR frame and its bicubic frame, (C, H, W) each.
+    """
+    learned = {movie.number for movie, _ in train}
+    apart = [(movie, at) for movie, part in tested if movie.number not in learned for at in range(part.start, part.stop)]
+    chosen, others = apart[:: max(1, -(-len(apart) // TESTED_TWINS))], train[:: max(1, -(-len(train) // LEARNED_TWINS))]
+    found = []
+    for movie, at in chosen:
+        hr, bicubic = read(movie, at)
+        lost = (hr - bicubic).square().mean((1, 2))
+        alike = [other for other, part in others if part.start <= at < part.stop and other.shape[2:] == movie.shape[2:]]
+        twins = (other for other in alike if bool(((read(other, at)[0] - hr).square().mean((1, 2)) < lost).all()))
+        found += [(movie, at, twin) for twin in islice(twins, 1)]
+    if found:
+        movie, at, twin = found[0]
+        log.warning(
+            "%s: %d of %d frames that were looked at differ less from a training frame than from their own bicubic frame (frame "
+            "%d of %s and of %s): a network that knows these by heart scores well; if they are members of one forecast, test on "
+            "other times (data.by=time, or another file)",
+            *(split, len(found), len(chosen), at, movie.name, twin.name),
         )
 
 

@@ -283,3 +283,19 @@ def test_what_is_chosen_is_refused_where_it_cannot_be_right(tmp_path: Path, capl
         broken.to_netcdf(tmp_path / "broken.nc", engine="h5netcdf")
         with pytest.raises(UserError, match=r"hold NaN or infinite values, the first is frame \d, not at the same pixels in all"):
             ClimateDataModule(**{**run, "path": str(tmp_path / "broken.nc")}).setup()
+
+
+@pytest.mark.parametrize(("apart", "told"), [(1e-3, True), (1.0, False)])
+def test_members_of_one_forecast_are_told_to_be_an_easy_test(
+    apart: float, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    common = np.random.default_rng(0).random((6, 24, 32))
+    members = np.stack([(1 - apart) * common + apart * flow(6, seed=k) for k in range(8)])
+    np.save(tmp_path / "members.npy", members.astype(np.float32))
+    with caplog.at_level("WARNING"):
+        ClimateDataModule(path=str(tmp_path / "members.npy"), axes="ntyx", **COMMON).setup()
+    warnings = [record.message for record in caplog.records if "than from their own bicubic frame" in record.message]
+    assert len(warnings) == told
+    if told:
+        assert "members.npy: the split 'test': " in warnings[0]
+        assert "(frame 0 of " in warnings[0]
