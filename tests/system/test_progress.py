@@ -21,6 +21,8 @@ TABLE = "method     PSNR\nbicubic   34.00\nfsrcnn *  43.75\nPSNR in dB; * the be
         (True, "1", logging.WARNING, "warning   a", "warning   a"),
         (False, "", logging.INFO, TABLE, TABLE),
         (False, "", logging.WARNING, "warning   a", "warning   a"),
+        (False, "", logging.WARNING, "a", "warning   a"),
+        (True, "", logging.WARNING, "a", "\x1b[33mwarning   a\x1b[0m"),
     ],
 )
 def test_colours_are_for_terminals(

@@ -17,7 +17,7 @@ BEST = re.compile(r"^\S+ \* .*$", re.M)  # the row of a table whose name has a s
 
 
 class TerminalFormatter(logging.Formatter):
-    """Formatter of messages that prints warnings and the best row of a table in colour on a terminal.
+    """Formatter of messages that names warnings, and prints them and the best row of a table in colour on a terminal.
 
     Files and pipes get the plain message, and so does a terminal where the environment variable NO_COLOR is set (no-color.org).
     """
@@ -25,6 +25,8 @@ class TerminalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the message of a record."""
         text = super().format(record)
+        if record.levelno == logging.WARNING and not text.startswith("warning"):
+            text = f"warning   {text}"
         if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
             return text
         if record.levelno >= logging.WARNING:
