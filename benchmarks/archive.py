@@ -28,6 +28,8 @@ PATTERNS = 24  # different frames; the others repeat them
 def main() -> None:
     """Run the benchmark with the arguments of this process and print a table."""
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    if unknown := sorted(set(given) - {"frames", "rounds", "workers", "folder", "network"}):
+        sys.exit(f"{unknown[0]}: unknown key; python -m benchmarks.archive takes frames, rounds, workers, folder, network")
     frames, rounds = int(given.get("frames", "240")), int(given.get("rounds", "1"))
     numbers = [int(each) for each in given.get("workers", "1,2").split(",")]
     with tempfile.TemporaryDirectory() as temporary:

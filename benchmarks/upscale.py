@@ -94,6 +94,8 @@ def seconds_per_frame(run: Callable[[], object], frames: int) -> float:
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    if unknown := sorted(set(given) - {"frames", "threads", "model", "engines"}):
+        sys.exit(f"{unknown[0]}: unknown key; python -m benchmarks.upscale takes frames, threads, model, engines")
     frames, threads, model = int(given.get("frames", 60)), int(given.get("threads", 2)), given.get("model", "fsrcnn")
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as name:

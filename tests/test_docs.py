@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,6 @@ import pytest
 from benchmarks.common.markdown import spread
 from benchmarks.guard import Movie, page
 from tests.fakes import ROOT
-from vsr.commands.app import _quote_paths
-from vsr.config import CONF
-from vsr.config.compose import Composer
-from vsr.config.overrides import options_before_overrides
-from vsr.config.plugins import split_plugin_folder, take_plugins
-from vsr.errors import UserError
 from vsr.inference.out_of_distribution import OODScore
 
 RESULTS = ROOT / "docs" / "results"
@@ -114,40 +107,6 @@ def test_the_architecture_page_shows_the_floors_that_lint_enforces() -> None:
     assert [set(re.findall(r"`([\w.]+)`", rooms)) for _, rooms in shown] == enforced
     installed = {f"vsr.{path.stem}" for path in (ROOT / "vsr").iterdir() if path.is_dir() or path.suffix == ".py"}
     assert set().union(*enforced) == installed - {"vsr.__init__", "vsr.__main__", "vsr.__pycache__"}
-
-
-# Reasons that a command of a page cannot be carried out where its files and packages are missing.
-MISSING = re.compile(r"no such file|needs the package|no package of this name|no such folder|no GPU|type weights=")
-
-
-def _commands(page: Path) -> list[str]:
-    blocks = re.findall(r"```(?:bash|sh)?\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if re.match(r"vsr (train|evaluate|upscale) ", line) and "..." not in line and "$" not in line]
-
-
-@pytest.mark.parametrize("page", sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)
-@pytest.mark.sampled(24)
-def test_commands_of_pages_compose(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for line in _commands(page):
-        name, *typed = shlex.split(line, comments=True)[1:]
-        if "--help" in typed or any(each.startswith("resume=") for each in typed):
-            continue
-        composer = Composer(CONF.parent / f"{name}.py", CONF)
-        try:
-            _, rest = split_plugin_folder(options_before_overrides(name, take_plugins(typed)))
-            if "-m" in rest:
-                composer.whole(composer.read(rest))
-            else:
-                composer.config(_quote_paths(rest, several=name == "evaluate"))
-        except UserError as error:
-            own = "no such config" in str(error) and ("plugins=" in line or "--config-dir" in line)
-            assert own or MISSING.search(str(error)), f"{line}: {error}"
-
-
-def test_most_commands_of_pages_are_looked_at() -> None:
-    assert sum(len(_commands(page)) for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]) > 60
 
 
 def test_benchmarks_are_named_as_modules() -> None:
