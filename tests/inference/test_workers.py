@@ -264,8 +264,23 @@ def test_the_plan_is_told_before_anything_is_written(archive: Path, caplog: pyte
         upscale_here(typed(archive, "out.zarr", "workers=2", "dry=true"))
     assert "192 frames in " in caplog.text
     assert "of memory per worker" in caplog.text
-    assert "estimate" in caplog.text
+    assert "with 2 worker(s) like this process, from a trial on a frame;" in caplog.text
     assert sorted(path.name for path in archive.parent.iterdir()) == ["in.zarr"]
+
+
+def test_the_trial_takes_a_part_of_large_frames_and_counts_what_tiles_see_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = zarr.open_group(tmp_path / "large.zarr", mode="w")
+    names = ("time", "lat", "lon")
+    root.create_array("t", shape=(9, 400, 300), chunks=(1, 400, 300), dtype="f4", dimension_names=names)
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Engine, "__call__", lambda self, lr, **options: seen.append(tuple(lr.shape)))
+    command = [f"input={tmp_path / 'large.zarr'}", f"output={tmp_path / 'out.zarr'}", "workers=2", "dry=true", "tile=120"]
+    with caplog.at_level(logging.INFO):
+        upscale_here(command)
+    assert set(seen) == {(1, 1, 181, 181)}
+    assert "from a trial on 181x181 of 400x300 pixels" in caplog.text
 
 
 @pytest.mark.long

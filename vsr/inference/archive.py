@@ -20,6 +20,7 @@ import torch
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
+from vsr.inference.engine_choice import first_pixels
 from vsr.inference.inputs import open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.open_files import open_array, output_identity
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 UNIT_BYTES = 1 << 26  # of SR frames, unless a block of the network is larger
 FEWEST_UNITS = 32  # of a short movie, so that workers end at about the same time
+TRIAL_PIXELS = 1 << 15  # LR pixels of a frame on which the time of a frame is estimated
 LIBRARIES = 450 << 20  # bytes that a process has in memory before it reads a frame
 
 
@@ -166,15 +168,26 @@ class Archive:
         units = f"{self.count} unit{'s' * (self.count != 1)} of {self.frames}"
         return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {held} of memory per worker"
 
-    def seconds_per_frame(self) -> float:
-        """Measure the time that the network needs for a frame, on the first block, the second time that it is computed."""
+    def trial(self) -> tuple[float, str]:
+        """Measure how long the network takes, on pixels from the middle of the first block: the shorter of two times.
+
+        Returns:
+            Seconds for a whole frame, in proportion to the pixels that the network sees, and what was computed, in words.
+        """
+        engine, size = self.upscaler.engine, (self.source.height, self.source.width)
         stop = min(self.block, self.length)
-        index = self.upscaler.engine.window(0, stop, self.length)
-        lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))[index]
+        index = engine.window(0, stop, self.length)
+        lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))
+        part = lr if self.upscaler.module.network.whole_frames else first_pixels(lr, TRIAL_PIXELS)
+        height, width = part.shape[-2:]
+        engine(part[index])  # the first time takes memory, and opens what computes
+        times = []
         for _ in range(2):
             since = time.perf_counter()
-            self.upscaler.engine(lr)
-        return (time.perf_counter() - since) / stop
+            engine(part[index])
+            times.append((time.perf_counter() - since) / stop)
+        on = "a frame" if (height, width) == size else f"{height}x{width} of {size[0]}x{size[1]} pixels"
+        return min(times) * engine.seen_pixels(*size) / engine.seen_pixels(height, width), on
 
 
 class ManyFiles:

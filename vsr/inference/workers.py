@@ -117,12 +117,14 @@ def _end(work: Work, units: WorkUnits) -> None:
 
 
 def _log_hours(work: Archive, settings: UpscaleSchema) -> None:
-    seconds = work.seconds_per_frame() * work.movies * work.length
-    workers = worker_devices(settings.workers)
+    seconds, on = work.trial()
+    workers = len(worker_devices(settings.workers))
     log.info(
-        "estimate  %s for the network with %d worker(s) like this process; the start of workers, reading and writing come on top",
-        duration_text(seconds / len(workers)),
-        len(workers),
+        "estimate  %s for the network alone with %d worker(s) like this process, from a trial on %s; "
+        "the start of workers, reading and writing come on top",
+        duration_text(seconds * work.movies * work.length / workers),
+        workers,
+        on,
     )
 
 
