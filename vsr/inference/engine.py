@@ -178,7 +178,7 @@ class Engine:
         for one in sr.float().split(self.layout.channels, 1):
             if consistent and self.module.consistency is not None:
                 one = self.module.consistency(one, seen)
-            each.append(self.module.normalizer.inverse(one).cpu())
+            each.append(self.module.normalizer.inverse_in_place(one).cpu())
         out = torch.cat(each, 1) if len(each) > 1 else each[0]
         if not _all_finite(out):
             frame = first_frame + int((~out.isfinite()).flatten(1).any(1).nonzero()[0])
