@@ -106,6 +106,45 @@ def test_a_worker_that_comes_late_does_not_begin_again(archive: Path, tmp_path: 
     assert not units_folder(target).exists()
 
 
+@pytest.mark.parametrize("more", [["workers=1"], ["workers=2"], ["workers=1", "dry=true"]])
+def test_the_same_command_has_nothing_left_to_do(archive: Path, caplog: pytest.LogCaptureFixture, more: list[str]) -> None:
+    target = upscale_here(typed(archive, "out.zarr", "workers=1"))
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert upscale_here(typed(archive, "out.zarr", *more)) == target
+    assert "out.zarr is complete, nothing is left to do" in caplog.text
+    assert "plan" not in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
+    assert sorted(path.name for path in archive.parent.iterdir()) == [".out.zarr.done.json", "in.zarr", "out.zarr"]
+
+
+def test_a_complete_output_of_another_command_is_no_reason_to_do_nothing(archive: Path, script: Script) -> None:
+    target = upscale_here(typed(archive, "out.zarr", "workers=1"))
+    with pytest.raises(UserError, match=r"out\.zarr: exists, made with another ensemble \(False, now True\); type another"):
+        upscale_here(typed(archive, "out.zarr", "workers=1", "ensemble=true"))
+    os.utime(archive, ns=(0, 0))  # the input has changed
+    with pytest.raises(UserError, match="exists, made with another input"):
+        upscale_here(typed(archive, "out.zarr", "workers=1", "dry=true"))
+    os.utime(target / ".zgroup", ns=(0, 0))  # another program has written to the output
+    refused(
+        script("upscale", *typed(archive, "out.zarr", "workers=1")), "exists, and this command did not make it; type overwrite="
+    )
+
+
+def test_a_kill_between_moving_the_store_and_recording_that_is_seen_by_the_next_command(archive: Path) -> None:
+    target = upscale_here(typed(archive, "out.zarr", "workers=1"))
+    record = archive.parent / ".out.zarr.done.json"
+    identity = json.loads(record.read_text())["identity"]
+    record.unlink()
+    WorkUnits.create(units_folder(target), {"units": 32, "identity": identity, "target": str(target)})
+    assert upscale_here(typed(archive, "out.zarr", "workers=1", "dry=true")) == target
+    assert units_folder(target).exists()
+    assert upscale_here(typed(archive, "out.zarr", "workers=1")) == target
+    assert not units_folder(target).exists()
+    assert json.loads(record.read_text())["identity"] == identity
+
+
 @pytest.mark.long
 def test_processes_share_the_work_and_their_number_changes_nothing(archive: Path, script: Script) -> None:
     one = upscale_here(typed(archive, "one.zarr", "workers=1"))
@@ -138,7 +177,8 @@ def test_a_kill_of_everything_costs_a_unit_at_most(archive: Path, seed: int) -> 
     if not target.exists():
         upscale_here(typed(archive, "killed.zarr", "workers=1"))
     assert files_below(one) == files_below(target)
-    assert not [path for path in archive.parent.iterdir() if path.name.startswith(".")]
+    left = sorted(path.name for path in archive.parent.iterdir() if path.name.startswith("."))
+    assert left == [".killed.zarr.done.json", ".one.zarr.done.json"]
 
 
 def workers_of(pid: int) -> list[int]:
@@ -206,8 +246,6 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     assert files_below(one) == files_below(target)
     status_command([f"output={target}"])
     assert "is there, and no unit is left to do" in capsys.readouterr().out
-    with pytest.raises(UserError, match="exists, complete if this command made it; type another output=PATH, or overwrite=true"):
-        upscale_here(typed(archive, "again.zarr", "workers=1"))
     upscale_here(typed(archive, "again.zarr", "workers=1", "overwrite=true"))
     assert files_below(one) == files_below(target)
 
@@ -248,7 +286,7 @@ def test_a_full_disk_ends_the_command_and_keeps_what_was_done(archive: Path, mon
     assert files_below(one) == files_below(target)
 
 
-def test_many_files_are_units_too(archive: Path) -> None:
+def test_many_files_are_units_too(archive: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = archive.parent / "many"
     folder.mkdir()
     for number in range(3):
@@ -257,6 +295,9 @@ def test_many_files_are_units_too(archive: Path) -> None:
     upscale_here([f"input={folder}/*.npy", f"output={archive.parent / 'plain'}", "guard=off", "axes=tyx"])
     assert files_below(archive.parent / "finer") == files_below(archive.parent / "plain")
     assert len(files_below(archive.parent / "finer")) == 3
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"input={folder}/*.npy", f"output={archive.parent / 'finer'}", "workers=1", "guard=off", "axes=tyx"])
+    assert "finer is complete, nothing is left to do" in caplog.text
 
 
 def test_the_plan_is_told_before_anything_is_written(archive: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,8 +305,23 @@ def test_the_plan_is_told_before_anything_is_written(archive: Path, caplog: pyte
         upscale_here(typed(archive, "out.zarr", "workers=2", "dry=true"))
     assert "192 frames in " in caplog.text
     assert "of memory per worker" in caplog.text
-    assert "estimate" in caplog.text
+    assert "with 2 worker(s) like this process, from a trial on a frame;" in caplog.text
     assert sorted(path.name for path in archive.parent.iterdir()) == ["in.zarr"]
+
+
+def test_the_trial_takes_a_part_of_large_frames_and_counts_what_tiles_see_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = zarr.open_group(tmp_path / "large.zarr", mode="w")
+    names = ("time", "lat", "lon")
+    root.create_array("t", shape=(9, 400, 300), chunks=(1, 400, 300), dtype="f4", dimension_names=names)
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Engine, "__call__", lambda self, lr, **options: seen.append(tuple(lr.shape)))
+    command = [f"input={tmp_path / 'large.zarr'}", f"output={tmp_path / 'out.zarr'}", "workers=2", "dry=true", "tile=120"]
+    with caplog.at_level(logging.INFO):
+        upscale_here(command)
+    assert set(seen) == {(1, 1, 181, 181)}
+    assert "from a trial on 181x181 of 400x300 pixels" in caplog.text
 
 
 @pytest.mark.long

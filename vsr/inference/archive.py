@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,19 +19,21 @@ import torch
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.inference.engine import Engine
-from vsr.inference.inputs import open_input_movie
+from vsr.inference.engine_choice import first_pixels
+from vsr.inference.inputs import check_zarr_target, open_input_movie
 from vsr.inference.ood_policy import apply_ood_policy
 from vsr.inference.open_files import open_array, output_identity
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import OutputProgress, identity_differences, replace_output, writing_errors
-from vsr.io.writers.zarr_store import ZarrParts, ZarrWriter
-from vsr.system.work_units import WorkUnits, units_folder
+from vsr.io.writers.zarr_store import ZarrParts
+from vsr.system.work_units import WorkUnits, completed_identity, record_completion, units_folder
 
 log = logging.getLogger(__name__)
 
 UNIT_BYTES = 1 << 26  # of SR frames, unless a block of the network is larger
 FEWEST_UNITS = 32  # of a short movie, so that workers end at about the same time
+TRIAL_PIXELS = 1 << 15  # LR pixels of a frame on which the time of a frame is estimated
 LIBRARIES = 450 << 20  # bytes that a process has in memory before it reads a frame
 
 
@@ -52,7 +53,7 @@ class Archive:
     def __init__(self, settings: UpscaleSchema, given: Path, target: Path, upscaler: Upscaler) -> None:
         movie = open_input_movie(settings, given, upscaler.variables, upscaler.any_values)
         self.settings, self.folder, self.given, self.target = settings, units_folder(target), given, target
-        recorded: dict[str, Any] = {}
+        recorded: dict[str, Any] = completed_identity(target) or {}
         with suppress(FileNotFoundError):
             recorded = WorkUnits(self.folder).plan["identity"]
         self.upscaler_of, self.source, template, self.notes = open_array(settings, given, target, upscaler, movie, recorded)
@@ -74,20 +75,32 @@ class Archive:
         movie, place = divmod(number, self.units_of_movie)
         return movie, place * self.frames, min((place + 1) * self.frames, self.length)
 
-    def open_units(self) -> WorkUnits:
-        """Open the units that a run with the same identity left or works on, or make them.
+    def completed(self) -> bool:
+        """Return True if a run with the same identity has completed the output, and it is not to be made anew.
+
+        Raises:
+            UserError: If the output exists, and another run made it.
+        """
+        check_zarr_target(self.target, self.settings.overwrite)
+        known = None if self.settings.overwrite else completed_identity(self.target)
+        if known is None:
+            return False
+        if differing := identity_differences(known, self.identity):
+            advice = "type another output=PATH, or overwrite=true to make it anew"
+            raise UserError(f"{self.target}: exists, made with another {', '.join(differing)}; {advice}")
+        return True
+
+    def open_units(self) -> WorkUnits | None:
+        """Open the units that a run with the same identity left or works on, or make them; None if the output is complete.
 
         Raises:
             UserError: If the target exists, or units of another identity are there.
         """
-        if (problem := ZarrWriter().target_problem(self.target)) is not None:
-            raise UserError(f"{self.target}: {problem}")
-        overwrite = self.settings.overwrite
+        completed, overwrite = self.completed(), self.settings.overwrite
         if self.folder.exists() and not (self.folder / "store").exists() and self.target.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)  # killed between moving the store and tidying up
-        if os.path.lexists(self.target) and not overwrite:
-            advice = "type another output=PATH, or overwrite=true to make it anew"
-            raise UserError(f"{self.target}: exists, complete if this command made it; {advice}")
+            self.finish()  # another process was killed between moving the store and tidying up
+        if completed:
+            return None
         if self.folder.exists():
             units = WorkUnits(self.folder)
             differing, progress = identity_differences(units.plan["identity"], self.identity), units.progress()
@@ -119,13 +132,13 @@ class Archive:
         index = engine.window(start, stop, self.length)
         low, high = int(index.min()), int(index.max()) + 1
         lr = torch.from_numpy(np.stack(list(self.source.frames(movie, low, high))))
-        out = np.empty((stop - start, self.upscaler.channels, *self.template.shape[3:]), self.template.dtype)
+        blocks = []
         for first in range(start, stop, plan["block"]):
             last = min(first + plan["block"], stop)
             window = lr[engine.window(first, last, self.length) - low]
             sr = self._network(movie, plan)(window, first)
-            out[first - start : last - start] = self.upscaler_of(movie).with_offset(sr, out.dtype)
-        return out
+            blocks.append(self.upscaler_of(movie).with_offset(sr, np.dtype(self.template.dtype)))
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     def _network(self, movie: int, plan: dict[str, Any]) -> Callable[[torch.Tensor, int], np.ndarray]:
         engine = self.upscaler_of(movie).engine
@@ -140,13 +153,15 @@ class Archive:
         self.parts.write(movie, start, frames)
 
     def finish(self) -> None:
-        """Move the complete store to the target and remove the folder of the units."""
+        """Move the complete store to the target, record that it is complete, and remove the folder of the units."""
         store = self.folder / "store"
         if store.exists():  # a process that was killed here may have moved it
             for left in store.rglob("*.partial"):  # what was being written when a process was killed
                 left.unlink(missing_ok=True)
             with writing_errors(self.target):
                 replace_output(store, self.target)
+        with writing_errors(self.target), suppress(FileNotFoundError):  # of the folder: another process has done it
+            record_completion(self.target, WorkUnits(self.folder).plan["identity"])
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def describe(self, number: int) -> str:
@@ -161,20 +176,33 @@ class Archive:
         total = self.movies * self.length
         context = 2 * self.upscaler.engine.context
         unit = self.template.data_bytes // total * self.frames
-        memory = LIBRARIES + (self.settings.memory << 20) + 2 * unit + (self.frames + context) * per_frame
+        # Frames are held as they are read, beside each other, and as the network sees them; a unit beside the results of layers,
+        # and then as the library packs it: in pieces, and joined.
+        memory = LIBRARIES + unit + max(self.settings.memory << 20, 2 * unit) + 3 * (self.frames + context) * per_frame
         read, written, held = map(printable_bytes, (per_frame * total, self.template.data_bytes, memory))
         units = f"{self.count} unit{'s' * (self.count != 1)} of {self.frames}"
         return f"{total} frames in {units}, reads {read}, writes up to {written}, at most about {held} of memory per worker"
 
-    def seconds_per_frame(self) -> float:
-        """Measure the time that the network needs for a frame, on the first block, the second time that it is computed."""
+    def trial(self) -> tuple[float, str]:
+        """Measure how long the network takes, on pixels from the middle of the first block: the shorter of two times.
+
+        Returns:
+            Seconds for a whole frame, in proportion to the pixels that the network sees, and what was computed, in words.
+        """
+        engine, size = self.upscaler.engine, (self.source.height, self.source.width)
         stop = min(self.block, self.length)
-        index = self.upscaler.engine.window(0, stop, self.length)
-        lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))[index]
+        index = engine.window(0, stop, self.length)
+        lr = torch.from_numpy(np.stack(list(self.source.frames(0, 0, int(index.max()) + 1))))
+        part = lr if self.upscaler.module.network.whole_frames else first_pixels(lr, TRIAL_PIXELS)
+        height, width = part.shape[-2:]
+        engine(part[index])  # the first time takes memory, and opens what computes
+        times = []
         for _ in range(2):
             since = time.perf_counter()
-            self.upscaler.engine(lr)
-        return (time.perf_counter() - since) / stop
+            engine(part[index])
+            times.append((time.perf_counter() - since) / stop)
+        on = "a frame" if (height, width) == size else f"{height}x{width} of {size[0]}x{size[1]} pixels"
+        return min(times) * engine.seen_pixels(*size) / engine.seen_pixels(height, width), on
 
 
 class ManyFiles:
@@ -203,8 +231,18 @@ class ManyFiles:
         about = {"checkpoint": upscaler.trained.sha256, "inputs": [str(path.resolve()) for path in inputs]}
         self.identity = {**about, "outputs": [str(path.resolve()) for path in outputs]}
 
-    def open_units(self) -> WorkUnits:
-        """Open the units of another process with the same files, or make them. Raises UserError for other files."""
+    def completed(self) -> bool:
+        """Return True if all outputs are there, and are not to be made anew."""
+        return not self.settings.overwrite and not self.folder.exists() and all(path.exists() for path in self.outputs)
+
+    def open_units(self) -> WorkUnits | None:
+        """Open the units of another process with the same files, or make them; None if nothing is left.
+
+        Raises:
+            UserError: If other processes write other files there.
+        """
+        if self.completed():
+            return None
         if self.folder.exists():
             units = WorkUnits(self.folder)
             if not (differing := identity_differences(units.plan["identity"], self.identity)):

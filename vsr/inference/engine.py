@@ -126,6 +126,11 @@ class Engine:
         pixels = (height + 2 * self.border[0]) * (width + 2 * self.border[1])
         return max(1, min(MOST_FRAMES, self.tile_area // pixels))
 
+    def seen_pixels(self, height: int, width: int) -> int:
+        """Return the number of LR pixels that the network sees for a frame, those that several tiles see counted each time."""
+        tiles = split_into_tiles(height, width, self.reach, self.tile_area, self.border)
+        return sum((tile.seen_y[1] - tile.seen_y[0]) * (tile.seen_x[1] - tile.seen_x[0]) for tile in tiles)
+
     def window(self, start: int, stop: int, length: int) -> Tensor:
         """Return the numbers, in order, of the LR frames that the SR frames start..stop-1 of a movie depend on.
 
@@ -173,7 +178,7 @@ class Engine:
         for one in sr.float().split(self.layout.channels, 1):
             if consistent and self.module.consistency is not None:
                 one = self.module.consistency(one, seen)
-            each.append(self.module.normalizer.inverse(one).cpu())
+            each.append(self.module.normalizer.inverse_in_place(one).cpu())
         out = torch.cat(each, 1) if len(each) > 1 else each[0]
         if not _all_finite(out):
             frame = first_frame + int((~out.isfinite()).flatten(1).any(1).nonzero()[0])

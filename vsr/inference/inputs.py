@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
-from vsr.io.formats import format_of_output, readable_suffixes
+from vsr.io.formats import format_of_output, load_format_writer, readable_suffixes
 from vsr.io.readers.joined import files_of_movie, natural_order
 from vsr.io.readers.open import ArrayMovie, Unspecified, open_listing, open_movie, open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
@@ -20,6 +22,7 @@ from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import check_target
 from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
+from vsr.system.work_units import completed_identity, units_folder
 
 
 def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
@@ -190,14 +193,46 @@ def _variables_of_network(path: Path, given: list[str] | None, trained: Sequence
     return list(trained)
 
 
+def check_keys_for_workers(settings: UpscaleSchema) -> None:
+    """Check that the settings do not contradict the key `workers`. Raises UserError."""
+    if settings.page:
+        raise UserError("page=true: is not made with workers; leave one of them out")
+    for key in ("members", "calibration"):
+        if getattr(settings, key) is not None:
+            raise UserError(f"{key}={getattr(settings, key)}: not with workers; leave workers out")
+    if str(settings.workers).startswith("dask://") and find_spec("distributed") is None:
+        raise UserError("workers=dask://...: needs Dask; type: pip install 'vsr-movies[dask]'")
+
+
 def _check_for_workers(settings: UpscaleSchema, given: Path) -> None:
-    """Check that parts of one input can be written by several processes. Raises UserError."""
+    """Check that parts of one input can be written by several processes.
+
+    Raises:
+        UserError: If the input or the output is of another kind, or the output exists and is of other origin.
+    """
     if is_movie_of_pixels(given):
         raise UserError(f"workers={settings.workers}: are for arrays and for several files; leave it out for one video ({given})")
-    output = default_output(given, 2) if settings.output is None else Path(settings.output)
+    output = default_output(given, 2) if settings.output is None else Path(settings.output).expanduser()
     if output.suffix.lower() != ".zarr":
         told = f"several processes write one file only to Zarr; type output={output.with_suffix('.zarr')}"
         raise UserError(f"workers={settings.workers}: {told}")
+    if settings.output is not None:
+        check_zarr_target(output, settings.overwrite)
+
+
+def check_zarr_target(target: Path, overwrite: bool) -> None:
+    """Check that several processes may write a store, or that such processes have completed it.
+
+    Raises:
+        UserError: If there is something else, or a store that something else wrote and that must not be replaced.
+    """
+    if (problem := load_format_writer("zarr").target_problem(target)) is not None:
+        raise UserError(f"{target}: {problem}")
+    left = (units_folder(target) / "store").exists()  # of a command that replaces the output
+    if os.path.lexists(target) and not overwrite and not left and completed_identity(target) is None:
+        raise UserError(
+            f"{target}: exists, and this command did not make it; type overwrite=true to replace it, or another output=PATH"
+        )
 
 
 def check_upscale_files(settings: UpscaleSchema) -> None:
@@ -208,10 +243,10 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
     """
     inputs = upscale_inputs(settings.input)
     chosen_checkpoint(settings)
-    if settings.workers is not None and settings.page:
-        raise UserError("page=true: is not made with workers; leave one of them out")
-    if settings.workers is not None and len(inputs) == 1:
-        _check_for_workers(settings, inputs[0])
+    if settings.workers is not None:
+        check_keys_for_workers(settings)
+        if len(inputs) == 1:
+            _check_for_workers(settings, inputs[0])
     if settings.output is not None and len(inputs) == 1:
         output = Path(settings.output).expanduser()
         if not output.is_dir():

@@ -20,7 +20,14 @@ from vsr.errors import UserError, WriteError
 from vsr.geometry import MapAxis, lr_position
 from vsr.inference.archive import Archive, ManyFiles, Work
 from vsr.inference.engine import UntransformableInput
-from vsr.inference.inputs import chosen_checkpoint, is_movie_of_pixels, open_input_movie, output_of_each, upscale_inputs
+from vsr.inference.inputs import (
+    check_keys_for_workers,
+    chosen_checkpoint,
+    is_movie_of_pixels,
+    open_input_movie,
+    output_of_each,
+    upscale_inputs,
+)
 from vsr.inference.ood_policy import apply_ood_policy, coarser_gain_text, why_not_measured
 from vsr.inference.open_files import open_input_and_output
 from vsr.inference.options import UpscaleOptions
@@ -128,9 +135,7 @@ def open_work(settings: UpscaleSchema) -> Work:
     Raises:
         UserError: If a file cannot be read, or if options contradict each other or the network.
     """
-    for key in ("members", "calibration"):
-        if getattr(settings, key) is not None:
-            raise UserError(f"{key}={getattr(settings, key)}: not with workers; leave workers out")
+    check_keys_for_workers(settings)
     upscaler, inputs, outputs = _open_network(settings)
     if len(inputs) > 1:
         return ManyFiles(

@@ -48,6 +48,8 @@ def run_work(work: Work, settings: UpscaleSchema) -> Path:
         UserError: If units failed, which the message lists; the other units are done.
     """
     workers = worker_devices(settings.workers)
+    if work.completed() and (settings.dry or work.open_units() is None):  # which tidies up after a process that was killed
+        return _nothing_left(work)
     log.info("plan      %s", work.plan_text())
     for note in work.notes:
         log.info("note      %s", note)
@@ -66,6 +68,8 @@ def run_work(work: Work, settings: UpscaleSchema) -> Path:
 def _run_units(work: Work, settings: UpscaleSchema, do: Callable[[WorkUnits], None]) -> Path:
     """Open the units, do them, and finish the output."""
     units = work.open_units()
+    if units is None:  # another command has just completed it
+        return _nothing_left(work)
     progress = units.progress()
     if progress.done or progress.running:
         log.info("continue  %d of %d units are done, others work on %d", progress.done, units.count, progress.running)
@@ -74,6 +78,11 @@ def _run_units(work: Work, settings: UpscaleSchema, do: Callable[[WorkUnits], No
     do(units)
     _end(work, units)
     log.info("result    %s", work.target)
+    return work.target
+
+
+def _nothing_left(work: Work) -> Path:
+    log.info("result    %s is complete, nothing is left to do", work.target)
     return work.target
 
 
@@ -117,12 +126,14 @@ def _end(work: Work, units: WorkUnits) -> None:
 
 
 def _log_hours(work: Archive, settings: UpscaleSchema) -> None:
-    seconds = work.seconds_per_frame() * work.movies * work.length
-    workers = worker_devices(settings.workers)
+    seconds, on = work.trial()
+    workers = len(worker_devices(settings.workers))
     log.info(
-        "estimate  %s for the network with %d worker(s) like this process; the start of workers, reading and writing come on top",
-        duration_text(seconds / len(workers)),
-        len(workers),
+        "estimate  %s for the network alone with %d worker(s) like this process, from a trial on %s; "
+        "the start of workers, reading and writing come on top",
+        duration_text(seconds * work.movies * work.length / workers),
+        workers,
+        on,
     )
 
 
@@ -183,11 +194,9 @@ def _work_in_processes(work: Work, units: WorkUnits, settings: UpscaleSchema, de
 
 @contextmanager
 def _connected(settings: UpscaleSchema) -> Iterator[Any]:
-    """Connect to a Dask cluster. Raises UserError if Dask is missing, or if nobody answers within 30 s."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UserError("workers=dask://...: needs Dask; type: pip install 'vsr-movies[dask]'") from error
+    """Connect to a Dask cluster. Raises UserError if nobody answers within 30 s."""
+    from distributed import Client
+
     try:
         client = Client(settings.workers.replace("dask://", "tcp://", 1), timeout=30, set_as_default=False)
     except (OSError, ValueError) as error:

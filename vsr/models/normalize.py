@@ -64,6 +64,11 @@ class Normalizer(nn.Module):
         low, high = self._beside(x)
         return x * (high - low) + low
 
+    def inverse_in_place(self, x: Tensor) -> Tensor:
+        """Do what `inverse` does in the memory of `x`, which a large frame needs only once then."""
+        low, high = self._beside(x)
+        return x.mul_(high - low).add_(low)
+
     def set(self, low: float | Sequence[float] | Tensor, high: float | Sequence[float] | Tensor) -> None:
         """Replace the bounds by others in physical units, for all channels or for each."""
         self.low, self.high = _levels(low).to(self.low), _levels(high).to(self.high)

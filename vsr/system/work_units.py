@@ -235,6 +235,42 @@ def units_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.units")
 
 
+def record_completion(target: Path, identity: Mapping[str, Any]) -> None:
+    """Record durably, in a file beside an output, that it is complete.
+
+    Args:
+        target: The output, a folder.
+        identity: Everything that the output depends on, as JSON values.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    _write(_completion(target), {"identity": dict(identity), "files": _top_files(target)})
+
+
+def completed_identity(target: Path) -> dict[str, Any] | None:
+    """Return the identity of the work that completed an output; None if the output is of other origin, or was changed since."""
+    folder = units_folder(target)
+    with suppress(FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+        known = json.loads(_completion(target).read_text(encoding="utf-8"))
+        if known["files"] == _top_files(target):
+            return dict(known["identity"])
+    with suppress(FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+        if target.exists() and not (folder / "store").exists():  # killed between moving the output and recording that
+            return dict(WorkUnits(folder).plan["identity"])
+    return None
+
+
+def _completion(target: Path) -> Path:
+    return target.with_name(f".{target.name}.done.json")
+
+
+def _top_files(folder: Path) -> list[list[Any]]:
+    """Return name, size and time of change of the files directly in a folder, which say whether it is still the same output."""
+    files = [(entry.name, entry.stat()) for entry in os.scandir(folder) if entry.is_file()]
+    return [[name, about.st_size, about.st_mtime_ns] for name, about in sorted(files, key=lambda file: file[0])]
+
+
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     with replacing_file(path) as temporary:
         temporary.write_text(json.dumps(dict(values)), encoding="utf-8")
