@@ -24,6 +24,7 @@ from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
 from vsr.data.frames import FrameSet
 from vsr.data.loaders import add_border
+from vsr.data.lr_statistics import LRStatistics
 from vsr.degradations.consistency import BlockRatio, degradation_for_consistency
 from vsr.errors import UserError
 from vsr.evaluation.checkpoints import Checkpoint, read_evaluated_checkpoints
@@ -33,7 +34,7 @@ from vsr.evaluation.report.write import write_report
 from vsr.evaluation.rows import pair_sentences
 from vsr.evaluation.scored import MethodScores, SampleFrames
 from vsr.evaluation.uncertainty import activity_edges, calibrate, guarantee_line, member_count, uncertainty_lines
-from vsr.inference.out_of_distribution import out_of_distribution_score
+from vsr.inference.out_of_distribution import FRAMES, PairsScore, out_of_distribution_score
 from vsr.metrics.calibration import CALIBRATED_LEVELS, Calibration
 from vsr.metrics.collection import DataProperties, MetricCollection
 from vsr.metrics.definitions import DEFINITIONS, Definition, lengths_in
@@ -371,6 +372,8 @@ def _data_properties(
 
 def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the out-of-distribution score of each test split, and warn of splits that are unlike the training data."""
+    if (known := checkpoint.trained.lr_statistics) is not None:
+        return _unlike_pairs(network.method, data, known)
     found: dict[str, Any] = {}
     for split in data.test_splits:
         score = out_of_distribution_score(
@@ -385,6 +388,28 @@ def _ood_scores(network: ScoredMethod, data: SRDataModule, checkpoint: Checkpoin
             found[split] = score.as_json()
             if score.unfamiliar:
                 log.warning("warning   '%s' is unlike what %s was trained on: %s", split, network.method, score)
+    return found
+
+
+def _unlike_pairs(method: str, data: SRDataModule, known: LRStatistics) -> dict[str, Any]:
+    """Compare the LR frames of each test trajectory with the training pairs of a network, and warn of those that are unlike."""
+    found: dict[str, Any] = {}
+    offset = np.reshape(data.offset, (-1, 1, 1))
+    for split in data.test_splits:
+        frames, unlike, timed = data.sets[split], [], data.lead_times(split)
+        leads, unit = (np.empty(0), "") if timed is None else timed
+        for start, stop in frames.segments:
+            chosen = np.unique(np.linspace(start, stop - 1, FRAMES).astype(int)).tolist()
+            lr = np.concatenate([frames.read(k, k + 1).lr[:, : data.channels].double().numpy() for k in chosen])
+            own, leads = np.split(leads, [stop - start - 2 * data.trim])
+            score = PairsScore(known.differences(lr + offset, float(own.max()) if len(own) else None, unit))
+            unlike += [score] if score.unfamiliar else []
+        found[split] = {"trajectories": len(frames.segments), "unlike": [list(score.differences) for score in unlike]}
+        if unlike:
+            log.warning(
+                "warning   %d of %d trajectories of '%s' are unlike what %s was trained on: %s",
+                *(len(unlike), len(frames.segments), split, method, unlike[0]),
+            )
     return found
 
 

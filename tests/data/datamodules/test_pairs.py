@@ -609,6 +609,13 @@ def test_the_guard_compares_lr_with_that_of_the_training_pairs(tmp_path: Path, c
     filtered = network.linear(network.add_planes(torch.from_numpy(wrong).float(), {"time": 3600.0 * np.arange(FRAMES)}))
     np.testing.assert_allclose(frames[3], filtered.numpy(), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(frames[2], network.upscale(lr_of(tmp_path, 2)), rtol=1e-4, atol=1e-3)
+    evaluate = [f"checkpoint={checkpoint}", "data=pairs", files[1], "data.variable=[h,u]", "data.inputs=[time]", "report=false"]
+    for name, unlike in (("lr", 0), ("noisy", 1)):
+        caplog.clear()
+        results = evaluate_here(tmp_path / name, [*evaluate, f"data.lr={tmp_path}/{name}.nc"])
+        assert ("1 of 1 trajectories of 'test' are unlike what stacked was trained on: u with" in caplog.text) == bool(unlike)
+        [found] = [each["familiar"]["test"] for each in results["protocol"]["checkpoints"]]
+        assert (found["trajectories"], len(found["unlike"])) == (1, unlike)
 
 
 def lr_of(folder: Path, which: int) -> np.ndarray:
