@@ -57,12 +57,19 @@ def test_a_sentence_says_where_skill_ends_and_where_bicubic_is_as_good(unit: str
     assert findings["net"]["skill_ends"] is None
     assert findings["net"]["loses_to_bicubic"] == pytest.approx(0.4)
     [sentence] = lead_time_sentences([*findings.values()])["test"]
-    last, first, same = (f"frame {x}" if unit == "frames" else f"{x} h" for x in (0.5, 0.3, 0.4))
+    assert findings["net"]["beats_bicubic"] == [pytest.approx([0.0, 0.3]), pytest.approx([0.5, 0.5])]
+    last, first, start = (f"frame {x}" if unit == "frames" else f"{x} h" for x in (0.5, 0.3, 0))
     assert sentence == (
         f"net: the coherence with HR at the LR Nyquist wavenumber is {RESOLVED} or more up to the last lead time, {last} "
         f"(bicubic: is below {RESOLVED} at {first} for the first time); "
-        f"the first lead time at which it is not better than bicubic is {same}"
+        f"it is better than bicubic from {start} to {first} and from {last} to {last} (the last lead time)"
     )
+    again = [*findings.values(), findings["net"] | {"method": "net, calibrated"}]
+    assert lead_time_sentences(again) == {"test": [sentence]}  # calibrated intervals change no prediction
+    seconds = [one | {"time_unit": "seconds", "last": 36000.0, "beats_bicubic": [[1800.0, 36000.0]]} for one in findings.values()]
+    assert "better than bicubic from 1800 seconds to 10 h (the last lead time)" in lead_time_sentences(seconds)["test"][0]
+    never = [one | {"beats_bicubic": []} for one in findings.values()]
+    assert lead_time_sentences(never)["test"][0].endswith("it is better than bicubic at no lead time")
     figure = lead_time_figure({one.method: one for one in found})
     assert figure is not None
     assert [axis.get_xlabel() for axis in figure.axes] == [f"lead time ({unit})"] * 2

@@ -365,6 +365,10 @@ def _inspect_pair(lr: Sequence[str], hr: Sequence[str], options: dict[str, Any],
     if further:
         shown = ",".join(map(printable_name, further))
         print(f"  LR has {shown}, too; data.lr_variable=[{shown}] shows such variables to the network")
+    fine_alone = [v.name for v in open_listing(files_of_movie(paths[1])[0]).variables if len(v.shape) >= 3]
+    if lacking := [name for name in fine_alone if name not in names and name not in [v.name for v in listed]]:
+        shown = ", ".join(map(printable_name, lacking))
+        print(f"  HR has {shown}, which LR lacks: no network learns it; give it the same name in both if LR has it")
     lead, unit = lead_times(other.array)
     gaps = len(frame_runs(other.array)) - 1
     span = f"{lead[-1] - lead[0]:.6g} {unit} from the first to the last frame" + (f", {gaps} gaps" if gaps > 0 else "")

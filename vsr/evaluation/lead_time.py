@@ -14,6 +14,8 @@ from vsr.metrics.definitions import DEFINITIONS, RESOLVED
 from vsr.metrics.intervals import REFERENCES, Interval, SegmentIntervals
 from vsr.metrics.variables import table_part
 
+SPANS_SHOWN = 2  # of lead times, in a sentence
+HOURS = 2  # from which on times in seconds are told in hours
 LEAD_TIME = "lead_time"  # the curve
 SAME_TIME = 1e-3  # of a step of time: trajectories whose times differ by less share a lead time
 
@@ -75,8 +77,9 @@ def lead_time_findings(scored: Sequence[MethodScores]) -> list[dict[str, Any]]:
     Returns:
         Dictionaries with "split", for several variables "variable" and "unit", "method", "baseline"; "time_unit", "first" and
         "last", the lead times of the curve; "skill_ends", the first lead time at which the mean coherence with HR at the LR
-        Nyquist wavenumber is below 0.5; and "loses_to_bicubic", the first lead time at which the mean squared error is not below
-        that of bicubic. Both are None if there is no such lead time; a key is absent if its scores are missing.
+        Nyquist wavenumber is below 0.5; "loses_to_bicubic", the first lead time at which the mean squared error is not below that
+        of bicubic; and "beats_bicubic", the spans [first, last] of lead times at which it is. The first two are None if there is
+        no such lead time; a key is absent if its scores are missing.
     """
     found = []
     for methods in group_scores_by_part(scored).values():
@@ -91,6 +94,7 @@ def lead_time_findings(scored: Sequence[MethodScores]) -> list[dict[str, Any]]:
                 own["skill_ends"] = _first(time, curve["nyquist_coherence"] < RESOLVED)
             if bicubic is not None and curve is not bicubic:
                 own["loses_to_bicubic"] = _first(time, curve["mse"] >= bicubic["mse"])
+                own["beats_bicubic"] = _spans(time, curve["mse"] < bicubic["mse"])
             found.append(own)
     return found
 
@@ -99,27 +103,43 @@ def _first(time: np.ndarray, is_so: np.ndarray) -> float | None:
     return float(time[is_so.argmax()]) if is_so.any() else None
 
 
+def _spans(time: np.ndarray, is_so: np.ndarray) -> list[list[float]]:
+    """Return the first and the last time of each run of times at which something is so."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], is_so, [False]]).astype(int)))
+    return [[float(time[a]), float(time[b - 1])] for a, b in ends.reshape(-1, 2)]
+
+
 def lead_time_sentences(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return what `lead_time_findings` says of each network, in a sentence, by part of the table."""
     found: dict[str, list[str]] = {}
     for one in findings:
         if one["baseline"]:
             continue
-        part, unit, words = table_part(one), one["time_unit"], []
+        part, words = table_part(one), []
         if "skill_ends" in one:
             own = [other for other in findings if table_part(other) == part and other["method"] == "bicubic"]
             rivals = [f" (bicubic: {_end(other)})" for other in own if "skill_ends" in other]
             words.append(f"the coherence with HR at the LR Nyquist wavenumber {_end(one)}{''.join(rivals)}")
-        if "loses_to_bicubic" in one:
-            at = one["loses_to_bicubic"]
-            words.append(
-                "it is better than bicubic at every lead time"
-                if at is None
-                else f"the first lead time at which it is not better than bicubic is {_time(at, unit)}"
-            )
-        if words:
+        if "beats_bicubic" in one:
+            words.append(_where_better(one))
+        # A method with calibrated intervals has the predictions, and so the sentence, of the method itself.
+        if words and not any(said.endswith(f": {'; '.join(words)}") for said in found.get(part, [])):
             found.setdefault(part, []).append(f"{one['method']}: {'; '.join(words)}")
     return found
+
+
+def _where_better(finding: Mapping[str, Any]) -> str:
+    """Say at which lead times a network is better than bicubic."""
+    spans, unit = finding["beats_bicubic"], finding["time_unit"]
+    if not spans:
+        return "it is better than bicubic at no lead time"
+    if finding["loses_to_bicubic"] is None:
+        return "it is better than bicubic at every lead time"
+    told = [f"from {_time(first, unit)} to {_time(last, unit)}" for first, last in spans]
+    if len(told) > SPANS_SHOWN:
+        told = [f"in {len(told)} spans from {_time(spans[0][0], unit)} to {_time(spans[-1][1], unit)}"]
+    end = " (the last lead time)" if spans[-1][1] == finding["last"] else ""
+    return f"it is better than bicubic {' and '.join(told)}{end}"
 
 
 def _end(finding: Mapping[str, Any]) -> str:
@@ -130,4 +150,6 @@ def _end(finding: Mapping[str, Any]) -> str:
 
 
 def _time(value: float, unit: str) -> str:
+    if unit in ("s", "seconds") and value >= HOURS * 3600:
+        value, unit = float(f"{value / 3600:.3g}"), "h"
     return f"frame {value:.6g}" if unit == "frames" else f"{value:.6g}{f' {unit}' if unit not in ('', '1') else ''}"

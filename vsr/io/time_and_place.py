@@ -9,7 +9,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.io.readers.base import import_reader_library
-from vsr.io.readers.joined import JoinedMovie
+from vsr.io.readers.joined import JoinedMovie, known_units
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.pixel_grid import Coordinate
 from vsr.io.readers.printable import printable_name
@@ -71,7 +71,7 @@ def _parts_of_day_and_year(times: np.ndarray | None, attrs: Mapping[str, Any], w
         raise UserError(f"{where}: the file has {said}, not dates ('hours since 2000-01-01'); leave the word out, or give dates")
     cftime = import_reader_library("cftime", "reading dates", "netcdf")
     try:
-        dates = cftime.num2date(times.astype(np.float64), units, calendar, only_use_cftime_datetimes=True)
+        dates = cftime.num2date(*known_units(times.astype(np.float64), units, calendar), only_use_cftime_datetimes=True)
         days, years = [], []
         for date in dates:
             days.append((date.hour + (date.minute + (date.second + date.microsecond / 1e6) / 60) / 60) / 24)

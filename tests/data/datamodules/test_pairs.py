@@ -164,7 +164,7 @@ def test_networks_train_on_pairs_and_evaluate_repeats_their_scores(
     said = {one["method"]: one for one in content["lead_time"]}
     assert list(said) == list(rows)
     assert {(one["time_unit"], one["first"], one["last"]) for one in said.values()} == {("s", 0.0, 3600.0 * (FRAMES - 1))}
-    assert said[model].keys() - said["bicubic"].keys() == {"loses_to_bicubic"}
+    assert said[model].keys() - said["bicubic"].keys() == {"loses_to_bicubic", "beats_bicubic"}
     frames, times = (list(csv.DictReader((tmp_path / "scores" / name).open())) for name in ("frames.csv", "lead_time.csv"))
     for one in frames:  # of a single test trajectory
         [line] = [x for x in times if x["method"] == one["method"] and float(x["time"]) == 3600.0 * int(one["frame"])]
@@ -400,6 +400,21 @@ def test_the_two_gregorian_calendars_are_one_since_1583(units: str, alike: bool,
         built(files)
         return
     with pytest.raises(UserError, match="has the calendar proleptic_gregorian, .* standard; give both in one calendar$"):
+        built(files)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_times_in_nanoseconds_are_compared(late: int, tmp_path: Path) -> None:
+    files = write_pair(tmp_path)
+    hours, ns = np.arange(FRAMES), {"units": "nanoseconds since 2000-01-01"}
+    lr, hr = ("time", (hours + late) * 3600 * 10**9, ns), ("time", hours, {"units": "hours since 2000-01-01"})
+    for side, times in (("lr", lr), ("hr", hr)):
+        rewrite(tmp_path / f"{side}.nc", lambda found, times=times: found.assign_coords(time=times))
+    if not late:
+        data, _, _ = built([*files, "data.inputs=[hour]"])
+        assert data.read[0].lead.tolist() == hours.tolist()
+        return
+    with pytest.raises(UserError, match=r"frame 0 is of time 1\.0, that of .* of 0.*; give frames of the same times$"):
         built(files)
 
 

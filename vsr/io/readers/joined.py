@@ -257,12 +257,26 @@ def common_times(parts: Sequence[ArrayMovie]) -> list[np.ndarray] | None:
         return numbers
     if not all(" since " in units for units, _ in told):
         return None
-    cftime = import_reader_library("cftime", "joining files with different units of time", "netcdf")
-    units, calendar = told[0]
-    return [
-        np.asarray(cftime.date2num(cftime.num2date(times, *each), units, calendar), np.float64)
-        for times, each in zip(numbers, told, strict=True)
-    ]
+    import_reader_library("cftime", "joining files with different units of time", "netcdf")
+    return [converted_times(times, each, told[0]) for times, each in zip(numbers, told, strict=True)]
+
+
+def converted_times(times: np.ndarray, told: tuple[str, str], wanted: tuple[str, str]) -> np.ndarray:
+    """Return times in (units, calendar) `wanted` that are given in `told`. It needs the package cftime."""
+    import cftime
+
+    times, *others = known_units(times, *told)
+    _, units, calendar = known_units(times, *wanted)
+    found = np.asarray(cftime.date2num(cftime.num2date(times, *others), units, calendar), np.float64)
+    return found if units == wanted[0] else found * 1000
+
+
+def known_units(times: np.ndarray, units: str, calendar: str) -> tuple[np.ndarray, str, str]:
+    """Return times in units that cftime knows: microseconds for nanoseconds, in which pandas and xarray may write them."""
+    word, since, epoch = units.partition(" since ")
+    if word.strip().lower() in ("nanoseconds", "nanosecond", "ns"):
+        return np.asarray(times, np.float64) / 1000, f"microseconds{since}{epoch}", calendar
+    return times, units, calendar
 
 
 def time_runs(times: np.ndarray | None, length: int, units: str = "") -> tuple[list[tuple[int, int]], list[str]]:

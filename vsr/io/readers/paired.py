@@ -13,7 +13,7 @@ import numpy as np
 
 from vsr.errors import UserError
 from vsr.geometry import MOST_SCALE_OF_PAIRS, Alignment, Origin
-from vsr.io.readers.joined import JoinedMovie, common_times, open_movies, time_runs
+from vsr.io.readers.joined import JoinedMovie, common_times, converted_times, open_movies, time_runs
 from vsr.io.readers.open import ArrayMovie
 from vsr.io.readers.printable import printable_name, printable_value
 
@@ -228,10 +228,8 @@ def _in_one_unit(
     times: Sequence[np.ndarray | None], units: Sequence[str], calendars: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the times of LR and HR in the units of HR."""
-    import cftime  # `common_times` has found it
-
-    dates = cftime.num2date(np.asarray(times[0], np.float64), units[0], calendars[0])
-    return np.asarray(cftime.date2num(dates, units[1], calendars[1]), np.float64), np.asarray(times[1], np.float64)
+    ours, theirs = (np.asarray(each, np.float64) for each in times)
+    return converted_times(ours, (units[0], calendars[0]), (units[1], calendars[1])), theirs
 
 
 def lead_times(array: Arrays) -> tuple[np.ndarray, str]:
