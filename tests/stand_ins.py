@@ -14,14 +14,14 @@ from tests.warm import Warm
 SHORT = ["trainer.accelerator=cpu", "epochs=1", "recipe.steps=2", "recipe.batch=2", "recipe.patch=6"]
 # Generated data with the fewest frames and pixels; the first is what `vsr train` takes when no data are typed.
 GENERATED = {
-    "climate": ["data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"],
-    "spectral": ["data.size=24", "data.sampling=3", "data.learn=20", "data.test=10"],
+    "climate": ["data.size=24", "data.learn=20", "data.test=10"],
+    "spectral": ["data.size=24", "data.learn=20", "data.test=10"],
     "coarse": ["data.size=64", "data.frames=5", "data.window=5", "data.learn=10", "data.test=5"],
     "phantom": ["data.size=24", "data.learn=20", "data.test=10"],
-    "fields": ["data.size=32", "data.learn=20", "data.test=10", "data.flows=3"],
+    "fields": ["data.size=48", "data.learn=20", "data.test=10", "data.flows=3"],
     "images": ["data.learn=2", "data.test=1"],
     "movies": ["data.size=32", "data.frames=20"],
-    "cross": [f"data.{of}.{key}" for of in ("train", "test") for key in ("size=24", "sampling=3", "learn=20", "test=10")],
+    "cross": [f"data.{of}.{key}" for of in ("train", "test") for key in ("size=24", "learn=20", "test=10")],
 }
 EXPERIMENTS = {"field_network": "fields", "pretrained": "images"}  # and their data
 HOUR = np.timedelta64(1, "h")
@@ -35,15 +35,15 @@ def waves(frames: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def write_netcdf(path: Path, name: str = "h", frames: int = 30, rows: int = 24, columns: int = 36, seed: int = 0) -> None:
-    """A variable in metres on a grid of latitudes and longitudes, each hour."""
+def write_netcdf(path: Path, frames: int = 30, rows: int = 24, columns: int = 36, seed: int = 0, start: int = 0) -> None:
+    """The variable h in metres on a grid of latitudes and longitudes, each hour from hour `start`."""
     import xarray
 
-    times = (np.datetime64("2020-06-01") + np.arange(frames) * HOUR).astype("datetime64[ns]")
+    times = (np.datetime64("2020-06-01") + (start + np.arange(frames)) * HOUR).astype("datetime64[ns]")
     lat = ("lat", np.linspace(-40, 40, rows), {"units": "degrees_north"})
     lon = ("lon", np.linspace(10, 130, columns), {"units": "degrees_east"})
     array = (("time", "lat", "lon"), waves(frames, rows, columns, seed), {"units": "m"})
-    xarray.Dataset({name: array}, {"time": times, "lat": lat, "lon": lon}).to_netcdf(path, engine="h5netcdf")
+    xarray.Dataset({"h": array}, {"time": times, "lat": lat, "lon": lon}).to_netcdf(path, engine="h5netcdf")
 
 
 def write_levels(path: Path) -> None:
@@ -149,7 +149,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "frames/": write_pictures,
     "picture.png": write_picture,
     "FSRCNN-s_x2.mat": write_authors_weights,
-    "tas_*.nc": lambda path: [write_netcdf(path.with_name(f"tas_{year}.nc"), frames=12, seed=year) for year in (0, 1)],
+    "tas_*.nc": lambda path: [write_netcdf(path.with_name(f"tas_{part}.nc"), frames=12, start=12 * part) for part in (0, 1)],
     "runs.nc": write_members,
 }
 

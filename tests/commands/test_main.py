@@ -34,6 +34,10 @@ from vsr.version import __version__
         ("upscale model=fsrcnn", "error: model: is no key of upscale; a checkpoint names its own, type checkpoint=FILE"),
         ("train --epochs 3", "error: --epochs: unknown option; type epochs=3"),
         ("train lr=1e-3", "error: lr: unknown key; did you mean 'recipe.rate'?"),
+        (
+            "evaluate checkpoint=a ensemble=true",
+            "error: ensemble: unknown key; did you mean 'members'? docs/guides/uncertainty.md",
+        ),
         ("train model=FSRCNN", "error: model=FSRCNN: no such config; did you mean 'fsrcnn'?"),
         ("train epochs=two", "error: epochs=two: must be a whole number"),
         ("train data=small.npy", "error: data=small.npy: no such config; for a file type data=climate data.path=small.npy"),

@@ -78,9 +78,15 @@ def test_two_processes_give_the_scores_of_one_to_the_last_digit(runs: dict[str, 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ("x3", "scale=2.*scale=3.*one by one"),
-        ("window", r"window=\[0, 4, 4\].*type window="),
-        ("area", "degradation=bicubic.*degradation=area.*type degradation="),
+        (
+            "x3",
+            r"scale=2.*scale=3.*type vsr evaluate checkpoint=\S+ .* and vsr evaluate checkpoint=\S+ .* to score each by itself",
+        ),
+        ("window", r"window=\[0, 4, 4\].*type vsr evaluate checkpoint=\S+,\S+ .*'window=\[0,8,8\]' to score all alike"),
+        (
+            "area",
+            r"=area.*type vsr evaluate checkpoint=\S+,\S+ .*degradation=bicubic to score all alike, or vsr .* and vsr",
+        ),
         ("bores", r"data\.family=turbulence.*vsr evaluate checkpoint=\S+,\S+ data=climate data\.size=24"),
     ],
 )
@@ -107,8 +113,23 @@ def test_a_network_of_the_package_is_scored_on_the_data_of_the_other(
         assert "data      data=climate data.size=24 data.learn=20 data.test=10; type data=" in caplog.text
     with pytest.raises(UserError, match=r"data\.family=turbulence.*vsr evaluate checkpoint=.*,pretrained:field_x2 data=climate"):
         evaluate(tmp_path / "no", runs["fsrcnn"], runs["bores"], Path("pretrained:field_x2"))
-    with pytest.raises(UserError, match="type degradation=bicubic to score both alike"):
+    with pytest.raises(UserError, match=r"type vsr evaluate checkpoint=\S+,pretrained:field_area_x2 .*degradation=bicubic to"):
         evaluate(tmp_path / "no", runs["fsrcnn"], Path("pretrained:field_area_x2"))
+
+
+def test_a_network_below_the_linear_filter_names_the_commands_for_these_data(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    t, y, x = np.ogrid[0:30, 0:32, 0:32]
+    np.save("a b.npy", (np.sin(1.9 * y + 0.3 * t) * np.cos(1.8 * x)).astype(np.float32))
+    data = ["data=climate", "data.path='a b.npy'", "data.axes=tyx", "degradation=area"]
+    with caplog.at_level(logging.INFO):
+        evaluate(tmp_path / "scores", Path("pretrained:field_area_x2"), more=tuple(data))
+    task = """data=climate "data.path='a b.npy'" data.axes=tyx degradation=area"""
+    [line] = [line for line in caplog.text.splitlines() if "dB below the best linear filter" in line]
+    assert line.endswith(f"a network that is trained on them is likely better: vsr train preset=balanced {task}")
+    assert f"          this filter as a checkpoint: vsr train model=linear {task}\n" in caplog.text
 
 
 @pytest.mark.long

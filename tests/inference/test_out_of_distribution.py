@@ -164,6 +164,15 @@ def test_a_network_of_ones_own_says_what_it_gains_too(runs: Path, tmp_path: Path
     assert f"on the test frames of its training: vsr evaluate checkpoint={best(runs, 'plain')}" in caplog.text
 
 
+def test_the_linear_filter_is_not_compared_with_itself(runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "a.npy", fields())
+    with caplog.at_level(logging.INFO):
+        upscale_here([f"checkpoint={best(runs, 'linear')}", f"input={tmp_path / 'a.npy'}", "axes=tyx"])
+    assert "dB over bicubic on a coarser copy of this file" in caplog.text
+    assert "next      score it on the test frames of its training: vsr evaluate" in caplog.text
+    assert "linear filter" not in caplog.text
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_replacement_is_the_linear_filter_to_the_bit(seed: int, runs: Path, tmp_path: Path) -> None:
     """For frames of any size, number and range."""

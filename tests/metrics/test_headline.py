@@ -10,6 +10,7 @@ import pytest
 from tests.evaluation.synthetic import BASELINES, scored
 from vsr.evaluation.rows import build_rows
 from vsr.metrics.headline import headline_table, headline_verdict
+from vsr.metrics.variables import table_part
 
 LONG = "network-" * 20
 ESCAPES = "\x1b[31mred\x07\u202e"
@@ -76,3 +77,8 @@ def test_a_verdict_of_training_is_that_of_the_report_without_the_error() -> None
     line = next(line for line in headline_table(rows).splitlines() if line.startswith("linear"))
     assert line.startswith("linear * ")
     assert "+3.40" in line
+
+
+@pytest.mark.parametrize(("unit", "part"), [("K", "test: t (K)"), ("1", "test: t"), ("", "test: t")])
+def test_a_pure_number_has_no_unit_in_the_name_of_a_part(unit: str, part: str) -> None:
+    assert table_part({"split": "test", "variable": "t", "unit": unit}) == part

@@ -311,11 +311,32 @@ def test_a_network_below_the_linear_filter_is_told_so(tmp_path: Path, caplog: py
         network = rows[-1]["method"]
         found = re.findall(r"verdict   (\S+) .*is below the best linear filter by (\S+) dB on test", caplog.text)
         assert found == [(network, f"{psnr['test', 'linear'] - psnr['test', network]:.1f}")]
-        assert "or type model=linear\n" in caplog.text
+        assert "or type vsr train model=linear data=climate data.size=24 data.learn=20 data.test=10\n" in caplog.text
         assert caplog.text.count("best linear filter") == 1
         caplog.clear()
         train_here(tmp_path / "linear", [*QUICK, "model=linear"])
     assert "is below the best linear filter" not in caplog.text
+
+
+def test_the_next_commands_name_the_file_and_a_free_output(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.random.default_rng(0).standard_normal((20, 24, 24)).astype(np.float32))
+    tiny = ["data=climate", "data.path=a.npy", "data.axes=tyx", "recipe.patch=4", "recipe.steps=1"]
+    said = []
+    for number, taken in enumerate(("a_x2.npy", "a_x2_fsrcnn.npy", None)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            train_here(tmp_path / str(number), tiny)
+        said += re.findall(r"vsr upscale checkpoint=\S+ (.*)", caplog.text)
+        if taken is not None:
+            Path(taken).touch()
+    assert said == [
+        "input=a.npy axes=tyx",
+        "input=a.npy axes=tyx output=a_x2_fsrcnn.npy",
+        "input=a.npy axes=tyx output=a_x2_fsrcnn_2.npy",
+    ]
 
 
 def test_the_network_linear_is_the_row_linear(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.errors import OverrideParseException
 
-from vsr.config.overrides import SYNONYMS
+from vsr.config.overrides import PAGES, SYNONYMS
 from vsr.config.plugins import choices_with_plugins, folders_with_plugins
 from vsr.config.schema import SCHEMAS
 from vsr.errors import error_suggestion
@@ -68,7 +68,9 @@ def _known_keys(full: str, conf: Path, script: str) -> str:
     if not group:
         known = {f.name for f in fields(SCHEMAS[script])}
         right = SYNONYMS.get(key, "")
-        return f"; did you mean '{right}'?" if right.partition(".")[0] in known else error_suggestion(key, known)
+        if right.partition(".")[0] not in known:
+            return error_suggestion(key, known)
+        return f"; did you mean '{right}'?" + (f" {PAGES[right]}" if right in PAGES else "")
     top = {f.name for f in fields(SCHEMAS[script])}
     if key in top:
         return f"; type {key}=VALUE"

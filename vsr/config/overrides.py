@@ -31,7 +31,10 @@ SYNONYMS = {
     "path": "data.path",
     "gpus": "trainer.devices",
     "devices": "trainer.devices",
+    "ensemble": "members",
 }
+# Where to read on, by the right key.
+PAGES = {"members": "docs/guides/uncertainty.md says how ensembles are trained, scored and used"}
 # Keys that take the file of a command, for a file name that is typed alone.
 FILE_KEYS = {"train": "data.path", "evaluate": "checkpoint", "upscale": "input"}
 # Hydra's options, and those with a value of their own.
@@ -51,6 +54,14 @@ def overridden_keys() -> set[str]:
     if not HydraConfig.initialized():
         return set()
     return {line.lstrip("+~").partition("=")[0] for line in HydraConfig.get().overrides.task}
+
+
+def overridden_arguments(without: Sequence[str] = ()) -> list[str]:
+    """Return the overrides of the command line of this run but for some keys; empty without a command line."""
+    if not HydraConfig.initialized():
+        return []
+    typed = HydraConfig.get().overrides.task
+    return [line for line in typed if line.lstrip("+~").partition("=")[0] not in without]
 
 
 def with_overrides(cfg: DictConfig, values: Mapping[str, Any]) -> DictConfig:

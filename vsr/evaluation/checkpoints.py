@@ -11,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vsr.config import CONF
-from vsr.config.overrides import typed_argument
+from vsr.config.named_commands import HANDLING, data_arguments, degradation_name
+from vsr.config.overrides import overridden_arguments
 from vsr.config.schema import method_label as method_name
 from vsr.errors import UserError
 from vsr.inference.trained import Trained, read_trained
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 PAIRED = "vsr.degradations.scaling.Paired"
 # Keys that must agree between the rows of one table, with what to type where they do not.
 SHARED = {"scale": "", "ends": "", "protocol": "protocol=float", "window": "window=[0,8,8]", "degradation": "degradation=bicubic"}
-# Keys of a data config that do not change the frames.
-HANDLING = ("cache", "memory", "max_bytes", "geostrophic")
 SAME_PIXELS = ("crop", "mask")  # they refuse frames, or take the same pixels
 
 
@@ -94,7 +92,7 @@ def read_evaluated_checkpoints(cfg: DictConfig) -> list[Checkpoint]:
     for each, config in zip(trained[1:], configs[1:], strict=True):
         _check_comparable((trained[0].path, configs[0]), (each.path, config), list(map(str, paths)))
     if cfg.data is None and any(each.shipped for each in trained):
-        log.info("data      %s; type data=... to score on others", _data_arguments(configs[0].data))
+        log.info("data      %s; type data=... to score on others", data_arguments(configs[0].data))
     return [Checkpoint(*each) for each in zip(_methods(trained, configs), trained, configs, strict=True)]
 
 
@@ -106,18 +104,6 @@ def _use_own_data(trained: list[Trained], configs: list[DictConfig]) -> None:
             config.data = given.data
             if given.degradation._target_ == PAIRED:  # LR comes with the data
                 config.degradation = given.degradation
-
-
-def _data_arguments(data: DictConfig) -> str:
-    """Return the arguments that choose the data of a config: data=NAME, and the keys that differ from those of its file."""
-    name = str(data._target_).split(".")[-2]
-    file = CONF / "data" / f"{name}.yaml"
-    usual: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
-    if usual.get("_target_") != data._target_:
-        return "data=..."  # of a plugin
-    chosen: Any = OmegaConf.to_container(data)
-    changed = {key: value for key, value in chosen.items() if key not in HANDLING and value != usual.get(key)}
-    return " ".join([f"data={name}", *(typed_argument(f"data.{key}", value) for key, value in changed.items())])
 
 
 def _methods(trained: list[Trained], configs: list[DictConfig]) -> list[str]:
@@ -156,23 +142,41 @@ def _check_comparable(first: tuple[Path, DictConfig], other: tuple[Path, DictCon
         typed: All checkpoints, as they were typed.
     """
     (path, config), (other_path, other_config) = first, other
-    for key, advice in SHARED.items():
+    for key in SHARED:
         if other_config[key] != config[key]:
-            raise UserError(
-                f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}: their scores "
-                f"are not comparable; {f'type {advice} to score both alike, or ' if advice else ''}evaluate them one by one"
-            )
+            differ = f"{path} has {key}={_short(config[key])}, {other_path} {key}={_short(other_config[key])}"
+            raise UserError(f"{differ}: their scores are not comparable; type {_comparable_commands(key, config, typed)}")
     ours, theirs = (
         {k: v for k, v in node.data.items() if k not in (*HANDLING, *SAME_PIXELS) and v is not None}
         for node in (config, other_config)
     )
     if ours != theirs:
         both = shlex.quote("checkpoint=" + ",".join(typed))
-        given, others = map(_data_arguments, (config.data, other_config.data))
+        given, others = map(data_arguments, (config.data, other_config.data))
         raise UserError(
             f"{path} was trained with {given}, {other_path} with {others}; choose the data to score both on, as in: "
             f"vsr evaluate {both} {given}"
         )
+
+
+def _comparable_commands(key: str, config: DictConfig, typed: list[str]) -> str:
+    """Return the commands that score checkpoints which differ in a key of SHARED: all alike where that can be, and one by one.
+
+    Args:
+        key: The key.
+        config: Config of the first checkpoint.
+        typed: All checkpoints, as they were typed.
+    """
+    others = overridden_arguments(without=("checkpoint", key))
+    alike = SHARED[key]
+    if key == "degradation" and (name := degradation_name(config.degradation)) != "...":
+        alike = f"degradation={name}"
+    commands = [[f"checkpoint={','.join(typed)}", *others, alike]] if alike else []
+    commands += [[f"checkpoint={path}", *others] for path in typed]
+    said = [shlex.join(["vsr", "evaluate", *words]) for words in commands]
+    if not alike:
+        return f"{' and '.join(said)} to score each by itself"
+    return f"{said[0]} to score all alike, or {' and '.join(said[1:])} to score each by itself"
 
 
 def _short(value: Any) -> str:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vsr.config.check import check_config
 from vsr.config.command_log import write_command_log
+from vsr.config.named_commands import task_arguments
 from vsr.config.overrides import with_overrides
 from vsr.config.resolved import resolved_window
 from vsr.data.base import SRDataModule
@@ -204,7 +205,7 @@ def _evaluate(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if any(window := resolved_window(config)):
         cut = f"window={list(window)}".replace(" ", "")
         said.append(f"window    {window[1]} rows and {window[2]} columns at each side of a frame are not scored ({cut})")
-    said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general])
+    said += _below_linear(rows, [checkpoint.method for checkpoint in checkpoints if checkpoint.general], config)
     count = len({name for row in rows for name in row} & set(DEFINITIONS))
     where = f"all {count} scores: table.md, frames.csv, segments.csv"
     report = f"; open {folder / 'report.html'} in a browser" if cfg.report else ""
@@ -225,11 +226,18 @@ def _calibrated_network(module: SRModule, checkpoint: Checkpoint, members: int, 
     }
 
 
-def _below_linear(rows: list[dict[str, Any]], general: Collection[str]) -> list[str]:
-    """Return a line for each network and split on which the linear filter is better; `general` take fields of any values."""
+def _below_linear(rows: list[dict[str, Any]], general: Collection[str], config: DictConfig) -> list[str]:
+    """Return lines for each network and split on which the linear filter is better, and the command that writes this filter.
+
+    Args:
+        rows: The results rows.
+        general: The networks that take fields of any values.
+        config: Config of the evaluation.
+    """
     psnr = {(row["split"], row["method"]): row["psnr"] for row in rows if row.get("psnr") is not None}
     networks = {row["method"] for row in rows if not row["baseline"]}
-    lines = []
+    lines: list[str] = []
+    task = task_arguments(config)
     for (split, method), own in psnr.items():
         linear = psnr.get((split, "linear"))
         if method not in networks or linear is None or linear <= own:
@@ -238,12 +246,11 @@ def _below_linear(rows: list[dict[str, Any]], general: Collection[str]) -> list[
         if better := [other for other in networks if psnr.get((split, other), linear) > linear]:
             advice = f"{max(better, key=lambda other: psnr[split, other])} is above it"
         elif method in general:
-            advice = "a network that is trained on them is likely better (vsr train preset=balanced data=...)"
+            advice = f"a network that is trained on them is likely better: vsr train preset=balanced {task}"
         lines.append(
-            f"linear    {method} is {linear - own:.2f} dB below the best linear filter of these data on {split}; {advice}; "
-            f"model=linear writes this filter"
+            f"linear    {method} is {linear - own:.2f} dB below the best linear filter of these data on {split}; {advice}"
         )
-    return lines
+    return [*lines, f"          this filter as a checkpoint: vsr train model=linear {task}"] if lines else []
 
 
 def _network(checkpoint: Checkpoint, data: SRDataModule) -> ScoredMethod:

@@ -12,8 +12,9 @@ from pathlib import Path
 from vsr.config.schema import UpscaleSchema
 from vsr.errors import UserError
 from vsr.io.formats import format_of_output, load_format_writer, readable_suffixes
+from vsr.io.output_names import default_output
 from vsr.io.readers.joined import files_of_movie, natural_order
-from vsr.io.readers.open import ArrayMovie, Unspecified, open_listing, open_movie, open_reader
+from vsr.io.readers.open import ArrayMovie, Unspecified, open_listing, open_movie
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.printable import printable_name
 from vsr.io.readers.selection import frame_span
@@ -83,31 +84,6 @@ def _kind_of_field(settings: UpscaleSchema) -> str:
         with suppress(UserError):
             return kind_of_field(open_input_movie(settings, path, all_variables=True).meta["attrs"])
     return "field"
-
-
-def default_output(given: Path, scale: int) -> Path:
-    """Return the default path of the output: beside the input, with the scale in its name."""
-    if given.is_dir() and given.suffix != ".zarr":
-        return given.with_name(f"{given.name}_x{scale}")
-    suffix = given.suffix
-    if suffix.lower() in VIDEOS:
-        suffix = ".mkv"
-    elif suffix.lower() in (".jpg", ".jpeg", ".bmp", ".webp"):
-        suffix = ".png"
-    elif suffix.lower() not in (*PICTURES, *readable_suffixes()):  # content decided what it is, as of wrfout_d01_2020-01-01
-        with suppress(UserError):
-            suffix = open_reader(given).suffixes[0]
-            return given.with_name(f"{given.name}_x{scale}{suffix if _is_written(suffix) else '.nc'}")
-    elif suffix.lower() not in PICTURES and not _is_written(suffix):
-        suffix = ".nc"  # GRIB is only read
-    return given.with_name(f"{given.stem}_x{scale}{suffix}")
-
-
-def _is_written(suffix: str) -> bool:
-    """Return True if arrays are written to files with this ending."""
-    with suppress(UserError):
-        return bool(format_of_output(Path(f"output{suffix}")))
-    return False
 
 
 def output_of_each(settings: UpscaleSchema, inputs: Sequence[Path], scale: int) -> list[Path]:

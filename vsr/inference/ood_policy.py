@@ -47,7 +47,7 @@ def apply_ood_policy(source: Source, upscaler: Upscaler, policy: str) -> list[in
                 f"these first"
             )
         if movie == 0 and isinstance(score, OODScore):
-            log.info("gain      %s", coarser_gain_text(score, upscaler.trained.shipped))
+            log.info("gain      %s", coarser_gain_text(score, upscaler))
         elif movie == 0 and score is None:
             log.info("gain      not measured: %s", why_not_measured(upscaler, source))
         if score is None or not score.unfamiliar:
@@ -75,15 +75,17 @@ def _pairs_score(source: Source, movie: int, upscaler: Upscaler) -> PairsScore |
     return upscaler.pairs_score(frames, float(lead[-1]), unit)
 
 
-def coarser_gain_text(score: OODScore, shipped: bool) -> str:
+def coarser_gain_text(score: OODScore, upscaler: Upscaler) -> str:
     """Say what the network gains one scale coarser, and what that does not tell.
 
     Args:
         score: The score of the movie.
-        shipped: True for a network of the package, whose linear filter was fitted to generated fields.
+        upscaler: The network. The linear filter of a network of the package was fitted to generated fields, and is no rival;
+            a network that is this filter has no other.
     """
     over = f"{score.coarser_over_bicubic:+.1f} dB over bicubic"
-    over += "" if shipped else f" and {score.coarser_gain:+.1f} dB over the linear filter of its training"
+    rival = not (upscaler.trained.shipped or upscaler.is_linear)
+    over += "" if not rival else f" and {score.coarser_gain:+.1f} dB over the linear filter of its training"
     return f"{over} on a coarser copy of this file, whose truth is the file; a rough guide, no forecast for the finer result"
 
 

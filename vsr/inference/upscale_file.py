@@ -206,8 +206,9 @@ def _upscale_one(
 
 def _log_next(command: str, upscaler: Upscaler) -> None:
     if command:
+        what = "score it" if upscaler.is_linear else "compare it with the best linear filter"
         where = "of this file" if upscaler.trained.shipped else "on the test frames of its training"
-        log.info("next      compare it with the best linear filter %s: %s", where, command)
+        log.info("next      %s %s: %s", what, where, command)
 
 
 def _judging_command(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> str:
@@ -236,9 +237,7 @@ def _preview(source: Source, upscaler: Upscaler, movie: ArrayMovie | None, given
         gain = "not measured: LR of pairs is no degraded HR, so that there is no truth one scale coarser"
     else:
         score = upscaler.ood_score_of_frames(source.peek(0), source.lengths[0], (source.height, source.width))
-        gain = (
-            coarser_gain_text(score, upscaler.trained.shipped) if score else f"not measured: {why_not_measured(upscaler, source)}"
-        )
+        gain = coarser_gain_text(score, upscaler) if score else f"not measured: {why_not_measured(upscaler, source)}"
     lr, what, axes = lr[: len(sr), : sr.shape[1]], "", None
     if movie is not None:
         names, units = movie.meta["variable"], movie.meta["units"]

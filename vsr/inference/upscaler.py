@@ -38,6 +38,7 @@ from vsr.io.time_and_place import time_and_place
 from vsr.io.writers.coordinates import refine_field
 from vsr.io.writers.template import output_dtype
 from vsr.models.base import add_input_planes, input_facts
+from vsr.models.linear import Linear
 from vsr.models.super_resolver import SuperResolver
 from vsr.training.build_network import build_from_node
 from vsr.version import __version__
@@ -149,6 +150,11 @@ class Upscaler:
     def any_values(self) -> bool:
         """True if the network takes values of any unit and range; see `Network.equivariant`."""
         return self.trained.any_values
+
+    @property
+    def is_linear(self) -> bool:
+        """True for the network `linear`, which is the filter that other networks are compared with."""
+        return isinstance(self.module.network, Linear)
 
     def for_frames(self, frames: np.ndarray, variables: Sequence[str] = ()) -> Upscaler:
         """Return the upscaler of movies like some frames, whose range becomes the unit interval; for networks of any values.

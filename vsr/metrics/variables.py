@@ -23,7 +23,7 @@ def variable_keys(card: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def table_part(row: Mapping[str, Any]) -> str:
     """Return the name of the part of a table that a results row belongs to: "test", or "test: t (K)" with several variables."""
-    unit = f" ({row['unit']})" if row.get("unit") else ""
+    unit = f" ({row['unit']})" if row.get("unit", "1") not in ("", "1") else ""
     return f"{row['split']}: {row['variable']}{unit}" if row.get("variable") else str(row["split"])
 
 

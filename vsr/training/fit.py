@@ -145,8 +145,8 @@ def prepare_fit(data: SRDataModule, module: SRModule, masks: Mapping[str, Tensor
     tried = module.prepare(data.training_frames(), data.validation_frames())
     if tried and module.reference is not None and current_rank() == 0 and (size := module.reference.size) != min(tried):
         found = ", ".join(f"{side}x{side} {psnr:.2f} dB" for side, psnr in tried.items())
-        last = ", the largest that is tried" if size == LARGEST_SIZE else ""
-        log.info("linear    the best linear filter has %dx%d taps%s; on validation: %s", size, size, last, found)
+        last = "; its gain still rises there, and a larger one may be better, but none is tried" if size == LARGEST_SIZE else ""
+        log.info("linear    the best linear filter has %dx%d taps; on validation: %s%s", size, size, found, last)
     module.tuning = Tuning(module.tune, module.network, masks)
 
 

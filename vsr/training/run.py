@@ -16,11 +16,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from vsr.config.command_log import write_command_log
-from vsr.config.overrides import with_overrides
+from vsr.config.named_commands import task_arguments
+from vsr.config.overrides import typed_argument, with_overrides
 from vsr.config.plugins import plugins_as_typed
 from vsr.config.resolved import resolved_window
 from vsr.config.run_record import RECORD, RESULTS, write_run_record
 from vsr.data.base import SRDataModule
+from vsr.io.output_names import free_output
 from vsr.metrics.definitions import HEADLINE_SCORES
 from vsr.metrics.headline import headline_table, headline_verdict
 from vsr.metrics.intervals import REFERENCES, SegmentIntervals
@@ -266,16 +268,33 @@ def _closing(
     own = [headline_verdict(row, rows, units if isinstance(units, str) else "") for row in rows if row["method"] == cfg.name]
     lines += [f"verdict   {text}" for text in own]
     if module.trainable and module.reference is not None and any("The linear filter is better" in text for text in own):
-        lines.append("          train longer (budget=30min), or type model=linear")
+        lines.append(f"          train longer (budget=30min), or type vsr train model=linear {task_arguments(cfg)}")
     folder = run_folder_relative_to_cwd(folder)
     lines.append(f"results   {folder / 'results.json'}, comparison.png, checkpoints/best.ckpt")
     checkpoint = f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}{plugins_as_typed()}"
-    lines += [f"next      vsr evaluate {checkpoint}", f"          vsr upscale {checkpoint} input=FILE"]
+    lines += [f"next      vsr evaluate {checkpoint}", f"          vsr upscale {checkpoint} {_sharpen_arguments(cfg)}"]
     if "tensorboard" in (cfg.logger or {}):
         lines.append(f"          tensorboard --logdir {folder}")
     if cfg.data.get("path", "") is None:
         lines.append("          these movies are generated; data.path=FILE trains on yours (vsr inspect FILE says how)")
     return "\n".join(lines)
+
+
+def _sharpen_arguments(cfg: DictConfig) -> str:
+    """Return the arguments that sharpen the file of the training data (of pairs, of LR) into one that does not exist yet.
+
+    A network that sees more than the variables of the file needs finer fields, too: FILE stands for an input then.
+    """
+    given = cfg.data.get("lr") or cfg.data.get("path")
+    more = any(cfg.data.get(key) for key in ("static", "lr_variable"))
+    if more or not isinstance(given, str) or not Path(given).expanduser().exists():
+        return "input=FILE"
+    chosen = {key: value for key in ("variable", "axes", "select", "missing") if (value := cfg.data.get(key)) is not None}
+    if not isinstance(chosen.get("variable"), str):
+        chosen.pop("variable", None)  # the network reads several by their names
+    free = free_output(Path(given).expanduser(), cfg.scale, str(cfg.name))
+    chosen |= {"output": str(free)} if free is not None else {}
+    return " ".join(typed_argument(key, value) for key, value in {"input": given, **chosen}.items())
 
 
 def _log_run(

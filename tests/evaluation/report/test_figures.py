@@ -71,7 +71,7 @@ def test_frames_with_coordinates_are_maps_in_the_unit_of_the_variable() -> None:
     assert plain.upright() is plain
     assert upright.upright().axes == upright.axes
     figure = panels_figure(upright, field=True)
-    assert figure.get_suptitle() == "test: t (K), frame 43, x2"
+    assert figure.get_suptitle() == "test: t (K), frame 43 of the split, x2"
     grid = np.array(figure.axes[:9]).reshape(3, 3)
     for axis, scale in ((grid[0, 0], 2), (grid[2, 1], 1)):
         rows, columns = axis.get_yticks(), axis.get_xticks()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vsr.errors import UserError
-from vsr.inference.inputs import default_output
+from vsr.io.output_names import default_output
 from vsr.io.readers.open import open_listing, open_movie
 from vsr.io.writers.open import open_array_sink
 from vsr.io.writers.template_from_movie import template_from_movie

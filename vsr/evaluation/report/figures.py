@@ -62,7 +62,7 @@ def panels_figure(sample: SampleFrames, *, field: bool) -> Figure:
     _colour_bar(figure, axes[2, -1], look.errors, ERROR, look.error_label, extend="both")
     if look.values is not None:
         _colour_bar(figure, axes[2, 0], look.values, FIELD, look.value_label)
-    figure.suptitle(f"{style_label(sample.part, 60)}, frame {sample.first + at}, x{scale}", fontsize=12)
+    figure.suptitle(f"{style_label(sample.part, 60)}, frame {sample.first + at} of the split, x{scale}", fontsize=12)
     return figure
 
 
@@ -191,7 +191,7 @@ def scores_over_time_figure(methods: Mapping[str, MethodScores]) -> Figure | Non
     if joined and len(borders) <= _MANY:
         for border in borders:
             axis.axvline(border - 0.5, color="0.85", linewidth=1, zorder=0)
-    axis.set(xlabel="frame", ylabel="PSNR (dB)")
+    axis.set(xlabel="frame of the split", ylabel="PSNR (dB)")
     axis.margins(x=0.01)
     axis.grid(axis="y", color="0.93")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=9, frameon=False)

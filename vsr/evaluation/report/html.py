@@ -106,7 +106,7 @@ def html_player(first: int, count: int, rate: int) -> str:
         f'<div class="player" data-first="{first}" data-rate="{rate}" hidden>'
         '<button type="button" title="play or stop the movie">play</button>'
         f'<input type="range" min="0" max="{count - 1}" value="0" aria-label="frame of the movie">'
-        f"<span>frame <output>{first}</output></span></div>"
+        f"<span>frame <output>{first}</output> of the split</span></div>"
     )
 
 
