@@ -42,7 +42,12 @@ def cache_path(folder: str | None, label: str, parameters: dict[str, Any]) -> Pa
         parameters: Plain values that the contents depend on, including a version of the generator.
     """
     key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
-    return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser() / f"{label}-{key}.h5"
+    return cache_folder(folder) / f"{label}-{key}.h5"
+
+
+def cache_folder(folder: str | None = None) -> Path:
+    """Return the folder of cached files: the given one, $VSR_CACHE or ~/.cache/vsr."""
+    return Path(folder or os.environ.get("VSR_CACHE") or Path.home() / ".cache" / "vsr").expanduser()
 
 
 def load_cached_or_generate(path: Path, names: list[str], generate: Callable[[], list[np.ndarray]]) -> dict[str, np.ndarray]:

@@ -272,6 +272,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFi
         (["checkpoint={here}", "format="], "format: needs a value; type format=VALUE"),
         (["checkpoint={here}", "format=onnx", "format=onnx"], "format: given twice; type it once"),
         (["checkpoint={here}", "format=onnx", "overwrite=yes"], "overwrite=yes: type overwrite=true or overwrite=false"),
+        (["checkpoint={here}", "format=onnx", "packages=x"], "packages=x: is for format=web; leave it out"),
         (["checkpoint=/no/such.ckpt", "format=onnx"], "checkpoint=/no/such.ckpt: no such file"),
         (["checkpoint={here}", "format=onnx", "output={here}"], "output={here}: is the checkpoint; type another name"),
         (

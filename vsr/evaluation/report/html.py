@@ -29,8 +29,8 @@ def html_document(title: str, heading: str, lead: str, sections: Sequence[Sectio
     links = "" if len(sections) < 2 else "".join(f'<a href="#{key}">{name}</a> ' for key, name, _ in sections)
     body = "".join(f'<section id="{key}"><h2>{name}</h2>{content}</section>\n' for key, name, content in sections)
     policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; media-src data:; style-src '{html_policy_hash(STYLE)}'; "
+        f"script-src '{html_policy_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'"
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -110,5 +110,6 @@ def html_player(first: int, count: int, rate: int) -> str:
     )
 
 
-def _hash(content: str) -> str:
+def html_policy_hash(content: str) -> str:
+    """Return the hash of a style or a script, as a content security policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

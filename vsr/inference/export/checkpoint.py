@@ -14,7 +14,7 @@ from vsr.errors import UserError
 from vsr.inference.export import Format
 from vsr.inference.export.formats import EXPORTERS, ExportedFile, ExportTask
 from vsr.inference.export.function import INPUT, OUTPUT, InputAxes, Size, describe_exported_function
-from vsr.inference.trained import read_trained
+from vsr.inference.trained import Trained, read_trained
 from vsr.models.super_resolver import SuperResolver
 from vsr.system.files import replacing_file
 
@@ -59,16 +59,7 @@ def export_checkpoint(
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists; type overwrite=true to replace it, or another output=PATH")
     trained = read_trained(checkpoint)
-    if "none" not in (trained.config.consistency, consistency) and format_ != "safetensors":
-        raise UserError(
-            f"{checkpoint}: makes its frames agree with LR by consistency={trained.config.consistency}, which format={format_} "
-            f"has no place for; type consistency=none to write the network alone"
-        )
-    if not trained.layout.plain:
-        raise UserError(
-            f"{checkpoint}: sees time, position or further variables, or pairs that are no cells, which a function of LR frames "
-            f"alone cannot make; use vsr upscale or vsr.load"
-        )
+    check_exportable(trained, format_, consistency)
     module = trained.module()
     axes, facts = InputAxes.of(module, trained.channels), describe_exported_function(trained, module)
     exported = EXPORTERS[format_](ExportTask(trained, module, axes, facts))
@@ -82,6 +73,20 @@ def export_checkpoint(
     units = f" {facts['units']}" if facts["units"] not in ("", "1") and "variables" not in facts else ""
     largest = f"differs by {difference:.1e}{units} at most, {share:.1e} of the output's spread" if difference else "the same"
     return ExportReport(output, facts, difference, _summarize(output, format_, exported, axes, facts, largest))
+
+
+def check_exportable(trained: Trained, format_: str, consistency: str | None) -> None:
+    """Raise UserError for a checkpoint that is more than a function of LR frames, or has a consistency to be left out."""
+    if "none" not in (trained.config.consistency, consistency) and format_ != "safetensors":
+        raise UserError(
+            f"{trained.path}: makes its frames agree with LR by consistency={trained.config.consistency}, which format={format_} "
+            f"has no place for; type consistency=none to write the network alone"
+        )
+    if not trained.layout.plain:
+        raise UserError(
+            f"{trained.path}: sees time, position or further variables, or pairs that are no cells, which a function of LR "
+            f"frames alone cannot make; use vsr upscale or vsr.load"
+        )
 
 
 def _compare(exported: ExportedFile, module: SuperResolver, axes: InputAxes, output: Path) -> tuple[float, float]:
@@ -134,7 +139,7 @@ def _summarize(
     """Return lines of text that describe the exported file."""
     trials = ", ".join("x".join(map(str, size)) for size in axes.test_sizes)
     rows = {
-        "format": f"{exported.note}; {_format_size(len(exported.content))}",
+        "format": f"{exported.note}; {format_size(len(exported.content))}",
         "network": f"{facts['name']}, {facts['kind']}, x{facts['scale']}, checkpoint {facts['checkpoint'][:12]}",
     }
     if format_ == "safetensors":
@@ -151,5 +156,6 @@ def _summarize(
     return [str(output), *(f"  {key:<9} {text}" for key, text in rows.items())]
 
 
-def _format_size(count: int) -> str:
+def format_size(count: int) -> str:
+    """Format a number of bytes, such as "1.5 MiB"."""
     return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.1f} MiB"

@@ -48,7 +48,7 @@ class ExportTask:
 
 def export_onnx(task: ExportTask) -> ExportedFile:
     """Export to ONNX with torch.export; ONNX Runtime runs the file. Raises UserError for operations that ONNX lacks."""
-    _require_packages("onnx", "onnxscript", "onnxruntime")
+    require_packages("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
     from torch.export import Dim
 
@@ -135,7 +135,7 @@ def export_safetensors(task: ExportTask) -> ExportedFile:
 
     Raises UserError if there are no weights.
     """
-    _require_packages("safetensors")
+    require_packages("safetensors")
     from safetensors.torch import load, save
 
     tensors = {name: tensor.contiguous() for name, tensor in task.module.network.state_dict().items()}
@@ -173,7 +173,7 @@ EXPORTERS: dict[Format, Callable[[ExportTask], ExportedFile]] = {
 }
 
 
-def _require_packages(*packages: str) -> None:
+def require_packages(*packages: str) -> None:
     """Raise UserError if one of the packages cannot be imported."""
     for package in packages:
         try:
