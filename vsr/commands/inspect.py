@@ -23,6 +23,7 @@ from vsr.io.readers.variables import variables_on_one_grid
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.video import read_video_luma
 from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
+from vsr.system.address import Address
 
 SAMPLE = 64  # frames
 SLICES = 64  # neighbours that are compared along each axis
@@ -249,7 +250,7 @@ def _draw_frames(frames: Frames, path: Path, title: str) -> None:
 def _array_contents(path: Path) -> list[str]:
     """Describe a file of arrays in lines of text: its format, every array, and its other content."""
     listing = open_listing(path)
-    size = f", {printable_bytes(path.stat().st_size)}" if path.is_file() else ""
+    size = f", {printable_bytes(path.stat().st_size)}" if not isinstance(path, Address) and path.is_file() else ""
     lines = [f"format: {listing.format}{size}"]
     for found in listing.variables:
         dims = f"  ({', '.join(map(printable_name, found.dims))})" if found.dims else ""
@@ -308,8 +309,11 @@ def _inspect_file(
     words = [typed_argument(key, value) for key, value in typed.items() if value]
     network, arguments = f"{WORD}:{shipped_for(kind, 2).stem}", _data_arguments(data, choices, frames, found)
     print(*lines, f"sharpen without a training: {' '.join(['vsr upscale', *words])}", sep="\n")
-    print(f"what is that worth: vsr evaluate checkpoint={network} {arguments}")
-    print(f"train: vsr train preset=balanced {arguments}")
+    if isinstance(path, Address):
+        print("evaluate and train: on files of this machine; download it first")
+    else:
+        print(f"what is that worth: vsr evaluate checkpoint={network} {arguments}")
+        print(f"train: vsr train preset=balanced {arguments}")
     if image is not None:
         _draw_frames(frames, image, path.name)
 
@@ -420,7 +424,7 @@ def inspect_command(arguments: Sequence[str]) -> None:
         metavar="FILE",
         nargs="+",
         help="mat, h5, nc, zarr, npy, npz, or a name without an ending; a folder, a pattern or several files are joined along "
-        "time; y4m, mp4, mkv, avi, mov, webm",
+        "time; y4m, mp4, mkv, avi, mov, webm; https:// or s3:// of Zarr, NetCDF-4 and HDF5",
     )
     parser.add_argument(
         "--hr", metavar="FILE", nargs="+", help="HR of a pair: whether FILE, a coarse run, and these files, a fine one, match"

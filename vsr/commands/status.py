@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from vsr.errors import UserError
+from vsr.system.address import path_or_address
 from vsr.system.progress import duration_text
 from vsr.system.work_units import WorkUnits, units_folder
 
@@ -26,7 +26,7 @@ def status_command(arguments: Sequence[str]) -> None:
         return
     if len(arguments) != 1 or not arguments[0].startswith("output="):
         raise UserError(f"upscale status: {' '.join(arguments) or 'names no output'}; type vsr upscale status output=PATH")
-    target = Path(arguments[0].removeprefix("output=")).expanduser()
+    target = path_or_address(arguments[0].removeprefix("output="))
     folder = units_folder(target)
     if not folder.exists():
         if target.exists():

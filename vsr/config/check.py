@@ -22,6 +22,7 @@ from vsr.config.signatures import signature_parameters
 from vsr.errors import LINEAR_FILTER_REMOVED, UserError, error_suggestion
 from vsr.geometry import MOST_SCALE_OF_PAIRS
 from vsr.models.weights.shipped import WORD, find_shipped, is_shipped_name, list_shipped
+from vsr.system.address import Address, path_or_address
 
 SCALES = (2, 3, 4, 6, 8)
 # Networks whose layers are for small scales alone, and what to type instead.
@@ -273,6 +274,9 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any, calibration:
     named += [("calibration", calibration)]
     named += [("data.lr", data.get("lr")), ("data.hr", data.get("hr"))]
     for key, value in named + [("checkpoint", each) for each in checkpoints]:
+        for each in value if isinstance(value, list) else [value]:
+            if key != "input" and isinstance(path_or_address(str(each)), Address):
+                raise UserError(f"{key}={each}: is not on this machine; download it and give the local file")
         if key in ("data.path", "data.lr", "data.hr", "input") and (
             isinstance(value, list) or any(letter in str(value) for letter in "*?[")
         ):
@@ -281,10 +285,8 @@ def _check_paths(data: dict[str, Any], checkpoint: Any, movie: Any, calibration:
             continue
         if key == "checkpoint" and str(value) in {found.name for found in list_shipped()} and not _exists(Path(str(value))):
             raise UserError(f"checkpoint={value}: no such file; type checkpoint={WORD}:{value} for the network of the package")
-        if re.match(r"[a-z][a-z0-9+]+://", str(value)):
-            how = f"xarray.open_zarr('{value}').vsr.upscale()" if key == "input" else "xarray, and write it to a file"
-            raise UserError(f"{key}={value}: is not on this machine; open it with {how} (docs/guides/archives.md)")
-        if value is not None and not _exists(path := Path(str(value)).expanduser()):
+        path = path_or_address(str(value))
+        if value is not None and not isinstance(path, Address) and not _exists(path):  # the reader fetches what has an address
             raise UserError(f"{key}={value}: {_missing_file(path)}")
     for each in filter(None, checkpoints):
         if str(each) != WORD:  # the kind of the file decides

@@ -26,7 +26,8 @@ from vsr.inference.open_files import open_array, output_identity
 from vsr.inference.upscaler import Upscaler
 from vsr.io.readers.printable import printable_bytes
 from vsr.io.writers.base import OutputProgress, identity_differences, replace_output, writing_errors
-from vsr.io.writers.zarr_store import ZarrParts
+from vsr.io.writers.zarr_store import ZarrParts, begin_at_address, finish_at_address
+from vsr.system.address import Address
 from vsr.system.work_units import WorkUnits, completed_identity, record_completion, units_folder
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,9 @@ class Archive:
         completed, overwrite = self.completed(), self.settings.overwrite
         if self.folder.exists() and not (self.folder / "store").exists() and self.target.exists():
             self.finish()  # another process was killed between moving the store and tidying up
+        if not completed and isinstance(self.target, Address):
+            begin_at_address(self.target, self.identity)
+            completed = self.completed()  # by another command, just before that
         if completed:
             return None
         if self.folder.exists():
@@ -114,7 +118,8 @@ class Archive:
                     f"repeat the command of that run to continue it"
                 )
             shutil.rmtree(self.folder)
-        OutputProgress(self.target, self.identity, overwrite=overwrite, folder=True).close()  # no run without workers writes it
+        if not isinstance(self.target, Address):  # no run without workers writes it
+            OutputProgress(self.target, self.identity, overwrite=overwrite, folder=True).close()
         plan = {"units": self.count, "identity": self.identity, "block": self.block, "frames_of_unit": self.frames}
         linear = apply_ood_policy(self.source, self.upscaler, self.settings.guard)
         plan |= {"frames": self.movies * self.length, "linear": linear, "target": str(self.target)}
@@ -159,7 +164,10 @@ class Archive:
             for left in store.rglob("*.partial"):  # what was being written when a process was killed
                 left.unlink(missing_ok=True)
             with writing_errors(self.target):
-                replace_output(store, self.target)
+                if isinstance(self.target, Address):
+                    finish_at_address(store, self.target)
+                else:
+                    replace_output(store, self.target)
         with writing_errors(self.target), suppress(FileNotFoundError):  # of the folder: another process has done it
             record_completion(self.target, WorkUnits(self.folder).plan["identity"])
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -23,6 +23,7 @@ from vsr.io.readers.tiff import tiff_holds_values
 from vsr.io.readers.video import SUFFIXES as VIDEOS
 from vsr.io.writers.base import check_target
 from vsr.models.weights.shipped import WORD, kind_of_field, shipped_for
+from vsr.system.address import EXCLUSIVE, Address, path_or_address
 from vsr.system.work_units import completed_identity, units_folder
 
 
@@ -39,7 +40,11 @@ def upscale_inputs(given: str | Sequence[str]) -> list[Path]:
     """
     if not isinstance(given, str):
         return [path for each in given for path in upscale_inputs(str(each))]
-    path = Path(given).expanduser()
+    path = path_or_address(given)
+    if isinstance(path, Address):
+        if path.suffix.lower() in (*VIDEOS, *PICTURES, *TIFF):
+            raise UserError(f"{path}: videos and pictures are not read from an address; download it and give the local file")
+        return [path]
     if path.is_dir():
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         videos = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in VIDEOS]
@@ -58,6 +63,8 @@ def is_movie_of_pixels(path: Path) -> bool:
 
     A TIFF file is a picture if it has one page with codes of colours.
     """
+    if isinstance(path, Address):
+        return False
     if path.suffix.lower() in TIFF and path.is_file():
         return not tiff_holds_values(path)
     folder = path.is_dir() and any(entry.suffix.lower() in PICTURES for entry in path.iterdir())
@@ -92,12 +99,14 @@ def output_of_each(settings: UpscaleSchema, inputs: Sequence[Path], scale: int) 
     Raises:
         UserError: If two inputs would have one output, or an output is an input.
     """
-    given = None if settings.output is None else Path(settings.output).expanduser()
+    given = None if settings.output is None else path_or_address(settings.output)
     if len(inputs) == 1 and _is_one(settings.input):
         outputs = [default_output(inputs[0], scale) if given is None else given]
     else:
         if given is not None and given.suffix and not given.is_dir():
             raise UserError(f"output={given}: must be a folder for {len(inputs)} inputs; type output={given.with_suffix('')}")
+        if isinstance(given or inputs[0], Address):
+            raise UserError(f"input={settings.input}: has {len(inputs)} parts; type output=FOLDER on this machine")
         folder = given or inputs[0].parent.with_name(f"{inputs[0].parent.resolve().name}_x{scale}")
         outputs = [folder / default_output(each, scale).name for each in inputs]
     for number, output in enumerate(outputs):
@@ -112,8 +121,8 @@ def _is_one(given: str | Sequence[str]) -> bool:
     """Return True if an input names one file or one folder of pictures, not a folder of files, a pattern or a list."""
     if not isinstance(given, str):
         return False
-    path = Path(given).expanduser()
-    return path.exists() and (not path.is_dir() or upscale_inputs(given) == [path])
+    path = path_or_address(given)
+    return isinstance(path, Address) or (path.exists() and (not path.is_dir() or upscale_inputs(given) == [path]))
 
 
 def open_input_movie(settings: UpscaleSchema, path: Path, trained: Sequence[str] = (), all_variables: bool = False) -> ArrayMovie:
@@ -188,12 +197,26 @@ def _check_for_workers(settings: UpscaleSchema, given: Path) -> None:
     """
     if is_movie_of_pixels(given):
         raise UserError(f"workers={settings.workers}: are for arrays and for several files; leave it out for one video ({given})")
-    output = default_output(given, 2) if settings.output is None else Path(settings.output).expanduser()
+    output = default_output(given, 2) if settings.output is None else path_or_address(settings.output)
     if output.suffix.lower() != ".zarr":
         told = f"several processes write one file only to Zarr; type output={output.with_suffix('.zarr')}"
         raise UserError(f"workers={settings.workers}: {told}")
     if settings.output is not None:
         check_zarr_target(output, settings.overwrite)
+
+
+def _check_address_of_output(settings: UpscaleSchema, output: Address) -> None:
+    """Check that a store at an address can be written. Raises UserError."""
+    where = f"output={output}"
+    if output.suffix.lower() != ".zarr":
+        raise UserError(f"{where}: only Zarr is written to an address; type output=ADDRESS/NAME.zarr")
+    if output.scheme not in EXCLUSIVE:
+        raise UserError(f"{where}: {output.scheme}:// is only read; type an output of s3:// or gs://, or on this machine")
+    if settings.workers is None:
+        raise UserError(f"{where}: is written in units; type workers=1 with it")
+    if str(settings.workers).startswith("dask://"):
+        raise UserError(f"{where}: workers of a cluster share units on their file system; type workers=N, or use .vsr.upscale()")
+    output.located()  # raises for a package that is not installed
 
 
 def check_zarr_target(target: Path, overwrite: bool) -> None:
@@ -202,6 +225,11 @@ def check_zarr_target(target: Path, overwrite: bool) -> None:
     Raises:
         UserError: If there is something else, or a store that something else wrote and that must not be replaced.
     """
+    if isinstance(target, Address):
+        left = units_folder(target).exists()  # of a command that was killed, perhaps while it made the output visible
+        if not left and target.exists() and (overwrite or completed_identity(target) is None):
+            raise UserError(f"{target}: exists, and stores at an address are not replaced; remove it, or type another output=")
+        return
     if (problem := load_format_writer("zarr").target_problem(target)) is not None:
         raise UserError(f"{target}: {problem}")
     left = (units_folder(target) / "store").exists()  # of a command that replaces the output
@@ -224,8 +252,10 @@ def check_upscale_files(settings: UpscaleSchema) -> None:
         if len(inputs) == 1:
             _check_for_workers(settings, inputs[0])
     if settings.output is not None and len(inputs) == 1:
-        output = Path(settings.output).expanduser()
-        if not output.is_dir():
+        output = path_or_address(settings.output)
+        if isinstance(output, Address):
+            _check_address_of_output(settings, output)
+        elif not output.is_dir():
             check_target(output, settings.overwrite)
         if not is_movie_of_pixels(inputs[0]):
             format_of_output(output)

@@ -36,6 +36,7 @@ from vsr.io.writers.template import AuxiliaryField
 from vsr.io.writers.template_from_movie import template_from_movie
 from vsr.io.writers.video.source import Source as VideoBlocks
 from vsr.models.base import OF_FRAMES, input_facts
+from vsr.system.address import Address
 from vsr.system.checksums import file_sha256
 from vsr.version import __version__
 
@@ -90,12 +91,11 @@ def _warn_of_classes(movie: ArrayMovie) -> None:
 
 def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -> dict[str, Any]:
     """Return everything that the result depends on; only a run with the same identity continues an interrupted run."""
-    about = given.stat()
     left_out = (*UNIMPORTANT, "engine", "calibration", *(("members", "keep", "seed") if upscaler.members is None else ()))
     calibration = upscaler.options.calibration
     return {
         "checkpoint": upscaler.trained.sha256,
-        "input": [str(given.resolve()), about.st_size, about.st_mtime_ns],
+        "input": _identity_of_input(given),
         "version": __version__,
         "static": [field.sha256 for field in upscaler.static_fields],
         **{
@@ -106,6 +106,14 @@ def output_identity(settings: UpscaleSchema, given: Path, upscaler: Upscaler) ->
         **engine_identity(upscaler.options.engine),
         **({} if calibration is None else {"calibration": file_sha256(Path(calibration).expanduser())}),
     }
+
+
+def _identity_of_input(given: Path) -> list[Any]:
+    """Return what tells whether an input is still the same; of a store at an address, its metadata."""
+    if isinstance(given, Address):
+        return [str(given), *given.fingerprint()]
+    about = given.stat()
+    return [str(given.resolve()), about.st_size, about.st_mtime_ns]
 
 
 def engine_identity(engine: str) -> dict[str, str]:

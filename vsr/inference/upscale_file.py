@@ -40,6 +40,7 @@ from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.printable import printable_name, printable_value
 from vsr.io.writers.base import Sink, writing_errors
 from vsr.models.weights.shipped import WORD, read_safetensors_header, shipped_for
+from vsr.system.address import Address
 from vsr.system.progress import progress_bar
 from vsr.system.work_units import units_folder
 from vsr.training.hardware import check_single_process_hardware
@@ -216,6 +217,8 @@ def _judging_command(settings: UpscaleSchema, given: Path, upscaler: Upscaler) -
     path = upscaler.trained.path
     if not upscaler.trained.shipped:
         return f"vsr evaluate {typed_argument('checkpoint', str(path))}"
+    if isinstance(given, Address):  # evaluate reads files of this machine
+        return ""
     if is_movie_of_pixels(given):
         still = given.suffix.lower() in PICTURES
     else:

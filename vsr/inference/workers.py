@@ -23,6 +23,7 @@ from vsr.errors import UserError
 from vsr.inference.archive import Archive, Work
 from vsr.inference.upscale_worker import WAIT, unit_of_cluster, work_on_units
 from vsr.models.weights.shipped import WORD
+from vsr.system.address import path_or_address
 from vsr.system.cpu import usable_cores
 from vsr.system.jobs import Job, Outcome, run_jobs
 from vsr.system.progress import duration_text, progress_bar
@@ -120,7 +121,11 @@ def _end(work: Work, units: WorkUnits) -> None:
         if progress.done < units.count:
             raise UserError(f"{work.target}: {units.count - progress.done} units are left; type the same command again")
         if units.claim_number(units.count):  # the last unit is the end of the work, which one process does
-            work.finish()
+            try:
+                work.finish()
+            except BaseException:
+                units.release(units.count)
+                raise
             return
         time.sleep(WAIT)
 
@@ -258,7 +263,7 @@ def _settings_of_worker(settings: UpscaleSchema) -> dict[str, Any]:
 
 def _absolute(settings: UpscaleSchema, work: Work) -> dict[str, Any]:
     """Return the paths of the settings as seen from another folder."""
-    paths = [str(Path(each).expanduser().resolve()) for each in _listed(settings.input)]
+    paths = [str(path_or_address(each).resolve()) for each in _listed(settings.input)]
     checkpoint = settings.checkpoint
     if checkpoint is not None and not checkpoint.startswith(WORD):
         checkpoint = str(Path(checkpoint).expanduser().resolve())

@@ -11,10 +11,14 @@ from vsr.io.formats import format_of_output, readable_suffixes
 from vsr.io.readers.open import open_reader
 from vsr.io.readers.pictures import SUFFIXES as PICTURES
 from vsr.io.readers.video import SUFFIXES as VIDEOS
+from vsr.system.address import Address
 
 
 def default_output(given: Path, scale: int) -> Path:
-    """Return the default path of the output: beside the input, with the scale in its name."""
+    """Return the default path of the output: beside the input, or here for one at an address, with the scale in its name."""
+    if isinstance(given, Address):
+        suffix = given.suffix.lower()
+        return Path(f"{given.stem}_x{scale}{suffix if suffix in readable_suffixes() else '.zarr'}")
     if given.is_dir() and given.suffix != ".zarr":
         return given.with_name(f"{given.name}_x{scale}")
     suffix = given.suffix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vsr.system.address import Address
 from vsr.system.files import replacing_file, sync_folder
 
 HEARTBEAT = 20.0  # seconds between two signs of life of a claim
@@ -231,8 +233,15 @@ class WorkUnits:
 
 
 def units_folder(target: Path) -> Path:
-    """Return the folder of the units of an output."""
-    return target.with_name(f".{target.name}.units")
+    """Return the folder of the units of an output: beside it, or in the current folder for an output at an address."""
+    return _beside(target, "units")
+
+
+def _beside(target: Path, ending: str) -> Path:
+    if isinstance(target, Address):
+        short = hashlib.sha256(str(target).encode()).hexdigest()[:8]  # of two outputs of one name
+        return Path(f".{target.name}.{short}.{ending}").absolute()
+    return target.with_name(f".{target.name}.{ending}")
 
 
 def record_completion(target: Path, identity: Mapping[str, Any]) -> None:
@@ -256,17 +265,23 @@ def completed_identity(target: Path) -> dict[str, Any] | None:
         if known["files"] == _top_files(target):
             return dict(known["identity"])
     with suppress(FileNotFoundError, NotADirectoryError, KeyError, ValueError):
-        if target.exists() and not (folder / "store").exists():  # killed between moving the output and recording that
+        # A process was killed between moving the output and recording that.
+        if folder.exists() and not (folder / "store").exists() and target.exists():
             return dict(WorkUnits(folder).plan["identity"])
     return None
 
 
 def _completion(target: Path) -> Path:
-    return target.with_name(f".{target.name}.done.json")
+    return _beside(target, "done.json")
 
 
 def _top_files(folder: Path) -> list[list[Any]]:
-    """Return name, size and time of change of the files directly in a folder, which say whether it is still the same output."""
+    """Return name, size and time of change of the files directly in a folder, which say whether it is still the same output.
+
+    At an address there are no such times; the content of the metadata has to do.
+    """
+    if isinstance(folder, Address):
+        return [folder.fingerprint()]
     files = [(entry.name, entry.stat()) for entry in os.scandir(folder) if entry.is_file()]
     return [[name, about.st_size, about.st_mtime_ns] for name, about in sorted(files, key=lambda file: file[0])]
 

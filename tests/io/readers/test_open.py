@@ -881,9 +881,8 @@ def test_zarr_stores_that_lead_outside(tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "old.zarr", 2)
     (path / ".zmetadata").write_text(json.dumps({"metadata": {"/etc/.zarray": {}}}))
     refused(path, "refers to /etc/.zarray, outside of the store")
-    for address in ("s3://bucket/h.zarr", "file:///tmp/h.zarr", "https://example.org/h.nc"):
-        with pytest.raises(UserError, match="an address is not read; download it"):
-            open_movie(Path(address), variable=None, axes="tyx")
+    with pytest.raises(UserError, match="fsspec knows no nowhere://"):
+        open_movie(Path("nowhere://bucket/h.zarr"), variable=None, axes="tyx")
 
 
 def test_other_zarr_arrays_that_are_no_movie(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable, reader_errors
 from vsr.io.readers.packing import Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
+from vsr.system.address import Address
 
 if TYPE_CHECKING:
     import h5py
@@ -42,8 +43,9 @@ def open_hdf5(path: Path) -> h5py.File:
 
     with suppress(ImportError):  # the extra hdf5: its import adds compressions to HDF5
         import hdf5plugin  # noqa: F401
+    file: Any = open_remote_file(path) if isinstance(path, Address) else str(path)
     try:
-        return h5py.File(str(path), "r")
+        return h5py.File(file, "r")
     except Exception as error:
         text = str(error)
         if "already open" in text or "unable to lock" in text:
@@ -54,6 +56,27 @@ def open_hdf5(path: Path) -> h5py.File:
         if "truncated" in text:
             raise UserError(f"{path}: cut short, or its writer was killed; fetch or write the file again") from error
         raise UserError(f"{path}: not readable as HDF5 ({printable_name(text)}); {DAMAGED}") from error
+
+
+def open_remote_file(address: Address) -> Any:
+    """Open a file at an address, of which parts are fetched as they are read.
+
+    Raises:
+        UserError: If there is no such file, it cannot be reached, or its server sends no parts of files.
+    """
+    system, root = address.located()
+    try:
+        file = system.open(root, "rb")
+        file.seek(1)
+        file.read(1)
+        file.seek(0)
+    except FileNotFoundError as error:
+        raise UserError(f"{address}: no such file or store; check the address") from error
+    except ValueError as error:  # of fsspec, for a server without ranges
+        raise UserError(f"{address}: its server sends no parts of files; download it and give the local file") from error
+    except Exception as error:  # each service has its own errors
+        raise address.unreached(error) from error
+    return file
 
 
 def hdf5_outside_problem(dataset: h5py.Dataset) -> str | None:

@@ -24,6 +24,7 @@ from vsr.io.readers.pictures import natural_picture_order
 from vsr.io.readers.printable import printable_name, printable_shape
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
 from vsr.io.readers.zarr_store import is_zarr_store
+from vsr.system.address import Address, path_or_address
 
 OPEN_FILES = 16  # files of a joined movie that are open at a time
 GAP = 1.5  # usual steps of time from which on a step is a gap; months differ by 1.11
@@ -117,7 +118,9 @@ def files_of_movie(path: str | Sequence[str]) -> list[Path]:
         if not files:
             raise UserError("data.path=[] names no file; type data.path=FILE")
         return files
-    given = Path(path).expanduser()
+    given = path_or_address(path)
+    if isinstance(given, Address):
+        return [given]
     if given.is_dir() and not is_zarr_store(given):
         return _files_of_folder(given)
     if not given.exists() and re.search(r"[*?\[]", path):

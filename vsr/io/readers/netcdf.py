@@ -14,9 +14,10 @@ from vsr.io.readers import base
 from vsr.io.readers.attributes import plain_attributes, portable_attributes, units_attribute
 from vsr.io.readers.axes import DIMENSION_NAMES
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, AuxiliaryArray, Metadata, Part, Variable
-from vsr.io.readers.hdf5 import HDF5Reader, hdf5_outside_problem, is_hdf5, open_hdf5, walk_hdf5
+from vsr.io.readers.hdf5 import HDF5Reader, hdf5_outside_problem, is_hdf5, open_hdf5, open_remote_file, walk_hdf5
 from vsr.io.readers.packing import Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
+from vsr.system.address import Address
 
 MARKS = (b"_NCProperties", b"_Netcdf4", b"_nc3_strict")  # attributes and names that only NetCDF-4 has
 
@@ -69,7 +70,8 @@ class NetCDFReader(ArrayReader):
         import xarray
 
         with warnings.catch_warnings(action="ignore"):  # on damage, which is refused, and on names that occur twice
-            return xarray.open_dataset(str(self.path), engine=self.engine, **options)
+            file = open_remote_file(self.path) if isinstance(self.path, Address) else str(self.path)
+            return xarray.open_dataset(file, engine=self.engine, **options)
 
     def _groups(self) -> list[str]:
         """List the paths of all groups; raise UserError for objects or values outside of the file: libraries read them."""

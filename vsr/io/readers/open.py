@@ -24,12 +24,15 @@ from vsr.io.formats import load_format_readers, readable_suffixes
 from vsr.io.readers import axes as axis_rules
 from vsr.io.readers.axes import Unspecified, is_geographic
 from vsr.io.readers.base import ArrayAttributes, ArrayReader, Listing, Variable
+from vsr.io.readers.hdf5 import is_hdf5, open_remote_file
 from vsr.io.readers.isolated.proxies import IsolatedReader
 from vsr.io.readers.packing import Packing, coordinate_values, missing_mask
 from vsr.io.readers.pixel_grid import Coordinate, grid_of_coordinates
 from vsr.io.readers.printable import printable_bytes, printable_name, printable_shape
 from vsr.io.readers.selection import Positions, example_value, selected_positions
 from vsr.io.readers.video import SUFFIXES as VIDEO_SUFFIXES
+from vsr.io.readers.zarr_store import is_zarr_store
+from vsr.system.address import Address, path_or_address
 
 __all__ = ["ArrayMovie", "Listing", "Unspecified", "Variable", "open_listing", "open_movie"]
 
@@ -244,7 +247,7 @@ class ArrayMovie:
 
 def open_listing(path: Path) -> Listing:
     """List the arrays in a file of any known format; raise UserError if the file cannot or must not be read."""
-    return open_reader(Path(path)).listing()
+    return open_reader(path).listing()
 
 
 def open_movie(
@@ -260,7 +263,7 @@ def open_movie(
     """Open the movie in an array file without reading any value of it.
 
     Args:
-        path: A local file or Zarr folder.
+        path: A file or Zarr folder, or the address of one (`vsr.system.address`).
         variable: Name of the array. Several names of arrays of one shape give one channel each. None is allowed if the file has
             only one array of 3 or more dimensions that is not a coordinate.
         axes: One letter for each index that `select` leaves, in the file's index order (for .mat, MATLAB's): n (movies), c
@@ -274,7 +277,7 @@ def open_movie(
         UserError: If the file, the variable, the selection or the axes cannot be used.
         Unspecified: If the user must give the variable, the axes or a selection; a subclass of UserError.
     """
-    reader = open_reader(Path(path))
+    reader = open_reader(path)
     listing = reader.listing()
     variable = _only(reader, listing, frame) if variable is None else variable
     names = [variable] if isinstance(variable, str) else list(variable)
@@ -363,8 +366,9 @@ def open_reader(path: Path) -> ArrayReader:
     Raises:
         UserError: If no reader fits, or the file cannot be opened.
     """
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        raise UserError(f"{path}: an address is not read; download it and give the local file")
+    path = path_or_address(path)
+    if isinstance(path, Address):
+        return _open_address(path)
     if not path.exists():
         raise UserError(f"{path}: no such file; check the name")
     if not path.is_dir() and not path.is_file():
@@ -379,6 +383,20 @@ def open_reader(path: Path) -> ArrayReader:
     if path.is_dir():
         raise UserError(f"{path}: a folder without Zarr metadata; give a file or a .zarr folder")
     raise UserError(f"{path}: {_unknown(path, head)}")
+
+
+def _open_address(address: Address) -> ArrayReader:
+    """Return the reader of a Zarr store, or of a file of NetCDF-4 or HDF5, at an address. Raises UserError for anything else."""
+    kinds = {kind.name: kind for kind in load_format_readers()}
+    reader: ArrayReader | None = kinds["zarr"](address) if is_zarr_store(address) else None
+    if reader is None:
+        head = open_remote_file(address).read(HEAD)
+        found = (kinds[name].recognize(address, head) for name in ("netcdf", "hdf5") if is_hdf5(head))
+        reader = next((each for each in found if each is not None), None)
+    if reader is None:
+        raise UserError(f"{address}: neither a Zarr store nor a file of NetCDF-4 or HDF5; download it and give the local file")
+    # What lies in the memory of this process is not there in another.
+    return IsolatedReader(reader) if reader.isolated and address.scheme != "memory" else reader
 
 
 def _head(path: Path) -> bytes:

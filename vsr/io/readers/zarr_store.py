@@ -1,7 +1,8 @@
-"""Reader of Zarr stores, versions 2 and 3, as a local folder or .zip (extra `zarr`).
+"""Reader of Zarr stores, versions 2 and 3, as a local folder, a .zip or an address (extra `zarr`).
 
 This module reads and checks the metadata itself. Only a store that uses known compressions and lies wholly in its folder
-reaches the Zarr library, whose codecs include one that unpickles.
+reaches the Zarr library, whose codecs include one that unpickles. The library gets the checked metadata, not those that an
+address may give the next time.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from vsr.io.readers.base import (
 from vsr.io.readers.numpy_files import is_numpy_zip, numpy_member_problem
 from vsr.io.readers.packing import MISSING_KEYS, Packing, coordinate_values
 from vsr.io.readers.printable import printable_name
+from vsr.system.address import UNREACHED, Address
 
 DAMAGED = "the store is damaged; write or fetch it again"
 FILES = (".zarray", ".zgroup", "zarr.json")
@@ -59,6 +61,12 @@ class ZarrReader(ArrayReader):
     suffixes = (".zarr", ".zip")
     format = "Zarr"
     advice = DAMAGED
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._fetched: dict[str, str] | None = None  # the metadata files of an address
+        if isinstance(path, Address):
+            self.advice = UNREACHED
 
     @classmethod
     def recognize(cls, path: Path, head: bytes) -> ArrayReader | None:
@@ -141,12 +149,21 @@ class ZarrReader(ArrayReader):
         meta = dict(self._arrays())[name]
         if (problem := _problem(meta)) is not None:
             raise UserError(f"{self.path}: {printable_name(name)} {problem}")
+        if isinstance(self.path, Address):
+            _library()
+            from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+
+            kind = ArrayV2Metadata if meta["zarr_format"] == 2 else ArrayV3Metadata
+            known = kind.from_dict({key: value for key, value in meta.items() if key != "folder"})
+            return meta, opened_array(self._store(), meta["folder"], known)
         options = {"path": meta["folder"], "zarr_format": meta["zarr_format"]}
         return meta, _library().open_array(store=self._store(), mode="r", **options)
 
     def _store(self) -> Any:
-        """Return the Zarr library's store object for the folder or zip file, after `_arrays` has checked the files."""
+        """Return the Zarr library's store object for the folder, zip file or address, after `_arrays` has checked the files."""
         storage = _library().storage
+        if isinstance(self.path, Address):
+            return storage.FsspecStore.from_url(str(self.path), read_only=True)
         return storage.LocalStore(self.path, read_only=True) if self.path.is_dir() else storage.ZipStore(self.path, mode="r")
 
     def _arrays(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -164,6 +181,9 @@ class ZarrReader(ArrayReader):
 
     def _metadata_files(self) -> dict[str, str]:
         """Return the text of each metadata file by the file's path in the store."""
+        if isinstance(self.path, Address):
+            self._fetched = _fetched_metadata(self.path) if self._fetched is None else self._fetched
+            return self._fetched
         wanted = (*FILES, ".zattrs", ".zmetadata")
         files: dict[str, str] = {}
         if self.path.is_dir():
@@ -209,8 +229,64 @@ def _library() -> Any:
     return import_reader_library("zarr", "reading Zarr", "zarr", "zarr")
 
 
+def opened_array(store: Any, folder: str, metadata: Any) -> Any:
+    """Return an array of the Zarr library for metadata that are at hand: they are not read from the store.
+
+    Args:
+        store: Store of the library.
+        folder: Path of the array in the store.
+        metadata: The library's metadata of an array.
+    """
+    zarr = _library()
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=zarr.storage.StorePath(store, folder)))
+
+
+def _fetched_metadata(address: Address) -> dict[str, str]:
+    """Return the text of each metadata file of a store at an address, by the file's path in the store.
+
+    Raises:
+        UserError: If the store cannot be reached, or its arrays can only be listed by a service that lists.
+    """
+    top = {name: content.decode("utf-8") for name, content in address.top_files().items()}
+    with reader_errors(str(address), DAMAGED):
+        whole = json.loads(top.get("zarr.json", "{}"))
+        consolidated = (whole.get("consolidated_metadata") or {}).get("metadata")
+        if consolidated is not None:
+            return top | {f"{name}/zarr.json": json.dumps(meta) for name, meta in consolidated.items()}
+        if ".zmetadata" in top:
+            return top | {name: json.dumps(meta) for name, meta in json.loads(top[".zmetadata"])["metadata"].items()}
+    if ".zarray" in top or whole.get("node_type") == "array":
+        return top
+    if address.scheme in ("http", "https"):
+        raise UserError(
+            f"{address}: has no consolidated metadata, without which its arrays cannot be listed; whoever keeps the store types "
+            f"zarr.consolidate_metadata(STORE)"
+        )
+    return top | _listed_metadata(address, "")
+
+
+def _listed_metadata(address: Address, group: str) -> dict[str, str]:
+    """Return the text of each metadata file below a group, whose members the service lists."""
+    system, root = address.located()
+    try:
+        members = [str(name).rstrip("/").rpartition("/")[2] for name in system.ls(f"{root}/{group}".rstrip("/"), detail=False)]
+    except Exception as error:
+        raise address.unreached(error) from error
+    found: dict[str, str] = {}
+    for name in sorted({name for name in members if name not in (*FILES, ".zattrs", ".zmetadata")}):
+        folder = f"{group}/{name}".lstrip("/")
+        for file in (*FILES, ".zattrs"):
+            if (content := address.read_member(f"{folder}/{file}")) is not None:
+                found[f"{folder}/{file}"] = content.decode("utf-8")
+        is_group = f"{folder}/.zgroup" in found or json.loads(found.get(f"{folder}/zarr.json", "{}")).get("node_type") == "group"
+        found |= _listed_metadata(address, folder) if is_group else {}
+    return found
+
+
 def is_zarr_store(path: Path) -> bool:
-    """Return True if a folder or zip file has Zarr metadata at its top level."""
+    """Return True if a folder, zip file or address has Zarr metadata at its top level."""
+    if isinstance(path, Address):
+        return not {*FILES, ".zmetadata"}.isdisjoint(path.top_files())
     if path.is_dir():
         return any((path / name).is_file() for name in FILES)
     with reader_errors(str(path), DAMAGED), zipfile.ZipFile(path) as archive:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UserError
-from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store
+from vsr.io.readers.zarr_store import DIMENSIONS, is_zarr_store, opened_array
 from vsr.io.writers.base import ArrayWriter, OutputProgress, Sink, writing_errors
 from vsr.io.writers.contiguous import to_contiguous_order
 from vsr.io.writers.template import OutputTemplate
+from vsr.system.address import ZARR_FILES, Address
 from vsr.system.files import sync_path
 
 CHUNK = 2**23  # bytes of frames that are compressed together
+BEGUN = ".begun"  # ending of the object beside an output at an address that says who makes it
 LARGE = 2**26  # bytes of a frame from which on it is cut into bands of rows
 
 
@@ -126,15 +131,20 @@ class ZarrParts:
     a part twice gives the same files.
 
     Args:
-        path: Folder of the store, which `create` made.
+        path: Folder of the store, which `create` made. For a target at an address, pixels go there at once, and the rest of the
+            store, without which nobody sees them, with `finish_at_address`.
         template: Description of the file.
-        target: Path at which the store will be found, for messages.
+        target: Path at which the store will be found.
     """
 
     def __init__(self, path: Path, template: OutputTemplate, target: Path) -> None:
         self._path, self._template, self._target = path, template, target
-        store = _library().open_group(str(path), mode="r+", zarr_format=_version(template))
-        self._arrays: list[Any] = [store[name] for name in template.names]
+        group = _library().open_group(str(path), mode="r+", zarr_format=_version(template))
+        self._arrays: list[Any] = [group[name] for name in template.names]
+        if isinstance(target, Address):
+            store = _library().storage.FsspecStore.from_url(str(target))
+            known = zip(template.names, self._arrays, strict=True)
+            self._arrays = [opened_array(store, name, array.metadata) for name, array in known]
 
     @staticmethod
     def create(path: Path, template: OutputTemplate) -> None:
@@ -146,7 +156,45 @@ class ZarrParts:
         """Write SR frames (t, C, H, W) of a movie from frame `first` on, and sync them to disk. Raises UserError."""
         with writing_errors(self._target):
             _write_frames(self._arrays, self._template, movie, first, frames)
-            _sync_frames(self._arrays, self._template, self._path, [(movie, first, first + len(frames))])
+            if not isinstance(self._target, Address):
+                _sync_frames(self._arrays, self._template, self._path, [(movie, first, first + len(frames))])
+
+
+def begin_at_address(target: Address, identity: Mapping[str, Any]) -> None:
+    """Take an address for an output, so that no command that makes other values writes there, too.
+
+    Raises:
+        UserError: If a command with another identity has begun, or the address cannot be written.
+    """
+    system, root = target.located()
+    wanted = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest().encode()
+    try:
+        system.pipe_file(f"{root}{BEGUN}", wanted, mode="create")  # of two commands, one makes it
+    except Exception as error:  # each service has its own errors
+        found = target.with_name(f"{target.name}{BEGUN}").read_member()
+        if found is None:
+            raise target.unreached(error) from error
+        if found != wanted:
+            raise UserError(
+                f"{target}: another command, with other settings, writes it or was killed; wait for it, or remove "
+                f"{target}{BEGUN} if nothing writes there, or type another output="
+            ) from error
+    else:
+        if target.exists():  # completed meanwhile
+            system.rm_file(f"{root}{BEGUN}")
+
+
+def finish_at_address(store: Path, target: Address) -> None:
+    """Copy the store without pixels to an address, what makes it visible last. Raises UserError if that fails."""
+    system, root = target.located()
+    files = sorted(file.relative_to(store).as_posix() for file in store.rglob("*") if file.is_file())
+    try:
+        for name in sorted(files, key=lambda name: (name in ZARR_FILES, name in ZARR_FILES and -ZARR_FILES.index(name))):
+            system.pipe_file(f"{root}/{name}", (store / name).read_bytes())
+        with suppress(FileNotFoundError):  # another process has done it
+            system.rm_file(f"{root}{BEGUN}")
+    except Exception as error:  # each service has its own errors
+        raise target.unreached(error) from error
 
 
 def _write_frames(arrays: Sequence[Any], template: OutputTemplate, movie: int, first: int, frames: np.ndarray) -> None:
